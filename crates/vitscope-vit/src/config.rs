@@ -1,0 +1,86 @@
+//! What the forward pass must know about one backbone.
+//!
+//! A [`Config`] describes every Vision Transformer of the ten families; nothing in it names a
+//! family. It is inferred from a checkpoint's tensors by the dialects, and [`crate::Vit`] runs it.
+
+use serde::{Deserialize, Serialize};
+
+/// The architecture of one Vision Transformer.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Config {
+    /// Embedding width `D`.
+    pub width: usize,
+    /// Number of blocks `L`.
+    pub depth: usize,
+    /// Attention heads; divides `width`.
+    pub heads: usize,
+    /// Side of a square patch, in pixels.
+    pub patch: usize,
+    /// Register tokens after the class token (every family has exactly one class token).
+    pub registers: usize,
+    /// The feed-forward part of every block.
+    pub mlp: Mlp,
+    /// Hidden width of the feed-forward part.
+    pub hidden: usize,
+    /// Added to the variance in every LayerNorm.
+    pub norm_eps: f64,
+    /// Whether a LayerNorm stands between the embedding and the first block (CLIP).
+    pub stem_norm: bool,
+    /// Whether both residual branches are scaled per channel.
+    pub layer_scale: bool,
+    /// Where position comes from.
+    pub positions: Positions,
+}
+
+impl Config {
+    /// Width of one attention head.
+    #[must_use]
+    pub fn head_width(&self) -> usize {
+        self.width / self.heads
+    }
+
+    /// Tokens before the patches: the class token and the registers.
+    #[must_use]
+    pub fn prefix(&self) -> usize {
+        1 + self.registers
+    }
+}
+
+/// The feed-forward part of a block.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Mlp {
+    /// Two linear maps around the exact (erf) GELU.
+    Gelu,
+    /// Two linear maps around `x * sigmoid(1.702 x)` (OpenAI CLIP).
+    QuickGelu,
+    /// `W3(silu(W1 x) * (W2 x))`.
+    SwiGlu,
+}
+
+/// Where a backbone's position information comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", tag = "kind")]
+pub enum Positions {
+    /// A table added to the patch embeddings, resized to the input's grid when it differs.
+    Table {
+        /// Rows and columns of the stored table.
+        grid: [usize; 2],
+        /// How the table is resized.
+        resize: Resize,
+    },
+    /// Axial rotary positions on the queries and keys of the patches (DINOv3).
+    Rotary,
+}
+
+/// How a position table is resized to another grid (bicubic in every case).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Resize {
+    /// `a = -0.75`, four taps, border clamped, step `n / out`.
+    Plain,
+    /// As `Plain` with step `n / (out + 0.1)`: the official DINO and DINOv2 code.
+    PlainOffset,
+    /// `a = -0.5`, support widened when shrinking, taps outside dropped, weights renormalised.
+    Antialias,
+}
