@@ -1,0 +1,131 @@
+//! Position tables at another grid, and rotary angles.
+//!
+//! The two bicubic kernels are those of PyTorch's `interpolate`, without and with antialiasing
+//! (MODELS facts: they differ even when enlarging). Weights are computed in f64.
+
+use crate::config::Resize;
+
+/// The cubic convolution kernel with parameter `a`.
+fn cubic(x: f64, a: f64) -> f64 {
+    let x = x.abs();
+    if x < 1.0 {
+        ((a + 2.0) * x - (a + 3.0)) * x * x + 1.0
+    } else if x < 2.0 {
+        (((x - 5.0) * x + 8.0) * x - 4.0) * a
+    } else {
+        0.0
+    }
+}
+
+/// The `[to, from]` weights of one axis.
+fn axis_weights(from: usize, to: usize, rule: Resize) -> Vec<f64> {
+    let mut weights = vec![0.0; to * from];
+    let last = from as i64 - 1;
+    for (i, row) in weights.chunks_exact_mut(from).enumerate() {
+        match rule {
+            Resize::Plain | Resize::PlainOffset => {
+                let offset = if rule == Resize::PlainOffset {
+                    0.1
+                } else {
+                    0.0
+                };
+                let step = from as f64 / (to as f64 + offset);
+                let source = (i as f64 + 0.5) * step - 0.5;
+                let floor = source.floor() as i64;
+                for tap in floor - 1..=floor + 2 {
+                    row[tap.clamp(0, last) as usize] += cubic(source - tap as f64, -0.75);
+                }
+            }
+            Resize::Antialias => {
+                let step = from as f64 / to as f64;
+                let widen = step.max(1.0);
+                let center = (i as f64 + 0.5) * step;
+                let low = ((center - 2.0 * widen + 0.5) as i64).max(0) as usize;
+                let high = ((center + 2.0 * widen + 0.5) as usize).min(from);
+                for (j, weight) in row.iter_mut().enumerate().take(high).skip(low) {
+                    *weight = cubic((j as f64 - center + 0.5) / widen, -0.5);
+                }
+                let sum: f64 = row.iter().sum();
+                row.iter_mut().for_each(|w| *w /= sum);
+            }
+        }
+    }
+    weights
+}
+
+/// A position table resampled from grid `from` to grid `to`; untouched when they are equal.
+///
+/// # Shapes
+/// `table` `[from[0] * from[1], width]`, result `[to[0] * to[1], width]`.
+#[must_use]
+pub fn resize_table(
+    table: &[f32],
+    width: usize,
+    from: [usize; 2],
+    to: [usize; 2],
+    rule: Resize,
+) -> Vec<f32> {
+    if from == to {
+        return table.to_vec();
+    }
+    let vertical = axis_weights(from[0], to[0], rule);
+    let horizontal = axis_weights(from[1], to[1], rule);
+    let mut wide = vec![0.0_f64; from[0] * to[1] * width];
+    for y in 0..from[0] {
+        for x in 0..to[1] {
+            let out = &mut wide[(y * to[1] + x) * width..][..width];
+            for (b, &weight) in horizontal[x * from[1]..][..from[1]].iter().enumerate() {
+                if weight != 0.0 {
+                    let source = &table[(y * from[1] + b) * width..][..width];
+                    for (o, &s) in out.iter_mut().zip(source) {
+                        *o += weight * f64::from(s);
+                    }
+                }
+            }
+        }
+    }
+    let mut sum = vec![0.0_f64; width];
+    let mut out = Vec::with_capacity(to[0] * to[1] * width);
+    for y in 0..to[0] {
+        for x in 0..to[1] {
+            sum.fill(0.0);
+            for (a, &weight) in vertical[y * from[0]..][..from[0]].iter().enumerate() {
+                if weight != 0.0 {
+                    let source = &wide[(a * to[1] + x) * width..][..width];
+                    for (o, &s) in sum.iter_mut().zip(source) {
+                        *o += weight * s;
+                    }
+                }
+            }
+            out.extend(sum.iter().map(|&v| v as f32));
+        }
+    }
+    out
+}
+
+/// Cosines and sines of the rotary angles of every patch (DINOv3): rows first, then columns,
+/// then the whole vector again. Coordinates run from -1 to 1 along each axis separately.
+///
+/// # Shapes
+/// `periods` `[d / 4]`; both results `[rows * columns, d]`.
+#[must_use]
+pub fn rotary_angles(periods: &[f32], [rows, columns]: [usize; 2]) -> (Vec<f32>, Vec<f32>) {
+    let d = periods.len() * 4;
+    let mut cos = Vec::with_capacity(rows * columns * d);
+    let mut sin = Vec::with_capacity(rows * columns * d);
+    for y in 0..rows {
+        for x in 0..columns {
+            let at = |i: usize, n: usize| 2.0 * (i as f64 + 0.5) / n as f64 - 1.0;
+            for _ in 0..2 {
+                for place in [at(y, rows), at(x, columns)] {
+                    for &period in periods {
+                        let angle = std::f64::consts::TAU * place / f64::from(period);
+                        cos.push(angle.cos() as f32);
+                        sin.push(angle.sin() as f32);
+                    }
+                }
+            }
+        }
+    }
+    (cos, sin)
+}
