@@ -1,0 +1,209 @@
+//! The figures `aggregate` and `aggregate-layers`: what each facet predicts where.
+
+use crate::error::FigureError;
+use crate::examples::{missing, photo};
+use crate::figure::{self, Figure, Plate};
+use crate::run_dir::{Facet, Run, Slot};
+use crate::svg::{Anchor, Svg, Type};
+use crate::theme;
+
+const BEST: &str = "Aggregate maps at the best layer of each facet";
+const LAYERS: &str = "Aggregate maps of all layers";
+const WHAT: &str = "Aggregate map: the mean of the class colors, weighted by how often each class is predicted at a pixel.";
+const GAP: f64 = 10.0;
+/// Columns of the layer overview before a facet's row is broken.
+const LAYERS_PER_LINE: usize = 12;
+
+pub(crate) fn draw_best(run: &Run) -> Result<Plate, FigureError> {
+    let mut maps = Vec::new();
+    for slot in run.best_slots() {
+        maps.push((slot, run.aggregate(slot)?));
+    }
+    if maps.iter().all(|(_, map)| map.is_none()) {
+        return Ok(Plate::Absent {
+            name: "aggregate",
+            heading: BEST,
+            why: "The run has no aggregate maps yet.".to_owned(),
+        });
+    }
+    let width = theme::FULL_WIDTH;
+    let count = maps.len() as f64;
+    let side = ((width - 2.0 * theme::MARGIN - (count - 1.0) * GAP) / count)
+        .min(230.0)
+        .floor();
+    let mut svg = Svg::new("aggregate", width);
+    let top = theme::MARGIN + 22.0;
+    for (index, (slot, map)) in maps.iter().enumerate() {
+        let x = theme::MARGIN + index as f64 * (side + GAP);
+        let (name, layer) = figure::slot_label(*slot);
+        svg.text([x, theme::MARGIN + 13.0], Type::HEAD, name);
+        svg.text(
+            [x + side, theme::MARGIN + 13.0],
+            Type::LABEL.anchor(Anchor::End),
+            &layer,
+        );
+        match map {
+            Some(map) => svg.picture(
+                [x, top, side, side],
+                &photo(map, side)?,
+                &format!("aggregate map of {name} {layer}"),
+            ),
+            None => missing(&mut svg, [x, top, side, side]),
+        }
+        if run.metrics.has("nmi") {
+            let nmi = figure::number(run.metrics.get(*slot, "nmi").value);
+            svg.text([x, top + side + 18.0], Type::LABEL, &format!("NMI {nmi}"));
+        }
+        if matches!(slot, Slot::Probe(..)) && run.metrics.has("miou") {
+            let miou = figure::number(run.metrics.get(*slot, "miou").value);
+            svg.text(
+                [x + side, top + side + 18.0],
+                Type::LABEL.anchor(Anchor::End),
+                &format!("mIoU {miou}"),
+            );
+        }
+    }
+    let mut bottom = top + side + 34.0;
+    if !run.classes.is_empty() {
+        bottom = figure::legend(&mut svg, run, theme::MARGIN, bottom, false);
+    }
+    let caption = notes(run, &[&figure::selection_note(run), figure::NMI_NOTE]);
+    let height = svg.notes(theme::MARGIN, bottom + 2.0, std::slice::from_ref(&caption));
+    let csv = figure::table(
+        &["layer", "facet", "file", "nmi", "miou"],
+        maps.iter().map(|(slot, map)| {
+            let mut cells = figure::slot_cells(*slot).to_vec();
+            cells.push(
+                map.as_ref()
+                    .map(|_| format!("aggregate/{slot}.png"))
+                    .unwrap_or_default(),
+            );
+            cells.extend(
+                ["nmi", "miou"].map(|metric| figure::cell(run.metrics.get(*slot, metric).value)),
+            );
+            cells
+        }),
+    )?;
+    let drawing = svg.finish(
+        height,
+        format!("{BEST}: {}", figure::provenance(run)),
+        caption.clone(),
+    );
+    Ok(Plate::Drawn(Box::new(Figure {
+        name: "aggregate",
+        heading: BEST,
+        caption,
+        drawing,
+        csv,
+    })))
+}
+
+pub(crate) fn draw_layers(run: &Run) -> Result<Plate, FigureError> {
+    const LABEL_WIDTH: f64 = 66.0;
+    let layers = run.layers();
+    if layers.is_empty() {
+        return Ok(Plate::Absent {
+            name: "aggregate-layers",
+            heading: LAYERS,
+            why: "The run has no finished layer yet.".to_owned(),
+        });
+    }
+    let columns = layers.len().min(LAYERS_PER_LINE);
+    let gap = 4.0;
+    let room = theme::FULL_WIDTH - 2.0 * theme::MARGIN - LABEL_WIDTH + gap;
+    let pitch = (room / columns as f64).min(150.0).floor();
+    let side = pitch - gap;
+    let mut svg = Svg::new("aggregate-layers", theme::FULL_WIDTH);
+    let mut top = theme::MARGIN;
+    let mut rows = Vec::new();
+    let mut any = false;
+    // Long models break into bands of layers, each with all facets below one another.
+    for band in layers.chunks(columns) {
+        let column = |index: usize| theme::MARGIN + LABEL_WIDTH + index as f64 * pitch;
+        svg.text([theme::MARGIN, top + 12.0], Type::LABEL, "layer");
+        for (index, layer) in band.iter().enumerate() {
+            svg.text(
+                [column(index) + side / 2.0, top + 12.0],
+                Type::LABEL.anchor(Anchor::Middle),
+                &layer.to_string(),
+            );
+        }
+        top += 20.0;
+        for facet in Facet::ALL
+            .into_iter()
+            .filter(|&facet| run.probes().iter().any(|probe| probe.0 == facet))
+        {
+            svg.text(
+                [theme::MARGIN, top + side / 2.0 + 5.0],
+                Type::HEAD,
+                facet.name(),
+            );
+            for (index, &layer) in band.iter().enumerate() {
+                let slot = Slot::Probe(facet, layer);
+                let place = [column(index), top, side, side];
+                match run.aggregate(slot)? {
+                    Some(map) => {
+                        any = true;
+                        svg.picture(
+                            place,
+                            &photo(&map, side)?,
+                            &format!("aggregate map of {} layer {layer}", facet.name()),
+                        );
+                        let mut cells = figure::slot_cells(slot).to_vec();
+                        cells.push(format!("aggregate/{slot}.png"));
+                        cells.push(figure::cell(run.metrics.get(slot, "nmi").value));
+                        rows.push(cells);
+                    }
+                    None => missing(&mut svg, place),
+                }
+                if run.selection.contains(&(facet, layer)) {
+                    svg.frame(
+                        [place[0] - 1.0, top - 1.0, side + 2.0, side + 2.0],
+                        theme::INK,
+                        2.5,
+                    );
+                }
+            }
+            top += pitch;
+        }
+        top += 10.0;
+    }
+    if !any {
+        return Ok(Plate::Absent {
+            name: "aggregate-layers",
+            heading: LAYERS,
+            why: "The run has no aggregate maps yet.".to_owned(),
+        });
+    }
+    let chosen = if run.data.has_truth {
+        "Framed: each facet's layer of best mIoU."
+    } else {
+        "Framed: the layer the run chose for each facet."
+    };
+    let mut bottom = top - 4.0;
+    if !run.classes.is_empty() {
+        bottom = figure::legend(&mut svg, run, theme::MARGIN, bottom, false);
+    }
+    let caption = notes(run, &[chosen]);
+    let height = svg.notes(theme::MARGIN, bottom + 2.0, std::slice::from_ref(&caption));
+    let csv = figure::table(&["layer", "facet", "file", "nmi"], rows)?;
+    let drawing = svg.finish(
+        height,
+        format!("{LAYERS}: {}", figure::provenance(run)),
+        caption.clone(),
+    );
+    Ok(Plate::Drawn(Box::new(Figure {
+        name: "aggregate-layers",
+        heading: LAYERS,
+        caption,
+        drawing,
+        csv,
+    })))
+}
+
+fn notes(run: &Run, more: &[&str]) -> String {
+    let mut notes = vec![figure::provenance(run), WHAT.to_owned()];
+    notes.extend(more.iter().map(|&note| note.to_owned()));
+    notes.extend(figure::token_note(run));
+    notes.join(" ")
+}

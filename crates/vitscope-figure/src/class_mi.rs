@@ -1,0 +1,155 @@
+//! The figure `class-mi`: which classes carry the positional effect.
+
+use crate::error::FigureError;
+use crate::figure::{self, Figure, Plate};
+use crate::run_dir::{Run, Slot};
+use crate::svg::{Anchor, Svg, Type};
+use crate::text::{self, Weight};
+use crate::theme;
+
+const HEADING: &str = "Class-wise positional information at the best layers";
+const MOST_CLASSES: usize = 12;
+const ROW: f64 = 24.0;
+const LABEL_WIDTH: f64 = 130.0;
+const GAP: f64 = 22.0;
+
+pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
+    let slots = run.best_slots();
+    let value = |slot: Slot, class: usize| run.metrics.class(slot, "class_mi", &class.to_string());
+    let largest_of = |class: usize| {
+        slots
+            .iter()
+            .filter_map(|&slot| value(slot, class).value)
+            .reduce(f64::max)
+    };
+    let mut classes: Vec<(usize, f64)> = (0..run.classes.len())
+        .filter_map(|class| Some((class, largest_of(class)?)))
+        .collect();
+    if classes.is_empty() {
+        let why = if run.data.has_truth {
+            "The run has no class-wise mutual information yet."
+        } else {
+            "Class-wise figures need ground truth: clusters of different facets have no names in common."
+        };
+        return Ok(Plate::Absent {
+            name: "class-mi",
+            heading: HEADING,
+            why: why.to_owned(),
+        });
+    }
+    let all = classes.len();
+    classes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    classes.truncate(MOST_CLASSES);
+    let highest = slots
+        .iter()
+        .flat_map(|&slot| classes.iter().map(move |&(class, _)| (slot, class)));
+    let highest =
+        highest.flat_map(|(slot, class)| [value(slot, class).value, value(slot, class).high]);
+    let (end, step) = figure::axis(highest.flatten().fold(0.0, f64::max));
+
+    let mut svg = Svg::new("class-mi", theme::FULL_WIDTH);
+    let left = theme::MARGIN + LABEL_WIDTH;
+    let count = slots.len() as f64;
+    let panel = (theme::FULL_WIDTH - theme::MARGIN - left - (count - 1.0) * GAP) / count;
+    let top = theme::MARGIN + 26.0;
+    let bottom = top + classes.len() as f64 * ROW;
+    for (row, &(class, _)) in classes.iter().enumerate() {
+        let y = top + (row as f64 + 0.5) * ROW;
+        let class = &run.classes[class];
+        svg.swatch([theme::MARGIN, y - 6.0, 12.0, 12.0], class.color);
+        let name = text::fit(
+            &class.name,
+            LABEL_WIDTH - 28.0,
+            Type::LABEL.size,
+            Weight::Regular,
+        );
+        svg.text([theme::MARGIN + 18.0, y + 5.0], Type::LABEL, &name);
+    }
+    for (column, &slot) in slots.iter().enumerate() {
+        let start = left + column as f64 * (panel + GAP);
+        let x = |value: f64| start + panel * value / end;
+        let (name, layer) = figure::slot_label(slot);
+        svg.text([start, theme::MARGIN + 13.0], Type::HEAD, name);
+        let after = start + text::width(name, Type::HEAD.size, Weight::SemiBold) + 7.0;
+        svg.text([after, theme::MARGIN + 13.0], Type::LABEL, &layer);
+        // Two labels a panel: more would touch.
+        for at in [end / 2.0, end] {
+            svg.line([x(at), top], [x(at), bottom], theme::RULE, 1.0, "");
+        }
+        for at in [0.0, end] {
+            let anchor = if at > 0.0 { Anchor::End } else { Anchor::Start };
+            svg.text(
+                [x(at), bottom + 16.0],
+                Type::NOTE.anchor(anchor),
+                &figure::tick(at, step),
+            );
+        }
+        for (row, &(class, _)) in classes.iter().enumerate() {
+            let y = top + (row as f64 + 0.5) * ROW;
+            let measured = value(slot, class);
+            match measured.value {
+                Some(value) => svg.rect(
+                    [start, y - 7.0, (x(value) - start).max(0.0), 14.0],
+                    theme::slot(slot),
+                ),
+                None => svg.text([start + 5.0, y + 4.5], Type::NOTE, "undefined"),
+            }
+            if let Some((low, high)) = measured.interval() {
+                svg.line([x(low), y], [x(high), y], theme::INK, 1.4, "");
+            }
+            if let (Slot::Probe(..), Some(truth)) = (slot, value(Slot::Truth, class).value) {
+                svg.line(
+                    [x(truth), y - 10.0],
+                    [x(truth), y + 10.0],
+                    theme::INK,
+                    2.0,
+                    "",
+                );
+            }
+        }
+        svg.line([start, top], [start, bottom], theme::MUTED, 1.0, "");
+    }
+    svg.text(
+        [left, bottom + 36.0],
+        Type::LABEL,
+        "class-wise mutual information with position (nats)",
+    );
+
+    let mut notes = vec![figure::provenance(run)];
+    if run.data.has_truth {
+        notes.push("Upright line: ground truth.".to_owned());
+    }
+    if all > classes.len() {
+        notes.push(format!("The {} highest of {all} classes.", classes.len()));
+    }
+    notes.push("I_c is class c's share of I(P;C), natural logarithm.".to_owned());
+    notes.extend(figure::token_note(run));
+    let caption = notes.join(" ");
+    let height = svg.notes(theme::MARGIN, bottom + 46.0, std::slice::from_ref(&caption));
+
+    let rows = slots.iter().flat_map(|&slot| {
+        classes.iter().map(move |&(class, _)| {
+            let measured = value(slot, class);
+            let mut cells = figure::slot_cells(slot).to_vec();
+            cells.extend([class.to_string(), run.classes[class].name.clone()]);
+            cells.extend([measured.value, measured.low, measured.high].map(figure::cell));
+            cells
+        })
+    });
+    let csv = figure::table(
+        &["layer", "facet", "class", "name", "class_mi", "low", "high"],
+        rows,
+    )?;
+    let drawing = svg.finish(
+        height,
+        format!("{HEADING}: {}", figure::provenance(run)),
+        caption.clone(),
+    );
+    Ok(Plate::Drawn(Box::new(Figure {
+        name: "class-mi",
+        heading: HEADING,
+        caption,
+        drawing,
+        csv,
+    })))
+}

@@ -1,0 +1,75 @@
+//! The one error type: what a run directory can have wrong with it.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a run could not be drawn.
+///
+/// Every message is one sentence: the file, what was expected of it, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FigureError {
+    /// The path is not a run directory.
+    #[error(
+        "{path} has no run.json, which every run directory has: give the directory that `vitscope probe` wrote"
+    )]
+    NotARun {
+        /// The directory that was given.
+        path: PathBuf,
+    },
+    /// A file of the run could not be read.
+    #[error("{path} could not be read ({source}): check that it exists and may be read")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A file of the run is not what the format says.
+    #[error("{path} {problem}: {remedy}")]
+    Malformed {
+        /// The file.
+        path: PathBuf,
+        /// What was expected and what was found, to follow the file's name.
+        problem: String,
+        /// What to do.
+        remedy: &'static str,
+    },
+    /// A figure or the page could not be written.
+    #[error("{path} could not be written ({source}): check the free space and the permissions")]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the operating system said.
+        source: io::Error,
+    },
+    /// A figure could not be turned into pixels or text. This is a defect of the program.
+    #[error("the figure {figure} could not be drawn ({reason}): please report this")]
+    Render {
+        /// The figure's name.
+        figure: String,
+        /// What failed.
+        reason: String,
+    },
+}
+
+/// What to do about a file that a run wrote and that cannot be understood.
+pub(crate) const RUN_AGAIN: &str =
+    "it may be damaged or from another version, so run the probe again";
+
+impl FigureError {
+    pub(crate) fn malformed(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Malformed {
+            path: path.to_owned(),
+            problem: problem.into(),
+            remedy: RUN_AGAIN,
+        }
+    }
+
+    pub(crate) fn render(figure: &str, reason: impl ToString) -> Self {
+        Self::Render {
+            figure: figure.to_owned(),
+            reason: reason.to_string(),
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! What a figure is, and the parts that several figures share.
+
+use crate::error::FigureError;
+use crate::run_dir::{Run, Slot};
+use crate::svg::{Drawing, Svg, Type};
+use crate::text::{self, Weight};
+use crate::theme;
+
+/// A drawn figure with the table of what it shows.
+#[derive(Debug)]
+pub(crate) struct Figure {
+    /// The stem of its files.
+    pub(crate) name: &'static str,
+    pub(crate) heading: &'static str,
+    pub(crate) caption: String,
+    pub(crate) drawing: Drawing,
+    pub(crate) csv: String,
+}
+
+/// A figure, or why there is none.
+#[derive(Debug)]
+pub(crate) enum Plate {
+    Drawn(Box<Figure>),
+    Absent {
+        name: &'static str,
+        heading: &'static str,
+        why: String,
+    },
+}
+
+/// A number as figures print it; undefined is said, never shown as 0.
+pub(crate) fn number(value: Option<f64>) -> String {
+    value.map_or_else(|| "undefined".to_owned(), |value| format!("{value:.3}"))
+}
+
+/// A table as CSV.
+pub(crate) fn table(
+    header: &[&str],
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> Result<String, FigureError> {
+    let failed = |error: csv::Error| FigureError::render("table", error);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(header).map_err(failed)?;
+    for row in rows {
+        writer.write_record(row).map_err(failed)?;
+    }
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| FigureError::render("table", error))?;
+    String::from_utf8(bytes).map_err(|error| FigureError::render("table", error))
+}
+
+/// A value of a table, with all its digits; empty where undefined, as in `metrics.csv`.
+pub(crate) fn cell(value: Option<f64>) -> String {
+    value.map(|value| value.to_string()).unwrap_or_default()
+}
+
+/// The two columns by which tables name a slot: layer and facet.
+pub(crate) fn slot_cells(slot: Slot) -> [String; 2] {
+    match slot {
+        Slot::Truth => [String::new(), "ground_truth".to_owned()],
+        Slot::Probe(facet, layer) => [layer.to_string(), facet.name().to_owned()],
+    }
+}
+
+/// What readers see as the name of a slot, in one or two lines.
+pub(crate) fn slot_label(slot: Slot) -> (&'static str, String) {
+    match slot {
+        Slot::Truth => ("ground truth", String::new()),
+        Slot::Probe(facet, layer) => (facet.name(), format!("layer {layer}")),
+    }
+}
+
+/// "vit_base on camvid, 94 test images."
+pub(crate) fn provenance(run: &Run) -> String {
+    let images = run
+        .data
+        .test
+        .map(|test| format!(", {test} test images"))
+        .unwrap_or_default();
+    let data = if run.data.kind.is_empty() {
+        "unnamed data"
+    } else {
+        &run.data.kind
+    };
+    let model = if run.model.name.is_empty() {
+        "Unnamed model"
+    } else {
+        &run.model.name
+    };
+    format!("{model} on {data}{images}.")
+}
+
+/// How the shown layers were chosen.
+pub(crate) fn selection_note(run: &Run) -> String {
+    if run.data.has_truth {
+        "Each facet at its layer of best mIoU.".to_owned()
+    } else {
+        "Each facet at the layer the run chose (without ground truth there is no best mIoU)."
+            .to_owned()
+    }
+}
+
+pub(crate) const NMI_NOTE: &str = "Positional effect: NMI = I(P;C)/H(C), natural logarithm.";
+
+/// What must be said when a figure shows the last layer's tokens.
+pub(crate) fn token_note(run: &Run) -> Option<String> {
+    let when = run.settings.get("token_norm")?.as_str()?;
+    let last = run.model.depth.or_else(|| run.layers().last().copied())?;
+    Some(format!(
+        "Tokens of layer {last} are taken {when} the final norm."
+    ))
+}
+
+/// The classes with their colors, and the hatching of pixels without a label.
+///
+/// Gives the position below.
+pub(crate) fn legend(svg: &mut Svg, run: &Run, left: f64, top: f64, shows_ignored: bool) -> f64 {
+    const SIDE: f64 = 12.0;
+    const GAP: f64 = 16.0;
+    const LINE: f64 = 21.0;
+    let right = svg.width - theme::MARGIN;
+    let mut place = [left, top];
+    let names = run
+        .classes
+        .iter()
+        .map(|class| (class.name.as_str(), Some(class.color)));
+    for (name, color) in names.chain(shows_ignored.then_some(("no label", None))) {
+        let width = SIDE + 6.0 + text::width(name, Type::LABEL.size, Weight::Regular);
+        if place[0] + width > right && place[0] > left {
+            place = [left, place[1] + LINE];
+        }
+        let swatch = [place[0], place[1] + 3.0, SIDE, SIDE];
+        match color {
+            Some(color) => svg.swatch(swatch, color),
+            None => {
+                svg.hatched(swatch);
+                svg.frame(swatch, theme::MUTED, 0.5);
+            }
+        }
+        svg.text([place[0] + SIDE + 6.0, place[1] + 14.0], Type::LABEL, name);
+        place[0] += width + GAP;
+    }
+    place[1] + LINE
+}
+
+/// The end of an axis that starts at 0, and the distance of its ticks: round numbers.
+pub(crate) fn axis(largest: f64) -> (f64, f64) {
+    if largest.is_nan() || largest <= 0.0 {
+        return (1.0, 0.5);
+    }
+    let rough = largest / 4.0;
+    let power = 10_f64.powf(rough.log10().floor());
+    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
+        .into_iter()
+        .map(|step| step * power)
+        .find(|&step| step >= rough * 0.999);
+    let step = step.unwrap_or(10.0 * power);
+    ((largest / step - 1e-9).ceil() * step, step)
+}
+
+/// A tick's label with the decimals that its axis needs.
+pub(crate) fn tick(value: f64, step: f64) -> String {
+    let decimals = (0..6).find(|&decimals| {
+        let scaled = step * 10_f64.powi(decimals);
+        (scaled - scaled.round()).abs() < 1e-6
+    });
+    format!("{value:.*}", decimals.unwrap_or(6) as usize)
+}

@@ -1,0 +1,136 @@
+//! `metrics.csv`: one row per figure, undefined values empty.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::error::FigureError;
+use crate::run_dir::{Facet, Slot};
+
+/// A value with its interval; a part that the run left empty is `None`.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub(crate) struct Measured {
+    pub(crate) value: Option<f64>,
+    pub(crate) low: Option<f64>,
+    pub(crate) high: Option<f64>,
+}
+
+impl Measured {
+    pub(crate) fn interval(self) -> Option<(f64, f64)> {
+        Some((self.low?, self.high?))
+    }
+}
+
+/// Every value of a run, by slot, metric and class.
+#[derive(Debug, Default)]
+pub(crate) struct Metrics {
+    rows: BTreeMap<Slot, BTreeMap<(String, String), Measured>>,
+}
+
+impl Metrics {
+    pub(crate) fn parse(path: &Path, text: &str) -> Result<Self, FigureError> {
+        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let bad =
+            |error: csv::Error| FigureError::malformed(path, format!("is not a table ({error})"));
+        let header = reader.headers().map_err(bad)?.clone();
+        let column = |name: &str| {
+            header
+                .iter()
+                .position(|field| field == name)
+                .ok_or_else(|| FigureError::malformed(path, format!("has no column \"{name}\"")))
+        };
+        let [layer, facet, metric, class, value, low, high] = [
+            column("layer")?,
+            column("facet")?,
+            column("metric")?,
+            column("class")?,
+            column("value")?,
+            column("low")?,
+            column("high")?,
+        ];
+        let mut metrics = Self::default();
+        for record in reader.records() {
+            let record = record.map_err(bad)?;
+            let line = record.position().map_or(0, csv::Position::line);
+            let field = |index: usize| record.get(index).unwrap_or("").trim();
+            let number = |index: usize| match field(index) {
+                "" => Ok(None),
+                text => match text.parse::<f64>() {
+                    Ok(number) => Ok(number.is_finite().then_some(number)),
+                    Err(_) => Err(FigureError::malformed(
+                        path,
+                        format!("line {line} has {text:?} where a number was expected"),
+                    )),
+                },
+            };
+            let slot = match (
+                field(facet),
+                Facet::parse(field(facet)),
+                field(layer).parse(),
+            ) {
+                ("ground_truth", ..) => Slot::Truth,
+                (_, Some(facet), Ok(layer)) => Slot::Probe(facet, layer),
+                (name, ..) => {
+                    let problem = format!(
+                        "line {line} has facet {name:?} and layer {:?}, expected key, query, value, token or ground_truth and a number",
+                        field(layer)
+                    );
+                    return Err(FigureError::malformed(path, problem));
+                }
+            };
+            let measured = Measured {
+                value: number(value)?,
+                low: number(low)?,
+                high: number(high)?,
+            };
+            let key = (field(metric).to_owned(), field(class).to_owned());
+            metrics.rows.entry(slot).or_default().insert(key, measured);
+        }
+        Ok(metrics)
+    }
+
+    /// A metric of a slot as a whole; all parts `None` where it is absent.
+    pub(crate) fn get(&self, slot: Slot, metric: &str) -> Measured {
+        self.class(slot, metric, "")
+    }
+
+    /// A metric of one class (its index) or cluster (`k` and its index).
+    pub(crate) fn class(&self, slot: Slot, metric: &str, class: &str) -> Measured {
+        let key = (metric.to_owned(), class.to_owned());
+        self.rows
+            .get(&slot)
+            .and_then(|rows| rows.get(&key))
+            .copied()
+            .unwrap_or_default()
+    }
+
+    /// The positional effect's interval, and whether it is the patch grid's.
+    ///
+    /// Bootstrapping runs on the patch grid, so a run may give the interval there only.
+    pub(crate) fn nmi_interval(&self, slot: Slot) -> Option<((f64, f64), bool)> {
+        let own = self
+            .get(slot, "nmi")
+            .interval()
+            .map(|interval| (interval, false));
+        own.or_else(|| {
+            self.get(slot, "nmi_grid")
+                .interval()
+                .map(|interval| (interval, true))
+        })
+    }
+
+    /// Whether any slot has this metric.
+    pub(crate) fn has(&self, metric: &str) -> bool {
+        self.rows.values().any(|rows| {
+            rows.iter()
+                .any(|(key, measured)| key.0 == metric && measured.value.is_some())
+        })
+    }
+
+    pub(crate) fn probes(&self) -> Vec<(Facet, u32)> {
+        let probe = |slot: &Slot| match *slot {
+            Slot::Truth => None,
+            Slot::Probe(facet, layer) => Some((facet, layer)),
+        };
+        self.rows.keys().filter_map(probe).collect()
+    }
+}

@@ -1,0 +1,243 @@
+//! Pictures: decoding what a run stores, encoding what figures embed.
+
+use std::io::Cursor;
+use std::path::Path;
+
+use image::ExtendedColorType;
+use image::codecs::jpeg::JpegEncoder;
+
+use crate::error::FigureError;
+
+/// The index that no class and no cluster has: ignored in ground truth, none in a prediction.
+pub(crate) const NONE: u8 = 255;
+
+/// Quality of embedded photographs and maps: no visible loss at a fifth of the bytes.
+const JPEG_QUALITY: u8 = 90;
+
+/// An 8-bit color picture.
+#[derive(Clone, Debug)]
+pub(crate) struct Rgb {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) pixels: Vec<[u8; 3]>,
+}
+
+/// A label map: one index per pixel, with the colors its file carries.
+#[derive(Clone, Debug)]
+pub(crate) struct LabelMap {
+    pub(crate) width: usize,
+    pub(crate) height: usize,
+    pub(crate) indices: Vec<u8>,
+    pub(crate) palette: Vec<[u8; 3]>,
+}
+
+struct Decoded {
+    width: usize,
+    height: usize,
+    color: png::ColorType,
+    depth: png::BitDepth,
+    palette: Vec<[u8; 3]>,
+    line_bytes: usize,
+    bytes: Vec<u8>,
+}
+
+fn decode(
+    path: &Path,
+    bytes: &[u8],
+    transform: png::Transformations,
+) -> Result<Decoded, FigureError> {
+    let bad = |error: png::DecodingError| {
+        FigureError::malformed(path, format!("is not a readable PNG ({error})"))
+    };
+    let mut decoder = png::Decoder::new(Cursor::new(bytes));
+    decoder.set_transformations(transform);
+    let mut reader = decoder.read_info().map_err(bad)?;
+    let palette = reader
+        .info()
+        .palette
+        .as_deref()
+        .map(|bytes| bytes.as_chunks().0.to_vec())
+        .unwrap_or_default();
+    let size = reader
+        .output_buffer_size()
+        .ok_or_else(|| FigureError::malformed(path, "is a PNG too large to decode"))?;
+    let mut buffer = vec![0; size];
+    let frame = reader.next_frame(&mut buffer).map_err(bad)?;
+    buffer.truncate(frame.buffer_size());
+    Ok(Decoded {
+        width: frame.width as usize,
+        height: frame.height as usize,
+        color: frame.color_type,
+        depth: frame.bit_depth,
+        palette,
+        line_bytes: frame.line_size,
+        bytes: buffer,
+    })
+}
+
+impl Rgb {
+    pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Self, FigureError> {
+        let picture = decode(path, bytes, png::Transformations::normalize_to_color8())?;
+        let pixels = match picture.color {
+            png::ColorType::Grayscale => picture.bytes.iter().map(|&gray| [gray; 3]).collect(),
+            png::ColorType::GrayscaleAlpha => picture
+                .bytes
+                .as_chunks::<2>()
+                .0
+                .iter()
+                .map(|pixel| [pixel[0]; 3])
+                .collect(),
+            png::ColorType::Rgba => picture
+                .bytes
+                .as_chunks::<4>()
+                .0
+                .iter()
+                .map(|&[red, green, blue, _]| [red, green, blue])
+                .collect(),
+            png::ColorType::Rgb | png::ColorType::Indexed => {
+                picture.bytes.as_chunks::<3>().0.to_vec()
+            }
+        };
+        Ok(Self {
+            width: picture.width,
+            height: picture.height,
+            pixels,
+        })
+    }
+
+    /// The picture reduced to at most `side` pixels a side, each the mean of what it covers.
+    pub(crate) fn reduced(&self, side: usize) -> Self {
+        let longest = self.width.max(self.height);
+        if longest <= side || side == 0 {
+            return self.clone();
+        }
+        let scaled = |length: usize| (length * side).div_ceil(longest).max(1);
+        let (width, height) = (scaled(self.width), scaled(self.height));
+        let (columns, rows) = (coverage(self.width, width), coverage(self.height, height));
+        let mut pixels = Vec::with_capacity(width * height);
+        for (row_start, row_weights) in &rows {
+            for (column_start, column_weights) in &columns {
+                let mut sum = [0.0; 3];
+                for (y, down) in row_weights.iter().enumerate() {
+                    let line = (row_start + y) * self.width + column_start;
+                    for (pixel, across) in self.pixels[line..].iter().zip(column_weights) {
+                        for (sum, &channel) in sum.iter_mut().zip(pixel) {
+                            *sum += down * across * f64::from(channel);
+                        }
+                    }
+                }
+                pixels.push(sum.map(|channel| channel.round() as u8));
+            }
+        }
+        Self {
+            width,
+            height,
+            pixels,
+        }
+    }
+
+    /// The picture as JPEG, the smallest form that every browser and renderer reads.
+    pub(crate) fn jpeg(&self) -> Result<Vec<u8>, FigureError> {
+        let mut bytes = Vec::new();
+        let too_large = |_| FigureError::render("picture", "a side is longer than JPEG allows");
+        let width = u16::try_from(self.width).map_err(too_large)?;
+        let height = u16::try_from(self.height).map_err(too_large)?;
+        JpegEncoder::new_with_quality(&mut bytes, JPEG_QUALITY)
+            .encode(
+                self.pixels.as_flattened(),
+                width.into(),
+                height.into(),
+                ExtendedColorType::Rgb8,
+            )
+            .map_err(|error| FigureError::render("picture", error))?;
+        Ok(bytes)
+    }
+}
+
+/// For each of `to` output pixels: the first of `from` input pixels it covers, and their shares.
+fn coverage(from: usize, to: usize) -> Vec<(usize, Vec<f64>)> {
+    let ratio = from as f64 / to as f64;
+    (0..to)
+        .map(|index| {
+            let (start, end) = (
+                index as f64 * ratio,
+                ((index + 1) as f64 * ratio).min(from as f64),
+            );
+            let first = start.floor() as usize;
+            let last = (end.ceil() as usize).clamp(first + 1, from);
+            let share = |pixel: usize| {
+                (end.min((pixel + 1) as f64) - start.max(pixel as f64)).max(0.0) / (end - start)
+            };
+            (first, (first..last).map(share).collect())
+        })
+        .collect()
+}
+
+impl LabelMap {
+    pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Self, FigureError> {
+        let picture = decode(path, bytes, png::Transformations::IDENTITY)?;
+        let bits = match picture.depth {
+            png::BitDepth::One => 1,
+            png::BitDepth::Two => 2,
+            png::BitDepth::Four => 4,
+            png::BitDepth::Eight => 8,
+            png::BitDepth::Sixteen => 16,
+        };
+        let single = matches!(
+            picture.color,
+            png::ColorType::Indexed | png::ColorType::Grayscale
+        );
+        if !single || bits > 8 {
+            return Err(FigureError::malformed(
+                path,
+                "is a PNG with colors, expected a label map with a palette",
+            ));
+        }
+        let mut indices = Vec::with_capacity(picture.width * picture.height);
+        for line in picture.bytes.chunks_exact(picture.line_bytes.max(1)) {
+            let unpacked = (0..picture.width).map(|x| {
+                let bit = x * bits;
+                let shift = 8 - bits - bit % 8;
+                (line[bit / 8] >> shift) & (u8::MAX >> (8 - bits))
+            });
+            indices.extend(unpacked);
+        }
+        Ok(Self {
+            width: picture.width,
+            height: picture.height,
+            indices,
+            palette: picture.palette,
+        })
+    }
+
+    /// The color of an index; a palette that ends early leaves gray.
+    pub(crate) fn color(&self, index: u8) -> [u8; 3] {
+        self.palette
+            .get(usize::from(index))
+            .copied()
+            .unwrap_or([128; 3])
+    }
+
+    /// The map as a palette PNG whose pixels without a label are transparent, so that whatever
+    /// lies below them (the hatching) shows.
+    pub(crate) fn png(&self) -> Result<Vec<u8>, FigureError> {
+        let failed = |error: png::EncodingError| FigureError::render("label map", error);
+        let mut bytes = Vec::new();
+        let (width, height) = (self.width as u32, self.height as u32);
+        let mut encoder = png::Encoder::new(&mut bytes, width, height);
+        let mut palette: Vec<u8> = (0..NONE).flat_map(|index| self.color(index)).collect();
+        palette.extend([255; 3]);
+        let mut alpha = vec![255; usize::from(NONE)];
+        alpha.push(0);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_depth(png::BitDepth::Eight);
+        encoder.set_palette(palette);
+        encoder.set_trns(alpha);
+        encoder.set_compression(png::Compression::High);
+        encoder.set_filter(png::Filter::NoFilter);
+        let mut writer = encoder.write_header().map_err(failed)?;
+        writer.write_image_data(&self.indices).map_err(failed)?;
+        writer.finish().map_err(failed)?;
+        Ok(bytes)
+    }
+}

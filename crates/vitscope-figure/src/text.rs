@@ -1,0 +1,90 @@
+//! The embedded font: how wide text is, and the copies that figures carry.
+//!
+//! Figures never look at the fonts of the machine, so their bytes are the same everywhere.
+
+use std::sync::{Arc, LazyLock};
+
+use resvg::usvg::fontdb;
+use ttf_parser::Face;
+
+use crate::svg::base64;
+
+const REGULAR: &[u8] = include_bytes!("../assets/Inter-Regular.subset.otf");
+const SEMIBOLD: &[u8] = include_bytes!("../assets/Inter-SemiBold.subset.otf");
+const REGULAR_WOFF2: &[u8] = include_bytes!("../assets/Inter-Regular.subset.woff2");
+const SEMIBOLD_WOFF2: &[u8] = include_bytes!("../assets/Inter-SemiBold.subset.woff2");
+
+/// The two weights that figures use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Weight {
+    Regular,
+    SemiBold,
+}
+
+/// The only fonts that figures are rendered with.
+pub(crate) static FONTS: LazyLock<Arc<fontdb::Database>> = LazyLock::new(|| {
+    let mut fonts = fontdb::Database::new();
+    fonts.load_font_data(REGULAR.to_vec());
+    fonts.load_font_data(SEMIBOLD.to_vec());
+    Arc::new(fonts)
+});
+
+/// The style sheet that embeds both weights, for SVG files and the page.
+pub(crate) static FONT_FACES: LazyLock<String> = LazyLock::new(|| {
+    [(400, REGULAR_WOFF2), (600, SEMIBOLD_WOFF2)]
+        .map(|(weight, bytes)| {
+            let data = base64(bytes);
+            format!("@font-face{{font-family:Inter;font-weight:{weight};src:url(data:font/woff2;base64,{data})format(\"woff2\")}}\n")
+        })
+        .concat()
+});
+
+/// Width of a line of text, in the unit of `size`.
+pub(crate) fn width(text: &str, size: f64, weight: Weight) -> f64 {
+    static FACES: LazyLock<[Option<Face<'static>>; 2]> =
+        LazyLock::new(|| [Face::parse(REGULAR, 0).ok(), Face::parse(SEMIBOLD, 0).ok()]);
+    let Some(face) = &FACES[usize::from(weight == Weight::SemiBold)] else {
+        return text.chars().count() as f64 * size * 0.6;
+    };
+    // A character that the subset lacks is drawn by the viewer's fallback font, about this wide.
+    let missing = face.units_per_em() * 6 / 10;
+    let advance = |letter| {
+        face.glyph_index(letter)
+            .and_then(|glyph| face.glyph_hor_advance(glyph))
+    };
+    let units: f64 = text
+        .chars()
+        .map(|letter| f64::from(advance(letter).unwrap_or(missing)))
+        .sum();
+    units * size / f64::from(face.units_per_em())
+}
+
+/// The text, shortened with an ellipsis so that it is at most `room` wide.
+pub(crate) fn fit(text: &str, room: f64, size: f64, weight: Weight) -> String {
+    if width(text, size, weight) <= room {
+        return text.to_owned();
+    }
+    let mut short: Vec<char> = text.chars().collect();
+    while short.pop().is_some() {
+        let candidate = format!("{}…", short.iter().collect::<String>().trim_end());
+        if width(&candidate, size, weight) <= room {
+            return candidate;
+        }
+    }
+    String::new()
+}
+
+/// The text broken between words into lines of at most `room`.
+pub(crate) fn wrap(text: &str, room: f64, size: f64) -> Vec<String> {
+    let mut lines: Vec<String> = Vec::new();
+    for word in text.split_whitespace() {
+        match lines.last_mut() {
+            Some(line) if width(&format!("{line} {word}"), size, Weight::Regular) <= room => {
+                line.push(' ');
+                line.push_str(word);
+            }
+            _ => lines.push(word.to_owned()),
+        }
+    }
+    lines
+}
