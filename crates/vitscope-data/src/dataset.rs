@@ -1,0 +1,284 @@
+//! A data set: its classes, its images, and one image or label map at a time.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+use crate::decode;
+use crate::description;
+use crate::error::DataError;
+use crate::geometry::Geometry;
+use crate::kinds::{self, Kind};
+use crate::labels::{LabelCrop, LabelTable, MAX_CLASSES};
+use crate::listing::Item;
+use crate::mask;
+use crate::resize::{RgbImage, resize_window};
+
+/// The images of a data set with their classes and splits.
+///
+/// Training images fit the probes; test images are evaluated, each once, in the order of `test`.
+#[derive(Debug)]
+pub struct DataSet {
+    /// What kind of data set this is.
+    pub kind: Kind,
+    /// The directory that its paths are relative to.
+    pub root: PathBuf,
+    /// The classes in the order of their indices; empty without ground truth.
+    pub classes: Vec<Class>,
+    /// The training images, in file order.
+    pub train: Vec<Item>,
+    /// The test images, in file order.
+    pub test: Vec<Item>,
+    pub(crate) table: Arc<LabelTable>,
+    notes: Vec<String>,
+}
+
+/// One class of a data set.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Class {
+    /// Its name.
+    pub name: String,
+    /// Its color in figures, RGB.
+    pub color: [u8; 3],
+}
+
+/// Which part of a data set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Split {
+    /// The images that probes are trained on.
+    Train,
+    /// The images that are evaluated.
+    Test,
+}
+
+/// The pixels of one square crop.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RgbCrop {
+    /// Side in pixels.
+    pub size: usize,
+    /// `[size, size, 3]` row-major, RGB, 0 to 255.
+    pub pixels: Vec<u8>,
+}
+
+/// What a kind finds in its directory.
+pub(crate) struct Contents {
+    pub classes: Vec<Class>,
+    pub table: LabelTable,
+    pub train: Vec<Item>,
+    pub test: Vec<Item>,
+    pub notes: Vec<String>,
+}
+
+impl DataSet {
+    /// Opens a data set: `kind:root`, a directory whose kind is recognized, or a `.toml` file that
+    /// describes one (see [`description`](crate::description)).
+    ///
+    /// Reads listings, lists and tables. It does not decode images; of a `folder` without
+    /// `classes.txt` it decodes the masks, in parallel, to learn which ids occur.
+    ///
+    /// # Errors
+    /// An argument that names no data set, a directory that is not laid out as its kind says, an
+    /// image without its mask, or two files with one stem.
+    pub fn open(spec: &str) -> Result<Self, DataError> {
+        let (kind, root) = kinds::parse(spec)?;
+        let (root, contents) = if kind == Kind::Described {
+            description::open(&root)?
+        } else {
+            kinds::open(kind, root)?
+        };
+        let Contents {
+            classes,
+            table,
+            mut train,
+            test,
+            notes,
+        } = contents;
+        if classes.len() > MAX_CLASSES {
+            return Err(DataError::TooManyClasses {
+                path: root,
+                count: classes.len(),
+            });
+        }
+        name_apart(&mut train, &test)?;
+        Ok(Self {
+            kind,
+            root,
+            classes,
+            train,
+            test,
+            table: Arc::new(table),
+            notes,
+        })
+    }
+
+    /// The images of a split.
+    #[must_use]
+    pub fn split(&self, split: Split) -> &[Item] {
+        match split {
+            Split::Train => &self.train,
+            Split::Test => &self.test,
+        }
+    }
+
+    /// Whether the test images have masks.
+    #[must_use]
+    pub fn has_truth(&self) -> bool {
+        !matches!(*self.table, LabelTable::Absent) && self.test.iter().any(|i| i.mask.is_some())
+    }
+
+    /// What a user should know about how the set was read, one sentence each: an optional list
+    /// that is missing, masks that no image claims.
+    #[must_use]
+    pub fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// SHA-256, in hexadecimal, of the kind and of the images' paths relative to the root, split
+    /// by split and in order: equal for equal lists wherever the set lies.
+    #[must_use]
+    pub fn list_hash(&self) -> String {
+        let mut hash = Sha256::new();
+        hash.update(self.kind.name());
+        for (split, items) in [("\ntrain\n", &self.train), ("\ntest\n", &self.test)] {
+            hash.update(split);
+            for item in items {
+                let relative = item.image.strip_prefix(&self.root).unwrap_or(&item.image);
+                for part in relative {
+                    hash.update(part.as_encoded_bytes());
+                    hash.update(b"/");
+                }
+                hash.update(b"\n");
+            }
+        }
+        hash.finalize()
+            .iter()
+            .map(|byte| format!("{byte:02x}"))
+            .collect()
+    }
+
+    /// The crop of one image: decoded to 8-bit RGB, EXIF orientation applied, resized and cropped
+    /// as PROTOCOL.md section 1 says.
+    ///
+    /// # Errors
+    /// A file that cannot be read or is no readable image.
+    pub fn image(&self, item: &Item, geometry: &Geometry) -> Result<RgbCrop, DataError> {
+        Ok(load(&self.table, item, *geometry, false)?.0)
+    }
+
+    /// The labels of one image's crop, or `None` where it has no mask.
+    ///
+    /// # Errors
+    /// A mask or image that cannot be read, a mask of another size than its image, or a value that
+    /// the set's table does not have.
+    pub fn label(&self, item: &Item, geometry: &Geometry) -> Result<Option<LabelCrop>, DataError> {
+        let Some(path) = &item.mask else {
+            return Ok(None);
+        };
+        let bytes = decode::read_file(&item.image, "an image")?;
+        let extent = decode::extent(&item.image, &bytes)?;
+        label_crop(&self.table, item, path, extent, *geometry).map(Some)
+    }
+}
+
+/// Decodes one image, and its labels if wanted, reading the image file once.
+pub(crate) fn load(
+    table: &LabelTable,
+    item: &Item,
+    geometry: Geometry,
+    want_label: bool,
+) -> Result<(RgbCrop, Option<LabelCrop>), DataError> {
+    let bytes = decode::read_file(&item.image, "an image")?;
+    let decoded = decode::decode(&item.image, &bytes)?;
+    let label = match &item.mask {
+        Some(path) if want_label => {
+            let size = (decoded.image.width(), decoded.image.height());
+            let extent = decode::Extent {
+                size,
+                turned: decoded.turned,
+            };
+            Some(label_crop(table, item, path, extent, geometry)?)
+        }
+        _ => None,
+    };
+    Ok((crop(&decoded.image, geometry), label))
+}
+
+/// The crop of an image.
+fn crop(image: &RgbImage, geometry: Geometry) -> RgbCrop {
+    let place = geometry.place(image.width(), image.height());
+    let pixels = resize_window(image, &place, geometry.size, geometry.size);
+    RgbCrop {
+        size: geometry.size,
+        pixels,
+    }
+}
+
+fn label_crop(
+    table: &LabelTable,
+    item: &Item,
+    path: &Path,
+    extent: decode::Extent,
+    geometry: Geometry,
+) -> Result<LabelCrop, DataError> {
+    let mask = mask::decode(path, &decode::read_file(path, "a mask")?)?;
+    if (mask.width, mask.height) != extent.size {
+        return Err(DataError::MaskSize {
+            mask: path.to_path_buf(),
+            mask_size: (mask.width, mask.height),
+            image: item.image.clone(),
+            image_size: extent.size,
+            note: if extent.turned {
+                " once turned by its EXIF orientation, which is never applied to masks"
+            } else {
+                ""
+            },
+        });
+    }
+    table.crop(path, &mask, geometry)
+}
+
+/// Makes item names unique: within a split two equal names are an error; a training image that
+/// only shares its name with another image of the test split is named `train.NAME`.
+fn name_apart(train: &mut [Item], test: &[Item]) -> Result<(), DataError> {
+    let in_test = unique_names(test)?;
+    unique_names(train)?;
+    for item in train.iter_mut() {
+        if in_test
+            .get(item.name.as_str())
+            .is_some_and(|other| **other != item.image)
+        {
+            item.name = format!("train.{}", item.name);
+        }
+    }
+    let in_train = unique_names(train)?;
+    for (name, image) in in_train {
+        if let Some(other) = in_test.get(name).filter(|other| **other != image) {
+            let (first, second) = (image.to_path_buf(), other.to_path_buf());
+            return Err(DataError::DuplicateStem { first, second });
+        }
+    }
+    Ok(())
+}
+
+fn unique_names(items: &[Item]) -> Result<BTreeMap<&str, &Path>, DataError> {
+    let mut names: BTreeMap<&str, &Path> = BTreeMap::new();
+    for item in items {
+        if let Some(first) = names.insert(&item.name, &item.image) {
+            let (first, second) = (first.to_path_buf(), item.image.clone());
+            return Err(DataError::DuplicateStem { first, second });
+        }
+    }
+    Ok(names)
+}
+
+impl fmt::Display for Split {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Train => "train",
+            Self::Test => "test",
+        })
+    }
+}

@@ -1,0 +1,384 @@
+//! Data sets that a TOML file describes.
+//!
+//! ```toml
+//! # All keys but `test` are optional. Paths are relative to `root`, and `root` to this file.
+//! root = "."
+//!
+//! # A split's images and masks: a directory, a file, a glob (`*`, `?`, `[a-z]`, `**`), or a list
+//! # of these. One split alone serves both. Without any masks there is no ground truth.
+//! train = { images = "photos/train", masks = "labels/train" }
+//! test = { images = ["photos/day/*.jpg", "photos/night/*.jpg"], masks = "labels/*/*.png" }
+//!
+//! # A mask belongs to the image of the same stem, once these endings are taken off.
+//! image_suffix = "_rgb"
+//! mask_suffix = "_gt"
+//!
+//! # Ids (or colors) that count nowhere; 255 unless given, and no color.
+//! ignore = [0, 255]
+//! ignore_rgb = [[0, 0, 0]]
+//! # Whether an id or color not named anywhere is an "error" (the default) or "ignored".
+//! others = "error"
+//!
+//! # The classes in order. Each has the ids that its masks store, or the colors, not both.
+//! [[classes]]
+//! name = "road"
+//! ids = [7, 8]
+//! color = [128, 64, 128] # for figures; a fixed palette fills in what is not given
+//!
+//! [[classes]]
+//! name = "sky"
+//! ids = [23]
+//! ```
+//!
+//! Instead of `ids`, a set with color-coded masks gives every class `rgb = [[128, 64, 128], ...]`.
+//! A class with `rgb` and no `color` is drawn in the first of them. Unknown keys are errors.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use serde::Deserialize;
+
+use crate::dataset::{Class, Contents};
+use crate::error::DataError;
+use crate::labels::{ColorTable, IGNORE, IdTable, LabelTable, MAX_CLASSES};
+use crate::listing::{self, Item};
+use crate::palette::palette;
+
+/// The file as typed.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Description {
+    root: Option<PathBuf>,
+    train: Option<Files>,
+    test: Option<Files>,
+    #[serde(default)]
+    image_suffix: String,
+    #[serde(default)]
+    mask_suffix: String,
+    ignore: Option<Vec<u16>>,
+    #[serde(default)]
+    ignore_rgb: Vec<[u8; 3]>,
+    #[serde(default)]
+    others: Others,
+    #[serde(default)]
+    classes: Vec<ClassEntry>,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Files {
+    images: Patterns,
+    masks: Option<Patterns>,
+}
+
+/// One path or glob, or several.
+#[derive(Debug, Deserialize)]
+#[serde(untagged, expecting = "expected a path or glob, or a list of them")]
+enum Patterns {
+    One(String),
+    Many(Vec<String>),
+}
+
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+enum Others {
+    #[default]
+    Error,
+    Ignored,
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct ClassEntry {
+    name: String,
+    #[serde(default)]
+    ids: Vec<u16>,
+    #[serde(default)]
+    rgb: Vec<[u8; 3]>,
+    color: Option<[u8; 3]>,
+}
+
+/// Reads a description and finds its files.
+pub(crate) fn open(path: &Path) -> Result<(PathBuf, Contents), DataError> {
+    let text = fs::read_to_string(path).map_err(|source| DataError::read(path, source))?;
+    let wrong = |problem: String| DataError::Description {
+        path: path.to_path_buf(),
+        problem,
+    };
+    let description: Description =
+        toml::from_str(&text).map_err(|error| wrong(one_line(&text, &error)))?;
+    let here = path.parent().unwrap_or(Path::new(""));
+    let root = here.join(description.root.as_deref().unwrap_or(Path::new("")));
+    let root = if root.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        root
+    };
+    let mut notes = Vec::new();
+    let mut items = |files: &Option<Files>| {
+        files
+            .as_ref()
+            .map(|files| split(path, &root, &description, files, &mut notes))
+            .transpose()
+    };
+    let (train, test) = match (items(&description.train)?, items(&description.test)?) {
+        (Some(train), Some(test)) => (train, test),
+        (Some(items), None) | (None, Some(items)) => (items.clone(), items),
+        (None, None) => {
+            return Err(wrong(
+                "it has neither 'train' nor 'test', expected at least one".to_owned(),
+            ));
+        }
+    };
+    let any_masks = train.iter().chain(&test).any(|item| item.mask.is_some());
+    let table = if any_masks {
+        table(path, &description)?
+    } else {
+        LabelTable::Absent
+    };
+    if any_masks && description.classes.is_empty() {
+        return Err(wrong(
+            "it has masks but no [[classes]], expected one entry per class".to_owned(),
+        ));
+    }
+    let fixed = palette(description.classes.len());
+    let classes = description.classes.into_iter().zip(fixed);
+    let classes = classes.map(|(class, fallback)| Class {
+        color: class
+            .color
+            .or(class.rgb.first().copied())
+            .unwrap_or(fallback),
+        name: class.name,
+    });
+    let classes = if any_masks {
+        classes.collect()
+    } else {
+        Vec::new()
+    };
+    Ok((
+        root,
+        Contents {
+            classes,
+            table,
+            train,
+            test,
+            notes,
+        },
+    ))
+}
+
+/// The images of a split with their masks.
+fn split(
+    path: &Path,
+    root: &Path,
+    description: &Description,
+    files: &Files,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Item>, DataError> {
+    let images = expand(path, root, &files.images)?;
+    let Some(masks) = &files.masks else {
+        return Ok(listing::without_masks(images));
+    };
+    let masks = expand(path, root, masks)?;
+    let ending = |suffix: &str| {
+        let suffix = suffix.to_owned();
+        move |file: &Path| {
+            let stem = listing::stem(file);
+            stem.strip_suffix(&suffix)
+                .map(str::to_owned)
+                .unwrap_or(stem)
+        }
+    };
+    let image_key = ending(&description.image_suffix);
+    let beside = masks
+        .first()
+        .and_then(|mask| mask.parent())
+        .unwrap_or(root)
+        .to_path_buf();
+    let mut masks = listing::by_stem(masks, ending(&description.mask_suffix))?;
+    let mut items = Vec::with_capacity(images.len());
+    let mut seen = BTreeSet::new();
+    for image in images {
+        let key = image_key(&image);
+        let Some(mask) = masks.remove(&key) else {
+            if seen.contains(&key) {
+                let problem = format!("{} and another image have the stem {key}", image.display());
+                return Err(DataError::Description {
+                    path: path.to_path_buf(),
+                    problem,
+                });
+            }
+            let expected = beside.join(format!("{key}{}.png", description.mask_suffix));
+            return Err(DataError::NoMask { image, expected });
+        };
+        items.push(Item {
+            name: listing::stem(&image),
+            image,
+            mask: Some(mask),
+        });
+        seen.insert(key);
+    }
+    if !masks.is_empty() {
+        notes.push(format!(
+            "{} masks belong to no image and are left out.",
+            masks.len()
+        ));
+    }
+    Ok(items)
+}
+
+/// The files that paths and globs name: each pattern's in bytewise order, patterns as listed, no
+/// file twice.
+fn expand(path: &Path, root: &Path, patterns: &Patterns) -> Result<Vec<PathBuf>, DataError> {
+    let patterns = match patterns {
+        Patterns::One(pattern) => std::slice::from_ref(pattern),
+        Patterns::Many(patterns) => patterns,
+    };
+    let wrong = |problem: String| DataError::Description {
+        path: path.to_path_buf(),
+        problem,
+    };
+    let mut files = Vec::new();
+    let mut seen = BTreeSet::new();
+    for pattern in patterns {
+        let place = root.join(pattern);
+        let found = if place.is_dir() {
+            listing::some_images_in(&place)?
+        } else if place.is_file() {
+            vec![place]
+        } else {
+            globbed(root, pattern).map_err(&wrong)?
+        };
+        if found.is_empty() {
+            let root = root.display();
+            return Err(wrong(format!(
+                "'{pattern}' names no image below {root}, expected at least one"
+            )));
+        }
+        files.extend(found.into_iter().filter(|file| seen.insert(file.clone())));
+    }
+    Ok(files)
+}
+
+/// The image files that a glob matches, or what is wrong with it.
+fn globbed(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
+    let Some(root) = root.to_str() else {
+        return Err(format!(
+            "the glob '{pattern}' needs a root whose name is UTF-8, expected plain paths"
+        ));
+    };
+    // Only the pattern may hold wildcards; an absolute one stands alone.
+    let full = if Path::new(pattern).is_absolute() {
+        pattern.to_owned()
+    } else {
+        format!("{}/{pattern}", glob::Pattern::escape(root))
+    };
+    let options = glob::MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
+    let paths = glob::glob_with(&full, options)
+        .map_err(|error| format!("'{pattern}' is no path and no glob ({})", error.msg))?;
+    let mut files = Vec::new();
+    for file in paths {
+        let file = file.map_err(|error| format!("'{pattern}' cannot be searched ({error})"))?;
+        if listing::is_image_name(&file) && file.is_file() {
+            files.push(file);
+        }
+    }
+    listing::sort(&mut files);
+    Ok(files)
+}
+
+/// The label table of the classes.
+fn table(path: &Path, description: &Description) -> Result<LabelTable, DataError> {
+    let wrong = |problem: String| DataError::Description {
+        path: path.to_path_buf(),
+        problem,
+    };
+    let classes = &description.classes;
+    if classes.len() > MAX_CLASSES {
+        return Err(DataError::TooManyClasses {
+            path: path.to_path_buf(),
+            count: classes.len(),
+        });
+    }
+    for class in classes {
+        if class.ids.is_empty() == class.rgb.is_empty() {
+            let name = &class.name;
+            return Err(wrong(format!(
+                "the class '{name}' needs either 'ids' or 'rgb', not both"
+            )));
+        }
+    }
+    let colored = classes.iter().filter(|class| !class.rgb.is_empty()).count();
+    if colored != 0 && colored != classes.len() {
+        return Err(wrong(
+            "some classes have 'ids' and others 'rgb', expected one of them throughout".to_owned(),
+        ));
+    }
+    let name = path
+        .file_name()
+        .unwrap_or_default()
+        .to_string_lossy()
+        .into_owned();
+    let others_ignored = description.others == Others::Ignored;
+    if colored != 0 {
+        let of_classes = classes.iter().zip(0u8..);
+        let named =
+            of_classes.flat_map(|(class, index)| class.rgb.iter().map(move |&c| (c, index)));
+        let entries: Vec<_> = named
+            .chain(description.ignore_rgb.iter().map(|&color| (color, IGNORE)))
+            .collect();
+        let mut seen = BTreeSet::new();
+        if let Some((color, _)) = entries.iter().find(|(color, _)| !seen.insert(*color)) {
+            return Err(wrong(format!(
+                "the color {color:?} is named twice, expected once"
+            )));
+        }
+        return Ok(LabelTable::Colors(ColorTable::new(
+            name,
+            entries,
+            others_ignored,
+        )));
+    }
+    if !description.ignore_rgb.is_empty() {
+        return Err(wrong(
+            "'ignore_rgb' needs classes with 'rgb', expected 'ignore' here".to_owned(),
+        ));
+    }
+    let of_classes = classes.iter().zip(0u8..);
+    let ids: Vec<(u16, u8)> = of_classes
+        .flat_map(|(class, index)| class.ids.iter().map(move |&id| (id, index)))
+        .collect();
+    let ignored = match &description.ignore {
+        Some(ignored) => ignored.clone(),
+        // The usual ignored id, unless the file makes it a class.
+        None => vec![u16::from(IGNORE)]
+            .into_iter()
+            .filter(|id| ids.iter().all(|(other, _)| other != id))
+            .collect(),
+    };
+    let mut seen = BTreeSet::new();
+    let mut all = ids.iter().map(|&(id, _)| id).chain(ignored.iter().copied());
+    if let Some(id) = all.find(|&id| !seen.insert(id)) {
+        return Err(wrong(format!("the id {id} is named twice, expected once")));
+    }
+    Ok(LabelTable::Ids(IdTable::new(
+        name,
+        ids,
+        ignored,
+        others_ignored,
+    )))
+}
+
+/// A TOML error as part of one sentence, with its line.
+fn one_line(text: &str, error: &toml::de::Error) -> String {
+    let message = error.message().replace('\n', ", ");
+    match error.span().and_then(|span| text.get(..span.start)) {
+        Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
+        None => message,
+    }
+}

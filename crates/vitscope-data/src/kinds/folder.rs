@@ -1,0 +1,192 @@
+//! The form for anyone's own images: `images/{train,test}` with `masks/{train,test}`, or `images/`
+//! with `masks/`, or a plain directory of images.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use super::note_unclaimed;
+use crate::dataset::{Class, Contents};
+use crate::decode::read_file;
+use crate::error::DataError;
+use crate::labels::{IGNORE, IdTable, LabelTable, MAX_CLASSES};
+use crate::listing::{self, Item};
+use crate::mask::{self, Values};
+use crate::palette::palette;
+
+/// Whether there is an `images/` directory, or an image.
+pub(super) fn fits(root: &Path) -> Result<bool, DataError> {
+    Ok(root.join("images").is_dir() || !listing::images_in(root)?.is_empty())
+}
+
+pub(super) fn open(root: &Path) -> Result<Contents, DataError> {
+    let mut notes = Vec::new();
+    let (images, masks) = (root.join("images"), root.join("masks"));
+    let masks = masks.is_dir().then_some(masks);
+    if !images.is_dir() {
+        if masks.is_some() {
+            let problem = "has masks/ but no images/, expected both";
+            return Err(DataError::layout(
+                root,
+                problem,
+                "put the images in images/",
+            ));
+        }
+        let items = listing::without_masks(listing::some_images_in(root)?);
+        return Ok(unlabeled(items.clone(), items, notes));
+    }
+    let (train, test) = (images.join("train"), images.join("test"));
+    let (train, test) = match (train.is_dir(), test.is_dir()) {
+        (true, true) => {
+            let of = |split: &str| masks.as_ref().map(|masks| masks.join(split));
+            (
+                items(&train, of("train"), &mut notes)?,
+                items(&test, of("test"), &mut notes)?,
+            )
+        }
+        (false, false) => {
+            let items = items(&images, masks.clone(), &mut notes)?;
+            (items.clone(), items)
+        }
+        (has_train, _) => {
+            let (present, absent) = if has_train {
+                ("train", "test")
+            } else {
+                ("test", "train")
+            };
+            let problem = format!("has {present}/ but no {absent}/, expected both or neither");
+            let remedy = format!("add {absent}/, or move the images up to use them for both");
+            return Err(DataError::layout(&images, problem, remedy));
+        }
+    };
+    if train.iter().chain(&test).all(|item| item.mask.is_none()) {
+        return Ok(unlabeled(train, test, notes));
+    }
+    let names = root.join("classes.txt");
+    let (names, ids) = if names.is_file() {
+        named_ids(&names)?
+    } else {
+        let ids = occurring_ids(root, &train, &test)?;
+        (ids.iter().map(u16::to_string).collect(), ids)
+    };
+    let classes = names.into_iter().zip(palette(ids.len()));
+    let classes = classes.map(|(name, color)| Class { name, color }).collect();
+    let table = IdTable::new(
+        "folder",
+        ids.into_iter().zip(0u8..),
+        [u16::from(IGNORE)],
+        false,
+    );
+    Ok(Contents {
+        classes,
+        table: LabelTable::Ids(table),
+        train,
+        test,
+        notes,
+    })
+}
+
+fn unlabeled(train: Vec<Item>, test: Vec<Item>, notes: Vec<String>) -> Contents {
+    Contents {
+        classes: Vec::new(),
+        table: LabelTable::Absent,
+        train,
+        test,
+        notes,
+    }
+}
+
+/// The images of one directory with their masks, if the directory for those exists.
+fn items(
+    images: &Path,
+    masks: Option<PathBuf>,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Item>, DataError> {
+    let files = listing::some_images_in(images)?;
+    let Some(masks) = masks else {
+        return Ok(listing::without_masks(files));
+    };
+    if !masks.is_dir() {
+        notes.push(format!(
+            "{} does not exist, so those images have no masks.",
+            masks.display()
+        ));
+        return Ok(listing::without_masks(files));
+    }
+    let (items, unclaimed) = listing::paired(files, listing::images_in(&masks)?, &masks)?;
+    note_unclaimed(notes, unclaimed, &masks);
+    Ok(items)
+}
+
+/// The lines of `classes.txt`: line `n`, from 0, names id `n`.
+fn named_ids(path: &Path) -> Result<(Vec<String>, Vec<u16>), DataError> {
+    let lines = listing::list_lines(path)?;
+    if let Some((line, _)) = lines
+        .iter()
+        .zip(1..)
+        .map(|((line, _), n)| (*line, n))
+        .find(|(l, n)| l != n)
+    {
+        return Err(DataError::ListLine {
+            path: path.to_path_buf(),
+            line: line - 1,
+            problem: "is blank, expected a class name on every line because line n names id n-1"
+                .to_owned(),
+        });
+    }
+    if lines.len() > MAX_CLASSES {
+        return Err(DataError::TooManyClasses {
+            path: path.to_path_buf(),
+            count: lines.len(),
+        });
+    }
+    let ids = (0..lines.len() as u16).collect();
+    Ok((lines.into_iter().map(|(_, name)| name).collect(), ids))
+}
+
+/// The ids that occur in the masks, 255 left out, in rising order.
+fn occurring_ids(root: &Path, train: &[Item], test: &[Item]) -> Result<Vec<u16>, DataError> {
+    let masks: BTreeSet<&PathBuf> = train
+        .iter()
+        .chain(test)
+        .filter_map(|item| item.mask.as_ref())
+        .collect();
+    let masks: Vec<&PathBuf> = masks.into_iter().collect();
+    let found: Vec<Result<BTreeSet<u16>, DataError>> = masks
+        .into_par_iter()
+        .map(|path| {
+            let mask = mask::decode(path, &read_file(path, "a mask")?)?;
+            if let Values::Colors(_) = mask.values {
+                return Err(DataError::MaskCoding {
+                    path: path.clone(),
+                    found: "an RGB picture".to_owned(),
+                    expected: "label ids (grey or palette)",
+                    remedy: "describe its colors in a .toml file with 'rgb', or convert it to ids",
+                });
+            }
+            Ok(mask.ids())
+        })
+        .collect();
+    let mut ids = BTreeSet::new();
+    // In file order, so that of several bad masks the same one is always named.
+    for seen in found {
+        ids.extend(seen?);
+    }
+    ids.remove(&u16::from(IGNORE));
+    if ids.len() > MAX_CLASSES {
+        return Err(DataError::TooManyClasses {
+            path: root.to_path_buf(),
+            count: ids.len(),
+        });
+    }
+    if ids.is_empty() {
+        let problem = "has masks that hold nothing but 255 (ignored), expected at least one class";
+        return Err(DataError::layout(
+            root,
+            problem,
+            "label some pixels, or remove masks/",
+        ));
+    }
+    Ok(ids.into_iter().collect())
+}

@@ -1,0 +1,123 @@
+//! PASCAL VOC segmentation: `JPEGImages/`, `SegmentationClass/` (palette PNG) and the lists in
+//! `ImageSets/Segmentation/`.
+
+use std::path::{Path, PathBuf};
+
+use super::{classes, nested};
+use crate::dataset::Contents;
+use crate::error::DataError;
+use crate::labels::{IGNORE, IdTable, LabelTable};
+use crate::listing::{self, Item};
+
+const CLASSES: [(&str, [u8; 3]); 21] = [
+    ("background", [0, 0, 0]),
+    ("aeroplane", [128, 0, 0]),
+    ("bicycle", [0, 128, 0]),
+    ("bird", [128, 128, 0]),
+    ("boat", [0, 0, 128]),
+    ("bottle", [128, 0, 128]),
+    ("bus", [0, 128, 128]),
+    ("car", [128, 128, 128]),
+    ("cat", [64, 0, 0]),
+    ("chair", [192, 0, 0]),
+    ("cow", [64, 128, 0]),
+    ("diningtable", [192, 128, 0]),
+    ("dog", [64, 0, 128]),
+    ("horse", [192, 0, 128]),
+    ("motorbike", [64, 128, 128]),
+    ("person", [192, 128, 128]),
+    ("pottedplant", [0, 64, 0]),
+    ("sheep", [128, 64, 0]),
+    ("sofa", [0, 192, 0]),
+    ("train", [128, 192, 0]),
+    ("tvmonitor", [0, 64, 128]),
+];
+
+/// Where the set may lie inside the directory that its archive unpacks to.
+const INNER: [&str; 2] = ["VOC2012", "VOCdevkit/VOC2012"];
+
+fn is_root(path: &Path) -> bool {
+    path.join("JPEGImages").is_dir() && path.join("SegmentationClass").is_dir()
+}
+
+pub(super) fn fits(root: &Path) -> bool {
+    is_root(&nested(root, &INNER, is_root))
+}
+
+pub(super) fn open(root: &Path) -> Result<(PathBuf, Contents), DataError> {
+    let root = nested(root, &INNER, is_root);
+    let (images, masks) = (root.join("JPEGImages"), root.join("SegmentationClass"));
+    listing::need_directory(&images, "the photographs of a voc data set")?;
+    listing::need_directory(&masks, "the masks of a voc data set")?;
+    let mut notes = Vec::new();
+    let lists = root.join("ImageSets").join("Segmentation");
+    let (train, test) = if lists.is_dir() {
+        let read = |name: &str| listed(&lists.join(name), &images, &masks);
+        (read("train.txt")?, read("val.txt")?)
+    } else {
+        notes.push(
+            "there is no ImageSets/Segmentation, so every image with a mask serves both splits."
+                .to_owned(),
+        );
+        // Most VOC photographs have no segmentation: here the masks say which images count.
+        let files = listing::some_images_in(&masks)?;
+        let items: Result<Vec<Item>, DataError> = files
+            .into_iter()
+            .map(|mask| with_image(&images, mask))
+            .collect();
+        let items = items?;
+        (items.clone(), items)
+    };
+    let table = IdTable::new("voc", (0u16..21).zip(0u8..), [u16::from(IGNORE)], false);
+    let classes = classes(&CLASSES);
+    Ok((
+        root,
+        Contents {
+            classes,
+            table: LabelTable::Ids(table),
+            train,
+            test,
+            notes,
+        },
+    ))
+}
+
+/// The pairs that a list of stems names.
+fn listed(list: &Path, images: &Path, masks: &Path) -> Result<Vec<Item>, DataError> {
+    let mut items = Vec::new();
+    for (_, stem) in listing::list_lines(list)? {
+        let mask = masks.join(format!("{stem}.png"));
+        let item = with_image(images, mask)?;
+        match &item.mask {
+            Some(mask) if mask.is_file() => items.push(item),
+            _ => {
+                let expected = masks.join(format!("{stem}.png"));
+                return Err(DataError::NoMask {
+                    image: item.image,
+                    expected,
+                });
+            }
+        }
+    }
+    Ok(items)
+}
+
+/// The photograph of a mask.
+fn with_image(images: &Path, mask: PathBuf) -> Result<Item, DataError> {
+    let name = listing::stem(&mask);
+    let file = Path::new(mask.file_stem().unwrap_or_default());
+    let candidates =
+        ["jpg", "jpeg", "png"].map(|extension| images.join(file).with_added_extension(extension));
+    match candidates.iter().find(|path| path.is_file()) {
+        Some(image) => Ok(Item {
+            name,
+            image: image.clone(),
+            mask: Some(mask),
+        }),
+        None => {
+            let [path, ..] = candidates;
+            let expected = format!("the photograph of {}", mask.display());
+            Err(DataError::Missing { path, expected })
+        }
+    }
+}

@@ -1,0 +1,210 @@
+//! Directory listings in one fixed order, and images paired with their masks by stem.
+
+use std::collections::BTreeMap;
+use std::ffi::OsStr;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::error::DataError;
+
+/// One image of a data set, and its mask if it has one.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Item {
+    /// The stem that files made from this image are named by: unique within the set (an image
+    /// that serves both splits has one name), and free of path separators. Bytes that are not
+    /// UTF-8 appear as `%XX`.
+    pub name: String,
+    /// The image file.
+    pub image: PathBuf,
+    /// The mask file.
+    pub mask: Option<PathBuf>,
+}
+
+/// Extensions that mark a file as an image, read or not. Other files in an image folder are left
+/// alone; a file with one of these is never skipped.
+const IMAGE_EXTENSIONS: [&str; 20] = [
+    "jpg", "jpeg", "jpe", "jfif", "png", "apng", "bmp", "dib", "webp", "tif", "tiff", "gif", "jp2",
+    "heic", "heif", "avif", "ppm", "pgm", "pnm", "tga",
+];
+
+/// Whether a name is an image's by its extension.
+pub(crate) fn is_image_name(path: &Path) -> bool {
+    let extension = path.extension().and_then(OsStr::to_str).unwrap_or_default();
+    IMAGE_EXTENSIONS
+        .iter()
+        .any(|known| extension.eq_ignore_ascii_case(known))
+}
+
+/// The stem of a file name as an item's name.
+pub(crate) fn stem(path: &Path) -> String {
+    let stem = path.file_stem().unwrap_or_default();
+    let mut name = String::new();
+    for chunk in stem.as_encoded_bytes().utf8_chunks() {
+        name.push_str(&chunk.valid().replace('\\', "%5C"));
+        for byte in chunk.invalid() {
+            name.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    name
+}
+
+/// The files directly in a directory, hidden ones left out, in bytewise order of their names.
+pub(crate) fn files_in(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
+    entries(directory, |kind| kind.is_file())
+}
+
+/// The directories directly in a directory, hidden ones left out, in bytewise order.
+pub(crate) fn directories_in(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
+    entries(directory, |kind| kind.is_dir())
+}
+
+/// The image files directly in a directory, in bytewise order of their names.
+pub(crate) fn images_in(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut files = files_in(directory)?;
+    files.retain(|file| is_image_name(file));
+    Ok(files)
+}
+
+/// As [`images_in`], but an empty directory is an error.
+pub(crate) fn some_images_in(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let images = images_in(directory)?;
+    if images.is_empty() {
+        let problem = "holds no images, expected files such as .jpg or .png";
+        return Err(DataError::layout(
+            directory,
+            problem,
+            "put the images there",
+        ));
+    }
+    Ok(images)
+}
+
+fn entries(
+    directory: &Path,
+    wanted: impl Fn(fs::FileType) -> bool,
+) -> Result<Vec<PathBuf>, DataError> {
+    let failed = |source| DataError::read(directory, source);
+    let mut paths = Vec::new();
+    for entry in fs::read_dir(directory).map_err(failed)? {
+        let entry = entry.map_err(failed)?;
+        if entry.file_name().as_encoded_bytes().starts_with(b".") {
+            continue;
+        }
+        let mut kind = entry.file_type().map_err(failed)?;
+        if kind.is_symlink() {
+            let path = entry.path();
+            kind = match fs::metadata(&path) {
+                Ok(target) => target.file_type(),
+                // A dangling link to an image must not vanish in silence.
+                Err(source) if is_image_name(&path) => return Err(DataError::read(&path, source)),
+                Err(_) => continue,
+            };
+        }
+        if wanted(kind) {
+            paths.push(entry.path());
+        }
+    }
+    sort(&mut paths);
+    Ok(paths)
+}
+
+/// Sorts paths bytewise.
+pub(crate) fn sort(paths: &mut [PathBuf]) {
+    paths.sort_unstable_by(|a, b| {
+        a.as_os_str()
+            .as_encoded_bytes()
+            .cmp(b.as_os_str().as_encoded_bytes())
+    });
+}
+
+/// Files by stem, each stem once.
+pub(crate) fn by_stem(
+    files: Vec<PathBuf>,
+    key: impl Fn(&Path) -> String,
+) -> Result<BTreeMap<String, PathBuf>, DataError> {
+    let mut map = BTreeMap::new();
+    for file in files {
+        if let Some(first) = map.insert(key(&file), file.clone()) {
+            return Err(DataError::DuplicateStem {
+                first,
+                second: file,
+            });
+        }
+    }
+    Ok(map)
+}
+
+/// Items without masks, in the order of the files.
+pub(crate) fn without_masks(images: Vec<PathBuf>) -> Vec<Item> {
+    images
+        .into_iter()
+        .map(|image| Item {
+            name: stem(&image),
+            image,
+            mask: None,
+        })
+        .collect()
+}
+
+/// Images with the masks of the same stem in `masks_in`. The second value counts masks that no
+/// image claims.
+pub(crate) fn paired(
+    images: Vec<PathBuf>,
+    masks: Vec<PathBuf>,
+    masks_in: &Path,
+) -> Result<(Vec<Item>, usize), DataError> {
+    let mut masks = by_stem(masks, stem)?;
+    let images = {
+        by_stem(images.clone(), stem)?;
+        images
+    };
+    let mut items = Vec::with_capacity(images.len());
+    for image in images {
+        let name = stem(&image);
+        let Some(mask) = masks.remove(&name) else {
+            let file = Path::new(image.file_stem().unwrap_or_default());
+            return Err(DataError::NoMask {
+                expected: masks_in.join(file).with_added_extension("png"),
+                image,
+            });
+        };
+        items.push(Item {
+            name,
+            image,
+            mask: Some(mask),
+        });
+    }
+    Ok((items, masks.len()))
+}
+
+/// Requires a directory.
+pub(crate) fn need_directory(path: &Path, expected: &str) -> Result<(), DataError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    Err(DataError::Missing {
+        path: path.to_path_buf(),
+        expected: expected.to_owned(),
+    })
+}
+
+/// The lines of a list file with their numbers from 1, blank ones left out.
+pub(crate) fn list_lines(path: &Path) -> Result<Vec<(usize, String)>, DataError> {
+    let bytes = fs::read(path).map_err(|source| DataError::read(path, source))?;
+    let text = String::from_utf8(bytes).map_err(|_| DataError::ListLine {
+        path: path.to_path_buf(),
+        line: 1,
+        problem: "or a later one is not UTF-8 text, expected one image per line".to_owned(),
+    })?;
+    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    let lines = text
+        .lines()
+        .enumerate()
+        .map(|(index, line)| (index + 1, line.trim().to_owned()));
+    let lines: Vec<_> = lines.filter(|(_, line)| !line.is_empty()).collect();
+    if lines.is_empty() {
+        let problem = "lists nothing, expected one image per line";
+        return Err(DataError::layout(path, problem, "fill or remove the list"));
+    }
+    Ok(lines)
+}

@@ -1,0 +1,252 @@
+//! Pillow's bilinear resize of 8-bit RGB, bit for bit (PROTOCOL.md section 1).
+//!
+//! Pillow resizes 8-bit data in two passes, rows first, with 22-bit fixed-point weights, and
+//! rounds and clips to 8 bits between the passes. Doing it in float, or columns first, changes a
+//! tenth to a quarter of all values by one. The weights and their bounds below follow Pillow's
+//! rules step by step in double precision; every output pixel depends on its own weights only, so
+//! the passes compute just the rows and columns that a crop keeps.
+
+use crate::geometry::Placement;
+
+/// Bits after the binary point of a weight: 32 less 8 for the value and 2 for headroom.
+const WEIGHT_BITS: u32 = 32 - 8 - 2;
+
+/// Half a unit in the last place of the result, so that the final shift rounds.
+const HALF: i32 = 1 << (WEIGHT_BITS - 1);
+
+/// An 8-bit RGB image of any size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RgbImage {
+    width: usize,
+    height: usize,
+    pixels: Vec<u8>,
+}
+
+impl RgbImage {
+    /// An image from its pixels.
+    ///
+    /// # Shapes
+    /// `pixels`: `[height, width, 3]`, row-major.
+    ///
+    /// Gives `None` for an empty image, or where `pixels` has another length.
+    #[must_use]
+    pub fn new(width: usize, height: usize, pixels: Vec<u8>) -> Option<Self> {
+        let length = width.checked_mul(height)?.checked_mul(3)?;
+        (length > 0 && pixels.len() == length).then_some(Self {
+            width,
+            height,
+            pixels,
+        })
+    }
+
+    /// Width in pixels, at least 1.
+    #[must_use]
+    pub fn width(&self) -> usize {
+        self.width
+    }
+
+    /// Height in pixels, at least 1.
+    #[must_use]
+    pub fn height(&self) -> usize {
+        self.height
+    }
+
+    /// The pixels, `[height, width, 3]` row-major.
+    #[must_use]
+    pub fn pixels(&self) -> &[u8] {
+        &self.pixels
+    }
+
+    /// The pixels, given away.
+    #[must_use]
+    pub fn into_pixels(self) -> Vec<u8> {
+        self.pixels
+    }
+}
+
+/// Resizes an image as Pillow's `Image.resize((width, height), BILINEAR)` does, antialiasing
+/// included. A side of 0 counts as 1.
+///
+/// ```
+/// use vitscope_data::resize::{RgbImage, pil_resize};
+/// let ramp = RgbImage::new(4, 1, vec![0, 0, 0, 10, 10, 10, 20, 20, 20, 250, 250, 250]).unwrap();
+/// // Image.fromarray(a).resize((2, 1), Image.BILINEAR), Pillow 13.0.0
+/// assert_eq!(pil_resize(&ramp, 2, 1).pixels(), [8, 8, 8, 146, 146, 146]);
+/// ```
+#[must_use]
+pub fn pil_resize(source: &RgbImage, width: usize, height: usize) -> RgbImage {
+    let (width, height) = (width.max(1), height.max(1));
+    let whole = Placement {
+        width,
+        height,
+        left: 0,
+        top: 0,
+    };
+    RgbImage {
+        width,
+        height,
+        pixels: resize_window(source, &whole, width, height),
+    }
+}
+
+/// The window of `width` x `height` pixels at `place`'s offset in the image resized to `place`'s
+/// size. The window must lie inside the resized image.
+pub(crate) fn resize_window(
+    source: &RgbImage,
+    place: &Placement,
+    width: usize,
+    height: usize,
+) -> Vec<u8> {
+    let columns = Weights::new(source.width, place.width, place.left, width);
+    let rows = Weights::new(source.height, place.height, place.top, height);
+    // Only the source rows that the second pass reads go through the first.
+    let (first_row, row_count) = rows.span();
+    let narrowed = narrow(source, &columns, first_row, row_count);
+    if rows.identity {
+        return narrowed;
+    }
+    let stride = width * 3;
+    let mut output = vec![0; stride * height];
+    let mut sums = vec![0i32; stride];
+    for (row, target) in output.chunks_exact_mut(stride).enumerate() {
+        let (first, weights) = rows.of(row);
+        sums.fill(HALF);
+        let lines = narrowed[(first - first_row) * stride..].chunks_exact(stride);
+        for (&weight, line) in weights.iter().zip(lines) {
+            for (sum, &value) in sums.iter_mut().zip(line) {
+                *sum += i32::from(value) * weight;
+            }
+        }
+        for (value, &sum) in target.iter_mut().zip(&sums) {
+            *value = clip(sum);
+        }
+    }
+    output
+}
+
+/// The first pass: the rows `first_row..first_row + row_count`, brought to the window's columns.
+fn narrow(source: &RgbImage, columns: &Weights, first_row: usize, row_count: usize) -> Vec<u8> {
+    let stride = source.width * 3;
+    let lines = source.pixels[first_row * stride..]
+        .chunks_exact(stride)
+        .take(row_count);
+    let mut output = Vec::with_capacity(row_count * columns.count * 3);
+    if columns.identity {
+        let first = columns.first[0] * 3;
+        for line in lines {
+            output.extend_from_slice(&line[first..first + columns.count * 3]);
+        }
+        return output;
+    }
+    for line in lines {
+        for column in 0..columns.count {
+            let (first, weights) = columns.of(column);
+            let pixels = line[first * 3..].chunks_exact(3);
+            let mut sums = [HALF; 3];
+            for (&weight, pixel) in weights.iter().zip(pixels) {
+                sums[0] += i32::from(pixel[0]) * weight;
+                sums[1] += i32::from(pixel[1]) * weight;
+                sums[2] += i32::from(pixel[2]) * weight;
+            }
+            output.extend_from_slice(&sums.map(clip));
+        }
+    }
+    output
+}
+
+/// A fixed-point sum as an 8-bit value.
+fn clip(sum: i32) -> u8 {
+    (sum >> WEIGHT_BITS).clamp(0, 255) as u8
+}
+
+/// The weights of one pass for the output positions of a window.
+struct Weights {
+    /// How many output positions there are.
+    count: usize,
+    /// First source position of each.
+    first: Vec<usize>,
+    /// How many source positions each reads.
+    taps: Vec<usize>,
+    /// The weights, `stride` to an output position.
+    fixed: Vec<i32>,
+    stride: usize,
+    /// Whether the pass changes nothing, so that copying does.
+    identity: bool,
+}
+
+impl Weights {
+    /// Pillow's weights for resizing `source` positions to `resized`, for the outputs
+    /// `start..start + count`.
+    fn new(source: usize, resized: usize, start: usize, count: usize) -> Self {
+        if source == resized {
+            // Pillow leaves the pass out; its weights would be exactly one.
+            return Self {
+                count,
+                first: (start..start + count).collect(),
+                taps: vec![1; count],
+                fixed: vec![1 << WEIGHT_BITS; count],
+                stride: 1,
+                identity: true,
+            };
+        }
+        let scale = source as f64 / resized as f64;
+        let filter_scale = scale.max(1.0);
+        // The triangle's half width is one, widened when shrinking: that is the antialiasing.
+        let support = filter_scale;
+        let stride = support.ceil() as usize * 2 + 1;
+        let per_step = 1.0 / filter_scale;
+        let mut weights = Self {
+            count,
+            first: Vec::with_capacity(count),
+            taps: Vec::with_capacity(count),
+            fixed: vec![0; stride * count],
+            stride,
+            identity: false,
+        };
+        let mut exact = vec![0.0f64; stride];
+        for (index, fixed) in weights.fixed.chunks_exact_mut(stride).enumerate() {
+            let center = ((start + index) as f64 + 0.5) * scale;
+            // Casts to integers truncate toward zero as C's do; below zero they stop at zero,
+            // which is where Pillow puts them next.
+            let first = (center - support + 0.5) as usize;
+            let end = ((center + support + 0.5) as usize).min(source);
+            let taps = end.saturating_sub(first);
+            let mut total = 0.0;
+            for (tap, weight) in exact[..taps].iter_mut().enumerate() {
+                let distance = ((tap + first) as f64 - center + 0.5) * per_step;
+                *weight = (1.0 - distance.abs()).max(0.0);
+                total += *weight;
+            }
+            for (fixed, weight) in fixed.iter_mut().zip(&mut exact[..taps]) {
+                if total != 0.0 {
+                    *weight /= total;
+                }
+                *fixed = (0.5 + *weight * f64::from(1u32 << WEIGHT_BITS)) as i32;
+            }
+            weights.first.push(first);
+            weights.taps.push(taps);
+        }
+        weights
+    }
+
+    /// First source position and weights of one output position.
+    fn of(&self, index: usize) -> (usize, &[i32]) {
+        let start = index * self.stride;
+        (
+            self.first[index],
+            &self.fixed[start..start + self.taps[index]],
+        )
+    }
+
+    /// First source position that any output reads, and how many from there.
+    fn span(&self) -> (usize, usize) {
+        let first = self.first.first().copied().unwrap_or(0);
+        let last = self.count.saturating_sub(1);
+        let end = self
+            .first
+            .get(last)
+            .zip(self.taps.get(last))
+            .map_or(first, |(f, t)| f + t);
+        (first, end - first)
+    }
+}
