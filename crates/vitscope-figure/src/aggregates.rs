@@ -10,7 +10,7 @@ use crate::theme;
 const BEST: &str = "Aggregate maps at the best layer of each facet";
 const LAYERS: &str = "Aggregate maps of all layers";
 const WHAT: &str = "Aggregate map: the mean of the class colors, weighted by how often each class is predicted at a pixel.";
-const GAP: f64 = 10.0;
+const GAP: f64 = 20.0;
 /// Columns of the layer overview before a facet's row is broken.
 const LAYERS_PER_LINE: usize = 12;
 

@@ -40,6 +40,9 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
     let all = classes.len();
     classes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     classes.truncate(MOST_CLASSES);
+    // The highest are chosen over all panels; the ground truth, if any, orders them.
+    let truth = |class: usize| value(Slot::Truth, class).value.unwrap_or(f64::NEG_INFINITY);
+    classes.sort_by(|a, b| truth(b.0).total_cmp(&truth(a.0)));
     let highest = slots
         .iter()
         .flat_map(|&slot| classes.iter().map(move |&(class, _)| (slot, class)));

@@ -7,7 +7,7 @@ use crate::svg::{Anchor, Svg, Type};
 use crate::text::{self, Weight};
 use crate::theme::{self, Mark, Paint};
 
-const WIDTH: f64 = 660.0;
+const WIDTH: f64 = 680.0;
 const PLOT: [f64; 4] = [62.0, 16.0, 470.0, 300.0];
 
 /// What one of these figures shows.
@@ -113,7 +113,9 @@ fn draw(run: &Run, subject: &Subject) -> Result<Plate, FigureError> {
         .chain(truth)
         .chain(truth_interval.map(|(_, high)| high))
         .fold(0.0, f64::max);
+    // A little room above the highest point, rather than up to the next tick.
     let (end, step) = figure::axis(largest);
+    let end = end.min(largest.max(step) * 1.06);
 
     let [left, top, width, height] = PLOT;
     let inset = if layers.len() > 1 { 14.0 } else { width / 2.0 };
@@ -123,7 +125,7 @@ fn draw(run: &Run, subject: &Subject) -> Result<Plate, FigureError> {
     let y = |value: f64| top + height * (1.0 - value / end);
 
     let mut svg = Svg::new(subject.name, WIDTH);
-    let ticks = (end / step).round() as usize;
+    let ticks = (end / step + 1e-9).floor() as usize;
     for index in 0..=ticks {
         let value = index as f64 * step;
         let paint = if index == 0 {
@@ -306,7 +308,7 @@ fn place_labels(
     }
     for (&place, (wanted, name, paint, mark)) in places.iter().zip(&labels) {
         if (place - wanted).abs() > 3.0 {
-            svg.line([x - 10.0, *wanted], [x + 2.0, place], theme::RULE, 1.0, "");
+            svg.line([x - 18.0, *wanted], [x + 1.0, place], theme::MUTED, 0.7, "");
         }
         match mark {
             Some(mark) => svg.mark([x + 9.0, place], *mark, *paint),

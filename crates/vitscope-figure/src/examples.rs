@@ -5,6 +5,7 @@ use crate::figure::{self, Figure, Plate};
 use crate::pixels::{LabelMap, NONE, Rgb};
 use crate::run_dir::{Run, Slot};
 use crate::svg::{Anchor, Embedded, Svg, Type};
+use crate::text::{self, Weight};
 use crate::theme;
 
 const HEADING: &str = "Examples at the best layer of each facet";
@@ -12,7 +13,7 @@ const GAP: f64 = 4.0;
 const WIDE_GAP: f64 = 16.0;
 const LABEL_WIDTH: f64 = 98.0;
 const BAR_WIDTH: f64 = 58.0;
-const BAR_PANEL: f64 = BAR_WIDTH + 46.0;
+const BAR_PANEL: f64 = BAR_WIDTH + 48.0;
 const HEADER: f64 = 40.0;
 /// Cells smaller than this show nothing, larger ones waste the page.
 const CELL: std::ops::RangeInclusive<f64> = 92.0..=150.0;
@@ -309,11 +310,15 @@ fn bar(svg: &mut Svg, run: &Run, panel: &Bars, slot: Slot, middle: f64) {
         }
         end = end.max(x(high));
     }
-    svg.text(
-        [end + 6.0, middle + 5.0],
-        Type::LABEL,
-        &figure::number(Some(value)),
-    );
+    let number = figure::number(Some(value));
+    let width = text::width(&number, Type::LABEL.size, Weight::Regular);
+    // The number must not stand on the ground truth's line.
+    if let (Slot::Probe(..), Some(truth)) = (slot, run.metrics.get(Slot::Truth, panel.metric).value)
+        && (end..=end + width + 10.0).contains(&x(truth))
+    {
+        end = x(truth);
+    }
+    svg.text([end + 6.0, middle + 5.0], Type::LABEL, &number);
 }
 
 /// A photograph or an aggregate map, with no more pixels than print can show.

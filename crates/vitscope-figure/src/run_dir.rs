@@ -300,6 +300,15 @@ impl Run {
         self.positions.get(&slot)
     }
 
+    /// Rows and columns of the patch grid, where the run kept counts on it.
+    pub(crate) fn grid(&self) -> Option<[usize; 2]> {
+        self.positions
+            .values()
+            .next()
+            .map(|positions| [positions.rows, positions.columns])
+            .filter(|[rows, columns]| rows * columns > 0)
+    }
+
     /// Whether an index of a label map is a class (else it is a cluster).
     pub(crate) fn labels_are_classes(&self) -> bool {
         self.data.has_truth && self.clusters.is_none_or(|k| k == self.classes.len() as u64)

@@ -311,8 +311,8 @@ impl Drawing {
         let hatch = if body.contains(&format!("#{name}-hatch")) {
             format!(
                 "<defs><pattern id=\"{name}-hatch\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\">\
-                 <rect width=\"5\" height=\"5\" fill=\"#f1f2f4\"/>\
-                 <path d=\"M-1 1L1 -1M0 5L5 0M4 6L6 4\" stroke=\"#a3a9b1\" stroke-width=\"0.9\"/></pattern></defs>\n"
+                 <rect width=\"5\" height=\"5\" fill=\"#e6e8ec\"/>\
+                 <path d=\"M-1 1L1 -1M0 5L5 0M4 6L6 4\" stroke=\"#9299a3\" stroke-width=\"1\"/></pattern></defs>\n"
             )
         } else {
             String::new()
