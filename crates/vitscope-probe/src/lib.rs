@@ -1,1 +1,67 @@
-//! (skeleton)
+//! Clustering probes over the patch embeddings of a frozen Vision Transformer.
+//!
+//! One probe looks at one *slot* (a layer and a facet) and goes through three stages:
+//!
+//! 1. **Start** ([`Moments`], [`Reservoir`], [`initial_centroids`]): the top principal directions of
+//!    the patch vectors are the first centroids (PROTOCOL 3).
+//! 2. **Training** ([`Trainer`]): online k-means under cosine similarity, hard assignments, closed-form
+//!    gradient, Adam (PROTOCOL 4).
+//! 3. **Labels** ([`Labeler`]): the cluster of each pixel after bilinear upsampling, by exact pruning
+//!    (PROTOCOL 5, Eq. 1).
+//!
+//! The crate knows nothing of files or models: it takes arrays and gives arrays. Patch vectors come as
+//! `[B, N, D]` views (images, patches, width). Images may be far apart in memory; rows whose elements
+//! lie side by side (innermost stride 1) are the fast case.
+//!
+//! # Determinism
+//!
+//! Every result is the same, bit for bit, for any number of threads: work is split by image or by
+//! output tiles of a fixed size, and partial sums are added in a fixed order.
+//!
+//! # Example
+//!
+//! ```
+//! use ndarray::{Array3, ArrayView3};
+//! use vitscope_probe::{AdamSettings, Labeler, Moments, Reservoir, Scratch, Trainer, initial_centroids};
+//!
+//! # fn main() -> Result<(), vitscope_probe::ProbeError> {
+//! // Two images of 2 x 2 patches, 4 numbers each.
+//! let facet = Array3::from_shape_fn((2, 4, 4), |(b, n, d)| ((7 * b + 3 * n + 5 * d) % 11) as f32 - 5.0);
+//! let rows: ArrayView3<'_, f32> = facet.view();
+//!
+//! let mut moments = Moments::new(4);
+//! moments.add(rows, &[1, 1])?;
+//! let start = initial_centroids(&moments, 3, &Reservoir::new(16, 4, 0), 0)?;
+//!
+//! let mut trainer = Trainer::new(start, AdamSettings::default())?;
+//! let mut losses = Vec::new();
+//! for _ in 0..50 {
+//!     trainer.add(rows)?;
+//!     losses.push(trainer.finish_step());
+//! }
+//! assert!(losses[49] < losses[0]);
+//!
+//! let labeler = Labeler::new(trainer.codebook().view(), (2, 2), 8)?;
+//! let mut labels = vec![0; 16 * 16];
+//! labeler.label(rows.index_axis(ndarray::Axis(0), 0), &mut Scratch::default(), &mut labels)?;
+//! assert!(labels.iter().all(|&label| label < 3));
+//! # Ok(())
+//! # }
+//! ```
+
+mod error;
+mod labels;
+mod moments;
+mod random;
+mod rows;
+mod start;
+mod trainer;
+
+pub use error::ProbeError;
+pub use labels::{Labeler, Scratch, plain_labels};
+pub use moments::{Moments, MomentsState};
+pub use start::{Reservoir, initial_centroids};
+pub use trainer::{AdamSettings, Trainer, TrainerState};
+
+/// The largest number of clusters: labels are `u8`, and 255 means "no label".
+pub const MAX_CLUSTERS: usize = 255;

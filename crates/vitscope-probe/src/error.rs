@@ -1,0 +1,44 @@
+//! What can go wrong in a probe.
+
+use thiserror::Error;
+
+/// An input that a probe cannot work with.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum ProbeError {
+    /// A patch vector holds a value that is not finite.
+    #[error("patch vectors of image {image} of the batch hold a value that is not finite")]
+    NonFinite {
+        /// Index of the image within the batch that was passed.
+        image: usize,
+    },
+    /// A length differs from the one that was agreed on.
+    #[error("{what}: expected {expected}, got {got}")]
+    Shape {
+        /// What was measured.
+        what: &'static str,
+        /// The length that was expected.
+        expected: usize,
+        /// The length that was found.
+        got: usize,
+    },
+    /// The number of clusters is zero or above [`MAX_CLUSTERS`](crate::MAX_CLUSTERS).
+    #[error("the number of clusters must lie in 1..=255, got {got}")]
+    Clusters {
+        /// The number that was asked for.
+        got: usize,
+    },
+    /// There are too few patch vectors to start from.
+    #[error(
+        "{clusters} clusters asked for, but there are {directions} principal directions and no sampled patch vectors for the rest"
+    )]
+    TooFewVectors {
+        /// Clusters asked for.
+        clusters: usize,
+        /// Principal directions found.
+        directions: usize,
+    },
+    /// The covariance is not finite, or its eigendecomposition did not converge.
+    #[error("the covariance of the patch vectors has no eigendecomposition")]
+    Eigen,
+}

@@ -1,0 +1,634 @@
+//! The cluster of each pixel (PROTOCOL 5, Eq. 1), by exact pruning.
+//!
+//! # What
+//!
+//! Patch embeddings `f` are upsampled bilinearly to pixels (half-pixel centers, edges clamped; PyTorch's
+//! `align_corners=False`), and each pixel takes `argmax_k f.c^_k / |f|`, the lowest `k` on ties.
+//!
+//! Upsampling is linear, and `|f|` is common to all `k`. So the `K` scores of each patch are upsampled
+//! in place of its `D` features: one `[N, D] x [D, K]` product, then work that does not know `D`.
+//!
+//! # Cells
+//!
+//! Between four patch centers lies a *cell* of `P x P` pixels whose scores are bilinear mixes of the
+//! same four corner scores (along the image's edge two or four of the corners coincide). In a cell,
+//!
+//! ```text
+//! left  = wy0 * s[y0, x0] + wy1 * s[y1, x0]
+//! right = wy0 * s[y0, x1] + wy1 * s[y1, x1]
+//! score = wx0 * left + wx1 * right               every operation rounded to f32, in this order
+//! ```
+//!
+//! and the weights depend on the pixel's place in its cell only.
+//!
+//! # Pruning, and why it is exact
+//!
+//! The weights are not negative, and rounding never changes the order of two numbers. So if cluster `j`
+//! scores at least as much as `k` at all four corners, its computed score is at least that of `k` at
+//! every pixel of the cell. For `j < k` this settles it, since ties go to the lowest index: `k` cannot
+//! win. For `j > k` rounding could turn a lead into a tie, which `k` would win; there a lead of
+//! `8 eps max |s|` at all corners is asked for. The computed score is off the exact mix by at most
+//! `2 eps max |s|` (two roundings of relative size `eps / 2` in each of the two stages), so the lead is
+//! twice what the errors of both clusters can take away.
+//!
+//! Most cells have one cluster that leads at all corners, and are filled without a look at their
+//! pixels. In the others the few clusters that are left compete pixel by pixel, with the arithmetic
+//! above. [`plain_labels`] is the same without cells and pruning, and gives the same labels for any
+//! finite scores; tests hold the two against each other.
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use ndarray::{ArrayView2, ArrayView3, Axis};
+use rayon::prelude::*;
+
+use crate::rows;
+use crate::{MAX_CLUSTERS, ProbeError};
+
+/// Pixels that are mixed at a time.
+const LANES: usize = 16;
+
+/// The lead that a cluster of higher index needs, relative to the largest score (see the module's text).
+const LEAD: f32 = 8.0 * f32::EPSILON;
+
+/// Scores beyond this could overflow when they are mixed.
+const LIMIT: f32 = f32::MAX / 4.0;
+
+/// Huge finite vectors, whose scores exceed the limit, are scaled by this power of two. It changes no label.
+const SHRINK: f32 = 1.0 / (1_u128 << 80) as f32;
+
+/// Labels the pixels of images by the nearest centroid.
+#[derive(Debug, Clone)]
+pub struct Labeler {
+    /// Row-major `[K, D]`.
+    codebook: Vec<f32>,
+    clusters: usize,
+    dim: usize,
+    geometry: Geometry,
+}
+
+/// Buffers that [`Labeler::label`] uses again from one image to the next. Start with `default()`.
+#[derive(Debug, Clone, Default)]
+pub struct Scratch {
+    rows: Vec<f32>,
+    scores: Vec<f32>,
+    pruning: Pruning,
+}
+
+#[derive(Debug, Clone, Default)]
+struct Pruning {
+    patches: Vec<Summary>,
+    low: Vec<f32>,
+    high: Vec<f32>,
+    rivals: Vec<usize>,
+}
+
+/// What one patch's scores say on their own.
+#[derive(Debug, Clone, Copy)]
+struct Summary {
+    /// The cluster of the largest score, the lowest on ties.
+    best: usize,
+    /// Lead of `best` over the clusters of lower index (infinite if there are none).
+    lead: f32,
+    /// Largest magnitude among the scores.
+    peak: f32,
+}
+
+#[derive(Debug, Clone)]
+struct Geometry {
+    patch: usize,
+    grid: (usize, usize),
+    rows: Vec<Cell>,
+    cols: Vec<Cell>,
+    /// Weights of the two corners at each pixel of an inner cell, padded to whole lanes.
+    inner: (Vec<f32>, Vec<f32>),
+    /// The same for a cell along the edge, where the two corners coincide.
+    edge: (Vec<f32>, Vec<f32>),
+}
+
+/// One cell along one axis: the two patches it lies between and its pixels.
+#[derive(Debug, Clone, Copy)]
+struct Cell {
+    low: usize,
+    high: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Geometry {
+    fn new(grid: (usize, usize), patch: usize) -> Self {
+        let padded = patch.next_multiple_of(LANES);
+        let mut inner = (vec![0.0; padded], vec![0.0; padded]);
+        for phase in 0..patch {
+            // An odd patch has a pixel at its very center; an even one has its center between two.
+            let twice = 2 * phase + 1 - patch % 2;
+            let weight = twice as f64 / (2 * patch) as f64;
+            inner.0[phase] = (1.0 - weight) as f32;
+            inner.1[phase] = weight as f32;
+        }
+        let edge = (vec![1.0; padded], vec![0.0; padded]);
+        Self {
+            patch,
+            grid,
+            rows: cells(grid.0, patch),
+            cols: cells(grid.1, patch),
+            inner,
+            edge,
+        }
+    }
+
+    fn weights(&self, cell: Cell) -> (&[f32], &[f32]) {
+        let (first, second) = if cell.low == cell.high {
+            &self.edge
+        } else {
+            &self.inner
+        };
+        (first, second)
+    }
+
+    fn patches(&self) -> usize {
+        self.grid.0 * self.grid.1
+    }
+
+    fn pixels(&self) -> usize {
+        self.patches() * self.patch * self.patch
+    }
+}
+
+/// The `n + 1` cells of an axis of `n` patches.
+fn cells(n: usize, patch: usize) -> Vec<Cell> {
+    let start = |cell: usize| {
+        if cell == 0 {
+            0
+        } else {
+            patch * (cell - 1) + patch / 2
+        }
+    };
+    (0..=n)
+        .map(|cell| Cell {
+            low: cell.saturating_sub(1),
+            high: cell.min(n - 1),
+            start: start(cell),
+            end: if cell == n {
+                n * patch
+            } else {
+                start(cell + 1)
+            },
+        })
+        .collect()
+}
+
+/// One mix of two numbers: the arithmetic that every label goes through.
+#[inline(always)]
+fn mix(weight0: f32, value0: f32, weight1: f32, value1: f32) -> f32 {
+    weight0 * value0 + weight1 * value1
+}
+
+impl Labeler {
+    /// A labeler for images of `grid` (rows, columns) patches of `patch x patch` pixels.
+    ///
+    /// # Shapes
+    ///
+    /// `codebook`: `[K, D]` rows of unit length, `K` in `1..=255`.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Clusters`]; [`ProbeError::Shape`] if a size is zero; [`ProbeError::NonFinite`] if the
+    /// codebook is not finite.
+    pub fn new(
+        codebook: ArrayView2<'_, f32>,
+        grid: (usize, usize),
+        patch: usize,
+    ) -> Result<Self, ProbeError> {
+        let (clusters, dim) = codebook.dim();
+        if clusters == 0 || clusters > MAX_CLUSTERS {
+            return Err(ProbeError::Clusters { got: clusters });
+        }
+        for (what, size) in [
+            ("width of the codebook", dim),
+            ("rows of patches", grid.0),
+            ("columns of patches", grid.1),
+            ("pixels along a patch", patch),
+        ] {
+            if size == 0 {
+                return Err(ProbeError::Shape {
+                    what,
+                    expected: 1,
+                    got: 0,
+                });
+            }
+        }
+        if !codebook.iter().all(|value| value.is_finite()) {
+            return Err(ProbeError::NonFinite { image: 0 });
+        }
+        Ok(Self {
+            codebook: codebook.iter().copied().collect(),
+            clusters,
+            dim,
+            geometry: Geometry::new(grid, patch),
+        })
+    }
+
+    /// Labels one image.
+    ///
+    /// # Shapes
+    ///
+    /// `rows`: `[N, D]` with `N = Hp * Wp`; `out`: `H * W` pixels, row by row.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`]; [`ProbeError::NonFinite`].
+    pub fn label(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        scratch: &mut Scratch,
+        out: &mut [u8],
+    ) -> Result<(), ProbeError> {
+        let (patches, dim) = rows.dim();
+        check("number of patch vectors", self.geometry.patches(), patches)?;
+        check("width of the patch vectors", self.dim, dim)?;
+        check("number of pixels", self.geometry.pixels(), out.len())?;
+        let Scratch {
+            rows: copy,
+            scores,
+            pruning,
+        } = scratch;
+        scores.resize(patches * self.clusters, 0.0);
+        let finite = match rows.to_slice() {
+            Some(rows) => self.scores(rows, scores),
+            None => {
+                copy.resize(patches * dim, 0.0);
+                for (row, out) in rows.rows().into_iter().zip(copy.chunks_exact_mut(dim)) {
+                    rows::copy(row, out);
+                }
+                self.scores(copy, scores)
+            }
+        };
+        if !finite {
+            if !rows.iter().all(|value| value.is_finite()) {
+                return Err(ProbeError::NonFinite { image: 0 });
+            }
+            copy.clear();
+            copy.extend(rows.iter().map(|value| value * SHRINK));
+            if !self.scores(copy, scores) {
+                return Err(ProbeError::NonFinite { image: 0 });
+            }
+        }
+        rows::vectorized(
+            #[inline(always)]
+            || pruned_labels(scores, self.clusters, &self.geometry, pruning, out),
+        );
+        Ok(())
+    }
+
+    /// Labels the images of a batch, in parallel.
+    ///
+    /// # Shapes
+    ///
+    /// `rows`: `[B, N, D]`; `out`: `B * H * W` pixels, image by image.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`]; [`ProbeError::NonFinite`] with the image's index.
+    pub fn label_batch(&self, rows: ArrayView3<'_, f32>, out: &mut [u8]) -> Result<(), ProbeError> {
+        let images = rows.len_of(Axis(0));
+        let pixels = self.geometry.pixels();
+        check("number of pixels", images * pixels, out.len())?;
+        let outcomes: Vec<Result<(), ProbeError>> = out
+            .par_chunks_mut(pixels)
+            .enumerate()
+            .map_init(Scratch::default, |scratch, (image, out)| {
+                self.label(rows.index_axis(Axis(0), image), scratch, out)
+                    .map_err(|error| match error {
+                        ProbeError::NonFinite { .. } => ProbeError::NonFinite { image },
+                        other => other,
+                    })
+            })
+            .collect();
+        outcomes.into_iter().collect()
+    }
+
+    /// Labels one image from the scores of its patches.
+    ///
+    /// # Shapes
+    ///
+    /// `scores`: `[N, K]` with `N = Hp * Wp`; `out`: `H * W` pixels, row by row.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`]; [`ProbeError::NonFinite`], also for scores above a quarter of the largest f32.
+    pub fn label_scores(
+        &self,
+        scores: ArrayView2<'_, f32>,
+        scratch: &mut Scratch,
+        out: &mut [u8],
+    ) -> Result<(), ProbeError> {
+        let (patches, clusters) = scores.dim();
+        check("number of patches", self.geometry.patches(), patches)?;
+        check("number of clusters", self.clusters, clusters)?;
+        check("number of pixels", self.geometry.pixels(), out.len())?;
+        if !scores.iter().all(|score| score.abs() <= LIMIT) {
+            return Err(ProbeError::NonFinite { image: 0 });
+        }
+        scratch.scores.clear();
+        scratch.scores.extend(scores.iter());
+        rows::vectorized(
+            #[inline(always)]
+            || {
+                pruned_labels(
+                    &scratch.scores,
+                    clusters,
+                    &self.geometry,
+                    &mut scratch.pruning,
+                    out,
+                )
+            },
+        );
+        Ok(())
+    }
+
+    /// The scores `[N, K]` of contiguous rows, and whether all of them are within the limit. A value that is
+    /// not finite makes every score of its row so.
+    fn scores(&self, rows: &[f32], scores: &mut [f32]) -> bool {
+        let patches = rows.len() / self.dim;
+        matmul(
+            MatMut::from_column_major_slice_mut(&mut *scores, self.clusters, patches),
+            Accum::Replace,
+            MatRef::from_row_major_slice(self.codebook.as_slice(), self.clusters, self.dim),
+            MatRef::from_column_major_slice(rows, self.dim, patches),
+            1.0,
+            Par::Seq,
+        );
+        rows::vectorized(
+            #[inline(always)]
+            || {
+                scores
+                    .iter()
+                    .fold(true, |usable, score| usable & (score.abs() <= LIMIT))
+            },
+        )
+    }
+}
+
+fn check(what: &'static str, expected: usize, got: usize) -> Result<(), ProbeError> {
+    if expected == got {
+        Ok(())
+    } else {
+        Err(ProbeError::Shape {
+            what,
+            expected,
+            got,
+        })
+    }
+}
+
+/// The plain method on patch scores: every pixel mixes all `K` scores and takes the largest. Slow; the
+/// yardstick for [`Labeler`].
+///
+/// # Shapes
+///
+/// `scores`: `[N, K]`, finite, with `N = grid.0 * grid.1`; the result has `H * W` pixels, row by row.
+///
+/// # Errors
+///
+/// [`ProbeError::Shape`], [`ProbeError::Clusters`].
+pub fn plain_labels(
+    scores: ArrayView2<'_, f32>,
+    grid: (usize, usize),
+    patch: usize,
+) -> Result<Vec<u8>, ProbeError> {
+    let clusters = scores.ncols();
+    if clusters == 0 || clusters > MAX_CLUSTERS {
+        return Err(ProbeError::Clusters { got: clusters });
+    }
+    check("number of patches", grid.0 * grid.1, scores.nrows())?;
+    if patch == 0 || scores.nrows() == 0 {
+        return Err(ProbeError::Shape {
+            what: "pixels along an image",
+            expected: 1,
+            got: 0,
+        });
+    }
+    let (height, width) = (grid.0 * patch, grid.1 * patch);
+    let mut out = Vec::with_capacity(height * width);
+    for y in 0..height {
+        let (y0, y1, wy0, wy1) = source(y, grid.0, patch);
+        for x in 0..width {
+            let (x0, x1, wx0, wx1) = source(x, grid.1, patch);
+            let score = |k: usize| {
+                let left = mix(
+                    wy0,
+                    scores[(y0 * grid.1 + x0, k)],
+                    wy1,
+                    scores[(y1 * grid.1 + x0, k)],
+                );
+                let right = mix(
+                    wy0,
+                    scores[(y0 * grid.1 + x1, k)],
+                    wy1,
+                    scores[(y1 * grid.1 + x1, k)],
+                );
+                mix(wx0, left, wx1, right)
+            };
+            let mut best = 0;
+            for k in 1..clusters {
+                if score(k) > score(best) {
+                    best = k;
+                }
+            }
+            out.push(best as u8);
+        }
+    }
+    Ok(out)
+}
+
+/// The two patches that a pixel lies between along one axis, and their weights: the pixel's center is
+/// at `(2 p + 1 - P) / (2 P)` in units of patches.
+fn source(pixel: usize, n: usize, patch: usize) -> (usize, usize, f32, f32) {
+    let twice = 2 * pixel + 1;
+    if twice < patch {
+        return (0, 0, 1.0, 0.0);
+    }
+    let low = (twice - patch) / (2 * patch);
+    if low >= n - 1 {
+        return (n - 1, n - 1, 1.0, 0.0);
+    }
+    let weight = ((twice - patch) % (2 * patch)) as f64 / (2 * patch) as f64;
+    (low, low + 1, (1.0 - weight) as f32, weight as f32)
+}
+
+/// Labels by cells; `scores` is row-major `[N, K]` and finite.
+#[inline(always)]
+fn pruned_labels(
+    scores: &[f32],
+    clusters: usize,
+    geometry: &Geometry,
+    pruning: &mut Pruning,
+    out: &mut [u8],
+) {
+    let width = geometry.grid.1 * geometry.patch;
+    let Pruning {
+        patches,
+        low,
+        high,
+        rivals,
+    } = pruning;
+    patches.clear();
+    patches.extend(scores.chunks_exact(clusters).map(summarize));
+    low.resize(clusters, 0.0);
+    high.resize(clusters, 0.0);
+
+    for &rows in &geometry.rows {
+        for &cols in &geometry.cols {
+            if rows.start == rows.end || cols.start == cols.end {
+                continue;
+            }
+            let corners = [
+                rows.low * geometry.grid.1 + cols.low,
+                rows.low * geometry.grid.1 + cols.high,
+                rows.high * geometry.grid.1 + cols.low,
+                rows.high * geometry.grid.1 + cols.high,
+            ];
+            let summaries = corners.map(|patch| patches[patch]);
+            let peak = summaries
+                .iter()
+                .fold(0.0_f32, |peak, summary| peak.max(summary.peak));
+            // The last term covers roundings among numbers too small for a relative error.
+            let margin = LEAD * peak + f32::MIN_POSITIVE;
+            let best = summaries[0].best;
+            if summaries
+                .iter()
+                .all(|summary| summary.best == best && summary.lead > margin)
+            {
+                fill(out, width, rows, cols, best as u8);
+                continue;
+            }
+            let corners = corners.map(|patch| &scores[patch * clusters..(patch + 1) * clusters]);
+            find_rivals(corners, &summaries, margin, low, high, rivals);
+            if let [only] = rivals[..] {
+                fill(out, width, rows, cols, only as u8);
+            } else {
+                compete(corners, rivals, geometry, rows, cols, width, out);
+            }
+        }
+    }
+}
+
+#[inline(always)]
+fn summarize(scores: &[f32]) -> Summary {
+    let (mut best, mut peak) = (0, 0.0_f32);
+    let mut top = f32::NEG_INFINITY;
+    // The largest score among clusters of a lower index than the best one's.
+    let mut before = f32::NEG_INFINITY;
+    for (k, &score) in scores.iter().enumerate() {
+        peak = peak.max(score.abs());
+        if score > top {
+            before = top;
+            top = score;
+            best = k;
+        }
+    }
+    Summary {
+        best,
+        lead: top - before,
+        peak,
+    }
+}
+
+#[inline(always)]
+fn fill(out: &mut [u8], width: usize, rows: Cell, cols: Cell, label: u8) {
+    for y in rows.start..rows.end {
+        out[y * width + cols.start..y * width + cols.end].fill(label);
+    }
+}
+
+/// The clusters that no other one is known to beat throughout the cell, by rising index.
+#[inline(always)]
+fn find_rivals(
+    corners: [&[f32]; 4],
+    summaries: &[Summary; 4],
+    margin: f32,
+    low: &mut [f32],
+    high: &mut [f32],
+    rivals: &mut Vec<usize>,
+) {
+    // The largest of the smallest corner scores: its cluster has at least this much everywhere.
+    let clusters = low.len();
+    let [a, b, c, d] = corners.map(|corner| &corner[..clusters]);
+    for k in 0..clusters {
+        low[k] = a[k].min(b[k]).min(c[k].min(d[k]));
+        high[k] = a[k].max(b[k]).max(c[k].max(d[k]));
+    }
+    let mut steady = 0;
+    for k in 1..clusters {
+        if low[k] > low[steady] {
+            steady = k;
+        }
+    }
+    let floor = low[steady];
+    let leaders = [
+        summaries[0].best,
+        summaries[1].best,
+        summaries[2].best,
+        summaries[3].best,
+        steady,
+    ];
+    rivals.clear();
+    for k in 0..clusters {
+        if floor - high[k] > margin {
+            continue;
+        }
+        let beaten = leaders.iter().any(|&j| {
+            let lead = |corner: &[f32]| corner[j] - corner[k];
+            match j.cmp(&k) {
+                std::cmp::Ordering::Less => {
+                    a[j] >= a[k] && b[j] >= b[k] && c[j] >= c[k] && d[j] >= d[k]
+                }
+                std::cmp::Ordering::Equal => false,
+                std::cmp::Ordering::Greater => {
+                    lead(a) > margin && lead(b) > margin && lead(c) > margin && lead(d) > margin
+                }
+            }
+        });
+        if !beaten {
+            rivals.push(k);
+        }
+    }
+}
+
+/// Labels a cell pixel by pixel among its rivals, which are sorted by rising index.
+#[inline(always)]
+fn compete(
+    corners: [&[f32]; 4],
+    rivals: &[usize],
+    geometry: &Geometry,
+    rows: Cell,
+    cols: Cell,
+    width: usize,
+    out: &mut [u8],
+) {
+    let (wy0, wy1) = geometry.weights(rows);
+    let (wx0, wx1) = geometry.weights(cols);
+    let (wx0, _) = wx0.as_chunks::<LANES>();
+    let (wx1, _) = wx1.as_chunks::<LANES>();
+    for y in rows.start..rows.end {
+        let (wy0, wy1) = (wy0[y - rows.start], wy1[y - rows.start]);
+        let line = &mut out[y * width + cols.start..y * width + cols.end];
+        for ((line, wx0), wx1) in line.chunks_mut(LANES).zip(wx0).zip(wx1) {
+            let mut top = [f32::NEG_INFINITY; LANES];
+            let mut label = [0_u32; LANES];
+            for &k in rivals {
+                let left = mix(wy0, corners[0][k], wy1, corners[2][k]);
+                let right = mix(wy0, corners[1][k], wy1, corners[3][k]);
+                for lane in 0..LANES {
+                    let score = mix(wx0[lane], left, wx1[lane], right);
+                    let wins = score > top[lane];
+                    top[lane] = if wins { score } else { top[lane] };
+                    label[lane] = if wins { k as u32 } else { label[lane] };
+                }
+            }
+            for (to, &from) in line.iter_mut().zip(&label) {
+                *to = from as u8;
+            }
+        }
+    }
+}

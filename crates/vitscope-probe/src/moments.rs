@@ -1,0 +1,392 @@
+//! Streaming first and second moments of patch vectors, and their principal directions (PROTOCOL 3).
+//!
+//! # What
+//!
+//! Principal component analysis of a few hundred thousand vectors needs only their number `n`, their
+//! sum and the sum of their outer products:
+//!
+//! ```text
+//! mean = (1/n) sum x_i        Cov = (1/n) sum x_i x_i^T - mean mean^T
+//! ```
+//!
+//! and the principal directions are the eigenvectors of `Cov`, by falling eigenvalue. No random
+//! projection and no iteration is involved: the result is the exact PCA of all rows that were added.
+//!
+//! # Precision
+//!
+//! `Cov` as written subtracts two large numbers when the mean is far from zero, as it is for the tokens
+//! of many models. So a *provisional mean* (the mean of the first image seen) is taken off every vector
+//! first; this changes nothing in exact arithmetic. The products of one call are made in f32, and added
+//! up over the calls in f64.
+//!
+//! # Cost
+//!
+//! Only the lower triangle is computed: about `D (D + 1) / 2` multiply-adds per vector. It is cut into
+//! square tiles of a fixed size, which is also what is shared among threads, so the number of threads
+//! has no influence on the result. How images are grouped into calls does have one (the f32 sums end
+//! at a call's border): **a caller who wants repeatable bytes uses one fixed micro-batch.**
+
+use faer::linalg::matmul::matmul;
+use faer::linalg::matmul::triangular::{self, BlockStructure};
+use faer::{Accum, Mat, MatMut, MatRef, Par, Side};
+use ndarray::{Array2, ArrayView2, ArrayView3, Axis};
+use rayon::prelude::*;
+
+use crate::ProbeError;
+use crate::rows;
+
+/// Side of a tile of the Gram matrix. Part of the definition of the result's last bits.
+const TILE: usize = 256;
+
+/// Directions whose variance is below this fraction of the largest one are rounding noise of the f32
+/// products, and are not returned.
+const RANK_TOLERANCE: f64 = 1e-8;
+
+/// Number, sum and outer products of all patch vectors seen so far.
+///
+/// Memory: about `4 D (D + 256)` bytes.
+#[derive(Debug, Clone)]
+pub struct Moments {
+    dim: usize,
+    count: u64,
+    /// The provisional mean, set by the first image that counts.
+    shift: Option<Vec<f32>>,
+    /// Sum of the shifted vectors.
+    sum: Vec<f64>,
+    /// Sums of products of the shifted vectors: the tiles of the lower triangle, row by row.
+    tiles: Vec<Tile>,
+}
+
+/// What [`Moments`] needs to go on where it stopped: plain numbers, so that any file format will do.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MomentsState {
+    /// Width of the vectors.
+    pub dim: usize,
+    /// Vectors added so far.
+    pub count: u64,
+    /// Provisional mean, sum, and the tiles of the products, one after the other.
+    pub values: Vec<f64>,
+}
+
+#[derive(Debug, Clone)]
+struct Tile {
+    row: usize,
+    col: usize,
+    rows: usize,
+    cols: usize,
+    /// Row-major `[rows, cols]`; above the diagonal of a diagonal tile there are zeros.
+    products: Vec<f64>,
+}
+
+impl Moments {
+    /// Moments of no vectors yet.
+    ///
+    /// # Panics
+    ///
+    /// If `dim` is zero.
+    #[must_use]
+    pub fn new(dim: usize) -> Self {
+        assert!(dim > 0, "the width of the patch vectors must not be zero");
+        let mut tiles = Vec::new();
+        for row in (0..dim).step_by(TILE) {
+            for col in (0..=row).step_by(TILE) {
+                let (rows, cols) = (TILE.min(dim - row), TILE.min(dim - col));
+                tiles.push(Tile {
+                    row,
+                    col,
+                    rows,
+                    cols,
+                    products: vec![0.0; rows * cols],
+                });
+            }
+        }
+        Self {
+            dim,
+            count: 0,
+            shift: None,
+            sum: vec![0.0; dim],
+            tiles,
+        }
+    }
+
+    /// Width of the vectors.
+    #[must_use]
+    pub fn dim(&self) -> usize {
+        self.dim
+    }
+
+    /// Vectors added so far, each as often as it counted.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Adds the patch vectors of some images; `weights[b]` is how often image `b` counts (0 leaves it
+    /// out), so that an image which several of the protocol's batches contain is run once.
+    ///
+    /// # Shapes
+    ///
+    /// `rows`: `[B, N, D]`, innermost stride 1; `weights`: `[B]`.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`], [`ProbeError::NonFinite`]; the moments are then unchanged.
+    pub fn add(&mut self, rows: ArrayView3<'_, f32>, weights: &[u32]) -> Result<(), ProbeError> {
+        let (images, patches, dim) = rows.dim();
+        check("width of the patch vectors", self.dim, dim)?;
+        check("number of image weights", images, weights.len())?;
+        let counting: Vec<usize> = (0..images).filter(|&image| weights[image] > 0).collect();
+        let Some(&first) = counting.first() else {
+            return Ok(());
+        };
+        if patches == 0 {
+            return Ok(());
+        }
+        let shift = match &self.shift {
+            Some(shift) => shift.clone(),
+            None => image_mean(rows.index_axis(Axis(0), first))
+                .ok_or(ProbeError::NonFinite { image: first })?,
+        };
+
+        // The shifted vectors of all images that count, side by side, and each image's sum of them.
+        let mut packed = vec![0.0_f32; counting.len() * patches * dim];
+        let sums: Vec<Vec<f64>> = packed
+            .par_chunks_mut(patches * dim)
+            .zip(&counting)
+            .map(|(out, &image)| pack(rows.index_axis(Axis(0), image), &shift, out))
+            .collect();
+        for (sum, &image) in sums.iter().zip(&counting) {
+            if !sum.iter().all(|total| total.is_finite()) {
+                return Err(ProbeError::NonFinite { image });
+            }
+        }
+        for (sum, &image) in sums.iter().zip(&counting) {
+            for (total, &part) in self.sum.iter_mut().zip(sum) {
+                *total += f64::from(weights[image]) * part;
+            }
+            self.count += u64::from(weights[image]) * patches as u64;
+        }
+        self.shift = Some(shift);
+
+        // One common weight scales the product; different ones scale one of its factors.
+        let common = counting
+            .iter()
+            .all(|&image| weights[image] == weights[first]);
+        let weighted = (!common).then(|| {
+            let mut copy = packed.clone();
+            copy.par_chunks_mut(patches * dim)
+                .zip(&counting)
+                .for_each(|(block, &image)| {
+                    let weight = weights[image] as f32;
+                    block.iter_mut().for_each(|value| *value *= weight);
+                });
+            copy
+        });
+        let factor = if common { weights[first] as f32 } else { 1.0 };
+        let total_rows = counting.len() * patches;
+        let right = MatRef::from_row_major_slice(packed.as_slice(), total_rows, dim);
+        let left = MatRef::from_row_major_slice(
+            weighted.as_ref().unwrap_or(&packed).as_slice(),
+            total_rows,
+            dim,
+        );
+        self.tiles
+            .par_iter_mut()
+            .for_each(|tile| tile.add(left, right, factor));
+        Ok(())
+    }
+
+    /// The top principal directions, by falling variance.
+    ///
+    /// A direction's sign is free; here its entry of largest magnitude (the first of them on ties) is
+    /// positive. Directions along which the vectors do not vary beyond rounding are left out, since
+    /// they would be noise.
+    ///
+    /// # Shapes
+    ///
+    /// `[min(k, D, count - 1), D]`, or fewer rows if the vectors span fewer dimensions.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Eigen`] if the covariance overflowed or the eigensolver did not converge.
+    pub fn principal_directions(&self, k: usize) -> Result<Array2<f64>, ProbeError> {
+        let limit = k
+            .min(self.dim)
+            .min(usize::try_from(self.count.saturating_sub(1)).unwrap_or(usize::MAX));
+        if limit == 0 {
+            return Ok(Array2::zeros((0, self.dim)));
+        }
+        let covariance = self.covariance();
+        if !(0..self.dim).all(|d| covariance[(d, d)].is_finite()) {
+            return Err(ProbeError::Eigen);
+        }
+        let eigen = covariance
+            .self_adjoint_eigen(Side::Lower)
+            .map_err(|_| ProbeError::Eigen)?;
+        let (values, vectors) = (eigen.S().column_vector(), eigen.U());
+        let mut order: Vec<usize> = (0..self.dim).collect();
+        order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
+        let floor = values[order[0]] * RANK_TOLERANCE;
+        order.retain(|&index| values[index] > 0.0 && values[index] > floor);
+        order.truncate(limit);
+
+        let mut directions = Array2::zeros((order.len(), self.dim));
+        for (mut direction, &index) in directions.rows_mut().into_iter().zip(&order) {
+            let mut peak = 0.0_f64;
+            for (d, entry) in direction.iter_mut().enumerate() {
+                *entry = vectors[(d, index)];
+                if entry.abs() > peak.abs() {
+                    peak = *entry;
+                }
+            }
+            if peak < 0.0 {
+                direction.mapv_inplace(|entry| -entry);
+            }
+        }
+        Ok(directions)
+    }
+
+    /// Everything that was added, as plain numbers.
+    #[must_use]
+    pub fn to_state(&self) -> MomentsState {
+        let mut values = Vec::new();
+        match &self.shift {
+            Some(shift) => values.extend(shift.iter().map(|&value| f64::from(value))),
+            None => values.resize(self.dim, 0.0),
+        }
+        values.extend_from_slice(&self.sum);
+        for tile in &self.tiles {
+            values.extend_from_slice(&tile.products);
+        }
+        MomentsState {
+            dim: self.dim,
+            count: self.count,
+            values,
+        }
+    }
+
+    /// The inverse of [`to_state`](Self::to_state).
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`] if the state's length does not fit its width.
+    pub fn from_state(state: &MomentsState) -> Result<Self, ProbeError> {
+        if state.dim == 0 {
+            return Err(ProbeError::Shape {
+                what: "width of stored moments",
+                expected: 1,
+                got: 0,
+            });
+        }
+        let mut moments = Self::new(state.dim);
+        let expected = 2 * state.dim
+            + moments
+                .tiles
+                .iter()
+                .map(|tile| tile.products.len())
+                .sum::<usize>();
+        check("length of stored moments", expected, state.values.len())?;
+        let (shift, rest) = state.values.split_at(state.dim);
+        let (sum, mut rest) = rest.split_at(state.dim);
+        moments.count = state.count;
+        moments.shift =
+            (state.count > 0).then(|| shift.iter().map(|&value| value as f32).collect());
+        moments.sum.copy_from_slice(sum);
+        for tile in &mut moments.tiles {
+            let (products, after) = rest.split_at(tile.products.len());
+            tile.products.copy_from_slice(products);
+            rest = after;
+        }
+        Ok(moments)
+    }
+
+    /// The lower triangle of the covariance.
+    fn covariance(&self) -> Mat<f64> {
+        let scale = 1.0 / self.count as f64;
+        let mean: Vec<f64> = self.sum.iter().map(|total| total * scale).collect();
+        let mut covariance = Mat::zeros(self.dim, self.dim);
+        for tile in &self.tiles {
+            for i in 0..tile.rows {
+                for j in 0..tile.cols {
+                    let (row, col) = (tile.row + i, tile.col + j);
+                    covariance[(row, col)] =
+                        tile.products[i * tile.cols + j] * scale - mean[row] * mean[col];
+                }
+            }
+        }
+        covariance
+    }
+}
+
+impl Tile {
+    /// Adds `factor * left[:, rows]^T right[:, cols]`.
+    fn add(&mut self, left: MatRef<'_, f32>, right: MatRef<'_, f32>, factor: f32) {
+        let mut product = vec![0.0_f32; self.rows * self.cols];
+        let dst = MatMut::from_row_major_slice_mut(product.as_mut_slice(), self.rows, self.cols);
+        let left = left.subcols(self.row, self.rows).transpose();
+        let right = right.subcols(self.col, self.cols);
+        if self.row == self.col {
+            triangular::matmul(
+                dst,
+                BlockStructure::TriangularLower,
+                Accum::Replace,
+                left,
+                BlockStructure::Rectangular,
+                right,
+                BlockStructure::Rectangular,
+                factor,
+                Par::Seq,
+            );
+        } else {
+            matmul(dst, Accum::Replace, left, right, factor, Par::Seq);
+        }
+        rows::vectorized(|| rows::add_to(&mut self.products, &product));
+    }
+}
+
+fn check(what: &'static str, expected: usize, got: usize) -> Result<(), ProbeError> {
+    if expected == got {
+        Ok(())
+    } else {
+        Err(ProbeError::Shape {
+            what,
+            expected,
+            got,
+        })
+    }
+}
+
+/// The mean of one image's vectors, or nothing if it is not finite.
+fn image_mean(image: ArrayView2<'_, f32>) -> Option<Vec<f32>> {
+    let mut sum = vec![0.0_f64; image.ncols()];
+    for row in image.rows() {
+        for (total, &value) in sum.iter_mut().zip(row.iter()) {
+            *total += f64::from(value);
+        }
+    }
+    let scale = 1.0 / image.nrows() as f64;
+    let mean: Vec<f32> = sum.iter().map(|total| (total * scale) as f32).collect();
+    mean.iter().all(|value| value.is_finite()).then_some(mean)
+}
+
+/// Writes the shifted vectors of one image to `out` and returns their sum.
+fn pack(image: ArrayView2<'_, f32>, shift: &[f32], out: &mut [f32]) -> Vec<f64> {
+    let mut sum = vec![0.0_f64; shift.len()];
+    rows::vectorized(
+        #[inline(always)]
+        || {
+            for (row, out) in image
+                .rows()
+                .into_iter()
+                .zip(out.chunks_exact_mut(shift.len()))
+            {
+                rows::copy(row, out);
+                for (value, &mean) in out.iter_mut().zip(shift) {
+                    *value -= mean;
+                }
+                rows::add_to(&mut sum, out);
+            }
+        },
+    );
+    sum
+}
