@@ -1,10 +1,15 @@
 //! Pillow's bilinear resize of 8-bit RGB, bit for bit (PROTOCOL.md section 1).
 //!
-//! Pillow resizes 8-bit data in two passes, rows first, with 22-bit fixed-point weights, and
-//! rounds and clips to 8 bits between the passes. Doing it in float, or columns first, changes a
-//! tenth to a quarter of all values by one. The weights and their bounds below follow Pillow's
-//! rules step by step in double precision; every output pixel depends on its own weights only, so
-//! the passes compute just the rows and columns that a crop keeps.
+//! Pillow resizes 8-bit data in two passes with 22-bit fixed-point weights, and rounds and clips to
+//! 8 bits between the passes. Doing it in float, or with the passes swapped, changes a tenth to a
+//! quarter of all values by one. The weights and their bounds below follow Pillow's rules step by
+//! step in double precision; every output pixel depends on its own weights only, so the passes
+//! compute just the rows and columns that a crop keeps.
+//!
+//! Which pass comes first depends on Pillow's version: always the horizontal one until 12, and from
+//! 13.0.0 the vertical one where the height loses more than twice what the width loses. This is
+//! 13.0.0's rule. Where proportions are kept, as in [`Geometry`](crate::Geometry), only images more
+//! than about twice as tall as wide come out differently, by at most one.
 
 use crate::geometry::Placement;
 
@@ -71,7 +76,7 @@ impl RgbImage {
 /// use vitscope_data::resize::{RgbImage, pil_resize};
 /// let ramp = RgbImage::new(4, 1, vec![0, 0, 0, 10, 10, 10, 20, 20, 20, 250, 250, 250]).unwrap();
 /// // Image.fromarray(a).resize((2, 1), Image.BILINEAR), Pillow 13.0.0
-/// assert_eq!(pil_resize(&ramp, 2, 1).pixels(), [8, 8, 8, 146, 146, 146]);
+/// assert_eq!(pil_resize(&ramp, 2, 1).pixels(), [7, 7, 7, 117, 117, 117]);
 /// ```
 #[must_use]
 pub fn pil_resize(source: &RgbImage, width: usize, height: usize) -> RgbImage {
@@ -99,40 +104,42 @@ pub(crate) fn resize_window(
 ) -> Vec<u8> {
     let columns = Weights::new(source.width, place.width, place.left, width);
     let rows = Weights::new(source.height, place.height, place.top, height);
-    // Only the source rows that the second pass reads go through the first.
-    let (first_row, row_count) = rows.span();
-    let narrowed = narrow(source, &columns, first_row, row_count);
-    if rows.identity {
-        return narrowed;
+    // The first pass works only on what the second one reads.
+    if vertical_first(source, place) {
+        let (first, count) = columns.span();
+        let shortened = vertical(&source.pixels, source.width, first, count, &rows, 0);
+        horizontal(&shortened, count, 0, height, &columns, first)
+    } else {
+        let (first, count) = rows.span();
+        let narrowed = horizontal(&source.pixels, source.width, first, count, &columns, 0);
+        vertical(&narrowed, width, 0, width, &rows, first)
     }
-    let stride = width * 3;
-    let mut output = vec![0; stride * height];
-    let mut sums = vec![0i32; stride];
-    for (row, target) in output.chunks_exact_mut(stride).enumerate() {
-        let (first, weights) = rows.of(row);
-        sums.fill(HALF);
-        let lines = narrowed[(first - first_row) * stride..].chunks_exact(stride);
-        for (&weight, line) in weights.iter().zip(lines) {
-            for (sum, &value) in sums.iter_mut().zip(line) {
-                *sum += i32::from(value) * weight;
-            }
-        }
-        for (value, &sum) in target.iter_mut().zip(&sums) {
-            *value = clip(sum);
-        }
-    }
-    output
 }
 
-/// The first pass: the rows `first_row..first_row + row_count`, brought to the window's columns.
-fn narrow(source: &RgbImage, columns: &Weights, first_row: usize, row_count: usize) -> Vec<u8> {
-    let stride = source.width * 3;
-    let lines = source.pixels[first_row * stride..]
+/// Pillow 13's choice of the first pass.
+fn vertical_first(source: &RgbImage, place: &Placement) -> bool {
+    let lost = |before: usize, after: usize| before as i64 - after as i64;
+    let lost_height = lost(source.height, place.height);
+    lost_height > 0 && lost_height > 2 * lost(source.width, place.width)
+}
+
+/// Brings the rows `first_row..first_row + row_count` of an image of `width` columns to the
+/// window's columns. The image's first column is column `base` of the source.
+fn horizontal(
+    pixels: &[u8],
+    width: usize,
+    first_row: usize,
+    row_count: usize,
+    columns: &Weights,
+    base: usize,
+) -> Vec<u8> {
+    let stride = width * 3;
+    let lines = pixels[first_row * stride..]
         .chunks_exact(stride)
         .take(row_count);
     let mut output = Vec::with_capacity(row_count * columns.count * 3);
     if columns.identity {
-        let first = columns.first[0] * 3;
+        let first = (columns.span().0 - base) * 3;
         for line in lines {
             output.extend_from_slice(&line[first..first + columns.count * 3]);
         }
@@ -141,7 +148,7 @@ fn narrow(source: &RgbImage, columns: &Weights, first_row: usize, row_count: usi
     for line in lines {
         for column in 0..columns.count {
             let (first, weights) = columns.of(column);
-            let pixels = line[first * 3..].chunks_exact(3);
+            let pixels = line[(first - base) * 3..].chunks_exact(3);
             let mut sums = [HALF; 3];
             for (&weight, pixel) in weights.iter().zip(pixels) {
                 sums[0] += i32::from(pixel[0]) * weight;
@@ -150,6 +157,40 @@ fn narrow(source: &RgbImage, columns: &Weights, first_row: usize, row_count: usi
             }
             output.extend_from_slice(&sums.map(clip));
         }
+    }
+    output
+}
+
+/// Brings the columns `first_column..first_column + column_count` of an image of `width` columns to
+/// the window's rows. The image's first row is row `base` of the source.
+fn vertical(
+    pixels: &[u8],
+    width: usize,
+    first_column: usize,
+    column_count: usize,
+    rows: &Weights,
+    base: usize,
+) -> Vec<u8> {
+    let span = column_count * 3;
+    let line = |row: usize| {
+        let start = ((row - base) * width + first_column) * 3;
+        &pixels[start..start + span]
+    };
+    let mut output = Vec::with_capacity(span * rows.count);
+    let mut sums = vec![0i32; span];
+    for row in 0..rows.count {
+        let (first, weights) = rows.of(row);
+        if rows.identity {
+            output.extend_from_slice(line(first));
+            continue;
+        }
+        sums.fill(HALF);
+        for (tap, &weight) in weights.iter().enumerate() {
+            for (sum, &value) in sums.iter_mut().zip(line(first + tap)) {
+                *sum += i32::from(value) * weight;
+            }
+        }
+        output.extend(sums.iter().map(|&sum| clip(sum)));
     }
     output
 }
