@@ -3,18 +3,18 @@
 use crate::error::FigureError;
 use crate::examples::{missing, photo};
 use crate::figure::{self, Figure, Plate};
-use crate::run_dir::{Facet, Run, Slot};
+use crate::run_dir::{Choice, Facet, Run, Slot};
 use crate::svg::{Anchor, Svg, Type};
 use crate::theme;
 
-const BEST: &str = "Aggregate maps at the best layer of each facet";
 const LAYERS: &str = "Aggregate maps of all layers";
-const WHAT: &str = "Aggregate map: the mean of the class colors, weighted by how often each class is predicted at a pixel.";
 const GAP: f64 = 20.0;
 /// Columns of the layer overview before a facet's row is broken.
 const LAYERS_PER_LINE: usize = 12;
 
 pub(crate) fn draw_best(run: &Run) -> Result<Plate, FigureError> {
+    let heading = figure::heading(run, "Aggregate maps");
+    let title = format!("{heading}: {}", figure::provenance(run));
     let mut maps = Vec::new();
     for slot in run.best_slots() {
         maps.push((slot, run.aggregate(slot)?));
@@ -22,7 +22,7 @@ pub(crate) fn draw_best(run: &Run) -> Result<Plate, FigureError> {
     if maps.iter().all(|(_, map)| map.is_none()) {
         return Ok(Plate::Absent {
             name: "aggregate",
-            heading: BEST,
+            heading,
             why: "The run has no aggregate maps yet.".to_owned(),
         });
     }
@@ -67,7 +67,7 @@ pub(crate) fn draw_best(run: &Run) -> Result<Plate, FigureError> {
     if !run.classes.is_empty() {
         bottom = figure::legend(&mut svg, run, theme::MARGIN, bottom, false);
     }
-    let caption = notes(run, &[&figure::selection_note(run), figure::NMI_NOTE]);
+    let caption = notes(run, &[figure::selection_note(run), figure::NMI_NOTE]);
     let height = svg.notes(theme::MARGIN, bottom + 2.0, std::slice::from_ref(&caption));
     let csv = figure::table(
         &["layer", "facet", "file", "nmi", "miou"],
@@ -84,15 +84,10 @@ pub(crate) fn draw_best(run: &Run) -> Result<Plate, FigureError> {
             cells
         }),
     )?;
-    let drawing = svg.finish(
-        height,
-        format!("{BEST}: {}", figure::provenance(run)),
-        caption.clone(),
-    );
+    let drawing = svg.finish(height, title, caption);
     Ok(Plate::Drawn(Box::new(Figure {
         name: "aggregate",
-        heading: BEST,
-        caption,
+        heading,
         drawing,
         csv,
     })))
@@ -104,7 +99,7 @@ pub(crate) fn draw_layers(run: &Run) -> Result<Plate, FigureError> {
     if layers.is_empty() {
         return Ok(Plate::Absent {
             name: "aggregate-layers",
-            heading: LAYERS,
+            heading: LAYERS.to_owned(),
             why: "The run has no finished layer yet.".to_owned(),
         });
     }
@@ -171,14 +166,14 @@ pub(crate) fn draw_layers(run: &Run) -> Result<Plate, FigureError> {
     if !any {
         return Ok(Plate::Absent {
             name: "aggregate-layers",
-            heading: LAYERS,
+            heading: LAYERS.to_owned(),
             why: "The run has no aggregate maps yet.".to_owned(),
         });
     }
-    let chosen = if run.data.has_truth {
-        "Framed: each facet's layer of best mIoU."
-    } else {
-        "Framed: the layer the run chose for each facet."
+    let chosen = match run.choice {
+        Choice::Best => "Framed: each facet's layer of best mIoU.",
+        Choice::Stored => "Framed: the layer that the run chose for each facet.",
+        Choice::Last => "Framed: each facet's last layer.",
     };
     let mut bottom = top - 4.0;
     if !run.classes.is_empty() {
@@ -190,20 +185,20 @@ pub(crate) fn draw_layers(run: &Run) -> Result<Plate, FigureError> {
     let drawing = svg.finish(
         height,
         format!("{LAYERS}: {}", figure::provenance(run)),
-        caption.clone(),
+        caption,
     );
     Ok(Plate::Drawn(Box::new(Figure {
         name: "aggregate-layers",
-        heading: LAYERS,
-        caption,
+        heading: LAYERS.to_owned(),
         drawing,
         csv,
     })))
 }
 
 fn notes(run: &Run, more: &[&str]) -> String {
-    let mut notes = vec![figure::provenance(run), WHAT.to_owned()];
+    let mut notes = vec![figure::provenance(run), figure::aggregate_note(run)];
     notes.extend(more.iter().map(|&note| note.to_owned()));
+    notes.extend(figure::cluster_note(run).map(str::to_owned));
     notes.extend(figure::token_note(run));
     notes.join(" ")
 }

@@ -7,13 +7,14 @@ use crate::svg::{Anchor, Svg, Type};
 use crate::text::{self, Weight};
 use crate::theme;
 
-const HEADING: &str = "Class-wise positional information at the best layers";
 const MOST_CLASSES: usize = 12;
 const ROW: f64 = 24.0;
 const LABEL_WIDTH: f64 = 130.0;
 const GAP: f64 = 22.0;
 
 pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
+    let heading = figure::heading(run, "Class-wise positional information");
+    let title = format!("{heading}: {}", figure::provenance(run));
     let slots = run.best_slots();
     let value = |slot: Slot, class: usize| run.metrics.class(slot, "class_mi", &class.to_string());
     let largest_of = |class: usize| {
@@ -33,7 +34,7 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
         };
         return Ok(Plate::Absent {
             name: "class-mi",
-            heading: HEADING,
+            heading,
             why: why.to_owned(),
         });
     }
@@ -143,15 +144,10 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
         &["layer", "facet", "class", "name", "class_mi", "low", "high"],
         rows,
     )?;
-    let drawing = svg.finish(
-        height,
-        format!("{HEADING}: {}", figure::provenance(run)),
-        caption.clone(),
-    );
+    let drawing = svg.finish(height, title, caption);
     Ok(Plate::Drawn(Box::new(Figure {
         name: "class-mi",
-        heading: HEADING,
-        caption,
+        heading,
         drawing,
         csv,
     })))

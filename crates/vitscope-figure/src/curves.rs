@@ -94,7 +94,7 @@ fn draw(run: &Run, subject: &Subject) -> Result<Plate, FigureError> {
         };
         return Ok(Plate::Absent {
             name: subject.name,
-            heading: subject.heading,
+            heading: subject.heading.to_owned(),
             why,
         });
     }
@@ -274,12 +274,11 @@ fn draw(run: &Run, subject: &Subject) -> Result<Plate, FigureError> {
     let drawing = svg.finish(
         bottom,
         format!("{}: {}", subject.heading, figure::provenance(run)),
-        caption.clone(),
+        caption,
     );
     Ok(Plate::Drawn(Box::new(Figure {
         name: subject.name,
-        heading: subject.heading,
-        caption,
+        heading: subject.heading.to_owned(),
         drawing,
         csv,
     })))

@@ -8,7 +8,6 @@ use crate::svg::{Anchor, Embedded, Svg, Type};
 use crate::text::{self, Weight};
 use crate::theme;
 
-const HEADING: &str = "Examples at the best layer of each facet";
 const GAP: f64 = 4.0;
 const WIDE_GAP: f64 = 16.0;
 const LABEL_WIDTH: f64 = 98.0;
@@ -35,6 +34,8 @@ struct Bars {
 }
 
 pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
+    let heading = figure::heading(run, "Examples");
+    let title = format!("{heading}: {}", figure::provenance(run));
     let slots = run.best_slots();
     let mut rows = Vec::new();
     for &slot in &slots {
@@ -62,7 +63,7 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
         let why = "The run stored no example pictures (see its setting save-labels).".to_owned();
         return Ok(Plate::Absent {
             name: "examples",
-            heading: HEADING,
+            heading,
             why,
         });
     }
@@ -237,6 +238,7 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
         };
         notes.push(format!("{}{dashed}", figure::NMI_NOTE));
     }
+    notes.extend(figure::cluster_note(run).map(str::to_owned));
     notes.extend(figure::token_note(run));
     let notes = [notes.join(" ")];
     let height = svg.notes(theme::MARGIN, bottom + 2.0, &notes);
@@ -267,15 +269,10 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
         "Test images with the segmentation that each facet gives, its aggregate map over all test images, and its numbers. {}",
         notes[0]
     );
-    let drawing = svg.finish(
-        height,
-        format!("{HEADING}: {}", figure::provenance(run)),
-        caption.clone(),
-    );
+    let drawing = svg.finish(height, title, caption);
     Ok(Plate::Drawn(Box::new(Figure {
         name: "examples",
-        heading: HEADING,
-        caption,
+        heading,
         drawing,
         csv,
     })))

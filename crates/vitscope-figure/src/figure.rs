@@ -1,7 +1,7 @@
 //! What a figure is, and the parts that several figures share.
 
 use crate::error::FigureError;
-use crate::run_dir::{Run, Slot};
+use crate::run_dir::{Choice, Run, Slot};
 use crate::svg::{Drawing, Svg, Type};
 use crate::text::{self, Weight};
 use crate::theme;
@@ -11,8 +11,7 @@ use crate::theme;
 pub(crate) struct Figure {
     /// The stem of its files.
     pub(crate) name: &'static str,
-    pub(crate) heading: &'static str,
-    pub(crate) caption: String,
+    pub(crate) heading: String,
     pub(crate) drawing: Drawing,
     pub(crate) csv: String,
 }
@@ -23,7 +22,7 @@ pub(crate) enum Plate {
     Drawn(Box<Figure>),
     Absent {
         name: &'static str,
-        heading: &'static str,
+        heading: String,
         why: String,
     },
 }
@@ -91,14 +90,42 @@ pub(crate) fn provenance(run: &Run) -> String {
     format!("{model} on {data}{images}.")
 }
 
+/// The heading of a figure that shows one layer per facet.
+pub(crate) fn heading(run: &Run, what: &str) -> String {
+    let which = match run.choice {
+        Choice::Best => "best",
+        Choice::Stored => "chosen",
+        Choice::Last => "last",
+    };
+    format!("{what} at each facet's {which} layer")
+}
+
 /// How the shown layers were chosen.
-pub(crate) fn selection_note(run: &Run) -> String {
-    if run.data.has_truth {
-        "Each facet at its layer of best mIoU.".to_owned()
-    } else {
-        "Each facet at the layer the run chose (without ground truth there is no best mIoU)."
-            .to_owned()
+pub(crate) fn selection_note(run: &Run) -> &'static str {
+    match run.choice {
+        Choice::Best => "Each facet at its layer of best mIoU.",
+        Choice::Stored => "Each facet at the layer that the run chose.",
+        Choice::Last => "Each facet at its last layer.",
     }
+}
+
+/// What an aggregate map is.
+pub(crate) fn aggregate_note(run: &Run) -> String {
+    let what = if run.data.has_truth {
+        "class"
+    } else {
+        "cluster"
+    };
+    format!(
+        "Aggregate map: the mean of the {what} colors, weighted by how often each {what} is predicted at a pixel."
+    )
+}
+
+/// What the colors stand for where there are no classes.
+pub(crate) fn cluster_note(run: &Run) -> Option<&'static str> {
+    let note =
+        "Colors stand for clusters; the same color in two maps need not mean the same thing.";
+    (!run.data.has_truth).then_some(note)
 }
 
 pub(crate) const NMI_NOTE: &str = "Positional effect: NMI = I(P;C)/H(C), natural logarithm.";
@@ -166,4 +193,31 @@ pub(crate) fn tick(value: f64, step: f64) -> String {
         (scaled - scaled.round()).abs() < 1e-6
     });
     format!("{value:.*}", decimals.unwrap_or(6) as usize)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn axes_end_at_round_numbers() {
+        assert_eq!(axis(0.8), (0.8, 0.2));
+        assert_eq!(axis(0.31), (0.4, 0.1));
+        assert_eq!(axis(0.0), (1.0, 0.5));
+        assert_eq!(axis(f64::NAN), (1.0, 0.5));
+    }
+
+    #[test]
+    fn ticks_have_the_decimals_they_need() {
+        assert_eq!(tick(0.5, 0.25), "0.50");
+        assert_eq!(tick(0.2, 0.1), "0.2");
+        assert_eq!(tick(40.0, 20.0), "40");
+    }
+
+    #[test]
+    fn undefined_is_a_word() {
+        assert_eq!(number(None), "undefined");
+        assert_eq!(number(Some(0.0)), "0.000");
+        assert_eq!(cell(None), "");
+    }
 }

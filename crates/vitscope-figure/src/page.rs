@@ -28,8 +28,8 @@ struct Page<'a> {
     summary: Vec<(&'static str, String)>,
     settings: Vec<(String, String)>,
     decisions: Vec<[String; 3]>,
-    plates: Vec<Shown<'a>>,
-    absent: Vec<(&'static str, &'a str)>,
+    plates: Vec<Shown>,
+    absent: Vec<(String, &'a str)>,
     table: Table,
     footnotes: Vec<String>,
     has_explorer: bool,
@@ -40,11 +40,12 @@ struct Page<'a> {
 }
 
 /// A figure as the page embeds it.
-struct Shown<'a> {
+struct Shown {
     name: &'static str,
-    heading: &'static str,
+    heading: String,
+    /// Curves stand two in a line where there is room.
+    is_curve: bool,
     svg: String,
-    caption: &'a str,
 }
 
 /// The table of all slots: columns that have no value anywhere are left out.
@@ -123,16 +124,16 @@ pub(crate) fn render(run: &Run, plates: &[Plate]) -> Result<String, FigureError>
         match plate {
             Plate::Drawn(figure) => shown.push(Shown {
                 name: figure.name,
-                heading: figure.heading,
+                heading: figure.heading.clone(),
+                is_curve: figure.name.ends_with("-by-layer"),
                 svg: figure.drawing.element(),
-                caption: &figure.caption,
             }),
-            Plate::Absent { heading, why, .. } => absent.push((*heading, why.as_str())),
+            Plate::Absent { heading, why, .. } => absent.push((heading.clone(), why.as_str())),
         }
     }
     if !run.data.has_truth {
         absent.push((
-            "mIoU and pixel accuracy",
+            "mIoU and pixel accuracy".to_owned(),
             "The data have no ground truth; colors stand for clusters.",
         ));
     }
@@ -149,11 +150,7 @@ pub(crate) fn render(run: &Run, plates: &[Plate]) -> Result<String, FigureError>
         },
         notes: &run.notes,
         summary: summary(run),
-        settings: run
-            .settings
-            .iter()
-            .map(|(name, value)| (name.clone(), plain(value)))
-            .collect(),
+        settings: settings(run),
         decisions: run
             .model
             .decisions
@@ -263,17 +260,8 @@ fn summary(run: &Run) -> Vec<(&'static str, String)> {
     });
     let mut lines = vec![
         ("Model", architecture),
-        (
-            "Weights",
-            model
-                .sha256
-                .as_ref()
-                .map(|hash| format!("SHA-256 {hash}"))
-                .unwrap_or_default(),
-        ),
         ("Data", images),
         ("Root", data.root.clone()),
-        ("Image list", data.list_hash.clone().unwrap_or_default()),
         ("Protocol", protocol),
         ("Machine", machine.collect::<Vec<_>>().join(", ")),
         ("Time", times.join(", ")),
@@ -286,6 +274,22 @@ fn summary(run: &Run) -> Vec<(&'static str, String)> {
     ];
     lines.retain(|line| !line.1.is_empty());
     lines
+}
+
+/// The settings as they were run, and the sums that pin down weights and images.
+fn settings(run: &Run) -> Vec<(String, String)> {
+    let sums = [
+        ("weights (SHA-256)", &run.model.sha256),
+        ("image list (hash)", &run.data.list_hash),
+    ];
+    let sums = sums
+        .into_iter()
+        .filter_map(|(name, sum)| Some((name.to_owned(), sum.clone()?)));
+    run.settings
+        .iter()
+        .map(|(name, value)| (name.clone(), plain(value)))
+        .chain(sums)
+        .collect()
 }
 
 fn duration(secs: f64) -> String {
@@ -325,8 +329,7 @@ fn footnotes(run: &Run) -> Vec<String> {
         "Excess: NMI on the patch grid minus its mean under random circular shifts of every label map; z is that \
          excess in standard deviations."
             .to_owned(),
-        "Aggregate map: the mean of the class colors, weighted by how often each class is predicted at a pixel."
-            .to_owned(),
+        figure::aggregate_note(run),
         "\"undefined\" means that a figure has no value here, which is not 0.".to_owned(),
         "Photographs and aggregate maps are embedded as JPEG; the exact maps are in the run's folder aggregate."
             .to_owned(),
@@ -338,6 +341,7 @@ fn footnotes(run: &Run) -> Vec<String> {
                 .to_owned(),
         );
     }
+    notes.extend(figure::cluster_note(run).map(str::to_owned));
     notes.extend(figure::token_note(run));
     notes
 }

@@ -241,3 +241,65 @@ impl LabelMap {
         Ok(bytes)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn encode(depth: png::BitDepth, width: u32, bytes: &[u8]) -> Vec<u8> {
+        let mut file = Vec::new();
+        let mut encoder = png::Encoder::new(&mut file, width, 1);
+        encoder.set_color(png::ColorType::Indexed);
+        encoder.set_depth(depth);
+        encoder.set_palette(vec![0, 0, 0, 9, 8, 7]);
+        let mut writer = encoder.write_header().unwrap();
+        writer.write_image_data(bytes).unwrap();
+        writer.finish().unwrap();
+        file
+    }
+
+    #[test]
+    fn label_maps_of_any_depth_unpack() {
+        let map = |file: &[u8]| LabelMap::decode(Path::new("map.png"), file).unwrap();
+        assert_eq!(
+            map(&encode(png::BitDepth::One, 5, &[0b0100_1000])).indices,
+            [0, 1, 0, 0, 1]
+        );
+        assert_eq!(
+            map(&encode(png::BitDepth::Four, 3, &[0x01, 0x10])).indices,
+            [0, 1, 1]
+        );
+        let eight = map(&encode(png::BitDepth::Eight, 2, &[1, 0]));
+        assert_eq!((eight.indices, eight.palette[1]), (vec![1, 0], [9, 8, 7]));
+    }
+
+    #[test]
+    fn no_label_becomes_transparent() {
+        let map = LabelMap {
+            width: 2,
+            height: 1,
+            indices: vec![1, NONE],
+            palette: vec![[0; 3], [9, 8, 7]],
+        };
+        let mut decoder = png::Decoder::new(Cursor::new(map.png().unwrap()));
+        decoder.set_transformations(png::Transformations::normalize_to_color8());
+        let mut reader = decoder.read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        reader.next_frame(&mut pixels).unwrap();
+        assert_eq!(pixels, [9, 8, 7, 255, 255, 255, 255, 0]);
+    }
+
+    #[test]
+    fn reducing_takes_the_mean_of_what_a_pixel_covers() {
+        let gray = |values: &[u8]| values.iter().map(|&value| [value; 3]).collect::<Vec<_>>();
+        let picture = Rgb {
+            width: 3,
+            height: 1,
+            pixels: gray(&[0, 100, 200]),
+        };
+        // Each of two pixels covers one and a half of three.
+        assert_eq!(picture.reduced(2).pixels, gray(&[33, 167]));
+        assert_eq!(picture.reduced(1).pixels, gray(&[100]));
+        assert_eq!(picture.reduced(8).pixels, picture.pixels);
+    }
+}

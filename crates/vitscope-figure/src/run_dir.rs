@@ -73,6 +73,17 @@ pub(crate) enum State {
     Interrupted,
 }
 
+/// How the layer that stands for a facet was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Choice {
+    /// By the run, as the layer of best mIoU.
+    Best,
+    /// By the run, on data without ground truth.
+    Stored,
+    /// Here, as the facet's last layer, because the run has not chosen.
+    Last,
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 pub(crate) struct Program {
@@ -159,8 +170,9 @@ pub(crate) struct Run {
     pub(crate) machine: Map<String, Value>,
     pub(crate) times: Map<String, Value>,
     pub(crate) examples: Vec<String>,
-    /// The layer chosen for each facet, in the order of [`Facet::ALL`].
+    /// The layer shown of each facet, in the order of [`Facet::ALL`].
     pub(crate) selection: Vec<(Facet, u32)>,
+    pub(crate) choice: Choice,
     pub(crate) notes: Vec<String>,
     pub(crate) metrics: Metrics,
     matches: BTreeMap<(Facet, u32), Vec<i64>>,
@@ -208,6 +220,7 @@ impl Run {
             times: manifest.times,
             examples: examples.unwrap_or_default(),
             selection: Vec::new(),
+            choice: Choice::Last,
             notes: notes.unwrap_or_default(),
             metrics: Metrics::default(),
             matches: BTreeMap::new(),
@@ -226,7 +239,7 @@ impl Run {
         }
         run.read_matches()?;
         run.read_positions()?;
-        run.selection = run.select(selection.unwrap_or_default());
+        (run.selection, run.choice) = run.select(&selection.unwrap_or_default());
         Ok(run)
     }
 
@@ -386,30 +399,37 @@ impl Run {
         Ok(())
     }
 
-    /// The best layer per facet as the run chose it; where it chose none, the facet's last layer.
-    fn select(&self, chosen: Map<String, Value>) -> Vec<(Facet, u32)> {
+    /// The layer per facet as the run chose it; where it chose none, the facet's last layer.
+    fn select(&self, stored: &Map<String, Value>) -> (Vec<(Facet, u32)>, Choice) {
         let probes = self.probes();
-        Facet::ALL
-            .into_iter()
+        let stored = |facet: Facet| {
+            let layer = stored.get(facet.name()).and_then(Value::as_u64)?;
+            u32::try_from(layer).ok()
+        };
+        let facets = Facet::ALL.into_iter();
+        let pairs: Vec<(Facet, u32)> = facets
             .filter_map(|facet| {
-                let stored = chosen
-                    .get(facet.name())
-                    .and_then(Value::as_u64)
-                    .and_then(|layer| u32::try_from(layer).ok());
                 let last = || {
                     probes
                         .iter()
                         .rfind(|probe| probe.0 == facet)
                         .map(|probe| probe.1)
                 };
-                stored.or_else(last).map(|layer| (facet, layer))
+                stored(facet).or_else(last).map(|layer| (facet, layer))
             })
-            .collect()
+            .collect();
+        let all_stored = pairs.iter().all(|&(facet, _)| stored(facet).is_some());
+        let choice = match (all_stored, self.data.has_truth) {
+            (true, true) => Choice::Best,
+            (true, false) => Choice::Stored,
+            (false, _) => Choice::Last,
+        };
+        (pairs, choice)
     }
 }
 
 fn parse_manifest(path: &Path, text: &str) -> Result<Manifest, FigureError> {
-    let value: Value = serde_json::from_str(text)
+    let mut value: Value = serde_json::from_str(text)
         .map_err(|error| FigureError::malformed(path, format!("is not valid JSON ({error})")))?;
     match value.get("format").map(Value::as_u64) {
         Some(Some(FORMAT)) => {}
@@ -427,9 +447,23 @@ fn parse_manifest(path: &Path, text: &str) -> Result<Manifest, FigureError> {
             ));
         }
     }
+    drop_nulls(&mut value);
     serde_json::from_value(value).map_err(|error| {
         FigureError::malformed(path, format!("does not have the expected fields ({error})"))
     })
+}
+
+/// A field that is null means the same as one that is left out.
+fn drop_nulls(manifest: &mut Value) {
+    let Some(fields) = manifest.as_object_mut() else {
+        return;
+    };
+    fields.retain(|_, value| !value.is_null());
+    for part in ["program", "model", "data"] {
+        if let Some(part) = fields.get_mut(part).and_then(Value::as_object_mut) {
+            part.retain(|_, value| !value.is_null());
+        }
+    }
 }
 
 fn tensors<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, FigureError> {

@@ -88,3 +88,32 @@ pub(crate) fn wrap(text: &str, room: f64, size: f64) -> Vec<String> {
     }
     lines
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn wide_letters_and_heavy_ones_take_more_room() {
+        assert!(width("mmm", 14.0, Weight::Regular) > width("iii", 14.0, Weight::Regular));
+        assert!(width("key", 14.0, Weight::SemiBold) > width("key", 14.0, Weight::Regular));
+        assert_eq!(width("", 14.0, Weight::Regular), 0.0);
+    }
+
+    #[test]
+    fn text_is_shortened_to_its_room() {
+        let short = fit("a very long class name", 60.0, 14.0, Weight::Regular);
+        assert!(
+            short.ends_with('…') && width(&short, 14.0, Weight::Regular) <= 60.0,
+            "{short}"
+        );
+        assert_eq!(fit("sky", 60.0, 14.0, Weight::Regular), "sky");
+        assert_eq!(fit("sky", 1.0, 14.0, Weight::Regular), "");
+    }
+
+    #[test]
+    fn lines_break_between_words() {
+        assert_eq!(wrap("one two three", 50.0, 12.0), ["one two", "three"]);
+        assert_eq!(wrap("indivisible", 5.0, 12.0), ["indivisible"]);
+    }
+}

@@ -72,16 +72,16 @@
     const words = new Uint32Array(image.data.buffer);
     const table = new Uint32Array(256);
     const solid = Math.round(255 * alpha);
+    // Around a lit class the image shows gray, veiled white behind a dark color, black behind a light one.
+    const luminance = state.lit < 0 ? 0 : [0.3, 0.59, 0.11].reduce((sum, share, at) => sum + share * data.entries[state.lit].color[at], 0);
+    const veil = luminance < 110 ? 0x8cffffff : 0x8c000000;
     for (let index = 0; index < NONE; index += 1) {
       const [red, green, blue] = source.palette[index] || [128, 128, 128];
       const isLit = state.lit < 0 || source.entries[index] === state.lit;
-      const strength = state.lit < 0 ? solid : isLit ? 255 : 0;
-      table[index] = ((strength << 24) | (blue << 16) | (green << 8) | red) >>> 0;
+      table[index] = isLit ? (((state.lit < 0 ? solid : 255) << 24) | (blue << 16) | (green << 8) | red) >>> 0 : veil;
     }
     // Pixels without a label are hatched, so that no class's color can be mistaken for them.
-    const hatch = state.lit < 0 ? solid : 0;
-    const light = ((hatch << 24) | 0xece8e6) >>> 0;
-    const dark = ((hatch << 24) | 0xa39992) >>> 0;
+    const [light, dark] = [0xece8e6, 0xa39992].map((gray) => (state.lit < 0 ? ((solid << 24) | gray) >>> 0 : veil));
     for (let pixel = 0; pixel < words.length; pixel += 1) {
       const index = map[pixel];
       words[pixel] = index !== NONE ? table[index] : (pixel % width + Math.floor(pixel / width)) % 14 < 4 ? dark : light;

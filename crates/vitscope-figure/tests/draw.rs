@@ -1,0 +1,397 @@
+//! `draw` on run directories of every kind: whole, without truth, unfinished, damaged.
+
+mod common;
+
+use std::fs;
+use std::path::Path;
+
+use common::{Spec, write_manifest};
+use resvg::usvg::roxmltree::Document;
+use serde_json::{Value, json};
+use vitscope_figure::{FigureError, draw};
+
+const FIGURES: [&str; 6] = [
+    "examples",
+    "aggregate",
+    "miou-by-layer",
+    "nmi-by-layer",
+    "class-mi",
+    "aggregate-layers",
+];
+
+fn read(run: &Path, file: &str) -> String {
+    fs::read_to_string(run.join(file)).unwrap()
+}
+
+/// Every text of an SVG file, in order.
+fn texts(svg: &str) -> Vec<String> {
+    let document = Document::parse(svg).unwrap();
+    let texts = document
+        .descendants()
+        .filter(|node| node.has_tag_name(("http://www.w3.org/2000/svg", "text")));
+    texts
+        .map(|node| node.text().unwrap_or_default().to_owned())
+        .collect()
+}
+
+fn count(svg: &str, tag: &str) -> usize {
+    Document::parse(svg)
+        .unwrap()
+        .descendants()
+        .filter(|node| node.tag_name().name() == tag)
+        .count()
+}
+
+fn island(page: &str) -> Value {
+    let start = page.find("id=\"data\">").unwrap() + "id=\"data\">".len();
+    let end = start + page[start..].find("</script>").unwrap();
+    serde_json::from_str(&page[start..end]).unwrap()
+}
+
+#[test]
+fn a_whole_run_gives_every_figure_in_three_forms() {
+    let run = tempfile::tempdir().unwrap();
+    Spec::default().write(run.path());
+    let drawn = draw(run.path()).unwrap();
+    assert_eq!(drawn.figures.len(), FIGURES.len() * 3);
+    assert_eq!(drawn.page, run.path().join("report.html"));
+    for name in FIGURES {
+        let svg = read(run.path(), &format!("figures/{name}.svg"));
+        let document = Document::parse(&svg).unwrap();
+        let side = |name: &str| {
+            document
+                .root_element()
+                .attribute(name)
+                .unwrap()
+                .parse::<u32>()
+                .unwrap()
+        };
+        let png = fs::File::open(run.path().join(format!("figures/{name}.png"))).unwrap();
+        let png = png::Decoder::new(std::io::BufReader::new(png))
+            .read_info()
+            .unwrap();
+        assert_eq!(
+            (png.info().width, png.info().height),
+            (2 * side("width"), 2 * side("height")),
+            "{name}"
+        );
+        assert!(svg.contains("@font-face"), "{name} carries its font");
+        assert!(
+            read(run.path(), &format!("figures/{name}.csv")).starts_with("layer,facet,"),
+            "{name}"
+        );
+    }
+    let left = fs::read_dir(run.path().join("figures")).unwrap().count();
+    assert_eq!(left, FIGURES.len() * 3, "no file is left half written");
+}
+
+#[test]
+fn the_examples_figure_has_a_row_per_facet_and_a_column_per_example() {
+    let run = tempfile::tempdir().unwrap();
+    Spec::default().write(run.path());
+    draw(run.path()).unwrap();
+    let svg = read(run.path(), "figures/examples.svg");
+    // Two images; two label maps and an aggregate map for the truth and each of four facets.
+    assert_eq!(count(&svg, "image"), 2 + 5 * 3);
+    let texts = texts(&svg);
+    for text in [
+        "image",
+        "ground",
+        "truth",
+        "key",
+        "query",
+        "value",
+        "token",
+        "layer 3",
+        "mIoU",
+        "effect (NMI)",
+        "sky",
+        "bicyclist",
+        "no label",
+    ] {
+        assert!(
+            texts.iter().any(|found| found == text),
+            "{text} is missing from {texts:?}"
+        );
+    }
+    let csv = read(run.path(), "figures/examples.csv");
+    assert!(
+        csv.contains("\n3,key,street_000 street_001,0.2,0.19,0.212,0.5,,\n"),
+        "{csv}"
+    );
+}
+
+#[test]
+fn curves_name_their_axes_and_series() {
+    let run = tempfile::tempdir().unwrap();
+    Spec::default().write(run.path());
+    draw(run.path()).unwrap();
+    let svg = read(run.path(), "figures/nmi-by-layer.svg");
+    let found = texts(&svg);
+    let expected = [
+        "0.0",
+        "0.1",
+        "0.2",
+        "0.3",
+        "1",
+        "2",
+        "3",
+        "layer",
+        "positional effect (NMI)",
+    ];
+    assert_eq!(found[..expected.len()], expected);
+    for name in ["ground truth", "key", "query", "value", "token"] {
+        assert!(found.iter().any(|text| text == name), "{name}");
+    }
+    // Key has three marks and one in the legend; the tokens' first layer is undefined.
+    assert_eq!(count(&svg, "circle"), 4);
+    assert!(svg.matches("class=\"f-paper s-token\"").count() == 3);
+    let csv = read(run.path(), "figures/nmi-by-layer.csv");
+    assert!(
+        csv.contains("\n1,token,nmi,,,\n"),
+        "undefined stays empty: {csv}"
+    );
+}
+
+#[test]
+fn the_same_run_gives_the_same_bytes() {
+    let (one, two) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    for run in [&one, &two] {
+        Spec::default().write(run.path());
+    }
+    let first = draw(one.path()).unwrap();
+    draw(one.path()).unwrap();
+    draw(two.path()).unwrap();
+    for file in first.figures.iter().chain([&first.page]) {
+        let file = file.strip_prefix(one.path()).unwrap();
+        assert_eq!(
+            fs::read(one.path().join(file)).unwrap(),
+            fs::read(two.path().join(file)).unwrap(),
+            "{}",
+            file.display()
+        );
+    }
+}
+
+#[test]
+fn the_page_stands_alone() {
+    let run = tempfile::tempdir().unwrap();
+    Spec::default().write(run.path());
+    let page = fs::read_to_string(draw(run.path()).unwrap().page).unwrap();
+    let without_names = page.replace("http://www.w3.org/2000/svg", "");
+    assert!(!without_names.contains("http:") && !without_names.contains("https:"));
+    for attribute in [" src=\"", " href=\"", "url("] {
+        for part in page.split(attribute).skip(1) {
+            assert!(
+                part.starts_with("data:") || part.starts_with('#'),
+                "{attribute}{:.40}",
+                part
+            );
+        }
+    }
+    assert!(page.contains("Content-Security-Policy"));
+}
+
+#[test]
+fn undefined_is_said_and_never_shown_as_zero() {
+    let run = tempfile::tempdir().unwrap();
+    Spec::default().write(run.path());
+    let page = fs::read_to_string(draw(run.path()).unwrap().page).unwrap();
+    let row = page
+        .split("data-slot=\"token.1\"")
+        .nth(1)
+        .unwrap()
+        .split("</tr>")
+        .next()
+        .unwrap();
+    assert!(
+        row.contains("<td class=\"number\" data-sort=\"\">undefined</td>"),
+        "{row}"
+    );
+    assert_eq!(island(&page)["slots"]["token.1"]["nmi"], Value::Null);
+}
+
+#[test]
+fn a_run_without_truth_shows_clusters_and_says_what_is_absent() {
+    let run = tempfile::tempdir().unwrap();
+    Spec {
+        truth: false,
+        ..Spec::default()
+    }
+    .write(run.path());
+    let drawn = draw(run.path()).unwrap();
+    let names: Vec<_> = drawn
+        .figures
+        .iter()
+        .filter(|path| path.extension().unwrap() == "svg")
+        .map(|path| path.file_stem().unwrap().to_owned())
+        .collect();
+    assert_eq!(
+        names,
+        ["examples", "aggregate", "nmi-by-layer", "aggregate-layers"]
+    );
+    let page = fs::read_to_string(drawn.page).unwrap();
+    assert!(page.contains("mIoU needs ground truth, and this run has none."));
+    assert!(
+        page.contains("Examples at each facet's last layer")
+            || page.contains("Examples at each facet&#39;s last layer")
+    );
+    let island = island(&page);
+    assert_eq!(island["entries"].as_array().unwrap().len(), 11);
+    assert_eq!(island["entries"][1]["name"], "cluster 1");
+    assert_eq!(island["truth"], Value::Null);
+}
+
+#[test]
+fn extra_clusters_join_the_legend_through_their_class() {
+    let run = tempfile::tempdir().unwrap();
+    Spec {
+        clusters: 20,
+        ..Spec::default()
+    }
+    .write(run.path());
+    let island = island(&fs::read_to_string(draw(run.path()).unwrap().page).unwrap());
+    assert_eq!(island["entries"][11]["name"], "unmatched clusters");
+    let entries = island["slots"]["key.1"]["entries"].as_array().unwrap();
+    assert_eq!(entries[..11], (0..11).map(Value::from).collect::<Vec<_>>());
+    assert!(entries[11..].iter().all(|entry| entry == 11));
+}
+
+#[test]
+fn long_models_break_into_bands() {
+    let run = tempfile::tempdir().unwrap();
+    Spec {
+        layers: 24,
+        examples: 1,
+        side: 32,
+        ..Spec::default()
+    }
+    .write(run.path());
+    draw(run.path()).unwrap();
+    let svg = read(run.path(), "figures/aggregate-layers.svg");
+    assert_eq!(count(&svg, "image"), 96);
+    assert_eq!(
+        texts(&svg).iter().filter(|text| *text == "layer").count(),
+        2
+    );
+}
+
+#[test]
+fn a_run_that_has_just_begun_gives_a_page() {
+    let run = tempfile::tempdir().unwrap();
+    write_manifest(
+        run.path(),
+        &json!({ "format": 1, "state": "running", "model": { "name": "m", "source": "features", "family": null } }),
+    );
+    let drawn = draw(run.path()).unwrap();
+    assert!(drawn.figures.is_empty());
+    let page = fs::read_to_string(drawn.page).unwrap();
+    assert!(page.contains("This run is still going."));
+    assert!(page.contains("No slot has been measured yet."));
+    assert!(page.contains("The run stored no example pictures"));
+}
+
+#[test]
+fn files_that_are_gone_leave_their_places_empty() {
+    let run = tempfile::tempdir().unwrap();
+    Spec::default().write(run.path());
+    draw(run.path()).unwrap();
+    for gone in ["labels", "images", "aggregate"] {
+        fs::remove_dir_all(run.path().join(gone)).unwrap();
+    }
+    for gone in ["codebooks.safetensors", "counts.safetensors"] {
+        fs::remove_file(run.path().join(gone)).unwrap();
+    }
+    let drawn = draw(run.path()).unwrap();
+    assert_eq!(drawn.figures.len(), 9, "curves and bars are left");
+    assert!(
+        !run.path().join("figures/examples.svg").exists(),
+        "a figure of an earlier call is removed"
+    );
+}
+
+#[test]
+fn names_cannot_break_out_of_the_page_or_a_figure() {
+    let run = tempfile::tempdir().unwrap();
+    let mut manifest = Spec::default().write(run.path());
+    let hostile = "</script><b onload=\"x\">&'\u{1}";
+    manifest["data"]["classes"][0]["name"] = json!(hostile);
+    manifest["model"]["name"] = json!(hostile);
+    manifest["notes"] = json!([hostile]);
+    write_manifest(run.path(), &manifest);
+    let page = fs::read_to_string(draw(run.path()).unwrap().page).unwrap();
+    assert!(!page.contains("<b onload"));
+    assert_eq!(island(&page)["entries"][0]["name"], hostile);
+    for name in FIGURES {
+        Document::parse(&read(run.path(), &format!("figures/{name}.svg"))).unwrap();
+    }
+}
+
+#[test]
+fn what_is_wrong_is_said_in_one_sentence() {
+    let cases = [
+        ("run.json", "{\"format\": 1,", "is not valid JSON"),
+        (
+            "run.json",
+            "{\"format\": 1, \"model\": 3}",
+            "does not have the expected fields",
+        ),
+        (
+            "run.json",
+            "{\"format\": 9}",
+            "has format 9, and this version reads format 1: use a newer vitscope",
+        ),
+        ("run.json", "[]", "has no format number"),
+        (
+            "run.json",
+            "{\"format\": 1, \"examples\": [\"../../secret\"]}",
+            "is not a plain stem",
+        ),
+        ("metrics.csv", "a,b\n", "has no column \"layer\""),
+        (
+            "metrics.csv",
+            "layer,facet,metric,class,value,low,high\n1,key,nmi,,high,,\n",
+            "line 2 has \"high\" where a number was expected",
+        ),
+        (
+            "metrics.csv",
+            "layer,facet,metric,class,value,low,high\n1,keys,nmi,,1,,\n",
+            "line 2 has facet \"keys\"",
+        ),
+        ("codebooks.safetensors", "x", "is not a safetensors file"),
+        ("images/street_000.png", "x", "is not a readable PNG"),
+        ("labels/key.3/street_000.png", "x", "is not a readable PNG"),
+    ];
+    for (file, content, expected) in cases {
+        let run = tempfile::tempdir().unwrap();
+        Spec::default().write(run.path());
+        fs::write(run.path().join(file), content).unwrap();
+        let message = draw(run.path()).unwrap_err().to_string();
+        assert!(
+            message.contains(file) && message.contains(expected),
+            "{message}"
+        );
+        assert!(
+            !message.contains('\n') && message.contains(": "),
+            "{message}"
+        );
+    }
+    let empty = tempfile::tempdir().unwrap();
+    let error = draw(empty.path()).unwrap_err();
+    assert!(matches!(error, FigureError::NotARun { .. }), "{error}");
+}
+
+#[test]
+fn a_full_sweep_fits_in_fifteen_megabytes() {
+    let run = tempfile::tempdir().unwrap();
+    Spec {
+        layers: 12,
+        examples: 12,
+        side: 320,
+        ..Spec::default()
+    }
+    .write(run.path());
+    let page = draw(run.path()).unwrap().page;
+    let megabytes = fs::metadata(page).unwrap().len() as f64 / 1e6;
+    assert!(megabytes < 15.0, "{megabytes} MB");
+}
