@@ -1,0 +1,176 @@
+//! A checkpoint: what it is, told from its headers alone, and its weights on request.
+
+use std::path::{Path, PathBuf};
+
+use half::bf16;
+use serde::Serialize;
+
+use crate::{
+    config::{Config, Positions},
+    container::{Container, Dtype, locate},
+    dialect::{
+        assemble,
+        fit::{Fit, fit},
+        geometry::{Geometry, geometry},
+    },
+    error::VitError,
+    identify::{Identity, Numerics, Settle, identify},
+    params::Params,
+};
+
+pub use crate::dialect::fit::Role;
+
+/// A recognized checkpoint of one of the known families.
+#[derive(Debug)]
+pub struct Checkpoint {
+    container: Container,
+    fit: Fit,
+    geometry: Geometry,
+    config: Config,
+    identity: Identity,
+    tensors: TensorReport,
+    numerics: Numerics,
+    rope_base: f64,
+}
+
+/// One tensor of a checkpoint.
+#[derive(Clone, Debug, Serialize)]
+pub struct TensorEntry {
+    /// Its name in the file; the name of a pickle's root entry comes first, before a slash.
+    pub name: String,
+    /// Its extent along each axis.
+    pub shape: Vec<usize>,
+    /// Its element type.
+    pub dtype: Dtype,
+    /// What it is for.
+    pub role: Role,
+}
+
+/// Every tensor of a checkpoint, in file order, none left out.
+#[derive(Clone, Debug, Serialize)]
+#[serde(transparent)]
+pub struct TensorReport {
+    /// The tensors.
+    pub tensors: Vec<TensorEntry>,
+}
+
+impl TensorReport {
+    /// How many tensors the backbone uses.
+    #[must_use]
+    pub fn used(&self) -> usize {
+        self.tensors
+            .iter()
+            .filter(|tensor| matches!(tensor.role, Role::Used(_)))
+            .count()
+    }
+}
+
+impl Checkpoint {
+    /// Opens a file, or a folder as hubs lay it out, and tells what it is. Reads headers only
+    /// (and the position table, where nothing else tells MAE from MoCo v3).
+    ///
+    /// # Errors
+    ///
+    /// One sentence for whatever stands in the way: an unreadable or damaged file, tensors that
+    /// fit no known naming, or something that only the user can settle.
+    pub fn open(path: &Path, settle: &Settle) -> Result<Self, VitError> {
+        let files = locate::weights(path)?;
+        let container = Container::open(&files)?;
+        let fit = fit(&container)?;
+        let geometry = geometry(&container, &fit)?;
+        let found = identify(path, &container, &fit, &geometry, settle)?;
+        let tensors = TensorReport {
+            tensors: container
+                .tensors
+                .iter()
+                .zip(&fit.roles)
+                .map(|(tensor, role)| TensorEntry {
+                    name: tensor.full_name(),
+                    shape: tensor.shape.clone(),
+                    dtype: tensor.dtype,
+                    role: role.clone(),
+                })
+                .collect(),
+        };
+        Ok(Self {
+            container,
+            fit,
+            geometry,
+            config: found.config,
+            identity: found.identity,
+            tensors,
+            numerics: settle.numerics,
+            rope_base: found.rope_base,
+        })
+    }
+
+    /// The architecture.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// What the checkpoint is, and how each point was decided.
+    #[must_use]
+    pub fn identity(&self) -> &Identity {
+        &self.identity
+    }
+
+    /// Every tensor and what it is for.
+    #[must_use]
+    pub fn tensors(&self) -> &TensorReport {
+        &self.tensors
+    }
+
+    /// The files that hold the weights.
+    #[must_use]
+    pub fn files(&self) -> &[PathBuf] {
+        &self.identity.files
+    }
+
+    /// Reads the weights as f32, every linear map as `[inputs, outputs]`. Needs little memory
+    /// beside its result.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read, or a weight is not a finite float.
+    pub fn params(&self) -> Result<Params, VitError> {
+        let periods = match self.config.positions {
+            Positions::Rotary if !self.fit.stem.contains_key("periods") => Some(periods(
+                self.config.head_width(),
+                self.rope_base,
+                self.numerics,
+            )),
+            _ => None,
+        };
+        assemble::params(&self.container, &self.fit, &self.geometry, periods)
+    }
+}
+
+/// Rotary periods `base^(4 j / d)`, `j < d / 4`, for heads of width `d`. The official code keeps
+/// them in bfloat16 and so computes with the rounded values.
+fn periods(head_width: usize, base: f64, numerics: Numerics) -> Vec<f32> {
+    (0..head_width / 4)
+        .map(|j| base.powf(4.0 * j as f64 / head_width as f64) as f32)
+        .map(|period| match numerics {
+            Numerics::Source => period,
+            Numerics::Official => bf16::from_f32(period).to_f32(),
+        })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn periods_follow_their_formula() {
+        let exact = periods(64, 100.0, Numerics::Source);
+        assert_eq!(exact.len(), 16);
+        assert_eq!(exact[0], 1.0);
+        assert!((exact[8] - 10.0).abs() < 1e-6);
+        let rounded = periods(64, 100.0, Numerics::Official);
+        assert_ne!(exact[1], rounded[1]);
+        assert!((exact[1] / rounded[1] - 1.0).abs() < 1.0 / 256.0);
+    }
+}

@@ -1,0 +1,149 @@
+//! Readers for the files that weights come in.
+//!
+//! A reader only lists what a file holds, after checking that every tensor lies inside the file;
+//! it executes nothing and reads no weights. Elements are read later, tensor by tensor.
+
+mod archive;
+mod elements;
+mod file;
+pub(crate) mod locate;
+mod npz;
+mod pickle;
+mod pickle_names;
+mod safetensors;
+mod tensor;
+mod torch;
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+
+pub use self::tensor::Dtype;
+pub(crate) use self::{
+    file::DataFile,
+    tensor::{Place, Stored, shape_text},
+};
+use crate::error::{VitError, shortened};
+
+/// The kind of file that holds the weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ContainerKind {
+    /// One safetensors file, or several with an index.
+    Safetensors,
+    /// A PyTorch zip archive around a pickle (PyTorch 1.6 and later), or several with an index.
+    TorchZip,
+    /// A PyTorch pickle stream followed by its storages (before PyTorch 1.6).
+    TorchLegacy,
+    /// A TorchScript archive.
+    TorchScript,
+    /// A NumPy archive.
+    Npz,
+}
+
+/// What a file, or a set of shards, holds.
+#[derive(Debug)]
+pub(crate) struct Container {
+    /// The kind of every file.
+    pub kind: ContainerKind,
+    /// The files, in the order in which [`tensor::Place`] counts them.
+    pub files: Vec<DataFile>,
+    /// Every tensor, in file order.
+    pub tensors: Vec<Stored>,
+    /// Names at the root of a pickle, tensors or not; empty for flat containers.
+    pub root: Vec<String>,
+}
+
+impl Container {
+    /// Lists what the files hold.
+    pub fn open(paths: &[PathBuf]) -> Result<Self, VitError> {
+        let mut all: Option<Self> = None;
+        for path in paths {
+            let next = Self::open_one(path)?;
+            match &mut all {
+                None => all = Some(next),
+                Some(all) => all.append(next)?,
+            }
+        }
+        all.ok_or_else(|| VitError::NoCheckpoint {
+            path: PathBuf::new(),
+            found: "no file was named".to_owned(),
+        })
+    }
+
+    fn open_one(path: &Path) -> Result<Self, VitError> {
+        let file = DataFile::open(path)?;
+        let head = file.head(512)?;
+        if head.starts_with(b"PK\x03\x04") {
+            let entries = archive::entries(&file)?;
+            if entries.iter().any(|entry| entry.name.ends_with(".npy")) {
+                npz::open(file, entries)
+            } else {
+                torch::open_zip(file, entries)
+            }
+        } else if torch::is_legacy(&head) {
+            torch::open_legacy(file)
+        } else if safetensors::is_safetensors(&head, file.len) {
+            safetensors::open(file)
+        } else {
+            Err(VitError::UnknownContainer {
+                path: path.to_owned(),
+                found: describe_head(&head),
+            })
+        }
+    }
+
+    fn append(&mut self, next: Self) -> Result<(), VitError> {
+        let owner = &next.files[0];
+        if next.kind != self.kind {
+            return Err(owner.damaged("the shards are not all of one kind"));
+        }
+        let known: std::collections::HashSet<(&str, &str)> = self
+            .tensors
+            .iter()
+            .map(|tensor| (tensor.group.as_str(), tensor.name.as_str()))
+            .collect();
+        if let Some(twice) = next
+            .tensors
+            .iter()
+            .find(|tensor| known.contains(&(tensor.group.as_str(), tensor.name.as_str())))
+        {
+            return Err(owner.damaged(format!(
+                "tensor {} is also in another shard",
+                shortened(&twice.full_name())
+            )));
+        }
+        let base = self.files.len();
+        self.files.extend(next.files);
+        self.tensors
+            .extend(next.tensors.into_iter().map(|mut tensor| {
+                tensor.place.shift_file(base);
+                tensor
+            }));
+        self.root.extend(next.root);
+        Ok(())
+    }
+}
+
+/// What an unrecognized file looks like, as the end of a sentence.
+fn describe_head(head: &[u8]) -> String {
+    let start = String::from_utf8_lossy(&head[..head.len().min(64)]).to_lowercase();
+    if head.is_empty() {
+        "it is empty".to_owned()
+    } else if start.starts_with("version https://git-lfs") {
+        "it is a Git LFS pointer, so the weights were never downloaded".to_owned()
+    } else if start.trim_start().starts_with("<!doctype") || start.trim_start().starts_with("<html") {
+        "it is a web page, so the download went wrong".to_owned()
+    } else if head.get(257..262) == Some(b"ustar") {
+        "it is a tar archive (PyTorch before 0.2), which has to be saved again by a newer PyTorch".to_owned()
+    } else if head.starts_with(&[0x1f, 0x8b]) {
+        "it is compressed with gzip and has to be unpacked first".to_owned()
+    } else if head.starts_with(b"\x89HDF") {
+        "it is an HDF5 file (Keras)".to_owned()
+    } else if head.starts_with(&[0x80]) {
+        "it is a bare pickle, not one written by torch.save".to_owned()
+    } else {
+        let bytes: Vec<String> = head.iter().take(8).map(|b| format!("{b:02x}")).collect();
+        format!("it begins with the bytes {}", bytes.join(" "))
+    }
+}

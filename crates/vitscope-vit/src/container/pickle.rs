@@ -1,0 +1,743 @@
+//! A strict reader of the pickles that hold weights.
+//!
+//! It runs the pickle's stack machine over values of its own and never calls anything: the names
+//! that may occur and what they mean are listed in [`super::pickle_names`]. Everything made is
+//! kept in flat tables and referred to by number, so that neither nesting nor cycles can overflow
+//! the stack, and all counts are bounded.
+
+use std::collections::HashMap;
+
+use super::{
+    Dtype,
+    pickle_names::{Name, meaning},
+    tensor::checked_elements,
+};
+use crate::error::shortened;
+
+/// The longest pickle that is read; those of checkpoints are a few megabytes.
+pub(super) const LENGTH_LIMIT: u64 = 64 << 20;
+
+/// Values made, memoized, or on the stack at once.
+const COUNT_LIMIT: usize = 2_000_000;
+
+/// Nesting that is followed when tensors are collected.
+const DEPTH_LIMIT: usize = 64;
+
+/// The longest dotted name of a tensor.
+const NAME_LIMIT: usize = 1024;
+
+/// Why a pickle was not read.
+#[derive(Debug)]
+pub(super) enum Refusal {
+    /// It names something that is not on the list.
+    Name(String),
+    /// It is malformed or exceeds a limit.
+    Broken(String),
+}
+
+impl From<&str> for Refusal {
+    fn from(what: &str) -> Self {
+        Self::Broken(what.to_owned())
+    }
+}
+
+/// A value; the larger ones live in the tables of [`Pickle`].
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Value {
+    /// None, a big integer, or something whose value nobody needs.
+    Other,
+    /// A boolean.
+    Bool(bool),
+    /// An integer of at most 64 bits.
+    Int(i64),
+    /// Text or bytes, in `texts`.
+    Text(usize),
+    /// A tuple, list or set, in `lists`.
+    List(usize),
+    /// A dictionary, in `dicts`.
+    Dict(usize),
+    /// An allowed name.
+    Name(Name),
+    /// An instance, whose attributes are in `objects`.
+    Object(usize),
+    /// In `storages`.
+    Storage(usize),
+    /// In `tensors`.
+    Tensor(usize),
+}
+
+/// A storage as a pickle refers to it.
+#[derive(Clone, Debug)]
+pub(super) struct StorageRef {
+    /// Its name in the archive.
+    pub key: String,
+    /// Its element type.
+    pub dtype: Dtype,
+    /// Its number of elements.
+    pub count: usize,
+    /// Where it begins, in elements, within the storage `key` (old pickles only).
+    pub view_start: usize,
+}
+
+/// A tensor as a pickle describes it; within its storage's claimed size.
+#[derive(Clone, Debug)]
+pub(super) struct TensorRef {
+    /// Index into [`Pickle::storages`].
+    pub storage: usize,
+    /// First element.
+    pub offset: usize,
+    /// Extent along each axis.
+    pub shape: Vec<usize>,
+    /// Distance between neighbors along each axis, in elements.
+    pub strides: Vec<usize>,
+}
+
+/// Everything that one pickle made.
+#[derive(Debug, Default)]
+pub(super) struct Pickle {
+    texts: Vec<String>,
+    lists: Vec<Vec<Value>>,
+    dicts: Vec<Vec<(Value, Value)>>,
+    objects: Vec<Option<Value>>,
+    /// Every storage it mentions.
+    pub storages: Vec<StorageRef>,
+    /// Every tensor it describes.
+    pub tensors: Vec<TensorRef>,
+    stack: Vec<Value>,
+    marks: Vec<usize>,
+    memo: HashMap<u32, Value>,
+    script: bool,
+}
+
+impl Pickle {
+    /// Reads one pickle from the start of `bytes`; returns its value and its length.
+    /// `script` allows the classes that a TorchScript archive defines.
+    pub fn read(bytes: &[u8], script: bool) -> Result<(Self, Value, usize), Refusal> {
+        let mut machine = Self {
+            script,
+            ..Self::default()
+        };
+        let mut input = Input { bytes, at: 0 };
+        let value = machine.run(&mut input)?;
+        Ok((machine, value, input.at))
+    }
+
+    /// The text behind a value.
+    pub fn text(&self, value: Value) -> Option<&str> {
+        match value {
+            Value::Text(at) => Some(&self.texts[at]),
+            _ => None,
+        }
+    }
+
+    /// The elements of a tuple or list.
+    pub fn list(&self, value: Value) -> Option<&[Value]> {
+        match value {
+            Value::List(at) => Some(&self.lists[at]),
+            _ => None,
+        }
+    }
+
+    /// The entries of a dictionary, or of an object's attributes.
+    pub fn entries(&self, value: Value) -> Option<&[(Value, Value)]> {
+        match value {
+            Value::Dict(at) => Some(&self.dicts[at]),
+            Value::Object(at) => match self.objects[at] {
+                Some(Value::Dict(state)) => Some(&self.dicts[state]),
+                _ => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// Every tensor below a value with its path, names joined by dots.
+    pub fn tensors_below(&self, value: Value) -> Result<Vec<(String, usize)>, Refusal> {
+        let mut found = Vec::new();
+        let mut visited = 0;
+        self.collect(value, &mut String::new(), 0, &mut visited, &mut found)?;
+        Ok(found)
+    }
+
+    fn collect(
+        &self,
+        value: Value,
+        path: &mut String,
+        depth: usize,
+        visited: &mut usize,
+        found: &mut Vec<(String, usize)>,
+    ) -> Result<(), Refusal> {
+        *visited += 1;
+        if *visited > COUNT_LIMIT {
+            return Err("its values refer to each other too often".into());
+        }
+        if depth > DEPTH_LIMIT {
+            return Err("its values are nested too deeply".into());
+        }
+        if let Value::Tensor(at) = value {
+            found.push((path.clone(), at));
+            return Ok(());
+        }
+        let length = path.len();
+        let enter = |path: &mut String, key: &str| -> Result<(), Refusal> {
+            if length > 0 {
+                path.push('.');
+            }
+            path.push_str(key);
+            if path.len() > NAME_LIMIT {
+                return Err("it has a tensor name of absurd length".into());
+            }
+            Ok(())
+        };
+        if let Some(entries) = self.entries(value) {
+            for &(key, entry) in entries {
+                // Only containers are descended into, which spares most of the names.
+                if matches!(entry, Value::Tensor(_) | Value::Dict(_) | Value::Object(_) | Value::List(_)) {
+                    match key {
+                        Value::Text(at) => enter(path, &self.texts[at])?,
+                        Value::Int(number) => enter(path, &number.to_string())?,
+                        _ => enter(path, "?")?,
+                    }
+                    self.collect(entry, path, depth + 1, visited, found)?;
+                    path.truncate(length);
+                }
+            }
+        } else if let Value::List(at) = value {
+            for (index, &entry) in self.lists[at].iter().enumerate() {
+                if matches!(entry, Value::Tensor(_) | Value::Dict(_) | Value::Object(_) | Value::List(_)) {
+                    enter(path, &index.to_string())?;
+                    self.collect(entry, path, depth + 1, visited, found)?;
+                    path.truncate(length);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn run(&mut self, input: &mut Input<'_>) -> Result<Value, Refusal> {
+        loop {
+            let code = input.byte()?;
+            match code {
+                b'.' => return self.pop(),
+                0x80 => {
+                    if input.byte()? > 5 {
+                        return Err("it uses a pickle protocol newer than 5".into());
+                    }
+                }
+                0x95 => {
+                    input.take(8)?;
+                }
+                b'(' => {
+                    if self.marks.len() >= COUNT_LIMIT {
+                        return Err("its values are nested too deeply".into());
+                    }
+                    self.marks.push(self.stack.len());
+                }
+                b'0' => {
+                    self.pop()?;
+                }
+                b'1' => {
+                    self.pop_mark()?;
+                }
+                b'2' => {
+                    let top = self.top()?;
+                    self.push(top)?;
+                }
+                b'N' => self.push(Value::Other)?,
+                0x88 => self.push(Value::Bool(true))?,
+                0x89 => self.push(Value::Bool(false))?,
+                b'K' => {
+                    let value = input.byte()?;
+                    self.push(Value::Int(value.into()))?;
+                }
+                b'M' => {
+                    let value = u16::from_le_bytes(input.array()?);
+                    self.push(Value::Int(value.into()))?;
+                }
+                b'J' => {
+                    let value = i32::from_le_bytes(input.array()?);
+                    self.push(Value::Int(value.into()))?;
+                }
+                b'I' | b'L' => {
+                    let line = input.line()?;
+                    let value = match line {
+                        "00" => Value::Bool(false),
+                        "01" => Value::Bool(true),
+                        _ => line.trim_end_matches('L').parse().map_or(Value::Other, Value::Int),
+                    };
+                    self.push(value)?;
+                }
+                0x8a => {
+                    let length = input.byte()?;
+                    let value = long(input.take(length.into())?);
+                    self.push(value)?;
+                }
+                0x8b => {
+                    let length = u32::from_le_bytes(input.array()?);
+                    let value = long(input.take(length as usize)?);
+                    self.push(value)?;
+                }
+                b'F' => {
+                    input.line()?;
+                    self.push(Value::Other)?;
+                }
+                b'G' => {
+                    input.take(8)?;
+                    self.push(Value::Other)?;
+                }
+                b'S' | b'V' => {
+                    let line = input.line()?.trim_matches(['\'', '"']).to_owned();
+                    self.push_text(line)?;
+                }
+                b'U' | 0x8c | b'C' => {
+                    let length = input.byte()?;
+                    self.take_text(input, length.into())?;
+                }
+                b'T' | b'X' | b'B' => {
+                    let length = u32::from_le_bytes(input.array()?);
+                    self.take_text(input, length.into())?;
+                }
+                0x8d | 0x8e | 0x96 => {
+                    let length = u64::from_le_bytes(input.array()?);
+                    self.take_text(input, length)?;
+                }
+                b']' | b')' | 0x8f => self.push_list(Vec::new())?,
+                b'l' | b't' | 0x91 => {
+                    let items = self.pop_mark()?;
+                    self.push_list(items)?;
+                }
+                0x85..=0x87 => {
+                    let items = self.pop_many(usize::from(code - 0x84))?;
+                    self.push_list(items)?;
+                }
+                b'a' => {
+                    let item = self.pop()?;
+                    self.extend_list(vec![item])?;
+                }
+                b'e' | 0x90 => {
+                    let items = self.pop_mark()?;
+                    self.extend_list(items)?;
+                }
+                b'}' => self.push_dict(Vec::new())?,
+                b'd' => {
+                    let items = self.pop_mark()?;
+                    let entries = paired(&items)?;
+                    self.push_dict(entries)?;
+                }
+                b's' => {
+                    let items = self.pop_many(2)?;
+                    self.extend_dict(&items)?;
+                }
+                b'u' => {
+                    let items = self.pop_mark()?;
+                    self.extend_dict(&items)?;
+                }
+                b'c' => {
+                    let module = input.line()?;
+                    let name = input.line()?;
+                    self.push_name(module, name)?;
+                }
+                0x93 => {
+                    let items = self.pop_many(2)?;
+                    let (Some(module), Some(name)) = (self.text(items[0]), self.text(items[1]))
+                    else {
+                        return Err("it names something by other than text".into());
+                    };
+                    let (module, name) = (module.to_owned(), name.to_owned());
+                    self.push_name(&module, &name)?;
+                }
+                b'R' => {
+                    let items = self.pop_many(2)?;
+                    let value = self.reduce(items[0], items[1])?;
+                    self.push(value)?;
+                }
+                0x81 => {
+                    let items = self.pop_many(2)?;
+                    let value = self.instance(items[0], items[1])?;
+                    self.push(value)?;
+                }
+                b'b' => {
+                    let state = self.pop()?;
+                    if let Value::Object(at) = self.top()? {
+                        self.objects[at] = Some(state);
+                    }
+                    // The attributes of anything else (an OrderedDict's `_metadata`) are not needed.
+                }
+                b'Q' => {
+                    let id = self.pop()?;
+                    let storage = self.storage(id)?;
+                    self.push(storage)?;
+                }
+                b'q' => {
+                    let slot = input.byte()?;
+                    self.memoize(slot.into())?;
+                }
+                b'r' => {
+                    let slot = u32::from_le_bytes(input.array()?);
+                    self.memoize(slot)?;
+                }
+                b'p' => {
+                    let slot = number(input.line()?)?;
+                    self.memoize(slot)?;
+                }
+                0x94 => {
+                    let slot = u32::try_from(self.memo.len()).unwrap_or(u32::MAX);
+                    self.memoize(slot)?;
+                }
+                b'h' => {
+                    let slot = input.byte()?;
+                    self.recall(slot.into())?;
+                }
+                b'j' => {
+                    let slot = u32::from_le_bytes(input.array()?);
+                    self.recall(slot)?;
+                }
+                b'g' => {
+                    let slot = number(input.line()?)?;
+                    self.recall(slot)?;
+                }
+                other => {
+                    return Err(Refusal::Broken(format!(
+                        "its pickle has the instruction {other:#04x} at byte {}, which weights do not need",
+                        input.at - 1
+                    )));
+                }
+            }
+        }
+    }
+
+    fn push(&mut self, value: Value) -> Result<(), Refusal> {
+        if self.stack.len() >= COUNT_LIMIT {
+            return Err("its pickle keeps too many values at once".into());
+        }
+        self.stack.push(value);
+        Ok(())
+    }
+
+    fn room(&self) -> Result<(), Refusal> {
+        let made = self.texts.len() + self.lists.len() + self.dicts.len() + self.objects.len()
+            + self.storages.len() + self.tensors.len();
+        if made >= COUNT_LIMIT {
+            return Err("its pickle makes more values than any checkpoint".into());
+        }
+        Ok(())
+    }
+
+    fn push_text(&mut self, text: String) -> Result<(), Refusal> {
+        self.room()?;
+        self.texts.push(text);
+        self.push(Value::Text(self.texts.len() - 1))
+    }
+
+    fn take_text(&mut self, input: &mut Input<'_>, length: u64) -> Result<(), Refusal> {
+        let length = usize::try_from(length).map_err(|_| "its pickle ends too early")?;
+        let text = String::from_utf8_lossy(input.take(length)?).into_owned();
+        self.push_text(text)
+    }
+
+    fn push_list(&mut self, items: Vec<Value>) -> Result<(), Refusal> {
+        self.room()?;
+        self.lists.push(items);
+        self.push(Value::List(self.lists.len() - 1))
+    }
+
+    fn push_dict(&mut self, entries: Vec<(Value, Value)>) -> Result<(), Refusal> {
+        self.room()?;
+        self.dicts.push(entries);
+        self.push(Value::Dict(self.dicts.len() - 1))
+    }
+
+    fn push_name(&mut self, module: &str, name: &str) -> Result<(), Refusal> {
+        let meaning = meaning(module, name, self.script)
+            .ok_or_else(|| Refusal::Name(shortened(&format!("{module}.{name}"))))?;
+        self.push(Value::Name(meaning))
+    }
+
+    fn floor(&self) -> usize {
+        self.marks.last().copied().unwrap_or(0)
+    }
+
+    fn pop(&mut self) -> Result<Value, Refusal> {
+        if self.stack.len() <= self.floor() {
+            return Err("its pickle takes a value that was never made".into());
+        }
+        self.stack.pop().ok_or_else(|| "its pickle is empty".into())
+    }
+
+    fn top(&self) -> Result<Value, Refusal> {
+        self.stack
+            .last()
+            .copied()
+            .ok_or_else(|| "its pickle takes a value that was never made".into())
+    }
+
+    fn pop_many(&mut self, count: usize) -> Result<Vec<Value>, Refusal> {
+        let from = self
+            .stack
+            .len()
+            .checked_sub(count)
+            .filter(|&from| from >= self.floor())
+            .ok_or("its pickle takes a value that was never made")?;
+        Ok(self.stack.split_off(from))
+    }
+
+    fn pop_mark(&mut self) -> Result<Vec<Value>, Refusal> {
+        let mark = self
+            .marks
+            .pop()
+            .filter(|&mark| mark <= self.stack.len())
+            .ok_or("its pickle closes what was never opened")?;
+        Ok(self.stack.split_off(mark))
+    }
+
+    fn extend_list(&mut self, items: Vec<Value>) -> Result<(), Refusal> {
+        match self.top()? {
+            Value::List(at) => self.lists[at].extend(items),
+            Value::Other | Value::Object(_) => {}
+            _ => return Err("its pickle appends to something that is not a list".into()),
+        }
+        Ok(())
+    }
+
+    fn extend_dict(&mut self, items: &[Value]) -> Result<(), Refusal> {
+        let entries = paired(items)?;
+        match self.top()? {
+            Value::Dict(at) => self.dicts[at].extend(entries),
+            Value::Other | Value::Object(_) => {}
+            _ => return Err("its pickle sets entries of something that is not a dictionary".into()),
+        }
+        Ok(())
+    }
+
+    fn memoize(&mut self, slot: u32) -> Result<(), Refusal> {
+        if self.memo.len() >= COUNT_LIMIT {
+            return Err("its pickle remembers more values than any checkpoint".into());
+        }
+        let top = self.top()?;
+        self.memo.insert(slot, top);
+        Ok(())
+    }
+
+    fn recall(&mut self, slot: u32) -> Result<(), Refusal> {
+        let value = *self
+            .memo
+            .get(&slot)
+            .ok_or("its pickle recalls a value that was never made")?;
+        self.push(value)
+    }
+
+    fn object(&mut self) -> Result<Value, Refusal> {
+        self.room()?;
+        self.objects.push(None);
+        Ok(Value::Object(self.objects.len() - 1))
+    }
+
+    fn new_dict(&mut self, entries: Vec<(Value, Value)>) -> Result<Value, Refusal> {
+        self.push_dict(entries)?;
+        self.pop()
+    }
+
+    /// What calling a name with arguments stands for.
+    fn reduce(&mut self, callee: Value, arguments: Value) -> Result<Value, Refusal> {
+        let Some(arguments) = self.list(arguments).map(<[Value]>::to_vec) else {
+            return Err("its pickle calls something without a tuple of arguments".into());
+        };
+        let Value::Name(name) = callee else {
+            // Calling something that was itself made by an ignored name, such as a numpy type.
+            return if callee == Value::Other {
+                Ok(Value::Other)
+            } else {
+                Err("its pickle calls something that is not a function".into())
+            };
+        };
+        match name {
+            Name::Dict => {
+                let mut entries = Vec::new();
+                if let Some(Value::Dict(at)) = arguments.first() {
+                    entries.clone_from(&self.dicts[*at]);
+                } else if let Some(items) = arguments.first().and_then(|&items| self.list(items)) {
+                    for &item in items {
+                        match self.list(item) {
+                            Some(&[key, value]) => entries.push((key, value)),
+                            _ => return Err("its pickle makes a dictionary of other than pairs".into()),
+                        }
+                    }
+                }
+                self.new_dict(entries)
+            }
+            Name::Sequence => match arguments.first() {
+                Some(&list @ Value::List(_)) => Ok(list),
+                _ => {
+                    self.push_list(Vec::new())?;
+                    self.pop()
+                }
+            },
+            Name::RebuildTensor => self.tensor(&arguments),
+            Name::RebuildParameter => match arguments.first() {
+                Some(&tensor @ Value::Tensor(_)) => Ok(tensor),
+                _ => Err("its pickle makes a parameter of something that is not a tensor".into()),
+            },
+            Name::Reconstructor => match arguments.first() {
+                Some(&class @ Value::Name(_)) => self.instance(class, Value::Other),
+                _ => Err("its pickle makes an object without a class".into()),
+            },
+            Name::Plain => self.object(),
+            Name::Ignored => Ok(Value::Other),
+            Name::Storage(_) => Err("its pickle makes a storage that is not in the file".into()),
+        }
+    }
+
+    /// A new instance of a class, before its state is set.
+    fn instance(&mut self, class: Value, arguments: Value) -> Result<Value, Refusal> {
+        match class {
+            Value::Name(Name::Plain) => self.object(),
+            Value::Name(Name::Dict) => self.new_dict(Vec::new()),
+            Value::Name(Name::Ignored) => Ok(Value::Other),
+            Value::Name(Name::Sequence) => self.reduce(class, arguments),
+            _ => Err("its pickle makes an instance of something that is not a class".into()),
+        }
+    }
+
+    /// `("storage", type, key, location, count[, view])`.
+    fn storage(&mut self, id: Value) -> Result<Value, Refusal> {
+        let wrong = "its pickle refers to a storage in an unknown way";
+        let fields = self.list(id).ok_or(wrong)?;
+        let (
+            Some("storage"),
+            Some(&Value::Name(Name::Storage(dtype))),
+            Some(&key),
+            Some(&Value::Int(count)),
+        ) = (
+            fields.first().and_then(|&tag| self.text(tag)),
+            fields.get(1),
+            fields.get(2),
+            fields.get(4),
+        )
+        else {
+            return Err(wrong.into());
+        };
+        let key = match key {
+            Value::Int(key) => key.to_string(),
+            key => self.text(key).ok_or(wrong)?.to_owned(),
+        };
+        let mut count = usize::try_from(count).map_err(|_| wrong)?;
+        let mut view_start = 0;
+        if let Some(view) = fields.get(5).and_then(|&view| self.list(view)) {
+            let (Some(&Value::Int(start)), Some(&Value::Int(size))) = (view.get(1), view.get(2))
+            else {
+                return Err(wrong.into());
+            };
+            view_start = usize::try_from(start).map_err(|_| wrong)?;
+            count = usize::try_from(size).map_err(|_| wrong)?;
+        }
+        self.room()?;
+        self.storages.push(StorageRef {
+            key,
+            dtype,
+            count,
+            view_start,
+        });
+        Ok(Value::Storage(self.storages.len() - 1))
+    }
+
+    /// `(storage, offset, shape, strides, ...)`.
+    fn tensor(&mut self, arguments: &[Value]) -> Result<Value, Refusal> {
+        let wrong = "its pickle describes a tensor in an unknown way";
+        let &[Value::Storage(storage), Value::Int(offset), shape, strides, ..] = arguments else {
+            return Err(wrong.into());
+        };
+        let extents = |value| -> Result<Vec<usize>, Refusal> {
+            self.list(value)
+                .ok_or(wrong)?
+                .iter()
+                .map(|&extent| match extent {
+                    Value::Int(extent) => usize::try_from(extent).map_err(|_| wrong.into()),
+                    _ => Err(wrong.into()),
+                })
+                .collect()
+        };
+        let (shape, strides) = (extents(shape)?, extents(strides)?);
+        let offset = usize::try_from(offset).map_err(|_| wrong)?;
+        let available = self.storages[storage].count;
+        let elements = checked_elements(&shape);
+        let reach = super::elements::span(&shape, &strides).checked_add(offset);
+        if shape.len() != strides.len()
+            || shape.len() > 16
+            || elements.is_none_or(|count| count > available)
+            || reach.is_none_or(|reach| reach > available)
+        {
+            return Err(Refusal::Broken(format!(
+                "its pickle describes a tensor of shape {shape:?} from element {offset} of a storage of {available}"
+            )));
+        }
+        self.room()?;
+        self.tensors.push(TensorRef {
+            storage,
+            offset,
+            shape,
+            strides,
+        });
+        Ok(Value::Tensor(self.tensors.len() - 1))
+    }
+}
+
+fn paired(items: &[Value]) -> Result<Vec<(Value, Value)>, Refusal> {
+    let (pairs, rest) = items.as_chunks::<2>();
+    if rest.is_empty() {
+        Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
+    } else {
+        Err("its pickle has a dictionary entry without a value".into())
+    }
+}
+
+/// A little-endian two's-complement integer; beyond 64 bits its value is not needed.
+fn long(bytes: &[u8]) -> Value {
+    if bytes.len() > 8 {
+        return Value::Other;
+    }
+    let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
+    let mut wide = [if negative { 0xff } else { 0 }; 8];
+    wide[..bytes.len()].copy_from_slice(bytes);
+    Value::Int(i64::from_le_bytes(wide))
+}
+
+fn number(line: &str) -> Result<u32, Refusal> {
+    line.parse()
+        .map_err(|_| "its pickle numbers a value by other than a number".into())
+}
+
+struct Input<'a> {
+    bytes: &'a [u8],
+    at: usize,
+}
+
+impl<'a> Input<'a> {
+    fn take(&mut self, count: usize) -> Result<&'a [u8], Refusal> {
+        let end = self.at.checked_add(count);
+        let part = end
+            .and_then(|end| self.bytes.get(self.at..end))
+            .ok_or("its pickle ends too early")?;
+        self.at += count;
+        Ok(part)
+    }
+
+    fn array<const N: usize>(&mut self) -> Result<[u8; N], Refusal> {
+        let mut array = [0; N];
+        array.copy_from_slice(self.take(N)?);
+        Ok(array)
+    }
+
+    fn byte(&mut self) -> Result<u8, Refusal> {
+        Ok(self.array::<1>()?[0])
+    }
+
+    fn line(&mut self) -> Result<&'a str, Refusal> {
+        let rest = &self.bytes[self.at..];
+        let length = rest
+            .iter()
+            .position(|&byte| byte == b'\n')
+            .ok_or("its pickle ends too early")?;
+        self.at += length + 1;
+        std::str::from_utf8(&rest[..length])
+            .map_err(|_| "its pickle holds text that is not UTF-8".into())
+    }
+}

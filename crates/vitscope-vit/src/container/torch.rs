@@ -1,0 +1,254 @@
+//! Files written by PyTorch: zip archives, TorchScript archives, and the older pickle streams.
+
+use std::collections::HashMap;
+
+use super::{
+    Container, ContainerKind, DataFile,
+    archive::Entry,
+    elements::is_row_major,
+    pickle::{LENGTH_LIMIT, Pickle, Refusal, StorageRef, Value},
+    tensor::{Place, Stored},
+};
+use crate::error::{VitError, shortened};
+
+/// The start of `torch.save` before PyTorch 1.6: a pickle of a magic number.
+const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+
+/// Whether a file begins as PyTorch wrote it before 1.6.
+pub(super) fn is_legacy(head: &[u8]) -> bool {
+    head.starts_with(LEGACY_MAGIC)
+}
+
+/// Where a storage's elements are: first byte and length in bytes.
+type Places = HashMap<String, (u64, u64)>;
+
+/// Lists the tensors of a zip archive written by `torch.save` or `torch.jit.save`.
+pub(super) fn open_zip(file: DataFile, entries: Vec<Entry>) -> Result<Container, VitError> {
+    // The archive's own folder is named after the file it was first saved to.
+    let Some((folder, index)) = entries
+        .iter()
+        .filter_map(|entry| Some((entry.name.strip_suffix("data.pkl")?, entry)))
+        .find(|(folder, _)| folder.is_empty() || folder.matches('/').count() == 1)
+    else {
+        return Err(VitError::UnknownContainer {
+            path: file.path.clone(),
+            found: "it is a zip archive with neither a data.pkl nor .npy arrays".to_owned(),
+        });
+    };
+    let named = |name: &str| {
+        entries
+            .iter()
+            .find(|entry| entry.name.strip_prefix(folder) == Some(name))
+    };
+    if let Some(order) = named("byteorder")
+        && order.read(&file, 64)? != b"little"
+    {
+        return Err(file.damaged("it was written on a big-endian machine"));
+    }
+    let script = named("constants.pkl").is_some();
+    let bytes = index.read(&file, LENGTH_LIMIT)?;
+    let (pickle, root, length) =
+        Pickle::read(&bytes, script).map_err(|refusal| refused(&file, refusal))?;
+    if length != bytes.len() {
+        return Err(file.damaged("its pickle is followed by other data"));
+    }
+    drop(bytes);
+    let mut places = Places::new();
+    for entry in &entries {
+        if let Some(key) = entry
+            .name
+            .strip_prefix(folder)
+            .and_then(|rest| rest.strip_prefix("data/"))
+        {
+            if entry.deflated {
+                return Err(file.damaged(format!(
+                    "its storage {} is compressed, as PyTorch never writes it",
+                    shortened(&entry.name)
+                )));
+            }
+            places.insert(key.to_owned(), (entry.offset, entry.stored));
+        }
+    }
+    let kind = if script {
+        ContainerKind::TorchScript
+    } else {
+        ContainerKind::TorchZip
+    };
+    listed(file, kind, &pickle, root, &places)
+}
+
+/// Lists the tensors of a pickle stream followed by its storages.
+pub(super) fn open_legacy(file: DataFile) -> Result<Container, VitError> {
+    let window = file.head(LENGTH_LIMIT)?;
+    let mut at = LEGACY_MAGIC.len();
+    let mut next = || -> Result<(Pickle, Value), VitError> {
+        let (pickle, value, length) = Pickle::read(window.get(at..).unwrap_or_default(), false)
+            .map_err(|refusal| refused(&file, refusal))?;
+        at += length;
+        Ok((pickle, value))
+    };
+    let (_, version) = next()?;
+    if version != Value::Int(1001) {
+        return Err(file.damaged("its format version is not the 1001 that PyTorch wrote"));
+    }
+    let (system, facts) = next()?;
+    let little = system.entries(facts).and_then(|facts| {
+        facts
+            .iter()
+            .find(|(key, _)| system.text(*key) == Some("little_endian"))
+    });
+    if little.is_some_and(|(_, value)| *value == Value::Bool(false)) {
+        return Err(file.damaged("it was written on a big-endian machine"));
+    }
+    let (pickle, root) = next()?;
+    let (order, keys) = next()?;
+    let keys: Vec<String> = order
+        .list(keys)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|&key| order.text(key).map(str::to_owned))
+        .collect();
+    let sizes: HashMap<&str, usize> = pickle
+        .storages
+        .iter()
+        .map(|storage| (storage.key.as_str(), storage.dtype.size()))
+        .collect();
+    let mut places = Places::new();
+    let mut offset = at as u64;
+    drop(window);
+    for key in keys {
+        let size = *sizes.get(key.as_str()).ok_or_else(|| {
+            file.damaged(format!("it stores {}, to which no tensor refers", shortened(&key)))
+        })?;
+        let mut count = [0; 8];
+        if offset.checked_add(8).is_none_or(|end| end > file.len) {
+            return Err(file.damaged("it ends before its last storage"));
+        }
+        file.read_at(offset, &mut count)?;
+        let bytes = u64::from_le_bytes(count).checked_mul(size as u64);
+        let start = offset + 8;
+        let end = bytes
+            .and_then(|bytes| start.checked_add(bytes))
+            .filter(|&end| end <= file.len)
+            .ok_or_else(|| {
+                file.damaged(format!(
+                    "its storage {} reaches beyond the end of the file",
+                    shortened(&key)
+                ))
+            })?;
+        places.insert(key, (start, end - start));
+        offset = end;
+    }
+    listed(file, ContainerKind::TorchLegacy, &pickle, root, &places)
+}
+
+/// Gives every tensor of a pickle its group, name and place.
+fn listed(
+    file: DataFile,
+    kind: ContainerKind,
+    pickle: &Pickle,
+    root: Value,
+    places: &Places,
+) -> Result<Container, VitError> {
+    let mut tensors = Vec::new();
+    let mut names = Vec::new();
+    let mut groups = Vec::new();
+    if kind == ContainerKind::TorchScript {
+        groups.push((String::new(), root));
+    } else {
+        let entries = pickle.entries(root).ok_or_else(|| {
+            file.damaged("its pickle holds something other than a dictionary of tensors")
+        })?;
+        for &(key, value) in entries {
+            let name = match key {
+                Value::Int(number) => number.to_string(),
+                key => pickle.text(key).unwrap_or("?").to_owned(),
+            };
+            names.push(name.clone());
+            groups.push((name, value));
+        }
+    }
+    for (group, value) in groups {
+        let found = pickle
+            .tensors_below(value)
+            .map_err(|refusal| refused(&file, refusal))?;
+        for (path, index) in found {
+            let (group, name) = if path.is_empty() {
+                (String::new(), group.clone())
+            } else {
+                (group.clone(), path)
+            };
+            tensors.push(stored(&file, pickle, index, group, name, places)?);
+        }
+    }
+    if tensors.is_empty() {
+        return Err(file.damaged("its pickle holds no tensors"));
+    }
+    Ok(Container {
+        kind,
+        files: vec![file],
+        tensors,
+        root: names,
+    })
+}
+
+/// One tensor, after checking that its storage is in the file in the claimed size.
+fn stored(
+    file: &DataFile,
+    pickle: &Pickle,
+    index: usize,
+    group: String,
+    name: String,
+    places: &Places,
+) -> Result<Stored, VitError> {
+    let tensor = &pickle.tensors[index];
+    let StorageRef {
+        key,
+        dtype,
+        count,
+        view_start,
+    } = &pickle.storages[tensor.storage];
+    let shown = shortened(&name);
+    let &(offset, bytes) = places.get(key).ok_or_else(|| {
+        file.damaged(format!(
+            "tensor {shown} is in the storage {}, which the file lacks",
+            shortened(key)
+        ))
+    })?;
+    let size = dtype.size();
+    let needed = view_start
+        .checked_add(*count)
+        .and_then(|count| count.checked_mul(size));
+    if needed.is_none_or(|needed| needed as u64 > bytes) {
+        return Err(file.damaged(format!(
+            "the storage of tensor {shown} claims {count} elements of {size} bytes, but the file has {bytes} bytes of it"
+        )));
+    }
+    let offset = offset + ((view_start + tensor.offset) * size) as u64;
+    let place = if is_row_major(&tensor.shape, &tensor.strides) {
+        Place::Plain { file: 0, offset }
+    } else {
+        Place::Strided {
+            file: 0,
+            offset,
+            strides: tensor.strides.clone(),
+        }
+    };
+    Ok(Stored {
+        group,
+        name,
+        shape: tensor.shape.clone(),
+        dtype: *dtype,
+        place,
+    })
+}
+
+fn refused(file: &DataFile, refusal: Refusal) -> VitError {
+    match refusal {
+        Refusal::Name(name) => VitError::ForbiddenName {
+            path: file.path.clone(),
+            name,
+        },
+        Refusal::Broken(what) => file.damaged(what),
+    }
+}

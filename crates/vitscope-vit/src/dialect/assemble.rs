@@ -1,0 +1,217 @@
+//! From assigned tensors to [`Params`]: converts to f32 and puts every linear map as
+//! `[inputs, outputs]`.
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+
+use super::{Layout, fit::Fit, geometry::Geometry};
+use crate::{
+    container::{Container, Stored},
+    error::VitError,
+    params::{Block, Linear, Norm, Params},
+};
+
+/// Side of the square tiles in which a matrix is transposed, so that both sides stay in cache.
+const TILE: usize = 16;
+
+/// Reads the weights of a backbone.
+pub(crate) fn params(
+    container: &Container,
+    fit: &Fit,
+    geometry: &Geometry,
+    periods: Option<Vec<f32>>,
+) -> Result<Params, VitError> {
+    let reader = Reader {
+        container,
+        layout: fit.dialect.layout,
+        geometry,
+    };
+    let stem = &fit.stem;
+    let width = geometry.width;
+
+    let mut prefix = reader.vector(stem, "class")?;
+    let mut table = reader.vector(stem, "positions")?;
+    if let Some((_, true)) = geometry.table {
+        for (class, position) in prefix.iter_mut().zip(&table) {
+            *class += position;
+        }
+        table.drain(..width);
+    }
+    if geometry.registers > 0 {
+        prefix.extend(reader.vector(stem, "registers")?);
+    }
+    // Blocks are read in parallel; each reads with a small buffer, so memory stays bounded.
+    let blocks = fit
+        .blocks
+        .par_iter()
+        .map(|parts| reader.block(parts))
+        .collect::<Result<Vec<_>, _>>()?;
+    Ok(Params {
+        patch: reader.patch(stem)?,
+        prefix,
+        table,
+        periods: match periods {
+            Some(periods) => periods,
+            None => reader.vector(stem, "periods")?,
+        },
+        stem_norm: reader.norm(stem, "stem_norm")?,
+        blocks,
+        norm: reader.norm(stem, "norm")?,
+    })
+}
+
+type Parts = BTreeMap<&'static str, usize>;
+
+struct Reader<'a> {
+    container: &'a Container,
+    layout: Layout,
+    geometry: &'a Geometry,
+}
+
+impl Reader<'_> {
+    fn find(&self, parts: &Parts, part: &str) -> Option<&Stored> {
+        parts.get(part).map(|&index| &self.container.tensors[index])
+    }
+
+    /// All elements of a part; empty where the file has none.
+    fn vector(&self, parts: &Parts, part: &str) -> Result<Vec<f32>, VitError> {
+        self.find(parts, part)
+            .map_or(Ok(Vec::new()), |tensor| self.container.read(tensor))
+    }
+
+    fn norm(&self, parts: &Parts, name: &str) -> Result<Norm, VitError> {
+        Ok(Norm {
+            weight: self.vector(parts, &format!("{name}.weight"))?,
+            bias: self.vector(parts, &format!("{name}.bias"))?,
+        })
+    }
+
+    /// Places a stored map at columns `from ..` of `[inputs, total]`.
+    fn place(
+        &self,
+        tensor: &Stored,
+        inputs: usize,
+        out: &mut [f32],
+        total: usize,
+        from: usize,
+    ) -> Result<(), VitError> {
+        let outputs = tensor.elements() / inputs.max(1);
+        match self.layout {
+            Layout::OutIn => self.container.stream(tensor, inputs, &mut |first, values| {
+                transpose(values, inputs, out, total, from + first / inputs);
+            }),
+            Layout::InOut => self.container.stream(tensor, outputs, &mut |first, values| {
+                for (row, values) in values.chunks_exact(outputs).enumerate() {
+                    let at = (first / outputs + row) * total + from;
+                    out[at..at + outputs].copy_from_slice(values);
+                }
+            }),
+        }
+    }
+
+    /// One map of several stored side by side; an absent bias is zero where another is present.
+    fn linear(
+        &self,
+        parts: &Parts,
+        names: &[(&str, usize)],
+        inputs: usize,
+    ) -> Result<Linear, VitError> {
+        let outputs: usize = names.iter().map(|(_, outputs)| outputs).sum();
+        let mut weight = vec![0.0; inputs * outputs];
+        let mut bias = Vec::new();
+        let mut from = 0;
+        for (name, count) in names {
+            if let Some(tensor) = self.find(parts, &format!("{name}.weight")) {
+                self.place(tensor, inputs, &mut weight, outputs, from)?;
+            }
+            let part = self.vector(parts, &format!("{name}.bias"))?;
+            if !part.is_empty() {
+                bias.resize(outputs, 0.0);
+                bias[from..from + count].copy_from_slice(&part);
+            }
+            from += count;
+        }
+        Ok(Linear {
+            weight,
+            bias,
+            inputs,
+            outputs,
+        })
+    }
+
+    fn patch(&self, stem: &Parts) -> Result<Linear, VitError> {
+        let Geometry { width, patch, .. } = *self.geometry;
+        let inputs = 3 * patch * patch;
+        let mut map = self.linear(stem, &[("patch", width)], inputs)?;
+        if self.layout == Layout::InOut {
+            // Rows are (row, column, channel); a patch is flattened (channel, row, column).
+            let mut weight = vec![0.0; map.weight.len()];
+            for (index, values) in map.weight.chunks_exact(width).enumerate() {
+                let (pixel, channel) = (index / 3, index % 3);
+                let at = (channel * patch * patch + pixel) * width;
+                weight[at..at + width].copy_from_slice(values);
+            }
+            map.weight = weight;
+        }
+        Ok(map)
+    }
+
+    fn block(&self, parts: &Parts) -> Result<Block, VitError> {
+        let Geometry { width, hidden, .. } = *self.geometry;
+        let mut qkv = if parts.contains_key("qkv.weight") {
+            self.linear(parts, &[("qkv", 3 * width)], width)?
+        } else {
+            self.linear(
+                parts,
+                &[("query", width), ("key", width), ("value", width)],
+                width,
+            )?
+        };
+        if parts.contains_key("qkv.weight") && qkv.bias.is_empty() {
+            // timm's DINOv3 keeps the biases apart from the joint weight.
+            for (at, name) in ["query.bias", "key.bias", "value.bias"].iter().enumerate() {
+                let part = self.vector(parts, name)?;
+                if !part.is_empty() {
+                    qkv.bias.resize(3 * width, 0.0);
+                    qkv.bias[at * width..(at + 1) * width].copy_from_slice(&part);
+                }
+            }
+        }
+        for (bias, mask) in qkv.bias.iter_mut().zip(self.vector(parts, "qkv.mask")?) {
+            *bias *= mask;
+        }
+        let up = if parts.contains_key("gate.weight") {
+            self.linear(parts, &[("gate", hidden), ("up", hidden)], width)?
+        } else {
+            let outputs = if self.geometry.packed { 2 * hidden } else { hidden };
+            self.linear(parts, &[("up", outputs)], width)?
+        };
+        Ok(Block {
+            norm1: self.norm(parts, "norm1")?,
+            qkv,
+            proj: self.linear(parts, &[("proj", width)], width)?,
+            scale1: self.vector(parts, "scale1")?,
+            norm2: self.norm(parts, "norm2")?,
+            up,
+            down: self.linear(parts, &[("down", width)], hidden)?,
+            scale2: self.vector(parts, "scale2")?,
+        })
+    }
+}
+
+/// Writes rows of `columns` values as columns `from ..` of a matrix with `total` columns.
+fn transpose(values: &[f32], columns: usize, out: &mut [f32], total: usize, from: usize) {
+    let rows = values.len() / columns;
+    for row0 in (0..rows).step_by(TILE) {
+        let row1 = (row0 + TILE).min(rows);
+        for column0 in (0..columns).step_by(TILE) {
+            for column in column0..(column0 + TILE).min(columns) {
+                let line = &mut out[column * total + from + row0..column * total + from + row1];
+                for (value, row) in line.iter_mut().zip(row0..row1) {
+                    *value = values[row * columns + column];
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,256 @@
+//! What the shapes of the assigned tensors say about the backbone.
+
+use std::collections::BTreeMap;
+
+use super::{Layout, fit::Fit};
+use crate::{
+    container::{Container, Stored, shape_text},
+    error::VitError,
+};
+
+/// The sizes of a backbone as its tensors show them.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Geometry {
+    /// Embedding width.
+    pub width: usize,
+    /// Number of blocks.
+    pub depth: usize,
+    /// Side of a patch in pixels.
+    pub patch: usize,
+    /// Register tokens.
+    pub registers: usize,
+    /// Hidden width of the feed-forward part.
+    pub hidden: usize,
+    /// Whether the feed-forward part is gated.
+    pub gated: bool,
+    /// Whether gate and value are one tensor, gate first.
+    pub packed: bool,
+    /// Whether a norm stands before the first block.
+    pub stem_norm: bool,
+    /// Whether the residual branches are scaled.
+    pub layer_scale: bool,
+    /// Rows and columns of the position table, and whether a row for the class token precedes it;
+    /// `None` for rotary models.
+    pub table: Option<([usize; 2], bool)>,
+    /// Attention heads and the tensor that shows them, where one does.
+    pub heads: Option<(usize, &'static str)>,
+    /// Whether query, key or value has a bias.
+    pub qkv_bias: bool,
+}
+
+/// Derives the sizes and checks every shape against them.
+///
+/// # Errors
+///
+/// A shape contradicts the others; the error names the tensor.
+pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, VitError> {
+    let look = Look { container };
+    let layout = fit.dialect.layout;
+    let stem = |part: &str| {
+        fit.stem
+            .get(part)
+            .map(|&index| &container.tensors[index])
+    };
+    let first = &fit.blocks[0];
+    let block = |part: &str| first.get(part).map(|&index| &container.tensors[index]);
+
+    // The dialects require these parts, so only a wrong table could lack them.
+    let absent = |part: &str| VitError::NoFit {
+        path: container.files[0].path.clone(),
+        closest: fit.dialect.title.clone(),
+        difference: format!("it lacks {part}"),
+    };
+    let norm = stem("norm.weight").ok_or_else(|| absent("norm.weight"))?;
+    let width = norm.elements();
+    if width == 0 {
+        return Err(look.shape(norm, "a vector"));
+    }
+    look.matrix(norm, 1, width)?;
+
+    let conv = stem("patch.weight").ok_or_else(|| absent("patch.weight"))?;
+    let patch = match (layout, conv.shape.as_slice()) {
+        (Layout::OutIn, &[out, 3, p, q]) | (Layout::InOut, &[p, q, 3, out])
+            if out == width && p == q && p > 0 =>
+        {
+            p
+        }
+        _ => {
+            return Err(look.shape(
+                conv,
+                &match layout {
+                    Layout::OutIn => format!("[{width}, 3, patch, patch]"),
+                    Layout::InOut => format!("[patch, patch, 3, {width}]"),
+                },
+            ));
+        }
+    };
+
+    let down = block("down.weight").ok_or_else(|| absent("down.weight"))?;
+    let up = block("up.weight").ok_or_else(|| absent("up.weight"))?;
+    let side = |tensor: &Stored, outputs: bool| {
+        let axis = usize::from(outputs == (layout == Layout::InOut));
+        tensor.shape.get(axis).copied().unwrap_or(0)
+    };
+    let hidden = side(down, false);
+    if hidden == 0 {
+        return Err(look.shape(down, &format!("[{width}, hidden width]")));
+    }
+    let split = first.contains_key("gate.weight");
+    let packed = !split && side(up, true) == 2 * hidden;
+    let stacked = if packed { 2 * hidden } else { hidden };
+
+    let registers = match stem("registers") {
+        None => 0,
+        Some(tensor) => {
+            let count = tensor.elements() / width;
+            look.matrix(tensor, count, width)?;
+            count
+        }
+    };
+
+    let table = match stem("positions") {
+        None => None,
+        Some(tensor) => {
+            let rows = tensor.elements() / width;
+            look.matrix(tensor, rows, width)?;
+            let slot = fit.dialect.class_slot;
+            let patches = rows.saturating_sub(usize::from(slot));
+            let side = patches.isqrt();
+            if side == 0 || side * side != patches {
+                return Err(look.shape(
+                    tensor,
+                    &format!(
+                        "[a square number of patches{}, {width}]",
+                        if slot { " and the class token" } else { "" }
+                    ),
+                ));
+            }
+            Some(([side, side], slot))
+        }
+    };
+
+    let heads = match (stem("periods"), layout) {
+        (Some(periods), _) => {
+            let count = periods.elements();
+            if count == 0 || !width.is_multiple_of(4 * count) {
+                return Err(look.shape(periods, "a quarter of the width of one head"));
+            }
+            Some((width / (4 * count), "the number of rotary periods"))
+        }
+        (None, Layout::InOut) => match block("query.weight").map(|query| query.shape.as_slice()) {
+            Some(&[_, heads, _]) => Some((heads, "the shape of the query kernel")),
+            _ => None,
+        },
+        _ => None,
+    };
+
+    let qkv_bias = ["qkv.bias", "query.bias", "key.bias", "value.bias"]
+        .iter()
+        .any(|part| first.contains_key(part));
+    let geometry = Geometry {
+        width,
+        depth: fit.blocks.len(),
+        patch,
+        registers,
+        hidden,
+        gated: split || packed,
+        packed,
+        stem_norm: fit.stem.contains_key("stem_norm.weight"),
+        layer_scale: first.contains_key("scale1"),
+        table,
+        heads,
+        qkv_bias,
+    };
+
+    let expected = |part: &str| -> Option<[usize; 2]> {
+        Some(match part {
+            "qkv.weight" => [3 * width, width],
+            "query.weight" | "key.weight" | "value.weight" | "proj.weight" => [width, width],
+            "up.weight" => [stacked, width],
+            "gate.weight" => [hidden, width],
+            "down.weight" => [width, hidden],
+            "qkv.bias" | "qkv.mask" => [1, 3 * width],
+            "up.bias" => [1, stacked],
+            "gate.bias" => [1, hidden],
+            "patch.weight" | "positions" | "registers" | "periods" => return None,
+            _ => [1, width],
+        })
+    };
+    let check = |parts: &BTreeMap<&'static str, usize>| -> Result<(), VitError> {
+        for (part, &index) in parts {
+            let Some([rows, columns]) = expected(part) else {
+                continue;
+            };
+            let tensor = &container.tensors[index];
+            if layout == Layout::InOut && rows > 1 {
+                look.matrix(tensor, columns, rows)?;
+            } else {
+                look.matrix(tensor, rows, columns)?;
+            }
+        }
+        Ok(())
+    };
+    check(&fit.stem)?;
+    for parts in &fit.blocks {
+        check(parts)?;
+        if parts.contains_key("scale1") != parts.contains_key("scale2")
+            || parts.contains_key("gate.weight") != parts.contains_key("gate.bias")
+        {
+            return Err(absent("one of a pair of tensors (LayerScale, or a gate's bias)"));
+        }
+    }
+    bounded(container, fit)?;
+    Ok(geometry)
+}
+
+/// Weights do not share memory, so together they cannot exceed the files; a file in which they
+/// do describes far more memory than it has.
+fn bounded(container: &Container, fit: &Fit) -> Result<(), VitError> {
+    let used = fit
+        .stem
+        .values()
+        .chain(fit.blocks.iter().flat_map(BTreeMap::values))
+        .map(|&index| &container.tensors[index])
+        .filter(|tensor| !matches!(tensor.place, crate::container::Place::Deflated { .. }))
+        .fold(0u64, |sum, tensor| sum.saturating_add(tensor.bytes()));
+    let available = container.files.iter().map(|file| file.len).sum::<u64>();
+    if used > available {
+        return Err(container.files[0].damaged(format!(
+            "its tensors claim {used} bytes, but it has {available}, so they overlap"
+        )));
+    }
+    Ok(())
+}
+
+struct Look<'a> {
+    container: &'a Container,
+}
+
+impl Look<'_> {
+    fn shape(&self, tensor: &Stored, expected: &str) -> VitError {
+        VitError::Shape {
+            path: self.container.files[tensor.place.file()].path.clone(),
+            tensor: crate::error::shortened(&tensor.full_name()),
+            expected: expected.to_owned(),
+            found: shape_text(&tensor.shape),
+        }
+    }
+
+    /// Checks that a tensor is `[rows, columns]` once neighboring axes are joined, so that
+    /// `[1, 1, D]` and `[heads, D / heads]` pass for `[1, D]`.
+    fn matrix(&self, tensor: &Stored, rows: usize, columns: usize) -> Result<(), VitError> {
+        let splits = (0..=tensor.shape.len()).any(|at| {
+            let (left, right) = tensor.shape.split_at(at);
+            left.iter().product::<usize>() == rows && right.iter().product::<usize>() == columns
+        });
+        if splits {
+            return Ok(());
+        }
+        let expected = if rows == 1 {
+            format!("[{columns}]")
+        } else {
+            format!("[{rows}, {columns}]")
+        };
+        Err(self.shape(tensor, &expected))
+    }
+}

@@ -1,0 +1,163 @@
+//! Naming schemes: which tensor of a file is which part of the backbone.
+//!
+//! A dialect is a table, one TOML file beside this one: canonical name on the left, name in the
+//! file on the right. Adding a dialect is adding a file and its line in [`TABLES`]. Canonical names
+//! that end in `?` are optional, but either in every block or in none.
+//!
+//! The canonical names are `patch`, `class`, `registers`, `positions`, `periods`, `stem_norm` and
+//! `norm`, and per block `norm1`, `qkv` (or `query`, `key`, `value`), `proj`, `scale1`, `norm2`,
+//! `up`, `gate`, `down`, `scale2`; `up` with twice the rows that `down` has columns holds gate and
+//! value together, gate first.
+
+pub(crate) mod assemble;
+pub(crate) mod fit;
+pub(crate) mod geometry;
+
+use std::{collections::BTreeMap, sync::LazyLock};
+
+use serde::Deserialize;
+
+use crate::identify::Format;
+
+/// Every dialect, in the order in which they are tried.
+const TABLES: &[(&str, &str)] = &[
+    ("dino", include_str!("dino.toml")),
+    ("dinov2", include_str!("dinov2.toml")),
+    ("timm_dinov2_registers", include_str!("timm_dinov2_registers.toml")),
+    ("dinov3", include_str!("dinov3.toml")),
+    ("timm_dinov3", include_str!("timm_dinov3.toml")),
+    ("timm_clip", include_str!("timm_clip.toml")),
+    ("open_clip", include_str!("open_clip.toml")),
+    ("transformers_vit", include_str!("transformers_vit.toml")),
+    ("transformers_clip", include_str!("transformers_clip.toml")),
+    ("transformers_dinov2", include_str!("transformers_dinov2.toml")),
+    ("transformers_dinov3", include_str!("transformers_dinov3.toml")),
+    ("augreg", include_str!("augreg.toml")),
+];
+
+/// One naming scheme.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Dialect {
+    /// The name of its table.
+    #[serde(skip)]
+    pub name: &'static str,
+    /// What it is, for messages.
+    pub title: String,
+    /// Formats that use it; more than one where names alone do not tell.
+    pub formats: Vec<Format>,
+    /// What may stand before every name of the backbone.
+    pub prefixes: Vec<String>,
+    /// What stands before the names of block `{i}`.
+    pub block: String,
+    /// How linear maps are stored.
+    #[serde(default)]
+    pub layout: Layout,
+    /// Whether the position table's first row belongs to the class token.
+    #[serde(default = "yes")]
+    pub class_slot: bool,
+    /// Parts outside the blocks.
+    pub stem: BTreeMap<String, Names>,
+    /// Parts of every block.
+    pub blocks: BTreeMap<String, Names>,
+    /// Patterns (`*` stands for anything) of tensors that the backbone does not need, and why.
+    #[serde(default)]
+    pub unneeded: BTreeMap<String, String>,
+    /// As `unneeded`, but only for names without the backbone's prefix.
+    #[serde(default)]
+    pub outside: BTreeMap<String, String>,
+}
+
+/// How a linear map is stored.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Layout {
+    /// `[outputs, inputs]`, as PyTorch does.
+    #[default]
+    OutIn,
+    /// `[inputs, outputs]`, as JAX does.
+    InOut,
+}
+
+/// One name, or several of which a file has one.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(untagged)]
+pub(crate) enum Names {
+    /// The only name.
+    One(String),
+    /// Alternatives, best first.
+    Several(Vec<String>),
+}
+
+impl Names {
+    /// The alternatives, best first.
+    pub fn all(&self) -> &[String] {
+        match self {
+            Self::One(name) => std::slice::from_ref(name),
+            Self::Several(names) => names,
+        }
+    }
+}
+
+/// Every dialect that this program knows.
+pub(crate) static DIALECTS: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
+    TABLES
+        .iter()
+        .map(|&(name, table)| {
+            // The tables are part of the program, so a wrong one is a bug that a test finds.
+            let mut dialect: Dialect = toml::from_str(table)
+                .unwrap_or_else(|error| panic!("dialect table {name} is wrong: {error}"));
+            dialect.name = name;
+            dialect
+        })
+        .collect()
+});
+
+fn yes() -> bool {
+    true
+}
+
+/// Whether a name fits a pattern in which `*` stands for any text, even none.
+pub(crate) fn fits(pattern: &str, name: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let Some(mut rest) = parts.next().and_then(|first| name.strip_prefix(first)) else {
+        return false;
+    };
+    let mut parts = parts.peekable();
+    if parts.peek().is_none() {
+        return rest.is_empty();
+    }
+    while let Some(part) = parts.next() {
+        if parts.peek().is_none() {
+            return rest.ends_with(part);
+        }
+        match rest.find(part) {
+            Some(at) => rest = &rest[at + part.len()..],
+            None => return false,
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_table_is_well_formed() {
+        assert_eq!(DIALECTS.len(), TABLES.len());
+        for dialect in DIALECTS.iter() {
+            assert!(dialect.block.contains("{i}"), "{}", dialect.name);
+            assert!(!dialect.prefixes.is_empty() && !dialect.formats.is_empty());
+        }
+    }
+
+    #[test]
+    fn patterns() {
+        assert!(fits("head.*", "head.mlp.0.weight"));
+        assert!(!fits("head.*", "header"));
+        assert!(fits("*_head.*", "instance_head.mlp"));
+        assert!(fits("proj", "proj"));
+        assert!(!fits("proj", "projection"));
+    }
+}

@@ -1,0 +1,163 @@
+//! The one error type of this crate.
+//!
+//! Every message is one sentence that names the file or value, says what was expected and what
+//! was found, and where possible what to do about it.
+
+use std::{io, path::PathBuf};
+
+/// Anything that can go wrong between a path and a backbone's features.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum VitError {
+    /// The operating system refused to open or read a file.
+    #[error("cannot read {}: {source}", path.display())]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The system's reason.
+        source: io::Error,
+    },
+
+    /// A folder holds nothing that can be opened, or more than one candidate.
+    #[error("no checkpoint was opened in {}: {found}; name the file itself", path.display())]
+    NoCheckpoint {
+        /// The folder.
+        path: PathBuf,
+        /// What the folder holds instead.
+        found: String,
+    },
+
+    /// The first bytes belong to no known container.
+    #[error(
+        "{} is not a checkpoint in a known container (safetensors, PyTorch .pth/.pt/.bin or .npz): {found}",
+        path.display()
+    )]
+    UnknownContainer {
+        /// The file.
+        path: PathBuf,
+        /// What its first bytes look like.
+        found: String,
+    },
+
+    /// A container contradicts itself, is cut short, or exceeds a safety limit.
+    #[error("{} is damaged or not what it claims to be: {what}", path.display())]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// The first contradiction met.
+        what: String,
+    },
+
+    /// A pickle names something that a weights file has no need of.
+    #[error(
+        "{} was refused because its pickle names `{name}`, which a weights file does not need; nothing in it was run, and where you trust it you can save its tensors as safetensors",
+        path.display()
+    )]
+    ForbiddenName {
+        /// The file.
+        path: PathBuf,
+        /// Module and name as written in the pickle.
+        name: String,
+    },
+
+    /// The tensors fit no known naming scheme.
+    #[error(
+        "{} fits no known Vision Transformer; the closest naming is {closest}, from which it differs: {difference}",
+        path.display()
+    )]
+    NoFit {
+        /// The file.
+        path: PathBuf,
+        /// Title of the closest dialect.
+        closest: String,
+        /// Missing and unexpected tensors, a bounded list.
+        difference: String,
+    },
+
+    /// A tensor's shape contradicts the others.
+    #[error("{}: tensor {tensor} should be {expected} but is {found}", path.display())]
+    Shape {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        tensor: String,
+        /// The shape that the other tensors require.
+        expected: String,
+        /// The stored shape.
+        found: String,
+    },
+
+    /// A needed tensor is stored in a type that weights do not have.
+    #[error(
+        "{}: tensor {tensor} is stored as {dtype}, but weights must be f32, f16, bf16 or f64",
+        path.display()
+    )]
+    Dtype {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        tensor: String,
+        /// The stored type.
+        dtype: String,
+    },
+
+    /// A needed tensor holds an infinity or a NaN.
+    #[error("{}: tensor {tensor} holds values that are not finite", path.display())]
+    NotFinite {
+        /// The file.
+        path: PathBuf,
+        /// The tensor's name in the file.
+        tensor: String,
+    },
+
+    /// The file leaves something open that only the user knows.
+    #[error("{}: {open}; pass {flag}", path.display())]
+    Unsettled {
+        /// The file.
+        path: PathBuf,
+        /// What cannot be told, and why.
+        open: String,
+        /// The option that settles it, with its possible values.
+        flag: String,
+    },
+
+    /// Two sources of information about a checkpoint disagree.
+    #[error("{}: {claim}, but {fact}", path.display())]
+    Contradiction {
+        /// The file.
+        path: PathBuf,
+        /// What the user or a config file says.
+        claim: String,
+        /// What the tensors say.
+        fact: String,
+    },
+}
+
+/// At most eight names separated by commas, then how many were left out.
+pub(crate) fn listed<T: AsRef<str>>(names: &[T]) -> String {
+    const SHOWN: usize = 8;
+    let mut text = names
+        .iter()
+        .take(SHOWN)
+        .map(|name| shortened(name.as_ref()))
+        .collect::<Vec<_>>()
+        .join(", ");
+    if names.len() > SHOWN {
+        text.push_str(&format!(" and {} more", names.len() - SHOWN));
+    }
+    text
+}
+
+/// A name from an untrusted file, printable and at most about a hundred characters long.
+pub(crate) fn shortened(name: &str) -> String {
+    const LONGEST: usize = 100;
+    let mut text: String = name
+        .chars()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if name.chars().nth(LONGEST).is_some() {
+        text.push('…');
+    }
+    text
+}
