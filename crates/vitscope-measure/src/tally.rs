@@ -12,8 +12,10 @@
 //! # Memory and speed
 //!
 //! `2 K H W` bytes until 65,535 images, then `6 K H W`: an image adds at most one to a position, so
-//! 16-bit counters last that long before they are moved into 32-bit ones. Label maps are smooth, so eight
-//! pixels of one label are counted at a time.
+//! 16-bit counters last that long before they are moved into 32-bit ones. Label maps are smooth, so runs
+//! of one label are counted at once.
+
+use std::ops::Range;
 
 use ndarray::{Array3, ArrayView2};
 use rayon::prelude::*;
@@ -344,14 +346,7 @@ impl Tally {
                         match truth.map(|truth| &truth[start..start + width]) {
                             None => count_positions(labels, line),
                             Some(truth) => {
-                                if positions == Positions::All {
-                                    count_positions(labels, line);
-                                } else {
-                                    count_labeled_positions(labels, truth, line);
-                                }
-                                if classes > 0 {
-                                    count_confusion(labels, truth, classes, &mut confusion);
-                                }
+                                count_row(labels, truth, positions, classes, line, &mut confusion);
                             }
                         }
                     }
@@ -374,71 +369,76 @@ impl Tally {
     }
 }
 
-/// Pixels that are looked at together.
-const RUN: usize = 8;
-
-/// Whether eight labels are the same.
-fn uniform(labels: &[u8; RUN]) -> bool {
-    u64::from_ne_bytes(*labels) == u64::from(labels[0]) * 0x0101_0101_0101_0101
+/// Where the run of equal labels that starts at `start` ends.
+#[inline(always)]
+fn run_end(labels: &[u8], start: usize) -> usize {
+    let pattern = u64::from(labels[start]) * 0x0101_0101_0101_0101;
+    let (words, rest) = labels[start..].as_chunks::<8>();
+    for (index, word) in words.iter().enumerate() {
+        let difference = u64::from_le_bytes(*word) ^ pattern;
+        if difference != 0 {
+            return start + index * 8 + difference.trailing_zeros() as usize / 8;
+        }
+    }
+    let equal = rest
+        .iter()
+        .take_while(|&&label| label == labels[start])
+        .count();
+    start + words.len() * 8 + equal
 }
 
 /// `line[label, x] += 1` along one row of pixels; `line` is `[K, W]`.
 fn count_positions(labels: &[u8], line: &mut [u16]) {
-    let width = labels.len();
-    let (runs, rest) = labels.as_chunks::<RUN>();
-    for (index, run) in runs.iter().enumerate() {
-        let x = index * RUN;
-        if uniform(run) {
-            if run[0] != IGNORED {
-                let at = usize::from(run[0]) * width + x;
-                line[at..at + RUN].iter_mut().for_each(|count| *count += 1);
+    let mut start = 0;
+    while start < labels.len() {
+        let end = run_end(labels, start);
+        if labels[start] != IGNORED {
+            count_run(line, usize::from(labels[start]) * labels.len(), start..end);
+        }
+        start = end;
+    }
+}
+
+/// [`count_positions`], and `confusion[label, class] += 1`, along one row of pixels.
+fn count_row(
+    labels: &[u8],
+    truth: &[u8],
+    positions: Positions,
+    classes: usize,
+    line: &mut [u16],
+    confusion: &mut [i64],
+) {
+    let mut start = 0;
+    while start < labels.len() {
+        let end = run_end(labels, start);
+        if labels[start] != IGNORED {
+            let label = usize::from(labels[start]);
+            if positions == Positions::All {
+                count_run(line, label * labels.len(), start..end);
             }
-        } else {
-            for (lane, &label) in run.iter().enumerate() {
-                if label != IGNORED {
-                    line[usize::from(label) * width + x + lane] += 1;
+            let truth = &truth[..end];
+            while start < end {
+                let (class, until) = (truth[start], run_end(truth, start));
+                if class != IGNORED {
+                    if positions == Positions::Labeled {
+                        count_run(line, label * labels.len(), start..until);
+                    }
+                    if classes > 0 {
+                        confusion[label * classes + usize::from(class)] += (until - start) as i64;
+                    }
                 }
+                start = until;
             }
         }
-    }
-    for (lane, &label) in rest.iter().enumerate() {
-        if label != IGNORED {
-            line[usize::from(label) * width + runs.len() * RUN + lane] += 1;
-        }
+        start = end;
     }
 }
 
-fn count_labeled_positions(labels: &[u8], truth: &[u8], line: &mut [u16]) {
-    for (x, (&label, &class)) in labels.iter().zip(truth).enumerate() {
-        if label != IGNORED && class != IGNORED {
-            line[usize::from(label) * labels.len() + x] += 1;
-        }
+#[inline(always)]
+fn count_run(line: &mut [u16], offset: usize, run: Range<usize>) {
+    for count in &mut line[offset + run.start..offset + run.end] {
+        *count += 1;
     }
-}
-
-/// `confusion[label, class] += 1` along one row of pixels.
-fn count_confusion(labels: &[u8], truth: &[u8], classes: usize, confusion: &mut [i64]) {
-    let mut count = |label: u8, class: u8, pixels: i64| {
-        if label != IGNORED && class != IGNORED {
-            confusion[usize::from(label) * classes + usize::from(class)] += pixels;
-        }
-    };
-    let (label_runs, label_rest) = labels.as_chunks::<RUN>();
-    let (truth_runs, truth_rest) = truth.as_chunks::<RUN>();
-    for (labels, truth) in label_runs.iter().zip(truth_runs) {
-        if uniform(labels) && uniform(truth) {
-            count(labels[0], truth[0], RUN as i64);
-        } else {
-            labels
-                .iter()
-                .zip(truth)
-                .for_each(|(&label, &class)| count(label, class, 1));
-        }
-    }
-    label_rest
-        .iter()
-        .zip(truth_rest)
-        .for_each(|(&label, &class)| count(label, class, 1));
 }
 
 pub(crate) fn check_labels(

@@ -135,10 +135,12 @@ impl Moments {
         let (images, patches, dim) = rows.dim();
         check("width of the patch vectors", self.dim, dim)?;
         check("number of image weights", images, weights.len())?;
-        let counting: Vec<usize> = (0..images).filter(|&image| weights[image] > 0).collect();
+        // Images of one weight stand together, so that a weight scales a product, not its factors.
+        let mut counting: Vec<usize> = (0..images).filter(|&image| weights[image] > 0).collect();
         let Some(&first) = counting.first() else {
             return Ok(());
         };
+        counting.sort_by_key(|&image| weights[image]);
         if patches == 0 {
             return Ok(());
         }
@@ -168,31 +170,17 @@ impl Moments {
         }
         self.shift = Some(shift);
 
-        // One common weight scales the product; different ones scale one of its factors.
-        let common = counting
-            .iter()
-            .all(|&image| weights[image] == weights[first]);
-        let weighted = (!common).then(|| {
-            let mut copy = packed.clone();
-            copy.par_chunks_mut(patches * dim)
-                .zip(&counting)
-                .for_each(|(block, &image)| {
-                    let weight = weights[image] as f32;
-                    block.iter_mut().for_each(|value| *value *= weight);
-                });
-            copy
-        });
-        let factor = if common { weights[first] as f32 } else { 1.0 };
-        let total_rows = counting.len() * patches;
-        let right = MatRef::from_row_major_slice(packed.as_slice(), total_rows, dim);
-        let left = MatRef::from_row_major_slice(
-            weighted.as_ref().unwrap_or(&packed).as_slice(),
-            total_rows,
-            dim,
-        );
-        self.tiles
-            .par_iter_mut()
-            .for_each(|tile| tile.add(left, right, factor));
+        let mut start = 0;
+        for group in counting.chunk_by(|&a, &b| weights[a] == weights[b]) {
+            let end = start + group.len() * patches * dim;
+            let group_rows =
+                MatRef::from_row_major_slice(&packed[start..end], group.len() * patches, dim);
+            let weight = f64::from(weights[group[0]]);
+            self.tiles
+                .par_iter_mut()
+                .for_each(|tile| tile.add(group_rows, weight));
+            start = end;
+        }
         Ok(())
     }
 
@@ -319,12 +307,12 @@ impl Moments {
 }
 
 impl Tile {
-    /// Adds `factor * left[:, rows]^T right[:, cols]`.
-    fn add(&mut self, left: MatRef<'_, f32>, right: MatRef<'_, f32>, factor: f32) {
+    /// Adds `weight * all[:, rows]^T all[:, cols]`.
+    fn add(&mut self, all: MatRef<'_, f32>, weight: f64) {
         let mut product = vec![0.0_f32; self.rows * self.cols];
         let dst = MatMut::from_row_major_slice_mut(product.as_mut_slice(), self.rows, self.cols);
-        let left = left.subcols(self.row, self.rows).transpose();
-        let right = right.subcols(self.col, self.cols);
+        let left = all.subcols(self.row, self.rows).transpose();
+        let right = all.subcols(self.col, self.cols);
         if self.row == self.col {
             triangular::matmul(
                 dst,
@@ -334,13 +322,20 @@ impl Tile {
                 BlockStructure::Rectangular,
                 right,
                 BlockStructure::Rectangular,
-                factor,
+                1.0,
                 Par::Seq,
             );
         } else {
-            matmul(dst, Accum::Replace, left, right, factor, Par::Seq);
+            matmul(dst, Accum::Replace, left, right, 1.0, Par::Seq);
         }
-        rows::vectorized(|| rows::add_to(&mut self.products, &product));
+        rows::vectorized(
+            #[inline(always)]
+            || {
+                for (total, &value) in self.products.iter_mut().zip(&product) {
+                    *total += weight * f64::from(value);
+                }
+            },
+        );
     }
 }
 
