@@ -317,10 +317,7 @@ pub(crate) fn identify(
                 "it must be larger than 1".to_owned(),
             ));
         }
-        let from = match (
-            fit.stem.contains_key("periods"),
-            settle.numerics,
-        ) {
+        let from = match (fit.stem.contains_key("periods"), settle.numerics) {
             (true, _) => "they are stored in the file",
             (false, Numerics::Source) => "the file has none, so they follow their formula exactly",
             (false, Numerics::Official) => {
@@ -487,23 +484,41 @@ impl Case<'_> {
         }
         let (format, because) = if formats.contains(&Format::OpenClip) {
             if script {
-                (Format::Official, "it is a TorchScript archive, as OpenAI releases".to_owned())
+                (
+                    Format::Official,
+                    "it is a TorchScript archive, as OpenAI releases".to_owned(),
+                )
             } else {
-                (Format::OpenClip, "its tensors are named as in OpenCLIP".to_owned())
+                (
+                    Format::OpenClip,
+                    "its tensors are named as in OpenCLIP".to_owned(),
+                )
             }
         } else if !self.fit.group.is_empty() || !self.fit.prefix.is_empty() {
             let nesting = self.nesting();
-            (Format::Official, format!("its weights are nested as {nesting}"))
+            (
+                Format::Official,
+                format!("its weights are nested as {nesting}"),
+            )
         } else if official_name(&self.file_name).is_some() {
-            (Format::Official, format!("{} is an official file name", self.file_name))
+            (
+                Format::Official,
+                format!("{} is an official file name", self.file_name),
+            )
         } else if let Some(sidecar) = &self.sidecar {
-            (Format::Timm, format!("{} beside it is timm's", sidecar.file))
+            (
+                Format::Timm,
+                format!("{} beside it is timm's", sidecar.file),
+            )
         } else if let Some(hub) = self.hub.as_ref().filter(|hub| hub.starts_with("timm/")) {
             (Format::Timm, format!("its Hugging Face id is {hub}"))
         } else if self.has_tensor(|name| {
             name == "mask_token" || name == "register_tokens" || name.contains("mlp.w12.")
         }) {
-            (Format::Official, "it has tensors that timm drops or renames".to_owned())
+            (
+                Format::Official,
+                "it has tensors that timm drops or renames".to_owned(),
+            )
         } else if self.container.kind != ContainerKind::Safetensors
             && self.file_name != "pytorch_model.bin"
         {
@@ -591,7 +606,10 @@ impl Case<'_> {
         }
         let found = |family, because: &str| Ok(Some((family, because.to_owned())));
         if self.has_tensor(|name| name.contains("relation_blocks.")) {
-            return found(Family::Mugs, "it has the relation_blocks of Mugs's training");
+            return found(
+                Family::Mugs,
+                "it has the relation_blocks of Mugs's training",
+            );
         }
         if self.fit.prefix.contains("base_encoder.") {
             return found(Family::MocoV3, "its weights are nested under base_encoder");
@@ -606,7 +624,10 @@ impl Case<'_> {
                 .iter()
                 .any(|tensor| tensor.name.ends_with("masked_embed"))
         {
-            return found(Family::Ibot, "it has the loss or the mask token of iBOT's training");
+            return found(
+                Family::Ibot,
+                "it has the loss or the mask token of iBOT's training",
+            );
         }
         if self.has_tensor(|name| name.starts_with("decoder")) {
             return found(Family::Mae, "it has the decoder of MAE's training");
@@ -622,7 +643,10 @@ impl Case<'_> {
             {
                 return Ok(Some((
                     family,
-                    format!("config.json names the pretrained weights {}", shortened(tag)),
+                    format!(
+                        "config.json names the pretrained weights {}",
+                        shortened(tag)
+                    ),
                 )));
             }
         }
@@ -657,7 +681,10 @@ impl Case<'_> {
             }
         }
         if self.fit.group == "state_dict"
-            && matches!(self.file_name.as_str(), "checkpoint_teacher.pth" | "checkpoint_student.pth")
+            && matches!(
+                self.file_name.as_str(),
+                "checkpoint_teacher.pth" | "checkpoint_student.pth"
+            )
         {
             return Ok(Some((
                 Family::Ibot,
@@ -696,7 +723,10 @@ impl Case<'_> {
             .and_then(|tag| {
                 Some((
                     family_of_tag(tag)?,
-                    format!("config.json names the pretrained weights {}", shortened(tag)),
+                    format!(
+                        "config.json names the pretrained weights {}",
+                        shortened(tag)
+                    ),
                 ))
             });
         let hub = self.hub.as_ref().and_then(|hub| {
@@ -799,7 +829,11 @@ impl Case<'_> {
         };
         self.decide(
             "activation",
-            if mlp == Mlp::Gelu { "GELU" } else { "QuickGELU" },
+            if mlp == Mlp::Gelu {
+                "GELU"
+            } else {
+                "QuickGELU"
+            },
             because,
         );
         Ok(mlp)
@@ -934,11 +968,7 @@ impl Case<'_> {
         Positions::Table { grid, resize }
     }
 
-    fn mean_std(
-        &mut self,
-        family: Family,
-        known: Option<&'static Known>,
-    ) -> ([f64; 3], [f64; 3]) {
+    fn mean_std(&mut self, family: Family, known: Option<&'static Known>) -> ([f64; 3], [f64; 3]) {
         const HALF: ([f64; 3], [f64; 3]) = ([0.5; 3], [0.5; 3]);
         const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
         const CLIP: ([f64; 3], [f64; 3]) = (
@@ -958,7 +988,10 @@ impl Case<'_> {
         let (values, because) = if let Some((values, file)) = told {
             (values, format!("{file} says so"))
         } else if satellite {
-            (SATELLITE, "its name says that it was trained on satellite images".to_owned())
+            (
+                SATELLITE,
+                "its name says that it was trained on satellite images".to_owned(),
+            )
         } else {
             let values = match family {
                 Family::Supervised => HALF,
@@ -1038,7 +1071,10 @@ fn family_of_tag(tag: &str) -> Option<Family> {
 
 /// What an official file name says: the family, and the model where the name is in the table.
 fn official_name(name: &str) -> Option<(Family, Option<&'static Known>)> {
-    if let Some(known) = known::MODELS.iter().find(|known| known.files.contains(&name)) {
+    if let Some(known) = known::MODELS
+        .iter()
+        .find(|known| known.files.contains(&name))
+    {
         return Some((known.family, Some(known)));
     }
     let family = if name.starts_with("dino_") && name.contains("_pretrain") {

@@ -43,7 +43,11 @@ pub const MODELS: &[Known] = &[
         hidden: 3072,
         gated: false,
         files: &["B_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-do_0.0-sd_0.0.npz"],
-        hub: &["google/vit-base-patch16-224-in21k", "timm/vit_base_patch16_224.augreg_in21k", "timm/vit_base_patch16_224.orig_in21k"],
+        hub: &[
+            "google/vit-base-patch16-224-in21k",
+            "timm/vit_base_patch16_224.augreg_in21k",
+            "timm/vit_base_patch16_224.orig_in21k",
+        ],
     },
     Known {
         id: "supervised-l16",
@@ -56,7 +60,11 @@ pub const MODELS: &[Known] = &[
         hidden: 4096,
         gated: false,
         files: &["L_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-do_0.1-sd_0.1.npz"],
-        hub: &["google/vit-large-patch16-224-in21k", "timm/vit_large_patch16_224.augreg_in21k", "timm/vit_large_patch16_224.orig_in21k"],
+        hub: &[
+            "google/vit-large-patch16-224-in21k",
+            "timm/vit_large_patch16_224.augreg_in21k",
+            "timm/vit_large_patch16_224.orig_in21k",
+        ],
     },
     Known {
         id: "openclip-b32",
@@ -69,7 +77,10 @@ pub const MODELS: &[Known] = &[
         hidden: 3072,
         gated: false,
         files: &[],
-        hub: &["laion/CLIP-ViT-B-32-laion2B-s34B-b79K", "timm/vit_base_patch32_clip_224.laion2b"],
+        hub: &[
+            "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
+            "timm/vit_base_patch32_clip_224.laion2b",
+        ],
     },
     Known {
         id: "openclip-b16",
@@ -82,7 +93,10 @@ pub const MODELS: &[Known] = &[
         hidden: 3072,
         gated: false,
         files: &[],
-        hub: &["laion/CLIP-ViT-B-16-laion2B-s34B-b88K", "timm/vit_base_patch16_clip_224.laion2b"],
+        hub: &[
+            "laion/CLIP-ViT-B-16-laion2B-s34B-b88K",
+            "timm/vit_base_patch16_clip_224.laion2b",
+        ],
     },
     Known {
         id: "openclip-l14",
@@ -95,7 +109,10 @@ pub const MODELS: &[Known] = &[
         hidden: 4096,
         gated: false,
         files: &[],
-        hub: &["laion/CLIP-ViT-L-14-laion2B-s32B-b82K", "timm/vit_large_patch14_clip_224.laion2b"],
+        hub: &[
+            "laion/CLIP-ViT-L-14-laion2B-s32B-b82K",
+            "timm/vit_large_patch14_clip_224.laion2b",
+        ],
     },
     Known {
         id: "openclip-h14",
@@ -108,7 +125,10 @@ pub const MODELS: &[Known] = &[
         hidden: 5120,
         gated: false,
         files: &[],
-        hub: &["laion/CLIP-ViT-H-14-laion2B-s32B-b79K", "timm/vit_huge_patch14_clip_224.laion2b"],
+        hub: &[
+            "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
+            "timm/vit_huge_patch14_clip_224.laion2b",
+        ],
     },
     Known {
         id: "openclip-bigg14",
@@ -121,7 +141,10 @@ pub const MODELS: &[Known] = &[
         hidden: 8192,
         gated: false,
         files: &[],
-        hub: &["laion/CLIP-ViT-bigG-14-laion2B-39B-b160k", "timm/vit_gigantic_patch14_clip_224.laion2b"],
+        hub: &[
+            "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
+            "timm/vit_gigantic_patch14_clip_224.laion2b",
+        ],
     },
     Known {
         id: "mae-b16",
@@ -276,7 +299,10 @@ pub const MODELS: &[Known] = &[
         patch: 16,
         hidden: 1536,
         gated: false,
-        files: &["dino_deitsmall16_pretrain.pth", "dino_deitsmall16_pretrain_full_checkpoint.pth"],
+        files: &[
+            "dino_deitsmall16_pretrain.pth",
+            "dino_deitsmall16_pretrain_full_checkpoint.pth",
+        ],
         hub: &["facebook/dino-vits16", "timm/vit_small_patch16_224.dino"],
     },
     Known {
@@ -289,7 +315,10 @@ pub const MODELS: &[Known] = &[
         patch: 8,
         hidden: 1536,
         gated: false,
-        files: &["dino_deitsmall8_pretrain.pth", "dino_deitsmall8_pretrain_full_checkpoint.pth"],
+        files: &[
+            "dino_deitsmall8_pretrain.pth",
+            "dino_deitsmall8_pretrain_full_checkpoint.pth",
+        ],
         hub: &["facebook/dino-vits8", "timm/vit_small_patch8_224.dino"],
     },
     Known {
@@ -302,7 +331,10 @@ pub const MODELS: &[Known] = &[
         patch: 16,
         hidden: 3072,
         gated: false,
-        files: &["dino_vitbase16_pretrain.pth", "dino_vitbase16_pretrain_full_checkpoint.pth"],
+        files: &[
+            "dino_vitbase16_pretrain.pth",
+            "dino_vitbase16_pretrain_full_checkpoint.pth",
+        ],
         hub: &["facebook/dino-vitb16", "timm/vit_base_patch16_224.dino"],
     },
     Known {
@@ -315,7 +347,10 @@ pub const MODELS: &[Known] = &[
         patch: 8,
         hidden: 3072,
         gated: false,
-        files: &["dino_vitbase8_pretrain.pth", "dino_vitbase8_pretrain_full_checkpoint.pth"],
+        files: &[
+            "dino_vitbase8_pretrain.pth",
+            "dino_vitbase8_pretrain_full_checkpoint.pth",
+        ],
         hub: &["facebook/dino-vitb8", "timm/vit_base_patch8_224.dino"],
     },
     Known {
@@ -329,7 +364,10 @@ pub const MODELS: &[Known] = &[
         hidden: 1536,
         gated: false,
         files: &["dinov2_vits14_pretrain.pth"],
-        hub: &["facebook/dinov2-small", "timm/vit_small_patch14_dinov2.lvd142m"],
+        hub: &[
+            "facebook/dinov2-small",
+            "timm/vit_small_patch14_dinov2.lvd142m",
+        ],
     },
     Known {
         id: "dinov2-b14",
@@ -342,7 +380,10 @@ pub const MODELS: &[Known] = &[
         hidden: 3072,
         gated: false,
         files: &["dinov2_vitb14_pretrain.pth"],
-        hub: &["facebook/dinov2-base", "timm/vit_base_patch14_dinov2.lvd142m"],
+        hub: &[
+            "facebook/dinov2-base",
+            "timm/vit_base_patch14_dinov2.lvd142m",
+        ],
     },
     Known {
         id: "dinov2-l14",
@@ -355,7 +396,10 @@ pub const MODELS: &[Known] = &[
         hidden: 4096,
         gated: false,
         files: &["dinov2_vitl14_pretrain.pth"],
-        hub: &["facebook/dinov2-large", "timm/vit_large_patch14_dinov2.lvd142m"],
+        hub: &[
+            "facebook/dinov2-large",
+            "timm/vit_large_patch14_dinov2.lvd142m",
+        ],
     },
     Known {
         id: "dinov2-g14",
@@ -368,7 +412,10 @@ pub const MODELS: &[Known] = &[
         hidden: 4096,
         gated: true,
         files: &["dinov2_vitg14_pretrain.pth"],
-        hub: &["facebook/dinov2-giant", "timm/vit_giant_patch14_dinov2.lvd142m"],
+        hub: &[
+            "facebook/dinov2-giant",
+            "timm/vit_giant_patch14_dinov2.lvd142m",
+        ],
     },
     Known {
         id: "dinov2reg-s14",
@@ -381,7 +428,10 @@ pub const MODELS: &[Known] = &[
         hidden: 1536,
         gated: false,
         files: &["dinov2_vits14_reg4_pretrain.pth"],
-        hub: &["facebook/dinov2-with-registers-small", "timm/vit_small_patch14_reg4_dinov2.lvd142m"],
+        hub: &[
+            "facebook/dinov2-with-registers-small",
+            "timm/vit_small_patch14_reg4_dinov2.lvd142m",
+        ],
     },
     Known {
         id: "dinov2reg-b14",
@@ -394,7 +444,10 @@ pub const MODELS: &[Known] = &[
         hidden: 3072,
         gated: false,
         files: &["dinov2_vitb14_reg4_pretrain.pth"],
-        hub: &["facebook/dinov2-with-registers-base", "timm/vit_base_patch14_reg4_dinov2.lvd142m"],
+        hub: &[
+            "facebook/dinov2-with-registers-base",
+            "timm/vit_base_patch14_reg4_dinov2.lvd142m",
+        ],
     },
     Known {
         id: "dinov2reg-l14",
@@ -407,7 +460,10 @@ pub const MODELS: &[Known] = &[
         hidden: 4096,
         gated: false,
         files: &["dinov2_vitl14_reg4_pretrain.pth"],
-        hub: &["facebook/dinov2-with-registers-large", "timm/vit_large_patch14_reg4_dinov2.lvd142m"],
+        hub: &[
+            "facebook/dinov2-with-registers-large",
+            "timm/vit_large_patch14_reg4_dinov2.lvd142m",
+        ],
     },
     Known {
         id: "dinov2reg-g14",
@@ -420,7 +476,10 @@ pub const MODELS: &[Known] = &[
         hidden: 4096,
         gated: true,
         files: &["dinov2_vitg14_reg4_pretrain.pth"],
-        hub: &["facebook/dinov2-with-registers-giant", "timm/vit_giant_patch14_reg4_dinov2.lvd142m"],
+        hub: &[
+            "facebook/dinov2-with-registers-giant",
+            "timm/vit_giant_patch14_reg4_dinov2.lvd142m",
+        ],
     },
     Known {
         id: "dinov3-s16",
@@ -433,7 +492,11 @@ pub const MODELS: &[Known] = &[
         hidden: 1536,
         gated: false,
         files: &["dinov3_vits16_pretrain_lvd1689m-08c60483.pth"],
-        hub: &["facebook/dinov3-vits16-pretrain-lvd1689m", "timm/vit_small_patch16_dinov3.lvd1689m", "timm/vit_small_patch16_dinov3_qkvb.lvd1689m"],
+        hub: &[
+            "facebook/dinov3-vits16-pretrain-lvd1689m",
+            "timm/vit_small_patch16_dinov3.lvd1689m",
+            "timm/vit_small_patch16_dinov3_qkvb.lvd1689m",
+        ],
     },
     Known {
         id: "dinov3-s+16",
@@ -446,7 +509,11 @@ pub const MODELS: &[Known] = &[
         hidden: 1536,
         gated: true,
         files: &["dinov3_vits16plus_pretrain_lvd1689m-4057cbaa.pth"],
-        hub: &["facebook/dinov3-vits16plus-pretrain-lvd1689m", "timm/vit_small_plus_patch16_dinov3.lvd1689m", "timm/vit_small_plus_patch16_dinov3_qkvb.lvd1689m"],
+        hub: &[
+            "facebook/dinov3-vits16plus-pretrain-lvd1689m",
+            "timm/vit_small_plus_patch16_dinov3.lvd1689m",
+            "timm/vit_small_plus_patch16_dinov3_qkvb.lvd1689m",
+        ],
     },
     Known {
         id: "dinov3-b16",
@@ -459,7 +526,11 @@ pub const MODELS: &[Known] = &[
         hidden: 3072,
         gated: false,
         files: &["dinov3_vitb16_pretrain_lvd1689m-73cec8be.pth"],
-        hub: &["facebook/dinov3-vitb16-pretrain-lvd1689m", "timm/vit_base_patch16_dinov3.lvd1689m", "timm/vit_base_patch16_dinov3_qkvb.lvd1689m"],
+        hub: &[
+            "facebook/dinov3-vitb16-pretrain-lvd1689m",
+            "timm/vit_base_patch16_dinov3.lvd1689m",
+            "timm/vit_base_patch16_dinov3_qkvb.lvd1689m",
+        ],
     },
     Known {
         id: "dinov3-l16",
@@ -472,7 +543,11 @@ pub const MODELS: &[Known] = &[
         hidden: 4096,
         gated: false,
         files: &["dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth"],
-        hub: &["facebook/dinov3-vitl16-pretrain-lvd1689m", "timm/vit_large_patch16_dinov3.lvd1689m", "timm/vit_large_patch16_dinov3_qkvb.lvd1689m"],
+        hub: &[
+            "facebook/dinov3-vitl16-pretrain-lvd1689m",
+            "timm/vit_large_patch16_dinov3.lvd1689m",
+            "timm/vit_large_patch16_dinov3_qkvb.lvd1689m",
+        ],
     },
     Known {
         id: "dinov3-h+16",
@@ -485,7 +560,11 @@ pub const MODELS: &[Known] = &[
         hidden: 5120,
         gated: true,
         files: &["dinov3_vith16plus_pretrain_lvd1689m-7c1da9a5.pth"],
-        hub: &["facebook/dinov3-vith16plus-pretrain-lvd1689m", "timm/vit_huge_plus_patch16_dinov3.lvd1689m", "timm/vit_huge_plus_patch16_dinov3_qkvb.lvd1689m"],
+        hub: &[
+            "facebook/dinov3-vith16plus-pretrain-lvd1689m",
+            "timm/vit_huge_plus_patch16_dinov3.lvd1689m",
+            "timm/vit_huge_plus_patch16_dinov3_qkvb.lvd1689m",
+        ],
     },
     Known {
         id: "dinov3-7b16",
@@ -498,7 +577,10 @@ pub const MODELS: &[Known] = &[
         hidden: 8192,
         gated: true,
         files: &["dinov3_vit7b16_pretrain_lvd1689m-a955f4ea.pth"],
-        hub: &["facebook/dinov3-vit7b16-pretrain-lvd1689m", "timm/vit_7b_patch16_dinov3.lvd1689m"],
+        hub: &[
+            "facebook/dinov3-vit7b16-pretrain-lvd1689m",
+            "timm/vit_7b_patch16_dinov3.lvd1689m",
+        ],
     },
 ];
 

@@ -1,7 +1,16 @@
 //! Vision Transformer checkpoints, and one forward pass that hands out every facet.
 
+pub mod checkpoint;
 pub mod config;
+pub mod container;
+mod dialect;
+pub mod error;
 pub mod facet;
+pub mod identify;
+pub mod known;
 pub mod ops;
 pub mod params;
+mod sidecar;
 pub mod vit;
+
+pub use vit::Vit;

@@ -12,7 +12,10 @@ use vitscope_vit::{
 };
 
 fn fixtures() -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/fixtures"))
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../shared/fixtures"
+    ))
 }
 
 fn meta(folder: &Path) -> Value {
@@ -53,7 +56,11 @@ fn check(path: &Path, meta: &Value) -> String {
     assert_eq!(config.heads, size("num_heads"), "{name}");
     assert_eq!(config.patch, size("patch"), "{name}");
     assert_eq!(config.registers, size("num_registers"), "{name}");
-    assert_eq!(config.norm_eps, meta["layer_norm_eps"].as_f64().unwrap(), "{name}");
+    assert_eq!(
+        config.norm_eps,
+        meta["layer_norm_eps"].as_f64().unwrap(),
+        "{name}"
+    );
     let activation = meta["activation"].as_str().unwrap();
     let mlp = if activation.starts_with("silu") {
         Mlp::SwiGlu
@@ -66,7 +73,11 @@ fn check(path: &Path, meta: &Value) -> String {
     if let Some(hidden) = meta["mlp_hidden"].as_u64() {
         assert_eq!(config.hidden, hidden as usize, "{name}");
     }
-    assert_eq!(config.stem_norm, meta["pre_norm"].as_bool().unwrap_or(false), "{name}");
+    assert_eq!(
+        config.stem_norm,
+        meta["pre_norm"].as_bool().unwrap_or(false),
+        "{name}"
+    );
     assert_eq!(
         config.layer_scale,
         meta["family"].as_str().unwrap().starts_with("dinov"),
@@ -79,23 +90,42 @@ fn check(path: &Path, meta: &Value) -> String {
         _ => Some(Resize::Plain),
     };
     let grid = [0, 1].map(|at| meta["native_grid"][at].as_u64().unwrap() as usize);
-    let positions = resize.map_or(Positions::Rotary, |resize| Positions::Table { grid, resize });
+    let positions = resize.map_or(Positions::Rotary, |resize| Positions::Table {
+        grid,
+        resize,
+    });
     assert_eq!(config.positions, positions, "{name}");
 
     let identity = checkpoint.identity();
     let family: Family = meta["family"].as_str().unwrap().parse().unwrap();
     assert_eq!(identity.family, family, "{name}");
     for axis in 0..3 {
-        assert_eq!(identity.mean[axis], meta["mean"][axis].as_f64().unwrap(), "{name}");
-        assert_eq!(identity.std[axis], meta["std"][axis].as_f64().unwrap(), "{name}");
+        assert_eq!(
+            identity.mean[axis],
+            meta["mean"][axis].as_f64().unwrap(),
+            "{name}"
+        );
+        assert_eq!(
+            identity.std[axis],
+            meta["std"][axis].as_f64().unwrap(),
+            "{name}"
+        );
     }
-    assert!(identity.decisions.iter().all(|decision| !decision.because.is_empty()));
+    assert!(
+        identity
+            .decisions
+            .iter()
+            .all(|decision| !decision.because.is_empty())
+    );
     serde_json::to_string(identity).unwrap();
     serde_json::to_string(checkpoint.tensors()).unwrap();
 
     let params = checkpoint.params().unwrap();
     let (d, h) = (config.width, config.hidden);
-    assert_eq!(params.patch.weight.len(), 3 * config.patch * config.patch * d);
+    assert_eq!(
+        params.patch.weight.len(),
+        3 * config.patch * config.patch * d
+    );
     assert_eq!(params.patch.bias.is_empty(), config.stem_norm);
     assert_eq!(params.prefix.len(), config.prefix() * d);
     match positions {
@@ -109,12 +139,18 @@ fn check(path: &Path, meta: &Value) -> String {
             for (at, period) in params.periods.iter().enumerate() {
                 let wanted = meta["rope_periods"][at].as_f64();
                 if let Some(wanted) = wanted {
-                    assert!((f64::from(*period) - wanted).abs() < 1e-5 * wanted, "{name}");
+                    assert!(
+                        (f64::from(*period) - wanted).abs() < 1e-5 * wanted,
+                        "{name}"
+                    );
                 }
             }
         }
     }
-    assert_eq!(params.stem_norm.weight.len(), if config.stem_norm { d } else { 0 });
+    assert_eq!(
+        params.stem_norm.weight.len(),
+        if config.stem_norm { d } else { 0 }
+    );
     assert_eq!(params.norm.bias.len(), d);
     assert_eq!(params.blocks.len(), config.depth);
     let up = if mlp == Mlp::SwiGlu { 2 * h } else { h };
@@ -134,7 +170,10 @@ fn check(path: &Path, meta: &Value) -> String {
         path.strip_prefix(fixtures()).unwrap().display(),
         identity.family,
         identity.format,
-        serde_json::to_value(identity.container).unwrap().as_str().unwrap(),
+        serde_json::to_value(identity.container)
+            .unwrap()
+            .as_str()
+            .unwrap(),
         identity.nesting,
     )
 }
@@ -158,10 +197,13 @@ fn every_fixture_opens_and_agrees_with_its_description() {
             folder.join(weights)
         };
         let path = if path == folder
-            && std::fs::read_dir(&folder)
-                .unwrap()
-                .all(|entry| !entry.unwrap().file_name().to_string_lossy().contains("model"))
-        {
+            && std::fs::read_dir(&folder).unwrap().all(|entry| {
+                !entry
+                    .unwrap()
+                    .file_name()
+                    .to_string_lossy()
+                    .contains("model")
+            }) {
             folder.join(weights)
         } else {
             path
@@ -202,17 +244,33 @@ fn formats_of_one_model_give_the_same_weights() {
         ("dino-timm", "dino-transformers"),
         ("openclip-openclip", "openclip-timm"),
         ("openclip-openclip", "openclip-transformers"),
-        ("dinov2g-official/dinov2g_vitt14_pretrain.pth", "dinov2g-timm"),
+        (
+            "dinov2g-official/dinov2g_vitt14_pretrain.pth",
+            "dinov2g-timm",
+        ),
         ("dinov2g-timm", "dinov2g-transformers"),
-        ("dinov2reg-official/dinov2reg_vitt14_pretrain.pth", "dinov2reg-timm"),
+        (
+            "dinov2reg-official/dinov2reg_vitt14_pretrain.pth",
+            "dinov2reg-timm",
+        ),
         ("dinov2reg-timm", "dinov2reg-transformers"),
-        ("dinov3-official/dinov3_vitt16_pretrain.pth", "dinov3-timm-qkvb"),
+        (
+            "dinov3-official/dinov3_vitt16_pretrain.pth",
+            "dinov3-timm-qkvb",
+        ),
         ("dinov3-timm-qkvb", "dinov3-transformers"),
-        ("mugs-official/vit_tiny_backbone.pth", "mugs-official-full/checkpoint.pth"),
+        (
+            "mugs-official/vit_tiny_backbone.pth",
+            "mugs-official-full/checkpoint.pth",
+        ),
     ] {
         let read = |name: &str| {
             let path = fixtures().join(name);
-            let folder = if path.is_dir() { path.clone() } else { path.parent().unwrap().to_owned() };
+            let folder = if path.is_dir() {
+                path.clone()
+            } else {
+                path.parent().unwrap().to_owned()
+            };
             open_as_user(&path, &meta(&folder)).0.params().unwrap()
         };
         let (a, b) = (read(left), read(right));
@@ -245,10 +303,16 @@ fn official_numerics_replace_those_of_the_ecosystem() {
     assert_eq!(checkpoint.config().norm_eps, 1e-6);
     assert!(matches!(
         checkpoint.config().positions,
-        Positions::Table { resize: Resize::PlainOffset, .. }
+        Positions::Table {
+            resize: Resize::PlainOffset,
+            ..
+        }
     ));
     let periods = |name: &str, numerics| {
-        let settle = Settle { numerics, ..Settle::default() };
+        let settle = Settle {
+            numerics,
+            ..Settle::default()
+        };
         Checkpoint::open(&fixtures().join(name), &settle)
             .unwrap()
             .params()
@@ -268,12 +332,33 @@ fn what_the_user_says_may_not_contradict_the_tensors() {
             .unwrap_err()
             .to_string()
     };
-    let family = |family| Settle { family: Some(family), ..Settle::default() };
+    let family = |family| Settle {
+        family: Some(family),
+        ..Settle::default()
+    };
     let message = open("dinov2reg-timm", family(Family::Dino));
-    assert!(message.contains("--family says dino") && message.contains("dinov2reg"), "{message}");
-    let message = open("dino-timm", Settle { heads: Some(4), ..Settle::default() });
-    assert!(message.contains("--heads says 4") && message.contains("it has 2"), "{message}");
-    let message = open("dino-timm", Settle { format: Some(Format::Transformers), ..Settle::default() });
+    assert!(
+        message.contains("--family says dino") && message.contains("dinov2reg"),
+        "{message}"
+    );
+    let message = open(
+        "dino-timm",
+        Settle {
+            heads: Some(4),
+            ..Settle::default()
+        },
+    );
+    assert!(
+        message.contains("--heads says 4") && message.contains("it has 2"),
+        "{message}"
+    );
+    let message = open(
+        "dino-timm",
+        Settle {
+            format: Some(Format::Transformers),
+            ..Settle::default()
+        },
+    );
     assert!(message.contains("--format says transformers"), "{message}");
 }
 
@@ -282,7 +367,10 @@ fn an_open_question_is_one_sentence_with_its_option() {
     let message = Checkpoint::open(&fixtures().join("dino-transformers"), &Settle::default())
         .unwrap_err()
         .to_string();
-    assert!(message.ends_with("pass --family with one of these"), "{message}");
+    assert!(
+        message.ends_with("pass --family with one of these"),
+        "{message}"
+    );
     let message = Checkpoint::open(
         &fixtures().join("dino-official/dino_vittiny16_pretrain.pth"),
         &Settle::default(),

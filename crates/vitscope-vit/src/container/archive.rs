@@ -2,13 +2,14 @@
 
 use std::io::{self, Read};
 
-use zip::{CompressionMethod, ZipArchive};
-
 use super::{DataFile, file::usize_of};
 use crate::error::{VitError, shortened};
 
 /// More entries than any checkpoint with its optimizer has.
-const ENTRY_LIMIT: usize = 200_000;
+const ENTRY_LIMIT: u64 = 200_000;
+
+/// A longer index does not belong to a checkpoint.
+const INDEX_LIMIT: u64 = 64 << 20;
 
 /// An entry that inflates to more than this is checked for its ratio.
 const RATIO_FREE: u64 = 1 << 24;
@@ -73,63 +74,28 @@ impl Entry {
 }
 
 /// Lists the entries of a zip file, each inside the file and none over another.
+///
+/// Read here rather than by a general zip library, because everything that such a library is
+/// lenient about (trailing data, repeated names, local headers that disagree with the index) is
+/// what a checkpoint never has and an attack does.
 pub(super) fn entries(file: &DataFile) -> Result<Vec<Entry>, VitError> {
-    let broken = |error: &dyn std::fmt::Display| {
-        file.damaged(format!("its zip index cannot be read: {error}"))
-    };
-    let mut archive = ZipArchive::new(file.handle()).map_err(|error| broken(&error))?;
-    if archive.len() > ENTRY_LIMIT {
-        return Err(file.damaged(format!(
-            "its zip index lists {} entries, more than any checkpoint has",
-            archive.len()
-        )));
+    let index = Index::find(file)?;
+    let bytes = index.read(file)?;
+    let mut fields = Fields { bytes: &bytes };
+    let mut entries = Vec::new();
+    for _ in 0..index.count {
+        let entry = fields
+            .entry()
+            .ok_or_else(|| file.damaged("an entry of its zip index is malformed"))?;
+        entries.push(checked(file, entry)?);
     }
-    let mut entries = Vec::with_capacity(archive.len());
-    for index in 0..archive.len() {
-        let raw = archive.by_index_raw(index).map_err(|error| broken(&error))?;
-        let name = raw.name().map_err(|error| broken(&error))?.into_owned();
-        let shown = shortened(&name);
-        if is_trick(&name) {
-            return Err(file.damaged(format!("its entry {shown} is not a plain relative path")));
-        }
-        if raw.encrypted() {
-            return Err(file.damaged(format!("its entry {shown} is encrypted")));
-        }
-        let deflated = match raw.compression() {
-            CompressionMethod::Stored => false,
-            CompressionMethod::Deflated => true,
-            other => {
-                return Err(file.damaged(format!(
-                    "its entry {shown} is compressed by {other}, which no checkpoint writer uses"
-                )));
-            }
-        };
-        let (stored, size) = (raw.compressed_size(), raw.size());
-        let offset = raw
-            .data_start()
-            .ok_or_else(|| file.damaged(format!("its entry {shown} has no data")))?;
-        if offset.checked_add(stored).is_none_or(|end| end > file.len) {
-            return Err(file.damaged(format!(
-                "its entry {shown} reaches beyond the end of the file"
-            )));
-        }
-        if !deflated && stored != size {
-            return Err(file.damaged(format!(
-                "its entry {shown} is stored in {stored} bytes but claims {size}"
-            )));
-        }
-        if size > RATIO_FREE && size / RATIO_LIMIT > stored {
-            return Err(file.damaged(format!(
-                "its entry {shown} would inflate {stored} bytes to {size}, as weights never do"
-            )));
-        }
-        entries.push(Entry {
-            name,
-            offset,
-            stored,
-            size,
-            deflated,
-        });
+    if !fields.bytes.is_empty() {
+        return Err(file.damaged("its zip index has more bytes than entries"));
+    }
+    let mut by_name: Vec<&str> = entries.iter().map(|entry| entry.name.as_str()).collect();
+    by_name.sort_unstable();
+    if let Some(pair) = by_name.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(file.damaged(format!("its entry {} is there twice", shortened(pair[0]))));
     }
     let total = entries
         .iter()
@@ -152,6 +118,234 @@ pub(super) fn entries(file: &DataFile) -> Result<Vec<Entry>, VitError> {
         }
     }
     Ok(entries)
+}
+
+/// Where the index of an archive is.
+struct Index {
+    offset: u64,
+    length: u64,
+    count: u64,
+}
+
+impl Index {
+    /// Finds the index from the record at the end of the file.
+    fn find(file: &DataFile) -> Result<Self, VitError> {
+        const RECORD: u64 = 22;
+        const LONGEST_COMMENT: u64 = 0xffff;
+        let start = file.len.saturating_sub(RECORD + LONGEST_COMMENT);
+        let mut tail = vec![0; usize_of(file.len - start)];
+        file.read_at(start, &mut tail)?;
+        let missing =
+            || file.damaged("it is a zip archive without its index, so probably cut short");
+        let at = (0..tail.len().saturating_sub(21))
+            .rev()
+            .find(|&at| {
+                tail[at..].starts_with(b"PK\x05\x06")
+                    && usize::from(u16::from_le_bytes([tail[at + 20], tail[at + 21]]))
+                        == tail.len() - at - 22
+            })
+            .ok_or_else(missing)?;
+        let end = start + at as u64;
+        let mut record = Fields {
+            bytes: &tail[at + 8..],
+        };
+        let mut read = || -> Option<(u64, u64, u64)> {
+            record.take(2)?;
+            Some((
+                record.u16()?.into(),
+                record.u32()?.into(),
+                record.u32()?.into(),
+            ))
+        };
+        let (mut count, mut length, mut offset) = read().ok_or_else(missing)?;
+        if count == 0xffff || length == 0xffff_ffff || offset == 0xffff_ffff {
+            // The wider record stands before its locator, which stands before this one.
+            let mut locator = [0; 20];
+            let place = end.checked_sub(20).ok_or_else(missing)?;
+            file.read_at(place, &mut locator)?;
+            let mut wide = [0; 56];
+            let mut fields = Fields {
+                bytes: locator.strip_prefix(b"PK\x06\x07").ok_or_else(missing)?,
+            };
+            let mut pointer = || -> Option<u64> {
+                fields.take(4)?;
+                fields.u64()
+            };
+            let place = pointer()
+                .filter(|place| place.checked_add(56).is_some_and(|after| after <= end))
+                .ok_or_else(missing)?;
+            file.read_at(place, &mut wide)?;
+            let mut fields = Fields {
+                bytes: wide.strip_prefix(b"PK\x06\x06").ok_or_else(missing)?,
+            };
+            let mut read = || -> Option<(u64, u64, u64)> {
+                fields.take(28)?;
+                Some((fields.u64()?, fields.u64()?, fields.u64()?))
+            };
+            (count, length, offset) = read().ok_or_else(missing)?;
+        }
+        if offset.checked_add(length).is_none_or(|after| after > end) {
+            return Err(file.damaged("its zip index reaches beyond the end of the file"));
+        }
+        if count > ENTRY_LIMIT || length > INDEX_LIMIT {
+            return Err(file.damaged(format!(
+                "its zip index lists {count} entries in {length} bytes, more than any checkpoint has"
+            )));
+        }
+        Ok(Self {
+            offset,
+            length,
+            count,
+        })
+    }
+
+    fn read(&self, file: &DataFile) -> Result<Vec<u8>, VitError> {
+        let mut bytes = vec![0; usize_of(self.length)];
+        file.read_at(self.offset, &mut bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// An entry as the index describes it.
+struct Listed<'a> {
+    name: &'a [u8],
+    flags: u16,
+    method: u16,
+    stored: u64,
+    size: u64,
+    header: u64,
+}
+
+/// Little-endian fields, taken one after another.
+struct Fields<'a> {
+    bytes: &'a [u8],
+}
+
+impl<'a> Fields<'a> {
+    fn take(&mut self, count: usize) -> Option<&'a [u8]> {
+        let (part, rest) = self.bytes.split_at_checked(count)?;
+        self.bytes = rest;
+        Some(part)
+    }
+
+    fn u16(&mut self) -> Option<u16> {
+        Some(u16::from_le_bytes(*self.take(2)?.first_chunk()?))
+    }
+
+    fn u32(&mut self) -> Option<u32> {
+        Some(u32::from_le_bytes(*self.take(4)?.first_chunk()?))
+    }
+
+    fn u64(&mut self) -> Option<u64> {
+        Some(u64::from_le_bytes(*self.take(8)?.first_chunk()?))
+    }
+
+    fn entry(&mut self) -> Option<Listed<'a>> {
+        if self.take(4)? != b"PK\x01\x02" {
+            return None;
+        }
+        self.take(4)?;
+        let (flags, method) = (self.u16()?, self.u16()?);
+        self.take(8)?;
+        let (mut stored, mut size) = (u64::from(self.u32()?), u64::from(self.u32()?));
+        let (name, extra, comment) = (self.u16()?, self.u16()?, self.u16()?);
+        self.take(8)?;
+        let mut header = u64::from(self.u32()?);
+        let name = self.take(name.into())?;
+        let mut extra = Fields {
+            bytes: self.take(extra.into())?,
+        };
+        self.take(comment.into())?;
+        while let (Some(kind), Some(length)) = (extra.u16(), extra.u16()) {
+            let mut wide = Fields {
+                bytes: extra.take(length.into())?,
+            };
+            if kind == 1 {
+                for value in [&mut size, &mut stored, &mut header] {
+                    if *value == 0xffff_ffff {
+                        *value = wide.u64()?;
+                    }
+                }
+            }
+        }
+        Some(Listed {
+            name,
+            flags,
+            method,
+            stored,
+            size,
+            header,
+        })
+    }
+}
+
+/// Checks one entry against the file.
+fn checked(file: &DataFile, listed: Listed<'_>) -> Result<Entry, VitError> {
+    let name = std::str::from_utf8(listed.name)
+        .map_err(|_| file.damaged("an entry of its zip index has a name that is not UTF-8"))?;
+    let shown = shortened(name);
+    if is_trick(name) {
+        return Err(file.damaged(format!("its entry {shown} is not a plain relative path")));
+    }
+    if listed.flags & 1 != 0 {
+        return Err(file.damaged(format!("its entry {shown} is encrypted")));
+    }
+    let deflated = match listed.method {
+        0 => false,
+        8 => true,
+        other => {
+            return Err(file.damaged(format!(
+                "its entry {shown} is compressed by method {other}, which no checkpoint writer uses"
+            )));
+        }
+    };
+    // The local header repeats the name; what follows it is of a length that only it tells.
+    let mut header = vec![0; 30 + listed.name.len()];
+    let fixed = header.len() as u64;
+    if listed
+        .header
+        .checked_add(fixed)
+        .is_none_or(|end| end > file.len)
+    {
+        return Err(file.damaged(format!(
+            "its entry {shown} begins beyond the end of the file"
+        )));
+    }
+    file.read_at(listed.header, &mut header)?;
+    let lengths = (
+        u16::from_le_bytes([header[26], header[27]]),
+        u16::from_le_bytes([header[28], header[29]]),
+    );
+    if !header.starts_with(b"PK\x03\x04")
+        || usize::from(lengths.0) != listed.name.len()
+        || &header[30..] != listed.name
+    {
+        return Err(file.damaged(format!("its entry {shown} is not where its zip index says")));
+    }
+    let (stored, size) = (listed.stored, listed.size);
+    let offset = listed.header + fixed + u64::from(lengths.1);
+    if offset.checked_add(stored).is_none_or(|end| end > file.len) {
+        return Err(file.damaged(format!(
+            "its entry {shown} reaches beyond the end of the file"
+        )));
+    }
+    if !deflated && stored != size {
+        return Err(file.damaged(format!(
+            "its entry {shown} is stored in {stored} bytes but claims {size}"
+        )));
+    }
+    if size > RATIO_FREE && size / RATIO_LIMIT > stored {
+        return Err(file.damaged(format!(
+            "its entry {shown} would inflate {stored} bytes to {size}, as weights never do"
+        )));
+    }
+    Ok(Entry {
+        name: name.to_owned(),
+        offset,
+        stored,
+        size,
+        deflated,
+    })
 }
 
 /// Whether a name could leave a folder if it were ever unpacked.

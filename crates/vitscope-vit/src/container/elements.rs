@@ -5,10 +5,7 @@ use std::io::Read;
 use half::{bf16, f16};
 
 use super::{
-    Container, DataFile, Dtype, Stored,
-    archive::RangeReader,
-    file::usize_of,
-    tensor::Place,
+    Container, DataFile, Dtype, Stored, archive::RangeReader, file::usize_of, tensor::Place,
 };
 use crate::error::{VitError, shortened};
 
@@ -77,7 +74,9 @@ impl Container {
                     first += take;
                 }
             }
-            Place::Strided { offset, strides, .. } => {
+            Place::Strided {
+                offset, strides, ..
+            } => {
                 let mut bytes = vec![0; span(&tensor.shape, strides) * size];
                 file.read_at(*offset, &mut bytes)?;
                 convert(file, tensor, &bytes, &mut values)?;
@@ -98,7 +97,10 @@ impl Container {
                     .take(wanted)
                     .read_to_end(&mut bytes)
                     .map_err(|error| {
-                        file.damaged(format!("{} does not inflate: {error}", shortened(&tensor.name)))
+                        file.damaged(format!(
+                            "{} does not inflate: {error}",
+                            shortened(&tensor.name)
+                        ))
                     })?;
                 if bytes.len() as u64 != wanted {
                     return Err(file.damaged(format!(

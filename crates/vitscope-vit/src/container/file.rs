@@ -44,11 +44,6 @@ impl DataFile {
         })
     }
 
-    /// The underlying handle, for readers that keep their own position.
-    pub fn handle(&self) -> &File {
-        &self.file
-    }
-
     /// Fills `bytes` from `offset`.
     pub fn read_at(&self, offset: u64, bytes: &mut [u8]) -> Result<(), VitError> {
         positioned(&self.file, offset, bytes).map_err(|source| VitError::Io {

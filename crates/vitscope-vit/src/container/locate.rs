@@ -22,7 +22,15 @@ const WEIGHTS: &[&str] = &[
 ];
 
 /// Endings of single files that are opened when a folder holds exactly one of them.
-const ENDINGS: &[&str] = &[".safetensors", ".pth", ".pt", ".pth.tar", ".bin", ".npz", ".ckpt"];
+const ENDINGS: &[&str] = &[
+    ".safetensors",
+    ".pth",
+    ".pt",
+    ".pth.tar",
+    ".bin",
+    ".npz",
+    ".ckpt",
+];
 
 /// No index or config file is longer.
 const JSON_LIMIT: u64 = 16 << 20;

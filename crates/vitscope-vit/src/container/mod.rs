@@ -132,10 +132,12 @@ fn describe_head(head: &[u8]) -> String {
         "it is empty".to_owned()
     } else if start.starts_with("version https://git-lfs") {
         "it is a Git LFS pointer, so the weights were never downloaded".to_owned()
-    } else if start.trim_start().starts_with("<!doctype") || start.trim_start().starts_with("<html") {
+    } else if start.trim_start().starts_with("<!doctype") || start.trim_start().starts_with("<html")
+    {
         "it is a web page, so the download went wrong".to_owned()
     } else if head.get(257..262) == Some(b"ustar") {
-        "it is a tar archive (PyTorch before 0.2), which has to be saved again by a newer PyTorch".to_owned()
+        "it is a tar archive (PyTorch before 0.2), which has to be saved again by a newer PyTorch"
+            .to_owned()
     } else if head.starts_with(&[0x1f, 0x8b]) {
         "it is compressed with gzip and has to be unpacked first".to_owned()
     } else if head.starts_with(b"\x89HDF") {

@@ -191,7 +191,10 @@ impl Pickle {
         if let Some(entries) = self.entries(value) {
             for &(key, entry) in entries {
                 // Only containers are descended into, which spares most of the names.
-                if matches!(entry, Value::Tensor(_) | Value::Dict(_) | Value::Object(_) | Value::List(_)) {
+                if matches!(
+                    entry,
+                    Value::Tensor(_) | Value::Dict(_) | Value::Object(_) | Value::List(_)
+                ) {
                     match key {
                         Value::Text(at) => enter(path, &self.texts[at])?,
                         Value::Int(number) => enter(path, &number.to_string())?,
@@ -203,7 +206,10 @@ impl Pickle {
             }
         } else if let Value::List(at) = value {
             for (index, &entry) in self.lists[at].iter().enumerate() {
-                if matches!(entry, Value::Tensor(_) | Value::Dict(_) | Value::Object(_) | Value::List(_)) {
+                if matches!(
+                    entry,
+                    Value::Tensor(_) | Value::Dict(_) | Value::Object(_) | Value::List(_)
+                ) {
                     enter(path, &index.to_string())?;
                     self.collect(entry, path, depth + 1, visited, found)?;
                     path.truncate(length);
@@ -262,7 +268,10 @@ impl Pickle {
                     let value = match line {
                         "00" => Value::Bool(false),
                         "01" => Value::Bool(true),
-                        _ => line.trim_end_matches('L').parse().map_or(Value::Other, Value::Int),
+                        _ => line
+                            .trim_end_matches('L')
+                            .parse()
+                            .map_or(Value::Other, Value::Int),
                     };
                     self.push(value)?;
                 }
@@ -414,8 +423,12 @@ impl Pickle {
     }
 
     fn room(&self) -> Result<(), Refusal> {
-        let made = self.texts.len() + self.lists.len() + self.dicts.len() + self.objects.len()
-            + self.storages.len() + self.tensors.len();
+        let made = self.texts.len()
+            + self.lists.len()
+            + self.dicts.len()
+            + self.objects.len()
+            + self.storages.len()
+            + self.tensors.len();
         if made >= COUNT_LIMIT {
             return Err("its pickle makes more values than any checkpoint".into());
         }
@@ -503,7 +516,9 @@ impl Pickle {
         match self.top()? {
             Value::Dict(at) => self.dicts[at].extend(entries),
             Value::Other | Value::Object(_) => {}
-            _ => return Err("its pickle sets entries of something that is not a dictionary".into()),
+            _ => {
+                return Err("its pickle sets entries of something that is not a dictionary".into());
+            }
         }
         Ok(())
     }
@@ -558,7 +573,11 @@ impl Pickle {
                     for &item in items {
                         match self.list(item) {
                             Some(&[key, value]) => entries.push((key, value)),
-                            _ => return Err("its pickle makes a dictionary of other than pairs".into()),
+                            _ => {
+                                return Err(
+                                    "its pickle makes a dictionary of other than pairs".into()
+                                );
+                            }
                         }
                     }
                 }
@@ -642,7 +661,14 @@ impl Pickle {
     /// `(storage, offset, shape, strides, ...)`.
     fn tensor(&mut self, arguments: &[Value]) -> Result<Value, Refusal> {
         let wrong = "its pickle describes a tensor in an unknown way";
-        let &[Value::Storage(storage), Value::Int(offset), shape, strides, ..] = arguments else {
+        let &[
+            Value::Storage(storage),
+            Value::Int(offset),
+            shape,
+            strides,
+            ..,
+        ] = arguments
+        else {
             return Err(wrong.into());
         };
         let extents = |value| -> Result<Vec<usize>, Refusal> {

@@ -64,10 +64,7 @@ pub(super) fn meaning(module: &str, name: &str, script: bool) -> Option<Name> {
             "float32" | "float64" | "float16" | "bfloat16" | "float" | "double" | "half" | "int64"
             | "int32" | "uint8" | "bool" | "strided" | "contiguous_format",
         )
-        | (
-            "numpy.core.multiarray" | "numpy._core.multiarray",
-            "scalar" | "_reconstruct",
-        )
+        | ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar" | "_reconstruct")
         | ("numpy", "dtype" | "ndarray")
         | ("numpy.dtypes", "Float64DType" | "Float32DType" | "Int64DType")
         | ("_codecs", "encode")

@@ -118,7 +118,10 @@ pub(super) fn open_legacy(file: DataFile) -> Result<Container, VitError> {
     drop(window);
     for key in keys {
         let size = *sizes.get(key.as_str()).ok_or_else(|| {
-            file.damaged(format!("it stores {}, to which no tensor refers", shortened(&key)))
+            file.damaged(format!(
+                "it stores {}, to which no tensor refers",
+                shortened(&key)
+            ))
         })?;
         let mut count = [0; 8];
         if offset.checked_add(8).is_none_or(|end| end > file.len) {

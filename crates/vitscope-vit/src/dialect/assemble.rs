@@ -101,12 +101,14 @@ impl Reader<'_> {
             Layout::OutIn => self.container.stream(tensor, inputs, &mut |first, values| {
                 transpose(values, inputs, out, total, from + first / inputs);
             }),
-            Layout::InOut => self.container.stream(tensor, outputs, &mut |first, values| {
-                for (row, values) in values.chunks_exact(outputs).enumerate() {
-                    let at = (first / outputs + row) * total + from;
-                    out[at..at + outputs].copy_from_slice(values);
-                }
-            }),
+            Layout::InOut => self
+                .container
+                .stream(tensor, outputs, &mut |first, values| {
+                    for (row, values) in values.chunks_exact(outputs).enumerate() {
+                        let at = (first / outputs + row) * total + from;
+                        out[at..at + outputs].copy_from_slice(values);
+                    }
+                }),
         }
     }
 
@@ -184,7 +186,11 @@ impl Reader<'_> {
         let up = if parts.contains_key("gate.weight") {
             self.linear(parts, &[("gate", hidden), ("up", hidden)], width)?
         } else {
-            let outputs = if self.geometry.packed { 2 * hidden } else { hidden };
+            let outputs = if self.geometry.packed {
+                2 * hidden
+            } else {
+                hidden
+            };
             self.linear(parts, &[("up", outputs)], width)?
         };
         Ok(Block {

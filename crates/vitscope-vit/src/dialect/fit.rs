@@ -15,7 +15,10 @@ const GROUPS: &[&str] = &["teacher", "state_dict", "model", "model_state_dict"];
 
 /// Root entries beside the weights.
 const BESIDE: &[(&str, &str)] = &[
-    ("student", "student network; the teacher is the one evaluated"),
+    (
+        "student",
+        "student network; the teacher is the one evaluated",
+    ),
     ("optimizer*", "state of the optimizer"),
     ("*scaler", "state of the loss scaler"),
     ("*scheduler", "state of the schedule"),
@@ -86,7 +89,10 @@ pub(crate) fn fit(container: &Container) -> Result<Fit, VitError> {
             if attempt.missing.is_empty() && attempt.left_over.is_empty() {
                 return Ok(attempt.fit);
             }
-            if best.as_ref().is_none_or(|best| attempt.score() > best.score()) {
+            if best
+                .as_ref()
+                .is_none_or(|best| attempt.score() > best.score())
+            {
                 best = Some(attempt);
             }
         }
@@ -131,12 +137,7 @@ impl Attempt {
     }
 }
 
-fn attempt(
-    container: &Container,
-    dialect: &'static Dialect,
-    group: &str,
-    prefix: &str,
-) -> Attempt {
+fn attempt(container: &Container, dialect: &'static Dialect, group: &str, prefix: &str) -> Attempt {
     let mut roles: Vec<Option<Role>> = vec![None; container.tensors.len()];
     let mut inside: HashMap<&str, usize> = HashMap::new();
     let mut ordered = Vec::new();
@@ -185,7 +186,11 @@ fn attempt(
     let mut stem = BTreeMap::new();
     for (part, names) in &dialect.stem {
         let (part, optional) = optional(part);
-        match names.all().iter().find_map(|name| inside.get(name.as_str())) {
+        match names
+            .all()
+            .iter()
+            .find_map(|name| inside.get(name.as_str()))
+        {
             Some(&index) => {
                 stem.insert(part, index);
                 roles[index] = Some(Role::Used(part.to_owned()));

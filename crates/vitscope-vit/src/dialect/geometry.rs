@@ -46,11 +46,7 @@ pub(crate) struct Geometry {
 pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, VitError> {
     let look = Look { container };
     let layout = fit.dialect.layout;
-    let stem = |part: &str| {
-        fit.stem
-            .get(part)
-            .map(|&index| &container.tensors[index])
-    };
+    let stem = |part: &str| fit.stem.get(part).map(|&index| &container.tensors[index]);
     let first = &fit.blocks[0];
     let block = |part: &str| first.get(part).map(|&index| &container.tensors[index]);
 
@@ -196,7 +192,9 @@ pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, Vit
         if parts.contains_key("scale1") != parts.contains_key("scale2")
             || parts.contains_key("gate.weight") != parts.contains_key("gate.bias")
         {
-            return Err(absent("one of a pair of tensors (LayerScale, or a gate's bias)"));
+            return Err(absent(
+                "one of a pair of tensors (LayerScale, or a gate's bias)",
+            ));
         }
     }
     bounded(container, fit)?;

@@ -23,15 +23,24 @@ use crate::identify::Format;
 const TABLES: &[(&str, &str)] = &[
     ("dino", include_str!("dino.toml")),
     ("dinov2", include_str!("dinov2.toml")),
-    ("timm_dinov2_registers", include_str!("timm_dinov2_registers.toml")),
+    (
+        "timm_dinov2_registers",
+        include_str!("timm_dinov2_registers.toml"),
+    ),
     ("dinov3", include_str!("dinov3.toml")),
     ("timm_dinov3", include_str!("timm_dinov3.toml")),
     ("timm_clip", include_str!("timm_clip.toml")),
     ("open_clip", include_str!("open_clip.toml")),
     ("transformers_vit", include_str!("transformers_vit.toml")),
     ("transformers_clip", include_str!("transformers_clip.toml")),
-    ("transformers_dinov2", include_str!("transformers_dinov2.toml")),
-    ("transformers_dinov3", include_str!("transformers_dinov3.toml")),
+    (
+        "transformers_dinov2",
+        include_str!("transformers_dinov2.toml"),
+    ),
+    (
+        "transformers_dinov3",
+        include_str!("transformers_dinov3.toml"),
+    ),
     ("augreg", include_str!("augreg.toml")),
 ];
 
