@@ -203,16 +203,20 @@ pub(crate) fn load(
         }
         _ => None,
     };
-    Ok((crop(&decoded.image, geometry), label))
+    Ok((RgbCrop::of(&decoded.image, &geometry), label))
 }
 
-/// The crop of an image.
-fn crop(image: &RgbImage, geometry: Geometry) -> RgbCrop {
-    let place = geometry.place(image.width(), image.height());
-    let pixels = resize_window(image, &place, geometry.size, geometry.size);
-    RgbCrop {
-        size: geometry.size,
-        pixels,
+impl RgbCrop {
+    /// The crop of a decoded image: its shorter side resized to the crop's side as Pillow does it,
+    /// then the center cut out (PROTOCOL.md section 1).
+    #[must_use]
+    pub fn of(image: &RgbImage, geometry: &Geometry) -> Self {
+        let size = geometry.size;
+        let place = geometry.place(image.width(), image.height());
+        Self {
+            size,
+            pixels: resize_window(image, &place, size, size),
+        }
     }
 }
 

@@ -30,21 +30,48 @@ pub(crate) fn decode(
     let mut decoder = open(path, bytes)?;
     let (width, height) = decoder.dimensions().unwrap_or_default();
     check_pixels(path, width as u64, height as u64)?;
-    let four_inks = matches!(
-        decoder.input_colorspace(),
-        Some(ColorSpace::CMYK | ColorSpace::YCCK)
-    );
-    if four_inks {
-        return Err(DataError::UnsupportedImage {
-            path: path.to_path_buf(),
-            found: "a JPEG in the four inks of CMYK".to_owned(),
-            expected: "an RGB or grey JPEG",
-        });
+    let inks = decoder.input_colorspace();
+    if let Some(inks @ (ColorSpace::CMYK | ColorSpace::YCCK)) = inks {
+        let options = decoder.options().jpeg_set_out_colorspace(inks);
+        decoder.set_options(options);
     }
     let pixels = decoder
         .decode()
         .map_err(|error| damaged(path, "JPEG", error))?;
+    let pixels = match inks {
+        Some(ColorSpace::CMYK) => from_inks(&pixels, |inks| inks),
+        Some(ColorSpace::YCCK) => {
+            from_inks(&pixels, |[y, cb, cr]| to_rgb(y, cb, cr).map(|v| 255 - v))
+        }
+        _ => pixels,
+    };
     Ok((width, height, pixels, orientation(&decoder)))
+}
+
+/// Four inks to RGB as Pillow does it: JPEG stores them inverted (as Adobe began it), and each
+/// color is what its ink and black let through. `inks` turns the first three stored values into
+/// those of cyan, magenta and yellow.
+fn from_inks(pixels: &[u8], inks: impl Fn([u8; 3]) -> [u8; 3]) -> Vec<u8> {
+    let through = |ink: u8, black: u8| {
+        let product = u32::from(255 - ink) * u32::from(black) + 128;
+        (u32::from(black) - (((product >> 8) + product) >> 8)) as u8
+    };
+    pixels
+        .chunks_exact(4)
+        .flat_map(|pixel| inks([pixel[0], pixel[1], pixel[2]]).map(|ink| through(ink, pixel[3])))
+        .collect()
+}
+
+/// JFIF's YCbCr to RGB, rounded to nearest.
+fn to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
+    let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
+    // A cast to u8 stops at 0 and 255.
+    [
+        y + 1.402 * cr,
+        y - 0.344_136_3 * cb - 0.714_136_3 * cr,
+        y + 1.772 * cb,
+    ]
+    .map(|value| value.round() as u8)
 }
 
 /// A decoder that has read the headers and will give RGB, grey repeated.

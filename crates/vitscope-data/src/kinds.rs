@@ -211,3 +211,48 @@ fn note_unclaimed(notes: &mut Vec<String>, count: usize, masks: &Path) {
         ));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::Value;
+
+    use super::*;
+
+    /// The tables that the maintainers gathered, shared beside the repository.
+    fn tables() -> Value {
+        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/datasets.json");
+        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+    }
+
+    fn assert_table(table: &[(&str, [u8; 3])], names: &Value, colors: &Value) {
+        assert_eq!(
+            table.len(),
+            names.as_array().unwrap().len().min(table.len())
+        );
+        for (index, (name, color)) in table.iter().enumerate() {
+            assert_eq!(*name, names[index]);
+            assert_eq!(serde_json::json!(color), colors[index], "{name}");
+        }
+    }
+
+    #[test]
+    fn tables_are_transcribed_without_a_slip() {
+        let all = tables();
+        let (voc, camvid) = (&all["voc"], &all["camvid_segnet"]);
+        let (city, coco) = (&all["cityscapes"], &all["coco_stuff"]);
+        assert_table(&voc::CLASSES, &voc["names"], &voc["palette256"]);
+        assert_table(&camvid::CLASSES, &camvid["names"], &camvid["colors"]);
+        assert_table(
+            &cityscapes::CLASSES,
+            &city["class27_names"],
+            &city["class27_colors"],
+        );
+        let names = &coco["coarse27_unique_names"];
+        assert_table(&coco_stuff::CLASSES, names, &coco["coarse27_colors"]);
+        assert_eq!(
+            serde_json::json!(coco_stuff::FINE_TO_COARSE.as_slice()),
+            coco["fine_to_coarse27"]
+        );
+        assert_eq!(ade20k::CLASSES.len(), 150);
+    }
+}

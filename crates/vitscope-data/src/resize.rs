@@ -11,6 +11,10 @@
 //! 13.0.0's rule. Where proportions are kept, as in [`Geometry`](crate::Geometry), only images more
 //! than about twice as tall as wide come out differently, by at most one.
 
+use std::path::Path;
+
+use crate::decode;
+use crate::error::DataError;
 use crate::geometry::Placement;
 
 /// Bits after the binary point of a weight: 32 less 8 for the value and 2 for headroom.
@@ -42,6 +46,17 @@ impl RgbImage {
             height,
             pixels,
         })
+    }
+
+    /// Decodes an image file (JPEG, PNG, BMP or WebP by its content) to 8-bit RGB at its own size:
+    /// grey repeated, alpha dropped, 16-bit samples cut to their high byte, EXIF orientation
+    /// applied.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged, or is no image of those formats.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let bytes = decode::read_file(path, "an image")?;
+        Ok(decode::decode(path, &bytes)?.image)
     }
 
     /// Width in pixels, at least 1.
@@ -289,5 +304,57 @@ impl Weights {
             .zip(self.taps.get(last))
             .map_or(first, |(f, t)| f + t);
         (first, end - first)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::geometry::Geometry;
+
+    fn picture(width: usize, height: usize, seed: usize) -> RgbImage {
+        let value = |index: usize| (index.wrapping_mul(seed * 2 + 1) >> 3 ^ index >> 5) as u8;
+        let pixels = (0..width * height * 3).map(value).collect();
+        RgbImage::new(width, height, pixels).unwrap()
+    }
+
+    proptest! {
+        #[test]
+        fn a_window_is_cut_from_the_whole(
+            width in 1usize..90, height in 1usize..90, size in 1usize..70, seed in 0usize..1000,
+        ) {
+            let source = picture(width, height, seed);
+            let place = Geometry { size }.place(width, height);
+            let whole = pil_resize(&source, place.width, place.height);
+            let window = resize_window(&source, &place, size, size);
+            let cut: Vec<u8> = whole
+                .pixels()
+                .chunks_exact(place.width * 3)
+                .skip(place.top)
+                .take(size)
+                .flat_map(|line| &line[place.left * 3..(place.left + size) * 3])
+                .copied()
+                .collect();
+            prop_assert_eq!(window, cut);
+        }
+
+        #[test]
+        fn one_color_stays_itself(
+            width in 1usize..60, height in 1usize..60, new_width in 1usize..60, new_height in 1usize..60,
+            color: [u8; 3],
+        ) {
+            let source = RgbImage::new(width, height, color.repeat(width * height)).unwrap();
+            let resized = pil_resize(&source, new_width, new_height);
+            prop_assert_eq!(resized.into_pixels(), color.repeat(new_width * new_height));
+        }
+    }
+
+    #[test]
+    fn images_of_the_wrong_length_are_refused() {
+        assert!(RgbImage::new(2, 2, vec![0; 11]).is_none());
+        assert!(RgbImage::new(0, 2, Vec::new()).is_none());
+        assert!(RgbImage::new(usize::MAX, 2, Vec::new()).is_none());
     }
 }

@@ -8,7 +8,7 @@ use crate::error::DataError;
 use crate::labels::{IdTable, LabelTable};
 use crate::listing;
 
-const CLASSES: [(&str, [u8; 3]); 150] = [
+pub(super) const CLASSES: [(&str, [u8; 3]); 150] = [
     ("wall", [120, 120, 120]),
     ("building", [180, 120, 120]),
     ("sky", [6, 230, 230]),

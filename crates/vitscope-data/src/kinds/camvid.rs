@@ -9,7 +9,7 @@ use crate::error::DataError;
 use crate::labels::{IdTable, LabelTable};
 use crate::listing::{self, Item};
 
-const CLASSES: [(&str, [u8; 3]); 11] = [
+pub(super) const CLASSES: [(&str, [u8; 3]); 11] = [
     ("Sky", [128, 128, 128]),
     ("Building", [128, 0, 0]),
     ("Pole", [192, 192, 128]),

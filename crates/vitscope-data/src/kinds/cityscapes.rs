@@ -8,7 +8,7 @@ use crate::error::DataError;
 use crate::labels::{IdTable, LabelTable};
 use crate::listing::{self, Item};
 
-const CLASSES: [(&str, [u8; 3]); 27] = [
+pub(super) const CLASSES: [(&str, [u8; 3]); 27] = [
     ("road", [128, 64, 128]),
     ("sidewalk", [244, 35, 232]),
     ("parking", [250, 170, 160]),

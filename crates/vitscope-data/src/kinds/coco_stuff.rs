@@ -13,7 +13,7 @@ use crate::labels::{IGNORE, IdTable, LabelTable};
 use crate::listing::{self, Item};
 
 /// Food and furniture occur among the things and among the stuff, so every name says which.
-const CLASSES: [(&str, [u8; 3]); 27] = [
+pub(super) const CLASSES: [(&str, [u8; 3]); 27] = [
     ("electronic-things", [0, 0, 0]),
     ("appliance-things", [128, 0, 0]),
     ("food-things", [0, 128, 0]),
@@ -45,7 +45,7 @@ const CLASSES: [(&str, [u8; 3]); 27] = [
 
 /// The coarse class of each pixel value.
 #[rustfmt::skip]
-const FINE_TO_COARSE: [u8; 182] = [
+pub(super) const FINE_TO_COARSE: [u8; 182] = [
     9, 11, 11, 11, 11, 11, 11, 11, 11, 8, 8, 8, 8, 8, 8, 7, 7, 7, 7, 7, 7, 7, 7, 7, 7, 6, 6,
     6, 6, 6, 6, 6, 6, 10, 10, 10, 10, 10, 10, 10, 10, 10, 10, 5, 5, 5, 5, 5, 5, 5, 5, 2, 2, 2,
     2, 2, 2, 2, 2, 2, 2, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 0, 0, 0, 0, 0, 0, 1, 1, 1, 1, 1, 1, 4,

@@ -9,7 +9,7 @@ use crate::error::DataError;
 use crate::labels::{IGNORE, IdTable, LabelTable};
 use crate::listing::{self, Item};
 
-const CLASSES: [(&str, [u8; 3]); 21] = [
+pub(super) const CLASSES: [(&str, [u8; 3]); 21] = [
     ("background", [0, 0, 0]),
     ("aeroplane", [128, 0, 0]),
     ("bicycle", [0, 128, 0]),

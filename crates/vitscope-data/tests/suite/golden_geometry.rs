@@ -55,7 +55,7 @@ fn pair(value: &Value) -> (usize, usize) {
 
 #[test]
 fn resize_equals_pillow() {
-    let records = records(include_str!("golden/resize.json"));
+    let records = records(include_str!("../golden/resize.json"));
     assert_eq!(records.len(), 70);
     for record in records {
         let ((width, height), (new_width, new_height)) =
@@ -78,7 +78,7 @@ fn resize_equals_pillow() {
 /// Images and masks through files, as a user has them.
 #[test]
 fn crops_equal_torchvision() {
-    let records = records(include_str!("golden/crop.json"));
+    let records = records(include_str!("../golden/crop.json"));
     assert!(records.len() > 100);
     let folder = tempfile::tempdir().unwrap();
     let make = |name: &str| std::fs::create_dir(folder.path().join(name)).unwrap();

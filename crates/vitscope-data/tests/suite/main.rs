@@ -1,0 +1,13 @@
+//! The tests of vitscope-data that go through its public interface.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic as tests do"
+)]
+
+mod common;
+mod decoding;
+mod golden_geometry;
+mod kinds;
+mod sample_sets;
+mod streaming;
