@@ -780,7 +780,7 @@ impl Case<'_> {
                     stored.iter().enumerate().all(|(at, &value)| {
                         let omega = 10000f64.powf(-((at % quarter) as f64) / quarter as f64);
                         let angle = halves[at / (2 * quarter)] * omega;
-                        let wanted = if at / quarter % 2 == 0 {
+                        let wanted = if (at / quarter).is_multiple_of(2) {
                             angle.sin()
                         } else {
                             angle.cos()
