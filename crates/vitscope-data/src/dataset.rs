@@ -74,7 +74,7 @@ pub(crate) struct Contents {
 
 impl DataSet {
     /// Opens a data set: `kind:root`, a directory whose kind is recognized, or a `.toml` file that
-    /// describes one (see [`description`](crate::description)).
+    /// describes one (see [`description`]).
     ///
     /// Reads listings, lists and tables. It does not decode images; of a `folder` without
     /// `classes.txt` it decodes the masks, in parallel, to learn which ids occur.

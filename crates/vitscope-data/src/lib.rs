@@ -4,6 +4,31 @@
 //! their masks. Each image becomes a square [`RgbCrop`], each mask a [`LabelCrop`] of the same
 //! geometry, exactly as PROTOCOL.md section 1 says; [`stream()`] decodes them ahead of need.
 //!
+//! # What is read
+//!
+//! Images: JPEG (CMYK included), PNG, BMP and WebP, told apart by content whatever their names
+//! say. They become 8-bit RGB: grey is repeated, alpha dropped, 16-bit samples keep their high
+//! byte, EXIF orientation is applied. Masks: PNG of 1, 2, 4, 8 or 16 bits, grey or palette, read as
+//! the numbers they store; RGB through a table of colors in a [TOML description](description).
+//! Nothing is skipped in silence: a file that cannot be used is a [`DataError`] of one sentence
+//! that names it.
+//!
+//! # How near to Pillow
+//!
+//! - Geometry, resizing and cropping equal Pillow 13.0.0 and torchvision 0.29.2 bit for bit, images
+//!   and labels, over the 220 recorded cases of the tests ([`resize`] says what older versions do).
+//! - PNG, BMP and lossless WebP decode to the same values.
+//! - JPEG is decoded by zune-jpeg, Pillow's by libjpeg-turbo. Over 241 photographs the values
+//!   differ by 0.11 of 255 on average and by 9 at most, and 8.1 % of them differ at all; after the
+//!   crop to 320 pixels, 10.4 % differ, by 8 at most. Most of it comes from the upsampling of
+//!   color: without chroma subsampling under 1 % differ.
+//! - On one core of an AMD EPYC server, a 640x480 JPEG of 88 kB takes 2.3 ms from file to 320 crop, and
+//!   2.7 ms with Pillow and torchvision (decoding 1.2 and 1.05 ms, a whole resize 1.5 ms in both).
+//!
+//! `tools/geometry` holds the scripts behind these figures.
+//!
+//! # Example
+//!
 //! ```no_run
 //! use vitscope_data::{DataSet, Geometry, Split, stream};
 //! # fn main() -> Result<(), vitscope_data::DataError> {

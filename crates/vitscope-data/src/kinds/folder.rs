@@ -39,6 +39,11 @@ pub(super) fn open(root: &Path) -> Result<Contents, DataError> {
     let (train, test) = (images.join("train"), images.join("test"));
     let (train, test) = match (train.is_dir(), test.is_dir()) {
         (true, true) => {
+            let loose = listing::images_in(&images)?.len();
+            if loose > 0 {
+                let place = images.display();
+                notes.push(format!("{loose} images directly in {place} are left out, as train/ and test/ hold the set."));
+            }
             let of = |split: &str| masks.as_ref().map(|masks| masks.join(split));
             (
                 items(&train, of("train"), &mut notes)?,

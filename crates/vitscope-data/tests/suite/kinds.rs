@@ -107,6 +107,21 @@ fn a_folder_with_splits_and_masks() {
 }
 
 #[test]
+fn images_beside_the_splits_are_noted() {
+    let root = root();
+    images(
+        root.path(),
+        &["images/train/a.png", "images/test/b.png", "images/c.png"],
+    );
+    let set = recognize(root.path()).unwrap();
+    assert!(
+        set.notes()[0].starts_with("1 images directly in "),
+        "{:?}",
+        set.notes()
+    );
+}
+
+#[test]
 fn a_folder_with_class_names() {
     let root = root();
     let root = root.path();
