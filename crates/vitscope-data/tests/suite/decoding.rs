@@ -338,3 +338,48 @@ fn an_id_off_the_table_is_an_error_even_outside_the_crop() {
         "{message}"
     );
 }
+
+#[test]
+fn interlaced_masks_are_read() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    write_image(&root.join("images/a.png"), (13, 11));
+    fs::create_dir(root.join("masks")).unwrap();
+    fs::copy(golden("interlaced.png"), root.join("masks/a.png")).unwrap();
+    let set = open("folder", root).unwrap();
+    let label = set
+        .label(&set.test[0], &Geometry { size: 11 })
+        .unwrap()
+        .unwrap();
+    for (index, &id) in label.ids.iter().enumerate() {
+        // The crop begins at column 1.
+        let (x, y) = (index % 11 + 1, index / 11);
+        assert_eq!(usize::from(id), (3 * x + 5 * y) % 16);
+    }
+}
+
+/// As for images: damaged masks are errors or labels, never a panic.
+#[test]
+fn damaged_masks_do_not_panic() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path();
+    write_image(&root.join("images/a.png"), (13, 11));
+    fs::create_dir(root.join("masks")).unwrap();
+    let whole = fs::read(golden("interlaced.png")).unwrap();
+    for at in 0..whole.len() {
+        for change in [1, 0x80] {
+            let mut bytes = whole.clone();
+            bytes[at] ^= change;
+            fs::write(root.join("masks/a.png"), &bytes).unwrap();
+            let Ok(set) = open("folder", root) else {
+                continue;
+            };
+            let _ = set.label(&set.test[0], &Geometry { size: 11 });
+        }
+        fs::write(root.join("masks/a.png"), &whole[..at]).unwrap();
+        assert!(
+            open("folder", root).is_err() || at + 12 >= whole.len(),
+            "{at}"
+        );
+    }
+}
