@@ -1,1 +1,21 @@
-//! (skeleton)
+//! A run: settings, order of work, resume, and the run directory.
+
+pub mod error;
+mod evaluate;
+pub mod extract;
+pub mod features;
+mod files;
+pub mod metrics;
+pub mod model;
+pub mod observer;
+pub mod order;
+pub mod outcome;
+mod picture;
+pub mod probe;
+pub mod record;
+pub mod settings;
+pub mod slot;
+pub mod source;
+mod state;
+
+pub use error::StudyError;

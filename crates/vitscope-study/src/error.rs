@@ -1,0 +1,91 @@
+//! What can end a run.
+
+use std::path::{Path, PathBuf};
+
+/// Why a run could not be started or finished.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum StudyError {
+    /// A setting that cannot be.
+    #[error("{0}")]
+    Setting(String),
+    /// The data set.
+    #[error(transparent)]
+    Data(#[from] vitscope_data::DataError),
+    /// The checkpoint.
+    #[error(transparent)]
+    Checkpoint(#[from] vitscope_vit::error::VitError),
+    /// An input size that the model cannot take.
+    #[error(transparent)]
+    Shape(#[from] vitscope_vit::vit::ShapeError),
+    /// Embeddings that cannot be probed.
+    #[error("{slot}: {source}")]
+    Probe {
+        /// Which slot.
+        slot: String,
+        /// What is wrong with them.
+        source: vitscope_probe::ProbeError,
+    },
+    /// A file that is not what it should be.
+    #[error("{}: {problem}", path.display())]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What was expected, and what to do.
+        problem: String,
+    },
+    /// The operating system refused a read or a write.
+    #[error("{}: cannot {action}: {source}{}", path.display(), hint(source))]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// What was tried.
+        action: &'static str,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// This program contradicted itself.
+    #[error("internal: {0}; please report this with the command that led to it")]
+    Internal(String),
+    /// The user asked to stop.
+    #[error("stopped as asked; what was done is in {}: continue with --resume", run.display())]
+    Interrupted {
+        /// The run directory.
+        run: PathBuf,
+    },
+}
+
+fn hint(source: &std::io::Error) -> &'static str {
+    match source.kind() {
+        std::io::ErrorKind::StorageFull => {
+            "; free some space, then continue with --resume: nothing that was stored is lost"
+        }
+        std::io::ErrorKind::PermissionDenied => "; check its permissions",
+        _ => "",
+    }
+}
+
+impl StudyError {
+    /// A setting that cannot be, in one sentence.
+    pub fn setting(sentence: impl Into<String>) -> Self {
+        Self::Setting(sentence.into())
+    }
+
+    /// A file that is not what it should be.
+    pub fn file(path: &Path, problem: impl Into<String>) -> Self {
+        Self::File {
+            path: path.to_owned(),
+            problem: problem.into(),
+        }
+    }
+
+    /// Wraps an I/O error with the file and what was tried.
+    pub fn io(path: &Path, action: &'static str) -> impl FnOnce(std::io::Error) -> Self {
+        let path = path.to_owned();
+        move |source| Self::Io {
+            path,
+            action,
+            source,
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! Facets on disk: a feature directory of a data set, or of one batch that is already normalized.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::{ArrayView3, ArrayView4};
+use safetensors::SafeTensors;
+use safetensors::tensor::{Dtype, TensorView};
+use serde::Serialize;
+use vitscope_data::{DataSet, Split};
+use vitscope_vit::Vit;
+use vitscope_vit::checkpoint::Checkpoint;
+use vitscope_vit::facet::{Facet, Kind, Taps};
+use vitscope_vit::identify::Settle;
+use vitscope_vit::vit::Tapped;
+
+use crate::error::StudyError;
+use crate::features::{About, SplitWriter};
+use crate::files;
+use crate::model::Model;
+use crate::observer::{Observer, Phase};
+use crate::settings::Side;
+use crate::slot::{Layers, Slot};
+use crate::source::{Pass, Seen, Visitor, tapped_kind};
+
+/// What to extract, and how.
+#[derive(Clone, Debug)]
+pub struct Extraction {
+    /// The checkpoint.
+    pub model: PathBuf,
+    /// What it leaves open.
+    pub settle: Settle,
+    /// Which layers.
+    pub layers: Layers,
+    /// Which facets.
+    pub facets: Vec<Facet>,
+    /// Which reading of the last token.
+    pub token_norm: Side,
+    /// Keys and queries before or after rotation.
+    pub rope: Side,
+    /// Whether values are stored as f16.
+    pub half: bool,
+    /// Where to.
+    pub out: PathBuf,
+}
+
+/// What a data set is cut to.
+#[derive(Clone, Copy, Debug)]
+pub struct Cut {
+    /// Asked side of the crop in pixels.
+    pub size: usize,
+    /// Only the first so many training images.
+    pub limit_train: Option<usize>,
+    /// Only the first so many test images.
+    pub limit_test: Option<usize>,
+}
+
+struct Scribe<'a> {
+    writer: SplitWriter,
+    observer: &'a mut dyn Observer,
+    out: &'a Path,
+    done: usize,
+}
+
+impl Visitor for Scribe<'_> {
+    fn slot(&mut self, slot: usize, rows: ArrayView3<'_, f32>, _: &Seen) -> Result<(), StudyError> {
+        self.writer.write(slot, self.done, rows)
+    }
+
+    fn batch(&mut self, seen: &Seen, _: bool) -> Result<(), StudyError> {
+        self.done += seen.images.len();
+        self.writer.advance(self.done)?;
+        self.observer.advance(seen.images.len() as u64, None);
+        if self.observer.stop() {
+            return Err(StudyError::Interrupted {
+                run: self.out.to_owned(),
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Writes a feature directory of a data set. Returns the files.
+///
+/// # Errors
+/// From model, data or disk.
+pub fn extract_data(
+    what: &Extraction,
+    data: &DataSet,
+    cut: Cut,
+    observer: &mut dyn Observer,
+) -> Result<Vec<PathBuf>, StudyError> {
+    let model = Model::Checkpoint(what.model.clone(), what.settle.clone());
+    let (mut source, opened) = model.open(cut.size, &what.layers, &what.facets)?;
+    files::make_dir(&what.out)?;
+    let counts = [
+        (Split::Test, cut.limit_test),
+        (Split::Train, cut.limit_train),
+    ]
+    .map(|(split, limit)| {
+        (
+            split,
+            data.split(split).len().min(limit.unwrap_or(usize::MAX)),
+        )
+    });
+    // A folder without splits is its own training set: run it once.
+    let same = data.train == data.test && counts[0].1 == counts[1].1;
+    let mut written = Vec::new();
+    for (split, count) in counts.into_iter().take(if same { 1 } else { 2 }) {
+        let name = if split == Split::Test {
+            "test"
+        } else {
+            "train"
+        };
+        let slots = opened
+            .slots
+            .iter()
+            .copied()
+            .zip(opened.widths.iter().copied())
+            .collect();
+        let writer = SplitWriter::new(&what.out, name, slots, opened.grid, what.half, count);
+        let groups = writer.groups();
+        observer.begin(Phase::Extract, 0, count as u64);
+        let mut scribe = Scribe {
+            writer,
+            observer,
+            out: &what.out,
+            done: 0,
+        };
+        let pass = Pass {
+            slots: &opened.slots,
+            token_norm: what.token_norm,
+            rope: what.rope,
+            data,
+            geometry: opened.geometry,
+            split,
+            labels: false,
+            groups: &groups,
+            threads: rayon::current_num_threads(),
+        };
+        source.run(&pass, &mut scribe)?;
+        written.extend(scribe.writer.paths());
+        observer.end();
+    }
+    if same {
+        for path in written.clone() {
+            let name = path
+                .file_name()
+                .unwrap_or_default()
+                .to_string_lossy()
+                .replacen("test", "train", 1);
+            let twin = what.out.join(name);
+            if twin.exists() {
+                std::fs::remove_file(&twin).map_err(StudyError::io(&twin, "replace the file"))?;
+            }
+            std::fs::hard_link(&path, &twin)
+                .or_else(|_| std::fs::copy(&path, &twin).map(|_| ()))
+                .map_err(StudyError::io(&twin, "write"))?;
+            written.push(twin);
+        }
+    }
+    let about = About {
+        patch: Some(opened.record.patch),
+        size: Some(opened.geometry.size),
+        model: Some(opened.record.name.clone()),
+        family: Some(opened.record.family.clone()),
+        model_size: Some(opened.record.size.clone()),
+        depth: Some(opened.record.depth),
+    };
+    written.push(write_json(&what.out, &about)?);
+    Ok(written)
+}
+
+fn write_json<T: Serialize>(out: &Path, about: &T) -> Result<PathBuf, StudyError> {
+    let path = out.join("features.json");
+    let mut text = serde_json::to_string_pretty(about)
+        .map_err(|error| StudyError::file(&path, format!("cannot be described: {error}")))?;
+    text.push('\n');
+    files::write(&path, text.as_bytes())?;
+    Ok(path)
+}
+
+/// What [`extract_tensor`] writes beside the facets of the patches.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Beside {
+    /// The same for class token and registers, `"prefix.{facet}.{layer}"` `[n, P, D]`.
+    pub prefix: bool,
+    /// The attention weights, `"attention.{layer}"` `[n, heads, T, T]`.
+    pub attention: bool,
+}
+
+/// Runs the `input` `[B, 3, H, W]` of a safetensors file through a model and writes
+/// `features.safetensors`: the facets as a feature directory has them, and `final_norm`.
+///
+/// # Errors
+/// From model, input or disk.
+pub fn extract_tensor(
+    what: &Extraction,
+    input: &Path,
+    beside: Beside,
+) -> Result<Vec<PathBuf>, StudyError> {
+    let bytes = std::fs::read(input).map_err(StudyError::io(input, "read"))?;
+    let (shape, values) = read_input(input, &bytes)?;
+    let checkpoint = Checkpoint::open(&what.model, &what.settle)?;
+    let vit = Vit::new(checkpoint.config().clone(), checkpoint.params()?)?;
+    let depth = vit.config().depth;
+    let mut work = vit.workspace([shape[2], shape[3]])?;
+    let grid = work.grid();
+    let layers = what.layers.resolve(depth).map_err(StudyError::Setting)?;
+    let mut names: Vec<(usize, Kind, String)> = Vec::new();
+    for &layer in &layers {
+        for &facet in &what.facets {
+            let slot = Slot { facet, layer };
+            let kind = tapped_kind(slot, depth, what.token_norm, what.rope);
+            names.push((layer, kind, slot.to_string()));
+        }
+        if beside.attention {
+            names.push((layer, Kind::Attention, format!("attention.{layer}")));
+        }
+    }
+    names.push((depth, Kind::FinalNorm, "final_norm".to_owned()));
+    let mut taps = Taps::new();
+    for &(layer, kind, _) in &names {
+        taps.add(layer, kind);
+    }
+    let mut tensors: Vec<(String, Vec<usize>, Vec<u8>)> = Vec::new();
+    let images = ArrayView4::from_shape((shape[0], 3, shape[2], shape[3]), &values)
+        .map_err(|error| StudyError::file(input, error.to_string()))?;
+    vit.forward(images, &taps, &mut work, |tapped| {
+        match tapped {
+            Tapped::Rows {
+                layer,
+                kind,
+                prefix,
+                patches,
+            } => {
+                let (n, _, width) = patches.dim();
+                let matching = names.iter().filter(|(l, k, _)| (*l, *k) == (layer, kind));
+                for (_, _, name) in matching {
+                    let stored = store(patches.iter(), what.half);
+                    tensors.push((name.clone(), vec![n, grid[0], grid[1], width], stored));
+                    if beside.prefix {
+                        let shape = prefix.shape().to_vec();
+                        tensors.push((
+                            format!("prefix.{name}"),
+                            shape,
+                            store(prefix.iter(), what.half),
+                        ));
+                    }
+                }
+            }
+            Tapped::Attention { layer, weights } => {
+                let stored = store(weights.iter(), what.half);
+                tensors.push((
+                    format!("attention.{layer}"),
+                    weights.shape().to_vec(),
+                    stored,
+                ));
+            }
+        }
+        Ok::<(), StudyError>(())
+    })?;
+    files::make_dir(&what.out)?;
+    let path = what.out.join("features.safetensors");
+    let dtype = if what.half { Dtype::F16 } else { Dtype::F32 };
+    let views = tensors
+        .iter()
+        .map(|(name, shape, bytes)| {
+            TensorView::new(dtype, shape.clone(), bytes)
+                .map(|view| (name.clone(), view))
+                .map_err(|error| StudyError::file(&path, error.to_string()))
+        })
+        .collect::<Result<Vec<_>, _>>()?;
+    files::write_tensors(&path, views, None)?;
+    let identity = checkpoint.identity();
+    let about = About {
+        patch: Some(vit.config().patch),
+        size: (shape[2] == shape[3]).then_some(shape[2]),
+        model: what
+            .model
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned()),
+        family: Some(identity.family.to_string()),
+        model_size: identity.size.clone(),
+        depth: Some(depth),
+    };
+    let json = write_json(&what.out, &about)?;
+    Ok(vec![path, json])
+}
+
+fn store<'a>(values: impl Iterator<Item = &'a f32>, half: bool) -> Vec<u8> {
+    if half {
+        values
+            .flat_map(|&value| half::f16::from_f32(value).to_le_bytes())
+            .collect()
+    } else {
+        values.flat_map(|value| value.to_le_bytes()).collect()
+    }
+}
+
+fn read_input(path: &Path, bytes: &[u8]) -> Result<([usize; 4], Vec<f32>), StudyError> {
+    let wrong = |problem: String| StudyError::file(path, problem);
+    let file = SafeTensors::deserialize(bytes)
+        .map_err(|error| wrong(format!("is no safetensors file ({error})")))?;
+    let input = file
+        .tensor("input")
+        .map_err(|_| wrong("holds no tensor named input".to_owned()))?;
+    let shape: [usize; 4] = match <[usize; 4]>::try_from(input.shape()) {
+        Ok(shape @ [batch, 3, _, _]) if batch > 0 && input.dtype() == Dtype::F32 => shape,
+        _ => {
+            return Err(wrong(format!(
+                "its input is {:?} {:?}: expected F32 [batch, 3, height, width], normalized",
+                input.dtype(),
+                input.shape()
+            )));
+        }
+    };
+    let (values, _) = input.data().as_chunks::<4>();
+    Ok((
+        shape,
+        values
+            .iter()
+            .map(|bytes| f32::from_le_bytes(*bytes))
+            .collect(),
+    ))
+}

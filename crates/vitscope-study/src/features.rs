@@ -1,0 +1,596 @@
+//! Feature directories: facets on disk, one tensor `"{facet}.{layer}"` `[n, Hp, Wp, D]` per slot,
+//! f32 or f16, images in the data set's order. Written by `extract` or by any other program.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array3, ArrayView3};
+use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use serde::{Deserialize, Serialize};
+use vitscope_data::Split;
+
+use crate::error::StudyError;
+use crate::files;
+use crate::slot::Slot;
+
+/// The largest header that is read, in bytes; the format's own limit.
+const MAX_HEADER: u64 = 100_000_000;
+
+/// Shards are at most this long, in bytes.
+const SHARD_BYTES: u64 = 4 << 30;
+
+/// What `features.json` tells about where the features come from. Every field may be missing.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct About {
+    /// Side of a patch in pixels.
+    pub patch: Option<usize>,
+    /// Side of the crop in pixels.
+    pub size: Option<usize>,
+    /// The model's name.
+    pub model: Option<String>,
+    /// The model's family.
+    pub family: Option<String>,
+    /// The model's size name.
+    pub model_size: Option<String>,
+    /// Number of blocks.
+    pub depth: Option<usize>,
+}
+
+/// One file of a split.
+#[derive(Debug)]
+struct Shard {
+    path: PathBuf,
+    file: File,
+    /// Where the tensors begin.
+    data: u64,
+    first: usize,
+    count: usize,
+    tensors: BTreeMap<Slot, (Dtype, u64)>,
+}
+
+/// A feature directory, opened and checked.
+#[derive(Debug)]
+pub struct FeatureDir {
+    root: PathBuf,
+    /// What its `features.json` tells.
+    pub about: About,
+    /// Patches per column and row.
+    pub grid: [usize; 2],
+    widths: BTreeMap<Slot, usize>,
+    train: Vec<Shard>,
+    test: Vec<Shard>,
+    bytes: Vec<u8>,
+}
+
+impl FeatureDir {
+    /// Opens a feature directory and checks that its files agree with one another.
+    ///
+    /// # Errors
+    /// One sentence naming the file and tensor.
+    pub fn open(root: &Path) -> Result<Self, StudyError> {
+        let json = root.join("features.json");
+        let about = if json.exists() {
+            let text = std::fs::read_to_string(&json).map_err(StudyError::io(&json, "read"))?;
+            serde_json::from_str(&text)
+                .map_err(|error| StudyError::file(&json, format!("is not as expected: {error}")))?
+        } else {
+            About::default()
+        };
+        let mut dir = Self {
+            root: root.to_owned(),
+            about,
+            grid: [0, 0],
+            widths: BTreeMap::new(),
+            train: Vec::new(),
+            test: Vec::new(),
+            bytes: Vec::new(),
+        };
+        dir.train = dir.open_split("train")?;
+        dir.test = dir.open_split("test")?;
+        Ok(dir)
+    }
+
+    /// The slots that every file has, ordered by layer, then facet.
+    #[must_use]
+    pub fn slots(&self) -> Vec<Slot> {
+        let mut slots: Vec<Slot> = self.widths.keys().copied().collect();
+        slots.sort_by_key(|slot| (slot.layer, slot.facet));
+        slots
+    }
+
+    /// Embedding width of a slot.
+    #[must_use]
+    pub fn width(&self, slot: Slot) -> usize {
+        self.widths.get(&slot).copied().unwrap_or(0)
+    }
+
+    /// Images of a split.
+    #[must_use]
+    pub fn count(&self, split: Split) -> usize {
+        self.shards(split).iter().map(|shard| shard.count).sum()
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Every file, in order.
+    #[must_use]
+    pub fn files(&self) -> Vec<PathBuf> {
+        self.train
+            .iter()
+            .chain(&self.test)
+            .map(|shard| shard.path.clone())
+            .collect()
+    }
+
+    fn shards(&self, split: Split) -> &[Shard] {
+        match split {
+            Split::Train => &self.train,
+            Split::Test => &self.test,
+        }
+    }
+
+    /// Reads one slot of some images into `out`, resized to `[images, patches, D]`.
+    ///
+    /// # Errors
+    /// When the file ends early or cannot be read.
+    pub fn read(
+        &mut self,
+        split: Split,
+        slot: Slot,
+        images: &[usize],
+        out: &mut Array3<f32>,
+    ) -> Result<(), StudyError> {
+        let patches = self.grid[0] * self.grid[1];
+        let width = self.width(slot);
+        let shape = (images.len(), patches, width);
+        if out.dim() != shape {
+            *out = Array3::zeros(shape);
+        }
+        let Self {
+            train, test, bytes, ..
+        } = self;
+        let shards = match split {
+            Split::Train => train,
+            Split::Test => test,
+        };
+        let flat = out.as_slice_mut().expect("a fresh array is contiguous");
+        for (&image, out) in images.iter().zip(flat.chunks_exact_mut(patches * width)) {
+            let shard = shards
+                .iter_mut()
+                .find(|shard| (shard.first..shard.first + shard.count).contains(&image))
+                .expect("the caller asks for images that the split has");
+            let (dtype, offset) = shard.tensors[&slot];
+            let length = patches * width * if dtype == Dtype::F16 { 2 } else { 4 };
+            bytes.resize(length, 0);
+            let at = shard.data + offset + ((image - shard.first) * length) as u64;
+            shard
+                .file
+                .seek(SeekFrom::Start(at))
+                .and_then(|_| shard.file.read_exact(bytes))
+                .map_err(StudyError::io(&shard.path, "read"))?;
+            if dtype == Dtype::F16 {
+                for (o, b) in out.iter_mut().zip(bytes.as_chunks::<2>().0) {
+                    *o = half::f16::from_le_bytes(*b).to_f32();
+                }
+            } else {
+                for (o, b) in out.iter_mut().zip(bytes.as_chunks::<4>().0) {
+                    *o = f32::from_le_bytes(*b);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn open_split(&mut self, split: &str) -> Result<Vec<Shard>, StudyError> {
+        let mut shards = Vec::new();
+        let mut first = 0;
+        for path in split_files(&self.root, split)? {
+            let shard = self.open_shard(&path, first)?;
+            first += shard.count;
+            shards.push(shard);
+        }
+        Ok(shards)
+    }
+
+    fn open_shard(&mut self, path: &Path, first: usize) -> Result<Shard, StudyError> {
+        let wrong = |problem: String| StudyError::file(path, problem);
+        let mut file = File::open(path).map_err(StudyError::io(path, "open"))?;
+        let (data, metadata) = read_header(path, &mut file)?;
+        let length = file.metadata().map_err(StudyError::io(path, "read"))?.len();
+        let mut tensors = BTreeMap::new();
+        let mut count = None;
+        for (name, info) in metadata.tensors() {
+            let slot: Slot = name.parse().map_err(&wrong)?;
+            let [n, rows, columns, width] = info.shape[..] else {
+                return Err(wrong(format!(
+                    "tensor {name} has shape {:?}: expected [images, rows, columns, D]",
+                    info.shape
+                )));
+            };
+            if !matches!(info.dtype, Dtype::F32 | Dtype::F16) {
+                return Err(wrong(format!(
+                    "tensor {name} is {:?}: expected F32 or F16",
+                    info.dtype
+                )));
+            }
+            let scalar = if info.dtype == Dtype::F16 { 2 } else { 4 };
+            let bytes = info
+                .shape
+                .iter()
+                .try_fold(scalar, |product: usize, &side| product.checked_mul(side));
+            let (begin, end) = info.data_offsets;
+            if rows.min(columns).min(width) == 0
+                || bytes.is_none()
+                || bytes != end.checked_sub(begin)
+            {
+                return Err(wrong(format!(
+                    "tensor {name} of shape {:?} does not fit its {begin}..{end} bytes: the header is damaged",
+                    info.shape
+                )));
+            }
+            if *count.get_or_insert(n) != n {
+                return Err(wrong(format!(
+                    "tensor {name} holds {n} images where the others hold {}: every slot needs the same images",
+                    count.unwrap_or(0)
+                )));
+            }
+            if self.grid == [0, 0] {
+                self.grid = [rows, columns];
+            }
+            if self.grid != [rows, columns] {
+                return Err(wrong(format!(
+                    "tensor {name} has {rows} x {columns} patches where the others have {} x {}: one grid serves a whole directory",
+                    self.grid[0], self.grid[1]
+                )));
+            }
+            if *self.widths.entry(slot).or_insert(width) != width {
+                return Err(wrong(format!(
+                    "tensor {name} is {width} wide where another file has {}",
+                    self.width(slot)
+                )));
+            }
+            if end as u64 > length - data {
+                return Err(wrong(format!(
+                    "the file ends before tensor {name} does ({length} bytes): write or copy it again"
+                )));
+            }
+            tensors.insert(slot, (info.dtype, info.data_offsets.0 as u64));
+        }
+        if let Some(slot) = self.widths.keys().find(|slot| !tensors.contains_key(slot)) {
+            return Err(wrong(format!(
+                "tensor {slot} is missing, though another file of the directory has it"
+            )));
+        }
+        Ok(Shard {
+            path: path.to_owned(),
+            file,
+            data,
+            first,
+            count: count.unwrap_or(0),
+            tensors,
+        })
+    }
+}
+
+/// The files of a split: one, or all of its numbered shards in order.
+fn split_files(root: &Path, split: &str) -> Result<Vec<PathBuf>, StudyError> {
+    let single = root.join(format!("{split}.safetensors"));
+    if single.exists() {
+        return Ok(vec![single]);
+    }
+    let listing = std::fs::read_dir(root).map_err(StudyError::io(root, "list"))?;
+    let mut shards = BTreeMap::new();
+    let mut total = None;
+    for entry in listing {
+        let entry = entry.map_err(StudyError::io(root, "list"))?;
+        let name = entry.file_name();
+        let Some(numbers) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix(split)?.strip_prefix('-'))
+            .and_then(|rest| rest.strip_suffix(".safetensors")?.split_once("-of-"))
+        else {
+            continue;
+        };
+        if let (Ok(index), Ok(of)) = (numbers.0.parse::<usize>(), numbers.1.parse::<usize>()) {
+            if *total.get_or_insert(of) != of {
+                return Err(StudyError::file(
+                    &entry.path(),
+                    "belongs to another set of shards than its neighbors: keep one set",
+                ));
+            }
+            shards.insert(index, entry.path());
+        }
+    }
+    let Some(total) = total else {
+        return Err(StudyError::file(
+            root,
+            format!(
+                "holds no {split}.safetensors and no {split}-00001-of-0000N.safetensors: it is no feature directory"
+            ),
+        ));
+    };
+    match (1..=total).find(|index| !shards.contains_key(index)) {
+        Some(missing) => Err(StudyError::file(
+            root,
+            format!("lacks {split}-{missing:05}-of-{total:05}.safetensors, one of {total} shards"),
+        )),
+        None => Ok(shards.into_values().collect()),
+    }
+}
+
+/// Reads a safetensors header; returns where the data begins.
+fn read_header(path: &Path, file: &mut File) -> Result<(u64, Metadata), StudyError> {
+    let wrong =
+        |problem: &str| StudyError::file(path, format!("is no safetensors file: {problem}"));
+    let mut length = [0; 8];
+    file.read_exact(&mut length)
+        .map_err(|_| wrong("it is shorter than a header"))?;
+    let length = u64::from_le_bytes(length);
+    let available = file.metadata().map_err(StudyError::io(path, "read"))?.len();
+    if length > MAX_HEADER || length + 8 > available {
+        return Err(wrong(
+            "its header does not fit into it; it may be cut short",
+        ));
+    }
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header)
+        .map_err(StudyError::io(path, "read"))?;
+    let metadata: Metadata =
+        serde_json::from_slice(&header).map_err(|error| wrong(&error.to_string()))?;
+    Ok((length + 8, metadata))
+}
+
+/// Writes one split of a feature directory, image by image.
+pub struct SplitWriter {
+    root: PathBuf,
+    split: &'static str,
+    slots: Vec<(Slot, usize)>,
+    grid: [usize; 2],
+    half: bool,
+    count: usize,
+    per_shard: usize,
+    current: Option<Current>,
+    shard: usize,
+}
+
+struct Current {
+    file: tempfile::NamedTempFile,
+    /// Where each slot's tensor begins.
+    starts: Vec<u64>,
+    first: usize,
+    count: usize,
+}
+
+impl SplitWriter {
+    /// Prepares to write `count` images of the given slots (with their widths).
+    #[must_use]
+    pub fn new(
+        root: &Path,
+        split: &'static str,
+        slots: Vec<(Slot, usize)>,
+        grid: [usize; 2],
+        half: bool,
+        count: usize,
+    ) -> Self {
+        let scalar = if half { 2 } else { 4 };
+        let image: usize = slots
+            .iter()
+            .map(|(_, width)| width * grid[0] * grid[1] * scalar)
+            .sum();
+        let per_shard = (SHARD_BYTES / image.max(1) as u64).max(1) as usize;
+        Self {
+            root: root.to_owned(),
+            split,
+            slots,
+            grid,
+            half,
+            count,
+            per_shard: per_shard.min(count.max(1)),
+            current: None,
+            shard: 0,
+        }
+    }
+
+    fn shards(&self) -> usize {
+        self.count.div_ceil(self.per_shard).max(1)
+    }
+
+    fn path(&self, shard: usize) -> PathBuf {
+        let name = match self.shards() {
+            1 => format!("{}.safetensors", self.split),
+            n => format!("{}-{:05}-of-{n:05}.safetensors", self.split, shard + 1),
+        };
+        self.root.join(name)
+    }
+
+    /// Every file of the split.
+    #[must_use]
+    pub fn paths(&self) -> Vec<PathBuf> {
+        (0..self.shards()).map(|shard| self.path(shard)).collect()
+    }
+
+    /// The split's images in order, in groups that do not cross the end of a file.
+    #[must_use]
+    pub fn groups(&self) -> Vec<Vec<usize>> {
+        let images: Vec<usize> = (0..self.count).collect();
+        images
+            .chunks(self.per_shard)
+            .map(<[usize]>::to_vec)
+            .collect()
+    }
+
+    fn image_bytes(&self, slot: usize) -> u64 {
+        let scalar = if self.half { 2 } else { 4 };
+        (self.slots[slot].1 * self.grid[0] * self.grid[1] * scalar) as u64
+    }
+
+    fn start_shard(&self) -> Result<Current, StudyError> {
+        let first = self.shard * self.per_shard;
+        let count = self.per_shard.min(self.count - first);
+        let mut end = 0;
+        let mut infos = Vec::new();
+        let mut starts = Vec::new();
+        for (index, &(slot, width)) in self.slots.iter().enumerate() {
+            starts.push(end);
+            let begin = end;
+            end += self.image_bytes(index) * count as u64;
+            infos.push((
+                slot.to_string(),
+                TensorInfo {
+                    dtype: if self.half { Dtype::F16 } else { Dtype::F32 },
+                    shape: vec![count, self.grid[0], self.grid[1], width],
+                    data_offsets: (begin as usize, end as usize),
+                },
+            ));
+        }
+        let path = self.path(self.shard);
+        let metadata = Metadata::new(None, infos)
+            .map_err(|error| StudyError::file(&path, format!("cannot be written: {error}")))?;
+        let mut header = serde_json::to_vec(&metadata)
+            .map_err(|error| StudyError::file(&path, format!("cannot be written: {error}")))?;
+        header.resize(header.len().next_multiple_of(8), b' ');
+        let file = files::temporary(&self.root, &path)?;
+        let mut writer = BufWriter::new(file.as_file());
+        writer
+            .write_all(&(header.len() as u64).to_le_bytes())
+            .and_then(|()| writer.write_all(&header))
+            .and_then(|()| writer.flush())
+            .map_err(StudyError::io(&path, "write"))?;
+        drop(writer);
+        let data = header.len() as u64 + 8;
+        starts.iter_mut().for_each(|start| *start += data);
+        Ok(Current {
+            file,
+            starts,
+            first,
+            count,
+        })
+    }
+
+    /// Writes one slot of images `first..`, in order.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write(
+        &mut self,
+        slot: usize,
+        first: usize,
+        rows: ArrayView3<'_, f32>,
+    ) -> Result<(), StudyError> {
+        let image_bytes = self.image_bytes(slot);
+        let mut bytes = Vec::with_capacity(image_bytes as usize);
+        for (image, rows) in (first..).zip(rows.outer_iter()) {
+            if self.current.is_none() {
+                self.current = Some(self.start_shard()?);
+            }
+            bytes.clear();
+            for &value in rows {
+                if self.half {
+                    bytes.extend_from_slice(&half::f16::from_f32(value).to_le_bytes());
+                } else {
+                    bytes.extend_from_slice(&value.to_le_bytes());
+                }
+            }
+            let path = self.path(self.shard);
+            let current = self.current.as_mut().expect("started above");
+            let at = current.starts[slot] + (image - current.first) as u64 * image_bytes;
+            let file = current.file.as_file_mut();
+            file.seek(SeekFrom::Start(at))
+                .and_then(|_| file.write_all(&bytes))
+                .map_err(StudyError::io(&path, "write"))?;
+        }
+        Ok(())
+    }
+
+    /// Says that images up to `done` are complete; finishes a shard that is full.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn advance(&mut self, done: usize) -> Result<(), StudyError> {
+        let full = self
+            .current
+            .as_ref()
+            .is_some_and(|c| c.first + c.count == done);
+        if full {
+            let path = self.path(self.shard);
+            if let Some(current) = self.current.take() {
+                files::put(current.file, &path)?;
+            }
+            self.shard += 1;
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array3;
+    use vitscope_vit::facet::Facet;
+
+    use super::*;
+
+    fn write(root: &Path, half: bool) -> (Slot, Array3<f32>) {
+        let slot = Slot {
+            facet: Facet::Key,
+            layer: 2,
+        };
+        let rows =
+            Array3::from_shape_fn((3, 4, 5), |(b, n, d)| (b * 100 + n * 10 + d) as f32 / 8.0);
+        for split in ["train", "test"] {
+            let mut writer = SplitWriter::new(root, split, vec![(slot, 5)], [2, 2], half, 3);
+            writer.write(0, 0, rows.view()).unwrap();
+            writer.advance(3).unwrap();
+        }
+        (slot, rows)
+    }
+
+    #[test]
+    fn what_is_written_is_read_back_in_any_order() {
+        for half in [false, true] {
+            let root = tempfile::tempdir().unwrap();
+            let (slot, rows) = write(root.path(), half);
+            let mut dir = FeatureDir::open(root.path()).unwrap();
+            assert_eq!(
+                (dir.slots(), dir.grid, dir.count(Split::Test)),
+                (vec![slot], [2, 2], 3)
+            );
+            let mut out = Array3::zeros((0, 0, 0));
+            dir.read(Split::Train, slot, &[2, 0], &mut out).unwrap();
+            assert_eq!(
+                out.index_axis(ndarray::Axis(0), 0),
+                rows.index_axis(ndarray::Axis(0), 2)
+            );
+            assert_eq!(
+                out.index_axis(ndarray::Axis(0), 1),
+                rows.index_axis(ndarray::Axis(0), 0)
+            );
+        }
+    }
+
+    #[test]
+    fn broken_directories_are_named_in_one_sentence() {
+        let root = tempfile::tempdir().unwrap();
+        let error = FeatureDir::open(root.path()).unwrap_err().to_string();
+        assert!(error.contains("no train.safetensors"), "{error}");
+        write(root.path(), false);
+        let test = root.path().join("test.safetensors");
+        let bytes = std::fs::read(&test).unwrap();
+        std::fs::write(&test, &bytes[..bytes.len() - 7]).unwrap();
+        let error = FeatureDir::open(root.path()).unwrap_err().to_string();
+        assert!(error.contains("ends before tensor key.2"), "{error}");
+        std::fs::write(&test, &bytes[..5]).unwrap();
+        assert!(FeatureDir::open(root.path()).is_err());
+        std::fs::write(&test, [0xff; 64]).unwrap();
+        assert!(FeatureDir::open(root.path()).is_err());
+        std::fs::rename(&test, root.path().join("test-00002-of-00002.safetensors")).unwrap();
+        let error = FeatureDir::open(root.path()).unwrap_err().to_string();
+        assert!(error.contains("test-00001-of-00002"), "{error}");
+    }
+}

@@ -1,0 +1,76 @@
+//! Files that are either whole or absent: written beside their place, then renamed.
+
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::Path;
+
+use safetensors::SafeTensorError;
+use safetensors::tensor::TensorView;
+use tempfile::NamedTempFile;
+
+use crate::error::StudyError;
+
+/// Creates a folder and its parents.
+pub fn make_dir(path: &Path) -> Result<(), StudyError> {
+    std::fs::create_dir_all(path).map_err(StudyError::io(path, "create the folder"))
+}
+
+/// Writes a file through `fill` beside its place, flushes it to the disk and renames it.
+pub fn write_with(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
+) -> Result<(), StudyError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    make_dir(folder)?;
+    let beside = temporary(folder, path)?;
+    let io = StudyError::io(path, "write");
+    let mut writer = BufWriter::new(beside.as_file());
+    let written = fill(&mut writer).and_then(|()| writer.flush());
+    drop(writer);
+    written.map_err(io)?;
+    put(beside, path)
+}
+
+/// Writes bytes to a file.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StudyError> {
+    write_with(path, |out| out.write_all(bytes))
+}
+
+/// Writes named tensors, sorted by name. One entry of text metadata at most: the format keeps
+/// them in a hash map, whose order is not ours to choose.
+pub fn write_tensors<'a>(
+    path: &Path,
+    mut tensors: Vec<(String, TensorView<'a>)>,
+    metadata: Option<(&str, String)>,
+) -> Result<(), StudyError> {
+    tensors.sort_by(|a, b| a.0.cmp(&b.0));
+    let metadata = metadata.map(|(name, value)| HashMap::from([(name.to_owned(), value)]));
+    let folder = path.parent().unwrap_or(Path::new("."));
+    make_dir(folder)?;
+    let beside = temporary(folder, path)?;
+    let failed = |error| match error {
+        SafeTensorError::IoError(source) => StudyError::io(path, "write")(source),
+        other => StudyError::file(path, format!("cannot be written: {other}")),
+    };
+    safetensors::serialize_to_file(tensors, metadata, beside.path()).map_err(failed)?;
+    put(beside, path)
+}
+
+pub fn temporary(folder: &Path, path: &Path) -> Result<NamedTempFile, StudyError> {
+    let builder = &mut tempfile::Builder::new();
+    builder
+        .prefix(".writing-")
+        .tempfile_in(folder)
+        .map_err(StudyError::io(path, "write"))
+}
+
+/// Flushes a finished file to the disk and gives it its name.
+pub fn put(beside: NamedTempFile, path: &Path) -> Result<(), StudyError> {
+    let io = |action| StudyError::io(path, action);
+    beside.as_file().sync_data().map_err(io("write"))?;
+    beside
+        .persist(path)
+        .map_err(|error| io("replace the file")(error.error))?;
+    Ok(())
+}

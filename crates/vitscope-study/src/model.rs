@@ -1,0 +1,247 @@
+//! Opening what a run looks at: a checkpoint or a feature directory.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+use vitscope_data::{DataSet, Geometry, Split};
+use vitscope_vit::Vit;
+use vitscope_vit::checkpoint::Checkpoint;
+use vitscope_vit::identify::Settle;
+
+use crate::error::StudyError;
+use crate::features::FeatureDir;
+use crate::record::{ModelRecord, sha256_of};
+use crate::slot::{Layers, Slot};
+use crate::source::{Backbone, Source};
+use vitscope_vit::facet::Facet;
+
+/// What the user points at.
+#[derive(Clone, Debug)]
+pub enum Model {
+    /// A checkpoint, with what settles what it leaves open.
+    Checkpoint(PathBuf, Settle),
+    /// A feature directory.
+    Features(PathBuf),
+}
+
+/// What is known of an opened model.
+#[derive(Debug)]
+pub struct Opened {
+    /// For `run.json`.
+    pub record: ModelRecord,
+    /// The crop.
+    pub geometry: Geometry,
+    /// Patches per column and row.
+    pub grid: [usize; 2],
+    /// The slots to look at.
+    pub slots: Vec<Slot>,
+    /// Embedding width of each slot.
+    pub widths: Vec<usize>,
+    /// Things worth knowing.
+    pub notes: Vec<String>,
+}
+
+impl Model {
+    /// Opens a model for crops of about `size` pixels and looks up its slots.
+    ///
+    /// # Errors
+    /// When the model cannot be read, or lacks an asked layer or facet.
+    pub fn open(
+        &self,
+        size: usize,
+        layers: &Layers,
+        facets: &[Facet],
+    ) -> Result<(Source, Opened), StudyError> {
+        match self {
+            Self::Checkpoint(path, settle) => open_checkpoint(path, settle, size, layers, facets),
+            Self::Features(path) => open_features(path, size, layers, facets),
+        }
+    }
+}
+
+fn name_of(path: &Path) -> String {
+    let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let name = |path: &Path| {
+        path.file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+    };
+    let stem = absolute
+        .file_stem()
+        .map(|stem| stem.to_string_lossy().into_owned());
+    let plain = ["model", "pytorch_model", "open_clip_model"];
+    match stem {
+        // Hub files are all called alike: the folder tells them apart.
+        Some(stem) if absolute.is_file() && plain.contains(&stem.as_str()) => {
+            absolute.parent().and_then(name).unwrap_or(stem)
+        }
+        Some(stem) if absolute.is_file() => stem,
+        _ => name(&absolute).unwrap_or_else(|| "model".to_owned()),
+    }
+}
+
+fn json<T: serde::Serialize>(value: &T) -> Value {
+    serde_json::to_value(value).unwrap_or(Value::Null)
+}
+
+fn open_checkpoint(
+    path: &Path,
+    settle: &Settle,
+    size: usize,
+    layers: &Layers,
+    facets: &[Facet],
+) -> Result<(Source, Opened), StudyError> {
+    let checkpoint = Checkpoint::open(path, settle)?;
+    let config = checkpoint.config().clone();
+    let identity = checkpoint.identity();
+    let geometry = Geometry::for_patch(size, config.patch);
+    let slots = slots_of(
+        &layers.resolve(config.depth).map_err(StudyError::Setting)?,
+        facets,
+    );
+    let record = ModelRecord {
+        name: name_of(path),
+        source: "checkpoint",
+        path: path.display().to_string(),
+        family: identity.family.to_string(),
+        size: identity.size.clone().unwrap_or_default(),
+        depth: config.depth,
+        width: config.width,
+        heads: Some(config.heads),
+        patch: config.patch,
+        sha256: sha256_of(&identity.files)?,
+        identity: json(identity),
+        config: json(&config),
+    };
+    let (mean, std) = (identity.mean, identity.std);
+    let vit = Vit::new(config, checkpoint.params()?)?;
+    let widths = vec![vit.config().width; slots.len()];
+    let backbone = Backbone::new(vit, geometry, mean, std)?;
+    let opened = Opened {
+        grid: [geometry.size / record.patch; 2],
+        record,
+        geometry,
+        slots,
+        widths,
+        notes: Vec::new(),
+    };
+    Ok((Source::Backbone(Box::new(backbone)), opened))
+}
+
+fn open_features(
+    path: &Path,
+    size: usize,
+    layers: &Layers,
+    facets: &[Facet],
+) -> Result<(Source, Opened), StudyError> {
+    let dir = FeatureDir::open(path)?;
+    let available = dir.slots();
+    let depth = dir
+        .about
+        .depth
+        .or(available.iter().map(|slot| slot.layer).max())
+        .unwrap_or(0);
+    let layers_asked = layers.resolve(depth).map_err(StudyError::Setting)?;
+    let slots: Vec<Slot> = slots_of(&layers_asked, facets)
+        .into_iter()
+        .filter(|slot| available.contains(slot))
+        .collect();
+    if slots.is_empty() {
+        return Err(StudyError::file(
+            path,
+            format!(
+                "holds none of the asked slots; it has {}",
+                available
+                    .iter()
+                    .map(ToString::to_string)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            ),
+        ));
+    }
+    // The crop follows from the grid: patches times their size, which features.json may name.
+    let patch = match (dir.about.patch, dir.about.size) {
+        (Some(patch), _) => patch,
+        (None, size_px) => size_px.unwrap_or(size) / dir.grid[0],
+    };
+    if dir.grid[0] != dir.grid[1] || patch == 0 {
+        return Err(StudyError::file(
+            path,
+            format!(
+                "has {} x {} patches: a probe needs a square grid of patches of at least one pixel",
+                dir.grid[0], dir.grid[1]
+            ),
+        ));
+    }
+    let geometry = Geometry {
+        size: patch * dir.grid[0],
+    };
+    if let Some(stated) = dir.about.size.filter(|&stated| stated != geometry.size) {
+        return Err(StudyError::file(
+            &path.join("features.json"),
+            format!(
+                "says size {stated}, but {} patches of {patch} pixels make {}: correct one of them",
+                dir.grid[0], geometry.size
+            ),
+        ));
+    }
+    let widths: Vec<usize> = slots.iter().map(|&slot| dir.width(slot)).collect();
+    let record = ModelRecord {
+        name: dir.about.model.clone().unwrap_or_else(|| name_of(path)),
+        source: "features",
+        path: path.display().to_string(),
+        family: dir.about.family.clone().unwrap_or_default(),
+        size: dir.about.model_size.clone().unwrap_or_default(),
+        depth,
+        width: widths.iter().copied().max().unwrap_or(0),
+        heads: None,
+        patch,
+        sha256: sha256_of(&dir.files())?,
+        identity: json(&dir.about),
+        config: Value::Null,
+    };
+    let notes = if dir.about.patch.is_none() && dir.about.size.is_none() {
+        vec![format!(
+            "features.json does not name patch or size: crops of {} pixels, patches of {patch}, are taken from --size",
+            geometry.size
+        )]
+    } else {
+        Vec::new()
+    };
+    let opened = Opened {
+        grid: dir.grid,
+        record,
+        geometry,
+        slots,
+        widths,
+        notes,
+    };
+    Ok((Source::Features(dir), opened))
+}
+
+fn slots_of(layers: &[usize], facets: &[Facet]) -> Vec<Slot> {
+    let of_layer = |&layer| facets.iter().map(move |&facet| Slot { facet, layer });
+    layers.iter().flat_map(of_layer).collect()
+}
+
+/// Checks that features, where they stand in for a model, have an embedding for every image of a
+/// data set.
+///
+/// # Errors
+/// When a split's counts differ.
+pub fn check_counts(source: &Source, data: &DataSet) -> Result<(), StudyError> {
+    let Source::Features(dir) = source else {
+        return Ok(());
+    };
+    for split in [Split::Train, Split::Test] {
+        let (have, need) = (dir.count(split), data.split(split).len());
+        if have != need {
+            return Err(StudyError::file(
+                dir.root(),
+                format!(
+                    "has {have} {split} images where the data set has {need}: extract the features from this data set, in its order"
+                ),
+            ));
+        }
+    }
+    Ok(())
+}

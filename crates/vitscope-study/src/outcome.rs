@@ -1,0 +1,532 @@
+//! From counts to the files of a run directory.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, Array3};
+use rayon::prelude::*;
+use safetensors::tensor::{Dtype, TensorView};
+use vitscope_data::{DataSet, Geometry, IGNORE, Split};
+use vitscope_measure::{
+    Matching, Positional, PositionalTest, Quality, Resampled, aggregate, positional, quality,
+};
+use vitscope_vit::facet::Facet;
+
+use crate::error::StudyError;
+use crate::evaluate::{Counts, Evaluation, waiting_folder};
+use crate::files;
+use crate::metrics::{Class, Subject, Table};
+use crate::picture;
+use crate::probe::{example_indices, kept_indices};
+use crate::record::Record;
+use crate::settings::{self, SaveCounts, Settings};
+use crate::slot::Slot;
+
+/// What one slot came to.
+#[derive(Clone, Debug)]
+pub struct Summary {
+    /// The slot.
+    pub slot: Slot,
+    /// Segmentation quality; absent without ground truth.
+    pub miou: Option<f64>,
+    /// Pixel accuracy; absent without ground truth.
+    pub accuracy: Option<f64>,
+    /// Positional effect over pixels.
+    pub nmi: Option<f64>,
+    /// Positional effect over patches beyond its null, with its 95 % interval.
+    pub excess: Option<(f64, f64, f64)>,
+    /// Mean loss of the last training steps.
+    pub loss: Option<f64>,
+}
+
+/// What a run came to.
+#[derive(Clone, Debug)]
+pub struct Outcome {
+    /// The run directory.
+    pub run: PathBuf,
+    /// One per slot.
+    pub slots: Vec<Summary>,
+    /// The ground truth's own positional effect.
+    pub truth_nmi: Option<f64>,
+    /// The layer at which each facet is shown: its best by mIoU, or its last without ground
+    /// truth.
+    pub selection: BTreeMap<String, usize>,
+    /// Names of the example images.
+    pub examples: Vec<String>,
+}
+
+/// What is written.
+#[derive(Debug)]
+pub struct Input<'a> {
+    /// The run directory.
+    pub run: &'a Path,
+    /// The settings.
+    pub settings: &'a Settings,
+    /// The data set.
+    pub data: &'a DataSet,
+    /// The run so far.
+    pub record: &'a Record,
+    /// The slots.
+    pub slots: &'a [Slot],
+    /// `[K, D]` unit rows, one per slot.
+    pub codebooks: &'a [Array2<f32>],
+    /// Mean loss of the last training steps, one per slot.
+    pub losses: Vec<Option<f64>>,
+    /// The counts.
+    pub evaluation: Evaluation,
+    /// The crop.
+    pub geometry: Geometry,
+}
+
+/// Everything measured on one set of position counts.
+struct Effect {
+    pixel: Positional,
+    grid: Array3<u32>,
+    test: Option<PositionalTest>,
+}
+
+impl Effect {
+    fn new(counts: &mut Counts, pixel: &Array3<u32>) -> Result<Self, StudyError> {
+        let grid = counts.tally.position_grid();
+        let test = match counts.resampling.take() {
+            Some(resampling) => Some(
+                resampling
+                    .finish(grid.view())
+                    .map_err(|error| StudyError::Internal(error.to_string()))?,
+            ),
+            None => None,
+        };
+        Ok(Self {
+            pixel: positional(flat(pixel).view()),
+            grid,
+            test,
+        })
+    }
+
+    /// Adds the positional effect's rows; `class` names what a row of the counts stands for.
+    fn add(&self, table: &mut Table, subject: Subject, class: impl Fn(usize) -> Class) {
+        let pixel = &self.pixel;
+        let defined = pixel.nmi.is_some();
+        let mut one =
+            |metric, value, interval| table.add(subject, metric, Class::None, value, interval);
+        one("mi", Some(pixel.mi), None);
+        one("entropy", Some(pixel.entropy), None);
+        one("nmi", pixel.nmi, None);
+        let grid = self.test.as_ref().map_or_else(
+            || positional(flat(&self.grid).view()).nmi,
+            |test| test.observed.nmi,
+        );
+        one("nmi_grid", grid, None);
+        if let Some(test) = &self.test {
+            let resampled = test.nmi.as_ref().filter(|_| defined);
+            let value = |f: fn(&Resampled) -> f64| resampled.map(f);
+            let interval = resampled.map(|r| (r.low, r.high));
+            one("nmi_null", value(|r| r.null_mean), None);
+            one("nmi_excess", value(|r| r.excess), interval);
+            one("nmi_z", resampled.and_then(|r| r.z), None);
+        }
+        for (cluster, &mi) in pixel.class_mi.iter().enumerate() {
+            table.add(subject, "class_mi", class(cluster), Some(mi), None);
+        }
+    }
+}
+
+fn flat(counts: &Array3<u32>) -> Array2<u32> {
+    let (clusters, height, width) = counts.dim();
+    counts
+        .to_shape((clusters, height * width))
+        .map(|flat| flat.to_owned())
+        .expect("the same elements in another shape")
+}
+
+/// What is kept of a slot once its counts have been turned into figures.
+struct Done {
+    class_of: Vec<Option<usize>>,
+    quality: Option<Quality>,
+    effect: Effect,
+    confusion: Array2<i64>,
+    /// Kept with `--save-counts pixel` alone.
+    pixel: Option<Array3<u32>>,
+}
+
+/// How clusters are shown: by the class that each is matched to, where every cluster has one of
+/// its own, else by themselves.
+struct Show {
+    by_class: bool,
+    classes: Vec<[u8; 3]>,
+    clusters: Vec<[u8; 3]>,
+}
+
+impl Show {
+    fn colors(&self, class_of: &[Option<usize>]) -> Vec<[u8; 3]> {
+        if self.by_class {
+            class_of
+                .iter()
+                .map(|class| class.map_or([0; 3], |class| self.classes[class]))
+                .collect()
+        } else {
+            self.clusters.clone()
+        }
+    }
+}
+
+/// Writes metrics, counts, codebooks, aggregate maps, label maps and examples.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
+    let Input {
+        run,
+        settings,
+        data,
+        record,
+        slots,
+        ..
+    } = input;
+    let Evaluation {
+        slots: counts,
+        truth,
+        ..
+    } = input.evaluation;
+    let model = &record.model;
+    let mut table = Table::new(&model.name, &model.family, &model.size);
+    let size = [input.geometry.size; 2];
+    let show = Show {
+        by_class: truth.is_some() && record.clusters == data.classes.len(),
+        classes: data.classes.iter().map(|class| class.color).collect(),
+        clusters: vitscope_data::palette(record.clusters),
+    };
+    let truth = truth
+        .map(|counts| write_truth(run, size, counts, &show))
+        .transpose()?;
+    let done = slots
+        .par_iter()
+        .zip(counts)
+        .map(|(&slot, counts)| finish(run, size, settings, slot, counts, &show))
+        .collect::<Result<Vec<Done>, StudyError>>()?;
+
+    if let Some((effect, _)) = &truth {
+        effect.add(&mut table, Subject::GroundTruth, Class::Index);
+    }
+    let mut summaries = Vec::new();
+    for ((&slot, done), &loss) in slots.iter().zip(&done).zip(&input.losses) {
+        add_rows(&mut table, slot, done, loss, data.classes.len());
+        let test = done.effect.test.as_ref().and_then(|test| test.nmi.as_ref());
+        summaries.push(Summary {
+            slot,
+            miou: done.quality.as_ref().and_then(|quality| quality.miou),
+            accuracy: done.quality.as_ref().and_then(|quality| quality.accuracy),
+            nmi: done.effect.pixel.nmi,
+            excess: test.map(|test| (test.excess, test.low, test.high)),
+            loss,
+        });
+    }
+    table.write(&run.join("metrics.csv"))?;
+    write_counts(run, slots, &done, truth.as_ref())?;
+    let matches: Vec<&[Option<usize>]> = done.iter().map(|done| &done.class_of[..]).collect();
+    write_codebooks(
+        run,
+        slots,
+        input.codebooks,
+        truth.is_some().then_some(&matches),
+    )?;
+    write_labels(
+        run,
+        settings,
+        data,
+        slots,
+        &matches,
+        &show,
+        record.data.test,
+    )?;
+    let examples = write_examples(run, settings, data, &input.geometry, record.data.test)?;
+    Ok(Outcome {
+        run: run.to_owned(),
+        selection: select(&summaries),
+        truth_nmi: truth.as_ref().and_then(|(effect, _)| effect.pixel.nmi),
+        slots: summaries,
+        examples,
+    })
+}
+
+/// The best layer of each facet by mIoU (ties to the lower), or its last without ground truth.
+fn select(summaries: &[Summary]) -> BTreeMap<String, usize> {
+    let mut selection = BTreeMap::new();
+    for facet in Facet::ALL {
+        let of_facet = || {
+            summaries
+                .iter()
+                .filter(|summary| summary.slot.facet == facet)
+        };
+        let best = of_facet()
+            .filter(|summary| summary.miou.is_some())
+            .max_by(|a, b| {
+                let quality = a.miou.unwrap_or(0.0).total_cmp(&b.miou.unwrap_or(0.0));
+                quality.then(b.slot.layer.cmp(&a.slot.layer))
+            })
+            .or_else(|| of_facet().max_by_key(|summary| summary.slot.layer));
+        if let Some(best) = best {
+            selection.insert(facet.name().to_owned(), best.slot.layer);
+        }
+    }
+    selection
+}
+
+fn write_aggregate(
+    run: &Path,
+    size: [usize; 2],
+    name: &str,
+    pixel: &Array3<u32>,
+    colors: &[[u8; 3]],
+) -> Result<(), StudyError> {
+    let map =
+        aggregate(pixel.view(), colors).map_err(|error| StudyError::Internal(error.to_string()))?;
+    picture::write_rgb(
+        &run.join("aggregate").join(format!("{name}.png")),
+        size,
+        &map,
+    )
+}
+
+fn write_truth(
+    run: &Path,
+    size: [usize; 2],
+    mut counts: Counts,
+    show: &Show,
+) -> Result<(Effect, Array3<u32>), StudyError> {
+    let pixel = counts.tally.position_pixel();
+    write_aggregate(run, size, "ground_truth", &pixel, &show.classes)?;
+    Ok((Effect::new(&mut counts, &pixel)?, pixel))
+}
+
+fn finish(
+    run: &Path,
+    size: [usize; 2],
+    settings: &Settings,
+    slot: Slot,
+    mut counts: Counts,
+    show: &Show,
+) -> Result<Done, StudyError> {
+    let matching = match settings.matching {
+        settings::Matching::Hungarian => Matching::Hungarian,
+        settings::Matching::Majority => Matching::Majority,
+    };
+    let confusion = counts.tally.confusion().to_owned();
+    let class_of = matching.resolve(confusion.view());
+    let pixel = counts.tally.position_pixel();
+    write_aggregate(
+        run,
+        size,
+        &slot.to_string(),
+        &pixel,
+        &show.colors(&class_of),
+    )?;
+    Ok(Done {
+        quality: (confusion.ncols() > 0).then(|| quality(confusion.view(), &class_of)),
+        effect: Effect::new(&mut counts, &pixel)?,
+        class_of,
+        confusion,
+        pixel: (settings.save_counts == SaveCounts::Pixel).then_some(pixel),
+    })
+}
+
+fn add_rows(table: &mut Table, slot: Slot, done: &Done, loss: Option<f64>, classes: usize) {
+    let subject = Subject::Facet(slot.facet, slot.layer);
+    if let Some(quality) = &done.quality {
+        table.add(subject, "miou", Class::None, quality.miou, None);
+        table.add(subject, "accuracy", Class::None, quality.accuracy, None);
+        for (class, &iou) in quality.iou.iter().enumerate() {
+            table.add(subject, "iou", Class::Index(class), iou, None);
+        }
+    }
+    // A class is named once: by the cluster that the one-to-one matching gives it.
+    let mut owner = vec![None; classes];
+    let one_to_one = vitscope_measure::hungarian(done.confusion.view());
+    for (cluster, class) in one_to_one.iter().enumerate() {
+        if let Some(class) = *class {
+            owner[class] = Some(cluster);
+        }
+    }
+    done.effect.add(table, subject, |cluster| {
+        match owner.iter().position(|&owner| owner == Some(cluster)) {
+            Some(class) => Class::Index(class),
+            None => Class::Cluster(cluster),
+        }
+    });
+    table.add(subject, "loss", Class::None, loss, None);
+}
+
+fn tensor<'a>(
+    path: &Path,
+    dtype: Dtype,
+    shape: &[usize],
+    bytes: &'a [u8],
+) -> Result<TensorView<'a>, StudyError> {
+    TensorView::new(dtype, shape.to_vec(), bytes)
+        .map_err(|error| StudyError::file(path, format!("cannot be written: {error}")))
+}
+
+fn write_counts(
+    run: &Path,
+    slots: &[Slot],
+    done: &[Done],
+    truth: Option<&(Effect, Array3<u32>)>,
+) -> Result<(), StudyError> {
+    let path = run.join("counts.safetensors");
+    let position = |counts: &'_ Array3<u32>| -> (Vec<usize>, Vec<u32>) {
+        (counts.shape().to_vec(), counts.iter().copied().collect())
+    };
+    let saved_pixels = done.iter().any(|done| done.pixel.is_some());
+    let mut positions: Vec<(String, (Vec<usize>, Vec<u32>))> = Vec::new();
+    let mut confusions: Vec<(String, Vec<usize>, Vec<i64>)> = Vec::new();
+    for (slot, done) in slots.iter().zip(done) {
+        let counts = done.pixel.as_ref().unwrap_or(&done.effect.grid);
+        positions.push((format!("position.{slot}"), position(counts)));
+        if done.confusion.ncols() > 0 {
+            let values = done.confusion.iter().copied().collect();
+            confusions.push((
+                format!("confusion.{slot}"),
+                done.confusion.shape().to_vec(),
+                values,
+            ));
+        }
+    }
+    if let Some((effect, pixel)) = truth {
+        let counts = if saved_pixels { pixel } else { &effect.grid };
+        positions.push(("position.ground_truth".to_owned(), position(counts)));
+    }
+    let mut tensors = Vec::new();
+    for (name, (shape, values)) in &positions {
+        let bytes = bytemuck::cast_slice(values);
+        tensors.push((name.clone(), tensor(&path, Dtype::U32, shape, bytes)?));
+    }
+    for (name, shape, values) in &confusions {
+        let bytes = bytemuck::cast_slice(values);
+        tensors.push((name.clone(), tensor(&path, Dtype::I64, shape, bytes)?));
+    }
+    files::write_tensors(&path, tensors, None)
+}
+
+/// Writes the unit centroids of every slot and, once it is known, the class of each cluster.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write_codebooks(
+    run: &Path,
+    slots: &[Slot],
+    codebooks: &[Array2<f32>],
+    matches: Option<&Vec<&[Option<usize>]>>,
+) -> Result<(), StudyError> {
+    let path = run.join("codebooks.safetensors");
+    let books: Vec<Vec<f32>> = codebooks
+        .iter()
+        .map(|book| book.iter().copied().collect())
+        .collect();
+    let classes: Vec<Vec<i64>> = matches
+        .into_iter()
+        .flatten()
+        .map(|of| {
+            of.iter()
+                .map(|class| class.map_or(-1, |class| class as i64))
+                .collect()
+        })
+        .collect();
+    let mut tensors = Vec::new();
+    for ((slot, book), values) in slots.iter().zip(codebooks).zip(&books) {
+        let bytes = bytemuck::cast_slice(values);
+        tensors.push((
+            slot.to_string(),
+            tensor(&path, Dtype::F32, book.shape(), bytes)?,
+        ));
+    }
+    for (slot, values) in slots.iter().zip(&classes) {
+        let bytes = bytemuck::cast_slice(values);
+        let shape = [values.len()];
+        tensors.push((
+            format!("match.{slot}"),
+            tensor(&path, Dtype::I64, &shape, bytes)?,
+        ));
+    }
+    files::write_tensors(&path, tensors, None)
+}
+
+/// Turns the waiting cluster maps into label maps: matched classes where every cluster has one
+/// of its own, else clusters.
+fn write_labels(
+    run: &Path,
+    settings: &Settings,
+    data: &DataSet,
+    slots: &[Slot],
+    matches: &[&[Option<usize>]],
+    show: &Show,
+    test: usize,
+) -> Result<(), StudyError> {
+    let items = data.split(Split::Test);
+    let colors = if show.by_class {
+        &show.classes
+    } else {
+        &show.clusters
+    };
+    let kept = kept_indices(settings, test);
+    slots
+        .par_iter()
+        .zip(matches)
+        .try_for_each(|(&slot, class_of)| {
+            let mut index_of = [IGNORE; 256];
+            for (cluster, class) in class_of.iter().enumerate() {
+                let index = if show.by_class { *class } else { Some(cluster) };
+                index_of[cluster] = index.map_or(IGNORE, |index| index as u8);
+            }
+            for &image in &kept {
+                let name = format!("{}.png", items[image].name);
+                let (size, mut labels) =
+                    picture::read_indices(&waiting_folder(run, slot).join(&name))?;
+                labels
+                    .iter_mut()
+                    .for_each(|label| *label = index_of[usize::from(*label)]);
+                let path = run.join("labels").join(slot.to_string()).join(&name);
+                picture::write_indices(&path, size, &labels, colors)?;
+            }
+            Ok(())
+        })
+}
+
+/// Writes the crops of the example images and the ground truth of every kept image.
+fn write_examples(
+    run: &Path,
+    settings: &Settings,
+    data: &DataSet,
+    geometry: &Geometry,
+    test: usize,
+) -> Result<Vec<String>, StudyError> {
+    let items = data.split(Split::Test);
+    let size = [geometry.size; 2];
+    let mut names = Vec::new();
+    for image in example_indices(settings, test) {
+        let item = &items[image];
+        let crop = data.image(item, geometry)?;
+        picture::write_rgb(
+            &run.join("images").join(format!("{}.png", item.name)),
+            size,
+            &crop.pixels,
+        )?;
+        names.push(item.name.clone());
+    }
+    if data.has_truth() {
+        let mut shown = kept_indices(settings, test);
+        shown.extend(example_indices(settings, test));
+        shown.sort_unstable();
+        shown.dedup();
+        let colors: Vec<[u8; 3]> = data.classes.iter().map(|class| class.color).collect();
+        for image in shown {
+            let item = &items[image];
+            if let Some(label) = data.label(item, geometry)? {
+                let path = run
+                    .join("labels/ground_truth")
+                    .join(format!("{}.png", item.name));
+                picture::write_indices(&path, size, &label.ids, &colors)?;
+            }
+        }
+    }
+    Ok(names)
+}

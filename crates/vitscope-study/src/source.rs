@@ -1,0 +1,325 @@
+//! Where facets come from: a backbone run over images, or a feature directory.
+
+use std::time::{Duration, Instant};
+
+use ndarray::{Array3, Array4, ArrayView3};
+use vitscope_data::{DataSet, Geometry, IGNORE, LabelCrop, Split};
+use vitscope_vit::Vit;
+use vitscope_vit::facet::{Facet, Kind, Taps};
+use vitscope_vit::vit::{Tapped, Workspace};
+
+use crate::error::StudyError;
+use crate::features::FeatureDir;
+use crate::settings::Side;
+use crate::slot::Slot;
+
+/// Images that go through the backbone together. Every statistic is accumulated in these units,
+/// so the number is part of what makes a run repeatable.
+pub const MICRO_BATCH: usize = 8;
+
+/// Decoded images waiting for the backbone, at most.
+const LOOK_AHEAD: usize = 2 * MICRO_BATCH;
+
+/// The images of a batch, as a visitor sees them.
+#[derive(Debug, Default)]
+pub struct Seen {
+    /// Their indices in the split.
+    pub images: Vec<usize>,
+    /// Class of every pixel of every crop, [`IGNORE`] for none, image by image; absent without
+    /// ground truth or when labels were not asked for.
+    pub truth: Option<Vec<u8>>,
+}
+
+impl Seen {
+    fn push(&mut self, index: usize, label: Option<LabelCrop>, pixels: usize) {
+        self.images.push(index);
+        if let Some(truth) = &mut self.truth {
+            match label {
+                Some(label) => truth.extend_from_slice(&label.ids),
+                None => truth.resize(truth.len() + pixels, IGNORE),
+            }
+        }
+    }
+}
+
+/// Receives the facets of a pass, batch by batch.
+pub trait Visitor {
+    /// One slot of a batch.
+    ///
+    /// # Shapes
+    /// `rows` `[images, patches, D]`.
+    ///
+    /// # Errors
+    /// Ends the pass.
+    fn slot(
+        &mut self,
+        slot: usize,
+        rows: ArrayView3<'_, f32>,
+        seen: &Seen,
+    ) -> Result<(), StudyError>;
+
+    /// Every slot of a batch has been seen; `last` says whether its group ends here.
+    ///
+    /// # Errors
+    /// Ends the pass.
+    fn batch(&mut self, seen: &Seen, last: bool) -> Result<(), StudyError>;
+}
+
+/// Where the time of a pass went.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PassTimes {
+    /// Images seen.
+    pub images: u64,
+    /// The whole pass.
+    pub total: Duration,
+    /// In the visitor.
+    pub visit: Duration,
+    /// Waiting for decoded images.
+    pub stall: Duration,
+}
+
+impl PassTimes {
+    /// The forward pass itself.
+    #[must_use]
+    pub fn forward(&self) -> Duration {
+        self.total.saturating_sub(self.visit + self.stall)
+    }
+}
+
+/// A loaded backbone with what turns images into its input.
+#[derive(Debug)]
+pub struct Backbone {
+    vit: Vit,
+    work: Workspace,
+    geometry: Geometry,
+    /// `[3][256]`: the normalized value of every byte, as `(x / 255 - mean) / std` in f32.
+    levels: [[f32; 256]; 3],
+}
+
+impl Backbone {
+    /// Prepares a backbone for square crops of `geometry.size` pixels.
+    ///
+    /// # Errors
+    /// When the size is no multiple of the patch.
+    pub fn new(
+        vit: Vit,
+        geometry: Geometry,
+        mean: [f64; 3],
+        std: [f64; 3],
+    ) -> Result<Self, StudyError> {
+        let work = vit.workspace([geometry.size; 2])?;
+        let levels = std::array::from_fn(|c| {
+            std::array::from_fn(|x| (x as f32 / 255.0 - mean[c] as f32) / std[c] as f32)
+        });
+        Ok(Self {
+            vit,
+            work,
+            geometry,
+            levels,
+        })
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn vit(&self) -> &Vit {
+        &self.vit
+    }
+}
+
+/// Something that gives the facets of a data set's images.
+#[derive(Debug)]
+pub enum Source {
+    /// Runs the model.
+    Backbone(Box<Backbone>),
+    /// Reads what some program has written.
+    Features(FeatureDir),
+}
+
+/// What a pass looks at.
+#[derive(Debug)]
+pub struct Pass<'a> {
+    /// The slots, in the order in which a visitor numbers them.
+    pub slots: &'a [Slot],
+    /// Which reading of the last token.
+    pub token_norm: Side,
+    /// Keys and queries before or after rotation.
+    pub rope: Side,
+    /// The data set.
+    pub data: &'a DataSet,
+    /// Its crop.
+    pub geometry: Geometry,
+    /// Which split.
+    pub split: Split,
+    /// Whether ground truth is wanted.
+    pub labels: bool,
+    /// Groups of images (training steps, say); each is cut into batches of [`MICRO_BATCH`].
+    pub groups: &'a [Vec<usize>],
+    /// Threads that decode.
+    pub threads: usize,
+}
+
+/// The tensor of a forward pass that a slot reads.
+#[must_use]
+pub fn tapped_kind(slot: Slot, depth: usize, token_norm: Side, rope: Side) -> Kind {
+    match slot.facet {
+        Facet::Key if rope == Side::After => Kind::KeyRotated,
+        Facet::Query if rope == Side::After => Kind::QueryRotated,
+        Facet::Key => Kind::Key,
+        Facet::Query => Kind::Query,
+        Facet::Value => Kind::Value,
+        Facet::Token if slot.layer == depth && token_norm == Side::After => Kind::FinalNorm,
+        Facet::Token => Kind::Token,
+    }
+}
+
+impl Pass<'_> {
+    fn nothing_seen(&self) -> Seen {
+        Seen {
+            images: Vec::with_capacity(MICRO_BATCH),
+            truth: self.labels.then(Vec::new),
+        }
+    }
+
+    /// The batches in order, each with whether it ends its group.
+    fn batches(&self) -> impl Iterator<Item = (&[usize], bool)> {
+        self.groups.iter().flat_map(|group| {
+            let count = group.len().div_ceil(MICRO_BATCH);
+            group
+                .chunks(MICRO_BATCH)
+                .enumerate()
+                .map(move |(index, batch)| (batch, index + 1 == count))
+        })
+    }
+}
+
+impl Source {
+    /// Shows every slot of every image of a pass to a visitor, in order.
+    ///
+    /// # Errors
+    /// From the data, the files or the visitor.
+    pub fn run(
+        &mut self,
+        pass: &Pass<'_>,
+        visitor: &mut dyn Visitor,
+    ) -> Result<PassTimes, StudyError> {
+        match self {
+            Self::Backbone(backbone) => backbone.run(pass, visitor),
+            Self::Features(dir) => run_features(dir, pass, visitor),
+        }
+    }
+}
+
+impl Backbone {
+    fn run(&mut self, pass: &Pass<'_>, visitor: &mut dyn Visitor) -> Result<PassTimes, StudyError> {
+        let start = Instant::now();
+        let depth = self.vit.config().depth;
+        let kind = |slot| tapped_kind(slot, depth, pass.token_norm, pass.rope);
+        let kinds: Vec<(usize, Kind)> = pass
+            .slots
+            .iter()
+            .map(|&slot| (slot.layer, kind(slot)))
+            .collect();
+        let mut taps = Taps::new();
+        for &(layer, kind) in &kinds {
+            taps.add(layer, kind);
+        }
+        let order: Vec<usize> = pass.groups.concat();
+        let mut stream = vitscope_data::stream(
+            pass.data,
+            pass.split,
+            order,
+            self.geometry,
+            pass.labels,
+            LOOK_AHEAD,
+            pass.threads,
+        );
+        let side = self.geometry.size;
+        let mut times = PassTimes::default();
+        let mut pixels = Vec::new();
+        for (batch, last) in pass.batches() {
+            let mut seen = pass.nothing_seen();
+            pixels.clear();
+            for sample in stream.by_ref().take(batch.len()) {
+                let sample = sample?;
+                self.normalize(&sample.image.pixels, &mut pixels);
+                seen.push(sample.index, sample.label, side * side);
+            }
+            let shape = (seen.images.len(), 3, side, side);
+            let images = Array4::from_shape_vec(shape, std::mem::take(&mut pixels))
+                .expect("every crop has three planes of the asked size");
+            let visit = &mut times.visit;
+            self.vit
+                .forward(images.view(), &taps, &mut self.work, |tapped| {
+                    let Tapped::Rows {
+                        layer,
+                        kind,
+                        patches,
+                        ..
+                    } = tapped
+                    else {
+                        return Ok(());
+                    };
+                    let start = Instant::now();
+                    for (slot, _) in kinds
+                        .iter()
+                        .enumerate()
+                        .filter(|(_, k)| **k == (layer, kind))
+                    {
+                        visitor.slot(slot, patches, &seen)?;
+                    }
+                    *visit += start.elapsed();
+                    Ok::<(), StudyError>(())
+                })?;
+            let start = Instant::now();
+            visitor.batch(&seen, last)?;
+            times.visit += start.elapsed();
+            times.images += seen.images.len() as u64;
+            pixels = images.into_raw_vec_and_offset().0;
+        }
+        times.stall = stream.stall();
+        times.total = start.elapsed();
+        Ok(times)
+    }
+
+    /// Appends the three normalized planes of an RGB crop.
+    fn normalize(&self, rgb: &[u8], out: &mut Vec<f32>) {
+        let (rgb, _) = rgb.as_chunks::<3>();
+        for (channel, levels) in self.levels.iter().enumerate() {
+            out.extend(rgb.iter().map(|pixel| levels[usize::from(pixel[channel])]));
+        }
+    }
+}
+
+fn run_features(
+    dir: &mut FeatureDir,
+    pass: &Pass<'_>,
+    visitor: &mut dyn Visitor,
+) -> Result<PassTimes, StudyError> {
+    let start = Instant::now();
+    let mut times = PassTimes::default();
+    let mut rows = Array3::zeros((0, 0, 0));
+    let items = pass.data.split(pass.split);
+    for (batch, last) in pass.batches() {
+        let mut seen = pass.nothing_seen();
+        for &index in batch {
+            let label = if pass.labels {
+                pass.data.label(&items[index], &pass.geometry)?
+            } else {
+                None
+            };
+            seen.push(index, label, pass.geometry.size.pow(2));
+        }
+        for (number, &slot) in pass.slots.iter().enumerate() {
+            dir.read(pass.split, slot, batch, &mut rows)?;
+            let visiting = Instant::now();
+            visitor.slot(number, rows.view(), &seen)?;
+            times.visit += visiting.elapsed();
+        }
+        let visiting = Instant::now();
+        visitor.batch(&seen, last)?;
+        times.visit += visiting.elapsed();
+        times.images += seen.images.len() as u64;
+    }
+    times.total = start.elapsed();
+    Ok(times)
+}

@@ -1,0 +1,440 @@
+//! What can be typed. Doc comments are the help texts.
+
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand};
+use serde::Deserialize;
+use vitscope_study::settings::Settings;
+use vitscope_vit::identify::Format;
+
+use crate::exit::usage;
+
+/// Shows what a frozen Vision Transformer has learned: every layer and embedding, segmented
+/// without supervision, with its positional effect.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// `human` or `json`: how results (stdout) and progress (stderr) are written. `official`,
+    /// `timm`, `transformers` or `open_clip`: the checkpoint's format, where its names leave it
+    /// open. May be given once for each.
+    #[arg(long = "format", global = true, value_name = "WORD")]
+    pub formats: Vec<FormatWord>,
+    /// No progress, only results and errors
+    #[arg(long, global = true)]
+    pub quiet: bool,
+}
+
+/// One value of `--format`, which settles two things that share a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FormatWord {
+    /// How results are written.
+    Output(Output),
+    /// How a checkpoint is laid out.
+    Checkpoint(Format),
+}
+
+/// How results are written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Output {
+    #[default]
+    Human,
+    Json,
+}
+
+impl FromStr for FormatWord {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "human" => Ok(Self::Output(Output::Human)),
+            "json" => Ok(Self::Output(Output::Json)),
+            _ => text.parse().map(Self::Checkpoint).map_err(|_| {
+                "expected human or json for the output, or official, timm, transformers or open_clip for the checkpoint".to_owned()
+            }),
+        }
+    }
+}
+
+impl Cli {
+    /// How results are written.
+    pub fn output(&self) -> Output {
+        let outputs = self.formats.iter().filter_map(|word| match word {
+            FormatWord::Output(output) => Some(*output),
+            FormatWord::Checkpoint(_) => None,
+        });
+        outputs.last().unwrap_or_default()
+    }
+
+    /// How the checkpoint is laid out, if that was said.
+    pub fn checkpoint_format(&self) -> Option<Format> {
+        let formats = self.formats.iter().filter_map(|word| match word {
+            FormatWord::Checkpoint(format) => Some(*format),
+            FormatWord::Output(_) => None,
+        });
+        formats.last()
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The main job: every layer and facet of a model over a data set, in one pass
+    Probe(Box<ProbeArgs>),
+    /// Write facets as safetensors, for other programs or for `probe --features`
+    Extract(Box<ExtractArgs>),
+    /// What a checkpoint is: architecture, how it was recognized, every tensor and its use
+    Inspect(InspectArgs),
+    /// Draw figures and page again from what a run has stored
+    Report {
+        /// Run directories
+        #[arg(required = true)]
+        runs: Vec<PathBuf>,
+    },
+}
+
+/// What settles what a checkpoint leaves open.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ModelArgs {
+    /// Family of the model, where its file cannot tell (DINO, iBOT, MAE and supervised ViTs share
+    /// every tensor name)
+    #[arg(long)]
+    pub family: Option<String>,
+    /// Attention heads, where the file cannot tell
+    #[arg(long)]
+    pub heads: Option<usize>,
+    /// Numerics of `source` (the file's own ecosystem: eps, rotary periods, table resizing) or of
+    /// the `official` code
+    #[arg(long)]
+    pub numerics: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A checkpoint: a file or a folder
+    pub checkpoint: PathBuf,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ExtractArgs {
+    /// A checkpoint: a file or a folder
+    pub model: PathBuf,
+    /// Data set: `kind:root`, a directory, or a TOML description
+    #[arg(long, required_unless_present_any = ["images", "tensor"])]
+    pub data: Option<String>,
+    /// A folder of images without ground truth
+    #[arg(long, conflicts_with_all = ["data", "tensor"])]
+    pub images: Option<PathBuf>,
+    /// A safetensors file whose `input` [B,3,H,W] is already normalized
+    #[arg(long, conflicts_with = "data")]
+    pub tensor: Option<PathBuf>,
+    /// Where the feature directory goes
+    #[arg(long)]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub settle: ModelArgs,
+    /// Side of the square crop in pixels; the nearest multiple of the patch is used
+    #[arg(long, default_value_t = 320)]
+    pub size: usize,
+    /// Layers: all, last, or a list such as 1,3,9-12
+    #[arg(long, default_value = "all")]
+    pub layers: String,
+    /// Facets: any of key,query,value,token
+    #[arg(long, value_delimiter = ',', default_value = "key,query,value,token")]
+    pub facets: Vec<String>,
+    /// Last token after or before the final LayerNorm
+    #[arg(long, default_value = "after")]
+    pub token_norm: String,
+    /// Keys and queries before or after rotary rotation
+    #[arg(long, default_value = "before")]
+    pub rope: String,
+    /// Also write the class token and the registers (with --tensor)
+    #[arg(long, requires = "tensor")]
+    pub prefix_tokens: bool,
+    /// Also write the attention weights (with --tensor)
+    #[arg(long, requires = "tensor")]
+    pub attention: bool,
+    /// Store as f32 or f16
+    #[arg(long, default_value = "f32")]
+    pub store: String,
+    /// Only the first so many training images
+    #[arg(long)]
+    pub limit_train: Option<usize>,
+    /// Only the first so many test images
+    #[arg(long)]
+    pub limit_test: Option<usize>,
+    /// Threads; all cores unless set
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct ProbeArgs {
+    /// A checkpoint: a file or a folder
+    #[arg(required_unless_present_any = ["features", "config"])]
+    pub model: Option<PathBuf>,
+    /// A TOML file with any of these settings under the same names; a flag wins
+    #[arg(long)]
+    pub config: Option<PathBuf>,
+    /// Continue a run that was stopped or killed; it ends in the same bytes as an unbroken one
+    #[arg(long)]
+    pub resume: bool,
+    #[command(flatten)]
+    pub flags: ProbeFlags,
+}
+
+/// Settings that may stand on the command line or in a file.
+#[derive(Clone, Debug, Default, Args, Deserialize)]
+#[serde(default, rename_all = "kebab-case", deny_unknown_fields)]
+pub struct ProbeFlags {
+    /// Model, in a settings file
+    #[arg(skip)]
+    pub model: Option<PathBuf>,
+    /// A feature directory in place of a model
+    #[arg(long, conflicts_with = "model")]
+    pub features: Option<PathBuf>,
+    /// Data set: `kind:root`, a directory, or a TOML description
+    #[arg(long, required_unless_present = "config")]
+    pub data: Option<String>,
+    /// Run directory [default: runs/MODEL-DATA]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Family of the model, where its file cannot tell (DINO, iBOT, MAE and supervised ViTs share
+    /// every tensor name)
+    #[arg(long)]
+    pub family: Option<String>,
+    /// Attention heads, where the file cannot tell
+    #[arg(long)]
+    pub heads: Option<usize>,
+    /// Numerics of `source` (the file's own ecosystem: eps, rotary periods, table resizing) or of
+    /// the `official` code
+    #[arg(long)]
+    pub numerics: Option<String>,
+    /// Format of the checkpoint, in a settings file
+    #[arg(skip)]
+    pub format: Option<String>,
+    /// Side of the square crop in pixels; the nearest multiple of the patch is used [default: 320]
+    #[arg(long)]
+    pub size: Option<usize>,
+    /// Clusters [default: the number of classes; 27 without ground truth]
+    #[arg(long)]
+    pub clusters: Option<usize>,
+    /// Clusters beyond that (the paper's overclustering uses 70) [default: 0]
+    #[arg(long)]
+    pub extra_clusters: Option<usize>,
+    /// Training steps [default: 5000]
+    #[arg(long)]
+    pub steps: Option<usize>,
+    /// Images per step [default: 24]
+    #[arg(long)]
+    pub batch: Option<usize>,
+    /// Adam's rate [default: 0.005]
+    #[arg(long)]
+    pub lr: Option<f64>,
+    /// Training batches that give the principal directions [default: 96]
+    #[arg(long)]
+    pub pca_batches: Option<usize>,
+    /// Every how many-th training batch is one of those [default: 1]
+    #[arg(long)]
+    pub pca_interval: Option<usize>,
+    /// Seed of everything drawn at random [default: 0]
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Layers: all, last, or a list such as 1,3,9-12 [default: all]
+    #[arg(long)]
+    pub layers: Option<String>,
+    /// Facets: any of key,query,value,token [default: all four]
+    #[arg(long, value_delimiter = ',')]
+    pub facets: Option<Vec<String>>,
+    /// Take training images in file order
+    #[arg(long)]
+    pub no_shuffle: bool,
+    /// Matching with extra clusters: hungarian or majority [default: hungarian]
+    #[arg(long)]
+    pub matching: Option<String>,
+    /// Pixels that count for the positional effect: all or labeled [default: all]
+    #[arg(long)]
+    pub positions: Option<String>,
+    /// Last token after or before the final LayerNorm [default: after]
+    #[arg(long)]
+    pub token_norm: Option<String>,
+    /// Keys and queries of a rotary model before or after rotation [default: before]
+    #[arg(long)]
+    pub rope: Option<String>,
+    /// Label maps to keep: none, examples or all [default: examples]
+    #[arg(long)]
+    pub save_labels: Option<String>,
+    /// Position counts to keep: grid (patches) or pixel [default: grid]
+    #[arg(long)]
+    pub save_counts: Option<String>,
+    /// Example images [default: 12]
+    #[arg(long)]
+    pub examples: Option<usize>,
+    /// Circular shifts and bootstrap samples behind the positional effect's error bar
+    /// [default: 100]
+    #[arg(long)]
+    pub resamples: Option<usize>,
+    /// Only the first so many training images
+    #[arg(long)]
+    pub limit_train: Option<usize>,
+    /// Only the first so many test images
+    #[arg(long)]
+    pub limit_test: Option<usize>,
+    /// Threads; all cores unless set. Results do not depend on it
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Where to compute: cpu (this build has no other device) [default: cpu]
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Precision of the forward pass: f32 (this build has no other) [default: f32]
+    #[arg(long)]
+    pub dtype: Option<String>,
+}
+
+impl ProbeFlags {
+    /// Reads a settings file.
+    pub fn from_file(path: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .with_context(|| format!("{}: cannot read the settings file", path.display()))
+            .map_err(usage)?;
+        toml::from_str(&text)
+            .with_context(|| format!("{}: is not a file of settings", path.display()))
+            .map_err(usage)
+    }
+
+    /// These settings, with those of a file where the command line is silent.
+    #[must_use]
+    pub fn over(self, file: Self) -> Self {
+        Self {
+            model: self.model.or(file.model),
+            features: self.features.or(file.features),
+            data: self.data.or(file.data),
+            out: self.out.or(file.out),
+            family: self.family.or(file.family),
+            heads: self.heads.or(file.heads),
+            numerics: self.numerics.or(file.numerics),
+            format: self.format.or(file.format),
+            size: self.size.or(file.size),
+            clusters: self.clusters.or(file.clusters),
+            extra_clusters: self.extra_clusters.or(file.extra_clusters),
+            steps: self.steps.or(file.steps),
+            batch: self.batch.or(file.batch),
+            lr: self.lr.or(file.lr),
+            pca_batches: self.pca_batches.or(file.pca_batches),
+            pca_interval: self.pca_interval.or(file.pca_interval),
+            seed: self.seed.or(file.seed),
+            layers: self.layers.or(file.layers),
+            facets: self.facets.or(file.facets),
+            no_shuffle: self.no_shuffle || file.no_shuffle,
+            matching: self.matching.or(file.matching),
+            positions: self.positions.or(file.positions),
+            token_norm: self.token_norm.or(file.token_norm),
+            rope: self.rope.or(file.rope),
+            save_labels: self.save_labels.or(file.save_labels),
+            save_counts: self.save_counts.or(file.save_counts),
+            examples: self.examples.or(file.examples),
+            resamples: self.resamples.or(file.resamples),
+            limit_train: self.limit_train.or(file.limit_train),
+            limit_test: self.limit_test.or(file.limit_test),
+            threads: self.threads.or(file.threads),
+            device: self.device.or(file.device),
+            dtype: self.dtype.or(file.dtype),
+        }
+    }
+
+    /// What the settings mean.
+    pub fn settings(&self) -> anyhow::Result<Settings> {
+        let defaults = Settings::default();
+        only("--device", self.device.as_deref(), "cpu")?;
+        only("--dtype", self.dtype.as_deref(), "f32")?;
+        Ok(Settings {
+            size: self.size.unwrap_or(defaults.size),
+            clusters: self.clusters,
+            extra_clusters: self.extra_clusters.unwrap_or(defaults.extra_clusters),
+            steps: self.steps.unwrap_or(defaults.steps),
+            batch: self.batch.unwrap_or(defaults.batch),
+            lr: self.lr.unwrap_or(defaults.lr),
+            pca_batches: self.pca_batches.unwrap_or(defaults.pca_batches),
+            pca_interval: self.pca_interval.unwrap_or(defaults.pca_interval),
+            seed: self.seed.unwrap_or(defaults.seed),
+            layers: word("--layers", self.layers.as_deref(), defaults.layers)?,
+            facets: match &self.facets {
+                Some(names) => facets(names)?,
+                None => defaults.facets,
+            },
+            shuffle: !self.no_shuffle,
+            matching: word("--matching", self.matching.as_deref(), defaults.matching)?,
+            positions: word("--positions", self.positions.as_deref(), defaults.positions)?,
+            token_norm: word(
+                "--token-norm",
+                self.token_norm.as_deref(),
+                defaults.token_norm,
+            )?,
+            rope: word("--rope", self.rope.as_deref(), defaults.rope)?,
+            save_labels: word(
+                "--save-labels",
+                self.save_labels.as_deref(),
+                defaults.save_labels,
+            )?,
+            save_counts: word(
+                "--save-counts",
+                self.save_counts.as_deref(),
+                defaults.save_counts,
+            )?,
+            examples: self.examples.unwrap_or(defaults.examples),
+            resamples: self.resamples.unwrap_or(defaults.resamples),
+            limit_train: self.limit_train,
+            limit_test: self.limit_test,
+            threads: self.threads,
+        })
+    }
+
+    /// What settles the model.
+    pub fn model_args(&self) -> ModelArgs {
+        ModelArgs {
+            family: self.family.clone(),
+            heads: self.heads,
+            numerics: self.numerics.clone(),
+        }
+    }
+}
+
+/// Reads a word-like setting.
+pub fn word<T: FromStr<Err = String>>(
+    flag: &str,
+    text: Option<&str>,
+    default: T,
+) -> anyhow::Result<T> {
+    text.map_or(Ok(default), |text| {
+        text.parse()
+            .map_err(|problem| usage(anyhow::anyhow!("{flag}: {problem}")))
+    })
+}
+
+/// Reads a list of facets, in the order in which they are listed everywhere.
+pub fn facets(names: &[String]) -> anyhow::Result<Vec<vitscope_vit::facet::Facet>> {
+    let mut list = Vec::new();
+    for name in names {
+        list.push(
+            name.trim()
+                .parse()
+                .map_err(|problem| usage(anyhow::anyhow!("--facets: {problem}")))?,
+        );
+    }
+    list.sort_unstable();
+    list.dedup();
+    Ok(list)
+}
+
+fn only(flag: &str, asked: Option<&str>, offered: &str) -> anyhow::Result<()> {
+    match asked {
+        Some(asked) if asked != offered => Err(usage(anyhow::anyhow!(
+            "{flag} {asked} is not in this build, which offers {offered} alone"
+        ))),
+        _ => Ok(()),
+    }
+}

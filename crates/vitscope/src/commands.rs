@@ -1,0 +1,74 @@
+//! One file per command.
+
+mod extract;
+mod inspect;
+mod probe;
+mod report;
+
+use std::io::Write;
+
+use vitscope_vit::identify::{Format, Numerics, Settle};
+
+use crate::args::{Cli, Command, ModelArgs};
+use crate::exit::usage;
+
+/// Runs what was typed.
+pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
+    match &cli.command {
+        Command::Probe(args) => probe::run(&cli, args),
+        Command::Extract(args) => extract::run(&cli, args),
+        Command::Inspect(args) => inspect::run(&cli, args),
+        Command::Report { runs } => report::run(&cli, runs),
+    }
+}
+
+/// Prints a result.
+fn print(text: &str) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    out.write_all(text.as_bytes())?;
+    if !text.ends_with('\n') {
+        out.write_all(b"\n")?;
+    }
+    out.flush()?;
+    Ok(())
+}
+
+/// Uses so many threads for everything.
+fn use_threads(threads: Option<usize>) -> anyhow::Result<()> {
+    if let Some(threads) = threads {
+        rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build_global()?;
+    }
+    Ok(())
+}
+
+/// What the user settled about a checkpoint.
+fn settle(args: &ModelArgs, format: Option<Format>) -> anyhow::Result<Settle> {
+    let numerics = match args.numerics.as_deref() {
+        None | Some("source") => Numerics::Source,
+        Some("official") => Numerics::Official,
+        Some(other) => {
+            let sentence = format!("--numerics: `{other}` is not one of source, official");
+            return Err(usage(anyhow::anyhow!(sentence)));
+        }
+    };
+    Ok(Settle {
+        family: args
+            .family
+            .as_deref()
+            .map(|text| word_of("--family", text))
+            .transpose()?,
+        format,
+        heads: args.heads,
+        numerics,
+    })
+}
+
+fn word_of<T: std::str::FromStr>(flag: &str, text: &str) -> anyhow::Result<T>
+where
+    T::Err: std::fmt::Display,
+{
+    text.parse()
+        .map_err(|problem| usage(anyhow::anyhow!("{flag}: {problem}")))
+}

@@ -1,0 +1,67 @@
+//! `vitscope extract`.
+
+use anyhow::anyhow;
+use vitscope_data::DataSet;
+use vitscope_study::extract::{Beside, Cut, Extraction, extract_data, extract_tensor};
+use vitscope_study::settings::Side;
+use vitscope_study::slot::Layers;
+
+use super::{print, settle, use_threads};
+use crate::args::{Cli, ExtractArgs, Output, facets, word};
+use crate::exit::usage;
+use crate::progress::Teller;
+
+/// Writes facets and prints the files.
+pub fn run(cli: &Cli, args: &ExtractArgs) -> anyhow::Result<()> {
+    use_threads(args.threads)?;
+    let half = match args.store.as_str() {
+        "f32" => false,
+        "f16" => true,
+        other => return Err(usage(anyhow!("--store: `{other}` is not one of f32, f16"))),
+    };
+    let what = Extraction {
+        model: args.model.clone(),
+        settle: settle(&args.settle, cli.checkpoint_format())?,
+        layers: word("--layers", Some(&args.layers), Layers::All)?,
+        facets: facets(&args.facets)?,
+        token_norm: word("--token-norm", Some(&args.token_norm), Side::After)?,
+        rope: word("--rope", Some(&args.rope), Side::Before)?,
+        half,
+        out: args.out.clone(),
+    };
+    let files = match (&args.tensor, &args.images, &args.data) {
+        (Some(input), _, _) => {
+            let beside = Beside {
+                prefix: args.prefix_tokens,
+                attention: args.attention,
+            };
+            extract_tensor(&what, input, beside)?
+        }
+        (None, Some(_), _) | (None, None, Some(_)) => {
+            let spec = match (&args.images, &args.data) {
+                (Some(images), _) => format!("folder:{}", images.display()),
+                (None, data) => data.clone().unwrap_or_default(),
+            };
+            let data = DataSet::open(&spec)?;
+            let cut = Cut {
+                size: args.size,
+                limit_train: args.limit_train,
+                limit_test: args.limit_test,
+            };
+            extract_data(&what, &data, cut, &mut Teller::new(cli))?
+        }
+        (None, None, None) => return Err(usage(anyhow!("give --data, --images or --tensor"))),
+    };
+    match cli.output() {
+        Output::Human => {
+            let lines: Vec<String> = files
+                .iter()
+                .map(|path| path.display().to_string())
+                .collect();
+            print(&lines.join("\n"))
+        }
+        Output::Json => print(&serde_json::to_string(
+            &serde_json::json!({ "files": files }),
+        )?),
+    }
+}

@@ -1,0 +1,113 @@
+//! `vitscope probe`.
+
+use std::fmt::Write;
+
+use anyhow::anyhow;
+use serde_json::json;
+use vitscope_study::model::Model;
+use vitscope_study::outcome::{Outcome, Summary};
+use vitscope_study::probe::{Request, probe};
+
+use super::{print, settle, use_threads, word_of};
+use crate::args::{Cli, Output, ProbeArgs, ProbeFlags};
+use crate::exit::usage;
+use crate::progress::Teller;
+
+/// Runs the main job, draws its figures and prints its table.
+pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
+    let mut flags = args.flags.clone();
+    flags.model.clone_from(&args.model);
+    if let Some(path) = &args.config {
+        flags = flags.over(ProbeFlags::from_file(path)?);
+    }
+    let settings = flags.settings()?;
+    use_threads(settings.threads)?;
+    let format = match (cli.checkpoint_format(), &flags.format) {
+        (None, Some(text)) => Some(word_of("format", text)?),
+        (said, _) => said,
+    };
+    let model = match (&flags.model, &flags.features) {
+        (Some(path), None) => Model::Checkpoint(path.clone(), settle(&flags.model_args(), format)?),
+        (None, Some(path)) => Model::Features(path.clone()),
+        (Some(_), Some(_)) => return Err(usage(anyhow!("give a model or --features, not both"))),
+        (None, None) => {
+            return Err(usage(anyhow!(
+                "give a model, or embeddings with --features"
+            )));
+        }
+    };
+    let data = flags
+        .data
+        .ok_or_else(|| usage(anyhow!("give a data set with --data")))?;
+    let request = Request {
+        model,
+        data,
+        out: flags.out,
+        settings,
+        resume: args.resume,
+    };
+    let mut teller = Teller::new(cli);
+    let outcome = probe(&request, &mut teller)?;
+    let drawn = vitscope_figure::draw(&outcome.run)?;
+    match cli.output() {
+        Output::Human => print(&table(&outcome, &drawn.page.display().to_string())),
+        Output::Json => print(&serde_json::to_string(&json!({
+            "run": outcome.run,
+            "page": drawn.page,
+            "ground_truth_nmi": outcome.truth_nmi,
+            "selection": outcome.selection,
+            "slots": outcome.slots.iter().map(slot_json).collect::<Vec<_>>(),
+        }))?),
+    }
+}
+
+fn slot_json(summary: &Summary) -> serde_json::Value {
+    let (excess, low, high) = summary
+        .excess
+        .map_or((None, None, None), |(value, low, high)| {
+            (Some(value), Some(low), Some(high))
+        });
+    json!({
+        "facet": summary.slot.facet,
+        "layer": summary.slot.layer,
+        "miou": summary.miou,
+        "accuracy": summary.accuracy,
+        "nmi": summary.nmi,
+        "nmi_excess": excess,
+        "nmi_excess_low": low,
+        "nmi_excess_high": high,
+        "loss": summary.loss,
+    })
+}
+
+/// The best layer of each facet, and where to look.
+fn table(outcome: &Outcome, page: &str) -> String {
+    let number = |value: Option<f64>| value.map_or("undefined".to_owned(), |v| format!("{v:.4}"));
+    let mut text = format!(
+        "{:<6} {:>5}  {:>9}  {:>9}  {:>9}  beyond chance [95 % interval]\n",
+        "facet", "layer", "mIoU", "accuracy", "NMI"
+    );
+    for (facet, &layer) in &outcome.selection {
+        let shown = outcome
+            .slots
+            .iter()
+            .find(|summary| summary.slot.layer == layer && summary.slot.facet.name() == facet);
+        if let Some(summary) = shown {
+            let excess = summary
+                .excess
+                .map_or("undefined".to_owned(), |(value, low, high)| {
+                    format!("{value:.4} [{low:.4}, {high:.4}]")
+                });
+            let _ = writeln!(
+                text,
+                "{facet:<6} {layer:>5}  {:>9}  {:>9}  {:>9}  {excess}",
+                number(summary.miou),
+                number(summary.accuracy),
+                number(summary.nmi),
+            );
+        }
+    }
+    let _ = writeln!(text, "ground truth NMI {}", number(outcome.truth_nmi));
+    let _ = writeln!(text, "page: {page}");
+    text
+}

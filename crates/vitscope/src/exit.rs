@@ -1,0 +1,60 @@
+//! Exit codes: 0 ok, 1 a threshold was missed, 2 usage or configuration, 3 data or weights,
+//! 4 internal; 130 when the user stopped the run. A closed pipe is success.
+
+use std::fmt;
+use std::process::ExitCode;
+
+use vitscope_study::StudyError;
+
+/// Marks an error as the user's wording.
+#[derive(Debug)]
+struct Usage(anyhow::Error);
+
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:#}", self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// An error of usage or configuration.
+pub fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
+    anyhow::Error::new(Usage(error.into()))
+}
+
+fn code(error: &anyhow::Error) -> u8 {
+    if error.is::<Usage>() {
+        return 2;
+    }
+    match error.downcast_ref::<StudyError>() {
+        Some(StudyError::Setting(_) | StudyError::Shape(_)) => 2,
+        Some(StudyError::Interrupted { .. }) => 130,
+        Some(_) => 3,
+        None if error.is::<vitscope_vit::error::VitError>()
+            || error.is::<vitscope_data::DataError>()
+            || error.is::<vitscope_figure::FigureError>() =>
+        {
+            3
+        }
+        None => 4,
+    }
+}
+
+/// Says what went wrong, in one line, and gives the exit code.
+pub fn report(result: anyhow::Result<()>) -> ExitCode {
+    let Err(error) = result else {
+        return ExitCode::SUCCESS;
+    };
+    let closed_pipe = error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+    if closed_pipe {
+        return ExitCode::SUCCESS;
+    }
+    #[expect(clippy::print_stderr, reason = "this is where errors are told")]
+    {
+        eprintln!("vitscope: {error:#}");
+    }
+    ExitCode::from(code(&error))
+}

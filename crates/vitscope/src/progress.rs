@@ -1,0 +1,170 @@
+//! News of a run on stderr: bars on a terminal, JSON lines with `--format json`, else a line per
+//! phase.
+
+use std::io::{IsTerminal, Write};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use vitscope_study::observer::{Observer, Phase};
+
+use crate::args::{Cli, Output};
+
+/// How often a JSON line may be written.
+const JSON_INTERVAL: Duration = Duration::from_secs(2);
+
+enum Style {
+    Quiet,
+    Lines,
+    Bars,
+    Json,
+}
+
+/// Tells about a run, and listens for Ctrl-C.
+pub struct Teller {
+    style: Style,
+    stop: Arc<AtomicBool>,
+    bar: ProgressBar,
+    phase: &'static str,
+    started: Instant,
+    told: Instant,
+    before: u64,
+    done: u64,
+    total: u64,
+    loss: Option<f64>,
+}
+
+impl Teller {
+    /// A teller that fits the terminal and the flags. The first Ctrl-C asks the run to stop in
+    /// order; a second one ends the program.
+    pub fn new(cli: &Cli) -> Self {
+        let style = if cli.quiet {
+            Style::Quiet
+        } else if cli.output() == Output::Json {
+            Style::Json
+        } else if std::io::stderr().is_terminal() {
+            Style::Bars
+        } else {
+            Style::Lines
+        };
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stop);
+        // Only the first handler of a process can be set; a second teller shares its fate.
+        let _ = ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+            say("vitscope: stopping after this batch (Ctrl-C again ends at once)");
+        });
+        let now = Instant::now();
+        Self {
+            style,
+            stop,
+            bar: ProgressBar::hidden(),
+            phase: "",
+            started: now,
+            told: now,
+            before: 0,
+            done: 0,
+            total: 0,
+            loss: None,
+        }
+    }
+
+    fn rate(&self) -> f64 {
+        (self.done - self.before) as f64 / self.started.elapsed().as_secs_f64().max(1e-9)
+    }
+
+    fn json(&mut self, event: &str) {
+        self.told = Instant::now();
+        let left = (self.total - self.done.min(self.total)) as f64 / self.rate().max(1e-9);
+        let line = serde_json::json!({
+            "event": event,
+            "phase": self.phase,
+            "images": self.done,
+            "total": self.total,
+            "images_per_sec": self.rate(),
+            "left_secs": if self.done > self.before { Some(left) } else { None },
+            "loss": self.loss,
+        });
+        say(&line.to_string());
+    }
+}
+
+/// One line on stderr; a closed stderr is no reason to stop.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+impl Observer for Teller {
+    fn begin(&mut self, phase: Phase, done: u64, total: u64) {
+        self.phase = phase.name();
+        self.started = Instant::now();
+        (self.before, self.done, self.total) = (done, done, total);
+        self.loss = None;
+        match self.style {
+            Style::Bars => {
+                self.bar = ProgressBar::new(total).with_position(done);
+                let template =
+                    "{prefix:>8} [{bar:30}] {pos}/{len} images  {per_sec}  {eta} left  {msg}";
+                self.bar.set_style(
+                    ProgressStyle::with_template(template)
+                        .expect("the template is fixed")
+                        .with_key(
+                            "per_sec",
+                            |state: &indicatif::ProgressState, out: &mut dyn std::fmt::Write| {
+                                let _ = write!(out, "{:.2} images/s", state.per_sec());
+                            },
+                        )
+                        .progress_chars("=> "),
+                );
+                self.bar.set_prefix(self.phase);
+                self.bar.reset_eta();
+            }
+            Style::Json => self.json("begin"),
+            Style::Lines | Style::Quiet => {}
+        }
+    }
+
+    fn advance(&mut self, images: u64, loss: Option<f64>) {
+        self.done += images;
+        self.loss = loss.or(self.loss);
+        self.bar.inc(images);
+        if let Some(loss) = loss {
+            self.bar.set_message(format!("loss {loss:.4}"));
+        }
+        if matches!(self.style, Style::Json) && self.told.elapsed() > JSON_INTERVAL {
+            self.json("progress");
+        }
+    }
+
+    fn end(&mut self) {
+        match self.style {
+            Style::Bars => self.bar.finish(),
+            Style::Json => self.json("end"),
+            Style::Lines => say(&format!(
+                "{}: {} images, {:.2} images/s, {:.1} s",
+                self.phase,
+                self.done - self.before,
+                self.rate(),
+                self.started.elapsed().as_secs_f64()
+            )),
+            Style::Quiet => {}
+        }
+        self.bar = ProgressBar::hidden();
+    }
+
+    fn note(&mut self, text: &str) {
+        match self.style {
+            Style::Quiet => {}
+            Style::Json => say(&serde_json::json!({"event": "note", "text": text}).to_string()),
+            Style::Bars => self.bar.suspend(|| say(&format!("note: {text}"))),
+            Style::Lines => say(&format!("note: {text}")),
+        }
+    }
+
+    fn stop(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+}
