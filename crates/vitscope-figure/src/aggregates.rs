@@ -64,8 +64,8 @@ pub(crate) fn draw_best(run: &Run) -> Result<Plate, FigureError> {
         }
     }
     let mut bottom = top + side + 34.0;
-    if !run.classes.is_empty() {
-        bottom = figure::legend(&mut svg, run, theme::MARGIN, bottom, false);
+    if run.labels_are_classes() {
+        bottom = figure::legend(&mut svg, run, bottom, None);
     }
     let caption = notes(run, &[figure::selection_note(run), figure::NMI_NOTE]);
     let height = svg.notes(theme::MARGIN, bottom + 2.0, std::slice::from_ref(&caption));
@@ -176,8 +176,8 @@ pub(crate) fn draw_layers(run: &Run) -> Result<Plate, FigureError> {
         Choice::Last => "Framed: each facet's last layer.",
     };
     let mut bottom = top - 4.0;
-    if !run.classes.is_empty() {
-        bottom = figure::legend(&mut svg, run, theme::MARGIN, bottom, false);
+    if run.labels_are_classes() {
+        bottom = figure::legend(&mut svg, run, bottom, None);
     }
     let caption = notes(run, &[chosen]);
     let height = svg.notes(theme::MARGIN, bottom + 2.0, std::slice::from_ref(&caption));

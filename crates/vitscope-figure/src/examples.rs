@@ -217,14 +217,19 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
         }
     }
 
-    let shown = rows
-        .iter()
-        .flat_map(|row| row.maps.iter().take(columns).flatten());
-    let shows_ignored = shown.clone().any(|map| map.indices.contains(&NONE));
-    let mut bottom = bottom + 14.0;
-    if !run.classes.is_empty() || shows_ignored {
-        bottom = figure::legend(&mut svg, run, theme::MARGIN, bottom, shows_ignored);
+    let mut seen = [false; 256];
+    for row in &rows {
+        // Where clusters are not classes, only the ground truth's colors are the legend's.
+        let has_classes = row.slot == Slot::Truth || run.labels_are_classes();
+        for map in row.maps.iter().take(columns).flatten() {
+            let indices = map
+                .indices
+                .iter()
+                .filter(|&&index| has_classes || index == NONE);
+            indices.for_each(|&index| seen[usize::from(index)] = true);
+        }
     }
+    let bottom = figure::legend(&mut svg, run, bottom + 14.0, Some(&seen));
     let mut notes = vec![format!(
         "{} {}",
         figure::provenance(run),

@@ -1,6 +1,7 @@
 //! What a figure is, and the parts that several figures share.
 
 use crate::error::FigureError;
+use crate::pixels::NONE;
 use crate::run_dir::{Choice, Run, Slot};
 use crate::svg::{Drawing, Svg, Type};
 use crate::text::{self, Weight};
@@ -111,7 +112,7 @@ pub(crate) fn selection_note(run: &Run) -> &'static str {
 
 /// What an aggregate map is.
 pub(crate) fn aggregate_note(run: &Run) -> String {
-    let what = if run.data.has_truth {
+    let what = if run.labels_are_classes() {
         "class"
     } else {
         "cluster"
@@ -121,11 +122,17 @@ pub(crate) fn aggregate_note(run: &Run) -> String {
     )
 }
 
-/// What the colors stand for where there are no classes.
+/// What colors stand for where they do not stand for classes.
 pub(crate) fn cluster_note(run: &Run) -> Option<&'static str> {
-    let note =
-        "Colors stand for clusters; the same color in two maps need not mean the same thing.";
-    (!run.data.has_truth).then_some(note)
+    match (run.data.has_truth, run.labels_are_classes()) {
+        (true, true) => None,
+        (true, false) => Some(
+            "There are more or fewer clusters than classes: only the ground truth has the legend's colors, those of facets stand for clusters.",
+        ),
+        (false, _) => Some(
+            "Colors stand for clusters; the same color in two slots need not mean the same thing.",
+        ),
+    }
 }
 
 pub(crate) const NMI_NOTE: &str = "Positional effect: NMI = I(P;C)/H(C), natural logarithm.";
@@ -139,22 +146,43 @@ pub(crate) fn token_note(run: &Run) -> Option<String> {
     ))
 }
 
+/// More classes than this make a legend that no reader can use: only those that are seen stay.
+const MOST_CLASSES: usize = 40;
+
 /// The classes with their colors, and the hatching of pixels without a label.
 ///
-/// Gives the position below.
-pub(crate) fn legend(svg: &mut Svg, run: &Run, left: f64, top: f64, shows_ignored: bool) -> f64 {
+/// `seen` says which classes the figure's label maps show; a figure without label maps gives
+/// `None` and, with very many classes, gets no legend. Gives the position below.
+pub(crate) fn legend(svg: &mut Svg, run: &Run, top: f64, seen: Option<&[bool; 256]>) -> f64 {
     const SIDE: f64 = 12.0;
     const GAP: f64 = 16.0;
     const LINE: f64 = 21.0;
-    let right = svg.width - theme::MARGIN;
-    let mut place = [left, top];
-    let names = run
+    let all = run.classes.len() <= MOST_CLASSES;
+    let is_shown = |index: usize| all || seen.is_some_and(|seen| seen.get(index) == Some(&true));
+    let classes = run
         .classes
         .iter()
-        .map(|class| (class.name.as_str(), Some(class.color)));
-    for (name, color) in names.chain(shows_ignored.then_some(("no label", None))) {
-        let width = SIDE + 6.0 + text::width(name, Type::LABEL.size, Weight::Regular);
-        if place[0] + width > right && place[0] > left {
+        .enumerate()
+        .filter(|(index, _)| is_shown(*index));
+    let classes = classes.map(|(_, class)| (class.name.as_str(), Some(class.color)));
+    let has_none = seen.is_some_and(|seen| seen[usize::from(NONE)]);
+    let lines: Vec<_> = classes
+        .chain(has_none.then_some(("no label", None)))
+        .collect();
+    if lines.is_empty() {
+        return top;
+    }
+    let width = |name: &str| SIDE + 6.0 + text::width(name, Type::LABEL.size, Weight::Regular);
+    let (left, right) = (theme::MARGIN, svg.width - theme::MARGIN);
+    // Few names flow; many stand in columns, where an eye can run down.
+    let widest = lines
+        .iter()
+        .map(|(name, _)| width(name))
+        .fold(0.0, f64::max);
+    let column = (lines.len() > 16).then_some(widest + GAP);
+    let mut place = [left, top];
+    for (name, color) in lines {
+        if place[0] + width(name) > right && place[0] > left {
             place = [left, place[1] + LINE];
         }
         let swatch = [place[0], place[1] + 3.0, SIDE, SIDE];
@@ -166,7 +194,7 @@ pub(crate) fn legend(svg: &mut Svg, run: &Run, left: f64, top: f64, shows_ignore
             }
         }
         svg.text([place[0] + SIDE + 6.0, place[1] + 14.0], Type::LABEL, name);
-        place[0] += width + GAP;
+        place[0] += column.unwrap_or(width(name) + GAP);
     }
     place[1] + LINE
 }

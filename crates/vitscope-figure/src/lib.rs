@@ -53,6 +53,7 @@ pub fn draw(run: &Path) -> Result<Drawn, FigureError> {
         aggregates::draw_best(&run)?,
         curves::draw_miou(&run)?,
         curves::draw_nmi(&run)?,
+        curves::draw_excess(&run)?,
         class_mi::draw(&run)?,
         aggregates::draw_layers(&run)?,
     ];

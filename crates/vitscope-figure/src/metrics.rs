@@ -62,6 +62,10 @@ impl Metrics {
                     )),
                 },
             };
+            // Rows of a layer as a whole, such as those of its attention, belong to no slot.
+            if field(facet).is_empty() {
+                continue;
+            }
             let slot = match (
                 field(facet),
                 Facet::parse(field(facet)),
@@ -103,19 +107,10 @@ impl Metrics {
             .unwrap_or_default()
     }
 
-    /// The positional effect's interval, and whether it is the patch grid's.
-    ///
-    /// Bootstrapping runs on the patch grid, so a run may give the interval there only.
-    pub(crate) fn nmi_interval(&self, slot: Slot) -> Option<((f64, f64), bool)> {
-        let own = self
-            .get(slot, "nmi")
-            .interval()
-            .map(|interval| (interval, false));
-        own.or_else(|| {
-            self.get(slot, "nmi_grid")
-                .interval()
-                .map(|interval| (interval, true))
-        })
+    /// Whether any slot has an interval for this metric.
+    pub(crate) fn has_interval(&self, metric: &str) -> bool {
+        let mut rows = self.rows.values().flatten();
+        rows.any(|(key, measured)| key.0 == metric && measured.interval().is_some())
     }
 
     /// Whether any slot has this metric.

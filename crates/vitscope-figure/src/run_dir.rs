@@ -114,6 +114,19 @@ pub(crate) struct Model {
     pub(crate) heads: Option<u64>,
     pub(crate) patch: Option<u64>,
     pub(crate) decisions: Vec<Decision>,
+    /// What the reader of the checkpoint, or of the features, says about it.
+    identity: Value,
+}
+
+impl Model {
+    /// Takes over what only the reader's account says; its shape differs between readers.
+    fn adopt_identity(&mut self) {
+        let format = self.identity.get("format").and_then(Value::as_str);
+        self.format = self.format.take().or_else(|| format.map(str::to_owned));
+        let decisions = self.identity.get("decisions").cloned();
+        let decisions = decisions.and_then(|value| serde_json::from_value(value).ok());
+        self.decisions.extend(decisions.unwrap_or_else(Vec::new));
+    }
 }
 
 /// A class of the data set, in its standard color.
@@ -145,6 +158,7 @@ struct Manifest {
     model: Model,
     data: Data,
     clusters: Option<u64>,
+    grid: Option<[usize; 2]>,
     size: Option<u64>,
     seed: Option<u64>,
     machine: Map<String, Value>,
@@ -165,6 +179,8 @@ pub(crate) struct Run {
     pub(crate) data: Data,
     pub(crate) classes: Vec<Class>,
     pub(crate) clusters: Option<u64>,
+    /// Rows and columns of the patch grid.
+    pub(crate) grid: Option<[usize; 2]>,
     pub(crate) size: Option<u64>,
     pub(crate) seed: Option<u64>,
     pub(crate) machine: Map<String, Value>,
@@ -176,16 +192,8 @@ pub(crate) struct Run {
     pub(crate) notes: Vec<String>,
     pub(crate) metrics: Metrics,
     matches: BTreeMap<(Facet, u32), Vec<i64>>,
-    positions: BTreeMap<Slot, Positions>,
-}
-
-/// How often each cluster was predicted at each place of the patch grid.
-#[derive(Clone, Debug)]
-pub(crate) struct Positions {
-    pub(crate) clusters: usize,
-    pub(crate) rows: usize,
-    pub(crate) columns: usize,
-    pub(crate) counts: Vec<u32>,
+    /// How often each cluster was predicted at each place of the patch grid, per slot.
+    positions: BTreeMap<Slot, Vec<u64>>,
 }
 
 impl Run {
@@ -200,20 +208,28 @@ impl Run {
         let manifest = parse_manifest(&path, &text)?;
         let Manifest {
             data,
+            mut model,
             examples,
             selection,
             notes,
             ..
         } = manifest;
+        model.adopt_identity();
         let mut run = Self {
             root: root.to_owned(),
             program: manifest.program,
             state: manifest.state,
             settings: manifest.settings,
-            model: manifest.model,
-            classes: data.classes.clone().unwrap_or_default(),
+            model,
+            // Without ground truth, colors stand for clusters and classes have no part.
+            classes: data
+                .classes
+                .clone()
+                .filter(|_| data.has_truth)
+                .unwrap_or_default(),
             data,
             clusters: manifest.clusters,
+            grid: manifest.grid,
             size: manifest.size,
             seed: manifest.seed,
             machine: manifest.machine,
@@ -237,8 +253,7 @@ impl Run {
         if let Some(text) = read_if_there(&path)? {
             run.metrics = Metrics::parse(&path, &text)?;
         }
-        run.read_matches()?;
-        run.read_positions()?;
+        run.read_tensors()?;
         (run.selection, run.choice) = run.select(&selection.unwrap_or_default());
         Ok(run)
     }
@@ -308,18 +323,9 @@ impl Run {
         )
     }
 
-    /// The counts behind a slot's aggregate map, on the patch grid.
-    pub(crate) fn positions(&self, slot: Slot) -> Option<&Positions> {
-        self.positions.get(&slot)
-    }
-
-    /// Rows and columns of the patch grid, where the run kept counts on it.
-    pub(crate) fn grid(&self) -> Option<[usize; 2]> {
-        self.positions
-            .values()
-            .next()
-            .map(|positions| [positions.rows, positions.columns])
-            .filter(|[rows, columns]| rows * columns > 0)
+    /// The counts behind a slot's aggregate map: for each cluster, those of the patch grid.
+    pub(crate) fn positions(&self, slot: Slot) -> Option<&[u64]> {
+        self.positions.get(&slot).map(Vec::as_slice)
     }
 
     /// Whether an index of a label map is a class (else it is a cluster).
@@ -333,68 +339,37 @@ impl Run {
         usize::try_from(class).ok()
     }
 
-    fn read_matches(&mut self) -> Result<(), FigureError> {
+    /// Reads what the run keeps as tensors: matches, and position counts on the patch grid.
+    fn read_tensors(&mut self) -> Result<(), FigureError> {
         for file in ["codebooks.safetensors", "counts.safetensors"] {
             let path = self.root.join(file);
             let Some(bytes) = read_bytes_if_there(&path)? else {
                 continue;
             };
-            for (name, tensor) in tensors(&path, &bytes)?.iter() {
-                let Some((facet, layer)) = name.strip_prefix("match.").and_then(parse_probe) else {
-                    continue;
-                };
-                if tensor.dtype() != Dtype::I64 || tensor.shape().len() != 1 {
-                    return Err(FigureError::malformed(
-                        &path,
-                        format!("has {name} that is not a list of i64"),
-                    ));
+            let bad = |problem| FigureError::malformed(&path, problem);
+            let tensors = SafeTensors::deserialize(&bytes)
+                .map_err(|error| bad(format!("is not a safetensors file ({error})")))?;
+            for (name, tensor) in tensors.iter() {
+                if let Some(probe) = name.strip_prefix("match.").and_then(parse_probe) {
+                    if tensor.dtype() != Dtype::I64 {
+                        return Err(bad(format!("has {name} that is not of type i64")));
+                    }
+                    let classes = tensor.data().as_chunks().0.iter();
+                    self.matches.insert(
+                        probe,
+                        classes.map(|&bytes| i64::from_le_bytes(bytes)).collect(),
+                    );
+                } else if let Some(slot) = name.strip_prefix("position.").and_then(parse_slot)
+                    && let (Dtype::U32, &[_, rows, columns]) = (tensor.dtype(), tensor.shape())
+                    && let Some(grid) = self.grid
+                {
+                    let counts = tensor.data().as_chunks().0.iter();
+                    let counts = counts.map(|&bytes| u32::from_le_bytes(bytes));
+                    if let Some(pooled) = pool(counts, [rows, columns], grid) {
+                        self.positions.insert(slot, pooled);
+                    }
                 }
-                let classes = tensor
-                    .data()
-                    .as_chunks::<8>()
-                    .0
-                    .iter()
-                    .map(|bytes| i64::from_le_bytes(*bytes));
-                self.matches.insert((facet, layer), classes.collect());
             }
-        }
-        Ok(())
-    }
-
-    fn read_positions(&mut self) -> Result<(), FigureError> {
-        let path = self.root.join("counts.safetensors");
-        let Some(bytes) = read_bytes_if_there(&path)? else {
-            return Ok(());
-        };
-        for (name, tensor) in tensors(&path, &bytes)?.iter() {
-            let Some(name) = name.strip_prefix("position.") else {
-                continue;
-            };
-            let slot = match (name, parse_probe(name)) {
-                ("ground_truth", _) => Slot::Truth,
-                (_, Some((facet, layer))) => Slot::Probe(facet, layer),
-                _ => continue,
-            };
-            // With --save-counts pixel or another count type the page does without.
-            let (Dtype::U32, &[clusters, rows, columns]) = (tensor.dtype(), tensor.shape()) else {
-                continue;
-            };
-            let counts = tensor
-                .data()
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|bytes| u32::from_le_bytes(*bytes))
-                .collect();
-            self.positions.insert(
-                slot,
-                Positions {
-                    clusters,
-                    rows,
-                    columns,
-                    counts,
-                },
-            );
         }
         Ok(())
     }
@@ -466,10 +441,32 @@ fn drop_nulls(manifest: &mut Value) {
     }
 }
 
-fn tensors<'a>(path: &Path, bytes: &'a [u8]) -> Result<SafeTensors<'a>, FigureError> {
-    SafeTensors::deserialize(bytes).map_err(|error| {
-        FigureError::malformed(path, format!("is not a safetensors file ({error})"))
-    })
+/// Sums counts of `[clusters, rows, columns]` over the cells of a coarser grid, for runs that keep
+/// them at every pixel.
+fn pool(
+    counts: impl Iterator<Item = u32>,
+    [rows, columns]: [usize; 2],
+    [grid_rows, grid_columns]: [usize; 2],
+) -> Option<Vec<u64>> {
+    let (fine, coarse) = (rows * columns, grid_rows * grid_columns);
+    if coarse == 0 || rows < grid_rows || columns < grid_columns {
+        return None;
+    }
+    let mut sums = Vec::new();
+    for (index, count) in counts.enumerate() {
+        let (cluster, y, x) = (index / fine, index % fine / columns, index % columns);
+        sums.resize((cluster + 1) * coarse, 0);
+        let place = y * grid_rows / rows * grid_columns + x * grid_columns / columns;
+        sums[cluster * coarse + place] += u64::from(count);
+    }
+    Some(sums)
+}
+
+fn parse_slot(name: &str) -> Option<Slot> {
+    match name {
+        "ground_truth" => Some(Slot::Truth),
+        _ => parse_probe(name).map(|(facet, layer)| Slot::Probe(facet, layer)),
+    }
 }
 
 fn parse_probe(name: &str) -> Option<(Facet, u32)> {
@@ -511,4 +508,40 @@ fn read_if_there(path: &Path) -> Result<Option<String>, FigureError> {
     String::from_utf8(bytes)
         .map(Some)
         .map_err(|_| FigureError::malformed(path, "is not UTF-8 text"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixel_counts_are_summed_over_patches() {
+        let counts = [1, 2, 3, 4, 5, 6, 7, 8, 10, 0, 0, 0, 0, 0, 0, 20];
+        let pooled = pool(counts.into_iter(), [2, 4], [1, 2]);
+        assert_eq!(pooled, Some(vec![1 + 2 + 5 + 6, 3 + 4 + 7 + 8, 10, 20]));
+        assert_eq!(pool(counts.into_iter(), [2, 4], [4, 4]), None);
+        assert_eq!(pool(counts.into_iter(), [2, 4], [0, 0]), None);
+    }
+
+    #[test]
+    fn stems_stay_inside_the_run() {
+        assert!(is_plain_relative("street_001") && is_plain_relative("aachen/street_001"));
+        assert!(
+            !is_plain_relative("../run")
+                && !is_plain_relative("/etc/passwd")
+                && !is_plain_relative("")
+        );
+    }
+
+    #[test]
+    fn what_the_reader_decided_is_adopted_in_either_place() {
+        let text = r#"{"format": 1, "model": {"name": "m", "identity": {"format": "timm", "files": [],
+            "decisions": [{"what": "heads", "value": "12", "because": "config.json"}]}}}"#;
+        let mut model = parse_manifest(Path::new("run.json"), text).unwrap().model;
+        model.adopt_identity();
+        assert_eq!(
+            (model.format.as_deref(), model.decisions.len()),
+            (Some("timm"), 1)
+        );
+    }
 }

@@ -84,7 +84,7 @@
     const [light, dark] = [0xece8e6, 0xa39992].map((gray) => (state.lit < 0 ? ((solid << 24) | gray) >>> 0 : veil));
     for (let pixel = 0; pixel < words.length; pixel += 1) {
       const index = map[pixel];
-      words[pixel] = index !== NONE ? table[index] : (pixel % width + Math.floor(pixel / width)) % 14 < 4 ? dark : light;
+      words[pixel] = index !== NONE ? table[index] : (pixel % width + Math.floor(pixel / width)) % 24 < 8 ? dark : light;
     }
     context.putImageData(image, 0, 0);
   };
@@ -150,6 +150,18 @@
     return { main, mainStack, truth, truthStack };
   });
 
+  // What the line below the legend says: how to use the explorer, or the lit class's numbers.
+  const HINT = "Arrow keys: left and right change the layer, up and down the facet. Point at a class, in the legend or in a map, to light it up; click to keep it, Escape to let it go.";
+  const describeLit = () => {
+    if (state.lit < 0) return HINT;
+    const parts = [slot(), data.truth].map((source, at) => {
+      const numbers = source ? source.entry_numbers[state.lit] : "";
+      if (!numbers) return "";
+      return at === 0 ? `${data.facets[state.facet]}, layer ${data.layers[state.layer]}: ${numbers}` : `ground truth: ${numbers}`;
+    });
+    return [data.entries[state.lit].name, ...parts.filter(Boolean)].join(" — ");
+  };
+
   const buttons = data.entries.map((entry, index) => {
     const item = make("li");
     const button = make("button", "", entry.name);
@@ -165,6 +177,8 @@
     find(".legend").append(item);
     return button;
   });
+
+  if (data.truth) find(".legend").append(make("li", "nolabel", "no label"));
 
   const maps = ["slot", "truth"].map((which) => {
     const figure = make("figure");
@@ -217,6 +231,7 @@
       }
     });
     maps.forEach(paintAggregate);
+    find(".lit-line").textContent = describeLit();
     buttons.forEach((button, index) => button.classList.toggle("lit", index === state.lit));
   };
 

@@ -1,5 +1,10 @@
 //! `draw` on run directories of every kind: whole, without truth, unfinished, damaged.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test may fail as the test itself may"
+)]
+
 mod common;
 
 use std::fs;
@@ -10,11 +15,12 @@ use resvg::usvg::roxmltree::Document;
 use serde_json::{Value, json};
 use vitscope_figure::{FigureError, draw};
 
-const FIGURES: [&str; 6] = [
+const FIGURES: [&str; 7] = [
     "examples",
     "aggregate",
     "miou-by-layer",
     "nmi-by-layer",
+    "excess-by-layer",
     "class-mi",
     "aggregate-layers",
 ];
@@ -228,7 +234,13 @@ fn a_run_without_truth_shows_clusters_and_says_what_is_absent() {
         .collect();
     assert_eq!(
         names,
-        ["examples", "aggregate", "nmi-by-layer", "aggregate-layers"]
+        [
+            "examples",
+            "aggregate",
+            "nmi-by-layer",
+            "excess-by-layer",
+            "aggregate-layers"
+        ]
     );
     let page = fs::read_to_string(drawn.page).unwrap();
     assert!(page.contains("mIoU needs ground truth, and this run has none."));
@@ -303,7 +315,7 @@ fn files_that_are_gone_leave_their_places_empty() {
         fs::remove_file(run.path().join(gone)).unwrap();
     }
     let drawn = draw(run.path()).unwrap();
-    assert_eq!(drawn.figures.len(), 9, "curves and bars are left");
+    assert_eq!(drawn.figures.len(), 12, "curves and bars are left");
     assert!(
         !run.path().join("figures/examples.svg").exists(),
         "a figure of an earlier call is removed"

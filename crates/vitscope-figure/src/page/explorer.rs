@@ -1,0 +1,322 @@
+//! What the explorer shows: for every slot its numbers, its maps and who is predicted where.
+
+use std::collections::BTreeMap;
+use std::io::Write;
+
+use flate2::Compression;
+use flate2::write::ZlibEncoder;
+use serde::Serialize;
+
+use super::table;
+use crate::error::FigureError;
+use crate::figure;
+use crate::pixels::NONE;
+use crate::run_dir::{Facet, Run, Slot};
+use crate::svg::base64;
+
+/// What the page's script reads.
+#[derive(Serialize)]
+pub(super) struct Island<'a> {
+    facets: Vec<&'static str>,
+    layers: Vec<u32>,
+    start: String,
+    entries: Vec<Entry>,
+    size: [usize; 2],
+    grid: [usize; 2],
+    examples: Vec<Example<'a>>,
+    truth: Option<SlotData>,
+    slots: BTreeMap<String, SlotData>,
+}
+
+/// A line of the legend: a class, or a cluster where there are no classes.
+#[derive(Serialize)]
+struct Entry {
+    name: String,
+    color: [u8; 3],
+}
+
+#[derive(Serialize)]
+struct Example<'a> {
+    stem: &'a str,
+    image: Option<String>,
+}
+
+/// Everything the explorer shows of one slot.
+#[derive(Serialize)]
+struct SlotData {
+    numbers: Vec<(&'static str, String)>,
+    /// What is known of each legend entry, as text.
+    entry_numbers: Vec<String>,
+    nmi: Option<f64>,
+    aggregate: Option<String>,
+    /// All label maps one after the other, compressed; `maps` says which examples have one.
+    labels: Option<String>,
+    maps: Vec<bool>,
+    palette: Vec<[u8; 3]>,
+    /// The legend entry of each index of the label maps, -1 for none.
+    entries: Vec<i64>,
+    /// The share of each legend entry at each place of the patch grid, in 255ths, compressed.
+    shares: Option<String>,
+}
+
+impl<'a> Island<'a> {
+    pub(super) fn of(run: &'a Run) -> Result<Self, FigureError> {
+        let mut examples = Vec::new();
+        for stem in &run.examples {
+            let image = run.image(stem)?.map(|image| image.jpeg()).transpose()?;
+            examples.push(Example {
+                stem,
+                image: image.map(|bytes| base64(&bytes)),
+            });
+        }
+        let mut reader = Reader {
+            run,
+            legend: Legend::of(run),
+            size: None,
+            colors: Vec::new(),
+        };
+        let truth = run
+            .data
+            .has_truth
+            .then(|| reader.slot(Slot::Truth))
+            .transpose()?;
+        let probes = run.probes();
+        let mut slots = BTreeMap::new();
+        for &(facet, layer) in &probes {
+            let slot = Slot::Probe(facet, layer);
+            slots.insert(slot.to_string(), reader.slot(slot)?);
+        }
+        let has = |facet: &Facet| probes.iter().any(|probe| probe.0 == *facet);
+        Ok(Self {
+            facets: Facet::ALL
+                .iter()
+                .filter(|facet| has(facet))
+                .map(|facet| facet.name())
+                .collect(),
+            layers: run.layers(),
+            start: start(run),
+            entries: reader.legend.entries(run, &reader.colors),
+            size: reader.size.unwrap_or([1, 1]),
+            grid: run.grid.unwrap_or([0, 0]),
+            examples,
+            truth,
+            slots,
+        })
+    }
+
+    /// Whether there is nothing to explore.
+    pub(super) fn is_empty(&self) -> bool {
+        self.slots.is_empty()
+    }
+}
+
+/// The slot at which the explorer opens: of the chosen ones, that of best mIoU.
+fn start(run: &Run) -> String {
+    let miou = |&(facet, layer): &(Facet, u32)| {
+        run.metrics
+            .get(Slot::Probe(facet, layer), "miou")
+            .value
+            .unwrap_or(0.0)
+    };
+    let best = run
+        .selection
+        .iter()
+        .max_by(|a, b| miou(a).total_cmp(&miou(b)).then(b.0.cmp(&a.0)));
+    best.map(|&(facet, layer)| Slot::Probe(facet, layer).to_string())
+        .unwrap_or_default()
+}
+
+/// What the legend's lines stand for.
+#[derive(Clone, Copy)]
+enum Legend {
+    /// Every cluster has a class of its own, and label maps hold classes.
+    Classes(usize),
+    /// Label maps hold clusters; those without a class share the last line.
+    ClassesAndRest(usize),
+    /// There are no classes.
+    Clusters(usize),
+}
+
+impl Legend {
+    fn of(run: &Run) -> Self {
+        match (run.data.has_truth, run.labels_are_classes()) {
+            (true, true) => Self::Classes(run.classes.len()),
+            (true, false) => Self::ClassesAndRest(run.classes.len()),
+            (false, _) => Self::Clusters(run.clusters.unwrap_or(0).min(NONE.into()) as usize),
+        }
+    }
+
+    fn len(self) -> usize {
+        match self {
+            Self::Classes(count) | Self::Clusters(count) => count,
+            Self::ClassesAndRest(count) => count + 1,
+        }
+    }
+
+    fn entries(self, run: &Run, colors: &[[u8; 3]]) -> Vec<Entry> {
+        const GRAY: [u8; 3] = [128; 3];
+        let cluster = |index: usize| Entry {
+            name: format!("cluster {index}"),
+            color: colors.get(index).copied().unwrap_or(GRAY),
+        };
+        let rest = Entry {
+            name: "unmatched clusters".to_owned(),
+            color: GRAY,
+        };
+        let classes = run.classes.iter();
+        let classes = classes.map(|class| Entry {
+            name: class.name.clone(),
+            color: class.color,
+        });
+        match self {
+            Self::Classes(_) => classes.collect(),
+            Self::ClassesAndRest(_) => classes.chain([rest]).collect(),
+            Self::Clusters(count) => (0..count).map(cluster).collect(),
+        }
+    }
+
+    /// The line of a cluster of a slot; the ground truth's "clusters" are its classes.
+    fn of_cluster(self, run: &Run, slot: Slot, cluster: usize) -> Option<usize> {
+        let entry = match (slot, self) {
+            (Slot::Truth, _) | (_, Self::Clusters(_)) => Some(cluster),
+            (Slot::Probe(facet, layer), Self::Classes(_)) => run.class_of(facet, layer, cluster),
+            (Slot::Probe(facet, layer), Self::ClassesAndRest(rest)) => {
+                run.class_of(facet, layer, cluster).or(Some(rest))
+            }
+        };
+        entry.filter(|&entry| entry < self.len())
+    }
+
+    /// The line of an index of a slot's label maps.
+    fn of_index(self, run: &Run, slot: Slot, index: usize) -> Option<usize> {
+        match self {
+            Self::ClassesAndRest(_) => self.of_cluster(run, slot, index),
+            Self::Classes(count) | Self::Clusters(count) => (index < count).then_some(index),
+        }
+    }
+
+    /// The name by which metrics know a line.
+    fn metric_class(self, entry: usize) -> Option<String> {
+        match self {
+            Self::Clusters(_) => Some(format!("k{entry}")),
+            Self::ClassesAndRest(rest) if entry == rest => None,
+            Self::Classes(_) | Self::ClassesAndRest(_) => Some(entry.to_string()),
+        }
+    }
+}
+
+/// Reads slots one by one, and learns from them what they have in common.
+struct Reader<'a> {
+    run: &'a Run,
+    legend: Legend,
+    /// Width and height of all label maps.
+    size: Option<[usize; 2]>,
+    /// The longest palette seen: the colors of clusters.
+    colors: Vec<[u8; 3]>,
+}
+
+impl Reader<'_> {
+    fn slot(&mut self, slot: Slot) -> Result<SlotData, FigureError> {
+        let (run, legend) = (self.run, self.legend);
+        let (mut pixels, mut maps, mut palette) = (Vec::new(), Vec::new(), Vec::new());
+        for stem in &run.examples {
+            let map = run.labels(slot, stem)?;
+            // A map of another size would be drawn askew, so it counts as missing.
+            let map = map.filter(|map| {
+                let size = [map.width, map.height];
+                *self.size.get_or_insert(size) == size
+            });
+            maps.push(map.is_some());
+            if let Some(map) = map {
+                pixels.extend(&map.indices);
+                if palette.is_empty() {
+                    palette = map.palette;
+                }
+            }
+        }
+        let used = pixels.iter().filter(|&&index| index != NONE).max();
+        let used = used.map_or(0, |&index| usize::from(index) + 1);
+        palette.truncate(used);
+        if self.colors.len() < palette.len() {
+            self.colors.clone_from(&palette);
+        }
+        let entry = |index| {
+            legend
+                .of_index(run, slot, index)
+                .map_or(-1, |entry| entry as i64)
+        };
+        let labels = if pixels.is_empty() {
+            None
+        } else {
+            Some(compress(&pixels)?)
+        };
+        let aggregate = run.aggregate(slot)?.map(|map| map.jpeg()).transpose()?;
+        Ok(SlotData {
+            numbers: table::numbers(run, slot),
+            entry_numbers: (0..legend.len())
+                .map(|entry| self.entry_numbers(slot, entry))
+                .collect(),
+            nmi: run.metrics.get(slot, "nmi").value,
+            aggregate: aggregate.map(|bytes| base64(&bytes)),
+            labels,
+            maps,
+            palette,
+            entries: (0..used).map(entry).collect(),
+            shares: self.shares(slot)?,
+        })
+    }
+
+    /// "IoU 0.312, class-wise MI 0.021"
+    fn entry_numbers(&self, slot: Slot, entry: usize) -> String {
+        let Some(class) = self.legend.metric_class(entry) else {
+            return String::new();
+        };
+        let metrics = &self.run.metrics;
+        let shown = [("iou", "IoU"), ("class_mi", "class-wise MI")];
+        let shown = shown.into_iter().filter(|(metric, _)| {
+            // The ground truth has no IoU with itself.
+            metrics.has(metric) && (slot != Slot::Truth || *metric != "iou")
+        });
+        let numbers = shown.map(|(metric, name)| {
+            format!(
+                "{name} {}",
+                figure::number(metrics.class(slot, metric, &class).value)
+            )
+        });
+        numbers.collect::<Vec<_>>().join(", ")
+    }
+
+    /// The share of each line of the legend among all predictions at a place.
+    fn shares(&self, slot: Slot) -> Result<Option<String>, FigureError> {
+        let (Some(counts), Some([rows, columns])) = (self.run.positions(slot), self.run.grid)
+        else {
+            return Ok(None);
+        };
+        let places = rows * columns;
+        let mut sums = vec![0; self.legend.len() * places];
+        let mut totals = vec![0; places];
+        for (cluster, counts) in counts.chunks_exact(places).enumerate() {
+            let entry = self.legend.of_cluster(self.run, slot, cluster);
+            for (place, &count) in counts.iter().enumerate() {
+                totals[place] += count;
+                if let Some(entry) = entry {
+                    sums[entry * places + place] += count;
+                }
+            }
+        }
+        let share = |(index, &sum): (usize, &u64)| {
+            let total: u64 = totals[index % places].max(1);
+            // Rounded; a share is at most 1, so it fits a byte.
+            ((sum * 510 + total) / (2 * total)).min(255) as u8
+        };
+        let shares: Vec<u8> = sums.iter().enumerate().map(share).collect();
+        compress(&shares).map(Some)
+    }
+}
+
+fn compress(bytes: &[u8]) -> Result<String, FigureError> {
+    let failed = |error| FigureError::render("report.html", error);
+    let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+    encoder.write_all(bytes).map_err(failed)?;
+    Ok(base64(&encoder.finish().map_err(failed)?))
+}
