@@ -19,6 +19,11 @@
 //! first; this changes nothing in exact arithmetic. The products of one call are made in f32, and added
 //! up over the calls in f64.
 //!
+//! What f32 leaves undecided is told apart from a direction: rounding adds to the entry `(i, j)` of the
+//! sums about `eps s_i s_j`, with `s_i^2` the second moment of dimension `i`, and so to the variance along
+//! a unit vector `u` up to about `2 sqrt(D) eps sum u_i^2 s_i^2`. Eigenvectors with no more variance than
+//! that are noise.
+//!
 //! # Cost
 //!
 //! Only the lower triangle is computed: about `D (D + 1) / 2` multiply-adds per vector. It is cut into
@@ -37,10 +42,6 @@ use crate::rows;
 
 /// Side of a tile of the Gram matrix. Part of the definition of the result's last bits.
 const TILE: usize = 256;
-
-/// Directions whose variance is below this fraction of the largest one are rounding noise of the f32
-/// products, and are not returned.
-const RANK_TOLERANCE: f64 = 1e-8;
 
 /// Number, sum and outer products of all patch vectors seen so far.
 ///
@@ -214,8 +215,15 @@ impl Moments {
         let (values, vectors) = (eigen.S().column_vector(), eigen.U());
         let mut order: Vec<usize> = (0..self.dim).collect();
         order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
-        let floor = values[order[0]] * RANK_TOLERANCE;
-        order.retain(|&index| values[index] > 0.0 && values[index] > floor);
+        // Variances that f32 products cannot tell from zero (see the module's text).
+        let noise = 2.0 * (self.dim as f64).sqrt() * f64::from(f32::EPSILON);
+        let moments = self.second_moments();
+        order.retain(|&index| {
+            let moment: f64 = (0..self.dim)
+                .map(|d| vectors[(d, index)].powi(2) * moments[d])
+                .sum();
+            values[index] > noise * moment
+        });
         order.truncate(limit);
 
         let mut directions = Array2::zeros((order.len(), self.dim));
@@ -286,6 +294,15 @@ impl Moments {
             rest = after;
         }
         Ok(moments)
+    }
+
+    /// The mean square of each dimension about the provisional mean.
+    fn second_moments(&self) -> Vec<f64> {
+        let scale = 1.0 / self.count as f64;
+        let diagonal = self.tiles.iter().filter(|tile| tile.row == tile.col);
+        diagonal
+            .flat_map(|tile| (0..tile.rows).map(|i| tile.products[i * tile.cols + i] * scale))
+            .collect()
     }
 
     /// The lower triangle of the covariance.

@@ -147,9 +147,13 @@ impl Reservoir {
         self.next = at.saturating_add(1).saturating_add(gap as u64);
     }
 
+    /// The vectors kept, in no particular order.
+    pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
+        self.kept.chunks_exact(self.dim.max(1))
+    }
+
     fn unit_rows(&self) -> Vec<Vec<f64>> {
-        self.kept
-            .chunks_exact(self.dim)
+        self.rows()
             .filter_map(|row| {
                 let norm = row
                     .iter()
