@@ -74,7 +74,7 @@ impl Checkpoint {
     /// One sentence for whatever stands in the way: an unreadable or damaged file, tensors that
     /// fit no known naming, or something that only the user can settle.
     pub fn open(path: &Path, settle: &Settle) -> Result<Self, VitError> {
-        let files = locate::weights(path)?;
+        let files = locate::weights(path, settle.format)?;
         let container = Container::open(&files)?;
         let fit = fit(&container)?;
         let geometry = geometry(&container, &fit)?;

@@ -8,10 +8,9 @@
 use std::{
     fmt,
     path::{Path, PathBuf},
-    str::FromStr,
 };
 
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
 
 use crate::{
     config::{Config, Mlp, Positions, Resize},
@@ -19,61 +18,11 @@ use crate::{
     dialect::{fit::Fit, geometry::Geometry},
     error::{VitError, shortened},
     known::{self, Known},
+    provenance::{family_of_hub, family_of_tag, hub_id, official_name},
     sidecar::{Sidecar, Writer},
 };
 
-/// A training method whose released backbones this program knows.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Family {
-    /// Supervised training on ImageNet-21k (augreg).
-    Supervised,
-    /// OpenCLIP on LAION-2B.
-    OpenClip,
-    /// OpenAI's CLIP, which differs by its activation.
-    OpenAiClip,
-    /// Masked autoencoders.
-    Mae,
-    /// MoCo v3.
-    MocoV3,
-    /// Mugs.
-    Mugs,
-    /// iBOT.
-    Ibot,
-    /// DINO.
-    Dino,
-    /// DINOv2 without registers.
-    DinoV2,
-    /// DINOv2 with registers.
-    DinoV2Reg,
-    /// DINOv3.
-    DinoV3,
-}
-
-/// The ecosystem that a file was written for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Format {
-    /// The authors' own release.
-    Official,
-    /// timm.
-    Timm,
-    /// Hugging Face transformers.
-    Transformers,
-    /// OpenCLIP.
-    OpenClip,
-    /// The JAX archives of the supervised models.
-    Augreg,
-}
-
-/// Whose numeric conventions are followed where ecosystems differ.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Numerics {
-    /// Those of the file's own ecosystem.
-    #[default]
-    Source,
-    /// Those of the official code: its norm epsilon, resize rule and rounded rotary periods.
-    Official,
-}
+pub use crate::names::{Family, Format, Numerics, UnknownName};
 
 /// What the user settles where a file leaves it open.
 #[derive(Clone, Debug, Default)]
@@ -126,133 +75,6 @@ pub struct Identity {
     pub decisions: Vec<Decision>,
     /// The files that hold the weights.
     pub files: Vec<PathBuf>,
-}
-
-const FAMILIES: &[(Family, &str)] = &[
-    (Family::Supervised, "supervised"),
-    (Family::OpenClip, "openclip"),
-    (Family::OpenAiClip, "openai-clip"),
-    (Family::Mae, "mae"),
-    (Family::MocoV3, "mocov3"),
-    (Family::Mugs, "mugs"),
-    (Family::Ibot, "ibot"),
-    (Family::Dino, "dino"),
-    (Family::DinoV2, "dinov2"),
-    (Family::DinoV2Reg, "dinov2reg"),
-    (Family::DinoV3, "dinov3"),
-];
-
-const FORMATS: &[(Format, &str)] = &[
-    (Format::Official, "official"),
-    (Format::Timm, "timm"),
-    (Format::Transformers, "transformers"),
-    (Format::OpenClip, "open_clip"),
-    (Format::Augreg, "augreg"),
-];
-
-/// A name that is not in a list of choices.
-#[derive(Debug, thiserror::Error)]
-#[error("{found:?} is not one of {choices}")]
-pub struct UnknownName {
-    found: String,
-    choices: String,
-}
-
-fn named<T: Copy>(list: &[(T, &str)], text: &str, plain: &str) -> Result<T, UnknownName> {
-    list.iter()
-        .find(|(_, name)| simple(name) == plain)
-        .map(|&(value, _)| value)
-        .ok_or_else(|| UnknownName {
-            found: text.to_owned(),
-            choices: list
-                .iter()
-                .map(|&(_, name)| name)
-                .collect::<Vec<_>>()
-                .join(", "),
-        })
-}
-
-/// Lower case without separators, so that `DINOv2-reg` and `dinov2_reg` are one name.
-fn simple(text: &str) -> String {
-    text.to_lowercase().replace(['-', '_', ' ', '+'], "")
-}
-
-impl FromStr for Family {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        let plain = simple(text);
-        let plain = match plain.as_str() {
-            "openai" => "openaiclip",
-            "augreg" => "supervised",
-            "moco" => "mocov3",
-            "dinov2g" => "dinov2",
-            "dinov2registers" | "dinov2withregisters" | "dinov2greg" => "dinov2reg",
-            "dinov3plus" | "dinov37b" => "dinov3",
-            other => other,
-        };
-        named(FAMILIES, text, plain)
-    }
-}
-
-impl FromStr for Format {
-    type Err = UnknownName;
-
-    fn from_str(text: &str) -> Result<Self, UnknownName> {
-        let plain = simple(text);
-        let plain = match plain.as_str() {
-            "hf" | "huggingface" => "transformers",
-            "npz" | "jax" => "augreg",
-            other => other,
-        };
-        named(FORMATS, text, plain)
-    }
-}
-
-fn name_of<T: PartialEq>(list: &[(T, &'static str)], value: &T) -> &'static str {
-    list.iter()
-        .find(|(other, _)| other == value)
-        .map_or("", |&(_, name)| name)
-}
-
-impl fmt::Display for Family {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(name_of(FAMILIES, self))
-    }
-}
-
-impl fmt::Display for Format {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(name_of(FORMATS, self))
-    }
-}
-
-impl Serialize for Family {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl Serialize for Format {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-impl<'de> Deserialize<'de> for Family {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
-}
-
-impl<'de> Deserialize<'de> for Format {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
-    }
 }
 
 /// What [`identify`] finds.
@@ -1008,94 +830,4 @@ impl Case<'_> {
         );
         values
     }
-}
-
-/// The Hugging Face id in a path: a cache folder `models--owner--name`, or a folder `owner/name`
-/// of a known id.
-fn hub_id(path: &Path) -> Option<String> {
-    let parts: Vec<String> = path
-        .components()
-        .map(|part| part.as_os_str().to_string_lossy().into_owned())
-        .collect();
-    for part in parts.iter().rev() {
-        if let Some((owner, name)) = part
-            .strip_prefix("models--")
-            .and_then(|rest| rest.split_once("--"))
-        {
-            return Some(format!("{owner}/{name}"));
-        }
-    }
-    parts
-        .windows(2)
-        .rev()
-        .map(|pair| pair.join("/"))
-        .find(|id| {
-            known::MODELS
-                .iter()
-                .any(|known| known.hub.contains(&id.as_str()))
-        })
-}
-
-fn family_of_hub(id: &str) -> Option<Family> {
-    if let Some(known) = known::MODELS.iter().find(|known| known.hub.contains(&id)) {
-        return Some(known.family);
-    }
-    let (owner, name) = id.split_once('/')?;
-    match owner {
-        "timm" => family_of_tag(name.split_once('.')?.1),
-        "openai" if name.starts_with("clip-") => Some(Family::OpenAiClip),
-        "laion" if name.starts_with("CLIP-") => Some(Family::OpenClip),
-        "google" if name.starts_with("vit-") => Some(Family::Supervised),
-        "facebook" if name.starts_with("vit-mae-") => Some(Family::Mae),
-        "facebook" if name.starts_with("dino-") => Some(Family::Dino),
-        "zhoupans" if name == "Mugs" => Some(Family::Mugs),
-        _ => None,
-    }
-}
-
-fn family_of_tag(tag: &str) -> Option<Family> {
-    if tag.starts_with("augreg") || tag.starts_with("orig") {
-        Some(Family::Supervised)
-    } else if tag.starts_with("openai") {
-        Some(Family::OpenAiClip)
-    } else if tag.starts_with("laion") {
-        Some(Family::OpenClip)
-    } else {
-        match tag {
-            "dino" => Some(Family::Dino),
-            "mae" => Some(Family::Mae),
-            _ => None,
-        }
-    }
-}
-
-/// What an official file name says: the family, and the model where the name is in the table.
-fn official_name(name: &str) -> Option<(Family, Option<&'static Known>)> {
-    if let Some(known) = known::MODELS
-        .iter()
-        .find(|known| known.files.contains(&name))
-    {
-        return Some((known.family, Some(known)));
-    }
-    let family = if name.starts_with("dino_") && name.contains("_pretrain") {
-        Family::Dino
-    } else if name.starts_with("mae_pretrain_vit_") || name.starts_with("mae_visualize_vit_") {
-        Family::Mae
-    } else if name.starts_with("vit-") && name.ends_with("ep.pth.tar") {
-        Family::MocoV3
-    } else if name.starts_with("dinov2_vit") && name.contains("_pretrain") {
-        if name.contains("_reg") {
-            Family::DinoV2Reg
-        } else {
-            Family::DinoV2
-        }
-    } else if name.starts_with("dinov3_vit") && name.contains("_pretrain") {
-        Family::DinoV3
-    } else {
-        return None;
-    };
-    name.ends_with(".pth")
-        .then_some(())
-        .or_else(|| name.ends_with(".pth.tar").then_some(()))
-        .map(|()| (family, None))
 }

@@ -8,8 +8,10 @@ pub mod error;
 pub mod facet;
 pub mod identify;
 pub mod known;
+mod names;
 pub mod ops;
 pub mod params;
+mod provenance;
 mod sidecar;
 pub mod vit;
 

@@ -118,7 +118,10 @@ impl Sidecar {
             });
         }
         if let Some(kind) = text(json, "model_type") {
-            let vision = json.get("vision_config").unwrap_or(json);
+            let nested = json.get("vision_config");
+            let vision = nested.unwrap_or(json);
+            // transformers leaves out of a nested config what equals CLIP's defaults.
+            let clip = kind == "clip" && nested.is_some();
             return Some(Self {
                 file,
                 writer: Writer::Transformers,
@@ -127,10 +130,11 @@ impl Sidecar {
                 hub: text(json, "_name_or_path").filter(|name| name.matches('/').count() == 1),
                 width: integer(vision, "hidden_size"),
                 depth: integer(vision, "num_hidden_layers"),
-                heads: integer(vision, "num_attention_heads"),
+                heads: integer(vision, "num_attention_heads").or_else(|| clip.then_some(12)),
                 patch: integer(vision, "patch_size"),
                 norm_eps: vision.get("layer_norm_eps").and_then(Value::as_f64),
-                activation: text(vision, "hidden_act"),
+                activation: text(vision, "hidden_act")
+                    .or_else(|| clip.then(|| "quick_gelu".to_owned())),
                 rope_base: vision
                     .get("rope_theta")
                     .or_else(|| vision.pointer("/rope_parameters/rope_theta"))

@@ -2,6 +2,7 @@
 //!
 //! The PyTorch files were written by `tools/checkpoints/make_torch_files.py` with torch 2.15; the
 //! safetensors file beside each holds the same tensors.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::{Path, PathBuf};
 

@@ -8,7 +8,10 @@ use std::{
 use serde_json::Value;
 
 use super::{archive::is_trick, file::DataFile};
-use crate::error::{VitError, listed, shortened};
+use crate::{
+    error::{VitError, listed, shortened},
+    identify::Format,
+};
 
 /// Names under which hubs keep weights, best first.
 const WEIGHTS: &[&str] = &[
@@ -38,8 +41,8 @@ const JSON_LIMIT: u64 = 16 << 20;
 /// More shards than any release has.
 const SHARD_LIMIT: usize = 1000;
 
-/// The files to open, in order.
-pub(crate) fn weights(path: &Path) -> Result<Vec<PathBuf>, VitError> {
+/// The files to open, in order; where a folder holds several formats, those of `format`.
+pub(crate) fn weights(path: &Path, format: Option<Format>) -> Result<Vec<PathBuf>, VitError> {
     if !path.is_dir() {
         return if path.to_string_lossy().ends_with(".index.json") {
             shards(path)
@@ -47,10 +50,17 @@ pub(crate) fn weights(path: &Path) -> Result<Vec<PathBuf>, VitError> {
             Ok(vec![path.to_owned()])
         };
     }
-    for name in WEIGHTS {
+    // One repository may hold several formats side by side.
+    let wanted = |name: &str| match format {
+        Some(Format::OpenClip) => name.starts_with("open_clip"),
+        Some(Format::Timm | Format::Transformers) => !name.starts_with("open_clip"),
+        Some(Format::Augreg) => name.ends_with(".npz"),
+        Some(Format::Official) | None => true,
+    };
+    for name in WEIGHTS.iter().filter(|name| wanted(name)) {
         let file = path.join(name);
         if file.is_file() {
-            return weights(&file);
+            return weights(&file, format);
         }
     }
     let io = |source| VitError::Io {
@@ -62,7 +72,10 @@ pub(crate) fn weights(path: &Path) -> Result<Vec<PathBuf>, VitError> {
         let entry = entry.map_err(io)?;
         let name = entry.file_name().to_string_lossy().into_owned();
         let lower = name.to_lowercase();
-        if ENDINGS.iter().any(|ending| lower.ends_with(ending)) && entry.path().is_file() {
+        if ENDINGS.iter().any(|ending| lower.ends_with(ending))
+            && (format != Some(Format::Augreg) || wanted(&lower))
+            && entry.path().is_file()
+        {
             found.insert(name);
         }
     }

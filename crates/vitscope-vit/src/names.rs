@@ -1,0 +1,185 @@
+//! The names of families, formats and numeric conventions, as the user writes them.
+
+use std::{fmt, str::FromStr};
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+/// A training method whose released backbones this program knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Family {
+    /// Supervised training on ImageNet-21k (augreg).
+    Supervised,
+    /// OpenCLIP on LAION-2B.
+    OpenClip,
+    /// OpenAI's CLIP, which differs by its activation.
+    OpenAiClip,
+    /// Masked autoencoders.
+    Mae,
+    /// MoCo v3.
+    MocoV3,
+    /// Mugs.
+    Mugs,
+    /// iBOT.
+    Ibot,
+    /// DINO.
+    Dino,
+    /// DINOv2 without registers.
+    DinoV2,
+    /// DINOv2 with registers.
+    DinoV2Reg,
+    /// DINOv3.
+    DinoV3,
+}
+
+/// The ecosystem that a file was written for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Format {
+    /// The authors' own release.
+    Official,
+    /// timm.
+    Timm,
+    /// Hugging Face transformers.
+    Transformers,
+    /// OpenCLIP.
+    OpenClip,
+    /// The JAX archives of the supervised models.
+    Augreg,
+}
+
+/// Whose numeric conventions are followed where ecosystems differ.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Numerics {
+    /// Those of the file's own ecosystem.
+    #[default]
+    Source,
+    /// Those of the official code: its norm epsilon, resize rule and rounded rotary periods.
+    Official,
+}
+
+const FAMILIES: &[(Family, &str)] = &[
+    (Family::Supervised, "supervised"),
+    (Family::OpenClip, "openclip"),
+    (Family::OpenAiClip, "openai-clip"),
+    (Family::Mae, "mae"),
+    (Family::MocoV3, "mocov3"),
+    (Family::Mugs, "mugs"),
+    (Family::Ibot, "ibot"),
+    (Family::Dino, "dino"),
+    (Family::DinoV2, "dinov2"),
+    (Family::DinoV2Reg, "dinov2reg"),
+    (Family::DinoV3, "dinov3"),
+];
+
+const FORMATS: &[(Format, &str)] = &[
+    (Format::Official, "official"),
+    (Format::Timm, "timm"),
+    (Format::Transformers, "transformers"),
+    (Format::OpenClip, "open_clip"),
+    (Format::Augreg, "augreg"),
+];
+
+/// A name that is not in a list of choices.
+#[derive(Debug, thiserror::Error)]
+#[error("{found:?} is not one of {choices}")]
+pub struct UnknownName {
+    found: String,
+    choices: String,
+}
+
+fn named<T: Copy>(list: &[(T, &str)], text: &str, plain: &str) -> Result<T, UnknownName> {
+    list.iter()
+        .find(|(_, name)| simple(name) == plain)
+        .map(|&(value, _)| value)
+        .ok_or_else(|| UnknownName {
+            found: text.to_owned(),
+            choices: list
+                .iter()
+                .map(|&(_, name)| name)
+                .collect::<Vec<_>>()
+                .join(", "),
+        })
+}
+
+/// Lower case without separators, so that `DINOv2-reg` and `dinov2_reg` are one name.
+fn simple(text: &str) -> String {
+    text.to_lowercase().replace(['-', '_', ' ', '+'], "")
+}
+
+impl FromStr for Family {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let plain = simple(text);
+        let plain = match plain.as_str() {
+            "openai" => "openaiclip",
+            "augreg" => "supervised",
+            "moco" => "mocov3",
+            "dinov2g" => "dinov2",
+            "dinov2registers" | "dinov2withregisters" | "dinov2greg" => "dinov2reg",
+            "dinov3plus" | "dinov37b" => "dinov3",
+            other => other,
+        };
+        named(FAMILIES, text, plain)
+    }
+}
+
+impl FromStr for Format {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let plain = simple(text);
+        let plain = match plain.as_str() {
+            "hf" | "huggingface" => "transformers",
+            "npz" | "jax" => "augreg",
+            other => other,
+        };
+        named(FORMATS, text, plain)
+    }
+}
+
+fn name_of<T: PartialEq>(list: &[(T, &'static str)], value: &T) -> &'static str {
+    list.iter()
+        .find(|(other, _)| other == value)
+        .map_or("", |&(_, name)| name)
+}
+
+impl fmt::Display for Family {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(name_of(FAMILIES, self))
+    }
+}
+
+impl fmt::Display for Format {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(name_of(FORMATS, self))
+    }
+}
+
+impl Serialize for Family {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl Serialize for Format {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Family {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
+
+impl<'de> Deserialize<'de> for Format {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?
+            .parse()
+            .map_err(serde::de::Error::custom)
+    }
+}
