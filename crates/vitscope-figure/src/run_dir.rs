@@ -393,7 +393,8 @@ impl Run {
                 stored(facet).or_else(last).map(|layer| (facet, layer))
             })
             .collect();
-        let all_stored = pairs.iter().all(|&(facet, _)| stored(facet).is_some());
+        let all_stored =
+            !pairs.is_empty() && pairs.iter().all(|&(facet, _)| stored(facet).is_some());
         let choice = match (all_stored, self.data.has_truth) {
             (true, true) => Choice::Best,
             (true, false) => Choice::Stored,

@@ -1,5 +1,8 @@
 //! A small SVG writer, and the way from SVG to PNG.
 //!
+//! Most of a figure here is pictures in a grid, with few marks and exact places for its labels,
+//! which chart crates leave no say in; so the marks are written by hand.
+//!
 //! Every element carries its color twice: as an attribute, for the file on its own, and as a
 //! class (`f-` for fills, `s-` for strokes), so that the page can recolor it for a dark screen.
 

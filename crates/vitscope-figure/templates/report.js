@@ -96,7 +96,8 @@
       picture.src = jpeg(image);
       picture.alt = "";
       box.append(picture);
-    } else if (!canvas) {
+    } else {
+      // Seen only while no map lies over it.
       box.append(make("span", "absentmap", "not stored"));
     }
     if (canvas) {
@@ -186,7 +187,7 @@
     const box = stack(which === "slot" ? "aggregate map" : "aggregate map of the ground truth", null, canvas);
     const picture = make("img");
     picture.alt = "";
-    box.prepend(picture);
+    box.replaceChildren(picture, canvas);
     const caption = make("figcaption");
     figure.append(box, caption);
     find(".aggregates").append(figure);
