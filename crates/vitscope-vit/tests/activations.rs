@@ -1,0 +1,211 @@
+//! Every fixture, both input sizes: every tensor that the reference implementation recorded is
+//! reproduced within 2e-4 of that tensor's largest magnitude, in f32.
+
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array3, Array4, ArrayViewD, Axis, IxDyn, concatenate};
+use safetensors::SafeTensors;
+use serde_json::Value;
+use vitscope_vit::Vit;
+use vitscope_vit::checkpoint::Checkpoint;
+use vitscope_vit::facet::{Kind, Taps};
+use vitscope_vit::identify::Settle;
+use vitscope_vit::vit::Tapped;
+
+const TOLERANCE: f64 = 2e-4;
+
+/// Names of the recorded tensors, with `{}` for the block's number from 0.
+const RECORDED: [(Kind, &str); 7] = [
+    (Kind::Query, "query"),
+    (Kind::Key, "key"),
+    (Kind::Value, "value"),
+    (Kind::QueryRotated, "query_rot"),
+    (Kind::KeyRotated, "key_rot"),
+    (Kind::Attention, "attention"),
+    (Kind::Token, "token"),
+];
+
+fn fixtures() -> PathBuf {
+    PathBuf::from(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../../shared/fixtures"
+    ))
+}
+
+type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
+
+fn read(path: &Path) -> Tensors {
+    let bytes = std::fs::read(path).unwrap();
+    let file = SafeTensors::deserialize(&bytes).unwrap();
+    file.iter()
+        .map(|(name, view)| {
+            let (values, _) = view.data().as_chunks::<4>();
+            let values = values.iter().map(|b| f32::from_le_bytes(*b)).collect();
+            (name.to_owned(), (view.shape().to_vec(), values))
+        })
+        .collect()
+}
+
+/// Runs the model on the recorded input and returns every tensor under its recorded name.
+fn run(vit: &Vit, expected: &Tensors) -> Tensors {
+    let (shape, values) = &expected["input"];
+    let shape: [usize; 4] = shape[..].try_into().unwrap();
+    let images = Array4::from_shape_vec(shape, values.clone()).unwrap();
+    let depth = vit.config().depth;
+    let mut taps = Taps::new();
+    taps.add(0, Kind::Embedding);
+    taps.add(depth, Kind::FinalNorm);
+    for layer in 1..=depth {
+        for (kind, _) in RECORDED {
+            taps.add(layer, kind);
+        }
+    }
+    let mut got = Tensors::new();
+    let mut work = vit.workspace([shape[2], shape[3]]).unwrap();
+    vit.forward(images.view(), &taps, &mut work, |tapped| {
+        let (name, array): (String, ndarray::ArrayD<f32>) = match tapped {
+            Tapped::Rows {
+                layer,
+                kind,
+                prefix,
+                patches,
+            } => {
+                let rows: Array3<f32> = concatenate(Axis(1), &[prefix, patches]).unwrap();
+                let name = match kind {
+                    Kind::Embedding => "embed".to_owned(),
+                    Kind::FinalNorm => "final_norm".to_owned(),
+                    _ => name_of(layer, kind),
+                };
+                (name, rows.into_dyn())
+            }
+            Tapped::Attention { layer, weights } => (
+                name_of(layer, Kind::Attention),
+                weights.to_owned().into_dyn(),
+            ),
+        };
+        got.insert(
+            name,
+            (array.shape().to_vec(), array.iter().copied().collect()),
+        );
+        Ok::<(), Infallible>(())
+    })
+    .unwrap_or_else(|never| match never {});
+    got
+}
+
+fn name_of(layer: usize, kind: Kind) -> String {
+    let (_, name) = RECORDED.iter().find(|(k, _)| *k == kind).unwrap();
+    format!("block{}.{name}", layer - 1)
+}
+
+/// The worst difference, relative to each recorded tensor's largest magnitude, and its tensor.
+fn worst(got: &Tensors, expected: &Tensors) -> (f64, String) {
+    let mut worst = (0.0, String::new());
+    for (name, (shape, values)) in expected {
+        if name == "input" {
+            continue;
+        }
+        let (found_shape, found) = got.get(name).unwrap_or_else(|| panic!("no tensor {name}"));
+        assert_eq!(found_shape, shape, "{name}");
+        let want = ArrayViewD::from_shape(IxDyn(shape), values).unwrap();
+        let largest = want
+            .iter()
+            .fold(0.0_f64, |top, &v| top.max(f64::from(v.abs())));
+        let difference = values.iter().zip(found).fold(0.0_f64, |top, (&a, &b)| {
+            top.max((f64::from(a) - f64::from(b)).abs())
+        });
+        assert!(found.iter().all(|v| v.is_finite()), "{name}");
+        if difference / largest > worst.0 {
+            worst = (difference / largest, name.clone());
+        }
+    }
+    worst
+}
+
+#[test]
+fn every_fixture_is_reproduced_at_both_sizes() {
+    let mut seen = 0;
+    let mut folders: Vec<PathBuf> = std::fs::read_dir(fixtures())
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    folders.sort();
+    let mut failures = Vec::new();
+    for folder in folders {
+        let meta: Value =
+            serde_json::from_slice(&std::fs::read(folder.join("meta.json")).unwrap()).unwrap();
+        // What a user would say where the files alone leave it open.
+        let settle = Settle {
+            heads: Some(meta["num_heads"].as_u64().unwrap() as usize),
+            family: Some(meta["family"].as_str().unwrap().parse().unwrap()),
+            ..Settle::default()
+        };
+        let files = meta["files"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|file| file.as_str().unwrap());
+        for file in files.filter(|file| !file.ends_with(".json")) {
+            let path = folder.join(file);
+            let checkpoint = Checkpoint::open(&path, &settle).unwrap();
+            let vit = Vit::new(checkpoint.config().clone(), checkpoint.params().unwrap()).unwrap();
+            for size in ["expected", "expected_nonsquare"] {
+                let expected = read(&folder.join(format!("{size}.safetensors")));
+                let (difference, tensor) = worst(&run(&vit, &expected), &expected);
+                println!(
+                    "{:60} {size:20} {difference:.1e} {tensor}",
+                    path.file_name().unwrap().display().to_string()
+                        + " of "
+                        + &folder.file_name().unwrap().to_string_lossy()
+                );
+                if difference > TOLERANCE {
+                    failures.push(format!(
+                        "{} {size}: {difference:e} in {tensor}",
+                        path.display()
+                    ));
+                }
+                seen += 1;
+            }
+        }
+    }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
+    assert!(seen >= 70, "only {seen} fixtures and sizes were found");
+}
+
+/// Images do not see one another, and threads do not change a byte.
+#[test]
+fn a_result_depends_on_neither_batch_nor_threads() {
+    let folder = fixtures().join("dinov3plus-timm");
+    let settle = Settle {
+        heads: Some(2),
+        ..Settle::default()
+    };
+    let checkpoint = Checkpoint::open(&folder, &settle).unwrap();
+    let vit = Vit::new(checkpoint.config().clone(), checkpoint.params().unwrap()).unwrap();
+    let mut expected = read(&folder.join("expected.safetensors"));
+    let alone = run(&vit, &expected);
+    let input = expected.get_mut("input").unwrap();
+    let copy = input.1.clone();
+    input.0[0] *= 3;
+    input.1.extend(copy.iter().map(|v| -v));
+    input.1.extend(copy);
+    for threads in [1, 3] {
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(threads)
+            .build()
+            .unwrap();
+        let together = pool.install(|| run(&vit, &expected));
+        for (name, (_, values)) in &alone {
+            let (_, batch) = &together[name];
+            let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<_>>();
+            assert_eq!(bits(values), bits(&batch[..values.len()]), "{name} first");
+            assert_eq!(
+                bits(values),
+                bits(&batch[2 * values.len()..]),
+                "{name} last"
+            );
+        }
+    }
+}
