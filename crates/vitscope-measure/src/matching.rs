@@ -12,7 +12,8 @@
 //! Where several matchings share the largest total, the one is taken that the algorithm meets first when
 //! it goes through clusters and classes in rising order: the same counts always give the same matching.
 //! As in `scipy.optimize.linear_sum_assignment`, a cluster may be matched to a class it never overlaps, if
-//! nothing better is left.
+//! nothing better is left. Such ties are the one place where SciPy may choose another matching of the same
+//! total, and where mIoU (not accuracy) can depend on the choice.
 
 use ndarray::ArrayView2;
 use pathfinding::matrix::Matrix;

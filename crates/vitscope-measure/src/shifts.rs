@@ -20,18 +20,20 @@
 //!
 //! # The interval
 //!
-//! A bootstrap draws `n` images with replacement. It copies the bias of the estimate on top of that of the
+//! A bootstrap draws `n` images with replacement. It puts the bias of the estimate on top of that of the
 //! observed one (its mean lies about twice the bias above the truth), so plain percentiles of the
-//! replicates `b` would miss the truth from above. Only the spread of the replicates about their own mean
-//! is used, reflected as in the basic bootstrap (Davison and Hinkley 1997, 5.2):
+//! replicates `b` would miss the truth from above. They are moved so that their mean is the excess:
 //!
 //! ```text
-//! low  = excess - (q_97.5(b) - mean(b))       high = excess - (q_2.5(b) - mean(b))
+//! low  = excess + (q_2.5(b) - mean(b))       high = excess + (q_97.5(b) - mean(b))
 //! ```
 //!
-//! It is an interval for the excess; add the null's mean for the scale of the observed figure. Without
-//! any positional effect it is wider than needed (the replicates of a biased estimate also spread more),
-//! so a claim of an effect from it is on the safe side; `z` is the sharper test.
+//! It is an interval for the excess; add the null's mean for the scale of the observed figure. On made
+//! maps whose truth is known (the tests), this 95 % interval holds the truth in 87 to 91 % of sets of 20 to
+//! 40 images with an effect, 90 to 95 % at 200 images, and more than 99 % without any effect, where the
+//! replicates of a biased estimate spread more than the estimate does: a claim of an effect is on the safe
+//! side. The reflected ("basic") interval did worse, 80 % at 20 to 40 images, since the estimate is skewed.
+//! `z` is the sharper test of no effect.
 //!
 //! # Grid and cost
 //!
@@ -515,7 +517,7 @@ fn resampled(observed: f64, null: &[f64], mut bootstrap: Vec<f64>) -> Option<Res
         excess,
         // A null that does not vary leaves crumbs of rounding.
         z: (null_sd > 1e-12 * observed.abs().max(null_mean.abs())).then(|| excess / null_sd),
-        low: excess - (quantile(&bootstrap, 1.0 - tail)? - center),
-        high: excess - (quantile(&bootstrap, tail)? - center),
+        low: excess + (quantile(&bootstrap, tail)? - center),
+        high: excess + (quantile(&bootstrap, 1.0 - tail)? - center),
     })
 }
