@@ -1,4 +1,5 @@
 //! Against SciPy and scikit-learn: `tools/oracle/measure.py` made the golden files and names the versions.
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first error")]
 
 mod golden;
 

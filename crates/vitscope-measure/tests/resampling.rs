@@ -1,4 +1,5 @@
 //! The null and the interval of the positional effect, on made label maps.
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first error")]
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -10,7 +11,7 @@ const SIDE: usize = 16;
 const CLASSES: usize = 5;
 
 fn below(rng: &mut ChaCha8Rng, bound: usize) -> usize {
-    (u64::from(rng.next_u32()) * bound as u64 >> 32) as usize
+    ((u64::from(rng.next_u32()) * bound as u64) >> 32) as usize
 }
 
 /// One label map of a few areas on a torus; with probability `effect` (of 256) the pixel's class is its
@@ -66,7 +67,7 @@ fn excess_is_zero_where_there_is_nothing() {
         assert!(nmi.observed > least_bias, "{nmi:?}");
         assert!(nmi.low < 0.0 && nmi.high > 0.0, "{nmi:?}");
         assert!(
-            nmi.z.unwrap().abs() < 3.0 && nmi.excess.abs() < 0.3 * nmi.observed,
+            nmi.null_mean > least_bias && nmi.z.unwrap().abs() < 3.0,
             "{nmi:?}"
         );
     }

@@ -1,4 +1,5 @@
 //! Pruned labels are the plain method's, for any scores.
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first error")]
 
 use ndarray::{Array2, Array3, Axis, s};
 use proptest::prelude::*;

@@ -1,4 +1,5 @@
 //! Properties of moments, start and training.
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first error")]
 
 mod golden;
 

@@ -22,7 +22,7 @@ impl Lcg {
     }
 
     pub fn below(&mut self, bound: u64, count: usize) -> Vec<u64> {
-        (0..count).map(|_| self.bits() * bound >> 24).collect()
+        (0..count).map(|_| (self.bits() * bound) >> 24).collect()
     }
 }
 

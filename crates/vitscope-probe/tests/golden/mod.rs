@@ -19,7 +19,7 @@ impl Lcg {
     }
 
     pub fn below(&mut self, bound: u64) -> usize {
-        (self.bits() * bound >> 24) as usize
+        ((self.bits() * bound) >> 24) as usize
     }
 
     pub fn matrix(&mut self, rows: usize, cols: usize) -> Array2<f32> {
