@@ -179,7 +179,7 @@
     return button;
   });
 
-  if (data.truth) find(".legend").append(make("li", "nolabel", "no label"));
+  if (data.has_none) find(".legend").append(make("li", "nolabel", "no label"));
 
   const maps = ["slot", "truth"].map((which) => {
     const figure = make("figure");

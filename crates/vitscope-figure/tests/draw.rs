@@ -300,7 +300,7 @@ fn a_run_that_has_just_begun_gives_a_page() {
     let page = fs::read_to_string(drawn.page).unwrap();
     assert!(page.contains("This run is still going."));
     assert!(page.contains("No slot has been measured yet."));
-    assert!(page.contains("The run stored no example pictures"));
+    assert!(page.contains("The run has not measured anything yet."));
 }
 
 #[test]

@@ -21,6 +21,8 @@ pub(super) struct Island<'a> {
     layers: Vec<u32>,
     start: String,
     entries: Vec<Entry>,
+    /// Whether any label map has a pixel without a label.
+    has_none: bool,
     size: [usize; 2],
     grid: [usize; 2],
     examples: Vec<Example<'a>>,
@@ -73,6 +75,7 @@ impl<'a> Island<'a> {
             run,
             legend: Legend::of(run),
             size: None,
+            has_none: false,
             colors: Vec::new(),
         };
         let truth = run
@@ -96,6 +99,7 @@ impl<'a> Island<'a> {
             layers: run.layers(),
             start: start(run),
             entries: reader.legend.entries(run, &reader.colors),
+            has_none: reader.has_none,
             size: reader.size.unwrap_or([1, 1]),
             grid: run.grid.unwrap_or([0, 0]),
             examples,
@@ -211,6 +215,7 @@ struct Reader<'a> {
     legend: Legend,
     /// Width and height of all label maps.
     size: Option<[usize; 2]>,
+    has_none: bool,
     /// The longest palette seen: the colors of clusters.
     colors: Vec<[u8; 3]>,
 }
@@ -234,6 +239,7 @@ impl Reader<'_> {
                 }
             }
         }
+        self.has_none |= pixels.contains(&NONE);
         let used = pixels.iter().filter(|&&index| index != NONE).max();
         let used = used.map_or(0, |&index| usize::from(index) + 1);
         palette.truncate(used);

@@ -70,6 +70,13 @@ pub(crate) fn render(run: &Run, plates: &[Plate]) -> Result<String, FigureError>
         let why = "The data have no ground truth; colors stand for clusters.";
         absent.push(("mIoU and pixel accuracy".to_owned(), why));
     }
+    if run.probes().is_empty() && run.state != State::Complete {
+        // Each figure's own reason would only repeat this one.
+        absent = vec![(
+            "Figures".to_owned(),
+            "The run has not measured anything yet.",
+        )];
+    }
     let page = Page {
         title: summary::title(run),
         state: match run.state {

@@ -122,9 +122,12 @@ fn machine(run: &Run) -> String {
     ])
 }
 
+/// How long each phase took. Parts of phases, such as `train_forward_secs`, stay in run.json.
 fn times(run: &Run) -> String {
     let times = run.times.iter().filter_map(|(name, value)| {
-        let phase = name.strip_suffix("_secs")?.replace('_', " ");
+        let phase = name
+            .strip_suffix("_secs")
+            .filter(|phase| !phase.contains('_'))?;
         Some(format!("{phase} {}", duration(value.as_f64()?)))
     });
     times.collect::<Vec<_>>().join(", ")

@@ -122,8 +122,13 @@ impl Table {
                     .collect(),
             }
         });
+        let rows = if run.probes().is_empty() {
+            Vec::new()
+        } else {
+            rows.collect()
+        };
         Self {
-            rows: rows.collect(),
+            rows,
             columns: Column::of(run).map(|column| column.name).collect(),
         }
     }
