@@ -1,7 +1,7 @@
 //! The figures `aggregate` and `aggregate-layers`: what each facet predicts where.
 
 use crate::error::FigureError;
-use crate::examples::{missing, photo};
+use crate::examples::photo_or_missing;
 use crate::figure::{self, Figure, Plate};
 use crate::run_dir::{Choice, Facet, Run, Slot};
 use crate::svg::{Anchor, Svg, Type};
@@ -42,14 +42,8 @@ pub(crate) fn draw_best(run: &Run) -> Result<Plate, FigureError> {
             Type::LABEL.anchor(Anchor::End),
             &layer,
         );
-        match map {
-            Some(map) => svg.picture(
-                [x, top, side, side],
-                &photo(map, side)?,
-                &format!("aggregate map of {name} {layer}"),
-            ),
-            None => missing(&mut svg, [x, top, side, side]),
-        }
+        let label = format!("aggregate map of {name} {layer}");
+        photo_or_missing(&mut svg, [x, top, side, side], map.as_ref(), &label)?;
         if run.metrics.has("nmi") {
             let nmi = figure::number(run.metrics.get(*slot, "nmi").value);
             svg.text([x, top + side + 18.0], Type::LABEL, &format!("NMI {nmi}"));
@@ -111,7 +105,6 @@ pub(crate) fn draw_layers(run: &Run) -> Result<Plate, FigureError> {
     let mut svg = Svg::new("aggregate-layers", theme::FULL_WIDTH);
     let mut top = theme::MARGIN;
     let mut rows = Vec::new();
-    let mut any = false;
     // Long models break into bands of layers, each with all facets below one another.
     for band in layers.chunks(columns) {
         let column = |index: usize| theme::MARGIN + LABEL_WIDTH + index as f64 * pitch;
@@ -136,20 +129,14 @@ pub(crate) fn draw_layers(run: &Run) -> Result<Plate, FigureError> {
             for (index, &layer) in band.iter().enumerate() {
                 let slot = Slot::Probe(facet, layer);
                 let place = [column(index), top, side, side];
-                match run.aggregate(slot)? {
-                    Some(map) => {
-                        any = true;
-                        svg.picture(
-                            place,
-                            &photo(&map, side)?,
-                            &format!("aggregate map of {} layer {layer}", facet.name()),
-                        );
-                        let mut cells = figure::slot_cells(slot).to_vec();
-                        cells.push(format!("aggregate/{slot}.png"));
-                        cells.push(figure::cell(run.metrics.get(slot, "nmi").value));
-                        rows.push(cells);
-                    }
-                    None => missing(&mut svg, place),
+                let map = run.aggregate(slot)?;
+                let label = format!("aggregate map of {} layer {layer}", facet.name());
+                photo_or_missing(&mut svg, place, map.as_ref(), &label)?;
+                if map.is_some() {
+                    let mut cells = figure::slot_cells(slot).to_vec();
+                    cells.push(format!("aggregate/{slot}.png"));
+                    cells.push(figure::cell(run.metrics.get(slot, "nmi").value));
+                    rows.push(cells);
                 }
                 if run.selection.contains(&(facet, layer)) {
                     svg.frame(
@@ -163,7 +150,7 @@ pub(crate) fn draw_layers(run: &Run) -> Result<Plate, FigureError> {
         }
         top += 10.0;
     }
-    if !any {
+    if rows.is_empty() {
         return Ok(Plate::Absent {
             name: "aggregate-layers",
             heading: LAYERS.to_owned(),

@@ -175,6 +175,8 @@ impl Spec {
                 ));
             }
         }
+        // A later figure's row, of a layer as a whole: no slot's, and no reason to stop.
+        csv.push_str("vit_base,dino,base,1,,locality,,0.25,,\n");
         fs::write(run.join("metrics.csv"), csv).unwrap();
         for (file, prefix) in [("codebooks", "match"), ("counts", "position")] {
             let chosen = tensors.iter().filter(|tensor| tensor.0.starts_with(prefix));
