@@ -2,7 +2,7 @@
 
 use std::io::Read;
 
-use half::{bf16, f16};
+use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 use super::{
     Container, DataFile, Dtype, Stored, archive::RangeReader, file::usize_of, tensor::Place,
@@ -180,13 +180,17 @@ fn convert(
     values.clear();
     match tensor.dtype {
         Dtype::F32 => values.extend(bytes.as_chunks().0.iter().map(|b| f32::from_le_bytes(*b))),
-        Dtype::F16 => values.extend(
-            bytes
+        Dtype::F16 => {
+            // Converted as a slice, which uses the processor's own conversion where it has one.
+            let halves: Vec<f16> = bytes
                 .as_chunks()
                 .0
                 .iter()
-                .map(|b| f16::from_le_bytes(*b).to_f32()),
-        ),
+                .map(|b| f16::from_le_bytes(*b))
+                .collect();
+            values.resize(halves.len(), 0.0);
+            halves.convert_to_f32_slice(values);
+        }
         Dtype::Bf16 => values.extend(
             bytes
                 .as_chunks()

@@ -65,6 +65,7 @@ pub(super) fn meaning(module: &str, name: &str, script: bool) -> Option<Name> {
             | "int32" | "uint8" | "bool" | "strided" | "contiguous_format",
         )
         | ("numpy.core.multiarray" | "numpy._core.multiarray", "scalar" | "_reconstruct")
+        | ("numpy.core.numeric" | "numpy._core.numeric", "_frombuffer")
         | ("numpy", "dtype" | "ndarray")
         | ("numpy.dtypes", "Float64DType" | "Float32DType" | "Int64DType")
         | ("_codecs", "encode")

@@ -11,12 +11,26 @@ use super::{
 };
 use crate::error::{VitError, shortened};
 
-/// The start of `torch.save` before PyTorch 1.6: a pickle of a magic number.
-const LEGACY_MAGIC: &[u8] = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
+/// The magic number with which `torch.save` began before PyTorch 1.6, as pickled.
+const LEGACY_MAGIC: &[u8] = b"\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19.";
 
 /// Whether a file begins as PyTorch wrote it before 1.6.
 pub(super) fn is_legacy(head: &[u8]) -> bool {
-    head.starts_with(LEGACY_MAGIC)
+    after_magic(head).is_some()
+}
+
+/// The length of the pickled magic number at the start of a legacy file.
+fn after_magic(head: &[u8]) -> Option<usize> {
+    let &[0x80, 2..=5, ref rest @ ..] = head else {
+        return None;
+    };
+    // Protocol 4 and later put the value in a frame of stated length.
+    let rest = match rest {
+        [0x95, framed @ ..] => framed.get(8..)?,
+        plain => plain,
+    };
+    let rest = rest.strip_prefix(LEGACY_MAGIC)?;
+    Some(head.len() - rest.len())
 }
 
 /// Where a storage's elements are: first byte and length in bytes.
@@ -80,7 +94,7 @@ pub(super) fn open_zip(file: DataFile, entries: Vec<Entry>) -> Result<Container,
 /// Lists the tensors of a pickle stream followed by its storages.
 pub(super) fn open_legacy(file: DataFile) -> Result<Container, VitError> {
     let window = file.head(LENGTH_LIMIT)?;
-    let mut at = LEGACY_MAGIC.len();
+    let mut at = after_magic(&window).unwrap_or(0);
     let mut next = || -> Result<(Pickle, Value), VitError> {
         let (pickle, value, length) = Pickle::read(window.get(at..).unwrap_or_default(), false)
             .map_err(|refusal| refused(&file, refusal))?;
