@@ -437,6 +437,105 @@ fn nesting_and_repetition() {
 }
 
 #[test]
+fn small_pickles_that_repeat_large_values() {
+    let repeated = |start: &[u8], again: &[u8], times: usize| {
+        let pickle = [start, &again.repeat(times), b"."].concat();
+        torch(&pickle, &[])
+    };
+    let dictionary = [
+        b"\x80\x02ccollections\nOrderedDict\nq\0".to_vec(),
+        b"(".to_vec(),
+        b"N".repeat(1_000_000),
+        b"dq\x01".to_vec(),
+    ]
+    .concat();
+    // A dictionary copied again and again.
+    let copies = repeated(&dictionary, b"h\0h\x01\x85R0", 500_000);
+    refused("x.pth", &copies, "more values than any checkpoint");
+    // A long tuple passed to a harmless name again and again, and a list of which tuples are made.
+    let arguments = [
+        b"\x80\x02cnumpy\ndtype\nq\0".to_vec(),
+        b"(".to_vec(),
+        b"N".repeat(1_000_000),
+        b"tq\x01".to_vec(),
+    ]
+    .concat();
+    assert!(read("x.pth", &repeated(&arguments, b"h\0h\x01R0", 2_000_000)).is_err());
+    // A long text as the key of many storages, and as a name.
+    let long = "x".repeat(1_000_000);
+    let key = [
+        b"\x80\x02ctorch\nFloatStorage\nq\0".to_vec(),
+        text(&long),
+        b"q\x01".to_vec(),
+        text("storage"),
+        b"q\x02".to_vec(),
+    ]
+    .concat();
+    refused(
+        "x.pth",
+        &repeated(&key, b"(h\x02h\0h\x01NK\x01tQ0", 500_000),
+        "in an unknown way",
+    );
+    let name = [
+        b"\x80\x04".to_vec(),
+        text(&format!("__torch__.{long}")),
+        b"q\x01".to_vec(),
+    ]
+    .concat();
+    refused(
+        "x.pth",
+        &repeated(&name, b"h\x01h\x01\x930", 500_000),
+        "absurd length",
+    );
+    // A long shape.
+    let shape = [
+        b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\nq\0(".to_vec(),
+        b"K\x01".repeat(1_000_000),
+        b"tq\x01".to_vec(),
+        tuple(&[
+            text("storage"),
+            b"ctorch\nFloatStorage\n".to_vec(),
+            text("0"),
+            text("cpu"),
+            integer(4),
+        ]),
+        b"Qq\x02".to_vec(),
+    ]
+    .concat();
+    refused(
+        "x.pth",
+        &repeated(&shape, b"h\0(h\x02K\0h\x01h\x01tR0", 500_000),
+        "in an unknown way",
+    );
+    // Many root entries that each lead to the same large tree.
+    let tree = [
+        b"\x80\x02]q\0(".to_vec(),
+        b"]".repeat(50_000),
+        b"e}(".to_vec(),
+    ]
+    .concat();
+    let roots = [tree, b"Nh\0".repeat(50_000), b"u.".to_vec()].concat();
+    refused(
+        "x.pth",
+        &torch(&roots, &[]),
+        "refer to each other too often",
+    );
+    // Many names for one tensor.
+    let one = [
+        b"\x80\x02".to_vec(),
+        tensor("0", 16, 0, &[16], &[1]),
+        b"q\0}(".to_vec(),
+    ]
+    .concat();
+    let names = [one, b"Nh\0".repeat(400_000), b"u.".to_vec()].concat();
+    refused(
+        "x.pth",
+        &torch(&names, &[("0", &[0; 64])]),
+        "more than any checkpoint",
+    );
+}
+
+#[test]
 fn malformed_instructions() {
     for pickle in [
         &b""[..],

@@ -20,11 +20,21 @@ pub(super) const LENGTH_LIMIT: u64 = 64 << 20;
 /// Values made, memoized, or on the stack at once.
 const COUNT_LIMIT: usize = 2_000_000;
 
+/// Entries of all lists and dictionaries together.
+const ENTRY_LIMIT: usize = 4_000_000;
+
+/// Tensors found in one file; a checkpoint with its optimizer has a few thousand.
+pub(super) const TENSOR_LIMIT: usize = 100_000;
+
+/// Axes of a tensor, and arguments of a call that are looked at.
+const AXIS_LIMIT: usize = 16;
+
 /// Nesting that is followed when tensors are collected.
 const DEPTH_LIMIT: usize = 64;
 
-/// The longest dotted name of a tensor.
-const NAME_LIMIT: usize = 1024;
+/// The longest dotted name of a tensor, class or storage. Texts can be repeated at little cost to
+/// the pickle, so nothing may copy a long one.
+const NAME_LIMIT: usize = 512;
 
 /// Why a pickle was not read.
 #[derive(Debug)]
@@ -92,6 +102,25 @@ pub(super) struct TensorRef {
     pub strides: Vec<usize>,
 }
 
+/// A tensor in the tree of a pickle's values.
+#[derive(Clone, Debug)]
+pub(super) struct Found {
+    /// Below which of the values that were searched.
+    pub root: usize,
+    /// The names on the way to it, joined by dots; empty where the value is the tensor itself.
+    pub path: String,
+    /// Index into [`Pickle::tensors`].
+    pub tensor: usize,
+}
+
+/// A search for tensors; its bounds hold for all values that are searched together.
+#[derive(Default)]
+struct Search {
+    root: usize,
+    visited: usize,
+    found: Vec<Found>,
+}
+
 /// Everything that one pickle made.
 #[derive(Debug, Default)]
 pub(super) struct Pickle {
@@ -105,6 +134,7 @@ pub(super) struct Pickle {
     pub tensors: Vec<TensorRef>,
     stack: Vec<Value>,
     marks: Vec<usize>,
+    entries_held: usize,
     memo: HashMap<u32, Value>,
     script: bool,
 }
@@ -150,12 +180,15 @@ impl Pickle {
         }
     }
 
-    /// Every tensor below a value with its path, names joined by dots.
-    pub fn tensors_below(&self, value: Value) -> Result<Vec<(String, usize)>, Refusal> {
-        let mut found = Vec::new();
-        let mut visited = 0;
-        self.collect(value, &mut String::new(), 0, &mut visited, &mut found)?;
-        Ok(found)
+    /// Every tensor below some values: which of the values, path with names joined by dots, and
+    /// index of the tensor.
+    pub fn tensors_below(&self, values: &[Value]) -> Result<Vec<Found>, Refusal> {
+        let mut search = Search::default();
+        for (root, &value) in values.iter().enumerate() {
+            search.root = root;
+            self.collect(value, &mut String::new(), 0, &mut search)?;
+        }
+        Ok(search.found)
     }
 
     fn collect(
@@ -163,18 +196,21 @@ impl Pickle {
         value: Value,
         path: &mut String,
         depth: usize,
-        visited: &mut usize,
-        found: &mut Vec<(String, usize)>,
+        search: &mut Search,
     ) -> Result<(), Refusal> {
-        *visited += 1;
-        if *visited > COUNT_LIMIT {
+        search.visited += 1;
+        if search.visited > COUNT_LIMIT || search.found.len() > TENSOR_LIMIT {
             return Err("its values refer to each other too often".into());
         }
         if depth > DEPTH_LIMIT {
             return Err("its values are nested too deeply".into());
         }
-        if let Value::Tensor(at) = value {
-            found.push((path.clone(), at));
+        if let Value::Tensor(tensor) = value {
+            search.found.push(Found {
+                root: search.root,
+                path: path.clone(),
+                tensor,
+            });
             return Ok(());
         }
         let length = path.len();
@@ -182,10 +218,10 @@ impl Pickle {
             if length > 0 {
                 path.push('.');
             }
-            path.push_str(key);
-            if path.len() > NAME_LIMIT {
+            if path.len() + key.len() > NAME_LIMIT {
                 return Err("it has a tensor name of absurd length".into());
             }
+            path.push_str(key);
             Ok(())
         };
         if let Some(entries) = self.entries(value) {
@@ -200,7 +236,7 @@ impl Pickle {
                         Value::Int(number) => enter(path, &number.to_string())?,
                         _ => enter(path, "?")?,
                     }
-                    self.collect(entry, path, depth + 1, visited, found)?;
+                    self.collect(entry, path, depth + 1, search)?;
                     path.truncate(length);
                 }
             }
@@ -211,7 +247,7 @@ impl Pickle {
                     Value::Tensor(_) | Value::Dict(_) | Value::Object(_) | Value::List(_)
                 ) {
                     enter(path, &index.to_string())?;
-                    self.collect(entry, path, depth + 1, visited, found)?;
+                    self.collect(entry, path, depth + 1, search)?;
                     path.truncate(length);
                 }
             }
@@ -351,7 +387,8 @@ impl Pickle {
                     else {
                         return Err("it names something by other than text".into());
                     };
-                    let (module, name) = (module.to_owned(), name.to_owned());
+                    let short = |text: &str| text.chars().take(NAME_LIMIT + 1).collect::<String>();
+                    let (module, name) = (short(module), short(name));
                     self.push_name(&module, &name)?;
                 }
                 b'R' => {
@@ -447,19 +484,33 @@ impl Pickle {
         self.push_text(text)
     }
 
+    /// Makes room for more entries of lists and dictionaries.
+    fn hold(&mut self, entries: usize) -> Result<(), Refusal> {
+        self.entries_held += entries;
+        if self.entries_held > ENTRY_LIMIT {
+            return Err("its pickle makes more values than any checkpoint".into());
+        }
+        Ok(())
+    }
+
     fn push_list(&mut self, items: Vec<Value>) -> Result<(), Refusal> {
         self.room()?;
+        self.hold(items.len())?;
         self.lists.push(items);
         self.push(Value::List(self.lists.len() - 1))
     }
 
     fn push_dict(&mut self, entries: Vec<(Value, Value)>) -> Result<(), Refusal> {
         self.room()?;
+        self.hold(entries.len())?;
         self.dicts.push(entries);
         self.push(Value::Dict(self.dicts.len() - 1))
     }
 
     fn push_name(&mut self, module: &str, name: &str) -> Result<(), Refusal> {
+        if module.len() + name.len() > NAME_LIMIT {
+            return Err("its pickle has a name of absurd length".into());
+        }
         let meaning = meaning(module, name, self.script)
             .ok_or_else(|| Refusal::Name(shortened(&format!("{module}.{name}"))))?;
         self.push(Value::Name(meaning))
@@ -503,6 +554,7 @@ impl Pickle {
     }
 
     fn extend_list(&mut self, items: Vec<Value>) -> Result<(), Refusal> {
+        self.hold(items.len())?;
         match self.top()? {
             Value::List(at) => self.lists[at].extend(items),
             Value::Other | Value::Object(_) => {}
@@ -513,6 +565,7 @@ impl Pickle {
 
     fn extend_dict(&mut self, items: &[Value]) -> Result<(), Refusal> {
         let entries = paired(items)?;
+        self.hold(entries.len())?;
         match self.top()? {
             Value::Dict(at) => self.dicts[at].extend(entries),
             Value::Other | Value::Object(_) => {}
@@ -553,7 +606,11 @@ impl Pickle {
 
     /// What calling a name with arguments stands for.
     fn reduce(&mut self, callee: Value, arguments: Value) -> Result<Value, Refusal> {
-        let Some(arguments) = self.list(arguments).map(<[Value]>::to_vec) else {
+        // Only the first few: a long tuple can be passed again and again at no cost to the pickle.
+        let Some(arguments) = self
+            .list(arguments)
+            .map(|all| all[..all.len().min(AXIS_LIMIT)].to_vec())
+        else {
             return Err("its pickle calls something without a tuple of arguments".into());
         };
         let Value::Name(name) = callee else {
@@ -568,9 +625,11 @@ impl Pickle {
             Name::Dict => {
                 let mut entries = Vec::new();
                 if let Some(Value::Dict(at)) = arguments.first() {
+                    self.hold(self.dicts[*at].len())?;
                     entries.clone_from(&self.dicts[*at]);
-                } else if let Some(items) = arguments.first().and_then(|&items| self.list(items)) {
-                    for &item in items {
+                } else if let Some(&Value::List(at)) = arguments.first() {
+                    self.hold(self.lists[at].len())?;
+                    for &item in &self.lists[at] {
                         match self.list(item) {
                             Some(&[key, value]) => entries.push((key, value)),
                             _ => {
@@ -636,7 +695,11 @@ impl Pickle {
         };
         let key = match key {
             Value::Int(key) => key.to_string(),
-            key => self.text(key).ok_or(wrong)?.to_owned(),
+            key => self
+                .text(key)
+                .filter(|key| key.len() <= NAME_LIMIT)
+                .ok_or(wrong)?
+                .to_owned(),
         };
         let mut count = usize::try_from(count).map_err(|_| wrong)?;
         let mut view_start = 0;
@@ -673,6 +736,7 @@ impl Pickle {
         };
         let extents = |value| -> Result<Vec<usize>, Refusal> {
             self.list(value)
+                .filter(|extents| extents.len() <= AXIS_LIMIT)
                 .ok_or(wrong)?
                 .iter()
                 .map(|&extent| match extent {
@@ -687,7 +751,6 @@ impl Pickle {
         let elements = checked_elements(&shape);
         let reach = super::elements::span(&shape, &strides).checked_add(offset);
         if shape.len() != strides.len()
-            || shape.len() > 16
             || elements.is_none_or(|count| count > available)
             || reach.is_none_or(|reach| reach > available)
         {

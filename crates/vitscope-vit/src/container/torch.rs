@@ -6,7 +6,7 @@ use super::{
     Container, ContainerKind, DataFile,
     archive::Entry,
     elements::is_row_major,
-    pickle::{LENGTH_LIMIT, Pickle, Refusal, StorageRef, Value},
+    pickle::{LENGTH_LIMIT, Pickle, Refusal, StorageRef, TENSOR_LIMIT, Value},
     tensor::{Place, Stored},
 };
 use crate::error::{VitError, shortened};
@@ -167,36 +167,40 @@ fn listed(
     root: Value,
     places: &Places,
 ) -> Result<Container, VitError> {
-    let mut tensors = Vec::new();
+    let script = kind == ContainerKind::TorchScript;
     let mut names = Vec::new();
-    let mut groups = Vec::new();
-    if kind == ContainerKind::TorchScript {
-        groups.push((String::new(), root));
-    } else {
+    let mut values = vec![root];
+    if !script {
         let entries = pickle.entries(root).ok_or_else(|| {
             file.damaged("its pickle holds something other than a dictionary of tensors")
         })?;
-        for &(key, value) in entries {
-            let name = match key {
+        if entries.len() > TENSOR_LIMIT {
+            return Err(file.damaged(format!(
+                "its pickle has {} entries, more than any checkpoint",
+                entries.len()
+            )));
+        }
+        values = entries.iter().map(|&(_, value)| value).collect();
+        names = entries
+            .iter()
+            .map(|&(key, _)| match key {
                 Value::Int(number) => number.to_string(),
-                key => pickle.text(key).unwrap_or("?").to_owned(),
-            };
-            names.push(name.clone());
-            groups.push((name, value));
-        }
+                key => shortened(pickle.text(key).unwrap_or("?")),
+            })
+            .collect();
     }
-    for (group, value) in groups {
-        let found = pickle
-            .tensors_below(value)
-            .map_err(|refusal| refused(&file, refusal))?;
-        for (path, index) in found {
-            let (group, name) = if path.is_empty() {
-                (String::new(), group.clone())
-            } else {
-                (group.clone(), path)
-            };
-            tensors.push(stored(&file, pickle, index, group, name, places)?);
-        }
+    let found = pickle
+        .tensors_below(&values)
+        .map_err(|refusal| refused(&file, refusal))?;
+    let mut tensors = Vec::with_capacity(found.len());
+    for found in found {
+        let root = names.get(found.root).cloned().unwrap_or_default();
+        let (group, name) = if found.path.is_empty() {
+            (String::new(), root)
+        } else {
+            (root, found.path)
+        };
+        tensors.push(stored(&file, pickle, found.tensor, group, name, places)?);
     }
     if tensors.is_empty() {
         return Err(file.damaged("its pickle holds no tensors"));
