@@ -183,3 +183,37 @@ impl<'de> Deserialize<'de> for Format {
             .map_err(serde::de::Error::custom)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_name_reads_back() {
+        for (family, name) in FAMILIES {
+            assert_eq!(name.parse::<Family>().unwrap(), *family);
+            assert_eq!(family.to_string(), *name);
+        }
+        for (format, name) in FORMATS {
+            assert_eq!(name.parse::<Format>().unwrap(), *format);
+            assert_eq!(format.to_string(), *name);
+        }
+    }
+
+    #[test]
+    fn other_spellings() {
+        for (text, family) in [
+            ("DINOv2-reg", Family::DinoV2Reg),
+            ("dinov2g", Family::DinoV2),
+            ("dinov3plus", Family::DinoV3),
+            ("dinov3-7b", Family::DinoV3),
+            ("MoCo-v3", Family::MocoV3),
+            ("OpenAI", Family::OpenAiClip),
+        ] {
+            assert_eq!(text.parse::<Family>().unwrap(), family);
+        }
+        assert_eq!("openclip".parse::<Format>().unwrap(), Format::OpenClip);
+        let message = "dinov4".parse::<Family>().unwrap_err().to_string();
+        assert!(message.starts_with("\"dinov4\" is not one of supervised, openclip"));
+    }
+}

@@ -98,3 +98,54 @@ pub(crate) fn official_name(name: &str) -> Option<(Family, Option<&'static Known
         .or_else(|| name.ends_with(".pth.tar").then_some(()))
         .map(|()| (family, None))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_in_paths() {
+        let id = |path: &str| hub_id(Path::new(path));
+        assert_eq!(
+            id("/c/hub/models--timm--vit_base_patch16_224.mae/snapshots/f0/model.safetensors"),
+            Some("timm/vit_base_patch16_224.mae".to_owned())
+        );
+        assert_eq!(
+            id("facebook/dino-vits8"),
+            Some("facebook/dino-vits8".to_owned())
+        );
+        assert_eq!(id("/home/someone/weights.pth"), None);
+    }
+
+    #[test]
+    fn families_of_names() {
+        for (id, family) in [
+            ("facebook/dino-vitb8", Some(Family::Dino)),
+            ("facebook/vit-mae-large", Some(Family::Mae)),
+            ("openai/clip-vit-base-patch32", Some(Family::OpenAiClip)),
+            (
+                "timm/vit_tiny_patch16_224.augreg_in21k",
+                Some(Family::Supervised),
+            ),
+            (
+                "timm/vit_base_patch16_clip_224.openai",
+                Some(Family::OpenAiClip),
+            ),
+            ("someone/dino-vitb8", None),
+        ] {
+            assert_eq!(family_of_hub(id), family, "{id}");
+        }
+        let official =
+            |name| official_name(name).map(|(family, known)| (family, known.map(|k| k.id)));
+        assert_eq!(
+            official("dino_deitsmall8_pretrain.pth"),
+            Some((Family::Dino, Some("dino-s8")))
+        );
+        assert_eq!(
+            official("dino_mine_pretrain.pth"),
+            Some((Family::Dino, None))
+        );
+        assert_eq!(official("model.safetensors"), None);
+        assert_eq!(official("checkpoint.pth"), None);
+    }
+}

@@ -374,3 +374,40 @@ fn weights_that_are_not_finite_are_refused() {
         "{message}"
     );
 }
+
+#[test]
+fn sine_tables_tell_mae_from_moco() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let settle = Settle {
+        format: Some(Format::Official),
+        heads: Some(2),
+        ..Settle::default()
+    };
+    let (width, side) = (16, 4);
+    for (family, column_first) in [(Family::Mae, true), (Family::MocoV3, false)] {
+        let mut table = vec![0f32; width];
+        for patch in 0..side * side {
+            let (row, column) = ((patch / side) as f32, (patch % side) as f32);
+            let halves = if column_first {
+                [column, row]
+            } else {
+                [row, column]
+            };
+            for half in halves {
+                let angles = (0..width / 4).map(|j| half * 10000f32.powf(-(j as f32) / 4.0));
+                table.extend(angles.clone().map(f32::sin));
+                table.extend(angles.map(f32::cos));
+            }
+        }
+        let mut all = tensors(&fixture("dino-timm").join("model.safetensors"));
+        for (name, _, bytes) in &mut all {
+            if name == "pos_embed" {
+                *bytes = table.iter().flat_map(|value| value.to_le_bytes()).collect();
+            }
+        }
+        write(&path, &all);
+        let checkpoint = Checkpoint::open(&path, &settle).unwrap();
+        assert_eq!(checkpoint.identity().family, family);
+    }
+}

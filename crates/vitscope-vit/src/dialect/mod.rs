@@ -152,12 +152,45 @@ pub(crate) fn fits(pattern: &str, name: &str) -> bool {
 mod tests {
     use super::*;
 
+    const STEM: &[&str] = &[
+        "patch.weight",
+        "patch.bias",
+        "class",
+        "registers",
+        "positions",
+        "periods",
+        "stem_norm.weight",
+        "stem_norm.bias",
+        "norm.weight",
+        "norm.bias",
+    ];
+    const BLOCK: &[&str] = &["scale1", "scale2", "qkv.mask"];
+    const MAPS: &[&str] = &[
+        "norm1", "qkv", "query", "key", "value", "proj", "norm2", "up", "gate", "down",
+    ];
+
     #[test]
     fn every_table_is_well_formed() {
         assert_eq!(DIALECTS.len(), TABLES.len());
         for dialect in DIALECTS.iter() {
             assert!(dialect.block.contains("{i}"), "{}", dialect.name);
             assert!(!dialect.prefixes.is_empty() && !dialect.formats.is_empty());
+            // A misspelled part would be read from the file and then never used.
+            for part in dialect.stem.keys() {
+                let part = part.trim_end_matches('?');
+                assert!(STEM.contains(&part), "{}: {part}", dialect.name);
+            }
+            for part in dialect.blocks.keys() {
+                let part = part.trim_end_matches('?');
+                let known = BLOCK.contains(&part)
+                    || part.rsplit_once('.').is_some_and(|(map, leaf)| {
+                        MAPS.contains(&map) && ["weight", "bias"].contains(&leaf)
+                    });
+                assert!(known, "{}: {part}", dialect.name);
+            }
+            for names in dialect.stem.values().chain(dialect.blocks.values()) {
+                assert!(!names.all().is_empty(), "{}", dialect.name);
+            }
         }
     }
 
