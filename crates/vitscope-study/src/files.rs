@@ -57,12 +57,16 @@ pub fn write_tensors<'a>(
     put(beside, path)
 }
 
+/// A file beside `path`, with the permissions that an ordinary new file would have.
 pub fn temporary(folder: &Path, path: &Path) -> Result<NamedTempFile, StudyError> {
-    let builder = &mut tempfile::Builder::new();
-    builder
-        .prefix(".writing-")
-        .tempfile_in(folder)
-        .map_err(StudyError::io(path, "write"))
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(".writing-");
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder.tempfile_in(folder).map_err(StudyError::io(path, "write"))
 }
 
 /// Flushes a finished file to the disk and gives it its name.

@@ -1,0 +1,107 @@
+//! Running the program as a user would, on the smallest real things there are.
+
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output};
+
+/// The samples that tests may read.
+pub fn shared(path: &str) -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")).join(path)
+}
+
+/// A fixture of width 16 with 3 blocks, and what its file leaves open.
+pub fn model() -> Vec<String> {
+    let path = shared("fixtures/dino-timm/model.safetensors").display().to_string();
+    [&path, "--heads", "2", "--family", "dino"].map(str::to_owned).to_vec()
+}
+
+pub fn camvid() -> String {
+    format!("camvid:{}", shared("data/camvid").display())
+}
+
+/// Settings that make a run of a second.
+pub const SMALL: [&str; 14] = [
+    "--size", "64", "--steps", "6", "--batch", "4", "--pca-batches", "2", "--limit-train", "12",
+    "--limit-test", "9", "--examples", "3",
+];
+
+pub fn command() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_vitscope"))
+}
+
+pub fn run(args: &[&str]) -> Output {
+    command().args(args).output().unwrap()
+}
+
+/// Arguments of a small run of the fixture over CamVid.
+pub fn probe_args(out: &Path, more: &[&str]) -> Vec<String> {
+    let mut args = vec!["probe".to_owned()];
+    args.extend(model());
+    args.extend(["--data".to_owned(), camvid(), "--out".to_owned(), out.display().to_string()]);
+    // A setting that is given twice would be refused: what is asked for replaces the default.
+    for pair in SMALL.chunks(2) {
+        if !more.contains(&pair[0]) {
+            args.extend(pair.iter().map(|&arg| arg.to_owned()));
+        }
+    }
+    args.extend(more.iter().map(|&arg| arg.to_owned()));
+    args
+}
+
+pub fn probe(out: &Path, more: &[&str]) -> Output {
+    command().args(probe_args(out, more)).output().unwrap()
+}
+
+/// The output of a run that must succeed.
+pub fn succeed(output: Output) -> String {
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{:?}\n{stderr}", output.status);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// Every file of a run that must not depend on how it was made, with its bytes.
+pub fn results(run: &Path) -> Vec<(String, Vec<u8>)> {
+    let mut files = Vec::new();
+    collect(run, run, &mut files);
+    files.retain(|(name, _)| name != "run.json" && name != "report.html");
+    files.sort();
+    files
+}
+
+fn collect(root: &Path, folder: &Path, files: &mut Vec<(String, Vec<u8>)>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            collect(root, &path, files);
+        } else {
+            let name = path.strip_prefix(root).unwrap().display().to_string();
+            files.push((name, std::fs::read(&path).unwrap()));
+        }
+    }
+}
+
+pub fn assert_same(a: &Path, b: &Path) {
+    let (a, b) = (results(a), results(b));
+    let names = |files: &[(String, Vec<u8>)]| files.iter().map(|f| f.0.clone()).collect::<Vec<_>>();
+    assert_eq!(names(&a), names(&b));
+    for ((name, a), (_, b)) in a.iter().zip(&b) {
+        assert!(a == b, "{name} differs");
+    }
+}
+
+pub fn run_json(run: &Path) -> serde_json::Value {
+    serde_json::from_slice(&std::fs::read(run.join("run.json")).unwrap()).unwrap()
+}
+
+/// Rows of `metrics.csv` as (facet, layer, metric, class, value).
+pub fn metrics(run: &Path) -> Vec<[String; 5]> {
+    let text = std::fs::read_to_string(run.join("metrics.csv")).unwrap();
+    text.lines()
+        .skip(1)
+        .map(|line| {
+            let field: Vec<&str> = line.split(',').collect();
+            [field[4], field[3], field[5], field[6], field[7]].map(str::to_owned)
+        })
+        .collect()
+}
