@@ -1,6 +1,6 @@
 //! A data set: its classes, its images, and one image or label map at a time.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -10,12 +10,13 @@ use sha2::{Digest, Sha256};
 use crate::decode;
 use crate::description;
 use crate::error::DataError;
+use crate::findings::Findings;
 use crate::geometry::Geometry;
 use crate::kinds::{self, Kind};
-use crate::labels::{LabelCrop, LabelTable, MAX_CLASSES};
+use crate::labels::{ClassMap, LabelCrop, LabelTable, MAX_CLASSES};
 use crate::listing::Item;
-use crate::mask;
 use crate::resize::{RgbImage, resize_window};
+use crate::survey::Survey;
 
 /// The images of a data set with their classes and splits.
 ///
@@ -69,7 +70,6 @@ pub(crate) struct Contents {
     pub table: LabelTable,
     pub train: Vec<Item>,
     pub test: Vec<Item>,
-    pub notes: Vec<String>,
 }
 
 impl DataSet {
@@ -83,18 +83,43 @@ impl DataSet {
     /// An argument that names no data set, a directory that is not laid out as its kind says, an
     /// image without its mask, or two files with one stem.
     pub fn open(spec: &str) -> Result<Self, DataError> {
+        let mut findings = Findings::strict();
+        let mut set = Self::find(spec, &mut findings)?;
+        set.notes = findings.notes;
+        Ok(set)
+    }
+
+    /// Opens a data set and goes on after each problem wherever that is possible; see
+    /// [`survey`](crate::survey) for what else it looks at. Such a set may hold images without
+    /// their masks: it is for telling what is wrong, not for a run.
+    ///
+    /// # Errors
+    /// An argument that names no data set, or a directory or description of which nothing can be
+    /// made.
+    pub fn survey(spec: &str) -> Result<Survey, DataError> {
+        let mut findings = Findings::collecting();
+        let mut set = Self::find(spec, &mut findings)?;
+        set.notes = findings.notes;
+        Ok(Survey {
+            set,
+            problems: findings.problems,
+            unclaimed: findings.unclaimed,
+        })
+    }
+
+    fn find(spec: &str, findings: &mut Findings) -> Result<Self, DataError> {
         let (kind, root) = kinds::parse(spec)?;
-        let (root, contents) = if kind == Kind::Described {
-            description::open(&root)?
+        let (kind, root, contents) = if kind == Kind::Described {
+            description::open(&root, findings)?
         } else {
-            kinds::open(kind, root)?
+            let (root, contents) = kinds::open(kind, root, findings)?;
+            (kind, root, contents)
         };
         let Contents {
             classes,
             table,
             mut train,
             test,
-            notes,
         } = contents;
         if classes.len() > MAX_CLASSES {
             return Err(DataError::TooManyClasses {
@@ -102,7 +127,8 @@ impl DataSet {
                 count: classes.len(),
             });
         }
-        name_apart(&mut train, &test)?;
+        let apart = name_apart(&mut train, &test);
+        findings.or_nothing(apart)?;
         Ok(Self {
             kind,
             root,
@@ -110,8 +136,27 @@ impl DataSet {
             train,
             test,
             table: Arc::new(table),
-            notes,
+            notes: Vec::new(),
         })
+    }
+
+    /// This set without the images of a split at some indices, which need not be in order.
+    ///
+    /// A set whose one list serves both splits keeps two lists, and loses the images of `split`
+    /// alone.
+    #[must_use]
+    pub fn without(mut self, split: Split, indices: &[usize]) -> Self {
+        let items = match split {
+            Split::Train => &mut self.train,
+            Split::Test => &mut self.test,
+        };
+        let left_out: BTreeSet<usize> = indices.iter().copied().collect();
+        let mut index = 0;
+        items.retain(|_| {
+            index += 1;
+            !left_out.contains(&(index - 1))
+        });
+        self
     }
 
     /// The images of a split.
@@ -177,9 +222,11 @@ impl DataSet {
         let Some(path) = &item.mask else {
             return Ok(None);
         };
-        let bytes = decode::read_file(&item.image, "an image")?;
-        let extent = decode::extent(&item.image, &bytes)?;
-        label_crop(&self.table, item, path, extent, *geometry).map(Some)
+        decode::guarded(path, || {
+            let bytes = decode::read_file(&item.image, "an image")?;
+            let extent = decode::extent(&item.image, &bytes)?;
+            label_crop(&self.table, item, path, extent, *geometry).map(Some)
+        })
     }
 }
 
@@ -190,8 +237,9 @@ pub(crate) fn load(
     geometry: Geometry,
     want_label: bool,
 ) -> Result<(RgbCrop, Option<LabelCrop>), DataError> {
-    let bytes = decode::read_file(&item.image, "an image")?;
-    let decoded = decode::decode(&item.image, &bytes)?;
+    let decoded = decode::guarded(&item.image, || {
+        decode::decode(&item.image, &decode::read_file(&item.image, "an image")?)
+    })?;
     let label = match &item.mask {
         Some(path) if want_label => {
             let size = (decoded.image.width(), decoded.image.height());
@@ -199,7 +247,8 @@ pub(crate) fn load(
                 size,
                 turned: decoded.turned,
             };
-            Some(label_crop(table, item, path, extent, geometry)?)
+            let label = || label_crop(table, item, path, extent, geometry);
+            Some(decode::guarded(path, label)?)
         }
         _ => None,
     };
@@ -227,21 +276,37 @@ fn label_crop(
     extent: decode::Extent,
     geometry: Geometry,
 ) -> Result<LabelCrop, DataError> {
-    let mask = mask::decode(path, &decode::read_file(path, "a mask")?)?;
-    if (mask.width, mask.height) != extent.size {
-        return Err(DataError::MaskSize {
-            mask: path.to_path_buf(),
-            mask_size: (mask.width, mask.height),
-            image: item.image.clone(),
-            image_size: extent.size,
-            note: if extent.turned {
-                " once turned by its EXIF orientation, which is never applied to masks"
-            } else {
-                ""
-            },
-        });
+    let map = table.read(path)?;
+    if let Some(error) = size_error(item, path, &map, &extent) {
+        return Err(error);
     }
-    table.crop(path, &mask, geometry)
+    match map.unknown.first_key_value() {
+        Some((&value, _)) => Err(table.unknown(path, value)),
+        None => Ok(map.crop(geometry)),
+    }
+}
+
+/// The error of a mask of another size than its image, if it is one.
+pub(crate) fn size_error(
+    item: &Item,
+    path: &Path,
+    map: &ClassMap,
+    extent: &decode::Extent,
+) -> Option<DataError> {
+    if (map.width, map.height) == extent.size {
+        return None;
+    }
+    Some(DataError::MaskSize {
+        mask: path.to_path_buf(),
+        mask_size: (map.width, map.height),
+        image: item.image.clone(),
+        image_size: extent.size,
+        note: if extent.turned {
+            " once turned by its EXIF orientation, which is never applied to masks"
+        } else {
+            ""
+        },
+    })
 }
 
 /// Makes item names unique: within a split two equal names are an error; a training image that

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Cursor;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use image::codecs::bmp::BmpDecoder;
@@ -53,6 +54,21 @@ pub(crate) fn read_file(path: &Path, expected: &'static str) -> Result<Vec<u8>, 
         });
     }
     Ok(bytes)
+}
+
+/// Runs a decoder, so that one that panics on a damaged file gives an error that names the file.
+pub(crate) fn guarded<T>(
+    path: &Path,
+    decode: impl FnOnce() -> Result<T, DataError>,
+) -> Result<T, DataError> {
+    // What the decoder had in hand is dropped with it, so nothing half done is seen afterwards.
+    catch_unwind(AssertUnwindSafe(decode)).unwrap_or_else(|_| {
+        Err(damaged(
+            path,
+            "an image or mask",
+            "the decoder gave up on it",
+        ))
+    })
 }
 
 /// The format of a file by its first bytes, whatever its name says.

@@ -32,6 +32,9 @@
 //!
 //! Instead of `ids`, a set with color-coded masks gives every class `rgb = [[128, 64, 128], ...]`.
 //! A class with `rgb` and no `color` is drawn in the first of them. Unknown keys are errors.
+//!
+//! A file with `kind = "pascal-part-animals"` holds the settings of that kind instead; see
+//! [`parts`](crate::parts).
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -41,9 +44,12 @@ use serde::Deserialize;
 
 use crate::dataset::{Class, Contents};
 use crate::error::DataError;
+use crate::findings::Findings;
+use crate::kinds::{Kind, pascal_part};
 use crate::labels::{ColorTable, IGNORE, IdTable, LabelTable, MAX_CLASSES};
 use crate::listing::{self, Item};
 use crate::palette::palette;
+use crate::parts::PartSettings;
 
 /// The file as typed.
 #[derive(Debug, Deserialize)]
@@ -99,27 +105,47 @@ struct ClassEntry {
     color: Option<[u8; 3]>,
 }
 
-/// Reads a description and finds its files.
-pub(crate) fn open(path: &Path) -> Result<(PathBuf, Contents), DataError> {
+/// The key that tells the two forms of the file apart.
+#[derive(Debug, Deserialize)]
+struct Form {
+    kind: Option<String>,
+}
+
+/// Reads a description and finds its files. Comes back with the kind and root of the set.
+pub(crate) fn open(
+    path: &Path,
+    findings: &mut Findings,
+) -> Result<(Kind, PathBuf, Contents), DataError> {
     let text = fs::read_to_string(path).map_err(|source| DataError::read(path, source))?;
     let wrong = |problem: String| DataError::Description {
         path: path.to_path_buf(),
         problem,
     };
-    let description: Description =
-        toml::from_str(&text).map_err(|error| wrong(one_line(&text, &error)))?;
-    let here = path.parent().unwrap_or(Path::new(""));
-    let root = here.join(description.root.as_deref().unwrap_or(Path::new("")));
-    let root = if root.as_os_str().is_empty() {
-        PathBuf::from(".")
-    } else {
-        root
-    };
-    let mut notes = Vec::new();
+    let bad = |error: toml::de::Error| wrong(one_line(&text, &error));
+    let form: Form = toml::from_str(&text).map_err(bad)?;
+    match form.kind.as_deref() {
+        None => {}
+        Some(kind) if kind == Kind::PascalPartAnimals.name() => {
+            let settings: PartSettings = toml::from_str(&text).map_err(bad)?;
+            let root = root_of(path, settings.root.as_deref());
+            let (root, contents) = pascal_part::open(&root, &settings, findings)?;
+            return Ok((Kind::PascalPartAnimals, root, contents));
+        }
+        Some(kind) => {
+            return Err(wrong(format!(
+                "the kind '{kind}' has no settings, expected pascal-part-animals or no 'kind'"
+            )));
+        }
+    }
+    let description: Description = toml::from_str(&text).map_err(bad)?;
+    let root = root_of(path, description.root.as_deref());
     let mut items = |files: &Option<Files>| {
         files
             .as_ref()
-            .map(|files| split(path, &root, &description, files, &mut notes))
+            .map(|files| {
+                let items = split(path, &root, &description, files, findings);
+                findings.or_nothing(items)
+            })
             .transpose()
     };
     let (train, test) = match (items(&description.train)?, items(&description.test)?) {
@@ -157,15 +183,26 @@ pub(crate) fn open(path: &Path) -> Result<(PathBuf, Contents), DataError> {
         Vec::new()
     };
     Ok((
+        Kind::Described,
         root,
         Contents {
             classes,
             table,
             train,
             test,
-            notes,
         },
     ))
+}
+
+/// The root of a set: as its description says, relative to the file, or where the file lies.
+fn root_of(path: &Path, stated: Option<&Path>) -> PathBuf {
+    let here = path.parent().unwrap_or(Path::new(""));
+    let root = here.join(stated.unwrap_or(Path::new("")));
+    if root.as_os_str().is_empty() {
+        PathBuf::from(".")
+    } else {
+        root
+    }
 }
 
 /// The images of a split with their masks.
@@ -174,13 +211,13 @@ fn split(
     root: &Path,
     description: &Description,
     files: &Files,
-    notes: &mut Vec<String>,
+    findings: &mut Findings,
 ) -> Result<Vec<Item>, DataError> {
-    let images = expand(path, root, &files.images)?;
+    let images = expand(path, root, &files.images, findings)?;
     let Some(masks) = &files.masks else {
         return Ok(listing::without_masks(images));
     };
-    let masks = expand(path, root, masks)?;
+    let masks = expand(path, root, masks, findings)?;
     let ending = |suffix: &str| {
         let suffix = suffix.to_owned();
         move |file: &Path| {
@@ -196,41 +233,44 @@ fn split(
         .and_then(|mask| mask.parent())
         .unwrap_or(root)
         .to_path_buf();
-    let mut masks = listing::by_stem(masks, ending(&description.mask_suffix))?;
+    let mut masks = listing::by_stem(masks, ending(&description.mask_suffix), findings)?;
     let mut items = Vec::with_capacity(images.len());
     let mut seen = BTreeSet::new();
     for image in images {
         let key = image_key(&image);
-        let Some(mask) = masks.remove(&key) else {
-            if seen.contains(&key) {
+        let mask = masks.remove(&key);
+        if mask.is_none() {
+            findings.problem(if seen.contains(&key) {
                 let problem = format!("{} and another image have the stem {key}", image.display());
-                return Err(DataError::Description {
+                DataError::Description {
                     path: path.to_path_buf(),
                     problem,
-                });
-            }
-            let expected = beside.join(format!("{key}{}.png", description.mask_suffix));
-            return Err(DataError::NoMask { image, expected });
-        };
+                }
+            } else {
+                let image = image.clone();
+                let expected = beside.join(format!("{key}{}.png", description.mask_suffix));
+                DataError::NoMask { image, expected }
+            })?;
+        }
         items.push(Item {
             name: listing::stem(&image),
             image,
-            mask: Some(mask),
+            mask,
         });
         seen.insert(key);
     }
-    if !masks.is_empty() {
-        notes.push(format!(
-            "{} masks belong to no image and are left out.",
-            masks.len()
-        ));
-    }
+    findings.unclaimed(masks.into_values(), &beside);
     Ok(items)
 }
 
 /// The files that paths and globs name: each pattern's in bytewise order, patterns as listed, no
 /// file twice.
-fn expand(path: &Path, root: &Path, patterns: &Patterns) -> Result<Vec<PathBuf>, DataError> {
+fn expand(
+    path: &Path,
+    root: &Path,
+    patterns: &Patterns,
+    findings: &mut Findings,
+) -> Result<Vec<PathBuf>, DataError> {
     let patterns = match patterns {
         Patterns::One(pattern) => std::slice::from_ref(pattern),
         Patterns::Many(patterns) => patterns,
@@ -244,7 +284,7 @@ fn expand(path: &Path, root: &Path, patterns: &Patterns) -> Result<Vec<PathBuf>,
     for pattern in patterns {
         let place = root.join(pattern);
         let found = if place.is_dir() {
-            listing::some_images_in(&place)?
+            listing::some_images_in(&place, findings)?
         } else if place.is_file() {
             vec![place]
         } else {

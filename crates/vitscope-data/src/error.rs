@@ -22,14 +22,6 @@ pub enum DataError {
         /// The known kinds, comma separated.
         known: String,
     },
-    /// The kind is known by name, and this version does not read it.
-    #[error("the data set kind '{kind}' at {} cannot be read by this version; convert it to images and index masks and use 'folder:ROOT', or wait for a later version", Show(.root))]
-    KindNotReadable {
-        /// The kind's name.
-        kind: &'static str,
-        /// The data set's directory.
-        root: PathBuf,
-    },
     /// Nothing exists where the data set should be.
     #[error("{} does not exist, expected {expected}; check the path", Show(.path))]
     Missing {
@@ -195,6 +187,20 @@ pub enum DataError {
         /// The table in words.
         table: String,
     },
+    /// An annotation file (.mat or JSON) that cannot be used.
+    #[error("the annotation {} {problem}; copy or download it again, or remove its image from the set", Show(.path))]
+    Annotation {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it, what was expected.
+        problem: String,
+    },
+    /// A data set of pairs where one of images was asked for.
+    #[error("{} is a data set of pairs of images with key points, expected one of images with masks; use it for correspondence, or give its JPEGImages as a 'folder'", Show(.path))]
+    Pairs {
+        /// The data set's directory.
+        path: PathBuf,
+    },
     /// An image index past the end of a split.
     #[error(
         "image {index} was asked for, expected an index below {count}, the number of images of that split; correct the order of work"
@@ -216,6 +222,60 @@ pub enum DataError {
 }
 
 impl DataError {
+    /// The sort of problem, in a word or two: what a table of problems counts by.
+    #[must_use]
+    pub fn sort(&self) -> &'static str {
+        match self {
+            Self::UnknownKind { .. } | Self::Unrecognized { .. } | Self::Ambiguous { .. } => "kind",
+            Self::Pairs { .. } => "kind",
+            Self::Missing { .. } => "missing file",
+            Self::Layout { .. } => "layout",
+            Self::Read { .. } => "unreadable file",
+            Self::ListLine { .. } => "list",
+            Self::Description { .. } => "description",
+            Self::DuplicateStem { .. } => "duplicate stem",
+            Self::NoMask { .. } => "image without mask",
+            Self::TooManyClasses { .. } => "too many classes",
+            Self::EmptyFile { .. } => "empty file",
+            Self::NotAnImage { .. } => "not an image",
+            Self::UnsupportedImage { .. } => "unsupported format",
+            Self::Damaged { .. } => "damaged file",
+            Self::MaskCoding { .. } => "mask coding",
+            Self::MaskSize { .. } => "mask size",
+            Self::UnknownId { .. } | Self::UnknownColor { .. } => "label off the table",
+            Self::Annotation { .. } => "annotation",
+            Self::NoSuchImage { .. } | Self::Threads { .. } => "internal",
+        }
+    }
+
+    /// The file or directory at fault, where there is one.
+    #[must_use]
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::UnknownKind { .. } | Self::NoSuchImage { .. } | Self::Threads { .. } => None,
+            Self::DuplicateStem { second, .. } => Some(second),
+            Self::NoMask { image, .. } => Some(image),
+            Self::MaskSize { mask, .. } => Some(mask),
+            Self::Missing { path, .. }
+            | Self::Unrecognized { path, .. }
+            | Self::Ambiguous { path, .. }
+            | Self::Layout { path, .. }
+            | Self::Read { path, .. }
+            | Self::ListLine { path, .. }
+            | Self::Description { path, .. }
+            | Self::TooManyClasses { path, .. }
+            | Self::EmptyFile { path, .. }
+            | Self::NotAnImage { path }
+            | Self::UnsupportedImage { path, .. }
+            | Self::Damaged { path, .. }
+            | Self::MaskCoding { path, .. }
+            | Self::UnknownId { path, .. }
+            | Self::UnknownColor { path, .. }
+            | Self::Annotation { path, .. }
+            | Self::Pairs { path } => Some(path),
+        }
+    }
+
     /// The error of a failed read, with the file it happened on.
     pub(crate) fn read(path: &Path, source: io::Error) -> Self {
         Self::Read {

@@ -3,16 +3,20 @@
 mod ade20k;
 mod camvid;
 mod cityscapes;
-mod coco_stuff;
+pub(crate) mod coco_stuff;
 mod folder;
+pub(crate) mod pascal_part;
 mod voc;
 
 use std::fmt;
 use std::path::{Path, PathBuf};
 
 use crate::dataset::{Class, Contents};
+use crate::description;
 use crate::error::DataError;
+use crate::findings::Findings;
 use crate::listing;
+use crate::parts::PartSettings;
 
 /// A kind of data set: how its directory is laid out and its masks are coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,7 +26,8 @@ pub enum Kind {
     CocoStuff27,
     /// `cityscapes27`: Cityscapes with 27 classes.
     Cityscapes27,
-    /// `pascal-part-animals`: known by name, not read by this version.
+    /// `pascal-part-animals`: the parts of animals in PASCAL-Part, 6 classes by default (see
+    /// [`parts`](crate::parts)).
     PascalPartAnimals,
     /// `voc`: PASCAL VOC segmentation, 21 classes.
     Voc,
@@ -30,7 +35,7 @@ pub enum Kind {
     Ade20k,
     /// `camvid`: CamVid in SegNet's form, 11 classes.
     Camvid,
-    /// `spair71k`: known by name, not read by this version.
+    /// `spair71k`: pairs of images with key points; opened as a [`PairSet`](crate::PairSet).
     Spair71k,
     /// `folder`: `images/` and perhaps `masks/`, or a plain directory of images.
     Folder,
@@ -53,7 +58,7 @@ const NAMED: [Kind; 8] = [
 /// What recognition looks for, for the message when nothing fits.
 const LAYOUTS: &str = "train/ with trainannot/ for camvid, JPEGImages/ with SegmentationClass/ for voc, \
     images/training/ with annotations/training/ for ade20k, leftImg8bit/ with gtFine/ for cityscapes27, \
-    train2017/ or val2017/ with COCO-Stuff annotations for coco-stuff27, Annotations_Part/ for \
+    train2017/ or val2017/ with COCO-Stuff or panoptic annotations for coco-stuff27, Annotations_Part/ for \
     pascal-part-animals, PairAnnotation/ for spair71k, images/ or image files for folder";
 
 impl Kind {
@@ -162,19 +167,22 @@ fn recognize(root: &Path) -> Result<Kind, DataError> {
 }
 
 /// Reads the directory of a named kind. The root comes back with a nested layout resolved.
-pub(crate) fn open(kind: Kind, root: PathBuf) -> Result<(PathBuf, Contents), DataError> {
+pub(crate) fn open(
+    kind: Kind,
+    root: PathBuf,
+    findings: &mut Findings,
+) -> Result<(PathBuf, Contents), DataError> {
     match kind {
-        Kind::CocoStuff27 => coco_stuff::open(root),
-        Kind::Cityscapes27 => cityscapes::open(&root).map(|contents| (root, contents)),
-        Kind::Voc => voc::open(&root),
-        Kind::Ade20k => ade20k::open(&root),
-        Kind::Camvid => camvid::open(&root).map(|contents| (root, contents)),
-        Kind::Folder => folder::open(&root).map(|contents| (root, contents)),
-        Kind::PascalPartAnimals | Kind::Spair71k | Kind::Described => {
-            Err(DataError::KindNotReadable {
-                kind: kind.name(),
-                root,
-            })
+        Kind::CocoStuff27 => coco_stuff::open(root, findings),
+        Kind::Cityscapes27 => cityscapes::open(&root, findings).map(|contents| (root, contents)),
+        Kind::PascalPartAnimals => pascal_part::open(&root, &PartSettings::default(), findings),
+        Kind::Voc => voc::open(&root, findings),
+        Kind::Ade20k => ade20k::open(&root, findings),
+        Kind::Camvid => camvid::open(&root, findings).map(|contents| (root, contents)),
+        Kind::Folder => folder::open(&root, findings).map(|contents| (root, contents)),
+        Kind::Spair71k => Err(DataError::Pairs { path: root }),
+        Kind::Described => {
+            description::open(&root, findings).map(|(_, root, contents)| (root, contents))
         }
     }
 }
@@ -200,16 +208,6 @@ fn nested(root: &Path, inner: &[&str], fits: impl Fn(&Path) -> bool) -> PathBuf 
         .into_iter()
         .find(|path| fits(path))
         .unwrap_or_else(|| root.to_path_buf())
-}
-
-/// Adds a note on masks without an image.
-fn note_unclaimed(notes: &mut Vec<String>, count: usize, masks: &Path) {
-    if count > 0 {
-        notes.push(format!(
-            "{count} masks in {} belong to no image and are left out.",
-            masks.display()
-        ));
-    }
 }
 
 #[cfg(test)]

@@ -1,10 +1,14 @@
 //! Tables from what a mask stores to class indices, and label crops (PROTOCOL.md section 1).
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::decode;
 use crate::error::DataError;
 use crate::geometry::Geometry;
-use crate::mask::{Mask, Values};
+use crate::mask::{self, Values};
+use crate::panoptic::PanopticTable;
+use crate::parts::PartTable;
 
 /// The label of a pixel that counts nowhere.
 pub const IGNORE: u8 = 255;
@@ -30,6 +34,10 @@ pub(crate) enum LabelTable {
     Ids(IdTable),
     /// Masks store colors.
     Colors(ColorTable),
+    /// Masks are PASCAL-Part annotations.
+    Parts(PartTable),
+    /// Masks store segment ids of a COCO panoptic annotation.
+    Panoptic(PanopticTable),
 }
 
 /// An entry that is no class and not ignored.
@@ -117,14 +125,6 @@ impl IdTable {
             .copied()
             .unwrap_or(self.rest)
     }
-
-    fn unknown(&self, path: &Path, id: u16) -> DataError {
-        DataError::UnknownId {
-            path: path.to_path_buf(),
-            id: id.into(),
-            table: self.describe(),
-        }
-    }
 }
 
 impl ColorTable {
@@ -142,104 +142,159 @@ impl ColorTable {
         }
     }
 
-    fn class(&self, path: &Path, color: [u8; 3]) -> Result<u8, DataError> {
+    fn class(&self, color: [u8; 3]) -> Option<u8> {
         match self.entries.binary_search_by_key(&color, |entry| entry.0) {
-            Ok(index) => Ok(self.entries[index].1),
-            Err(_) if self.others_ignored => Ok(IGNORE),
-            Err(_) => Err(DataError::UnknownColor {
-                path: path.to_path_buf(),
-                color,
-                table: format!("{} ({} colors)", self.name, self.entries.len()),
-            }),
+            Ok(index) => Some(self.entries[index].1),
+            Err(_) if self.others_ignored => Some(IGNORE),
+            Err(_) => None,
         }
     }
 }
 
 impl LabelTable {
-    /// The mask's labels in the crop: nearest neighbor, to the geometry of the image.
+    /// Decodes a mask and looks up the class of each of its pixels.
     ///
-    /// Every pixel of the mask is checked against the table, whether the crop keeps it or not, so
-    /// that what is an error does not depend on the crop.
-    pub(crate) fn crop(
-        &self,
-        path: &Path,
-        mask: &Mask,
-        geometry: Geometry,
-    ) -> Result<LabelCrop, DataError> {
-        match (self, &mask.values) {
+    /// Every pixel is looked up, whether a crop keeps it or not, so that what is an error does not
+    /// depend on the crop.
+    pub(crate) fn read(&self, path: &Path) -> Result<ClassMap, DataError> {
+        let bytes = decode::read_file(path, "a mask")?;
+        match self {
+            Self::Parts(parts) => return parts.read(path, &bytes),
+            Self::Panoptic(panoptic) => return panoptic.read(path, &bytes),
+            Self::Absent | Self::Ids(_) | Self::Colors(_) => {}
+        }
+        let mask = mask::decode(path, &bytes)?;
+        let mut unknown = BTreeMap::new();
+        let classes = match (self, &mask.values) {
             (Self::Ids(table), Values::Ids8(ids)) => {
-                if let Some(id) = mask
-                    .ids()
-                    .into_iter()
-                    .find(|&id| table.entry(id) == UNKNOWN)
-                {
-                    return Err(table.unknown(path, id));
+                let mut counts = [0u64; 256];
+                ids.iter().for_each(|&id| counts[usize::from(id)] += 1);
+                let mut lookup = [IGNORE; 256];
+                for (id, entry) in (0u16..256).zip(&mut lookup) {
+                    match table.entry(id) {
+                        UNKNOWN if counts[usize::from(id)] > 0 => {
+                            unknown.insert(u32::from(id), counts[usize::from(id)]);
+                        }
+                        class => *entry = class as u8,
+                    }
                 }
-                Ok(sample(mask, geometry, ids, |id| {
-                    table.entry(u16::from(id)) as u8
-                }))
+                ids.iter().map(|&id| lookup[usize::from(id)]).collect()
             }
             (Self::Ids(table), Values::Ids16(ids)) => {
-                if let Some(id) = mask
-                    .ids()
-                    .into_iter()
-                    .find(|&id| table.entry(id) == UNKNOWN)
-                {
-                    return Err(table.unknown(path, id));
-                }
-                Ok(sample(mask, geometry, ids, |id| table.entry(id) as u8))
+                let class = |&id: &u16| match table.entry(id) {
+                    UNKNOWN => {
+                        *unknown.entry(u32::from(id)).or_insert(0) += 1;
+                        IGNORE
+                    }
+                    class => class as u8,
+                };
+                ids.iter().map(class).collect()
             }
             (Self::Colors(table), Values::Colors(colors)) => {
                 let mut classes = Vec::with_capacity(colors.len());
                 // Neighbors mostly share a color, so the last look-up is kept.
-                let mut last: Option<([u8; 3], u8)> = None;
+                let mut last: Option<([u8; 3], Option<u8>)> = None;
                 for &color in colors {
                     let class = match last {
                         Some((known, class)) if known == color => class,
-                        _ => table.class(path, color)?,
+                        _ => table.class(color),
                     };
                     last = Some((color, class));
-                    classes.push(class);
+                    if class.is_none() {
+                        *unknown.entry(packed(color)).or_insert(0) += 1;
+                    }
+                    classes.push(class.unwrap_or(IGNORE));
                 }
-                Ok(sample(mask, geometry, &classes, |class| class))
+                classes
             }
-            (Self::Colors(_), _) => Err(DataError::MaskCoding {
+            (Self::Colors(_), _) => {
+                return Err(DataError::MaskCoding {
+                    path: path.to_path_buf(),
+                    found: "a PNG of ids".to_owned(),
+                    expected: "8-bit RGB colors, as its description gives a color table",
+                    remedy: "use 'ids' in the description, or convert the mask to RGB",
+                });
+            }
+            (Self::Ids(_), Values::Colors(_)) => {
+                return Err(DataError::MaskCoding {
+                    path: path.to_path_buf(),
+                    found: "an RGB picture".to_owned(),
+                    expected: "label ids (grey or palette)",
+                    remedy: "describe its colors in a .toml file with 'rgb', or convert it to ids",
+                });
+            }
+            _ => vec![IGNORE; mask.width * mask.height],
+        };
+        Ok(ClassMap {
+            width: mask.width,
+            height: mask.height,
+            classes,
+            unknown,
+        })
+    }
+
+    /// The error of a value that the table does not have, one of [`ClassMap::unknown`].
+    pub(crate) fn unknown(&self, path: &Path, value: u32) -> DataError {
+        match self {
+            Self::Colors(table) => {
+                let [_, red, green, blue] = value.to_be_bytes();
+                DataError::UnknownColor {
+                    path: path.to_path_buf(),
+                    color: [red, green, blue],
+                    table: format!("{} ({} colors)", table.name, table.entries.len()),
+                }
+            }
+            _ => DataError::UnknownId {
                 path: path.to_path_buf(),
-                found: "a PNG of ids".to_owned(),
-                expected: "8-bit RGB colors, as its description gives a color table",
-                remedy: "use 'ids' in the description, or convert the mask to RGB",
-            }),
-            (_, Values::Colors(_)) => Err(DataError::MaskCoding {
-                path: path.to_path_buf(),
-                found: "an RGB picture".to_owned(),
-                expected: "label ids (grey or palette)",
-                remedy: "describe its colors in a .toml file with 'rgb', or convert it to ids",
-            }),
-            (Self::Absent, _) => Ok(LabelCrop {
-                size: geometry.size,
-                ids: vec![IGNORE; geometry.size * geometry.size],
-            }),
+                id: value,
+                table: match self {
+                    Self::Ids(table) => table.describe(),
+                    _ => "the segments of its annotation".to_owned(),
+                },
+            },
+        }
+    }
+
+    /// A value as a table of problems shows it: an id, or a color as `#rrggbb`.
+    pub(crate) fn show(&self, value: u32) -> String {
+        match self {
+            Self::Colors(_) => format!("#{value:06x}"),
+            _ => value.to_string(),
         }
     }
 }
 
-/// Picks the crop's pixels by nearest neighbor.
-fn sample<T: Copy>(
-    mask: &Mask,
-    geometry: Geometry,
-    values: &[T],
-    class: impl Fn(T) -> u8,
-) -> LabelCrop {
-    let place = geometry.place(mask.width, mask.height);
-    let columns = geometry.nearest(mask.width, place.width, place.left);
-    let rows = geometry.nearest(mask.height, place.height, place.top);
-    let mut ids = Vec::with_capacity(geometry.size * geometry.size);
-    for row in rows {
-        let line = &values[row * mask.width..(row + 1) * mask.width];
-        ids.extend(columns.iter().map(|&column| class(line[column])));
-    }
-    LabelCrop {
-        size: geometry.size,
-        ids,
+/// A color as one number.
+fn packed([red, green, blue]: [u8; 3]) -> u32 {
+    u32::from_be_bytes([0, red, green, blue])
+}
+
+/// The classes of a mask at its own size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct ClassMap {
+    pub width: usize,
+    pub height: usize,
+    /// `[height, width]` row-major: a class index or [`IGNORE`].
+    pub classes: Vec<u8>,
+    /// Values that the table does not have, with the number of their pixels, which are
+    /// [`IGNORE`] in `classes`.
+    pub unknown: BTreeMap<u32, u64>,
+}
+
+impl ClassMap {
+    /// The crop's labels by nearest neighbor, to the geometry of the image.
+    pub(crate) fn crop(&self, geometry: Geometry) -> LabelCrop {
+        let place = geometry.place(self.width, self.height);
+        let columns = geometry.nearest(self.width, place.width, place.left);
+        let rows = geometry.nearest(self.height, place.height, place.top);
+        let mut ids = Vec::with_capacity(geometry.size * geometry.size);
+        for row in rows {
+            let line = &self.classes[row * self.width..(row + 1) * self.width];
+            ids.extend(columns.iter().map(|&column| line[column]));
+        }
+        LabelCrop {
+            size: geometry.size,
+            ids,
+        }
     }
 }

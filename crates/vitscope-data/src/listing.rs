@@ -1,11 +1,13 @@
 //! Directory listings in one fixed order, and images paired with their masks by stem.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::DataError;
+use crate::findings::Findings;
 
 /// One image of a data set, and its mask if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,25 +51,37 @@ pub(crate) fn stem(path: &Path) -> String {
 }
 
 /// The files directly in a directory, hidden ones left out, in bytewise order of their names.
-pub(crate) fn files_in(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
-    entries(directory, |kind| kind.is_file())
+pub(crate) fn files_in(
+    directory: &Path,
+    findings: &mut Findings,
+) -> Result<Vec<PathBuf>, DataError> {
+    entries(directory, findings, |kind| kind.is_file())
 }
 
 /// The directories directly in a directory, hidden ones left out, in bytewise order.
-pub(crate) fn directories_in(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
-    entries(directory, |kind| kind.is_dir())
+pub(crate) fn directories_in(
+    directory: &Path,
+    findings: &mut Findings,
+) -> Result<Vec<PathBuf>, DataError> {
+    entries(directory, findings, |kind| kind.is_dir())
 }
 
 /// The image files directly in a directory, in bytewise order of their names.
-pub(crate) fn images_in(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut files = files_in(directory)?;
+pub(crate) fn images_in(
+    directory: &Path,
+    findings: &mut Findings,
+) -> Result<Vec<PathBuf>, DataError> {
+    let mut files = files_in(directory, findings)?;
     files.retain(|file| is_image_name(file));
     Ok(files)
 }
 
 /// As [`images_in`], but an empty directory is an error.
-pub(crate) fn some_images_in(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let images = images_in(directory)?;
+pub(crate) fn some_images_in(
+    directory: &Path,
+    findings: &mut Findings,
+) -> Result<Vec<PathBuf>, DataError> {
+    let images = images_in(directory, findings)?;
     if images.is_empty() {
         let problem = "holds no images, expected files such as .jpg or .png";
         return Err(DataError::layout(
@@ -81,6 +95,7 @@ pub(crate) fn some_images_in(directory: &Path) -> Result<Vec<PathBuf>, DataError
 
 fn entries(
     directory: &Path,
+    findings: &mut Findings,
     wanted: impl Fn(fs::FileType) -> bool,
 ) -> Result<Vec<PathBuf>, DataError> {
     let failed = |source| DataError::read(directory, source);
@@ -96,7 +111,10 @@ fn entries(
             kind = match fs::metadata(&path) {
                 Ok(target) => target.file_type(),
                 // A dangling link to an image must not vanish in silence.
-                Err(source) if is_image_name(&path) => return Err(DataError::read(&path, source)),
+                Err(source) if is_image_name(&path) => {
+                    findings.problem(DataError::read(&path, source))?;
+                    continue;
+                }
                 Err(_) => continue,
             };
         }
@@ -110,25 +128,30 @@ fn entries(
 
 /// Sorts paths bytewise.
 pub(crate) fn sort(paths: &mut [PathBuf]) {
-    paths.sort_unstable_by(|a, b| {
-        a.as_os_str()
-            .as_encoded_bytes()
-            .cmp(b.as_os_str().as_encoded_bytes())
-    });
+    paths.sort_unstable_by(|a, b| bytewise(a, b));
 }
 
-/// Files by stem, each stem once.
+fn bytewise(a: &Path, b: &Path) -> std::cmp::Ordering {
+    let (a, b) = (a.as_os_str(), b.as_os_str());
+    a.as_encoded_bytes().cmp(b.as_encoded_bytes())
+}
+
+/// Files by stem, each stem once; a survey keeps the first.
 pub(crate) fn by_stem(
     files: Vec<PathBuf>,
     key: impl Fn(&Path) -> String,
+    findings: &mut Findings,
 ) -> Result<BTreeMap<String, PathBuf>, DataError> {
     let mut map = BTreeMap::new();
     for file in files {
-        if let Some(first) = map.insert(key(&file), file.clone()) {
-            return Err(DataError::DuplicateStem {
-                first,
+        match map.entry(key(&file)) {
+            Entry::Vacant(entry) => {
+                entry.insert(file);
+            }
+            Entry::Occupied(first) => findings.problem(DataError::DuplicateStem {
+                first: first.get().clone(),
                 second: file,
-            });
+            })?,
         }
     }
     Ok(map)
@@ -146,35 +169,31 @@ pub(crate) fn without_masks(images: Vec<PathBuf>) -> Vec<Item> {
         .collect()
 }
 
-/// Images with the masks of the same stem in `masks_in`. The second value counts masks that no
-/// image claims.
+/// Images with the masks of the same stem in `masks_in`. Masks that no image claims are noted.
 pub(crate) fn paired(
     images: Vec<PathBuf>,
     masks: Vec<PathBuf>,
     masks_in: &Path,
-) -> Result<(Vec<Item>, usize), DataError> {
-    let mut masks = by_stem(masks, stem)?;
-    let images = {
-        by_stem(images.clone(), stem)?;
-        images
-    };
+    findings: &mut Findings,
+) -> Result<Vec<Item>, DataError> {
+    let mut masks = by_stem(masks, stem, findings)?;
     let mut items = Vec::with_capacity(images.len());
-    for image in images {
-        let name = stem(&image);
-        let Some(mask) = masks.remove(&name) else {
+    // By stem, and then in the order of the files again.
+    let mut images: Vec<(String, PathBuf)> = by_stem(images, stem, findings)?.into_iter().collect();
+    images.sort_by(|a, b| bytewise(&a.1, &b.1));
+    for (name, image) in images {
+        let mask = masks.remove(&name);
+        if mask.is_none() {
             let file = Path::new(image.file_stem().unwrap_or_default());
-            return Err(DataError::NoMask {
+            findings.problem(DataError::NoMask {
                 expected: masks_in.join(file).with_added_extension("png"),
-                image,
-            });
-        };
-        items.push(Item {
-            name,
-            image,
-            mask: Some(mask),
-        });
+                image: image.clone(),
+            })?;
+        }
+        items.push(Item { name, image, mask });
     }
-    Ok((items, masks.len()))
+    findings.unclaimed(masks.into_values(), masks_in);
+    Ok(items)
 }
 
 /// Requires a directory.

@@ -1,8 +1,6 @@
 //! Decoded samples in a given order, made ahead of need by background threads.
 
 use std::collections::BTreeMap;
-use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::path::PathBuf;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -206,23 +204,11 @@ impl Shared {
             index: *index,
             count: self.available,
         })?;
-        // A decoder that panics on a damaged file must not leave the consumer waiting.
-        let loaded = catch_unwind(AssertUnwindSafe(|| {
-            load(&self.table, item, self.geometry, self.want_labels)
-        }));
-        let (image, label) = loaded.unwrap_or_else(|_| Err(decoder_panicked(&item.image)))?;
+        let (image, label) = load(&self.table, item, self.geometry, self.want_labels)?;
         Ok(Sample {
             index: *index,
             image,
             label,
         })
-    }
-}
-
-fn decoder_panicked(path: &std::path::Path) -> DataError {
-    DataError::Damaged {
-        path: PathBuf::from(path),
-        format: "an image",
-        reason: "the decoder gave up on it".to_owned(),
     }
 }

@@ -2,11 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{classes, nested, note_unclaimed};
+use super::{classes, nested};
 use crate::dataset::Contents;
 use crate::error::DataError;
+use crate::findings::Findings;
 use crate::labels::{IdTable, LabelTable};
-use crate::listing;
+use crate::listing::{self, Item};
 
 pub(super) const CLASSES: [(&str, [u8; 3]); 150] = [
     ("wall", [120, 120, 120]),
@@ -174,20 +175,12 @@ pub(super) fn fits(root: &Path) -> bool {
     is_root(&nested(root, &INNER, is_root))
 }
 
-pub(super) fn open(root: &Path) -> Result<(PathBuf, Contents), DataError> {
+pub(super) fn open(root: &Path, findings: &mut Findings) -> Result<(PathBuf, Contents), DataError> {
     let root = nested(root, &INNER, is_root);
-    let mut notes = Vec::new();
-    let mut split = |name: &str| {
-        let images = root.join("images").join(name);
-        let masks = root.join("annotations").join(name);
-        listing::need_directory(&images, &format!("the {name} images of an ade20k data set"))?;
-        listing::need_directory(&masks, &format!("the {name} masks of an ade20k data set"))?;
-        let files = listing::some_images_in(&images)?;
-        let (items, unclaimed) = listing::paired(files, listing::images_in(&masks)?, &masks)?;
-        note_unclaimed(&mut notes, unclaimed, &masks);
-        Ok::<_, DataError>(items)
-    };
-    let (train, test) = (split("training")?, split("validation")?);
+    let train = split(&root, "training", findings);
+    let train = findings.or_nothing(train)?;
+    let test = split(&root, "validation", findings);
+    let test = findings.or_nothing(test)?;
     let table = LabelTable::Ids(IdTable::new("ade20k", (1u16..=150).zip(0u8..), [0], false));
     Ok((
         root,
@@ -196,7 +189,16 @@ pub(super) fn open(root: &Path) -> Result<(PathBuf, Contents), DataError> {
             table,
             train,
             test,
-            notes,
         },
     ))
+}
+
+fn split(root: &Path, name: &str, findings: &mut Findings) -> Result<Vec<Item>, DataError> {
+    let images = root.join("images").join(name);
+    let masks = root.join("annotations").join(name);
+    listing::need_directory(&images, &format!("the {name} images of an ade20k data set"))?;
+    listing::need_directory(&masks, &format!("the {name} masks of an ade20k data set"))?;
+    let files = listing::some_images_in(&images, findings)?;
+    let mask_files = listing::images_in(&masks, findings)?;
+    listing::paired(files, mask_files, &masks, findings)
 }

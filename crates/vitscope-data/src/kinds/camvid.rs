@@ -3,9 +3,10 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{classes, note_unclaimed};
+use super::classes;
 use crate::dataset::Contents;
 use crate::error::DataError;
+use crate::findings::Findings;
 use crate::labels::{IdTable, LabelTable};
 use crate::listing::{self, Item};
 
@@ -26,17 +27,19 @@ pub(super) const CLASSES: [(&str, [u8; 3]); 11] = [
 /// The id of pixels without a class.
 const VOID: u16 = 11;
 
-pub(super) fn open(root: &Path) -> Result<Contents, DataError> {
-    let mut notes = Vec::new();
-    let train = split(root, "train", &mut notes)?;
+pub(super) fn open(root: &Path, findings: &mut Findings) -> Result<Contents, DataError> {
+    let train = split(root, "train", findings);
+    let train = findings.or_nothing(train)?;
     let exists =
         |name: &str| root.join(name).is_dir() || root.join(format!("{name}.txt")).is_file();
-    let test = if !exists("test") && exists("val") {
-        notes.push("there is no test split, so the val split is evaluated.".to_owned());
-        split(root, "val", &mut notes)?
+    let name = if !exists("test") && exists("val") {
+        findings.note("there is no test split, so the val split is evaluated.");
+        "val"
     } else {
-        split(root, "test", &mut notes)?
+        "test"
     };
+    let test = split(root, name, findings);
+    let test = findings.or_nothing(test)?;
     let table = IdTable::new("camvid", (0u16..11).zip(0u8..), [VOID], false);
     let table = LabelTable::Ids(table);
     Ok(Contents {
@@ -44,68 +47,64 @@ pub(super) fn open(root: &Path) -> Result<Contents, DataError> {
         table,
         train,
         test,
-        notes,
     })
 }
 
 /// One split, from its list where there is one.
-fn split(root: &Path, name: &str, notes: &mut Vec<String>) -> Result<Vec<Item>, DataError> {
+fn split(root: &Path, name: &str, findings: &mut Findings) -> Result<Vec<Item>, DataError> {
     let list = root.join(format!("{name}.txt"));
     if list.is_file() {
-        return listed(root, &list);
+        let mut items = Vec::new();
+        for (line, text) in listing::list_lines(&list)? {
+            let item = listed(root, &list, line, &text).map(Some);
+            items.extend(findings.or_nothing(item)?);
+        }
+        return Ok(items);
     }
     let (images, masks) = (root.join(name), root.join(format!("{name}annot")));
     listing::need_directory(&images, &format!("the images of camvid's {name} split"))?;
     listing::need_directory(&masks, &format!("the masks of camvid's {name} split"))?;
-    let (items, unclaimed) = listing::paired(
-        listing::some_images_in(&images)?,
-        listing::images_in(&masks)?,
-        &masks,
-    )?;
-    note_unclaimed(notes, unclaimed, &masks);
-    Ok(items)
+    let files = listing::some_images_in(&images, findings)?;
+    let mask_files = listing::images_in(&masks, findings)?;
+    listing::paired(files, mask_files, &masks, findings)
 }
 
-/// The lines of a list: an image, and its mask if the line has two columns.
-fn listed(root: &Path, list: &Path) -> Result<Vec<Item>, DataError> {
-    let mut items = Vec::new();
-    for (line, text) in listing::list_lines(list)? {
-        let wrong = |problem: String| DataError::ListLine {
-            path: list.to_path_buf(),
-            line,
-            problem,
-        };
-        let find = |text: &str| {
-            find(root, Path::new(text))
-                .ok_or_else(|| wrong(format!("names {text}, which is not in {}", root.display())))
-        };
-        let columns: Vec<&str> = text.split_whitespace().collect();
-        let (image, mask) = match columns[..] {
-            [image] => {
-                let image = find(image)?;
-                let expected = annotation_of(&image);
-                let mask = expected.clone().filter(|mask| mask.is_file());
-                let expected = expected.unwrap_or_else(|| root.to_path_buf());
-                (
-                    image.clone(),
-                    mask.ok_or(DataError::NoMask { image, expected })?,
-                )
-            }
-            [image, mask] => (find(image)?, find(mask)?),
-            _ => {
-                let count = columns.len();
-                return Err(wrong(format!(
-                    "has {count} columns, expected an image and its mask"
-                )));
-            }
-        };
-        items.push(Item {
-            name: listing::stem(&image),
-            image,
-            mask: Some(mask),
-        });
-    }
-    Ok(items)
+/// A line of a list: an image, and its mask if the line has two columns.
+fn listed(root: &Path, list: &Path, line: usize, text: &str) -> Result<Item, DataError> {
+    let wrong = |problem: String| DataError::ListLine {
+        path: list.to_path_buf(),
+        line,
+        problem,
+    };
+    let find = |text: &str| {
+        find(root, Path::new(text))
+            .ok_or_else(|| wrong(format!("names {text}, which is not in {}", root.display())))
+    };
+    let columns: Vec<&str> = text.split_whitespace().collect();
+    let (image, mask) = match columns[..] {
+        [image] => {
+            let image = find(image)?;
+            let expected = annotation_of(&image);
+            let mask = expected.clone().filter(|mask| mask.is_file());
+            let expected = expected.unwrap_or_else(|| root.to_path_buf());
+            (
+                image.clone(),
+                mask.ok_or(DataError::NoMask { image, expected })?,
+            )
+        }
+        [image, mask] => (find(image)?, find(mask)?),
+        _ => {
+            let count = columns.len();
+            return Err(wrong(format!(
+                "has {count} columns, expected an image and its mask"
+            )));
+        }
+    };
+    Ok(Item {
+        name: listing::stem(&image),
+        image,
+        mask: Some(mask),
+    })
 }
 
 /// A listed path: relative to the root, or, as SegNet's lists carry the paths of their maker's

@@ -5,6 +5,7 @@ use std::path::Path;
 use super::classes;
 use crate::dataset::Contents;
 use crate::error::DataError;
+use crate::findings::Findings;
 use crate::labels::{IdTable, LabelTable};
 use crate::listing::{self, Item};
 
@@ -44,9 +45,11 @@ const FIRST_CLASS: u16 = 7;
 const IMAGE_SUFFIX: &str = "_leftImg8bit";
 const MASK_SUFFIX: &str = "_gtFine_labelIds";
 
-pub(super) fn open(root: &Path) -> Result<Contents, DataError> {
-    let train = split(root, "train")?;
-    let test = split(root, "val")?;
+pub(super) fn open(root: &Path, findings: &mut Findings) -> Result<Contents, DataError> {
+    let train = split(root, "train", findings);
+    let train = findings.or_nothing(train)?;
+    let test = split(root, "val", findings);
+    let test = findings.or_nothing(test)?;
     let ids = (FIRST_CLASS..).zip(0u8..27);
     let table = LabelTable::Ids(IdTable::new("cityscapes27", ids, [], true));
     Ok(Contents {
@@ -54,43 +57,40 @@ pub(super) fn open(root: &Path) -> Result<Contents, DataError> {
         table,
         train,
         test,
-        notes: Vec::new(),
     })
 }
 
 /// The frames of all cities of a split, cities and frames in bytewise order.
-fn split(root: &Path, name: &str) -> Result<Vec<Item>, DataError> {
+fn split(root: &Path, name: &str, findings: &mut Findings) -> Result<Vec<Item>, DataError> {
     let images = root.join("leftImg8bit").join(name);
     let masks = root.join("gtFine").join(name);
     listing::need_directory(&images, &format!("the cities of cityscapes' {name} split"))?;
     listing::need_directory(&masks, &format!("the masks of cityscapes' {name} split"))?;
     let mut items = Vec::new();
-    for city in listing::directories_in(&images)? {
+    for city in listing::directories_in(&images, findings)? {
         let masks = masks.join(city.file_name().unwrap_or_default());
-        for image in listing::images_in(&city)? {
+        for image in listing::images_in(&city, findings)? {
             let stem = listing::stem(&image);
             let Some(frame) = stem.strip_suffix(IMAGE_SUFFIX) else {
                 let problem = format!(
                     "is no frame of cityscapes, expected a name that ends in {IMAGE_SUFFIX}.png"
                 );
-                return Err(DataError::layout(
-                    &image,
-                    problem,
-                    "rename or remove the file",
-                ));
+                let error = DataError::layout(&image, problem, "rename or remove the file");
+                findings.problem(error)?;
+                continue;
             };
             let mask = masks.join(format!("{frame}{MASK_SUFFIX}.png"));
-            if !mask.is_file() {
-                return Err(DataError::NoMask {
-                    image,
+            let name = frame.to_owned();
+            let mask = if mask.is_file() {
+                Some(mask)
+            } else {
+                findings.problem(DataError::NoMask {
+                    image: image.clone(),
                     expected: mask,
-                });
-            }
-            items.push(Item {
-                name: frame.to_owned(),
-                image,
-                mask: Some(mask),
-            });
+                })?;
+                None
+            };
+            items.push(Item { name, image, mask });
         }
     }
     if items.is_empty() {

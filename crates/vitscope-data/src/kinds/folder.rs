@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use super::note_unclaimed;
 use crate::dataset::{Class, Contents};
-use crate::decode::read_file;
+use crate::decode;
 use crate::error::DataError;
+use crate::findings::Findings;
 use crate::labels::{IGNORE, IdTable, LabelTable, MAX_CLASSES};
 use crate::listing::{self, Item};
 use crate::mask::{self, Values};
@@ -17,11 +17,11 @@ use crate::palette::palette;
 
 /// Whether there is an `images/` directory, or an image.
 pub(super) fn fits(root: &Path) -> Result<bool, DataError> {
-    Ok(root.join("images").is_dir() || !listing::images_in(root)?.is_empty())
+    let findings = &mut Findings::collecting();
+    Ok(root.join("images").is_dir() || !listing::images_in(root, findings)?.is_empty())
 }
 
-pub(super) fn open(root: &Path) -> Result<Contents, DataError> {
-    let mut notes = Vec::new();
+pub(super) fn open(root: &Path, findings: &mut Findings) -> Result<Contents, DataError> {
     let (images, masks) = (root.join("images"), root.join("masks"));
     let masks = masks.is_dir().then_some(masks);
     if !images.is_dir() {
@@ -33,25 +33,25 @@ pub(super) fn open(root: &Path) -> Result<Contents, DataError> {
                 "put the images in images/",
             ));
         }
-        let items = listing::without_masks(listing::some_images_in(root)?);
-        return Ok(unlabeled(items.clone(), items, notes));
+        let items = listing::without_masks(listing::some_images_in(root, findings)?);
+        return Ok(unlabeled(items.clone(), items));
     }
     let (train, test) = (images.join("train"), images.join("test"));
     let (train, test) = match (train.is_dir(), test.is_dir()) {
         (true, true) => {
-            let loose = listing::images_in(&images)?.len();
+            let loose = listing::images_in(&images, findings)?.len();
             if loose > 0 {
                 let place = images.display();
-                notes.push(format!("{loose} images directly in {place} are left out, as train/ and test/ hold the set."));
+                findings.note(format!("{loose} images directly in {place} are left out, as train/ and test/ hold the set."));
             }
             let of = |split: &str| masks.as_ref().map(|masks| masks.join(split));
-            (
-                items(&train, of("train"), &mut notes)?,
-                items(&test, of("test"), &mut notes)?,
-            )
+            let train = items(&train, of("train"), findings);
+            let train = findings.or_nothing(train)?;
+            let test = items(&test, of("test"), findings);
+            (train, findings.or_nothing(test)?)
         }
         (false, false) => {
-            let items = items(&images, masks.clone(), &mut notes)?;
+            let items = items(&images, masks.clone(), findings)?;
             (items.clone(), items)
         }
         (has_train, _) => {
@@ -66,13 +66,13 @@ pub(super) fn open(root: &Path) -> Result<Contents, DataError> {
         }
     };
     if train.iter().chain(&test).all(|item| item.mask.is_none()) {
-        return Ok(unlabeled(train, test, notes));
+        return Ok(unlabeled(train, test));
     }
     let names = root.join("classes.txt");
     let (names, ids) = if names.is_file() {
         named_ids(&names)?
     } else {
-        let ids = occurring_ids(root, &train, &test)?;
+        let ids = occurring_ids(root, &train, &test, findings)?;
         (ids.iter().map(u16::to_string).collect(), ids)
     };
     let classes = names.into_iter().zip(palette(ids.len()));
@@ -88,17 +88,15 @@ pub(super) fn open(root: &Path) -> Result<Contents, DataError> {
         table: LabelTable::Ids(table),
         train,
         test,
-        notes,
     })
 }
 
-fn unlabeled(train: Vec<Item>, test: Vec<Item>, notes: Vec<String>) -> Contents {
+fn unlabeled(train: Vec<Item>, test: Vec<Item>) -> Contents {
     Contents {
         classes: Vec::new(),
         table: LabelTable::Absent,
         train,
         test,
-        notes,
     }
 }
 
@@ -106,22 +104,21 @@ fn unlabeled(train: Vec<Item>, test: Vec<Item>, notes: Vec<String>) -> Contents 
 fn items(
     images: &Path,
     masks: Option<PathBuf>,
-    notes: &mut Vec<String>,
+    findings: &mut Findings,
 ) -> Result<Vec<Item>, DataError> {
-    let files = listing::some_images_in(images)?;
+    let files = listing::some_images_in(images, findings)?;
     let Some(masks) = masks else {
         return Ok(listing::without_masks(files));
     };
     if !masks.is_dir() {
-        notes.push(format!(
+        findings.note(format!(
             "{} does not exist, so those images have no masks.",
             masks.display()
         ));
         return Ok(listing::without_masks(files));
     }
-    let (items, unclaimed) = listing::paired(files, listing::images_in(&masks)?, &masks)?;
-    note_unclaimed(notes, unclaimed, &masks);
-    Ok(items)
+    let mask_files = listing::images_in(&masks, findings)?;
+    listing::paired(files, mask_files, &masks, findings)
 }
 
 /// The lines of `classes.txt`: line `n`, from 0, names id `n`.
@@ -151,7 +148,12 @@ fn named_ids(path: &Path) -> Result<(Vec<String>, Vec<u16>), DataError> {
 }
 
 /// The ids that occur in the masks, 255 left out, in rising order.
-fn occurring_ids(root: &Path, train: &[Item], test: &[Item]) -> Result<Vec<u16>, DataError> {
+fn occurring_ids(
+    root: &Path,
+    train: &[Item],
+    test: &[Item],
+    findings: &Findings,
+) -> Result<Vec<u16>, DataError> {
     let masks: BTreeSet<&PathBuf> = train
         .iter()
         .chain(test)
@@ -160,23 +162,17 @@ fn occurring_ids(root: &Path, train: &[Item], test: &[Item]) -> Result<Vec<u16>,
     let masks: Vec<&PathBuf> = masks.into_iter().collect();
     let found: Vec<Result<BTreeSet<u16>, DataError>> = masks
         .into_par_iter()
-        .map(|path| {
-            let mask = mask::decode(path, &read_file(path, "a mask")?)?;
-            if let Values::Colors(_) = mask.values {
-                return Err(DataError::MaskCoding {
-                    path: path.clone(),
-                    found: "an RGB picture".to_owned(),
-                    expected: "label ids (grey or palette)",
-                    remedy: "describe its colors in a .toml file with 'rgb', or convert it to ids",
-                });
-            }
-            Ok(mask.ids())
-        })
+        .map(|path| decode::guarded(path, || ids_of(path)))
         .collect();
     let mut ids = BTreeSet::new();
-    // In file order, so that of several bad masks the same one is always named.
+    // In file order, so that of several bad masks the same one is always named. A survey looks at
+    // every mask once more and tells of the bad ones then.
     for seen in found {
-        ids.extend(seen?);
+        match seen {
+            Ok(seen) => ids.extend(seen),
+            Err(error) if findings.is_strict() => return Err(error),
+            Err(_) => {}
+        }
     }
     ids.remove(&u16::from(IGNORE));
     if ids.len() > MAX_CLASSES {
@@ -185,7 +181,7 @@ fn occurring_ids(root: &Path, train: &[Item], test: &[Item]) -> Result<Vec<u16>,
             count: ids.len(),
         });
     }
-    if ids.is_empty() {
+    if ids.is_empty() && findings.is_strict() {
         let problem = "has masks that hold nothing but 255 (ignored), expected at least one class";
         return Err(DataError::layout(
             root,
@@ -194,4 +190,18 @@ fn occurring_ids(root: &Path, train: &[Item], test: &[Item]) -> Result<Vec<u16>,
         ));
     }
     Ok(ids.into_iter().collect())
+}
+
+/// The ids in one mask.
+fn ids_of(path: &Path) -> Result<BTreeSet<u16>, DataError> {
+    let mask = mask::decode(path, &decode::read_file(path, "a mask")?)?;
+    if let Values::Colors(_) = mask.values {
+        return Err(DataError::MaskCoding {
+            path: path.to_path_buf(),
+            found: "an RGB picture".to_owned(),
+            expected: "label ids (grey or palette)",
+            remedy: "describe its colors in a .toml file with 'rgb', or convert it to ids",
+        });
+    }
+    Ok(mask.ids())
 }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use super::{classes, nested};
 use crate::dataset::Contents;
 use crate::error::DataError;
+use crate::findings::Findings;
 use crate::labels::{IGNORE, IdTable, LabelTable};
 use crate::listing::{self, Item};
 
@@ -44,28 +45,28 @@ pub(super) fn fits(root: &Path) -> bool {
     is_root(&nested(root, &INNER, is_root))
 }
 
-pub(super) fn open(root: &Path) -> Result<(PathBuf, Contents), DataError> {
+pub(super) fn open(root: &Path, findings: &mut Findings) -> Result<(PathBuf, Contents), DataError> {
     let root = nested(root, &INNER, is_root);
     let (images, masks) = (root.join("JPEGImages"), root.join("SegmentationClass"));
     listing::need_directory(&images, "the photographs of a voc data set")?;
     listing::need_directory(&masks, "the masks of a voc data set")?;
-    let mut notes = Vec::new();
     let lists = root.join("ImageSets").join("Segmentation");
     let (train, test) = if lists.is_dir() {
-        let read = |name: &str| listed(&lists.join(name), &images, &masks);
+        let mut read = |name: &str| {
+            let items = listed(&lists.join(name), &images, &masks, findings);
+            findings.or_nothing(items)
+        };
         (read("train.txt")?, read("val.txt")?)
     } else {
-        notes.push(
-            "there is no ImageSets/Segmentation, so every image with a mask serves both splits."
-                .to_owned(),
+        findings.note(
+            "there is no ImageSets/Segmentation, so every image with a mask serves both splits.",
         );
         // Most VOC photographs have no segmentation: here the masks say which images count.
-        let files = listing::some_images_in(&masks)?;
-        let items: Result<Vec<Item>, DataError> = files
-            .into_iter()
-            .map(|mask| with_image(&images, mask))
-            .collect();
-        let items = items?;
+        let mut items = Vec::new();
+        for mask in listing::some_images_in(&masks, findings)? {
+            let item = with_image(&images, mask).map(Some);
+            items.extend(findings.or_nothing(item)?);
+        }
         (items.clone(), items)
     };
     let table = IdTable::new("voc", (0u16..21).zip(0u8..), [u16::from(IGNORE)], false);
@@ -77,27 +78,32 @@ pub(super) fn open(root: &Path) -> Result<(PathBuf, Contents), DataError> {
             table: LabelTable::Ids(table),
             train,
             test,
-            notes,
         },
     ))
 }
 
 /// The pairs that a list of stems names.
-fn listed(list: &Path, images: &Path, masks: &Path) -> Result<Vec<Item>, DataError> {
+fn listed(
+    list: &Path,
+    images: &Path,
+    masks: &Path,
+    findings: &mut Findings,
+) -> Result<Vec<Item>, DataError> {
     let mut items = Vec::new();
     for (_, stem) in listing::list_lines(list)? {
-        let mask = masks.join(format!("{stem}.png"));
-        let item = with_image(images, mask)?;
-        match &item.mask {
-            Some(mask) if mask.is_file() => items.push(item),
-            _ => {
-                let expected = masks.join(format!("{stem}.png"));
-                return Err(DataError::NoMask {
-                    image: item.image,
-                    expected,
-                });
-            }
+        let expected = masks.join(format!("{stem}.png"));
+        let item = with_image(images, expected.clone()).map(Some);
+        let Some(mut item) = findings.or_nothing(item)? else {
+            continue;
+        };
+        if !expected.is_file() {
+            item.mask = None;
+            findings.problem(DataError::NoMask {
+                image: item.image.clone(),
+                expected,
+            })?;
         }
+        items.push(item);
     }
     Ok(items)
 }

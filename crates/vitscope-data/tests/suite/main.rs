@@ -5,6 +5,7 @@
     reason = "the helpers of tests may panic as tests do"
 )]
 
+mod annotations;
 mod common;
 mod decoding;
 mod golden_geometry;
