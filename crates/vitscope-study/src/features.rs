@@ -206,7 +206,8 @@ impl FeatureDir {
         let length = file.metadata().map_err(StudyError::io(path, "read"))?.len();
         let mut tensors = BTreeMap::new();
         let mut count = None;
-        for (name, info) in metadata.tensors() {
+        let infos: BTreeMap<String, &TensorInfo> = metadata.tensors().into_iter().collect();
+        for (name, info) in &infos {
             let slot: Slot = name.parse().map_err(&wrong)?;
             let [n, rows, columns, width] = info.shape[..] else {
                 return Err(wrong(format!(

@@ -66,7 +66,9 @@ pub fn temporary(folder: &Path, path: &Path) -> Result<NamedTempFile, StudyError
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder.tempfile_in(folder).map_err(StudyError::io(path, "write"))
+    builder
+        .tempfile_in(folder)
+        .map_err(StudyError::io(path, "write"))
 }
 
 /// Flushes a finished file to the disk and gives it its name.

@@ -215,7 +215,7 @@ fn open_features(
         widths,
         notes,
     };
-    Ok((Source::Features(dir), opened))
+    Ok((Source::Features(Box::new(dir)), opened))
 }
 
 fn slots_of(layers: &[usize], facets: &[Facet]) -> Vec<Slot> {

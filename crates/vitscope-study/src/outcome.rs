@@ -373,38 +373,41 @@ fn write_counts(
     truth: Option<&(Effect, Array3<u32>)>,
 ) -> Result<(), StudyError> {
     let path = run.join("counts.safetensors");
-    let position = |counts: &'_ Array3<u32>| -> (Vec<usize>, Vec<u32>) {
-        (counts.shape().to_vec(), counts.iter().copied().collect())
-    };
     let saved_pixels = done.iter().any(|done| done.pixel.is_some());
-    let mut positions: Vec<(String, (Vec<usize>, Vec<u32>))> = Vec::new();
-    let mut confusions: Vec<(String, Vec<usize>, Vec<i64>)> = Vec::new();
+    let mut positions: Vec<(String, &Array3<u32>)> = Vec::new();
+    let mut confusions: Vec<(String, &Array2<i64>)> = Vec::new();
     for (slot, done) in slots.iter().zip(done) {
         let counts = done.pixel.as_ref().unwrap_or(&done.effect.grid);
-        positions.push((format!("position.{slot}"), position(counts)));
+        positions.push((format!("position.{slot}"), counts));
         if done.confusion.ncols() > 0 {
-            let values = done.confusion.iter().copied().collect();
-            confusions.push((
-                format!("confusion.{slot}"),
-                done.confusion.shape().to_vec(),
-                values,
-            ));
+            confusions.push((format!("confusion.{slot}"), &done.confusion));
         }
     }
     if let Some((effect, pixel)) = truth {
         let counts = if saved_pixels { pixel } else { &effect.grid };
-        positions.push(("position.ground_truth".to_owned(), position(counts)));
+        positions.push(("position.ground_truth".to_owned(), counts));
     }
     let mut tensors = Vec::new();
-    for (name, (shape, values)) in &positions {
-        let bytes = bytemuck::cast_slice(values);
-        tensors.push((name.clone(), tensor(&path, Dtype::U32, shape, bytes)?));
+    for (name, counts) in &positions {
+        let bytes = bytemuck::cast_slice(contiguous(counts.as_slice()));
+        tensors.push((
+            name.clone(),
+            tensor(&path, Dtype::U32, counts.shape(), bytes)?,
+        ));
     }
-    for (name, shape, values) in &confusions {
-        let bytes = bytemuck::cast_slice(values);
-        tensors.push((name.clone(), tensor(&path, Dtype::I64, shape, bytes)?));
+    for (name, counts) in &confusions {
+        let bytes = bytemuck::cast_slice(contiguous(counts.as_slice()));
+        tensors.push((
+            name.clone(),
+            tensor(&path, Dtype::I64, counts.shape(), bytes)?,
+        ));
     }
     files::write_tensors(&path, tensors, None)
+}
+
+/// Counts are made in standard layout, so their elements lie side by side.
+fn contiguous<T>(elements: Option<&[T]>) -> &[T] {
+    elements.expect("counts are in standard layout")
 }
 
 /// Writes the unit centroids of every slot and, once it is known, the class of each cluster.

@@ -132,7 +132,7 @@ pub enum Source {
     /// Runs the model.
     Backbone(Box<Backbone>),
     /// Reads what some program has written.
-    Features(FeatureDir),
+    Features(Box<FeatureDir>),
 }
 
 /// What a pass looks at.

@@ -1,37 +1,87 @@
-//! Makes something to try vitscope on, offline: a ViT with random weights in timm's naming, and a
-//! folder of drawn scenes with exact masks.
+//! The main job on something made on the spot, offline: a ViT with random weights in timm's naming
+//! and a folder of drawn scenes with exact masks.
 //!
-//! `cargo run --release --example trial -- DIR [tiny|base]`
+//! `cargo run --release --example trial -- [DIR]` makes both in `DIR` (`runs/trial`), probes every
+//! layer and facet and says where the page is. `... -- DIR base` only makes a ViT-B/16 and the
+//! scenes, for benchmarks.
 //!
-//! writes `DIR/vit_tiny_random/model.safetensors` (or `vit_base_random`), `config.json` beside it,
-//! and `DIR/scenes/{images,masks}/{train,test}`. Random weights have learned nothing: the numbers
-//! show that the instrument works, not what a trained model knows.
+//! Random weights have learned nothing: the numbers show that the instrument works, not what a
+//! trained model knows.
 #![expect(clippy::print_stdout, reason = "says what it made")]
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use anyhow::Context;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, TensorView};
+use vitscope_study::model::Model;
+use vitscope_study::observer::Silent;
+use vitscope_study::probe::{Request, probe};
+use vitscope_study::settings::Settings;
+use vitscope_vit::identify::Settle;
 
 fn main() -> anyhow::Result<()> {
-    let args: Vec<String> = std::env::args().skip(1).collect();
-    let folder = Path::new(args.first().context("usage: trial DIR [tiny|base]")?);
-    let base = args.get(1).is_some_and(|size| size == "base");
-    let (name, width, depth, heads) = if base {
-        ("base", 768, 12, 12)
+    let mut args = std::env::args().skip(1);
+    let folder = PathBuf::from(args.next().unwrap_or_else(|| "runs/trial".to_owned()));
+    let base = args.next().is_some_and(|size| size == "base");
+    let (name, shape) = if base {
+        ("base", [768, 12, 12])
     } else {
-        ("tiny", 192, 12, 3)
+        ("tiny", [192, 12, 3])
     };
     let model = folder.join(format!("vit_{name}_random"));
+    let scenes = folder.join("scenes");
     std::fs::create_dir_all(&model)?;
-    write_model(&model, name, [width, depth, heads])?;
-    write_scenes(&folder.join("scenes"))?;
-    println!("{}", model.display());
-    println!("{}", folder.join("scenes").display());
+    write_model(&model, name, shape)?;
+    write_scenes(&scenes)?;
+    println!("model  {}\nscenes {}", model.display(), scenes.display());
+    if base {
+        return Ok(());
+    }
+    let run = folder.join("run");
+    if run.exists() {
+        std::fs::remove_dir_all(&run)?;
+    }
+    let settings = Settings {
+        size: 224,
+        steps: 60,
+        batch: 8,
+        pca_batches: 6,
+        ..Settings::default()
+    };
+    println!(
+        "vitscope probe {} --data {} --out {} --size 224 --steps 60 --batch 8 --pca-batches 6",
+        model.display(),
+        scenes.display(),
+        run.display()
+    );
+    let request = Request {
+        model: Model::Checkpoint(model, Settle::default()),
+        data: scenes.display().to_string(),
+        out: Some(run),
+        settings,
+        resume: false,
+    };
+    let outcome = probe(&request, &mut Silent)?;
+    for (facet, layer) in &outcome.selection {
+        let shown = |summary: &&vitscope_study::outcome::Summary| {
+            summary.slot.layer == *layer && summary.slot.facet.name() == facet
+        };
+        if let Some(summary) = outcome.slots.iter().find(shown) {
+            let number = |value: Option<f64>| value.unwrap_or(f64::NAN);
+            println!(
+                "{facet:<6} layer {layer:>2}  mIoU {:.3}  NMI {:.3}",
+                number(summary.miou),
+                number(summary.nmi)
+            );
+        }
+    }
+    println!(
+        "page   {}",
+        vitscope_figure::draw(&outcome.run)?.page.display()
+    );
     Ok(())
 }
 

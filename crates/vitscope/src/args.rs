@@ -62,20 +62,19 @@ impl FromStr for FormatWord {
 impl Cli {
     /// How results are written.
     pub fn output(&self) -> Output {
-        let outputs = self.formats.iter().filter_map(|word| match word {
+        let said = self.formats.iter().rev().find_map(|word| match word {
             FormatWord::Output(output) => Some(*output),
             FormatWord::Checkpoint(_) => None,
         });
-        outputs.last().unwrap_or_default()
+        said.unwrap_or_default()
     }
 
     /// How the checkpoint is laid out, if that was said.
     pub fn checkpoint_format(&self) -> Option<Format> {
-        let formats = self.formats.iter().filter_map(|word| match word {
+        self.formats.iter().rev().find_map(|word| match word {
             FormatWord::Checkpoint(format) => Some(*format),
             FormatWord::Output(_) => None,
-        });
-        formats.last()
+        })
     }
 }
 

@@ -1,5 +1,7 @@
 //! Bad input gets one clear sentence that names the file, and the right exit code.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod common;
 
 use std::path::Path;
@@ -12,7 +14,10 @@ fn refused(args: &[&str], code: i32, words: &[&str]) {
     let stderr = String::from_utf8_lossy(&output.stderr);
     assert_eq!(output.status.code(), Some(code), "{args:?}\n{stderr}");
     assert!(!stderr.contains("panicked"), "{stderr}");
-    let last: Vec<&str> = stderr.lines().filter(|line| line.starts_with("vitscope: ")).collect();
+    let last: Vec<&str> = stderr
+        .lines()
+        .filter(|line| line.starts_with("vitscope: "))
+        .collect();
     assert_eq!(last.len(), 1, "{stderr}");
     for word in words {
         assert!(last[0].contains(word), "no `{word}` in: {}", last[0]);
@@ -23,7 +28,16 @@ fn refused(args: &[&str], code: i32, words: &[&str]) {
 fn probe_with(model: &str, data: &str, out: &Path, more: &[&str], code: i32, words: &[&str]) {
     let out = out.join("run").display().to_string();
     let mut args = vec!["probe", model, "--data", data, "--out", &out];
-    args.extend(["--size", "64", "--steps", "2", "--batch", "2", "--pca-batches", "1"]);
+    args.extend([
+        "--size",
+        "64",
+        "--steps",
+        "2",
+        "--batch",
+        "2",
+        "--pca-batches",
+        "1",
+    ]);
     args.extend(more);
     refused(&args, code, words);
 }
@@ -31,7 +45,9 @@ fn probe_with(model: &str, data: &str, out: &Path, more: &[&str], code: i32, wor
 const SETTLED: [&str; 4] = ["--heads", "2", "--family", "dino"];
 
 fn model() -> String {
-    shared("fixtures/dino-timm/model.safetensors").display().to_string()
+    shared("fixtures/dino-timm/model.safetensors")
+        .display()
+        .to_string()
 }
 
 #[test]
@@ -48,18 +64,27 @@ fn checkpoints() {
         probe_with(model, &data, dir.path(), &SETTLED, 3, words);
     };
     check("nowhere/model.safetensors", &["nowhere/model.safetensors"]);
-    check(&file("short.safetensors", &bytes[..bytes.len() / 2]), &["short.safetensors"]);
+    check(
+        &file("short.safetensors", &bytes[..bytes.len() / 2]),
+        &["short.safetensors"],
+    );
     check(&file("empty.safetensors", b""), &["empty.safetensors"]);
     check(&file("text.pth", b"not a checkpoint"), &["text.pth"]);
     let header = String::from_utf8_lossy(&bytes[8..]).into_owned();
     assert!(header.contains("blocks.1.attn.proj.bias"));
     let renamed: Vec<u8> = {
-        let at = bytes.windows(23).position(|w| w == b"blocks.1.attn.proj.bias").unwrap();
+        let at = bytes
+            .windows(23)
+            .position(|w| w == b"blocks.1.attn.proj.bias")
+            .unwrap();
         let mut copy = bytes.clone();
         copy[at..at + 23].copy_from_slice(b"blocks.1.attn.proj.biaz");
         copy
     };
-    check(&file("missing.safetensors", &renamed), &["missing.safetensors", "blocks.1.attn.proj.bias"]);
+    check(
+        &file("missing.safetensors", &renamed),
+        &["missing.safetensors", "blocks.1.attn.proj.bias"],
+    );
     // os.system in a pickle: refused by name, not run.
     let hostile = b"\x80\x02cos\nsystem\nX\x07\x00\x00\x00touch x\x85R.";
     check(&file("hostile.pth", hostile), &["hostile.pth"]);
@@ -74,8 +99,10 @@ fn data_sets() {
     }
     let source = shared("data/camvid/train");
     let masks = shared("data/camvid/trainannot");
-    let mut names: Vec<_> =
-        std::fs::read_dir(&source).unwrap().map(|e| e.unwrap().file_name()).collect();
+    let mut names: Vec<_> = std::fs::read_dir(&source)
+        .unwrap()
+        .map(|e| e.unwrap().file_name())
+        .collect();
     names.sort();
     for (index, name) in names.iter().take(6).enumerate() {
         let split = if index < 4 { "train" } else { "test" };
@@ -89,7 +116,10 @@ fn data_sets() {
     let name = names[5].to_str().unwrap();
 
     let (image, mask) = (victim("images"), victim("masks"));
-    let (good_image, good_mask) = (std::fs::read(&image).unwrap(), std::fs::read(&mask).unwrap());
+    let (good_image, good_mask) = (
+        std::fs::read(&image).unwrap(),
+        std::fs::read(&mask).unwrap(),
+    );
     let clean = || {
         let _ = std::fs::remove_dir_all(dir.path().join("run"));
     };
@@ -104,7 +134,11 @@ fn data_sets() {
     check(&[name]);
     clean();
     // A mask of another size.
-    std::fs::copy(shared("data/voc-layout/SegmentationClass/2011_000003.png"), &mask).unwrap();
+    std::fs::copy(
+        shared("data/voc-layout/SegmentationClass/2011_000003.png"),
+        &mask,
+    )
+    .unwrap();
     check(&[name]);
     clean();
     std::fs::write(&mask, &good_mask).unwrap();
@@ -113,8 +147,22 @@ fn data_sets() {
     check(&["masks"]);
     clean();
     std::fs::remove_file(set.join("classes.txt")).unwrap();
-    probe_with(&model, "folder:nowhere", dir.path(), &SETTLED, 3, &["nowhere"]);
-    probe_with(&model, dir.path().to_str().unwrap(), dir.path(), &SETTLED, 3, &[]);
+    probe_with(
+        &model,
+        "folder:nowhere",
+        dir.path(),
+        &SETTLED,
+        3,
+        &["nowhere"],
+    );
+    probe_with(
+        &model,
+        dir.path().to_str().unwrap(),
+        dir.path(),
+        &SETTLED,
+        3,
+        &[],
+    );
     probe_with(&model, "kitti:nowhere", dir.path(), &SETTLED, 3, &["kitti"]);
 }
 
@@ -137,7 +185,14 @@ fn settings() {
     check(&["--device", "cuda"], &["cuda", "cpu"]);
     check(&["--dtype", "bf16"], &["bf16", "f32"]);
     check(&["--limit-train", "1"], &["--batch"]);
-    probe_with(&model, &data, dir.path(), &["--family", "resnet", "--heads", "2"], 2, &["resnet"]);
+    probe_with(
+        &model,
+        &data,
+        dir.path(),
+        &["--family", "resnet", "--heads", "2"],
+        2,
+        &["resnet"],
+    );
     let refused = command().args(["probe", &model]).output().unwrap();
     assert_eq!(refused.status.code(), Some(2));
 }
@@ -150,7 +205,19 @@ fn features() {
     let (data, out) = (camvid(), dir.path().join("run").display().to_string());
     let check = |features: &Path, words: &[&str]| {
         let features = features.display().to_string();
-        refused(&["probe", "--features", &features, "--data", &data, "--out", &out], 3, words);
+        refused(
+            &[
+                "probe",
+                "--features",
+                &features,
+                "--data",
+                &data,
+                "--out",
+                &out,
+            ],
+            3,
+            words,
+        );
     };
     check(&empty, &["train.safetensors"]);
     check(Path::new("nowhere"), &["nowhere"]);

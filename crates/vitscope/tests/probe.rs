@@ -12,25 +12,60 @@ fn a_run_leaves_every_file_of_its_format() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
     let table = succeed(probe(&run, &[]));
-    assert!(table.contains("key") && table.contains("report.html"), "{table}");
+    assert!(
+        table.contains("key") && table.contains("report.html"),
+        "{table}"
+    );
     let record = run_json(&run);
     assert_eq!(record["state"], "complete");
     assert_eq!(record["settings"]["steps"], 6);
-    assert_eq!((&record["clusters"], &record["data"]["test"]), (&11.into(), &9.into()));
+    assert_eq!(
+        (&record["clusters"], &record["data"]["test"]),
+        (&11.into(), &9.into())
+    );
     assert_eq!(record["examples"].as_array().unwrap().len(), 3);
     let rows = metrics(&run);
     for facet in ["key", "query", "value", "token"] {
         for layer in ["1", "2", "3"] {
-            for metric in ["miou", "accuracy", "mi", "entropy", "nmi", "nmi_grid", "nmi_null", "nmi_excess", "nmi_z", "loss"] {
-                let found = rows.iter().filter(|r| r[0] == facet && r[1] == layer && r[2] == metric);
+            for metric in [
+                "miou",
+                "accuracy",
+                "mi",
+                "entropy",
+                "nmi",
+                "nmi_grid",
+                "nmi_null",
+                "nmi_excess",
+                "nmi_z",
+                "loss",
+            ] {
+                let found = rows
+                    .iter()
+                    .filter(|r| r[0] == facet && r[1] == layer && r[2] == metric);
                 assert_eq!(found.count(), 1, "{facet}.{layer} {metric}");
             }
             assert!(run.join(format!("aggregate/{facet}.{layer}.png")).exists());
-            assert!(run.join(format!("labels/{facet}.{layer}/{}.png", record["examples"][0].as_str().unwrap())).exists());
+            assert!(
+                run.join(format!(
+                    "labels/{facet}.{layer}/{}.png",
+                    record["examples"][0].as_str().unwrap()
+                ))
+                .exists()
+            );
         }
     }
-    assert!(rows.iter().any(|r| r[0] == "ground_truth" && r[2] == "nmi" && r[1].is_empty()));
-    for file in ["codebooks.safetensors", "counts.safetensors", "aggregate/ground_truth.png", "report.html", "figures/examples.svg", "figures/miou-by-layer.csv"] {
+    assert!(
+        rows.iter()
+            .any(|r| r[0] == "ground_truth" && r[2] == "nmi" && r[1].is_empty())
+    );
+    for file in [
+        "codebooks.safetensors",
+        "counts.safetensors",
+        "aggregate/ground_truth.png",
+        "report.html",
+        "figures/examples.svg",
+        "figures/miou-by-layer.csv",
+    ] {
         assert!(run.join(file).exists(), "{file}");
     }
     assert!(!run.join("state").exists());
@@ -45,7 +80,17 @@ fn threads_and_repetition_change_no_byte() {
     let dir = tempfile::tempdir().unwrap();
     let run = |name: &str, threads: &str| {
         let out = dir.path().join(name);
-        succeed(probe(&out, &["--threads", threads, "--save-labels", "all", "--save-counts", "pixel"]));
+        succeed(probe(
+            &out,
+            &[
+                "--threads",
+                threads,
+                "--save-labels",
+                "all",
+                "--save-counts",
+                "pixel",
+            ],
+        ));
         out
     };
     let one = run("one", "1");
@@ -68,8 +113,12 @@ fn a_killed_run_resumes_to_the_same_bytes() {
         if broken.join("run.json").exists() {
             args.push("--resume".to_owned());
         }
-        let mut child =
-            command().args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = command()
+            .args(args)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
         std::thread::sleep(length * moment / 7);
         child.kill().unwrap();
         child.wait().unwrap();
@@ -86,10 +135,18 @@ fn resuming_with_other_settings_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
     let args = probe_args(&run, &["--steps", "2000"]);
-    let mut child = command().args(args).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = command()
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
     let stored = run.join("state/training.safetensors");
     while !stored.exists() {
-        assert!(child.try_wait().unwrap().is_none(), "the run ended before it was stopped");
+        assert!(
+            child.try_wait().unwrap().is_none(),
+            "the run ended before it was stopped"
+        );
         std::thread::sleep(Duration::from_millis(5));
     }
     child.kill().unwrap();
@@ -116,13 +173,22 @@ fn an_interrupted_run_is_readable() {
         std::thread::sleep(Duration::from_millis(5));
     }
     let pid = child.id().to_string();
-    assert!(std::process::Command::new("kill").args(["-INT", &pid]).status().unwrap().success());
+    assert!(
+        std::process::Command::new("kill")
+            .args(["-INT", &pid])
+            .status()
+            .unwrap()
+            .success()
+    );
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(130));
     assert_eq!(run_json(&run)["state"], "interrupted");
     let stderr = String::from_utf8(output.stderr).unwrap();
     let first: serde_json::Value = serde_json::from_str(stderr.lines().next().unwrap()).unwrap();
-    assert_eq!((&first["event"], &first["phase"]), (&"begin".into(), &"start".into()));
+    assert_eq!(
+        (&first["event"], &first["phase"]),
+        (&"begin".into(), &"start".into())
+    );
     assert!(stderr.contains("--resume"), "{stderr}");
 }
 
@@ -131,7 +197,10 @@ fn a_set_without_ground_truth_is_probed_too() {
     let dir = tempfile::tempdir().unwrap();
     let images = dir.path().join("set/images");
     std::fs::create_dir_all(&images).unwrap();
-    for entry in std::fs::read_dir(shared("data/unlabelled/bsds500/test")).unwrap().take(6) {
+    for entry in std::fs::read_dir(shared("data/unlabelled/bsds500/test"))
+        .unwrap()
+        .take(6)
+    {
         let path = entry.unwrap().path();
         std::fs::copy(&path, images.join(path.file_name().unwrap())).unwrap();
     }
@@ -139,13 +208,33 @@ fn a_set_without_ground_truth_is_probed_too() {
     let mut args = vec!["probe".to_owned()];
     args.extend(common::model());
     args.extend(
-        ["--data", dir.path().join("set").to_str().unwrap(), "--out", run.to_str().unwrap()]
-            .map(str::to_owned),
+        [
+            "--data",
+            dir.path().join("set").to_str().unwrap(),
+            "--out",
+            run.to_str().unwrap(),
+        ]
+        .map(str::to_owned),
     );
-    args.extend(["--size", "64", "--steps", "3", "--batch", "3", "--pca-batches", "2"].map(str::to_owned));
+    args.extend(
+        [
+            "--size",
+            "64",
+            "--steps",
+            "3",
+            "--batch",
+            "3",
+            "--pca-batches",
+            "2",
+        ]
+        .map(str::to_owned),
+    );
     succeed(command().args(args).output().unwrap());
     let rows = metrics(&run);
-    assert!(rows.iter().all(|r| !["miou", "accuracy", "iou"].contains(&r[2].as_str())));
+    assert!(
+        rows.iter()
+            .all(|r| !["miou", "accuracy", "iou"].contains(&r[2].as_str()))
+    );
     assert!(rows.iter().any(|r| r[2] == "nmi" && !r[4].is_empty()));
     assert!(rows.iter().any(|r| r[2] == "class_mi" && r[3] == "k26"));
     assert_eq!(run_json(&run)["clusters"], 27);
@@ -170,7 +259,12 @@ fn features_stand_in_for_their_model() {
     let mut args = vec!["probe", "--features", out];
     let (camvid, stored_out) = (common::camvid(), stored.display().to_string());
     args.extend(["--data", &camvid, "--out", &stored_out]);
-    args.extend(common::SMALL.chunks(2).filter(|p| !all.contains(&p[0])).flatten());
+    args.extend(
+        common::SMALL
+            .chunks(2)
+            .filter(|p| !all.contains(&p[0]))
+            .flatten(),
+    );
     args.extend(all);
     succeed(common::run(&args));
     assert_eq!(metrics(&model), metrics(&stored));
@@ -203,11 +297,19 @@ fn settings_change_what_they_say_and_nothing_else() {
         .collect();
     assert_eq!(one, of_slot);
     let over = run("over", &["--extra-clusters", "20"]);
-    let wrong = over.iter().filter(|r| r[2] == "class_mi" && r[0] == "key" && r[1] == "1");
+    let wrong = over
+        .iter()
+        .filter(|r| r[2] == "class_mi" && r[0] == "key" && r[1] == "1");
     assert_eq!(wrong.count(), 31);
-    let majority = run("majority", &["--extra-clusters", "20", "--matching", "majority"]);
+    let majority = run(
+        "majority",
+        &["--extra-clusters", "20", "--matching", "majority"],
+    );
     let accuracy = |rows: &[[String; 5]]| -> f64 {
-        let row = rows.iter().find(|r| r[2] == "accuracy" && r[0] == "key" && r[1] == "1").unwrap();
+        let row = rows
+            .iter()
+            .find(|r| r[2] == "accuracy" && r[0] == "key" && r[1] == "1")
+            .unwrap();
         row[4].parse().unwrap()
     };
     assert!(accuracy(&majority) >= accuracy(&over));
@@ -225,9 +327,14 @@ fn a_settings_file_holds_the_same_names_and_a_flag_wins() {
     std::fs::write(&file, &text).unwrap();
     let out = dir.path().join("run");
     let (file_name, out_name) = (file.to_str().unwrap(), out.to_str().unwrap());
-    succeed(common::run(&["probe", "--config", file_name, "--out", out_name, "--steps", "2"]));
+    succeed(common::run(&[
+        "probe", "--config", file_name, "--out", out_name, "--steps", "2",
+    ]));
     let settings = &run_json(&out)["settings"];
-    assert_eq!((&settings["steps"], &settings["batch"]), (&2.into(), &4.into()));
+    assert_eq!(
+        (&settings["steps"], &settings["batch"]),
+        (&2.into(), &4.into())
+    );
     std::fs::write(&file, text + "stepps = 4\n").unwrap();
     let refused = common::run(&["probe", "--config", file_name, "--out", out_name]);
     assert_eq!(refused.status.code(), Some(2));

@@ -1,6 +1,11 @@
 //! Running the program as a user would, on the smallest real things there are.
 
-#![allow(dead_code, reason = "each test file uses its own part")]
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "a test fails by panicking; each test file uses its own part"
+)]
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -12,8 +17,12 @@ pub fn shared(path: &str) -> PathBuf {
 
 /// A fixture of width 16 with 3 blocks, and what its file leaves open.
 pub fn model() -> Vec<String> {
-    let path = shared("fixtures/dino-timm/model.safetensors").display().to_string();
-    [&path, "--heads", "2", "--family", "dino"].map(str::to_owned).to_vec()
+    let path = shared("fixtures/dino-timm/model.safetensors")
+        .display()
+        .to_string();
+    [&path, "--heads", "2", "--family", "dino"]
+        .map(str::to_owned)
+        .to_vec()
 }
 
 pub fn camvid() -> String {
@@ -22,8 +31,20 @@ pub fn camvid() -> String {
 
 /// Settings that make a run of a second.
 pub const SMALL: [&str; 14] = [
-    "--size", "64", "--steps", "6", "--batch", "4", "--pca-batches", "2", "--limit-train", "12",
-    "--limit-test", "9", "--examples", "3",
+    "--size",
+    "64",
+    "--steps",
+    "6",
+    "--batch",
+    "4",
+    "--pca-batches",
+    "2",
+    "--limit-train",
+    "12",
+    "--limit-test",
+    "9",
+    "--examples",
+    "3",
 ];
 
 pub fn command() -> Command {
@@ -38,7 +59,12 @@ pub fn run(args: &[&str]) -> Output {
 pub fn probe_args(out: &Path, more: &[&str]) -> Vec<String> {
     let mut args = vec!["probe".to_owned()];
     args.extend(model());
-    args.extend(["--data".to_owned(), camvid(), "--out".to_owned(), out.display().to_string()]);
+    args.extend([
+        "--data".to_owned(),
+        camvid(),
+        "--out".to_owned(),
+        out.display().to_string(),
+    ]);
     // A setting that is given twice would be refused: what is asked for replaces the default.
     for pair in SMALL.chunks(2) {
         if !more.contains(&pair[0]) {
