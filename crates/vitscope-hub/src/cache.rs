@@ -1,0 +1,213 @@
+//! The cache that Hugging Face's tools share.
+//!
+//! ```text
+//! models--owner--name/
+//!     blobs/ETAG                  contents, named by SHA-256 (large files) or git hash
+//!     blobs/ETAG.incomplete       what has come of one
+//!     refs/main                   the commit that a branch or tag stood for
+//!     snapshots/COMMIT/FILE       links into blobs
+//!     .no_exist/COMMIT/FILE       files that were looked for and are not there
+//! .locks/models--owner--name/ETAG.lock
+//! ```
+
+use std::path::{Path, PathBuf};
+
+#[cfg(feature = "network")]
+use crate::error::HubError;
+
+/// The part of the cache that holds one repository.
+#[derive(Clone, Debug)]
+pub(crate) struct RepoCache {
+    root: PathBuf,
+    folder: String,
+}
+
+/// Whether a text is a full commit hash.
+pub(crate) fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+impl RepoCache {
+    pub fn new(root: &Path, id: &str) -> Self {
+        Self {
+            root: root.to_owned(),
+            folder: format!("models--{}", id.replace('/', "--")),
+        }
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.root.join(&self.folder)
+    }
+
+    pub fn snapshot(&self, commit: &str) -> PathBuf {
+        self.repository().join("snapshots").join(commit)
+    }
+
+    /// The commit that a revision stood for when it was cached.
+    pub fn commit_of(&self, revision: &str) -> Option<String> {
+        let stored = std::fs::read_to_string(self.repository().join("refs").join(revision));
+        let commit = match stored {
+            Ok(text) => text.trim().to_owned(),
+            Err(_) => revision.to_owned(),
+        };
+        is_commit(&commit).then_some(commit)
+    }
+
+    /// The files of a snapshot whose contents are there, as paths with `/`, in order.
+    pub fn files(&self, commit: &str) -> Vec<String> {
+        let mut files = Vec::new();
+        collect(&self.snapshot(commit), "", 0, &mut files);
+        files.sort();
+        files
+    }
+
+    /// Whether it is known that a commit lacks a file.
+    pub fn is_absent(&self, commit: &str, file: &str) -> bool {
+        self.absence(commit, file).is_file()
+    }
+
+    fn absence(&self, commit: &str, file: &str) -> PathBuf {
+        self.repository().join(".no_exist").join(commit).join(file)
+    }
+}
+
+/// Snapshots are shallow; the limit ends a loop of links.
+fn collect(folder: &Path, prefix: &str, depth: usize, files: &mut Vec<String>) {
+    const DEEPEST: usize = 8;
+    let Ok(entries) = std::fs::read_dir(folder) else {
+        return;
+    };
+    for entry in entries.flatten() {
+        let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
+        let path = entry.path();
+        if path.is_file() {
+            files.push(name);
+        } else if path.is_dir() && depth < DEEPEST {
+            collect(&path, &format!("{name}/"), depth + 1, files);
+        }
+    }
+}
+
+/// The ids of which a cache holds anything, in order.
+pub(crate) fn cached_ids(root: &Path) -> Vec<String> {
+    let Ok(entries) = std::fs::read_dir(root) else {
+        return Vec::new();
+    };
+    let mut ids: Vec<String> = entries
+        .flatten()
+        .filter(|entry| entry.path().join("snapshots").is_dir())
+        .filter_map(|entry| {
+            let name = entry.file_name().to_string_lossy().into_owned();
+            Some(name.strip_prefix("models--")?.replacen("--", "/", 1))
+        })
+        .collect();
+    ids.sort();
+    ids
+}
+
+#[cfg(feature = "network")]
+impl RepoCache {
+    pub fn blob(&self, etag: &str) -> PathBuf {
+        self.repository().join("blobs").join(etag)
+    }
+
+    pub fn incomplete(&self, etag: &str) -> PathBuf {
+        self.repository()
+            .join("blobs")
+            .join(format!("{etag}.incomplete"))
+    }
+
+    pub fn lock(&self, etag: &str) -> PathBuf {
+        self.root
+            .join(".locks")
+            .join(&self.folder)
+            .join(format!("{etag}.lock"))
+    }
+
+    /// Records that a commit lacks a file, so that nobody asks again.
+    pub fn note_absent(&self, commit: &str, file: &str) -> Result<(), HubError> {
+        write_whole(&self.absence(commit, file), b"")
+    }
+
+    /// Records what a branch or tag stands for.
+    pub fn write_ref(&self, revision: &str, commit: &str) -> Result<(), HubError> {
+        if revision == commit || !crate::name::is_relative(revision) {
+            return Ok(());
+        }
+        let path = self.repository().join("refs").join(revision);
+        if std::fs::read_to_string(&path).is_ok_and(|stored| stored == commit) {
+            return Ok(());
+        }
+        write_whole(&path, commit.as_bytes())
+    }
+
+    /// Makes `snapshots/COMMIT/FILE` lead to a blob, and returns its path.
+    pub fn link(&self, commit: &str, file: &str, etag: &str) -> Result<PathBuf, HubError> {
+        let pointer = self.snapshot(commit).join(file);
+        if pointer.is_file() {
+            return Ok(pointer);
+        }
+        make_parent(&pointer)?;
+        // A link without contents, from a blob that was removed, is in the way.
+        let _ = std::fs::remove_file(&pointer);
+        let up = "../".repeat(2 + file.matches('/').count());
+        let target = format!("{up}blobs/{etag}");
+        if make_link(&target, &pointer).is_err() && !pointer.is_file() {
+            // No links on this system, or not for this user: a second name, or a copy.
+            let blob = self.blob(etag);
+            if std::fs::hard_link(&blob, &pointer).is_err() {
+                let copy = pointer.with_extension("incomplete");
+                std::fs::copy(&blob, &copy).map_err(HubError::io(&copy, "copy the file"))?;
+                std::fs::rename(&copy, &pointer)
+                    .map_err(HubError::io(&pointer, "put the copy in place"))?;
+            }
+        }
+        Ok(pointer)
+    }
+}
+
+#[cfg(all(feature = "network", unix))]
+fn make_link(target: &str, pointer: &Path) -> std::io::Result<()> {
+    std::os::unix::fs::symlink(target, pointer)
+}
+
+#[cfg(all(feature = "network", windows))]
+fn make_link(target: &str, pointer: &Path) -> std::io::Result<()> {
+    std::os::windows::fs::symlink_file(target.replace('/', "\\"), pointer)
+}
+
+#[cfg(all(feature = "network", not(any(unix, windows))))]
+fn make_link(_: &str, _: &Path) -> std::io::Result<()> {
+    Err(std::io::ErrorKind::Unsupported.into())
+}
+
+/// Makes the folder that a file goes into.
+#[cfg(feature = "network")]
+pub(crate) fn make_parent(path: &Path) -> Result<(), HubError> {
+    match path.parent() {
+        Some(folder) => {
+            std::fs::create_dir_all(folder).map_err(HubError::io(folder, "make the folder"))
+        }
+        None => Ok(()),
+    }
+}
+
+/// Writes a small file beside its place and moves it there, so that no reader sees half of it.
+#[cfg(feature = "network")]
+fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), HubError> {
+    use std::io::Write;
+
+    make_parent(path)?;
+    let beside = path.with_file_name(format!(
+        ".{}.{}",
+        path.file_name().unwrap_or_default().to_string_lossy(),
+        std::process::id()
+    ));
+    std::fs::File::create(&beside)
+        .and_then(|mut file| file.write_all(bytes))
+        .and_then(|()| std::fs::rename(&beside, path))
+        .map_err(|error| {
+            let _ = std::fs::remove_file(&beside);
+            HubError::io(path, "write")(error)
+        })
+}

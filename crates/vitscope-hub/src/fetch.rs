@@ -1,0 +1,502 @@
+//! What a hub says about a repository, and its files brought into the cache.
+//!
+//! A file is received into `blobs/ETAG.incomplete`. Only when its length and, for large files,
+//! its SHA-256 are those that the hub announced does it get its own name and a link in a snapshot:
+//! whatever breaks before, no program finds half a file under a name that it looks for. What was
+//! received stays, and the next attempt asks for the rest, if the SHA-256 is known, so that a
+//! wrong beginning cannot go unnoticed.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
+use crate::cache::{RepoCache, is_commit, make_parent};
+use crate::error::HubError;
+use crate::http::{Answer, Client, Method, escaped};
+use crate::name::{is_relative, near};
+use crate::progress::Progress;
+use crate::settings::Settings;
+
+/// How often a request or download is taken up again without a byte of progress in between.
+const ATTEMPTS: u32 = 4;
+
+/// A repository at a commit.
+pub(crate) struct Listing {
+    pub commit: String,
+    pub files: Vec<String>,
+}
+
+/// What the hub announces of a file.
+struct Announced {
+    etag: String,
+    size: Option<u64>,
+    sha256: Option<String>,
+    commit: Option<String>,
+}
+
+/// One repository of a hub.
+pub(crate) struct Remote<'a> {
+    pub settings: &'a Settings,
+    pub client: Client,
+    pub cache: RepoCache,
+    pub id: &'a str,
+    pub revision: &'a str,
+}
+
+impl<'a> Remote<'a> {
+    pub fn new(
+        settings: &'a Settings,
+        cache: RepoCache,
+        id: &'a str,
+        revision: &'a str,
+    ) -> Result<Self, HubError> {
+        Ok(Self {
+            settings,
+            client: Client::new(settings)?,
+            cache,
+            id,
+            revision,
+        })
+    }
+
+    /// The page that a person would visit.
+    pub fn page(&self) -> String {
+        format!("{}/{}", self.settings.endpoint, self.id)
+    }
+
+    /// The commit that the revision stands for, and its files.
+    pub fn listing(&self) -> Result<Listing, HubError> {
+        let url = format!(
+            "{}/api/models/{}/revision/{}",
+            self.client.endpoint,
+            self.id,
+            escaped(self.revision).replace('/', "%2F")
+        );
+        let answer = self.ask(Method::Get, &url)?;
+        if answer.status != 200 {
+            return Err(self.refusal(&answer, None));
+        }
+        let wrong = |problem: &str| HubError::Protocol {
+            url: url.clone(),
+            problem: problem.to_owned(),
+        };
+        let text = Client::text(answer)?;
+        let json: Value = serde_json::from_slice(&text)
+            .map_err(|_| wrong("its description of a repository is no JSON"))?;
+        let commit = json
+            .get("sha")
+            .and_then(Value::as_str)
+            .filter(|sha| is_commit(sha))
+            .ok_or_else(|| wrong("its description of a repository names no commit"))?
+            .to_owned();
+        let files = json
+            .get("siblings")
+            .and_then(Value::as_array)
+            .ok_or_else(|| wrong("its description of a repository lists no files"))?
+            .iter()
+            .filter_map(|entry| entry.get("rfilename")?.as_str())
+            .filter(|name| is_relative(name))
+            .map(str::to_owned)
+            .collect();
+        Ok(Listing { commit, files })
+    }
+
+    /// Brings one file into the cache and returns its path in the snapshot.
+    pub fn file(
+        &self,
+        commit: &str,
+        file: &str,
+        progress: &mut dyn Progress,
+    ) -> Result<PathBuf, HubError> {
+        let pointer = self.cache.snapshot(commit).join(file);
+        if pointer.is_file() {
+            return Ok(pointer);
+        }
+        let url = format!(
+            "{}/{}/resolve/{commit}/{}",
+            self.client.endpoint,
+            self.id,
+            escaped(file)
+        );
+        let announced = self.announced(&url, file)?;
+        if announced
+            .commit
+            .as_deref()
+            .is_some_and(|said| said != commit)
+        {
+            return Err(HubError::Protocol {
+                url,
+                problem: "it answers with another commit than was asked for".to_owned(),
+            });
+        }
+        let etag = &announced.etag;
+        let blob = self.cache.blob(etag);
+        make_parent(&blob)?;
+        let _lock = lock(&self.cache.lock(etag), file, progress)?;
+        // Another program may have brought it while this one waited.
+        if !blob.is_file() {
+            self.receive(&url, file, &announced, progress)?;
+        }
+        self.cache.link(commit, file, etag)
+    }
+
+    fn announced(&self, url: &str, file: &str) -> Result<Announced, HubError> {
+        let answer = self.ask(Method::Head, url)?;
+        if answer.status != 200 {
+            return Err(self.refusal(&answer, Some(file)));
+        }
+        let headers = answer.headers;
+        let etag = headers
+            .linked_etag
+            .or(headers.etag)
+            .as_deref()
+            .map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_owned())
+            .filter(|etag| is_etag(etag))
+            .ok_or_else(|| HubError::Protocol {
+                url: url.to_owned(),
+                problem: "it gives no usable ETag for a file".to_owned(),
+            })?;
+        let is_sha256 = etag.len() == 64 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+        Ok(Announced {
+            sha256: is_sha256.then(|| etag.to_ascii_lowercase()),
+            etag,
+            size: headers.linked_size.or(headers.length),
+            commit: headers.commit,
+        })
+    }
+
+    /// A request, repeated while the connection or the server fails.
+    fn ask(&self, method: Method, url: &str) -> Result<Answer, HubError> {
+        let mut pause = self.settings.pause;
+        let mut attempt = 1;
+        loop {
+            let result = self.client.send(method, url, 0);
+            let passing = match &result {
+                Ok(answer) => is_passing(answer.status),
+                Err(error) => matches!(error, HubError::Unreachable { .. }),
+            };
+            if !passing || attempt == ATTEMPTS {
+                return result;
+            }
+            attempt += 1;
+            wait(&mut pause);
+        }
+    }
+
+    /// Receives a file into `blobs/ETAG.incomplete`, checks it, and gives it its name.
+    fn receive(
+        &self,
+        url: &str,
+        file: &str,
+        announced: &Announced,
+        progress: &mut dyn Progress,
+    ) -> Result<(), HubError> {
+        let partial = self.cache.incomplete(&announced.etag);
+        let title = format!("{}/{file}", self.id);
+        let mut pause = self.settings.pause;
+        let mut fruitless = 0;
+        let mut sink = Sink::open(&partial, announced.sha256.is_some(), announced.size)?;
+        let cause = loop {
+            let before = sink.length;
+            progress.begin(file, before, announced.size);
+            let cause = if announced.size.is_some_and(|size| size == before) && before > 0 {
+                None
+            } else {
+                match self.transfer(url, file, announced, &mut sink, progress) {
+                    Ok(cause) => cause,
+                    Err(HubError::Unreachable { cause, .. }) => Some(cause),
+                    Err(error) => return Err(error),
+                }
+            };
+            let Some(cause) = cause else { break None };
+            fruitless = if sink.length > before {
+                0
+            } else {
+                fruitless + 1
+            };
+            if fruitless + 1 == ATTEMPTS {
+                break Some(cause);
+            }
+            if announced.sha256.is_none() {
+                sink.restart()?;
+            }
+            if fruitless == 0 {
+                pause = self.settings.pause;
+            }
+            wait(&mut pause);
+        };
+        if let Some(cause) = cause {
+            let kept = if announced.sha256.is_some() {
+                "run again to get the rest"
+            } else {
+                "run again"
+            };
+            return Err(HubError::Broken {
+                file: title,
+                received: sink.length,
+                total: announced.size,
+                cause,
+                kept,
+            });
+        }
+        let received = sink.length;
+        let found = sink.finish()?;
+        let wrong = match (announced.size, &announced.sha256) {
+            (Some(expected), _) if expected != received => Some(HubError::Size {
+                file: title,
+                expected,
+                received,
+            }),
+            (_, Some(expected)) if *expected != found => Some(HubError::Hash {
+                file: title,
+                expected: expected.clone(),
+                found,
+            }),
+            _ => None,
+        };
+        if let Some(wrong) = wrong {
+            std::fs::remove_file(&partial).map_err(HubError::io(&partial, "remove"))?;
+            return Err(wrong);
+        }
+        let blob = self.cache.blob(&announced.etag);
+        std::fs::rename(&partial, &blob).map_err(HubError::io(&blob, "put the file in place"))?;
+        progress.end();
+        Ok(())
+    }
+
+    /// One connection's worth of a file. Returns why it broke off, if it did.
+    fn transfer(
+        &self,
+        url: &str,
+        file: &str,
+        announced: &Announced,
+        sink: &mut Sink,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<String>, HubError> {
+        let answer = self.client.send(Method::Get, url, sink.length)?;
+        match answer.status {
+            206 => {}
+            // The server knows no ranges and begins at the beginning.
+            200 if sink.length > 0 => {
+                sink.restart()?;
+                progress.begin(file, 0, announced.size);
+            }
+            200 => {}
+            // There is no more than what has come: the check will say whether that is all.
+            416 => return Ok(None),
+            status if is_passing(status) => {
+                return Ok(Some(format!("the server answered with status {status}")));
+            }
+            _ => return Err(self.refusal(&answer, Some(file))),
+        }
+        let mut reader = answer.reader();
+        let mut buffer = vec![0; 1 << 17];
+        loop {
+            let count = match reader.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(count) => count,
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Ok(Some(error.to_string())),
+            };
+            sink.write(&buffer[..count])?;
+            progress.advance(count as u64);
+            if announced.size.is_some_and(|size| sink.length > size) {
+                // More than announced: the check will say so.
+                return Ok(None);
+            }
+        }
+        Ok(match announced.size {
+            Some(size) if sink.length < size => Some("the connection was closed".to_owned()),
+            _ => None,
+        })
+    }
+
+    /// What an answer other than success means.
+    fn refusal(&self, answer: &Answer, file: Option<&str>) -> HubError {
+        let headers = &answer.headers;
+        let code = headers.error_code.as_deref().unwrap_or_default();
+        let words = headers.error_message.as_deref().unwrap_or_default();
+        let token = self.settings.token.as_ref();
+        match (code, answer.status) {
+            ("GatedRepo", status) => self.gated(status, words),
+            (_, 401) if token.is_some() && words.contains("Invalid credentials") => {
+                HubError::Token {
+                    endpoint: self.settings.endpoint.clone(),
+                    from: token.map_or_else(String::new, |token| token.from().to_owned()),
+                }
+            }
+            ("RevisionNotFound", _) => HubError::NoRevision {
+                id: self.id.to_owned(),
+                revision: self.revision.to_owned(),
+                page: self.page(),
+            },
+            ("EntryNotFound", _) => self.no_entry(file),
+            (_, 404) if file.is_some() && code != "RepoNotFound" => self.no_entry(file),
+            ("RepoNotFound", _) | (_, 401 | 404) => HubError::NoRepository {
+                id: self.id.to_owned(),
+                endpoint: self.settings.endpoint.clone(),
+                near: near(self.id, true)
+                    .unwrap_or_default()
+                    .into_iter()
+                    .filter(|name| name != self.id)
+                    .collect(),
+            },
+            (_, 403) => self.gated(403, words),
+            (_, status) => HubError::Status {
+                url: answer.url.clone(),
+                status,
+                message: if words.is_empty() {
+                    String::new()
+                } else {
+                    format!(" ({words})")
+                },
+            },
+        }
+    }
+
+    fn no_entry(&self, file: Option<&str>) -> HubError {
+        HubError::NoEntry {
+            id: self.id.to_owned(),
+            file: file.unwrap_or_default().to_owned(),
+            revision: self.revision.to_owned(),
+            found: format!("see {}/tree/{}", self.page(), self.revision),
+        }
+    }
+
+    fn gated(&self, status: u16, words: &str) -> HubError {
+        let (why, token) = match &self.settings.token {
+            None => (
+                "its files need a token with access".to_owned(),
+                "then set HF_TOKEN or run `hf auth login`".to_owned(),
+            ),
+            Some(token) => (
+                format!("the token from {} has no access to it", token.from()),
+                "and wait until it is granted to the owner of that token".to_owned(),
+            ),
+        };
+        let words = if words.is_empty() {
+            format!("status {status}")
+        } else {
+            words.trim_end_matches('.').to_owned()
+        };
+        HubError::Gated {
+            id: self.id.to_owned(),
+            why: format!("{why} ({words})"),
+            page: self.page(),
+            token,
+        }
+    }
+}
+
+/// Whether a status is likely to pass by itself.
+fn is_passing(status: u16) -> bool {
+    matches!(status, 429 | 500 | 502 | 503 | 504)
+}
+
+fn wait(pause: &mut Duration) {
+    std::thread::sleep(*pause);
+    *pause *= 2;
+}
+
+/// Whether an ETag can be the name of a file.
+fn is_etag(etag: &str) -> bool {
+    (8..=128).contains(&etag.len())
+        && etag
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
+}
+
+/// Takes the lock that Hugging Face's tools take for the same file, so that it is brought once.
+/// A file system without locks is no reason to stop: the SHA-256 decides in the end.
+fn lock(path: &Path, file: &str, progress: &mut dyn Progress) -> Result<Option<File>, HubError> {
+    make_parent(path)?;
+    let handle = OpenOptions::new()
+        .create(true)
+        .append(true)
+        .open(path)
+        .map_err(HubError::io(path, "open the lock"))?;
+    if handle.try_lock().is_ok() {
+        return Ok(Some(handle));
+    }
+    progress.note(&format!(
+        "{file}: waiting for another program that is downloading it"
+    ));
+    Ok(handle.lock().is_ok().then_some(handle))
+}
+
+/// A file that is being received, with the hash of what has come.
+struct Sink {
+    path: PathBuf,
+    file: File,
+    hash: Sha256,
+    length: u64,
+}
+
+impl Sink {
+    /// Opens what came earlier where that can be used, or an empty file.
+    fn open(path: &Path, resumable: bool, size: Option<u64>) -> Result<Self, HubError> {
+        let io = |action| HubError::io(path, action);
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .read(true)
+            .open(path)
+            .map_err(io("write"))?;
+        let mut sink = Self {
+            path: path.to_owned(),
+            file,
+            hash: Sha256::new(),
+            length: 0,
+        };
+        let stored = sink.file.metadata().map_err(io("read"))?.len();
+        if !resumable || size.is_none_or(|size| stored > size) {
+            sink.restart()?;
+            return Ok(sink);
+        }
+        let mut buffer = vec![0; 1 << 20];
+        while sink.length < stored {
+            let count = sink.file.read(&mut buffer).map_err(io("read"))?;
+            if count == 0 {
+                break;
+            }
+            sink.hash.update(&buffer[..count]);
+            sink.length += count as u64;
+        }
+        Ok(sink)
+    }
+
+    fn restart(&mut self) -> Result<(), HubError> {
+        // What cannot be cut, such as a device, is at its beginning anyway.
+        match self.file.set_len(0) {
+            Err(error) if error.kind() != ErrorKind::InvalidInput => {
+                return Err(HubError::io(&self.path, "write")(error));
+            }
+            _ => {}
+        }
+        self.hash = Sha256::new();
+        self.length = 0;
+        Ok(())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), HubError> {
+        self.file
+            .write_all(bytes)
+            .map_err(HubError::io(&self.path, "write"))?;
+        self.hash.update(bytes);
+        self.length += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Everything is on the disk; its SHA-256.
+    fn finish(self) -> Result<String, HubError> {
+        self.file
+            .sync_all()
+            .map_err(HubError::io(&self.path, "write"))?;
+        let digest = self.hash.finalize();
+        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+    }
+}

@@ -1,0 +1,277 @@
+//! Requests to a hub, with its redirects and headers.
+//!
+//! Redirects are followed here and not by the HTTP library, for two reasons: the hub's own answer
+//! carries the headers that describe a file, and the token must not follow to another host.
+
+use std::io::Read;
+
+use ureq::Agent;
+use ureq::http::HeaderMap;
+use ureq::tls::{PemItem, RootCerts, TlsConfig, parse_pem};
+
+use crate::error::{HubError, printable};
+use crate::settings::Settings;
+
+/// More redirects than any hub needs.
+const HOPS: usize = 10;
+
+/// No listing of a repository is longer.
+const JSON_LIMIT: u64 = 64 << 20;
+
+/// What headers say about a file, gathered over redirects.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Headers {
+    pub commit: Option<String>,
+    pub etag: Option<String>,
+    pub linked_etag: Option<String>,
+    pub linked_size: Option<u64>,
+    pub length: Option<u64>,
+    pub error_code: Option<String>,
+    pub error_message: Option<String>,
+}
+
+/// An answer that is no redirect to be followed.
+pub(crate) struct Answer {
+    pub url: String,
+    pub status: u16,
+    pub headers: Headers,
+    body: ureq::Body,
+}
+
+impl Answer {
+    pub fn reader(self) -> impl Read {
+        self.body.into_reader()
+    }
+}
+
+/// A connection to one hub.
+pub(crate) struct Client {
+    agent: Agent,
+    pub endpoint: String,
+    token: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Method {
+    /// Headers alone; a redirect to another host is the answer.
+    Head,
+    /// The contents, wherever they are.
+    Get,
+}
+
+impl Client {
+    pub fn new(settings: &Settings) -> Result<Self, HubError> {
+        use std::time::Duration;
+        let roots = match &settings.certificates {
+            None => RootCerts::WebPki,
+            Some(path) => {
+                let pem = std::fs::read(path).map_err(HubError::io(path, "read certificates"))?;
+                let certificates: Vec<_> = parse_pem(&pem)
+                    .filter_map(|item| match item {
+                        Ok(PemItem::Certificate(certificate)) => Some(certificate),
+                        _ => None,
+                    })
+                    .collect();
+                RootCerts::new_with_certs(&certificates)
+            }
+        };
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("vitscope/", env!("CARGO_PKG_VERSION")))
+            .timeout_connect(Some(Duration::from_secs(20)))
+            .timeout_recv_response(Some(Duration::from_secs(60)))
+            .timeout_per_read(Some(Duration::from_secs(60)))
+            .tls_config(TlsConfig::builder().root_certs(roots).build())
+            .build();
+        Ok(Self {
+            agent: Agent::new_with_config(config),
+            endpoint: settings.endpoint.clone(),
+            token: settings
+                .token
+                .as_ref()
+                .map(|token| token.value().to_owned()),
+        })
+    }
+
+    /// Sends a request, from byte `from` on, and follows redirects.
+    pub fn send(&self, method: Method, url: &str, from: u64) -> Result<Answer, HubError> {
+        let mut url = url.to_owned();
+        let mut gathered = Headers::default();
+        let home = origin(&self.endpoint);
+        let mut token = self.token.as_deref();
+        for _ in 0..HOPS {
+            if origin(&url) != home {
+                // Once away from the hub, the token stays behind for good.
+                token = None;
+            }
+            let mut request = match method {
+                Method::Head => self.agent.head(&url),
+                Method::Get => self.agent.get(&url),
+            }
+            .header("Accept-Encoding", "identity");
+            if let Some(token) = token {
+                request = request.header("Authorization", format!("Bearer {token}"));
+            }
+            if from > 0 {
+                request = request.header("Range", format!("bytes={from}-"));
+            }
+            let answer = request.call().map_err(|error| HubError::Unreachable {
+                url: url.clone(),
+                cause: cause(&error),
+            })?;
+            let status = answer.status().as_u16();
+            gather(&mut gathered, answer.headers());
+            let location = answer
+                .headers()
+                .get("location")
+                .and_then(|value| value.to_str().ok());
+            match location {
+                Some(location) if matches!(status, 301 | 302 | 303 | 307 | 308) => {
+                    let next = join(&url, location);
+                    if url.starts_with("https://") && !next.starts_with("https://") {
+                        return Err(HubError::Protocol {
+                            url,
+                            problem: "it leads from an encrypted address to one that is not"
+                                .to_owned(),
+                        });
+                    }
+                    if method == Method::Head && origin(&next) != home {
+                        return Ok(Answer {
+                            url,
+                            status: 200,
+                            // The length is that of the redirect's own text.
+                            headers: Headers {
+                                length: None,
+                                ..gathered
+                            },
+                            body: answer.into_body(),
+                        });
+                    }
+                    url = next;
+                }
+                _ => {
+                    return Ok(Answer {
+                        url,
+                        status,
+                        headers: gathered,
+                        body: answer.into_body(),
+                    });
+                }
+            }
+        }
+        Err(HubError::Protocol {
+            url,
+            problem: format!("it redirects more than {HOPS} times"),
+        })
+    }
+
+    /// Reads an answer's text, of bounded length.
+    pub fn text(answer: Answer) -> Result<Vec<u8>, HubError> {
+        let url = answer.url.clone();
+        let mut text = Vec::new();
+        answer
+            .reader()
+            .take(JSON_LIMIT)
+            .read_to_end(&mut text)
+            .map_err(|error| HubError::Unreachable {
+                url,
+                cause: error.to_string(),
+            })?;
+        Ok(text)
+    }
+}
+
+fn gather(headers: &mut Headers, map: &HeaderMap) {
+    let text = |name: &str| {
+        map.get(name)
+            .and_then(|value| value.to_str().ok())
+            .map(str::to_owned)
+    };
+    let number = |name: &str| text(name).and_then(|text| text.trim().parse().ok());
+    // What the hub itself says of a file comes first and stays; the rest is the last host's.
+    let keep = |old: &mut Option<String>, name: &str| {
+        if old.is_none() {
+            *old = text(name);
+        }
+    };
+    keep(&mut headers.commit, "x-repo-commit");
+    keep(&mut headers.linked_etag, "x-linked-etag");
+    headers.linked_size = headers.linked_size.or_else(|| number("x-linked-size"));
+    headers.etag = text("etag");
+    headers.length = number("content-length");
+    headers.error_code = text("x-error-code");
+    headers.error_message = text("x-error-message").map(|text| printable(&text));
+}
+
+/// Scheme, host and port.
+pub(crate) fn origin(url: &str) -> &str {
+    let Some(start) = url.find("://").map(|at| at + 3) else {
+        return url;
+    };
+    let end = url[start..]
+        .find(['/', '?', '#'])
+        .map_or(url.len(), |at| start + at);
+    &url[..end]
+}
+
+/// Where a redirect leads.
+fn join(url: &str, location: &str) -> String {
+    if location.contains("://") {
+        location.to_owned()
+    } else if let Some(rest) = location.strip_prefix("//") {
+        let scheme = url.split("://").next().unwrap_or("https");
+        format!("{scheme}://{rest}")
+    } else if location.starts_with('/') {
+        format!("{}{location}", origin(url))
+    } else {
+        let folder = url.rfind('/').map_or(url, |slash| &url[..=slash]);
+        format!("{folder}{location}")
+    }
+}
+
+/// A path inside a URL; slashes stay.
+pub(crate) fn escaped(path: &str) -> String {
+    let mut text = String::new();
+    for byte in path.bytes() {
+        if byte.is_ascii_alphanumeric() || b"-._~/+".contains(&byte) {
+            text.push(char::from(byte));
+        } else {
+            text.push_str(&format!("%{byte:02X}"));
+        }
+    }
+    text
+}
+
+fn cause(error: &ureq::Error) -> String {
+    match error {
+        ureq::Error::HostNotFound => "there is no such host".to_owned(),
+        ureq::Error::Timeout(_) => "it did not answer in time".to_owned(),
+        error => printable(&error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn redirects_are_joined_and_origins_told_apart() {
+        let url = "https://hub.example/a/b/resolve/main/f";
+        assert_eq!(origin(url), "https://hub.example");
+        assert_eq!(origin("http://h:80?x"), "http://h:80");
+        assert_eq!(join(url, "/api/x"), "https://hub.example/api/x");
+        assert_eq!(join(url, "https://cdn.example/y"), "https://cdn.example/y");
+        assert_eq!(join(url, "//cdn.example/y"), "https://cdn.example/y");
+        assert_eq!(join(url, "g"), "https://hub.example/a/b/resolve/main/g");
+    }
+
+    #[test]
+    fn paths_are_escaped() {
+        assert_eq!(
+            escaped("pretrained models/a+b.pth"),
+            "pretrained%20models/a+b.pth"
+        );
+        assert_eq!(escaped("a?b#c%"), "a%3Fb%23c%25");
+    }
+}

@@ -1,0 +1,193 @@
+//! What a name may mean, and which known names are near to one that means nothing.
+
+use crate::error::HubError;
+use crate::table::{KnownModel, models};
+
+/// A Hugging Face id as typed: `owner/name`, then `@revision` and `:file` where they are given.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HubName {
+    /// `owner/name`.
+    pub id: String,
+    /// Branch, tag or commit; `main` unless given.
+    pub revision: String,
+    /// A file of the repository.
+    pub file: Option<String>,
+}
+
+impl HubName {
+    /// Reads `owner/name[@revision][:file]`; `None` where the text has another form.
+    #[must_use]
+    pub fn parse(text: &str) -> Option<Self> {
+        let (text, file) = match text.split_once(':') {
+            Some((text, file)) => (text, Some(file)),
+            None => (text, None),
+        };
+        let (id, revision) = text.split_once('@').unwrap_or((text, "main"));
+        let (owner, name) = id.split_once('/')?;
+        let fits = is_word(owner)
+            && is_word(name)
+            && is_relative(revision)
+            && file.is_none_or(is_relative);
+        fits.then(|| Self {
+            id: id.to_owned(),
+            revision: revision.to_owned(),
+            file: file.map(str::to_owned),
+        })
+    }
+}
+
+/// A part of an id, by the hub's rules.
+fn is_word(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 96
+        && text
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._-".contains(&byte))
+        && !text.starts_with(['.', '-'])
+        && !text.ends_with(['.', '-'])
+        && !text.contains("..")
+        && !text.contains("--")
+}
+
+/// Whether a name from elsewhere stays below the folder that it is put in.
+pub(crate) fn is_relative(text: &str) -> bool {
+    !text.is_empty()
+        && text.len() <= 1024
+        && !text.contains(['\\', ':'])
+        && !text.chars().any(char::is_control)
+        && text
+            .split('/')
+            .all(|part| !part.is_empty() && part != "." && part != "..")
+}
+
+/// Endings that only a file has, so that `weights/model.pth` is not taken for an id.
+pub(crate) fn has_file_ending(text: &str) -> bool {
+    const ENDINGS: [&str; 9] = [
+        ".safetensors",
+        ".pth",
+        ".pt",
+        ".pth.tar",
+        ".bin",
+        ".npz",
+        ".ckpt",
+        ".json",
+        ".toml",
+    ];
+    let lower = text.to_lowercase();
+    ENDINGS.iter().any(|ending| lower.ends_with(ending))
+}
+
+/// The model with this short name.
+///
+/// # Errors
+/// When the table cannot be read.
+pub fn short_name(text: &str) -> Result<Option<&'static KnownModel>, HubError> {
+    Ok(models()?.iter().find(|model| model.name == text))
+}
+
+/// At most three known names that are spelled much like `text`, nearest first. Names in which
+/// `text` occurs, or which differ only in case or owner, count as near.
+///
+/// # Errors
+/// When the table cannot be read.
+pub fn near(text: &str, ids_only: bool) -> Result<Vec<String>, HubError> {
+    const SHOWN: usize = 3;
+    let wanted = text.to_lowercase();
+    let mut found: Vec<(usize, &str)> = Vec::new();
+    for model in models()? {
+        for name in model.names().filter(|name| !ids_only || name.contains('/')) {
+            let lower = name.to_lowercase();
+            let last = lower.rsplit('/').next().unwrap_or(&lower);
+            let mut distance = edits(&wanted, &lower).min(edits(&wanted, last));
+            if wanted.len() >= 4 && lower.contains(&wanted) {
+                distance = distance.min(2);
+            }
+            if distance <= 2.max(wanted.chars().count() / 5) {
+                found.push((distance, name));
+            }
+        }
+    }
+    found.sort_by_key(|&(distance, _)| distance);
+    found.dedup_by_key(|&mut (_, name)| name);
+    Ok(found
+        .into_iter()
+        .take(SHOWN)
+        .map(|(_, name)| name.to_owned())
+        .collect())
+}
+
+/// Letters to insert, remove or replace to get from one text to the other.
+fn edits(a: &str, b: &str) -> usize {
+    let b: Vec<char> = b.chars().collect();
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, x) in a.chars().enumerate() {
+        let mut before = row[0];
+        row[0] = i + 1;
+        for (j, &y) in b.iter().enumerate() {
+            let best = (before + usize::from(x != y))
+                .min(row[j] + 1)
+                .min(row[j + 1] + 1);
+            before = row[j + 1];
+            row[j + 1] = best;
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_carry_revision_and_file() {
+        let name = HubName::parse("zhoupans/Mugs@v1.0:pretrained models/a b.pth").unwrap();
+        assert_eq!(name.id, "zhoupans/Mugs");
+        assert_eq!(name.revision, "v1.0");
+        assert_eq!(name.file.as_deref(), Some("pretrained models/a b.pth"));
+        assert_eq!(HubName::parse("timm/x").unwrap().revision, "main");
+        let pull = HubName::parse("timm/x@refs/pr/3").unwrap();
+        assert_eq!(pull.revision, "refs/pr/3");
+        for wrong in [
+            "dino",
+            "/x",
+            "a/",
+            "a/b/c",
+            "../b",
+            "a/..",
+            "a/b@",
+            "a/b:",
+            "a/b:/etc/passwd",
+            "a/b:../c",
+            "a/b@../../x",
+            "a b/c",
+            "a/b:x\\..\\y",
+            "a/b:x\ny",
+            "a--b/c",
+        ] {
+            assert_eq!(HubName::parse(wrong), None, "{wrong}");
+        }
+    }
+
+    #[test]
+    fn distances_count_letters() {
+        assert_eq!(edits("dino-b16", "dino-b16"), 0);
+        assert_eq!(edits("dino-b16", "dino-s16"), 1);
+        assert_eq!(edits("", "abc"), 3);
+        assert_eq!(edits("kitten", "sitting"), 3);
+    }
+
+    #[test]
+    fn near_names_are_offered() {
+        assert_eq!(near("dino-b15", false).unwrap()[0], "dino-b16");
+        assert_eq!(near("DINO-B16", false).unwrap()[0], "dino-b16");
+        assert_eq!(
+            near("vit_base_patch16_224.dino", false).unwrap()[0],
+            "timm/vit_base_patch16_224.dino"
+        );
+        assert_eq!(
+            near("facebook/dinov2-bas", true).unwrap()[0],
+            "facebook/dinov2-base"
+        );
+        assert!(near("nothing like any of them", false).unwrap().is_empty());
+    }
+}

@@ -1,0 +1,368 @@
+//! From what the user typed to a local file.
+
+use std::path::{Path, PathBuf};
+
+use crate::cache::{RepoCache, cached_ids};
+#[cfg(feature = "network")]
+use crate::choose::Undecided;
+use crate::choose::{Wanted, choose, is_complete, sidecars};
+use crate::error::{HubError, listed};
+use crate::name::{HubName, has_file_ending, near, short_name};
+use crate::progress::Progress;
+use crate::settings::Settings;
+use crate::table::{KnownModel, SourceFormat, models};
+
+/// A model on this machine.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Located {
+    /// The file of weights, or the index of its shards; what the user named, if that was a path.
+    pub path: PathBuf,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a model comes from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// The user named the file or folder.
+    Path,
+    /// A repository of a hub.
+    Hub {
+        /// Its id.
+        id: String,
+        /// The commit.
+        commit: String,
+        /// Whether anything had to be downloaded now.
+        downloaded: bool,
+    },
+}
+
+/// What is asked of a repository.
+struct Asked<'a> {
+    id: &'a str,
+    revision: &'a str,
+    wanted: Wanted<'a>,
+    format: Option<SourceFormat>,
+}
+
+/// Finds a model: an existing file or folder, else a short name of the table, else a Hugging Face
+/// id, which is taken from the cache or downloaded. `format` chooses among the publications of a
+/// short name, and among the files of a repository that holds several formats.
+///
+/// A revision that is cached whole is used as it is, without asking whether its branch has moved:
+/// a name means the same weights until its cached copy is removed.
+///
+/// # Errors
+/// One sentence for whatever stands in the way.
+pub fn resolve(
+    model: &Path,
+    format: Option<SourceFormat>,
+    progress: &mut dyn Progress,
+) -> Result<Located, HubError> {
+    if model.exists() {
+        return Ok(local(model));
+    }
+    resolve_with(&Settings::from_env()?, model, format, progress)
+}
+
+/// [`resolve`] with settings that are not those of the environment.
+///
+/// # Errors
+/// One sentence for whatever stands in the way.
+pub fn resolve_with(
+    settings: &Settings,
+    model: &Path,
+    format: Option<SourceFormat>,
+    progress: &mut dyn Progress,
+) -> Result<Located, HubError> {
+    if model.exists() {
+        return Ok(local(model));
+    }
+    let text = model.to_string_lossy();
+    if let Some(known) = short_name(&text)? {
+        return by_short_name(settings, known, format, progress);
+    }
+    let file_like = has_file_ending(&text) && !text.contains(':');
+    match HubName::parse(&text) {
+        Some(name) if !file_like => obtain(
+            settings,
+            &Asked {
+                id: &name.id,
+                revision: &name.revision,
+                wanted: name.file.as_deref().map_or(Wanted::Weights, Wanted::File),
+                format,
+            },
+            progress,
+        ),
+        _ if file_like || model.is_absolute() || text.starts_with(['.', '~']) => {
+            Err(HubError::NoFile {
+                hint: published(model)?,
+                name: text.into_owned(),
+            })
+        }
+        _ => Err(HubError::Unknown {
+            near: near(&text, false)?,
+            name: text.into_owned(),
+        }),
+    }
+}
+
+fn local(path: &Path) -> Located {
+    Located {
+        path: path.to_owned(),
+        origin: Origin::Path,
+    }
+}
+
+/// Where a file of this name is published, as the end of a sentence.
+fn published(path: &Path) -> Result<String, HubError> {
+    let name = path.file_name().unwrap_or_default().to_string_lossy();
+    for model in models()? {
+        for source in &model.sources {
+            if source.file.as_deref() == Some(&name) {
+                let from = source.url.as_ref().or(source.page.as_ref());
+                return Ok(match from {
+                    Some(from) => format!("; a file of this name can be downloaded from {from}"),
+                    None => String::new(),
+                });
+            }
+        }
+    }
+    Ok(String::new())
+}
+
+fn by_short_name(
+    settings: &Settings,
+    known: &KnownModel,
+    format: Option<SourceFormat>,
+    progress: &mut dyn Progress,
+) -> Result<Located, HubError> {
+    let Some(source) = known.publication(format) else {
+        let mut offered: Vec<&str> = known
+            .sources
+            .iter()
+            .map(|source| source.format.name())
+            .collect();
+        offered.dedup();
+        return Err(HubError::NoSuchFormat {
+            name: known.name.clone(),
+            format: format.map_or(String::new(), |format| format.to_string()),
+            offered: listed(&offered, " and "),
+        });
+    };
+    let Some(id) = &source.id else {
+        let from = source.url.as_ref().or(source.page.as_ref());
+        return Err(HubError::NotOnHub {
+            name: known.name.clone(),
+            format: source.format.to_string(),
+            file: source.file.clone().unwrap_or_else(|| "them".to_owned()),
+            from: from.cloned().unwrap_or_default(),
+        });
+    };
+    obtain(
+        settings,
+        &Asked {
+            id,
+            revision: "main",
+            wanted: source
+                .folder
+                .as_deref()
+                .map_or(Wanted::Weights, Wanted::Folder),
+            format: Some(source.format),
+        },
+        progress,
+    )
+}
+
+/// From the cache where it is whole there, else from the hub.
+fn obtain(
+    settings: &Settings,
+    asked: &Asked<'_>,
+    progress: &mut dyn Progress,
+) -> Result<Located, HubError> {
+    let cache = RepoCache::new(&settings.cache, asked.id);
+    if let Some((commit, main)) = cached(&cache, asked) {
+        let described = sidecars(&main).any(|name| {
+            cache.snapshot(&commit).join(&name).is_file() || cache.is_absent(&commit, &name)
+        });
+        if !described && settings.offline.is_none() {
+            // Other programs cache weights alone. What tells their format is small and worth
+            // asking for; without it, what is there is used.
+            let _ = complete(settings, &cache, asked, &commit, &main, progress);
+        }
+        return Ok(Located {
+            path: cache.snapshot(&commit).join(main),
+            origin: Origin::Hub {
+                id: asked.id.to_owned(),
+                commit,
+                downloaded: false,
+            },
+        });
+    }
+    if let Some(variable) = settings.offline {
+        let because =
+            format!("{variable} forbids a download (unset it, or cache the model beforehand)");
+        return Err(not_cached(settings, asked, because));
+    }
+    download(settings, cache, asked, progress)
+}
+
+/// The cached commit and file that answer to what is asked, if they are whole.
+fn cached(cache: &RepoCache, asked: &Asked<'_>) -> Option<(String, String)> {
+    let commit = cache.commit_of(asked.revision)?;
+    let files = cache.files(&commit);
+    let snapshot = cache.snapshot(&commit);
+    let main = choose(&files, asked.wanted, asked.format, |file| {
+        is_complete(&snapshot, file)
+    });
+    main.ok().map(|main| (commit, main))
+}
+
+fn not_cached(settings: &Settings, asked: &Asked<'_>, because: String) -> HubError {
+    let mut id = asked.id.to_owned();
+    if asked.revision != "main" {
+        id = format!("{id}@{}", asked.revision);
+    }
+    if let Wanted::File(file) = asked.wanted {
+        id = format!("{id}:{file}");
+    }
+    let ids = cached_ids(&settings.cache);
+    HubError::NotCached {
+        cached: if ids.is_empty() {
+            "nothing is cached".to_owned()
+        } else if ids.iter().any(|id| id == asked.id) {
+            "the cached copy is another revision or not complete".to_owned()
+        } else {
+            format!("cached are {}", listed(&ids, " and "))
+        },
+        id,
+        cache: settings.cache.clone(),
+        because,
+    }
+}
+
+#[cfg(not(feature = "network"))]
+fn download(
+    settings: &Settings,
+    _: RepoCache,
+    asked: &Asked<'_>,
+    _: &mut dyn Progress,
+) -> Result<Located, HubError> {
+    let because = format!(
+        "this program was built without network code (fetch it with `hf download {}`)",
+        asked.id
+    );
+    Err(not_cached(settings, asked, because))
+}
+
+#[cfg(not(feature = "network"))]
+fn complete(
+    _: &Settings,
+    _: &RepoCache,
+    _: &Asked<'_>,
+    _: &str,
+    _: &str,
+    _: &mut dyn Progress,
+) -> Result<(), HubError> {
+    Ok(())
+}
+
+#[cfg(feature = "network")]
+fn download(
+    settings: &Settings,
+    cache: RepoCache,
+    asked: &Asked<'_>,
+    progress: &mut dyn Progress,
+) -> Result<Located, HubError> {
+    use crate::choose::{is_index, shards};
+    use crate::fetch::Remote;
+
+    let remote = Remote::new(settings, cache, asked.id, asked.revision)?;
+    let listing = remote.listing()?;
+    let commit = listing.commit;
+    let main = choose(&listing.files, asked.wanted, asked.format, |_| true)
+        .map_err(|undecided| explain(asked, undecided))?;
+    for name in sidecars(&main) {
+        if listing.files.contains(&name) {
+            remote.file(&commit, &name, progress)?;
+        } else {
+            remote.cache.note_absent(&commit, &name)?;
+        }
+    }
+    let path = remote.file(&commit, &main, progress)?;
+    if is_index(&main) {
+        let text = std::fs::read(&path).map_err(HubError::io(&path, "read"))?;
+        let names = shards(&main, &text).ok_or_else(|| HubError::Protocol {
+            url: format!("{}/blob/{commit}/{main}", remote.page()),
+            problem: "it should list the shards of a model and does not".to_owned(),
+        })?;
+        for name in names {
+            remote.file(&commit, &name, progress)?;
+        }
+    }
+    // Last, so that a branch never leads to a commit of which only half is there.
+    remote.cache.write_ref(asked.revision, &commit)?;
+    Ok(Located {
+        path,
+        origin: Origin::Hub {
+            id: asked.id.to_owned(),
+            commit,
+            downloaded: true,
+        },
+    })
+}
+
+/// Brings the files that tell what cached weights are.
+#[cfg(feature = "network")]
+fn complete(
+    settings: &Settings,
+    cache: &RepoCache,
+    asked: &Asked<'_>,
+    commit: &str,
+    main: &str,
+    progress: &mut dyn Progress,
+) -> Result<(), HubError> {
+    use crate::fetch::Remote;
+
+    // One short attempt: whoever has the weights should not wait for a hub that is away.
+    let hasty = Settings {
+        pause: std::time::Duration::ZERO,
+        ..settings.clone()
+    };
+    let remote = Remote::new(&hasty, cache.clone(), asked.id, commit)?;
+    let listing = remote.listing()?;
+    for name in sidecars(main) {
+        if listing.files.contains(&name) {
+            remote.file(commit, &name, progress)?;
+        } else {
+            remote.cache.note_absent(commit, &name)?;
+        }
+    }
+    Ok(())
+}
+
+/// Says why no file of a repository was chosen.
+#[cfg(feature = "network")]
+fn explain(asked: &Asked<'_>, undecided: Undecided) -> HubError {
+    let id = asked.id.to_owned();
+    match (undecided, asked.wanted) {
+        (Undecided::Missing(found), Wanted::File(file)) => HubError::NoEntry {
+            id,
+            file: file.to_owned(),
+            revision: asked.revision.to_owned(),
+            found,
+        },
+        (Undecided::Missing(found), _) => HubError::NoWeights {
+            id,
+            found: format!("{found}; name one as {}:FILE", asked.id),
+        },
+        (Undecided::Several(files), _) => HubError::NoWeights {
+            id,
+            found: format!(
+                "{} would do; name one as {}:FILE",
+                listed(&files, " and "),
+                asked.id
+            ),
+        },
+    }
+}
