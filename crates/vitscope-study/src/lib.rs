@@ -1,5 +1,6 @@
 //! A run: settings, order of work, resume, and the run directory.
 
+pub mod check;
 pub mod error;
 mod evaluate;
 pub mod extract;
@@ -13,6 +14,7 @@ pub mod outcome;
 mod picture;
 pub mod probe;
 pub mod record;
+pub mod screen;
 pub mod settings;
 pub mod slot;
 pub mod source;

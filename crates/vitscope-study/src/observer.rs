@@ -11,6 +11,8 @@ pub enum Phase {
     Evaluate,
     /// Facets written to disk.
     Extract,
+    /// Images and masks of a data set looked at.
+    Check,
 }
 
 impl Phase {
@@ -22,6 +24,7 @@ impl Phase {
             Self::Train => "train",
             Self::Evaluate => "evaluate",
             Self::Extract => "extract",
+            Self::Check => "check",
         }
     }
 }

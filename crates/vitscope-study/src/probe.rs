@@ -19,6 +19,7 @@ use crate::observer::{Observer, Phase};
 use crate::order::TrainOrder;
 use crate::outcome::{self, Outcome};
 use crate::record::{DataRecord, Fixed, Record, State};
+use crate::screen::{Skipped, screen};
 use crate::settings::{SaveLabels, Settings};
 use crate::slot::Slot;
 use crate::source::{MICRO_BATCH, Pass, PassTimes, Seen, Source, Visitor};
@@ -73,6 +74,7 @@ pub fn probe(request: &Request, observer: &mut dyn Observer) -> Result<Outcome, 
             .model
             .open(settings.size, &settings.layers, &settings.facets)?;
     check_counts(&source, &data)?;
+    let (data, skipped) = leave_out_bad(data, settings, &source, &opened, observer)?;
     let limited = |split: Split, limit: Option<usize>| {
         data.split(split).len().min(limit.unwrap_or(usize::MAX))
     };
@@ -89,6 +91,7 @@ pub fn probe(request: &Request, observer: &mut dyn Observer) -> Result<Outcome, 
         Path::new("runs").join(name.replace(['/', '\\'], "_"))
     });
     let mut record = record(settings, &data, &opened, [train, test], clusters);
+    record.skipped = skipped;
     let fingerprint = record.fingerprint();
     begin(&run, request.resume)?;
     let plan = Plan {
@@ -188,6 +191,27 @@ fn work(
         std::fs::remove_dir_all(&folder).map_err(StudyError::io(&folder, "remove the folder"))?;
     }
     Ok(outcome)
+}
+
+/// Applies `--skip-bad`, where it was asked for.
+fn leave_out_bad(
+    data: DataSet,
+    settings: &Settings,
+    source: &Source,
+    opened: &Opened,
+    observer: &mut dyn Observer,
+) -> Result<(DataSet, Vec<Skipped>), StudyError> {
+    if settings.skip_bad == 0 {
+        return Ok((data, Vec::new()));
+    }
+    if matches!(source, Source::Features(_)) {
+        return Err(StudyError::setting(
+            "--skip-bad needs a model: a feature directory holds every image of the data set already",
+        ));
+    }
+    let used = [settings.limit_train, settings.limit_test];
+    let used = used.map(|limit| limit.unwrap_or(usize::MAX));
+    screen(data, opened.geometry, used, settings.skip_bad, observer)
 }
 
 fn clusters(settings: &Settings, data: &DataSet) -> Result<usize, StudyError> {

@@ -11,6 +11,7 @@ use vitscope_data::DataSet;
 
 use crate::error::StudyError;
 use crate::files;
+use crate::screen::Skipped;
 
 /// The version of the run directory's format.
 pub const FORMAT: u32 = 1;
@@ -163,6 +164,8 @@ pub struct Record {
     machine: Machine,
     /// Seconds and images of each phase.
     pub times: BTreeMap<String, f64>,
+    /// Images that could not be used and were left out (`--skip-bad`).
+    pub skipped: Vec<Skipped>,
     /// Names of the example images.
     pub examples: Vec<String>,
     /// The layer at which each facet is shown.
@@ -208,6 +211,7 @@ impl Record {
             seed: fixed.seed,
             machine: Machine::here(),
             times: BTreeMap::new(),
+            skipped: Vec::new(),
             examples: Vec::new(),
             selection: BTreeMap::new(),
             notes,

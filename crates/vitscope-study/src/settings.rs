@@ -55,6 +55,8 @@ pub struct Settings {
     pub limit_train: Option<usize>,
     /// Only the first so many test images.
     pub limit_test: Option<usize>,
+    /// Images that may be left out because they cannot be used.
+    pub skip_bad: usize,
     /// Threads; all cores unless set. Results do not depend on it.
     pub threads: Option<usize>,
 }
@@ -84,6 +86,7 @@ impl Default for Settings {
             resamples: 100,
             limit_train: None,
             limit_test: None,
+            skip_bad: 0,
             threads: None,
         }
     }

@@ -86,12 +86,46 @@ pub enum Command {
     Extract(Box<ExtractArgs>),
     /// What a checkpoint is: architecture, how it was recognized, every tensor and its use
     Inspect(InspectArgs),
+    /// What a data set is worth before any model is run on it
+    #[command(subcommand)]
+    Data(DataCommand),
     /// Draw figures and page again from what a run has stored
     Report {
         /// Run directories
         #[arg(required = true)]
         runs: Vec<PathBuf>,
     },
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Counts, label histogram, bad files, and the set's own positional effect; exit code 3 if
+    /// something would stop a run
+    Check(DataCheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DataCheckArgs {
+    /// Data set: `kind:root`, a directory, or a TOML description
+    pub data: String,
+    /// Side of the square crop in pixels; the nearest multiple of the patch is used
+    #[arg(long, default_value_t = 320)]
+    pub size: usize,
+    /// Side of a patch in pixels
+    #[arg(long, default_value_t = 16)]
+    pub patch: usize,
+    /// Circular shifts and bootstrap samples behind the positional effect's error bar
+    #[arg(long, default_value_t = 100)]
+    pub resamples: usize,
+    /// Their seed
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Where the aggregate map (ground_truth.png) and the lists of images go
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Threads; all cores unless set
+    #[arg(long)]
+    pub threads: Option<usize>,
 }
 
 /// What settles what a checkpoint leaves open.
@@ -283,6 +317,10 @@ pub struct ProbeFlags {
     /// Only the first so many test images
     #[arg(long)]
     pub limit_test: Option<usize>,
+    /// Leave out up to so many images that cannot be used, instead of stopping at the first
+    /// [default: 0]
+    #[arg(long)]
+    pub skip_bad: Option<usize>,
     /// Threads; all cores unless set. Results do not depend on it
     #[arg(long)]
     pub threads: Option<usize>,
@@ -339,6 +377,7 @@ impl ProbeFlags {
             resamples: self.resamples.or(file.resamples),
             limit_train: self.limit_train.or(file.limit_train),
             limit_test: self.limit_test.or(file.limit_test),
+            skip_bad: self.skip_bad.or(file.skip_bad),
             threads: self.threads.or(file.threads),
             device: self.device.or(file.device),
             dtype: self.dtype.or(file.dtype),
@@ -388,6 +427,7 @@ impl ProbeFlags {
             resamples: self.resamples.unwrap_or(defaults.resamples),
             limit_train: self.limit_train,
             limit_test: self.limit_test,
+            skip_bad: self.skip_bad.unwrap_or(defaults.skip_bad),
             threads: self.threads,
         })
     }

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod data;
 mod extract;
 mod inspect;
 mod probe;
@@ -18,6 +19,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Probe(args) => probe::run(&cli, args),
         Command::Extract(args) => extract::run(&cli, args),
         Command::Inspect(args) => inspect::run(&cli, args),
+        Command::Data(command) => data::run(&cli, command),
         Command::Report { runs } => report::run(&cli, runs),
     }
 }

@@ -1,0 +1,93 @@
+//! `--skip-bad`: images that cannot be used are found before the run begins and left out of it.
+//!
+//! Every image that the run would use is decoded once, and the masks of the test images with it: a
+//! few milliseconds each, against hundreds for a forward pass. The run then works on the set
+//! without the bad ones, so they are in no batch, no count and no resampling, and a resumed run
+//! leaves out the same ones.
+
+use rayon::prelude::*;
+use serde::Serialize;
+use vitscope_data::{DataError, DataSet, Geometry, Split};
+
+use crate::error::StudyError;
+use crate::observer::{Observer, Phase};
+
+/// Images looked at together, per thread.
+const PER_THREAD: usize = 8;
+
+/// An image that was left out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Skipped {
+    /// `train` or `test`.
+    pub split: String,
+    /// The image's name.
+    pub name: String,
+    /// What is wrong with it, one sentence.
+    pub problem: String,
+}
+
+/// The set without its bad images, of which there may be `allowed` in both splits together, and
+/// what was left out. `used` says how many sound images of each split (train, test) are wanted;
+/// images past those are not looked at.
+///
+/// # Errors
+/// The problem of the first image beyond those allowed.
+pub fn screen(
+    data: DataSet,
+    geometry: Geometry,
+    used: [usize; 2],
+    allowed: usize,
+    observer: &mut dyn Observer,
+) -> Result<(DataSet, Vec<Skipped>), StudyError> {
+    let mut skipped = Vec::new();
+    let mut bad = [Vec::new(), Vec::new()];
+    let splits = [Split::Train, Split::Test];
+    let total = |split: Split, used: usize| data.split(split).len().min(used) as u64;
+    let total = total(splits[0], used[0]) + total(splits[1], used[1]);
+    observer.begin(Phase::Check, 0, total);
+    for ((split, used), bad) in splits.into_iter().zip(used).zip(&mut bad) {
+        let items = data.split(split);
+        let batch = PER_THREAD * rayon::current_num_threads();
+        let mut sound = 0;
+        for (items, first) in items.chunks(batch).zip((0..).step_by(batch)) {
+            if sound >= used {
+                break;
+            }
+            // Training looks at no labels.
+            let with_label = split == Split::Test;
+            let results: Vec<Result<(), DataError>> = items
+                .par_iter()
+                .map(|item| data.try_item(item, &geometry, with_label))
+                .collect();
+            for ((item, result), index) in items.iter().zip(results).zip(first..) {
+                let Err(error) = result else {
+                    sound += 1;
+                    continue;
+                };
+                if sound >= used {
+                    break;
+                }
+                if skipped.len() == allowed {
+                    return Err(error.into());
+                }
+                bad.push(index);
+                skipped.push(Skipped {
+                    split: split.to_string(),
+                    name: item.name.clone(),
+                    problem: error.to_string(),
+                });
+            }
+            observer.advance(items.len() as u64, None);
+            if observer.stop() {
+                return Err(StudyError::setting("stopped as asked, before the run began"));
+            }
+        }
+    }
+    observer.end();
+    for image in &skipped {
+        observer.note(&format!("left out of {}: {}", image.split, image.problem));
+    }
+    let [train, test] = bad;
+    let data = data.without(Split::Train, &train);
+    Ok((data.without(Split::Test, &test), skipped))
+}
