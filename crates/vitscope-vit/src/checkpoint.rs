@@ -8,19 +8,21 @@ use serde::Serialize;
 use crate::{
     config::{Config, Positions},
     container::{Container, Dtype, locate},
+    dialect,
     dialect::{
         assemble,
         fit::{Fit, fit},
         geometry::{Geometry, geometry},
+        own,
     },
     error::VitError,
-    identify::{Identity, Numerics, Settle, identify},
+    identify::{Found, Identity, Numerics, Settle, identify},
     params::Params,
 };
 
-pub use crate::dialect::fit::Role;
+pub use crate::dialect::{draft::Draft, fit::Role};
 
-/// A recognized checkpoint of one of the known families.
+/// A recognized checkpoint: of one of the known families, or described by its user.
 #[derive(Debug)]
 pub struct Checkpoint {
     container: Container,
@@ -65,20 +67,73 @@ impl TensorReport {
     }
 }
 
+/// Drafts the description of a checkpoint, to be kept in `folder`: a TOML file that opens as an
+/// own model once its user has completed it.
+///
+/// # Errors
+///
+/// The checkpoint cannot be read.
+pub fn draft(path: &Path, folder: &Path) -> Result<Draft, VitError> {
+    let container = Container::open(&locate::weights(path, None)?)?;
+    let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let (path, folder) = (whole(path), whole(folder));
+    let weights = match path.strip_prefix(&folder) {
+        Ok(inside) if inside.as_os_str().is_empty() => Path::new("."),
+        Ok(inside) => inside,
+        Err(_) => &path,
+    };
+    Ok(dialect::draft::draft(&container, weights))
+}
+
 impl Checkpoint {
     /// Opens a file, or a folder as hubs lay it out, and tells what it is. Reads headers only
-    /// (and the position table, where nothing else tells MAE from MoCo v3).
+    /// (and the position table, where nothing else tells MAE from MoCo v3). A `.toml` file is
+    /// the description of an own model, which names its weights.
     ///
     /// # Errors
     ///
     /// One sentence for whatever stands in the way: an unreadable or damaged file, tensors that
     /// fit no known naming, or something that only the user can settle.
     pub fn open(path: &Path, settle: &Settle) -> Result<Self, VitError> {
+        if path.extension().is_some_and(|ending| ending == "toml") {
+            return Self::open_own(path, settle);
+        }
         let files = locate::weights(path, settle.format)?;
         let container = Container::open(&files)?;
         let fit = fit(&container)?;
         let geometry = geometry(&container, &fit)?;
         let found = identify(path, &container, &fit, &geometry, settle)?;
+        Ok(Self::joined(
+            container,
+            fit,
+            geometry,
+            found,
+            settle.numerics,
+        ))
+    }
+
+    fn open_own(path: &Path, settle: &Settle) -> Result<Self, VitError> {
+        let description = own::Description::read(path)?;
+        let container = Container::open(&locate::weights(&description.weights, None)?)?;
+        let fit = own::fit(&container, &description)?;
+        let geometry = geometry(&container, &fit)?;
+        let found = own::decide(&container, &fit, &geometry, &description, settle)?;
+        Ok(Self::joined(
+            container,
+            fit,
+            geometry,
+            found,
+            settle.numerics,
+        ))
+    }
+
+    fn joined(
+        container: Container,
+        fit: Fit,
+        geometry: Geometry,
+        found: Found,
+        numerics: Numerics,
+    ) -> Self {
         let tensors = TensorReport {
             tensors: container
                 .tensors
@@ -92,16 +147,16 @@ impl Checkpoint {
                 })
                 .collect(),
         };
-        Ok(Self {
+        Self {
             container,
             fit,
             geometry,
             config: found.config,
             identity: found.identity,
             tensors,
-            numerics: settle.numerics,
+            numerics,
             rope_base: found.rope_base,
-        })
+        }
     }
 
     /// The architecture.

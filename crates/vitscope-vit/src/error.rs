@@ -62,7 +62,7 @@ pub enum VitError {
 
     /// The tensors fit no known naming scheme.
     #[error(
-        "{} fits no known Vision Transformer; the closest naming is {closest}, from which it differs: {difference}",
+        "{} fits no known Vision Transformer; the closest naming is {closest}, {difference}",
         path.display()
     )]
     NoFit {
@@ -70,8 +70,17 @@ pub enum VitError {
         path: PathBuf,
         /// Title of the closest dialect.
         closest: String,
-        /// Missing and unexpected tensors, a bounded list.
+        /// How many tensors differ, what the file looks like instead, and a bounded list.
         difference: String,
+    },
+
+    /// A user's description of an own model is not understood, or not complete.
+    #[error("{} does not describe its model: {what}", path.display())]
+    Description {
+        /// The TOML file.
+        path: PathBuf,
+        /// What is wrong with it.
+        what: String,
     },
 
     /// A tensor's shape contradicts the others.

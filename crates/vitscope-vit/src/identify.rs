@@ -22,7 +22,7 @@ use crate::{
     sidecar::{Sidecar, Writer},
 };
 
-pub use crate::names::{Family, Format, Numerics, UnknownName};
+pub use crate::names::{Family, Format, Label, Numerics, UnknownName};
 
 /// What the user settles where a file leaves it open.
 #[derive(Clone, Debug, Default)]
@@ -61,7 +61,8 @@ pub struct Identity {
     pub nesting: String,
     /// The naming scheme.
     pub naming: String,
-    /// The released model with these sizes, if there is one: `dino-b16`.
+    /// The released model with these sizes, if there is one: `dino-b16`; for a model that its
+    /// user describes, the name given there.
     pub model: Option<String>,
     /// The size as its authors call it, for released models.
     pub size: Option<String>,
@@ -756,12 +757,15 @@ impl Case<'_> {
             | Family::Supervised
             | Family::OpenClip
             | Family::OpenAiClip
-            | Family::DinoV3 => Resize::Antialias,
+            | Family::DinoV3
+            | Family::Own(_) => Resize::Antialias,
         };
         let (resize, because) = match (self.settle.numerics, format) {
             (Numerics::Official, _) => (official, format!("the official code of {family} does so")),
             (_, Format::Official) => (official, format!("the official code of {family} does so")),
-            (_, Format::Timm | Format::Augreg) => (Resize::Antialias, "timm does so".to_owned()),
+            (_, Format::Timm | Format::Augreg | Format::Own) => {
+                (Resize::Antialias, "timm does so".to_owned())
+            }
             (_, Format::OpenClip) => (Resize::Antialias, "OpenCLIP does so".to_owned()),
             (_, Format::Transformers) if family == Family::DinoV2Reg => (
                 Resize::Antialias,

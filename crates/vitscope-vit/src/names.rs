@@ -29,6 +29,50 @@ pub enum Family {
     DinoV2Reg,
     /// DINOv3.
     DinoV3,
+    /// A model that its user describes, under the user's own label.
+    Own(Label),
+}
+
+/// A short text that names a family of the user's own.
+///
+/// Kept in place, so that a [`Family`] can be copied like a number.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Label {
+    bytes: [u8; Label::LONGEST],
+    length: u8,
+}
+
+impl Label {
+    /// The most bytes that a label can have.
+    pub const LONGEST: usize = 48;
+
+    /// A label of this text; `None` where it is empty, too long or not printable.
+    #[must_use]
+    pub fn new(text: &str) -> Option<Self> {
+        let text = text.trim();
+        let plain = !text.is_empty() && !text.chars().any(char::is_control);
+        let mut bytes = [0; Self::LONGEST];
+        bytes
+            .get_mut(..text.len())
+            .filter(|_| plain)?
+            .copy_from_slice(text.as_bytes());
+        Some(Self {
+            bytes,
+            length: u8::try_from(text.len()).ok()?,
+        })
+    }
+
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.bytes[..usize::from(self.length)]).unwrap_or_default()
+    }
+}
+
+impl fmt::Debug for Label {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self.as_str(), f)
+    }
 }
 
 /// The ecosystem that a file was written for.
@@ -44,6 +88,8 @@ pub enum Format {
     OpenClip,
     /// The JAX archives of the supervised models.
     Augreg,
+    /// Any other, described by the user.
+    Own,
 }
 
 /// Whose numeric conventions are followed where ecosystems differ.
@@ -77,6 +123,7 @@ const FORMATS: &[(Format, &str)] = &[
     (Format::Transformers, "transformers"),
     (Format::OpenClip, "open_clip"),
     (Format::Augreg, "augreg"),
+    (Format::Own, "own"),
 ];
 
 /// A name that is not in a list of choices.
@@ -146,7 +193,10 @@ fn name_of<T: PartialEq>(list: &[(T, &'static str)], value: &T) -> &'static str 
 
 impl fmt::Display for Family {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(name_of(FAMILIES, self))
+        f.pad(match self {
+            Self::Own(label) => label.as_str(),
+            known => name_of(FAMILIES, known),
+        })
     }
 }
 
@@ -170,9 +220,13 @@ impl Serialize for Format {
 
 impl<'de> Deserialize<'de> for Family {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        String::deserialize(deserializer)?
-            .parse()
-            .map_err(serde::de::Error::custom)
+        let text = String::deserialize(deserializer)?;
+        // What a run recorded reads back; only the command line is held to the known names.
+        text.parse().or_else(|unknown| {
+            Label::new(&text)
+                .map(Self::Own)
+                .ok_or_else(|| serde::de::Error::custom(unknown))
+        })
     }
 }
 
@@ -198,6 +252,17 @@ mod tests {
             assert_eq!(name.parse::<Format>().unwrap(), *format);
             assert_eq!(format.to_string(), *name);
         }
+    }
+
+    #[test]
+    fn labels() {
+        let family = Family::Own(Label::new(" my pretraining ").unwrap());
+        assert_eq!(family.to_string(), "my pretraining");
+        let json = serde_json::to_string(&family).unwrap();
+        assert_eq!(serde_json::from_str::<Family>(&json).unwrap(), family);
+        assert!(Label::new("").is_none() && Label::new("a\nb").is_none());
+        assert!(Label::new(&"x".repeat(Label::LONGEST)).is_some());
+        assert!(Label::new(&"x".repeat(Label::LONGEST + 1)).is_none());
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(crate) fn weights(path: &Path, format: Option<Format>) -> Result<Vec<PathBuf
         Some(Format::OpenClip) => name.starts_with("open_clip"),
         Some(Format::Timm | Format::Transformers) => !name.starts_with("open_clip"),
         Some(Format::Augreg) => name.ends_with(".npz"),
-        Some(Format::Official) | None => true,
+        Some(Format::Official | Format::Own) | None => true,
     };
     for name in WEIGHTS.iter().filter(|name| wanted(name)) {
         let file = path.join(name);

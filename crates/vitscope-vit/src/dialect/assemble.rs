@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::{Layout, fit::Fit, geometry::Geometry};
+use super::{Dialect, Layout, fit::Fit, geometry::Geometry};
 use crate::{
     container::{Container, Stored},
     error::VitError,
@@ -24,7 +24,7 @@ pub(crate) fn params(
 ) -> Result<Params, VitError> {
     let reader = Reader {
         container,
-        layout: fit.dialect.layout,
+        dialect: &fit.dialect,
         geometry,
     };
     let stem = &fit.stem;
@@ -65,7 +65,7 @@ type Parts = BTreeMap<&'static str, usize>;
 
 struct Reader<'a> {
     container: &'a Container,
-    layout: Layout,
+    dialect: &'a Dialect,
     geometry: &'a Geometry,
 }
 
@@ -81,23 +81,25 @@ impl Reader<'_> {
     }
 
     fn norm(&self, parts: &Parts, name: &str) -> Result<Norm, VitError> {
-        Ok(Norm {
-            weight: self.vector(parts, &format!("{name}.weight"))?,
-            bias: self.vector(parts, &format!("{name}.bias"))?,
-        })
+        let weight = self.vector(parts, &format!("{name}.weight"))?;
+        let mut bias = self.vector(parts, &format!("{name}.bias"))?;
+        // A norm without a shift, which only own models have.
+        bias.resize(weight.len(), 0.0);
+        Ok(Norm { weight, bias })
     }
 
     /// Places a stored map at columns `from ..` of `[inputs, total]`.
     fn place(
         &self,
         tensor: &Stored,
+        layout: Layout,
         inputs: usize,
         out: &mut [f32],
         total: usize,
         from: usize,
     ) -> Result<(), VitError> {
         let outputs = tensor.elements() / inputs.max(1);
-        match self.layout {
+        match layout {
             Layout::OutIn => self.container.stream(tensor, inputs, &mut |first, values| {
                 transpose(values, inputs, out, total, from + first / inputs);
             }),
@@ -124,8 +126,10 @@ impl Reader<'_> {
         let mut bias = Vec::new();
         let mut from = 0;
         for (name, count) in names {
-            if let Some(tensor) = self.find(parts, &format!("{name}.weight")) {
-                self.place(tensor, inputs, &mut weight, outputs, from)?;
+            let part = format!("{name}.weight");
+            if let Some(tensor) = self.find(parts, &part) {
+                let layout = self.dialect.layout_of(&part);
+                self.place(tensor, layout, inputs, &mut weight, outputs, from)?;
             }
             let part = self.vector(parts, &format!("{name}.bias"))?;
             if !part.is_empty() {
@@ -146,7 +150,7 @@ impl Reader<'_> {
         let Geometry { width, patch, .. } = *self.geometry;
         let inputs = 3 * patch * patch;
         let mut map = self.linear(stem, &[("patch", width)], inputs)?;
-        if self.layout == Layout::InOut {
+        if self.dialect.layout_of("patch.weight") == Layout::InOut {
             // Rows are (row, column, channel); a patch is flattened (channel, row, column).
             let mut weight = vec![0.0; map.weight.len()];
             for (index, values) in map.weight.chunks_exact(width).enumerate() {
@@ -183,7 +187,7 @@ impl Reader<'_> {
         for (bias, mask) in qkv.bias.iter_mut().zip(self.vector(parts, "qkv.mask")?) {
             *bias *= mask;
         }
-        let up = if parts.contains_key("gate.weight") {
+        let mut up = if parts.contains_key("gate.weight") {
             self.linear(parts, &[("gate", hidden), ("up", hidden)], width)?
         } else {
             let outputs = if self.geometry.packed {
@@ -193,6 +197,8 @@ impl Reader<'_> {
             };
             self.linear(parts, &[("up", outputs)], width)?
         };
+        // The activation is fused with this bias, which only own models may lack.
+        up.bias.resize(up.outputs, 0.0);
         Ok(Block {
             norm1: self.norm(parts, "norm1")?,
             qkv,

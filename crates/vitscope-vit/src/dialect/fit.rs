@@ -1,20 +1,23 @@
 //! Which dialect a file speaks: the one that accounts for every tensor.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
 
 use serde::Serialize;
 
-use super::{DIALECTS, Dialect, fits};
+use super::{DIALECTS, Dialect, fits, mismatch};
 use crate::{
-    container::Container,
-    error::{VitError, listed},
+    container::{Container, Stored},
+    error::VitError,
 };
 
 /// Root entries that hold the evaluated weights, best first; files without any are flat.
-const GROUPS: &[&str] = &["teacher", "state_dict", "model", "model_state_dict"];
+pub(super) const GROUPS: &[&str] = &["teacher", "state_dict", "model", "model_state_dict"];
 
 /// Root entries beside the weights.
-const BESIDE: &[(&str, &str)] = &[
+pub(super) const BESIDE: &[(&str, &str)] = &[
     (
         "student",
         "student network; the teacher is the one evaluated",
@@ -45,7 +48,7 @@ pub enum Role {
 #[derive(Debug)]
 pub(crate) struct Fit {
     /// The dialect that accounts for all of them.
-    pub dialect: &'static Dialect,
+    pub dialect: Arc<Dialect>,
     /// The root entry that holds the backbone; empty in flat files.
     pub group: String,
     /// What stands before the backbone's names inside the group.
@@ -59,10 +62,10 @@ pub(crate) struct Fit {
 }
 
 /// An attempt to read a file as one dialect.
-struct Attempt {
+struct Attempt<'a> {
     fit: Fit,
     missing: Vec<String>,
-    left_over: Vec<String>,
+    left_over: Vec<&'a Stored>,
     hits: usize,
 }
 
@@ -82,7 +85,7 @@ pub(crate) fn fit(container: &Container) -> Result<Fit, VitError> {
         .find(|group| present.contains(*group))
         .copied()
         .unwrap_or("");
-    let mut best: Option<Attempt> = None;
+    let mut best: Option<Attempt<'_>> = None;
     for dialect in DIALECTS.iter() {
         for prefix in &dialect.prefixes {
             let attempt = attempt(container, dialect, group, prefix);
@@ -102,7 +105,7 @@ pub(crate) fn fit(container: &Container) -> Result<Fit, VitError> {
         Some(best) => VitError::NoFit {
             path,
             closest: best.fit.dialect.title.clone(),
-            difference: best.difference(container.tensors.len()),
+            difference: mismatch::difference(container, best.hits, &best.missing, &best.left_over),
         },
         None => VitError::NoFit {
             path,
@@ -112,32 +115,19 @@ pub(crate) fn fit(container: &Container) -> Result<Fit, VitError> {
     })
 }
 
-impl Attempt {
+impl Attempt<'_> {
     fn score(&self) -> i64 {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX / 4);
         count(self.hits) - count(self.missing.len()) - count(self.left_over.len())
     }
-
-    fn difference(&self, total: usize) -> String {
-        if self.hits == 0 {
-            let shown: Vec<&String> = self.left_over.iter().collect();
-            return format!(
-                "none of its {total} tensors is named so (it has {})",
-                listed(&shown)
-            );
-        }
-        let mut parts = Vec::new();
-        if !self.missing.is_empty() {
-            parts.push(format!("it lacks {}", listed(&self.missing)));
-        }
-        if !self.left_over.is_empty() {
-            parts.push(format!("it has the unexpected {}", listed(&self.left_over)));
-        }
-        parts.join(", and ")
-    }
 }
 
-fn attempt(container: &Container, dialect: &'static Dialect, group: &str, prefix: &str) -> Attempt {
+fn attempt<'a>(
+    container: &'a Container,
+    dialect: &'static Arc<Dialect>,
+    group: &str,
+    prefix: &str,
+) -> Attempt<'a> {
     let mut roles: Vec<Option<Role>> = vec![None; container.tensors.len()];
     let mut inside: HashMap<&str, usize> = HashMap::new();
     let mut ordered = Vec::new();
@@ -242,11 +232,11 @@ fn attempt(container: &Container, dialect: &'static Dialect, group: &str, prefix
         .iter()
         .zip(&roles)
         .filter(|(_, role)| role.is_none())
-        .map(|(tensor, _)| tensor.full_name())
+        .map(|(tensor, _)| tensor)
         .collect();
     Attempt {
         fit: Fit {
-            dialect,
+            dialect: Arc::clone(dialect),
             group: group.to_owned(),
             prefix: prefix.to_owned(),
             stem,

@@ -45,7 +45,7 @@ pub(crate) struct Geometry {
 /// A shape contradicts the others; the error names the tensor.
 pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, VitError> {
     let look = Look { container };
-    let layout = fit.dialect.layout;
+    let layout = |part: &str| fit.dialect.layout_of(part);
     let stem = |part: &str| fit.stem.get(part).map(|&index| &container.tensors[index]);
     let first = &fit.blocks[0];
     let block = |part: &str| first.get(part).map(|&index| &container.tensors[index]);
@@ -54,7 +54,7 @@ pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, Vit
     let absent = |part: &str| VitError::NoFit {
         path: container.files[0].path.clone(),
         closest: fit.dialect.title.clone(),
-        difference: format!("it lacks {part}"),
+        difference: format!("of which it lacks {part}"),
     };
     let norm = stem("norm.weight").ok_or_else(|| absent("norm.weight"))?;
     let width = norm.elements();
@@ -64,7 +64,7 @@ pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, Vit
     look.matrix(norm, 1, width)?;
 
     let conv = stem("patch.weight").ok_or_else(|| absent("patch.weight"))?;
-    let patch = match (layout, conv.shape.as_slice()) {
+    let patch = match (layout("patch.weight"), conv.shape.as_slice()) {
         (Layout::OutIn, &[out, 3, p, q]) | (Layout::InOut, &[p, q, 3, out])
             if out == width && p == q && p > 0 =>
         {
@@ -73,7 +73,7 @@ pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, Vit
         _ => {
             return Err(look.shape(
                 conv,
-                &match layout {
+                &match layout("patch.weight") {
                     Layout::OutIn => format!("[{width}, 3, patch, patch]"),
                     Layout::InOut => format!("[patch, patch, 3, {width}]"),
                 },
@@ -83,16 +83,16 @@ pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, Vit
 
     let down = block("down.weight").ok_or_else(|| absent("down.weight"))?;
     let up = block("up.weight").ok_or_else(|| absent("up.weight"))?;
-    let side = |tensor: &Stored, outputs: bool| {
-        let axis = usize::from(outputs == (layout == Layout::InOut));
+    let side = |part: &str, tensor: &Stored, outputs: bool| {
+        let axis = usize::from(outputs == (layout(part) == Layout::InOut));
         tensor.shape.get(axis).copied().unwrap_or(0)
     };
-    let hidden = side(down, false);
+    let hidden = side("down.weight", down, false);
     if hidden == 0 {
         return Err(look.shape(down, &format!("[{width}, hidden width]")));
     }
     let split = first.contains_key("gate.weight");
-    let packed = !split && side(up, true) == 2 * hidden;
+    let packed = !split && Some(side("up.weight", up, true)) == hidden.checked_mul(2);
     let stacked = if packed { 2 * hidden } else { hidden };
 
     let registers = match stem("registers") {
@@ -112,20 +112,25 @@ pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, Vit
             let slot = fit.dialect.class_slot;
             let patches = rows.saturating_sub(usize::from(slot));
             let side = patches.isqrt();
-            if side == 0 || side * side != patches {
+            let grid = fit.dialect.grid.unwrap_or([side, side]);
+            if side == 0 || grid[0].checked_mul(grid[1]) != Some(patches) {
                 return Err(look.shape(
                     tensor,
                     &format!(
-                        "[a square number of patches{}, {width}]",
+                        "[{}{}, {width}]",
+                        match fit.dialect.grid {
+                            Some([rows, columns]) => format!("{rows} x {columns} patches"),
+                            None => "a square number of patches".to_owned(),
+                        },
                         if slot { " and the class token" } else { "" }
                     ),
                 ));
             }
-            Some(([side, side], slot))
+            Some((grid, slot))
         }
     };
 
-    let heads = match (stem("periods"), layout) {
+    let heads = match (stem("periods"), layout("query.weight")) {
         (Some(periods), _) => {
             let count = periods.elements();
             if count == 0 || !width.is_multiple_of(4 * count) {
@@ -178,7 +183,7 @@ pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, Vit
                 continue;
             };
             let tensor = &container.tensors[index];
-            if layout == Layout::InOut && rows > 1 {
+            if layout(part) == Layout::InOut && rows > 1 {
                 look.matrix(tensor, columns, rows)?;
             } else {
                 look.matrix(tensor, rows, columns)?;
@@ -190,7 +195,8 @@ pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, Vit
     for parts in &fit.blocks {
         check(parts)?;
         if parts.contains_key("scale1") != parts.contains_key("scale2")
-            || parts.contains_key("gate.weight") != parts.contains_key("gate.bias")
+            || (parts.contains_key("gate.weight")
+                && parts.contains_key("gate.bias") != parts.contains_key("up.bias"))
         {
             return Err(absent(
                 "one of a pair of tensors (LayerScale, or a gate's bias)",
@@ -237,11 +243,15 @@ impl Look<'_> {
     /// Checks that a tensor is `[rows, columns]` once neighboring axes are joined, so that
     /// `[1, 1, D]` and `[heads, D / heads]` pass for `[1, D]`.
     fn matrix(&self, tensor: &Stored, rows: usize, columns: usize) -> Result<(), VitError> {
-        let splits = (0..=tensor.shape.len()).any(|at| {
-            let (left, right) = tensor.shape.split_at(at);
-            left.iter().product::<usize>() == rows && right.iter().product::<usize>() == columns
-        });
-        if splits {
+        // With as many elements as asked for, and more than none, no partial product overflows.
+        let count = tensor.elements();
+        let splits = || {
+            (0..=tensor.shape.len()).any(|at| {
+                let (left, right) = tensor.shape.split_at(at);
+                left.iter().product::<usize>() == rows && right.iter().product::<usize>() == columns
+            })
+        };
+        if count > 0 && rows.checked_mul(columns) == Some(count) && splits() {
             return Ok(());
         }
         let expected = if rows == 1 {

@@ -10,10 +10,17 @@
 //! value together, gate first.
 
 pub(crate) mod assemble;
+pub(crate) mod draft;
 pub(crate) mod fit;
 pub(crate) mod geometry;
+mod mismatch;
+pub(crate) mod own;
+pub(crate) mod parts;
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, LazyLock},
+};
 
 use serde::Deserialize;
 
@@ -75,6 +82,22 @@ pub(crate) struct Dialect {
     /// As `unneeded`, but only for names without the backbone's prefix.
     #[serde(default)]
     pub outside: BTreeMap<String, String>,
+    /// Parts stored the other way round than `layout` says (descriptions of own models only).
+    #[serde(skip)]
+    pub turned: BTreeSet<&'static str>,
+    /// Rows and columns of the position table where it is not square (likewise).
+    #[serde(skip)]
+    pub grid: Option<[usize; 2]>,
+}
+
+impl Dialect {
+    /// How a part is stored.
+    pub fn layout_of(&self, part: &str) -> Layout {
+        match (self.layout, self.turned.contains(part)) {
+            (Layout::OutIn, false) | (Layout::InOut, true) => Layout::OutIn,
+            (Layout::InOut, false) | (Layout::OutIn, true) => Layout::InOut,
+        }
+    }
 }
 
 /// How a linear map is stored.
@@ -109,7 +132,7 @@ impl Names {
 }
 
 /// Every dialect that this program knows.
-pub(crate) static DIALECTS: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
+pub(crate) static DIALECTS: LazyLock<Vec<Arc<Dialect>>> = LazyLock::new(|| {
     TABLES
         .iter()
         .map(|&(name, table)| {
@@ -117,7 +140,7 @@ pub(crate) static DIALECTS: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
             let mut dialect: Dialect = toml::from_str(table)
                 .unwrap_or_else(|error| panic!("dialect table {name} is wrong: {error}"));
             dialect.name = name;
-            dialect
+            Arc::new(dialect)
         })
         .collect()
 });
@@ -152,23 +175,6 @@ pub(crate) fn fits(pattern: &str, name: &str) -> bool {
 mod tests {
     use super::*;
 
-    const STEM: &[&str] = &[
-        "patch.weight",
-        "patch.bias",
-        "class",
-        "registers",
-        "positions",
-        "periods",
-        "stem_norm.weight",
-        "stem_norm.bias",
-        "norm.weight",
-        "norm.bias",
-    ];
-    const BLOCK: &[&str] = &["scale1", "scale2", "qkv.mask"];
-    const MAPS: &[&str] = &[
-        "norm1", "qkv", "query", "key", "value", "proj", "norm2", "up", "gate", "down",
-    ];
-
     #[test]
     fn every_table_is_well_formed() {
         assert_eq!(DIALECTS.len(), TABLES.len());
@@ -178,14 +184,11 @@ mod tests {
             // A misspelled part would be read from the file and then never used.
             for part in dialect.stem.keys() {
                 let part = part.trim_end_matches('?');
-                assert!(STEM.contains(&part), "{}: {part}", dialect.name);
+                assert!(parts::stem(part).is_some(), "{}: {part}", dialect.name);
             }
             for part in dialect.blocks.keys() {
                 let part = part.trim_end_matches('?');
-                let known = BLOCK.contains(&part)
-                    || part.rsplit_once('.').is_some_and(|(map, leaf)| {
-                        MAPS.contains(&map) && ["weight", "bias"].contains(&leaf)
-                    });
+                let known = parts::block(part).is_some();
                 assert!(known, "{}: {part}", dialect.name);
             }
             for names in dialect.stem.values().chain(dialect.blocks.values()) {

@@ -1,0 +1,494 @@
+//! Reading the TOML file that describes an own model.
+
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::nearest::nearest;
+use crate::{
+    config::{Mlp, Resize},
+    container::DataFile,
+    dialect::{Layout, parts},
+    error::{VitError, listed, shortened},
+    names::Label,
+};
+
+/// No description is longer.
+const LENGTH_LIMIT: u64 = 1 << 20;
+
+/// More patterns than a backbone has parts.
+const PATTERN_LIMIT: usize = 256;
+
+/// What a part that nobody has named yet stands as in a draft.
+pub(crate) const UNKNOWN: &str = "?";
+
+const TOP: &[&str] = &[
+    "weights",
+    "name",
+    "family",
+    "group",
+    "prefix",
+    "layout",
+    "transposed",
+    "ignore",
+    "model",
+    "tensors",
+];
+
+const MODEL: &[&str] = &[
+    "heads",
+    "norm_eps",
+    "mlp",
+    "resize",
+    "rope_base",
+    "mean",
+    "std",
+    "width",
+    "depth",
+    "patch",
+    "hidden",
+    "registers",
+    "layer_scale",
+    "stem_norm",
+    "class_slot",
+    "grid",
+];
+
+/// What a user says about a model.
+#[derive(Clone, Debug)]
+pub(crate) struct Description {
+    /// The TOML file.
+    pub path: PathBuf,
+    /// The weights, found from the TOML file's folder.
+    pub weights: PathBuf,
+    /// What the model is called.
+    pub name: Option<String>,
+    /// How its training is called.
+    pub family: Label,
+    /// The root entry of a pickle that holds the backbone.
+    pub group: Option<String>,
+    /// What stands before every name in `names`.
+    pub prefix: String,
+    /// How linear maps are stored.
+    pub layout: Layout,
+    /// Parts stored the other way round.
+    pub transposed: Vec<&'static str>,
+    /// Patterns of tensors that the backbone does not need.
+    pub ignore: Vec<String>,
+    /// Name or pattern in the file, and the part that it is.
+    pub names: Vec<(String, &'static str)>,
+    /// The architecture, as far as it is said.
+    pub model: Model,
+}
+
+/// The table `[model]`; `None` where it is silent.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Model {
+    /// Attention heads.
+    pub heads: Option<usize>,
+    /// Added to the variance by every norm.
+    pub norm_eps: Option<f64>,
+    /// The feed-forward part.
+    pub mlp: Option<Mlp>,
+    /// How the position table is resized.
+    pub resize: Option<Resize>,
+    /// Base of the rotary periods.
+    pub rope_base: Option<f64>,
+    /// Per-channel mean of the preprocessing.
+    pub mean: Option<[f64; 3]>,
+    /// Per-channel standard deviation of the preprocessing.
+    pub std: Option<[f64; 3]>,
+    /// Embedding width.
+    pub width: Option<usize>,
+    /// Number of blocks.
+    pub depth: Option<usize>,
+    /// Side of a patch in pixels.
+    pub patch: Option<usize>,
+    /// Hidden width of the feed-forward part.
+    pub hidden: Option<usize>,
+    /// Register tokens.
+    pub registers: Option<usize>,
+    /// Whether the residual branches are scaled.
+    pub layer_scale: Option<bool>,
+    /// Whether a norm stands before the first block.
+    pub stem_norm: Option<bool>,
+    /// Whether the position table begins with a row for the class token.
+    pub class_slot: Option<bool>,
+    /// Rows and columns of the position table.
+    pub grid: Option<[usize; 2]>,
+}
+
+/// One table of the file, whose keys are taken one after another.
+struct Section<'a> {
+    path: &'a Path,
+    /// What stands before its keys in messages.
+    within: &'static str,
+    table: Table,
+}
+
+impl Description {
+    /// Reads a description.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, is not TOML, or says something that is not understood.
+    pub fn read(path: &Path) -> Result<Self, VitError> {
+        let file = DataFile::open(path)?;
+        if file.len > LENGTH_LIMIT {
+            return Err(wrong(path, format!("it has {} bytes", file.len)));
+        }
+        let bytes = file.head(LENGTH_LIMIT)?;
+        let text = String::from_utf8(bytes)
+            .map_err(|_| wrong(path, "it is not text in UTF-8".to_owned()))?;
+        Self::parse(path, &text)
+    }
+
+    fn parse(path: &Path, text: &str) -> Result<Self, VitError> {
+        let table: Table = text.parse().map_err(|error: toml::de::Error| {
+            let line = error
+                .span()
+                .and_then(|span| text.get(..span.start))
+                .map_or(1, |before| before.matches('\n').count() + 1);
+            let reason = shortened(error.message());
+            wrong(path, format!("line {line} is not TOML: {reason}"))
+        })?;
+        let mut top = Section {
+            path,
+            within: "",
+            table,
+        };
+        top.known(TOP)?;
+        let weights = top
+            .text("weights")?
+            .ok_or_else(|| wrong(path, "it lacks weights, the path of the checkpoint".into()))?;
+        let label = top.text("family")?.unwrap_or_else(|| "own".to_owned());
+        let family = Label::new(&label).ok_or_else(|| {
+            let longest = Label::LONGEST;
+            wrong(
+                path,
+                format!("family must be a line of text of at most {longest} bytes"),
+            )
+        })?;
+        let layout = top.choice(
+            "layout",
+            &[("out_in", Layout::OutIn), ("in_out", Layout::InOut)],
+        )?;
+        let mut transposed = Vec::new();
+        for name in top.texts("transposed")? {
+            transposed.push(part(path, "transposed", &name)?);
+        }
+        let mut model = top.section("model")?;
+        let names = top.section("tensors")?.names()?;
+        Ok(Self {
+            path: path.to_owned(),
+            weights: path.parent().unwrap_or(Path::new("")).join(weights),
+            name: top.text("name")?,
+            family,
+            group: top.text("group")?,
+            prefix: top.text("prefix")?.unwrap_or_default(),
+            layout: layout.unwrap_or_default(),
+            transposed,
+            ignore: top.texts("ignore")?,
+            names,
+            model: model.model()?,
+        })
+    }
+
+    /// An error about this description.
+    pub fn wrong(&self, what: impl Into<String>) -> VitError {
+        wrong(&self.path, what.into())
+    }
+
+    /// The description's file name, for reasons.
+    pub fn file_name(&self) -> String {
+        self.path
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default()
+    }
+}
+
+fn wrong(path: &Path, what: String) -> VitError {
+    VitError::Description {
+        path: path.to_owned(),
+        what,
+    }
+}
+
+/// The canonical part of this name, wherever it belongs.
+fn part(path: &Path, at: &str, name: &str) -> Result<&'static str, VitError> {
+    parts::stem(name)
+        .or_else(|| parts::block(name))
+        .ok_or_else(|| {
+            let all = parts::STEM.iter().chain(parts::BLOCK).copied();
+            let hint = match nearest(name, all) {
+                Some(near) => format!("; did you mean {near}?"),
+                None => String::new(),
+            };
+            let shown = shortened(name);
+            wrong(path, format!("{at} gives the unknown part {shown:?}{hint}"))
+        })
+}
+
+impl<'a> Section<'a> {
+    fn wrong(&self, key: &str, expected: &str) -> VitError {
+        wrong(
+            self.path,
+            format!("{}{} must be {expected}", self.within, shortened(key)),
+        )
+    }
+
+    /// Refuses every key that is not on the list.
+    fn known(&self, keys: &[&'static str]) -> Result<(), VitError> {
+        let Some(unknown) = self.table.keys().find(|key| !keys.contains(&key.as_str())) else {
+            return Ok(());
+        };
+        let hint = match nearest(unknown, keys.iter().copied()) {
+            Some(near) => format!("did you mean {near}?"),
+            None => format!("it may have {}", keys.join(", ")),
+        };
+        Err(wrong(
+            self.path,
+            format!(
+                "it has the unknown key {}{}; {hint}",
+                self.within,
+                shortened(unknown)
+            ),
+        ))
+    }
+
+    fn section(&mut self, key: &'static str) -> Result<Section<'a>, VitError> {
+        let table = match self.table.remove(key) {
+            None => Table::new(),
+            Some(Value::Table(table)) => table,
+            Some(_) => return Err(self.wrong(key, "a table")),
+        };
+        Ok(Section {
+            path: self.path,
+            within: match key {
+                "model" => "model.",
+                _ => "tensors.",
+            },
+            table,
+        })
+    }
+
+    fn text(&mut self, key: &str) -> Result<Option<String>, VitError> {
+        match self.table.remove(key) {
+            None => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text)),
+            Some(_) => Err(self.wrong(key, "text")),
+        }
+    }
+
+    fn texts(&mut self, key: &str) -> Result<Vec<String>, VitError> {
+        let expected = format!("a list of at most {PATTERN_LIMIT} texts");
+        let Some(value) = self.table.remove(key) else {
+            return Ok(Vec::new());
+        };
+        let Value::Array(values) = value else {
+            return Err(self.wrong(key, &expected));
+        };
+        let texts: Vec<String> = values
+            .iter()
+            .filter_map(|value| value.as_str().map(str::to_owned))
+            .collect();
+        if texts.len() == values.len() && texts.len() <= PATTERN_LIMIT {
+            Ok(texts)
+        } else {
+            Err(self.wrong(key, &expected))
+        }
+    }
+
+    fn count(&mut self, key: &str) -> Result<Option<usize>, VitError> {
+        match self.table.remove(key) {
+            None => Ok(None),
+            Some(value) => value
+                .as_integer()
+                .and_then(|value| usize::try_from(value).ok())
+                .map(Some)
+                .ok_or_else(|| self.wrong(key, "a number that counts something")),
+        }
+    }
+
+    fn flag(&mut self, key: &str) -> Result<Option<bool>, VitError> {
+        match self.table.remove(key) {
+            None => Ok(None),
+            Some(Value::Boolean(value)) => Ok(Some(value)),
+            Some(_) => Err(self.wrong(key, "true or false")),
+        }
+    }
+
+    /// A finite positive number.
+    fn positive(&mut self, key: &str) -> Result<Option<f64>, VitError> {
+        match self.table.remove(key) {
+            None => Ok(None),
+            Some(value) => float(&value)
+                .filter(|&value| value > 0.0)
+                .map(Some)
+                .ok_or_else(|| self.wrong(key, "a positive number")),
+        }
+    }
+
+    fn three(&mut self, key: &str) -> Result<Option<[f64; 3]>, VitError> {
+        match self.table.remove(key) {
+            None => Ok(None),
+            Some(value) => value
+                .as_array()
+                .and_then(|values| values.iter().map(float).collect::<Option<Vec<f64>>>())
+                .and_then(|values| values.try_into().ok())
+                .map(Some)
+                .ok_or_else(|| self.wrong(key, "three numbers, one per channel")),
+        }
+    }
+
+    fn grid(&mut self) -> Result<Option<[usize; 2]>, VitError> {
+        match self.table.remove("grid") {
+            None => Ok(None),
+            Some(value) => value
+                .as_array()
+                .and_then(|values| {
+                    values
+                        .iter()
+                        .map(|value| value.as_integer()?.try_into().ok())
+                        .collect::<Option<Vec<usize>>>()
+                })
+                .and_then(|values| values.try_into().ok())
+                .filter(|grid: &[usize; 2]| grid.iter().all(|&side| side > 0))
+                .map(Some)
+                .ok_or_else(|| self.wrong("grid", "[rows, columns]")),
+        }
+    }
+
+    fn choice<T: Copy>(
+        &mut self,
+        key: &str,
+        choices: &[(&'static str, T)],
+    ) -> Result<Option<T>, VitError> {
+        let Some(text) = self.text(key)? else {
+            return Ok(None);
+        };
+        let found = choices.iter().find(|(name, _)| *name == text);
+        found.map(|&(_, value)| Some(value)).ok_or_else(|| {
+            let names: Vec<&str> = choices.iter().map(|&(name, _)| name).collect();
+            self.wrong(key, &format!("one of {}", names.join(", ")))
+        })
+    }
+
+    fn model(&mut self) -> Result<Model, VitError> {
+        self.known(MODEL)?;
+        let model = Model {
+            heads: self.count("heads")?,
+            norm_eps: self.positive("norm_eps")?,
+            mlp: self.choice(
+                "mlp",
+                &[
+                    ("gelu", Mlp::Gelu),
+                    ("quick_gelu", Mlp::QuickGelu),
+                    ("swiglu", Mlp::SwiGlu),
+                ],
+            )?,
+            resize: self.choice(
+                "resize",
+                &[
+                    ("plain", Resize::Plain),
+                    ("plain_offset", Resize::PlainOffset),
+                    ("antialias", Resize::Antialias),
+                ],
+            )?,
+            rope_base: self.positive("rope_base")?,
+            mean: self.three("mean")?,
+            std: self.three("std")?,
+            width: self.count("width")?,
+            depth: self.count("depth")?,
+            patch: self.count("patch")?,
+            hidden: self.count("hidden")?,
+            registers: self.count("registers")?,
+            layer_scale: self.flag("layer_scale")?,
+            stem_norm: self.flag("stem_norm")?,
+            class_slot: self.flag("class_slot")?,
+            grid: self.grid()?,
+        };
+        if model.rope_base.is_some_and(|base| base <= 1.0) {
+            return Err(self.wrong("rope_base", "larger than 1"));
+        }
+        if model.std.is_some_and(|std| std.iter().any(|&v| v <= 0.0)) {
+            return Err(self.wrong("std", "positive in every channel"));
+        }
+        Ok(model)
+    }
+
+    /// The name map.
+    fn names(&mut self) -> Result<Vec<(String, &'static str)>, VitError> {
+        let mut names: Vec<(String, &'static str)> = Vec::new();
+        let mut open = Vec::new();
+        if self.table.len() > PATTERN_LIMIT {
+            let count = self.table.len();
+            return Err(wrong(
+                self.path,
+                format!("its name map has {count} lines, more than a backbone has parts"),
+            ));
+        }
+        for (pattern, value) in std::mem::take(&mut self.table) {
+            let shown = shortened(&pattern);
+            let Value::String(name) = value else {
+                return Err(wrong(
+                    self.path,
+                    format!(
+                        "tensors.{shown:?} must be the name of a part; a name with dots needs quotes around it"
+                    ),
+                ));
+            };
+            if name == UNKNOWN {
+                open.push(pattern);
+                continue;
+            }
+            let part = part(self.path, &format!("tensors.{shown:?}"), &name)?;
+            let numbered = match pattern.matches("{i}").count() {
+                0 => false,
+                1 => true,
+                _ => {
+                    return Err(wrong(
+                        self.path,
+                        format!("tensors.{shown:?} must have {{i}}, the block's number, once"),
+                    ));
+                }
+            };
+            if numbered != parts::block(&name).is_some() {
+                let what = if numbered {
+                    format!("{name} is no part of a block, so its name cannot hold {{i}}")
+                } else {
+                    format!("{name} is a part of every block, so its name must hold {{i}}")
+                };
+                return Err(wrong(self.path, format!("tensors.{shown:?}: {what}")));
+            }
+            if let Some((other, _)) = names.iter().find(|(_, known)| *known == part) {
+                let other = shortened(other);
+                return Err(wrong(
+                    self.path,
+                    format!("both tensors.{other:?} and tensors.{shown:?} are given as {name}"),
+                ));
+            }
+            names.push((pattern, part));
+        }
+        if !open.is_empty() {
+            return Err(wrong(
+                self.path,
+                format!(
+                    "it still has {UNKNOWN:?} for {}; name the part, or move the name to ignore",
+                    listed(&open)
+                ),
+            ));
+        }
+        Ok(names)
+    }
+}
+
+fn float(value: &Value) -> Option<f64> {
+    let value = match value {
+        Value::Float(value) => *value,
+        Value::Integer(value) => *value as f64,
+        _ => return None,
+    };
+    value.is_finite().then_some(value)
+}
