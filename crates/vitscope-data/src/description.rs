@@ -121,23 +121,14 @@ pub(crate) fn open(
         path: path.to_path_buf(),
         problem,
     };
-    let bad = |error: toml::de::Error| wrong(one_line(&text, &error));
-    let form: Form = toml::from_str(&text).map_err(bad)?;
-    match form.kind.as_deref() {
-        None => {}
-        Some(kind) if kind == Kind::PascalPartAnimals.name() => {
-            let settings: PartSettings = toml::from_str(&text).map_err(bad)?;
+    let description = match parse(path, &text)? {
+        Parsed::Parts(settings) => {
             let root = root_of(path, settings.root.as_deref());
             let (root, contents) = pascal_part::open(&root, &settings, findings)?;
             return Ok((Kind::PascalPartAnimals, root, contents));
         }
-        Some(kind) => {
-            return Err(wrong(format!(
-                "the kind '{kind}' has no settings, expected pascal-part-animals or no 'kind'"
-            )));
-        }
-    }
-    let description: Description = toml::from_str(&text).map_err(bad)?;
+        Parsed::Files(description) => description,
+    };
     let root = root_of(path, description.root.as_deref());
     let mut items = |files: &Option<Files>| {
         files
@@ -192,6 +183,40 @@ pub(crate) fn open(
             test,
         },
     ))
+}
+
+/// The two forms of the file.
+enum Parsed {
+    Files(Box<Description>),
+    Parts(Box<PartSettings>),
+}
+
+/// Reads the text of a description. No file that it names is looked at.
+fn parse(path: &Path, text: &str) -> Result<Parsed, DataError> {
+    let wrong = |problem: String| DataError::Description {
+        path: path.to_path_buf(),
+        problem,
+    };
+    let bad = |error: toml::de::Error| wrong(one_line(text, &error));
+    let form: Form = toml::from_str(text).map_err(bad)?;
+    match form.kind.as_deref() {
+        None => Ok(Parsed::Files(toml::from_str(text).map_err(bad)?)),
+        Some(kind) if kind == Kind::PascalPartAnimals.name() => {
+            Ok(Parsed::Parts(toml::from_str(text).map_err(bad)?))
+        }
+        Some(kind) => Err(wrong(format!(
+            "the kind '{kind}' has no settings, expected pascal-part-animals or no 'kind'"
+        ))),
+    }
+}
+
+/// Whether a text is a description whose classes make a table.
+#[cfg(any(test, feature = "fuzzing"))]
+pub(crate) fn check_text(path: &Path, text: &str) -> Result<(), DataError> {
+    match parse(path, text)? {
+        Parsed::Files(description) => table(path, &description).map(|_| ()),
+        Parsed::Parts(_) => Ok(()),
+    }
 }
 
 /// The root of a set: as its description says, relative to the file, or where the file lies.

@@ -48,6 +48,9 @@ mod decode;
 pub mod description;
 pub mod error;
 mod findings;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 pub mod geometry;
 mod jpeg;
 pub mod kinds;

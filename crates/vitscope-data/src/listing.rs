@@ -210,6 +210,11 @@ pub(crate) fn need_directory(path: &Path, expected: &str) -> Result<(), DataErro
 /// The lines of a list file with their numbers from 1, blank ones left out.
 pub(crate) fn list_lines(path: &Path) -> Result<Vec<(usize, String)>, DataError> {
     let bytes = fs::read(path).map_err(|source| DataError::read(path, source))?;
+    lines_of(path, bytes)
+}
+
+/// The lines of a list file's content.
+pub(crate) fn lines_of(path: &Path, bytes: Vec<u8>) -> Result<Vec<(usize, String)>, DataError> {
     let text = String::from_utf8(bytes).map_err(|_| DataError::ListLine {
         path: path.to_path_buf(),
         line: 1,

@@ -84,7 +84,10 @@ mod tests {
         assert_eq!(colors.len(), 255);
         for color in &colors {
             let (least, most) = (color.iter().min(), color.iter().max());
-            assert!(most.zip(least).is_some_and(|(a, b)| a - b >= 20), "{color:?}");
+            assert!(
+                most.zip(least).is_some_and(|(a, b)| a - b >= 20),
+                "{color:?}"
+            );
         }
         colors.sort_unstable();
         colors.dedup();

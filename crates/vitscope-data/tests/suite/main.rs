@@ -10,5 +10,6 @@ mod common;
 mod decoding;
 mod golden_geometry;
 mod kinds;
+mod odd_files;
 mod sample_sets;
 mod streaming;

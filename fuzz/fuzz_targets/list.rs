@@ -1,0 +1,6 @@
+//! Lists of images.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = vitscope_data::fuzzing::list(bytes);
+});

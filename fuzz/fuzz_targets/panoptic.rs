@@ -1,0 +1,6 @@
+//! The JSON of COCO panoptic.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = vitscope_data::fuzzing::panoptic(bytes);
+});

@@ -1,0 +1,6 @@
+//! TOML descriptions.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
+    let _ = vitscope_data::fuzzing::toml(bytes);
+});
