@@ -1,6 +1,11 @@
 //! `vitscope data check`, on a sound set and on one that is broken in more than twenty ways; images
 //! that `probe --skip-bad` leaves out; and features that a Python program wrote.
 
+#![expect(
+    clippy::unwrap_used,
+    reason = "the helpers of tests may panic as tests do"
+)]
+
 mod common;
 
 use std::fs;
