@@ -54,7 +54,11 @@ pub fn report(result: anyhow::Result<()>) -> ExitCode {
     }
     #[expect(clippy::print_stderr, reason = "this is where errors are told")]
     {
-        eprintln!("vitscope: {error:#}");
+        // The crates' errors tell their causes themselves; only contexts added here form a chain.
+        match code(&error) {
+            4 => eprintln!("vitscope: {error:#}"),
+            _ => eprintln!("vitscope: {error}"),
+        }
     }
     ExitCode::from(code(&error))
 }
