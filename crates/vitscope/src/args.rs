@@ -148,6 +148,10 @@ pub struct ModelArgs {
 pub struct InspectArgs {
     /// A checkpoint: a file or a folder
     pub checkpoint: PathBuf,
+    /// Write a first draft of the TOML description of an own model, guessed from names and
+    /// shapes, to this file, or to the output
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub draft: Option<Option<PathBuf>>,
     #[command(flatten)]
     pub model: ModelArgs,
 }

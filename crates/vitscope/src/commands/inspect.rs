@@ -1,18 +1,30 @@
 //! `vitscope inspect`.
 
 use std::fmt::Write;
+use std::path::Path;
 
-use vitscope_vit::checkpoint::{Checkpoint, Role};
+use anyhow::Context;
+use vitscope_vit::checkpoint::{self, Checkpoint, Role};
+use vitscope_vit::error::VitError;
 
 use super::{print, settle};
 use crate::args::{Cli, InspectArgs, Output};
+use crate::exit::usage;
 
-/// Prints what a checkpoint is.
+/// Prints what a checkpoint is, or drafts its description.
 pub fn run(cli: &Cli, args: &InspectArgs) -> anyhow::Result<()> {
-    let checkpoint = Checkpoint::open(
-        &args.checkpoint,
-        &settle(&args.model, cli.checkpoint_format())?,
-    )?;
+    if let Some(file) = &args.draft {
+        return draft(&args.checkpoint, file.as_deref());
+    }
+    let settle = settle(&args.model, cli.checkpoint_format())?;
+    let checkpoint = match Checkpoint::open(&args.checkpoint, &settle) {
+        Ok(checkpoint) => checkpoint,
+        Err(error @ VitError::NoFit { .. }) => {
+            offer(cli, &args.checkpoint)?;
+            return Err(error.into());
+        }
+        Err(error) => return Err(error.into()),
+    };
     match cli.output() {
         Output::Human => print(&describe(&checkpoint)),
         Output::Json => print(&serde_json::to_string_pretty(&serde_json::json!({
@@ -21,6 +33,35 @@ pub fn run(cli: &Cli, args: &InspectArgs) -> anyhow::Result<()> {
             "tensors": checkpoint.tensors(),
         }))?),
     }
+}
+
+/// Writes the draft to a file that is not there yet, or prints it.
+fn draft(path: &Path, file: Option<&Path>) -> anyhow::Result<()> {
+    let Some(file) = file else {
+        return print(&checkpoint::draft(path, Path::new("."))?.text);
+    };
+    let folder = match file.parent() {
+        Some(folder) if !folder.as_os_str().is_empty() => folder,
+        _ => Path::new("."),
+    };
+    let draft = checkpoint::draft(path, folder)?;
+    // What a user has completed is not to be lost to a second draft.
+    std::fs::File::create_new(file)
+        .and_then(|mut out| std::io::Write::write_all(&mut out, draft.text.as_bytes()))
+        .with_context(|| format!("{}: cannot write the draft", file.display()))
+        .map_err(usage)
+}
+
+/// Prints the draft for a file that fits no family, where it looks like a Vision Transformer.
+fn offer(cli: &Cli, path: &Path) -> anyhow::Result<()> {
+    if cli.output() == Output::Json {
+        return Ok(());
+    }
+    let draft = checkpoint::draft(path, Path::new("."))?;
+    if draft.likely {
+        print(&draft.text)?;
+    }
+    Ok(())
 }
 
 fn describe(checkpoint: &Checkpoint) -> String {

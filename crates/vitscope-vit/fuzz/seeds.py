@@ -1,0 +1,94 @@
+#!/usr/bin/env python3
+"""Writes what the fuzz targets begin with: whole small checkpoints and the parts of them that the
+targets change.
+
+usage: seeds.py CORPUS CHECKPOINTS...   (folders that are searched for checkpoints)"""
+import io
+import json
+import struct
+import sys
+import zipfile
+from pathlib import Path
+
+LIMIT = 200_000
+
+OWN = """weights = "model.safetensors"
+name = "small"
+family = "own"
+prefix = ""
+layout = "out_in"
+transposed = []
+ignore = ["head.*"]
+[model]
+heads = 2
+norm_eps = 1e-6
+mlp = "gelu"
+resize = "plain"
+mean = [0.5, 0.5, 0.5]
+std = [0.5, 0.5, 0.5]
+width = 8
+depth = 2
+grid = [2, 2]
+class_slot = true
+[tensors]
+"cls_token" = "class"
+"pos_embed" = "positions"
+"patch_embed.proj.weight" = "patch.weight"
+"patch_embed.proj.bias" = "patch.bias"
+"norm.weight" = "norm.weight"
+"norm.bias" = "norm.bias"
+"blocks.{i}.norm1.weight" = "norm1.weight"
+"blocks.{i}.norm1.bias" = "norm1.bias"
+"blocks.{i}.attn.qkv.weight" = "qkv.weight"
+"blocks.{i}.attn.qkv.bias" = "qkv.bias"
+"blocks.{i}.attn.proj.weight" = "proj.weight"
+"blocks.{i}.attn.proj.bias" = "proj.bias"
+"blocks.{i}.norm2.weight" = "norm2.weight"
+"blocks.{i}.norm2.bias" = "norm2.bias"
+"blocks.{i}.mlp.fc1.weight" = "up.weight"
+"blocks.{i}.mlp.fc1.bias" = "up.bias"
+"blocks.{i}.mlp.fc2.weight" = "down.weight"
+"blocks.{i}.mlp.fc2.bias" = "down.bias"
+"""
+
+
+def main():
+    corpus = Path(sys.argv[1])
+    count = {}
+
+    def seed(target, data):
+        if len(data) <= LIMIT:
+            folder = corpus / target
+            folder.mkdir(parents=True, exist_ok=True)
+            count[target] = count.get(target, 0) + 1
+            (folder / f"seed-{count[target]}").write_bytes(data)
+
+    seed("own", OWN.encode())
+    shard = "model-00001-of-00001.safetensors"
+    seed("index", json.dumps({"metadata": {}, "weight_map": {"a": shard, "b": shard}}).encode())
+    for folder in sys.argv[2:]:
+        for path in sorted(Path(folder).rglob("*")):
+            if path.name.startswith("expected") or path.name == "meta.json" or not path.is_file():
+                continue
+            data = path.read_bytes()
+            if path.suffix == ".safetensors":
+                length = struct.unpack("<Q", data[:8])[0]
+                seed("safetensors", data[8 : 8 + length])
+            elif path.suffix == ".json":
+                seed("sidecar", data)
+            elif data[:2] == b"PK":
+                archive = zipfile.ZipFile(io.BytesIO(data))
+                names = archive.namelist()
+                arrays = [name for name in names if name.endswith(".npy")]
+                seed("npz" if arrays else "torch_zip", data)
+                if arrays:
+                    seed("npy", archive.read(arrays[0]))
+                for name in names:
+                    if name.endswith("/data.pkl"):
+                        script = any(other.endswith("constants.pkl") for other in names)
+                        seed("torchscript" if script else "pickle", archive.read(name))
+            elif data[:1] == b"\x80":
+                seed("legacy", data)
+
+
+main()
