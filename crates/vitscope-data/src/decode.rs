@@ -213,6 +213,11 @@ fn png_orientation(info: &png::Info<'_>) -> Orientation {
 
 fn decode_png(path: &Path, bytes: &[u8]) -> Result<Raw, DataError> {
     let mut reader = png_reader(path, bytes)?;
+    // The png crate panics when it expands such a palette.
+    let palette = reader.info().palette.as_deref().unwrap_or_default();
+    if !palette.len().is_multiple_of(3) {
+        return Err(damaged(path, "PNG", "its palette ends within a color"));
+    }
     let (width, height) = reader.info().size();
     check_pixels(path, width.into(), height.into())?;
     let length = reader

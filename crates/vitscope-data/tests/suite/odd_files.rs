@@ -146,3 +146,17 @@ fn a_file_cut_anywhere_is_refused_or_whole() {
         assert!(text.contains("a.jpg"), "{length}: {text}");
     }
 }
+
+/// Found by fuzzing: the png crate 0.18.1 panics on it.
+#[test]
+fn a_palette_that_ends_within_a_color() {
+    let root = tempfile::tempdir().unwrap();
+    let golden = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/golden/short_palette.png"
+    );
+    fs::copy(golden, root.path().join("a.png")).unwrap();
+    let set = open(root.path()).unwrap();
+    let text = message(set.image(&set.test[0], &CROP));
+    assert!(text.contains("its palette ends within a color"), "{text}");
+}
