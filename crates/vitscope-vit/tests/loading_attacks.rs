@@ -39,8 +39,27 @@ fn read(name: &str, bytes: &[u8]) -> Result<(), VitError> {
     result.map(|_| ())
 }
 
+/// Leaves the attack in the folder that `VITSCOPE_ATTACKS` names, so that it can be tried on the
+/// whole program: named after its refusal, and with its own ending.
+fn keep(name: &str, bytes: &[u8], reason: &str) {
+    let Some(folder) = std::env::var_os("VITSCOPE_ATTACKS") else {
+        return;
+    };
+    let words: String = reason
+        .chars()
+        .map(|c| if c.is_alphanumeric() { c } else { '-' })
+        .take(60)
+        .collect();
+    let path = (0..)
+        .map(|number| Path::new(&folder).join(format!("{words}-{number}-{name}")))
+        .find(|path| !path.exists())
+        .unwrap();
+    std::fs::write(path, bytes).unwrap();
+}
+
 #[track_caller]
 fn refused(name: &str, bytes: &[u8], reason: &str) {
+    keep(name, bytes, reason);
     let error = read(name, bytes).expect_err("was accepted");
     let message = error.to_string();
     assert!(message.contains(reason), "{message:?} lacks {reason:?}");

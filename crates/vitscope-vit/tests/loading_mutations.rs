@@ -164,33 +164,61 @@ fn description(weights: &Path) -> String {
     )
 }
 
+/// A file to damage.
+struct Source {
+    bytes: Vec<u8>,
+    /// Where its damaged copies go.
+    path: PathBuf,
+    /// What is opened then.
+    open: PathBuf,
+    /// Whether it is text.
+    text: bool,
+    settle: Settle,
+}
+
 #[test]
 fn damaged_files_end_in_a_sentence() {
     let folder = tempfile::tempdir().unwrap();
     let folder = folder.path();
     let weights = shared("dino-timm/model.safetensors");
-    // What is damaged, what the damaged copy is called, and what is opened.
-    let mut sources: Vec<(Vec<u8>, PathBuf, PathBuf, bool)> = Vec::new();
-    let mut file = |from: &Path, name: &str| {
-        let path = folder.join(name);
-        sources.push((std::fs::read(from).unwrap(), path.clone(), path, false));
+    let mut sources: Vec<Source> = Vec::new();
+    let mut file = |from: &Path, name: &str, settle: Settle| {
+        sources.push(Source {
+            bytes: std::fs::read(from).unwrap(),
+            path: folder.join(name),
+            open: folder.join(name),
+            text: false,
+            settle,
+        });
     };
-    file(&weights, "header.safetensors");
+    let heads = Settle {
+        heads: Some(2),
+        ..Settle::default()
+    };
+    let official = shared("dino-official/dino_vittiny16_pretrain.pth");
+    file(&weights, "header.safetensors", settle());
+    file(&official, "zip.pth", settle());
+    file(&data("modern.pth"), "small.pth", settle());
+    file(&data("legacy.pth"), "legacy.pth", settle());
+    file(&data("clip_script.pt"), "script.pt", heads.clone());
     file(
-        &shared("dino-official/dino_vittiny16_pretrain.pth"),
-        "zip.pth",
+        &shared("supervised-timm/augreg.npz"),
+        "arrays.npz",
+        heads.clone(),
     );
-    file(&data("modern.pth"), "small.pth");
-    file(&data("legacy.pth"), "legacy.pth");
-    file(&data("clip_script.pt"), "script.pt");
-    file(&shared("supervised-timm/augreg.npz"), "arrays.npz");
 
     let sharded = folder.join("sharded");
     std::fs::create_dir(&sharded).unwrap();
     copy(&weights, &sharded.join("one.safetensors"));
     let index = br#"{"metadata": {"total_size": 1}, "weight_map": {"norm.weight": "one.safetensors", "norm.bias": "one.safetensors"}}"#;
     let path = sharded.join("model.safetensors.index.json");
-    sources.push((index.to_vec(), path.clone(), path, true));
+    sources.push(Source {
+        bytes: index.to_vec(),
+        open: path.clone(),
+        path,
+        text: true,
+        settle: settle(),
+    });
 
     for (name, config, model) in [
         ("dino-timm", "config.json", "model.safetensors"),
@@ -205,7 +233,13 @@ fn damaged_files_end_in_a_sentence() {
         std::fs::create_dir(&beside).unwrap();
         copy(&shared(name).join(model), &beside.join(model));
         let bytes = std::fs::read(shared(name).join(config)).unwrap();
-        sources.push((bytes, beside.join(config), beside, true));
+        sources.push(Source {
+            bytes,
+            path: beside.join(config),
+            open: beside,
+            text: true,
+            settle: Settle::default(),
+        });
     }
 
     let own = folder.join("own");
@@ -213,25 +247,31 @@ fn damaged_files_end_in_a_sentence() {
     copy(&weights, &own.join("model.safetensors"));
     let text = description(&own.join("model.safetensors"));
     let path = own.join("own.toml");
-    sources.push((text.into_bytes(), path.clone(), path, true));
+    sources.push(Source {
+        bytes: text.into_bytes(),
+        open: path.clone(),
+        path,
+        text: true,
+        settle: Settle::default(),
+    });
 
     // The first reading starts threads and their arenas, which are not the files' doing.
-    for (bytes, path, open, text) in &sources {
-        std::fs::write(path, bytes).unwrap();
-        let whole = read(open, &if *text { Settle::default() } else { settle() });
-        println!("{} whole: {whole}", path.display());
+    for source in &sources {
+        std::fs::write(&source.path, &source.bytes).unwrap();
+        let whole = read(&source.open, &source.settle);
+        assert!(whole, "{}", source.path.display());
     }
     let before = peak();
     let start = Instant::now();
-    for (bytes, path, open, text) in &sources {
-        let mut random = Random(bytes.len() as u64);
+    for source in &sources {
+        let mut random = Random(source.bytes.len() as u64);
         let mut accepted = 0;
-        let settle = if *text { Settle::default() } else { settle() };
         for _ in 0..ROUNDS {
-            std::fs::write(path, damaged(bytes, *text, &mut random)).unwrap();
-            accepted += usize::from(read(open, &settle));
+            let bytes = damaged(&source.bytes, source.text, &mut random);
+            std::fs::write(&source.path, bytes).unwrap();
+            accepted += usize::from(read(&source.open, &source.settle));
         }
-        println!("{}: {accepted} of {ROUNDS} accepted", path.display());
+        println!("{}: {accepted} of {ROUNDS} accepted", source.path.display());
     }
     println!("{:?} altogether", start.elapsed());
     if let (Some(before), Some(after)) = (before, peak()) {

@@ -223,7 +223,7 @@ fn a_vit_with_a_convolutional_stem() {
             "the closest naming is DINO naming",
             "whose patches come from several convolutions",
             "lacks patch_embed.proj.weight",
-            "has patch_embed.proj.{i}.weight",
+            "has patch_embed.proj.0.weight [8, 3, 3, 3]",
         ],
     );
 }
