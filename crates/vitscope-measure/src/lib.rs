@@ -41,7 +41,7 @@ pub use pck::{Pck, pck};
 pub use positional::{Positional, positional};
 pub use quality::{Quality, quality};
 pub use quantile::quantile;
-pub use relation::{bootstrap_interval, pearson, spearman};
+pub use relation::{bootstrap_interval, mean_interval, pearson, spearman};
 pub use shifts::{CellCounts, PositionalTest, Resampled, Resampling, ResamplingPlan};
 pub use tally::{Positions, Tally, TallyParts};
 

@@ -9,6 +9,8 @@
 //! 3. **Labels** ([`Labeler`]): the cluster of each pixel after bilinear upsampling, by exact pruning
 //!    (PROTOCOL 5, Eq. 1).
 //!
+//! [`Target`] finds the pixel that is most like a key point of another image (PROTOCOL 10, Eq. 4).
+//!
 //! The crate knows nothing of files or models: it takes arrays and gives arrays. Patch vectors come as
 //! `[B, N, D]` views (images, patches, width). Images may be far apart in memory; rows whose elements
 //! lie side by side (innermost stride 1) are the fast case.
@@ -49,6 +51,7 @@
 //! # }
 //! ```
 
+mod correspond;
 mod error;
 mod labels;
 mod moments;
@@ -57,6 +60,7 @@ mod rows;
 mod start;
 mod trainer;
 
+pub use correspond::{Match, Search, Target, View};
 pub use error::ProbeError;
 pub use labels::{Labeler, Scratch, plain_labels};
 pub use moments::{Moments, MomentsState};

@@ -47,6 +47,20 @@ pub enum StudyError {
     /// This program contradicted itself.
     #[error("internal: {0}; please report this with the command that led to it")]
     Internal(String),
+    /// Attention weights that cannot be measured.
+    #[error("attention of layer {layer}: {problem}")]
+    Attention {
+        /// The layer, from 1.
+        layer: usize,
+        /// What is wrong with them.
+        problem: String,
+    },
+    /// The user asked to stop a run that cannot be continued.
+    #[error("stopped as asked; {} is not finished: start again with another --out, or remove it first", run.display())]
+    Stopped {
+        /// The run directory.
+        run: PathBuf,
+    },
     /// The user asked to stop.
     #[error("stopped as asked; what was done is in {}: continue with --resume", run.display())]
     Interrupted {

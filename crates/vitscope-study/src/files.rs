@@ -16,6 +16,17 @@ pub fn make_dir(path: &Path) -> Result<(), StudyError> {
     std::fs::create_dir_all(path).map_err(StudyError::io(path, "create the folder"))
 }
 
+/// Makes the directory of a run that starts from nothing, or refuses to touch one that holds a run.
+pub fn begin(run: &Path) -> Result<(), StudyError> {
+    if run.join("run.json").exists() {
+        return Err(StudyError::setting(format!(
+            "{}: holds a run already: choose another --out, or remove it first",
+            run.display()
+        )));
+    }
+    make_dir(run)
+}
+
 /// Writes a file through `fill` beside its place, flushes it to the disk and renames it.
 pub fn write_with(
     path: &Path,

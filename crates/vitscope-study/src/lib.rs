@@ -1,6 +1,8 @@
 //! A run: settings, order of work, resume, and the run directory.
 
+pub mod attention;
 pub mod check;
+pub mod correspond;
 pub mod error;
 mod evaluate;
 pub mod extract;

@@ -11,6 +11,10 @@ pub enum Phase {
     Evaluate,
     /// Facets written to disk.
     Extract,
+    /// Attention weights of the images.
+    Attention,
+    /// Key points found in the target images.
+    Correspond,
     /// Images and masks of a data set looked at.
     Check,
 }
@@ -24,6 +28,8 @@ impl Phase {
             Self::Train => "train",
             Self::Evaluate => "evaluate",
             Self::Extract => "extract",
+            Self::Attention => "attention",
+            Self::Correspond => "correspond",
             Self::Check => "check",
         }
     }

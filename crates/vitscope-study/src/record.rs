@@ -8,6 +8,7 @@ use serde::Serialize;
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use vitscope_data::DataSet;
+use vitscope_data::pairs::{CATEGORIES, Pair};
 
 use crate::error::StudyError;
 use crate::files;
@@ -109,6 +110,32 @@ impl DataRecord {
             list_hash: data.list_hash(),
             classes: data.classes.iter().map(class).collect(),
             has_truth: data.has_truth(),
+        }
+    }
+}
+
+impl DataRecord {
+    /// Describes pairs of SPair-71k: `test` counts pairs, the classes are the categories.
+    #[must_use]
+    pub fn of_pairs(root: &Path, pairs: &[Pair]) -> Self {
+        let mut hash = Sha256::new();
+        for pair in pairs {
+            hash.update(&pair.name);
+            hash.update("\n");
+        }
+        let colors = vitscope_data::palette(CATEGORIES.len());
+        let class = |(&name, color): (&&str, [u8; 3])| ClassRecord {
+            name: name.to_owned(),
+            color,
+        };
+        Self {
+            kind: "spair71k".to_owned(),
+            root: root.display().to_string(),
+            train: 0,
+            test: pairs.len(),
+            list_hash: format!("{:x}", HexDigest(hash.finalize().to_vec())),
+            classes: CATEGORIES.iter().zip(colors).map(class).collect(),
+            has_truth: true,
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use ndarray::{Array3, Array4, ArrayView3};
+use ndarray::{Array3, Array4, ArrayView3, ArrayView4};
 use vitscope_data::{DataSet, Geometry, IGNORE, LabelCrop, Split};
 use vitscope_vit::Vit;
 use vitscope_vit::facet::{Facet, Kind, Taps};
@@ -57,6 +57,27 @@ pub trait Visitor {
         rows: ArrayView3<'_, f32>,
         seen: &Seen,
     ) -> Result<(), StudyError>;
+
+    /// Layers, from 1, whose attention weights are wanted as well.
+    fn attention_layers(&self) -> Vec<usize> {
+        Vec::new()
+    }
+
+    /// The attention weights of one of those layers, before the batch ends.
+    ///
+    /// # Shapes
+    /// `weights` `[images, heads, tokens, tokens]`, rows are queries; class and registers first.
+    ///
+    /// # Errors
+    /// Ends the pass.
+    fn attention(
+        &mut self,
+        _layer: usize,
+        _weights: ArrayView4<'_, f32>,
+        _seen: &Seen,
+    ) -> Result<(), StudyError> {
+        Ok(())
+    }
 
     /// Every slot of a batch has been seen; `last` says whether its group ends here.
     ///
@@ -223,6 +244,9 @@ impl Backbone {
         for &(layer, kind) in &kinds {
             taps.add(layer, kind);
         }
+        for layer in visitor.attention_layers() {
+            taps.add(layer, Kind::Attention);
+        }
         let order: Vec<usize> = pass.groups.concat();
         let mut stream = vitscope_data::stream(
             pass.data,
@@ -250,22 +274,25 @@ impl Backbone {
             let visit = &mut times.visit;
             self.vit
                 .forward(images.view(), &taps, &mut self.work, |tapped| {
-                    let Tapped::Rows {
-                        layer,
-                        kind,
-                        patches,
-                        ..
-                    } = tapped
-                    else {
-                        return Ok(());
-                    };
                     let start = Instant::now();
-                    for (slot, _) in kinds
-                        .iter()
-                        .enumerate()
-                        .filter(|(_, k)| **k == (layer, kind))
-                    {
-                        visitor.slot(slot, patches, &seen)?;
+                    match tapped {
+                        Tapped::Rows {
+                            layer,
+                            kind,
+                            patches,
+                            ..
+                        } => {
+                            for (slot, _) in kinds
+                                .iter()
+                                .enumerate()
+                                .filter(|(_, k)| **k == (layer, kind))
+                            {
+                                visitor.slot(slot, patches, &seen)?;
+                            }
+                        }
+                        Tapped::Attention { layer, weights } => {
+                            visitor.attention(layer, weights, &seen)?;
+                        }
                     }
                     *visit += start.elapsed();
                     Ok::<(), StudyError>(())
@@ -279,6 +306,29 @@ impl Backbone {
         times.stall = stream.stall();
         times.total = start.elapsed();
         Ok(times)
+    }
+
+    /// Runs RGB squares together and hands out what is tapped.
+    ///
+    /// # Shapes
+    /// `squares`: `[side, side, 3]` each, with the side of the crop.
+    ///
+    /// # Errors
+    /// Whatever `sink` returns; the pass stops there.
+    pub fn squares(
+        &mut self,
+        squares: &[&[u8]],
+        taps: &Taps,
+        sink: impl FnMut(Tapped<'_>) -> Result<(), StudyError>,
+    ) -> Result<(), StudyError> {
+        let side = self.geometry.size;
+        let mut pixels = Vec::with_capacity(squares.len() * 3 * side * side);
+        for square in squares {
+            self.normalize(square, &mut pixels);
+        }
+        let images = Array4::from_shape_vec((squares.len(), 3, side, side), pixels)
+            .map_err(|error| StudyError::Internal(error.to_string()))?;
+        self.vit.forward(images.view(), taps, &mut self.work, sink)
     }
 
     /// Appends the three normalized planes of an RGB crop.
@@ -295,6 +345,11 @@ fn run_features(
     pass: &Pass<'_>,
     visitor: &mut dyn Visitor,
 ) -> Result<PassTimes, StudyError> {
+    if !visitor.attention_layers().is_empty() {
+        return Err(StudyError::setting(
+            "a feature directory holds no attention weights: give the model itself",
+        ));
+    }
     let start = Instant::now();
     let mut times = PassTimes::default();
     let mut rows = Array3::zeros((0, 0, 0));

@@ -89,6 +89,10 @@ pub enum Command {
     /// What a data set is worth before any model is run on it
     #[command(subcommand)]
     Data(DataCommand),
+    /// Locality bias and attention pictures of every layer, over a data set
+    Attention(Box<AttentionArgs>),
+    /// Zero-shot correspondence of key points on SPair-71k, every layer and facet
+    Correspond(Box<CorrespondArgs>),
     /// Draw figures and page again from what a run has stored
     Report {
         /// Run directories
@@ -205,6 +209,103 @@ pub struct ExtractArgs {
     #[arg(long)]
     pub limit_test: Option<usize>,
     /// Threads; all cores unless set
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct AttentionArgs {
+    /// A checkpoint: a file or a folder
+    pub model: PathBuf,
+    /// Data set: `kind:root`, a directory, or a TOML description
+    #[arg(long)]
+    pub data: String,
+    /// Run directory [default: runs/MODEL-DATA-attention]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub settle: ModelArgs,
+    /// Side of the square crop in pixels; the nearest multiple of the patch is used
+    #[arg(long, default_value_t = 320)]
+    pub size: usize,
+    /// Layers: all, last, or a list such as 1,3,9-12
+    #[arg(long, default_value = "all")]
+    pub layers: String,
+    /// Which images: train or test
+    #[arg(long, default_value = "test")]
+    pub split: String,
+    /// Only the first so many training images
+    #[arg(long)]
+    pub limit_train: Option<usize>,
+    /// Only the first so many test images
+    #[arg(long)]
+    pub limit_test: Option<usize>,
+    /// Patches whose attention over their image is kept and drawn: image name, then row and column
+    /// of the patch from 0, such as 0001TP_008550:3,12
+    #[arg(long, num_args = 1.., value_name = "NAME:ROW,COLUMN")]
+    pub queries: Vec<String>,
+    /// Bootstrap samples behind the intervals over images; 0 for none
+    #[arg(long, default_value_t = 1000)]
+    pub resamples: usize,
+    /// Their seed
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Threads; all cores unless set. Results do not depend on it
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct CorrespondArgs {
+    /// A checkpoint: a file or a folder
+    pub model: PathBuf,
+    /// The directory of SPair-71k, with or without `spair71k:` before it
+    #[arg(long)]
+    pub data: String,
+    /// Run directory [default: runs/MODEL-spair71k]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    #[command(flatten)]
+    pub settle: ModelArgs,
+    /// Which pairs: trn, val or test
+    #[arg(long, default_value = "test")]
+    pub split: String,
+    /// Which list of them: large or small
+    #[arg(long, default_value = "large")]
+    pub layout: String,
+    /// A match counts within so many times the longer side of the target's box; one or more. The
+    /// first one selects the best layers
+    #[arg(long, num_args = 1.., default_values_t = [0.1])]
+    pub alpha: Vec<f64>,
+    /// Side of the network's square input in pixels; the nearest multiple of the patch is used
+    #[arg(long, default_value_t = 320)]
+    pub size: usize,
+    /// How a photograph becomes that square: stretch, or pad (in proportion, on black)
+    #[arg(long, default_value = "stretch")]
+    pub fit: String,
+    /// Layers: all, last, or a list such as 1,3,9-12
+    #[arg(long, default_value = "all")]
+    pub layers: String,
+    /// Facets: any of key,query,value,token
+    #[arg(long, value_delimiter = ',', default_value = "key,query,value,token")]
+    pub facets: Vec<String>,
+    /// Last token after or before the final LayerNorm
+    #[arg(long, default_value = "after")]
+    pub token_norm: String,
+    /// Keys and queries of a rotary model before or after rotation
+    #[arg(long, default_value = "before")]
+    pub rope: String,
+    /// Only the first so many pairs
+    #[arg(long)]
+    pub limit_pairs: Option<usize>,
+    /// Pairs whose similarity maps are kept
+    #[arg(long, default_value_t = 6)]
+    pub examples: usize,
+    /// Memory for the embeddings of one category, in MiB; photographs beyond it are run twice, which
+    /// changes no figure
+    #[arg(long, default_value_t = 2048)]
+    pub memory_mib: usize,
+    /// Threads; all cores unless set. Results do not depend on it
     #[arg(long)]
     pub threads: Option<usize>,
 }

@@ -1,5 +1,7 @@
 //! One file per command.
 
+mod attention;
+mod correspond;
 mod data;
 mod extract;
 mod inspect;
@@ -20,6 +22,8 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Extract(args) => extract::run(&cli, args),
         Command::Inspect(args) => inspect::run(&cli, args),
         Command::Data(command) => data::run(&cli, command),
+        Command::Attention(args) => attention::run(&cli, args),
+        Command::Correspond(args) => correspond::run(&cli, args),
         Command::Report { runs } => report::run(&cli, runs),
     }
 }

@@ -1,0 +1,790 @@
+//! The pixel of an image that is most like a key point of another image (PROTOCOL 10, Eq. 4).
+//!
+//! # What
+//!
+//! Patch embeddings `f` lie on a grid; an image's pixels lie over that grid as its [`View`] says. At every
+//! pixel `p` of the target image the embedding is upsampled bilinearly (half-pixel centers, edges clamped;
+//! PyTorch's `align_corners=False`), and the match of a key point with embedding `s` is
+//!
+//! ```text
+//! argmax_p  f(p).s / (|f(p)| |s|)           the first pixel in row-major order on ties
+//! ```
+//!
+//! # Without upsampling `D` numbers per pixel
+//!
+//! In a cell between four patch centers `a b` over `c d`, at fractions `t` to the right and `u` down, the
+//! numerator is the bilinear mix of the four patches' own products `f.s`. With `l = a + u (c - a)` and
+//! `r = b + u (d - b)` the denominator is
+//!
+//! ```text
+//! |f(p)|^2 = |l|^2 + t (2 (l.r - |l|^2) + t (|l|^2 - 2 l.r + |r|^2))
+//! ```
+//!
+//! where `|l|^2`, `l.r` and `|r|^2` follow in the same way from inner products of neighboring patches,
+//! which are computed once per image. So a pixel costs a dozen operations whatever `D` is. Everything is
+//! f64; the differences are written such that equal corners give equal pixels, bit for bit, and a constant
+//! map is one tie.
+//!
+//! # Without looking at most pixels
+//!
+//! Let `n_i = |f_i|` and `c_i = f_i.s / n_i` at the corners, with weights `w_i >= 0`. Then
+//!
+//! ```text
+//! f(p).s / |f(p)| = sum w_i n_i c_i / |sum w_i f_i|  <=  max c_i * (sum w_i n_i / |sum w_i f_i|)
+//! ```
+//!
+//! and the last factor, at least 1, depends on the target alone: its largest value in each cell is computed
+//! once. (Where `max c_i` is negative the factor counts as 1.) A cell is passed over if its bound lies below
+//! the best cosine so far by more than 1e-9, a row of a cell if none of its pixels comes within 1e-9 of the
+//! best, which `x |x| >= y |y|` tells without root or division. In cells where `|f(p)|^2` falls below 1e-4
+//! of the largest corner's, that is where rounding could amount to more, every pixel is looked at.
+//! So the match is the one that looking at every pixel finds ([`Target::best_plain`]), ties included.
+//!
+//! Where `|f(p)|^2` is below 1e-14 of the largest corner's, opposite patches cancel and what is left is
+//! rounding; such an embedding counts as zero, and the cosine with a zero vector counts as 0.
+
+use faer::linalg::matmul::matmul;
+use faer::{Accum, MatMut, MatRef, Par};
+use ndarray::ArrayView2;
+
+use crate::ProbeError;
+use crate::rows;
+
+/// A pixel this far below the best so far cannot be the match, whatever the roundings.
+const SLACK: f64 = 1e-9;
+
+/// Below this share of the largest corner's squared length, an embedding counts as zero.
+const FLOOR: f64 = 1e-14;
+
+/// Below this share, bounds are not trusted.
+const FRAGILE: f64 = 1e-4;
+
+/// Pixels that are looked at together.
+const LANES: usize = 8;
+
+/// How the pixels of an image lie over its grid of patches.
+#[derive(Debug, Clone, PartialEq)]
+pub struct View {
+    rows: Axis,
+    columns: Axis,
+}
+
+/// One axis of a [`View`].
+#[derive(Debug, Clone, PartialEq)]
+struct Axis {
+    /// Patches.
+    patches: usize,
+    /// Neighboring pairs of patches with the pixels between them, in order.
+    cells: Vec<Cell>,
+    /// Of every pixel: how far it lies from its cell's first patch to the second, in `[0, 1)`.
+    fraction: Vec<f64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Cell {
+    low: usize,
+    high: usize,
+    start: usize,
+    end: usize,
+}
+
+impl Axis {
+    /// `pixels` of the original fill `scaled` pixels of the network's input from `offset` on, which has
+    /// `patches` patches of `patch` pixels. Pixel `x` lies at
+    /// `((x + 1/2) scaled / pixels + offset) / patch - 1/2` in units of patches.
+    fn new(pixels: usize, scaled: usize, offset: usize, patch: usize, patches: usize) -> Self {
+        // The place is kept as a fraction of integers, so that its cell is exact.
+        let denominator = 2 * pixels as i128 * patch as i128;
+        let mut cells: Vec<Cell> = Vec::new();
+        let mut fraction = Vec::with_capacity(pixels);
+        for pixel in 0..pixels {
+            let numerator = (2 * pixel as i128 + 1) * scaled as i128
+                + pixels as i128 * (2 * offset as i128 - patch as i128);
+            let place = numerator.max(0);
+            let low = ((place / denominator) as usize).min(patches - 1);
+            let inside = numerator > 0 && low + 1 < patches;
+            // Clamped pixels lie on the outermost patch: a cell whose two patches coincide.
+            let high = if inside { low + 1 } else { low };
+            fraction.push(if inside {
+                (place % denominator) as f64 / denominator as f64
+            } else {
+                0.0
+            });
+            match cells.last_mut() {
+                Some(cell) if (cell.low, cell.high) == (low, high) => cell.end = pixel + 1,
+                _ => cells.push(Cell {
+                    low,
+                    high,
+                    start: pixel,
+                    end: pixel + 1,
+                }),
+            }
+        }
+        Self {
+            patches,
+            cells,
+            fraction,
+        }
+    }
+
+    /// The two patches that a pixel lies between, and how far it is on its way to the second.
+    fn place(&self, pixel: usize) -> (usize, usize, f64) {
+        let cell = self
+            .cells
+            .partition_point(|cell| cell.end <= pixel)
+            .min(self.cells.len() - 1);
+        let Cell { low, high, .. } = self.cells[cell];
+        (low, high, self.fraction[pixel])
+    }
+}
+
+impl View {
+    /// An image of `pixels` (height, width) stretched over the whole of its `grid` (rows, columns).
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`] if a size is zero.
+    pub fn stretched(pixels: (usize, usize), grid: (usize, usize)) -> Result<Self, ProbeError> {
+        Self::placed(pixels, grid, 1, grid, (0, 0))
+    }
+
+    /// An image of `pixels` (height, width) that was resized to `scaled` (height, width) and put at
+    /// `offset` (top, left) into an input of `grid` patches of `patch x patch` pixels.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`] if a size is zero.
+    pub fn placed(
+        pixels: (usize, usize),
+        grid: (usize, usize),
+        patch: usize,
+        scaled: (usize, usize),
+        offset: (usize, usize),
+    ) -> Result<Self, ProbeError> {
+        for (what, size) in [
+            ("height of the image", pixels.0),
+            ("width of the image", pixels.1),
+            ("rows of patches", grid.0),
+            ("columns of patches", grid.1),
+            ("pixels along a patch", patch),
+            ("height of the resized image", scaled.0),
+            ("width of the resized image", scaled.1),
+        ] {
+            if size == 0 {
+                return Err(ProbeError::Shape {
+                    what,
+                    expected: 1,
+                    got: 0,
+                });
+            }
+        }
+        Ok(Self {
+            rows: Axis::new(pixels.0, scaled.0, offset.0, patch, grid.0),
+            columns: Axis::new(pixels.1, scaled.1, offset.1, patch, grid.1),
+        })
+    }
+
+    /// Height and width of the image in pixels.
+    #[must_use]
+    pub fn pixels(&self) -> (usize, usize) {
+        (self.rows.fraction.len(), self.columns.fraction.len())
+    }
+
+    /// Rows and columns of patches.
+    #[must_use]
+    pub fn grid(&self) -> (usize, usize) {
+        (self.rows.patches, self.columns.patches)
+    }
+
+    fn patches(&self) -> usize {
+        self.rows.patches * self.columns.patches
+    }
+
+    /// The embedding at a pixel, as a unit vector in f64; all zeros where it is zero. A pixel outside the
+    /// image is moved to its edge.
+    ///
+    /// # Shapes
+    ///
+    /// `features`: `[N, D]`, patches row by row; the result has `D` numbers.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`]; [`ProbeError::NonFinite`].
+    pub fn sample(
+        &self,
+        features: ArrayView2<'_, f32>,
+        row: usize,
+        column: usize,
+    ) -> Result<Vec<f64>, ProbeError> {
+        check("number of patch vectors", self.patches(), features.nrows())?;
+        let (height, width) = self.pixels();
+        let (top, bottom, u) = self.rows.place(row.min(height - 1));
+        let (left, right, t) = self.columns.place(column.min(width - 1));
+        let patch = |row: usize, column: usize| features.row(row * self.columns.patches + column);
+        let corners = [
+            patch(top, left),
+            patch(top, right),
+            patch(bottom, left),
+            patch(bottom, right),
+        ];
+        let mut mixed: Vec<f64> = (0..features.ncols())
+            .map(|d| {
+                let [a, b, c, d] = corners.map(|corner| f64::from(corner[d]));
+                toward(toward(a, c, u), toward(b, d, u), t)
+            })
+            .collect();
+        let norm = inner(&mixed, &mixed).sqrt();
+        if !norm.is_finite() {
+            return Err(ProbeError::NonFinite { image: 0 });
+        }
+        let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
+        for value in &mut mixed {
+            *value *= scale;
+        }
+        Ok(mixed)
+    }
+}
+
+/// The best match of a key point.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Match {
+    /// Row of the pixel, from 0 at the top.
+    pub row: usize,
+    /// Column of the pixel, from 0 at the left.
+    pub column: usize,
+    /// Its cosine with the key point, in `[-1, 1]` but for rounding.
+    pub cosine: f64,
+}
+
+/// Inner products of the four patches around a cell: `a b` over `c d`.
+#[derive(Debug, Clone, Copy, Default)]
+struct Gram {
+    aa: f64,
+    bb: f64,
+    cc: f64,
+    dd: f64,
+    ab: f64,
+    cd: f64,
+    ac: f64,
+    bd: f64,
+    ad: f64,
+    bc: f64,
+}
+
+/// `|f|^2` along a row of a cell: `constant + t (linear + t square)`.
+#[derive(Debug, Clone, Copy)]
+struct Length {
+    constant: f64,
+    linear: f64,
+    square: f64,
+}
+
+impl Gram {
+    fn peak(&self) -> f64 {
+        self.aa.max(self.bb).max(self.cc.max(self.dd))
+    }
+
+    #[inline(always)]
+    fn along(&self, u: f64) -> Length {
+        let Self {
+            aa,
+            bb,
+            cc,
+            dd,
+            ab,
+            cd,
+            ac,
+            bd,
+            ad,
+            bc,
+        } = *self;
+        let left = aa + u * (2.0 * (ac - aa) + u * ((aa - 2.0 * ac) + cc));
+        let right = bb + u * (2.0 * (bd - bb) + u * ((bb - 2.0 * bd) + dd));
+        let both = ab + u * (((ad + bc) - 2.0 * ab) + u * ((ab + cd) - (ad + bc)));
+        Length {
+            constant: left,
+            linear: 2.0 * (both - left),
+            square: (left - 2.0 * both) + right,
+        }
+    }
+}
+
+impl Length {
+    #[inline(always)]
+    fn at(&self, t: f64) -> f64 {
+        self.constant + t * (self.linear + t * self.square)
+    }
+}
+
+/// A share `t` of the way from `a` to `b`; exactly `a` where both are equal.
+#[inline(always)]
+fn toward(a: f64, b: f64, t: f64) -> f64 {
+    a + t * (b - a)
+}
+
+/// The cosine, from the product with a unit vector and the squared length.
+#[inline(always)]
+fn cosine(product: f64, square: f64, peak: f64) -> f64 {
+    if square <= FLOOR * peak {
+        0.0
+    } else {
+        product / square.sqrt()
+    }
+}
+
+/// Keeps the order of numbers and turns a root on one side into a square on the other.
+#[inline(always)]
+fn signed_square(x: f64) -> f64 {
+    x * x.abs()
+}
+
+/// An inner product over 16 lanes that are then added pairwise: equal vectors give equal results.
+#[inline(always)]
+fn inner(a: &[f64], b: &[f64]) -> f64 {
+    let mut lanes = [0.0_f64; 16];
+    let (a_chunks, a_rest) = a.as_chunks::<16>();
+    let (b_chunks, b_rest) = b.as_chunks::<16>();
+    for (a, b) in a_chunks.iter().zip(b_chunks) {
+        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
+            *lane += a * b;
+        }
+    }
+    for ((lane, &a), &b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
+        *lane += a * b;
+    }
+    for half in [8, 4, 2, 1] {
+        for lane in 0..half {
+            lanes[lane] += lanes[lane + half];
+        }
+    }
+    lanes[0]
+}
+
+/// A target image that key points are looked for in.
+#[derive(Debug, Clone)]
+pub struct Target<'a> {
+    view: &'a View,
+    dim: usize,
+    /// `[N, D]`.
+    features: Vec<f64>,
+    /// `1 / |f|` of each patch, 0 for a zero vector.
+    inverse_norms: Vec<f64>,
+    /// Per cell, row by row.
+    grams: Vec<Gram>,
+    /// Per cell: the largest `sum w_i n_i / |sum w_i f_i|` of its pixels; infinite where bounds are not
+    /// trusted.
+    ratios: Vec<f64>,
+}
+
+/// Buffers that [`Target::best`] uses again from one key point to the next. Start with `default()`.
+#[derive(Debug, Clone, Default)]
+pub struct Search {
+    cosines: Vec<f64>,
+    bounds: Vec<f64>,
+}
+
+impl<'a> Target<'a> {
+    /// Prepares the embeddings of a target image.
+    ///
+    /// # Shapes
+    ///
+    /// `features`: `[N, D]`, patches row by row.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`]; [`ProbeError::NonFinite`].
+    pub fn new(features: ArrayView2<'_, f32>, view: &'a View) -> Result<Self, ProbeError> {
+        let (patches, dim) = features.dim();
+        check("number of patch vectors", view.patches(), patches)?;
+        let features: Vec<f64> = features.iter().map(|&value| f64::from(value)).collect();
+        let mut target = Self {
+            view,
+            dim,
+            features,
+            inverse_norms: Vec::new(),
+            grams: Vec::new(),
+            ratios: Vec::new(),
+        };
+        rows::vectorized(
+            #[inline(always)]
+            || target.prepare(),
+        );
+        if target.grams.iter().all(|gram| gram.peak().is_finite()) {
+            Ok(target)
+        } else {
+            Err(ProbeError::NonFinite { image: 0 })
+        }
+    }
+
+    #[inline(always)]
+    fn prepare(&mut self) {
+        let (rows, columns) = self.view.grid();
+        let patch = |at: usize| &self.features[at * self.dim..(at + 1) * self.dim];
+        // Each patch with itself, its right, lower, lower right and (from its right) lower left neighbor.
+        let mut own = vec![0.0; rows * columns];
+        let mut neighbors = vec![[0.0_f64; 4]; rows * columns];
+        for row in 0..rows {
+            for column in 0..columns {
+                let at = row * columns + column;
+                let (right, below) = (column + 1 < columns, row + 1 < rows);
+                own[at] = inner(patch(at), patch(at));
+                if right {
+                    neighbors[at][0] = inner(patch(at), patch(at + 1));
+                }
+                if below {
+                    neighbors[at][1] = inner(patch(at), patch(at + columns));
+                }
+                if right && below {
+                    neighbors[at][2] = inner(patch(at), patch(at + columns + 1));
+                    neighbors[at][3] = inner(patch(at + 1), patch(at + columns));
+                }
+            }
+        }
+        // A NaN would hide in a maximum: it is made infinite, which is told.
+        for square in &mut own {
+            if square.is_nan() {
+                *square = f64::INFINITY;
+            }
+        }
+        let norms: Vec<f64> = own.iter().map(|square| square.sqrt()).collect();
+        self.inverse_norms = norms
+            .iter()
+            .map(|&norm| if norm > 0.0 { 1.0 / norm } else { 0.0 })
+            .collect();
+        for rows in &self.view.rows.cells {
+            for cols in &self.view.columns.cells {
+                let a = rows.low * columns + cols.low;
+                let c = rows.high * columns + cols.low;
+                let b = rows.low * columns + cols.high;
+                let d = rows.high * columns + cols.high;
+                let across = |at: usize| {
+                    if cols.high > cols.low {
+                        neighbors[at][0]
+                    } else {
+                        own[at]
+                    }
+                };
+                let down = |at: usize| {
+                    if rows.high > rows.low {
+                        neighbors[at][1]
+                    } else {
+                        own[at]
+                    }
+                };
+                let (ad, bc) = match (rows.high > rows.low, cols.high > cols.low) {
+                    (true, true) => (neighbors[a][2], neighbors[a][3]),
+                    (true, false) => (down(a), down(a)),
+                    (false, _) => (across(a), across(a)),
+                };
+                let gram = Gram {
+                    aa: own[a],
+                    bb: own[b],
+                    cc: own[c],
+                    dd: own[d],
+                    ab: across(a),
+                    cd: across(c),
+                    ac: down(a),
+                    bd: down(b),
+                    ad,
+                    bc,
+                };
+                self.grams.push(gram);
+                let corners = [a, b, c, d].map(|at| norms[at]);
+                self.ratios
+                    .push(largest_ratio(&gram, corners, self.view, *rows, *cols));
+            }
+        }
+    }
+
+    /// The products of key points with every patch.
+    ///
+    /// # Shapes
+    ///
+    /// `sources`: `[K, D]` unit vectors, one after the other; the result is `[K, N]`.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`].
+    pub fn products(&self, sources: &[f64]) -> Result<Vec<f64>, ProbeError> {
+        let patches = self.view.patches();
+        let points = sources.len() / self.dim.max(1);
+        check(
+            "numbers of the key points",
+            points * self.dim,
+            sources.len(),
+        )?;
+        let mut products = vec![0.0; points * patches];
+        matmul(
+            MatMut::from_column_major_slice_mut(&mut products, patches, points),
+            Accum::Replace,
+            MatRef::from_row_major_slice(&self.features, patches, self.dim),
+            MatRef::from_column_major_slice(sources, self.dim, points),
+            1.0,
+            Par::Seq,
+        );
+        Ok(products)
+    }
+
+    /// The match of one key point, from its products with the `N` patches.
+    ///
+    /// # Panics
+    ///
+    /// When there are fewer products than patches.
+    #[must_use]
+    pub fn best(&self, products: &[f64], search: &mut Search) -> Match {
+        rows::vectorized(
+            #[inline(always)]
+            || self.pruned(products, search),
+        )
+    }
+
+    /// As [`best`](Self::best), but looks at every pixel: the yardstick.
+    #[must_use]
+    pub fn best_plain(&self, products: &[f64]) -> Match {
+        let mut best = Best::none();
+        let columns = self.view.columns.cells.len();
+        for (r, rows) in self.view.rows.cells.iter().enumerate() {
+            for (c, cols) in self.view.columns.cells.iter().enumerate() {
+                let gram = &self.grams[r * columns + c];
+                let corners = self.corners(products, *rows, *cols);
+                for row in rows.start..rows.end {
+                    self.look(gram, corners, row, *cols, &mut best);
+                }
+            }
+        }
+        best.found(self.view)
+    }
+
+    /// The cosine at every pixel, `[H, W]` row by row.
+    #[must_use]
+    pub fn map(&self, products: &[f64]) -> Vec<f32> {
+        let (height, width) = self.view.pixels();
+        let mut map = vec![0.0; height * width];
+        let columns = self.view.columns.cells.len();
+        for (r, rows) in self.view.rows.cells.iter().enumerate() {
+            for (c, cols) in self.view.columns.cells.iter().enumerate() {
+                let gram = &self.grams[r * columns + c];
+                let corners = self.corners(products, *rows, *cols);
+                for row in rows.start..rows.end {
+                    let line = Line::new(gram, corners, self.view.rows.fraction[row]);
+                    for column in cols.start..cols.end {
+                        let value = line.cosine(self.view.columns.fraction[column], gram.peak());
+                        map[row * width + column] = value as f32;
+                    }
+                }
+            }
+        }
+        map
+    }
+
+    /// The cosine at every patch, `[N]`.
+    #[must_use]
+    pub fn patch_map(&self, products: &[f64]) -> Vec<f32> {
+        let cosines = products.iter().zip(&self.inverse_norms);
+        cosines
+            .map(|(product, inverse)| (product * inverse) as f32)
+            .collect()
+    }
+
+    #[inline(always)]
+    fn corners(&self, products: &[f64], rows: Cell, cols: Cell) -> [f64; 4] {
+        let columns = self.view.columns.patches;
+        [
+            products[rows.low * columns + cols.low],
+            products[rows.low * columns + cols.high],
+            products[rows.high * columns + cols.low],
+            products[rows.high * columns + cols.high],
+        ]
+    }
+
+    /// Looks at every pixel of one row of a cell.
+    #[inline(always)]
+    fn look(&self, gram: &Gram, corners: [f64; 4], row: usize, cols: Cell, best: &mut Best) {
+        let line = Line::new(gram, corners, self.view.rows.fraction[row]);
+        let peak = gram.peak();
+        let width = self.view.columns.fraction.len();
+        for column in cols.start..cols.end {
+            let cosine = line.cosine(self.view.columns.fraction[column], peak);
+            best.offer(cosine, row * width + column);
+        }
+    }
+
+    #[inline(always)]
+    fn pruned(&self, products: &[f64], search: &mut Search) -> Match {
+        let Search { cosines, bounds } = search;
+        cosines.clear();
+        cosines.extend(
+            products
+                .iter()
+                .zip(&self.inverse_norms)
+                .map(|(product, inverse)| product * inverse),
+        );
+        bounds.clear();
+        let cells = &self.view.columns.cells;
+        let grid_columns = self.view.columns.patches;
+        for (r, rows) in self.view.rows.cells.iter().enumerate() {
+            let top = &cosines[rows.low * grid_columns..][..grid_columns];
+            let bottom = &cosines[rows.high * grid_columns..][..grid_columns];
+            let ratios = &self.ratios[r * cells.len()..][..cells.len()];
+            for (cols, &ratio) in cells.iter().zip(ratios) {
+                let left = top[cols.low].max(bottom[cols.low]);
+                let right = top[cols.high].max(bottom[cols.high]);
+                let largest = left.max(right);
+                bounds.push(if largest > 0.0 || ratio == f64::INFINITY {
+                    // Infinite times a negative number would be no bound.
+                    largest.max(f64::MIN_POSITIVE) * ratio
+                } else {
+                    largest
+                });
+            }
+        }
+        // The most promising cell first: it lets most of the others be passed over.
+        let mut first = 0;
+        for (cell, &bound) in bounds.iter().enumerate() {
+            if bound > bounds[first] {
+                first = cell;
+            }
+        }
+        let mut best = Best::none();
+        self.search_cell(first, products, &mut best);
+        for cell in 0..bounds.len() {
+            if bounds[cell] + SLACK >= best.cosine && cell != first {
+                self.search_cell(cell, products, &mut best);
+            }
+        }
+        best.found(self.view)
+    }
+
+    #[inline(always)]
+    fn search_cell(&self, cell: usize, products: &[f64], best: &mut Best) {
+        let columns = self.view.columns.cells.len();
+        let rows = self.view.rows.cells[cell / columns];
+        let cols = self.view.columns.cells[cell % columns];
+        let gram = &self.grams[cell];
+        let corners = self.corners(products, rows, cols);
+        let fragile = self.ratios[cell] == f64::INFINITY;
+        let fractions = &self.view.columns.fraction[cols.start..cols.end];
+        for row in rows.start..rows.end {
+            let line = Line::new(gram, corners, self.view.rows.fraction[row]);
+            if fragile || line.reaches(best.cosine - SLACK, fractions) {
+                self.look(gram, corners, row, cols, best);
+            }
+        }
+    }
+}
+
+/// Product and squared length along one row of a cell.
+#[derive(Clone, Copy)]
+struct Line {
+    left: f64,
+    right: f64,
+    length: Length,
+}
+
+impl Line {
+    #[inline(always)]
+    fn new(gram: &Gram, [a, b, c, d]: [f64; 4], u: f64) -> Self {
+        Self {
+            left: toward(a, c, u),
+            right: toward(b, d, u),
+            length: gram.along(u),
+        }
+    }
+
+    #[inline(always)]
+    fn cosine(&self, t: f64, peak: f64) -> f64 {
+        cosine(toward(self.left, self.right, t), self.length.at(t), peak)
+    }
+
+    /// Whether a pixel's cosine may reach a floor.
+    #[inline(always)]
+    fn reaches(&self, floor: f64, fractions: &[f64]) -> bool {
+        if floor == f64::NEG_INFINITY {
+            return true;
+        }
+        let floor = signed_square(floor);
+        let lead =
+            |t: f64| signed_square(toward(self.left, self.right, t)) - floor * self.length.at(t);
+        let (chunks, rest) = fractions.as_chunks::<LANES>();
+        let mut most = [f64::NEG_INFINITY; LANES];
+        for chunk in chunks {
+            for (most, &t) in most.iter_mut().zip(chunk) {
+                let lead = lead(t);
+                *most = if lead > *most { lead } else { *most };
+            }
+        }
+        for (most, &t) in most.iter_mut().zip(rest) {
+            let lead = lead(t);
+            *most = if lead > *most { lead } else { *most };
+        }
+        most.iter().any(|&lead| lead >= 0.0)
+    }
+}
+
+/// The largest `sum w_i n_i / |sum w_i f_i|` of a cell's pixels.
+#[inline(always)]
+fn largest_ratio(gram: &Gram, [a, b, c, d]: [f64; 4], view: &View, rows: Cell, cols: Cell) -> f64 {
+    let fragile = FRAGILE * gram.peak();
+    let mut largest = 1.0_f64;
+    let mut least = f64::INFINITY;
+    for &u in &view.rows.fraction[rows.start..rows.end] {
+        let length = gram.along(u);
+        let (left, right) = (toward(a, c, u), toward(b, d, u));
+        for &t in &view.columns.fraction[cols.start..cols.end] {
+            let square = length.at(t);
+            let sum = toward(left, right, t);
+            let ratio = sum * sum / square;
+            largest = if ratio > largest { ratio } else { largest };
+            least = if square < least { square } else { least };
+        }
+    }
+    if least > fragile {
+        largest.sqrt()
+    } else {
+        f64::INFINITY
+    }
+}
+
+/// The best pixel so far.
+#[derive(Clone, Copy)]
+struct Best {
+    cosine: f64,
+    pixel: usize,
+}
+
+impl Best {
+    fn none() -> Self {
+        Self {
+            cosine: f64::NEG_INFINITY,
+            pixel: 0,
+        }
+    }
+
+    #[inline(always)]
+    fn offer(&mut self, cosine: f64, pixel: usize) {
+        if cosine > self.cosine || (cosine == self.cosine && pixel < self.pixel) {
+            *self = Self { cosine, pixel };
+        }
+    }
+
+    fn found(self, view: &View) -> Match {
+        let width = view.columns.fraction.len();
+        Match {
+            row: self.pixel / width,
+            column: self.pixel % width,
+            cosine: self.cosine,
+        }
+    }
+}
+
+fn check(what: &'static str, expected: usize, got: usize) -> Result<(), ProbeError> {
+    if expected == got {
+        Ok(())
+    } else {
+        Err(ProbeError::Shape {
+            what,
+            expected,
+            got,
+        })
+    }
+}
