@@ -283,9 +283,6 @@ impl FeatureDir {
 /// The files of a split: one, or all of its numbered shards in order.
 fn split_files(root: &Path, split: &str) -> Result<Vec<PathBuf>, StudyError> {
     let single = root.join(format!("{split}.safetensors"));
-    if single.exists() {
-        return Ok(vec![single]);
-    }
     let listing = std::fs::read_dir(root).map_err(StudyError::io(root, "list"))?;
     let mut shards = BTreeMap::new();
     let mut total = None;
@@ -308,6 +305,16 @@ fn split_files(root: &Path, split: &str) -> Result<Vec<PathBuf>, StudyError> {
             }
             shards.insert(index, entry.path());
         }
+    }
+    if single.exists() {
+        // Which of the two is meant would be a guess.
+        return match shards.first_key_value() {
+            None => Ok(vec![single]),
+            Some((_, shard)) => Err(StudyError::file(
+                shard,
+                format!("lies beside {split}.safetensors: keep the shards or the single file"),
+            )),
+        };
     }
     let Some(total) = total else {
         return Err(StudyError::file(
@@ -590,6 +597,10 @@ mod tests {
         assert!(FeatureDir::open(root.path()).is_err());
         std::fs::write(&test, [0xff; 64]).unwrap();
         assert!(FeatureDir::open(root.path()).is_err());
+        std::fs::write(root.path().join("test-00001-of-00001.safetensors"), &bytes).unwrap();
+        let error = FeatureDir::open(root.path()).unwrap_err().to_string();
+        assert!(error.contains("keep the shards or the single"), "{error}");
+        std::fs::remove_file(root.path().join("test-00001-of-00001.safetensors")).unwrap();
         std::fs::rename(&test, root.path().join("test-00002-of-00002.safetensors")).unwrap();
         let error = FeatureDir::open(root.path()).unwrap_err().to_string();
         assert!(error.contains("test-00001-of-00002"), "{error}");
