@@ -28,7 +28,6 @@ fn message(names: &Names) -> String {
     let error = Checkpoint::open(&path, &Settle::default()).unwrap_err();
     assert!(matches!(error, VitError::NoFit { .. }), "{error}");
     let text = error.to_string();
-    println!("{text}\n");
     let lines: Vec<&str> = text.lines().collect();
     assert!(lines.len() <= 20, "{} lines:\n{text}", lines.len());
     assert!(lines.iter().all(|line| line.len() < 500), "{text}");

@@ -41,9 +41,8 @@ pub(super) fn difference(
     left_over: &[&Stored],
 ) -> String {
     let total = container.tensors.len();
-    let looks = kind(container, missing).map_or(String::new(), |kind| {
-        format!(", and it looks like {kind} instead")
-    });
+    let looks = kind(container, missing)
+        .map_or(String::new(), |kind| format!(", and it looks like {kind}"));
     let unexpected = joined(left_over.iter().map(|tensor| {
         (
             tensor.full_name(),
