@@ -147,7 +147,7 @@ fn a_file_cut_anywhere_is_refused_or_whole() {
     }
 }
 
-/// Found by fuzzing: the png crate 0.18.1 panics on it.
+/// Found by fuzzing: the png crate 0.18.1 panics when it expands it.
 #[test]
 fn a_palette_that_ends_within_a_color() {
     let root = tempfile::tempdir().unwrap();
