@@ -341,7 +341,7 @@ impl Looker<'_> {
             }
             self.observer.advance(items.len() as u64, None);
             if self.observer.stop() {
-                return Err(StudyError::setting("stopped as asked; nothing was stored"));
+                return Err(StudyError::StoppedEarly);
             }
         }
         for class in &mut split.classes {

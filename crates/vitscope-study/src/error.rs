@@ -61,6 +61,9 @@ pub enum StudyError {
         /// The run directory.
         run: PathBuf,
     },
+    /// The user asked to stop before anything was stored.
+    #[error("stopped as asked; nothing was stored")]
+    StoppedEarly,
     /// The user asked to stop.
     #[error("stopped as asked; what was done is in {}: continue with --resume", run.display())]
     Interrupted {

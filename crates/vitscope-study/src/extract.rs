@@ -57,7 +57,6 @@ pub struct Cut {
 struct Scribe<'a> {
     writer: SplitWriter,
     observer: &'a mut dyn Observer,
-    out: &'a Path,
     done: usize,
 }
 
@@ -71,9 +70,7 @@ impl Visitor for Scribe<'_> {
         self.writer.advance(self.done)?;
         self.observer.advance(seen.images.len() as u64, None);
         if self.observer.stop() {
-            return Err(StudyError::Interrupted {
-                run: self.out.to_owned(),
-            });
+            return Err(StudyError::StoppedEarly);
         }
         Ok(())
     }
@@ -123,7 +120,6 @@ pub fn extract_data(
         let mut scribe = Scribe {
             writer,
             observer,
-            out: &what.out,
             done: 0,
         };
         let pass = Pass {
@@ -297,7 +293,7 @@ fn store<'a>(values: impl Iterator<Item = &'a f32>, half: bool) -> Vec<u8> {
     }
 }
 
-fn read_input(path: &Path, bytes: &[u8]) -> Result<([usize; 4], Vec<f32>), StudyError> {
+pub(crate) fn read_input(path: &Path, bytes: &[u8]) -> Result<([usize; 4], Vec<f32>), StudyError> {
     let wrong = |problem: String| StudyError::file(path, problem);
     let file = SafeTensors::deserialize(bytes)
         .map_err(|error| wrong(format!("is no safetensors file ({error})")))?;

@@ -79,9 +79,7 @@ pub fn screen(
             }
             observer.advance(items.len() as u64, None);
             if observer.stop() {
-                return Err(StudyError::setting(
-                    "stopped as asked, before the run began",
-                ));
+                return Err(StudyError::StoppedEarly);
             }
         }
     }
