@@ -64,10 +64,13 @@ pub fn safetensors(bytes: &[u8]) {
         .ok()
         .and_then(|header| {
             let entries = header.as_object()?.values();
-            entries.filter_map(|entry| entry.get("data_offsets")?.get(1)?.as_u64()).max()
+            entries
+                .filter_map(|entry| entry.get("data_offsets")?.get(1)?.as_u64())
+                .max()
         })
         .unwrap_or(0);
-    out.set_len(8 + bytes.len() as u64 + end.min(DATA_LIMIT)).unwrap();
+    out.set_len(8 + bytes.len() as u64 + end.min(DATA_LIMIT))
+        .unwrap();
     read(&path, &settle());
 }
 
