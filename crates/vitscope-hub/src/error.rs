@@ -20,6 +20,14 @@ pub enum HubError {
         /// Names that are close to it.
         near: Vec<String>,
     },
+    /// A name that the table of models does not have.
+    #[error("no known model is called `{name}`: {}", suggestion(near))]
+    NotInTable {
+        /// What was typed.
+        name: String,
+        /// Names that are close to it.
+        near: Vec<String>,
+    },
     /// A path that is not there.
     #[error("there is no file or folder `{name}`{hint}")]
     NoFile {
@@ -228,7 +236,7 @@ impl HubError {
         matches!(
             self,
             Self::Unknown { .. }
-                | Self::NoFile { .. }
+                | Self::NotInTable { .. }
                 | Self::NotOnHub { .. }
                 | Self::NoSuchFormat { .. }
                 | Self::Setting { .. }

@@ -21,5 +21,6 @@ pub mod settings;
 pub mod slot;
 pub mod source;
 mod state;
+pub mod verify;
 
 pub use error::StudyError;

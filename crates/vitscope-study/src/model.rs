@@ -59,7 +59,26 @@ impl Model {
     }
 }
 
+/// The name of a model in a Hugging Face cache, `models--owner--NAME/snapshots/COMMIT/FILE`.
+fn name_in_cache(path: &Path) -> Option<String> {
+    let name = path.components().rev().find_map(|part| {
+        let rest = part.as_os_str().to_str()?.strip_prefix("models--")?;
+        rest.split_once("--").map(|(_, name)| name.to_owned())
+    })?;
+    let plain = ["model.", "pytorch_model.", "open_clip_"];
+    match (path.file_name()?.to_str()?, path.file_stem()?.to_str()?) {
+        // Where a repository holds several models, the file tells which one this is.
+        (file, stem) if path.is_file() && !plain.iter().any(|word| file.starts_with(word)) => {
+            Some(format!("{name}-{stem}"))
+        }
+        _ => Some(name),
+    }
+}
+
 fn name_of(path: &Path) -> String {
+    if let Some(name) = name_in_cache(path) {
+        return name;
+    }
     let absolute = path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let name = |path: &Path| {
         path.file_name()

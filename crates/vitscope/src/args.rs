@@ -93,6 +93,14 @@ pub enum Command {
     Attention(Box<AttentionArgs>),
     /// Zero-shot correspondence of key points on SPair-71k, every layer and facet
     Correspond(Box<CorrespondArgs>),
+    /// The table of known models: sizes, ids, license, gated or not
+    Models {
+        /// A short name, for everything about that model, or part of a name
+        name: Option<String>,
+    },
+    /// Compare a model with activations that another program recorded; exit code 1 where they
+    /// differ by more than the tolerance
+    Verify(VerifyArgs),
     /// Draw figures and page again from what a run has stored
     Report {
         /// Run directories
@@ -149,8 +157,24 @@ pub struct ModelArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
+    pub model: PathBuf,
+    /// A safetensors file with the normalized `input` [B,3,H,W] and any of `embed`,
+    /// `block{l}.query|key|value|query_rot|key_rot|attention|token` (l from 0) and `final_norm`,
+    /// all tokens included
+    #[arg(long, value_name = "FILE")]
+    pub against: PathBuf,
+    /// Largest difference, relative to the largest magnitude of each tensor
+    #[arg(long, default_value_t = vitscope_study::verify::TOLERANCE)]
+    pub tolerance: f64,
+    #[command(flatten)]
+    pub settle: ModelArgs,
+}
+
+#[derive(Debug, Args)]
 pub struct InspectArgs {
-    /// A checkpoint: a file or a folder
+    /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
     pub checkpoint: PathBuf,
     /// Write a first draft of the TOML description of an own model, guessed from names and
     /// shapes, to this file, or to the output
@@ -162,7 +186,7 @@ pub struct InspectArgs {
 
 #[derive(Debug, Args)]
 pub struct ExtractArgs {
-    /// A checkpoint: a file or a folder
+    /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
     pub model: PathBuf,
     /// Data set: `kind:root`, a directory, or a TOML description
     #[arg(long, required_unless_present_any = ["images", "tensor"])]
@@ -215,7 +239,7 @@ pub struct ExtractArgs {
 
 #[derive(Debug, Args)]
 pub struct AttentionArgs {
-    /// A checkpoint: a file or a folder
+    /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
     pub model: PathBuf,
     /// Data set: `kind:root`, a directory, or a TOML description
     #[arg(long)]
@@ -257,7 +281,7 @@ pub struct AttentionArgs {
 
 #[derive(Debug, Args)]
 pub struct CorrespondArgs {
-    /// A checkpoint: a file or a folder
+    /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
     pub model: PathBuf,
     /// The directory of SPair-71k, with or without `spair71k:` before it
     #[arg(long)]
@@ -312,7 +336,7 @@ pub struct CorrespondArgs {
 
 #[derive(Debug, Args)]
 pub struct ProbeArgs {
-    /// A checkpoint: a file or a folder
+    /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
     #[arg(required_unless_present_any = ["features", "config"])]
     pub model: Option<PathBuf>,
     /// A TOML file with any of these settings under the same names; a flag wins

@@ -5,8 +5,11 @@ mod correspond;
 mod data;
 mod extract;
 mod inspect;
+mod locate;
+mod models;
 mod probe;
 mod report;
+mod verify;
 
 use std::io::Write;
 
@@ -24,6 +27,8 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Data(command) => data::run(&cli, command),
         Command::Attention(args) => attention::run(&cli, args),
         Command::Correspond(args) => correspond::run(&cli, args),
+        Command::Models { name } => models::run(&cli, name.as_deref()),
+        Command::Verify(args) => verify::run(&cli, args),
         Command::Report { runs } => report::run(&cli, runs),
     }
 }

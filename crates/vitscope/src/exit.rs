@@ -4,6 +4,7 @@
 use std::fmt;
 use std::process::ExitCode;
 
+use vitscope_hub::HubError;
 use vitscope_study::StudyError;
 
 /// Marks an error as the user's wording.
@@ -18,6 +19,23 @@ impl fmt::Display for Usage {
 
 impl std::error::Error for Usage {}
 
+/// A result that misses a threshold.
+#[derive(Debug)]
+struct Missed(String);
+
+impl fmt::Display for Missed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Missed {}
+
+/// An error for a result that misses a threshold.
+pub fn missed(sentence: impl Into<String>) -> anyhow::Error {
+    anyhow::Error::new(Missed(sentence.into()))
+}
+
 /// An error of usage or configuration.
 pub fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
     anyhow::Error::new(Usage(error.into()))
@@ -26,6 +44,12 @@ pub fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
 fn code(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>() {
         return 2;
+    }
+    if error.is::<Missed>() {
+        return 1;
+    }
+    if let Some(error) = error.downcast_ref::<HubError>() {
+        return if error.is_usage() { 2 } else { 3 };
     }
     match error.downcast_ref::<StudyError>() {
         Some(StudyError::Setting(_) | StudyError::Shape(_)) => 2,

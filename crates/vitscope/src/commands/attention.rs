@@ -8,6 +8,7 @@ use vitscope_data::Split;
 use vitscope_study::attention::{Figure, Outcome, Query, Request, Settings, attention};
 use vitscope_study::slot::Layers;
 
+use super::locate::locate;
 use super::{print, settle, use_threads};
 use crate::args::{AttentionArgs, Cli, Output, word};
 use crate::exit::usage;
@@ -31,7 +32,7 @@ pub fn run(cli: &Cli, args: &AttentionArgs) -> anyhow::Result<()> {
         }
     };
     let request = Request {
-        model: args.model.clone(),
+        model: locate(cli, &args.model, cli.checkpoint_format())?,
         settle: settle(&args.settle, cli.checkpoint_format())?,
         data: args.data.clone(),
         out: args.out.clone(),

@@ -9,6 +9,7 @@ use vitscope_study::correspond::{Fit, Outcome, Request, Settings, correspond};
 use vitscope_study::settings::Side;
 use vitscope_study::slot::Layers;
 
+use super::locate::locate;
 use super::{print, settle, use_threads};
 use crate::args::{Cli, CorrespondArgs, Output, facets, word};
 use crate::exit::usage;
@@ -36,7 +37,7 @@ pub fn run(cli: &Cli, args: &CorrespondArgs) -> anyhow::Result<()> {
         }
     };
     let request = Request {
-        model: args.model.clone(),
+        model: locate(cli, &args.model, cli.checkpoint_format())?,
         settle: settle(&args.settle, cli.checkpoint_format())?,
         data: args.data.clone(),
         out: args.out.clone(),

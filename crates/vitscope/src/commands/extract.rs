@@ -6,6 +6,7 @@ use vitscope_study::extract::{Beside, Cut, Extraction, extract_data, extract_ten
 use vitscope_study::settings::Side;
 use vitscope_study::slot::Layers;
 
+use super::locate::locate;
 use super::{print, settle, use_threads};
 use crate::args::{Cli, ExtractArgs, Output, facets, word};
 use crate::exit::usage;
@@ -20,7 +21,7 @@ pub fn run(cli: &Cli, args: &ExtractArgs) -> anyhow::Result<()> {
         other => return Err(usage(anyhow!("--store: `{other}` is not one of f32, f16"))),
     };
     let what = Extraction {
-        model: args.model.clone(),
+        model: locate(cli, &args.model, cli.checkpoint_format())?,
         settle: settle(&args.settle, cli.checkpoint_format())?,
         layers: word("--layers", Some(&args.layers), Layers::All)?,
         facets: facets(&args.facets)?,

@@ -7,20 +7,22 @@ use anyhow::Context;
 use vitscope_vit::checkpoint::{self, Checkpoint, Role};
 use vitscope_vit::error::VitError;
 
+use super::locate::locate;
 use super::{print, settle};
 use crate::args::{Cli, InspectArgs, Output};
 use crate::exit::usage;
 
 /// Prints what a checkpoint is, or drafts its description.
 pub fn run(cli: &Cli, args: &InspectArgs) -> anyhow::Result<()> {
+    let path = locate(cli, &args.checkpoint, cli.checkpoint_format())?;
     if let Some(file) = &args.draft {
-        return draft(&args.checkpoint, file.as_deref());
+        return draft(&path, file.as_deref());
     }
     let settle = settle(&args.model, cli.checkpoint_format())?;
-    let checkpoint = match Checkpoint::open(&args.checkpoint, &settle) {
+    let checkpoint = match Checkpoint::open(&path, &settle) {
         Ok(checkpoint) => checkpoint,
         Err(error @ VitError::NoFit { .. }) => {
-            offer(cli, &args.checkpoint)?;
+            offer(cli, &path)?;
             return Err(error.into());
         }
         Err(error) => return Err(error.into()),

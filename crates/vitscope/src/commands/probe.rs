@@ -8,6 +8,7 @@ use vitscope_study::model::Model;
 use vitscope_study::outcome::{Outcome, Summary};
 use vitscope_study::probe::{Request, probe};
 
+use super::locate::locate;
 use super::{print, settle, use_threads, word_of};
 use crate::args::{Cli, Output, ProbeArgs, ProbeFlags};
 use crate::exit::usage;
@@ -27,7 +28,10 @@ pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
         (said, _) => said,
     };
     let model = match (&flags.model, &flags.features) {
-        (Some(path), None) => Model::Checkpoint(path.clone(), settle(&flags.model_args(), format)?),
+        (Some(model), None) => Model::Checkpoint(
+            locate(cli, model, format)?,
+            settle(&flags.model_args(), format)?,
+        ),
         (None, Some(path)) => Model::Features(path.clone()),
         (Some(_), Some(_)) => return Err(usage(anyhow!("give a model or --features, not both"))),
         (None, None) => {

@@ -1,0 +1,150 @@
+//! MODEL as typed to a local file, with a bar for each download.
+
+use std::io::{IsTerminal, Write};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use indicatif::{ProgressBar, ProgressStyle};
+use vitscope_hub::progress::Progress;
+use vitscope_hub::table::SourceFormat;
+use vitscope_hub::{Origin, resolve};
+use vitscope_vit::identify::Format;
+
+use crate::args::{Cli, Output};
+
+/// How often a JSON line may be written.
+const JSON_INTERVAL: Duration = Duration::from_secs(2);
+
+/// The local file or folder of a model: a path, a short name of the table or a Hugging Face id.
+pub fn locate(cli: &Cli, model: &Path, format: Option<Format>) -> anyhow::Result<PathBuf> {
+    let format = format.and_then(|format| match format {
+        Format::Timm => Some(SourceFormat::Timm),
+        Format::Transformers => Some(SourceFormat::Transformers),
+        Format::OpenClip => Some(SourceFormat::OpenClip),
+        Format::Official | Format::Augreg => Some(SourceFormat::Official),
+        Format::Own => None,
+    });
+    let mut news = News::new(cli);
+    let located = resolve(model, format, &mut news)?;
+    if let Origin::Hub { id, commit, .. } = &located.origin {
+        news.note(&format!("{id} at commit {commit}"));
+    }
+    Ok(located.path)
+}
+
+enum Style {
+    Quiet,
+    Lines,
+    Bars,
+    Json,
+}
+
+/// Tells about downloads on stderr.
+struct News {
+    style: Style,
+    bar: ProgressBar,
+    file: String,
+    done: u64,
+    total: Option<u64>,
+    told: Instant,
+}
+
+impl News {
+    fn new(cli: &Cli) -> Self {
+        let style = if cli.quiet {
+            Style::Quiet
+        } else if cli.output() == Output::Json {
+            Style::Json
+        } else if std::io::stderr().is_terminal() {
+            Style::Bars
+        } else {
+            Style::Lines
+        };
+        Self {
+            style,
+            bar: ProgressBar::hidden(),
+            file: String::new(),
+            done: 0,
+            total: None,
+            told: Instant::now(),
+        }
+    }
+
+    fn json(&mut self, event: &str) {
+        self.told = Instant::now();
+        let line = serde_json::json!({
+            "event": event,
+            "phase": "download",
+            "file": self.file,
+            "bytes": self.done,
+            "total_bytes": self.total,
+        });
+        say(&line.to_string());
+    }
+}
+
+/// One line on stderr; a closed stderr is no reason to stop.
+fn say(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
+}
+
+impl Progress for News {
+    fn begin(&mut self, file: &str, done: u64, total: Option<u64>) {
+        file.clone_into(&mut self.file);
+        (self.done, self.total) = (done, total);
+        match self.style {
+            Style::Bars => {
+                self.bar.finish_and_clear();
+                let (bar, template) = match total {
+                    Some(total) => (
+                        ProgressBar::new(total),
+                        "{msg} [{bar:30}] {bytes}/{total_bytes}  {bytes_per_sec}  {eta} left",
+                    ),
+                    None => (
+                        ProgressBar::no_length(),
+                        "{msg} {spinner} {bytes}  {bytes_per_sec}",
+                    ),
+                };
+                // A template that cannot be read would only cost the bar its shape.
+                let style = ProgressStyle::with_template(template)
+                    .unwrap_or_else(|_| ProgressStyle::default_bar());
+                self.bar = bar.with_position(done).with_message(self.file.clone());
+                self.bar.set_style(style.progress_chars("=> "));
+                self.bar.reset_eta();
+            }
+            Style::Json => self.json("begin"),
+            Style::Lines => say(&match (done, total) {
+                (0, Some(total)) => format!("download: {file}, {total} bytes"),
+                (0, None) => format!("download: {file}"),
+                (done, _) => format!("download: {file}, from byte {done} on"),
+            }),
+            Style::Quiet => {}
+        }
+    }
+
+    fn advance(&mut self, bytes: u64) {
+        self.done += bytes;
+        self.bar.inc(bytes);
+        if matches!(self.style, Style::Json) && self.told.elapsed() > JSON_INTERVAL {
+            self.json("progress");
+        }
+    }
+
+    fn end(&mut self) {
+        match self.style {
+            Style::Bars => self.bar.finish(),
+            Style::Json => self.json("end"),
+            Style::Lines | Style::Quiet => {}
+        }
+        self.bar = ProgressBar::hidden();
+    }
+
+    fn note(&mut self, text: &str) {
+        match self.style {
+            Style::Quiet => {}
+            Style::Json => say(&serde_json::json!({"event": "note", "text": text}).to_string()),
+            Style::Bars => self.bar.suspend(|| say(&format!("note: {text}"))),
+            Style::Lines => say(&format!("note: {text}")),
+        }
+    }
+}
