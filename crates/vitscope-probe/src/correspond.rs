@@ -647,8 +647,8 @@ impl<'a> Target<'a> {
         }
         let mut best = Best::none();
         self.search_cell(first, products, &mut best);
-        for cell in 0..bounds.len() {
-            if bounds[cell] + SLACK >= best.cosine && cell != first {
+        for (cell, &bound) in bounds.iter().enumerate() {
+            if bound + SLACK >= best.cosine && cell != first {
                 self.search_cell(cell, products, &mut best);
             }
         }
