@@ -5,11 +5,13 @@ use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use safetensors::SafeTensorError;
 use safetensors::tensor::TensorView;
 use tempfile::NamedTempFile;
 
 use crate::error::StudyError;
+
+/// How the names of files begin that are still being written.
+const UNFINISHED: &str = ".writing-";
 
 /// Creates a folder and its parents.
 pub fn make_dir(path: &Path) -> Result<(), StudyError> {
@@ -57,21 +59,34 @@ pub fn write_tensors<'a>(
 ) -> Result<(), StudyError> {
     tensors.sort_by(|a, b| a.0.cmp(&b.0));
     let metadata = metadata.map(|(name, value)| HashMap::from([(name.to_owned(), value)]));
-    let folder = path.parent().unwrap_or(Path::new("."));
-    make_dir(folder)?;
-    let beside = temporary(folder, path)?;
-    let failed = |error| match error {
-        SafeTensorError::IoError(source) => StudyError::io(path, "write")(source),
-        other => StudyError::file(path, format!("cannot be written: {other}")),
-    };
-    safetensors::serialize_to_file(tensors, metadata, beside.path()).map_err(failed)?;
-    put(beside, path)
+    // Not the crate's own way to a file, which makes one that only its owner may read.
+    let bytes = safetensors::serialize(tensors, metadata)
+        .map_err(|error| StudyError::file(path, format!("cannot be written: {error}")))?;
+    write(path, &bytes)
+}
+
+/// Removes what a killed process was writing beside its place.
+pub fn sweep(folder: &Path) -> Result<(), StudyError> {
+    let io = |action| StudyError::io(folder, action);
+    for entry in std::fs::read_dir(folder).map_err(io("list"))? {
+        let entry = entry.map_err(io("list"))?;
+        let path = entry.path();
+        let kind = entry.file_type().map_err(io("list"))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        if kind.is_dir() {
+            sweep(&path)?;
+        } else if name.starts_with(UNFINISHED) || name.ends_with(".partial") {
+            std::fs::remove_file(&path).map_err(StudyError::io(&path, "remove"))?;
+        }
+    }
+    Ok(())
 }
 
 /// A file beside `path`, with the permissions that an ordinary new file would have.
 pub fn temporary(folder: &Path, path: &Path) -> Result<NamedTempFile, StudyError> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(".writing-");
+    builder.prefix(UNFINISHED);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;

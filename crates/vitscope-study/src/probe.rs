@@ -186,10 +186,6 @@ fn work(
         .insert("write_secs".to_owned(), writing.elapsed().as_secs_f64());
     record.state = State::Complete;
     record.write(&plan.run)?;
-    let folder = state::folder(&plan.run);
-    if folder.exists() {
-        std::fs::remove_dir_all(&folder).map_err(StudyError::io(&folder, "remove the folder"))?;
-    }
     Ok(outcome)
 }
 
@@ -257,7 +253,23 @@ fn begin(run: &Path, resume: bool) -> Result<(), StudyError> {
             run.display()
         )));
     }
-    files::make_dir(run)
+    files::make_dir(run)?;
+    files::sweep(run)
+}
+
+/// Removes the unfinished work of a run whose figures are drawn. Until then a run that is killed
+/// goes on from its trained centroids.
+///
+/// # Errors
+/// When the folder cannot be removed.
+pub fn tidy(run: &Path) -> Result<(), StudyError> {
+    let folder = state::folder(run);
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(StudyError::io(&folder, "remove the folder")(error))
+        }
+        _ => Ok(()),
+    }
 }
 
 fn note_times(record: &mut Record, name: &str, times: &PassTimes) {

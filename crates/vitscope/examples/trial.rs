@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, TensorView};
 use vitscope_study::model::Model;
 use vitscope_study::observer::Silent;
-use vitscope_study::probe::{Request, probe};
+use vitscope_study::probe::{Request, probe, tidy};
 use vitscope_study::settings::Settings;
 use vitscope_vit::identify::Settle;
 
@@ -78,10 +78,9 @@ fn main() -> anyhow::Result<()> {
             );
         }
     }
-    println!(
-        "page   {}",
-        vitscope_figure::draw(&outcome.run)?.page.display()
-    );
+    let drawn = vitscope_figure::draw(&outcome.run)?;
+    tidy(&outcome.run)?;
+    println!("page   {}", drawn.page.display());
     Ok(())
 }
 

@@ -160,7 +160,7 @@ pub struct ModelArgs {
 pub struct VerifyArgs {
     /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
     pub model: PathBuf,
-    /// A safetensors file with the normalized `input` [B,3,H,W] and any of `embed`,
+    /// A safetensors file with the normalized `input` `[B,3,H,W]` and any of `embed`,
     /// `block{l}.query|key|value|query_rot|key_rot|attention|token` (l from 0) and `final_norm`,
     /// all tokens included
     #[arg(long, value_name = "FILE")]
@@ -194,7 +194,7 @@ pub struct ExtractArgs {
     /// A folder of images without ground truth
     #[arg(long, conflicts_with_all = ["data", "tensor"])]
     pub images: Option<PathBuf>,
-    /// A safetensors file whose `input` [B,3,H,W] is already normalized
+    /// A safetensors file whose `input` `[B,3,H,W]` is already normalized
     #[arg(long, conflicts_with = "data")]
     pub tensor: Option<PathBuf>,
     /// Where the feature directory goes

@@ -6,7 +6,7 @@ use anyhow::anyhow;
 use serde_json::json;
 use vitscope_study::model::Model;
 use vitscope_study::outcome::{Outcome, Summary};
-use vitscope_study::probe::{Request, probe};
+use vitscope_study::probe::{Request, probe, tidy};
 
 use super::locate::locate;
 use super::{print, settle, use_threads, word_of};
@@ -53,6 +53,7 @@ pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
     let mut teller = Teller::new(cli);
     let outcome = probe(&request, &mut teller)?;
     let drawn = vitscope_figure::draw(&outcome.run)?;
+    tidy(&outcome.run)?;
     match cli.output() {
         Output::Human => print(&table(&outcome, &drawn.page.display().to_string())),
         Output::Json => print(&serde_json::to_string(&json!({
