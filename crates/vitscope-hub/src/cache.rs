@@ -196,12 +196,16 @@ pub(crate) fn make_parent(path: &Path) -> Result<(), HubError> {
 #[cfg(feature = "network")]
 fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), HubError> {
     use std::io::Write;
+    use std::sync::atomic::{AtomicU64, Ordering};
 
+    // Neither another process nor another thread may share the name.
+    static WRITTEN: AtomicU64 = AtomicU64::new(0);
     make_parent(path)?;
     let beside = path.with_file_name(format!(
-        ".{}.{}",
+        ".{}.{}.{}",
         path.file_name().unwrap_or_default().to_string_lossy(),
-        std::process::id()
+        std::process::id(),
+        WRITTEN.fetch_add(1, Ordering::Relaxed)
     ));
     std::fs::File::create(&beside)
         .and_then(|mut file| file.write_all(bytes))

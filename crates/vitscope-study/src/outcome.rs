@@ -83,6 +83,8 @@ struct Effect {
     pixel: Positional,
     grid: Array3<u32>,
     test: Option<PositionalTest>,
+    /// One image cannot be resampled into an interval.
+    has_interval: bool,
 }
 
 impl Effect {
@@ -100,6 +102,7 @@ impl Effect {
             pixel: positional(flat(pixel).view()),
             grid,
             test,
+            has_interval: counts.tally.images() > 1,
         })
     }
 
@@ -120,7 +123,9 @@ impl Effect {
         if let Some(test) = &self.test {
             let resampled = test.nmi.as_ref().filter(|_| defined);
             let value = |f: fn(&Resampled) -> f64| resampled.map(f);
-            let interval = resampled.map(|r| (r.low, r.high));
+            let interval = resampled
+                .filter(|_| self.has_interval)
+                .map(|r| (r.low, r.high));
             one("nmi_null", value(|r| r.null_mean), None);
             one("nmi_excess", value(|r| r.excess), interval);
             one("nmi_z", resampled.and_then(|r| r.z), None);
@@ -217,7 +222,9 @@ pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
             miou: done.quality.as_ref().and_then(|quality| quality.miou),
             accuracy: done.quality.as_ref().and_then(|quality| quality.accuracy),
             nmi: done.effect.pixel.nmi,
-            excess: test.map(|test| (test.excess, test.low, test.high)),
+            excess: test
+                .filter(|_| done.effect.has_interval)
+                .map(|test| (test.excess, test.low, test.high)),
             loss,
         });
     }
