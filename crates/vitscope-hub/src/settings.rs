@@ -195,10 +195,10 @@ mod tests {
     #[test]
     fn the_cache_is_where_python_puts_it() {
         let cache = |variables: &[(&str, &str)]| read(variables).unwrap().cache;
-        let home = ("HOME", "/home/u");
+        let home = ("HOME", "/users/u");
         assert_eq!(
             cache(&[home]),
-            PathBuf::from("/home/u/.cache/huggingface/hub")
+            PathBuf::from("/users/u/.cache/huggingface/hub")
         );
         assert_eq!(
             cache(&[home, ("XDG_CACHE_HOME", "/x")]),
@@ -206,7 +206,7 @@ mod tests {
         );
         assert_eq!(
             cache(&[home, ("XDG_CACHE_HOME", "/x"), ("HF_HOME", "~/hf")]),
-            PathBuf::from("/home/u/hf/hub")
+            PathBuf::from("/users/u/hf/hub")
         );
         assert_eq!(
             cache(&[home, ("HF_HOME", "/hf"), ("HF_HUB_CACHE", "/c")]),

@@ -37,11 +37,12 @@
 //! once. (Where `max c_i` is negative the factor counts as 1.) A cell is passed over if its bound lies below
 //! the best cosine so far by more than 1e-9, a row of a cell if none of its pixels comes within 1e-9 of the
 //! best, which `x |x| >= y |y|` tells without root or division. In cells where `|f(p)|^2` falls below 1e-4
-//! of the largest corner's, that is where rounding could amount to more, every pixel is looked at.
-//! So the match is the one that looking at every pixel finds ([`Target::best_plain`]), ties included.
+//! of the largest corner's, that is where rounding could amount to more, every pixel is looked at, and its
+//! length is taken from the upsampled embedding itself. So the match is the one that looking at every pixel
+//! finds ([`Target::best_plain`]), ties included.
 //!
-//! Where `|f(p)|^2` is below 1e-14 of the largest corner's, opposite patches cancel and what is left is
-//! rounding; such an embedding counts as zero, and the cosine with a zero vector counts as 0.
+//! Where `|f(p)|` is below 1e-7 of `sum w_i n_i`, opposite patches cancel and what is left is rounding;
+//! such an embedding counts as zero, and the cosine with a zero vector counts as 0.
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
@@ -53,10 +54,11 @@ use crate::rows;
 /// A pixel this far below the best so far cannot be the match, whatever the roundings.
 const SLACK: f64 = 1e-9;
 
-/// Below this share of the largest corner's squared length, an embedding counts as zero.
-const FLOOR: f64 = 1e-14;
+/// Below this share of what its corners contribute, an embedding counts as zero.
+const FLOOR: f64 = 1e-7;
 
-/// Below this share, bounds are not trusted.
+/// Below this share of the largest corner's squared length, neither bounds nor the quadratic form are
+/// trusted.
 const FRAGILE: f64 = 1e-4;
 
 /// Pixels that are looked at together.
@@ -324,8 +326,8 @@ fn toward(a: f64, b: f64, t: f64) -> f64 {
 
 /// The cosine, from the product with a unit vector and the squared length.
 #[inline(always)]
-fn cosine(product: f64, square: f64, peak: f64) -> f64 {
-    if square <= FLOOR * peak {
+fn cosine(product: f64, square: f64) -> f64 {
+    if square == 0.0 {
         0.0
     } else {
         product / square.sqrt()
@@ -545,10 +547,11 @@ impl<'a> Target<'a> {
         let columns = self.view.columns.cells.len();
         for (r, rows) in self.view.rows.cells.iter().enumerate() {
             for (c, cols) in self.view.columns.cells.iter().enumerate() {
-                let gram = &self.grams[r * columns + c];
-                let corners = self.corners(products, *rows, *cols);
+                let place = (r * columns + c, *rows, *cols);
                 for row in rows.start..rows.end {
-                    self.look(gram, corners, row, *cols, &mut best);
+                    self.look(place, products, row, |cosine, pixel| {
+                        best.offer(cosine, pixel)
+                    });
                 }
             }
         }
@@ -563,14 +566,11 @@ impl<'a> Target<'a> {
         let columns = self.view.columns.cells.len();
         for (r, rows) in self.view.rows.cells.iter().enumerate() {
             for (c, cols) in self.view.columns.cells.iter().enumerate() {
-                let gram = &self.grams[r * columns + c];
-                let corners = self.corners(products, *rows, *cols);
+                let place = (r * columns + c, *rows, *cols);
                 for row in rows.start..rows.end {
-                    let line = Line::new(gram, corners, self.view.rows.fraction[row]);
-                    for column in cols.start..cols.end {
-                        let value = line.cosine(self.view.columns.fraction[column], gram.peak());
-                        map[row * width + column] = value as f32;
-                    }
+                    self.look(place, products, row, |cosine, pixel| {
+                        map[pixel] = cosine as f32
+                    });
                 }
             }
         }
@@ -597,15 +597,64 @@ impl<'a> Target<'a> {
         ]
     }
 
-    /// Looks at every pixel of one row of a cell.
+    /// Looks at every pixel of one row of a cell (its number, its rows and its columns).
     #[inline(always)]
-    fn look(&self, gram: &Gram, corners: [f64; 4], row: usize, cols: Cell, best: &mut Best) {
-        let line = Line::new(gram, corners, self.view.rows.fraction[row]);
-        let peak = gram.peak();
+    fn look(
+        &self,
+        (cell, rows, cols): (usize, Cell, Cell),
+        products: &[f64],
+        row: usize,
+        mut offer: impl FnMut(f64, usize),
+    ) {
+        let gram = &self.grams[cell];
+        let u = self.view.rows.fraction[row];
+        let line = Line::new(gram, self.corners(products, rows, cols), u);
         let width = self.view.columns.fraction.len();
+        let fragile = if self.fragile(cell) {
+            FRAGILE * gram.peak()
+        } else {
+            f64::NEG_INFINITY
+        };
         for column in cols.start..cols.end {
-            let cosine = line.cosine(self.view.columns.fraction[column], peak);
-            best.offer(cosine, row * width + column);
+            let t = self.view.columns.fraction[column];
+            let mut square = line.length.at(t);
+            if square <= fragile {
+                square = self.length(rows, cols, [u, t]);
+            }
+            let product = toward(line.left, line.right, t);
+            offer(cosine(product, square), row * width + column);
+        }
+    }
+
+    /// Whether a cell has pixels where only the upsampled embedding itself tells its length.
+    #[inline(always)]
+    fn fragile(&self, cell: usize) -> bool {
+        self.ratios[cell] == f64::INFINITY
+    }
+
+    /// `|f(p)|^2` from the upsampled embedding; 0 where only rounding is left of its corners.
+    fn length(&self, rows: Cell, cols: Cell, [u, t]: [f64; 2]) -> f64 {
+        let columns = self.view.columns.patches;
+        let patch = |row: usize, column: usize| {
+            let at = row * columns + column;
+            &self.features[at * self.dim..][..self.dim]
+        };
+        let corners = [
+            patch(rows.low, cols.low),
+            patch(rows.low, cols.high),
+            patch(rows.high, cols.low),
+            patch(rows.high, cols.high),
+        ];
+        let mix = |[a, b, c, d]: [f64; 4]| toward(toward(a, c, u), toward(b, d, u), t);
+        let mixed: Vec<f64> = (0..self.dim)
+            .map(|i| mix(corners.map(|corner| corner[i])))
+            .collect();
+        let square = inner(&mixed, &mixed);
+        let contributed = mix(corners.map(|corner| inner(corner, corner).sqrt()));
+        if square.sqrt() <= FLOOR * contributed {
+            0.0
+        } else {
+            square
         }
     }
 
@@ -660,14 +709,15 @@ impl<'a> Target<'a> {
         let columns = self.view.columns.cells.len();
         let rows = self.view.rows.cells[cell / columns];
         let cols = self.view.columns.cells[cell % columns];
-        let gram = &self.grams[cell];
         let corners = self.corners(products, rows, cols);
-        let fragile = self.ratios[cell] == f64::INFINITY;
+        let fragile = self.fragile(cell);
         let fractions = &self.view.columns.fraction[cols.start..cols.end];
         for row in rows.start..rows.end {
-            let line = Line::new(gram, corners, self.view.rows.fraction[row]);
+            let line = Line::new(&self.grams[cell], corners, self.view.rows.fraction[row]);
             if fragile || line.reaches(best.cosine - SLACK, fractions) {
-                self.look(gram, corners, row, cols, best);
+                self.look((cell, rows, cols), products, row, |cosine, pixel| {
+                    best.offer(cosine, pixel);
+                });
             }
         }
     }
@@ -689,11 +739,6 @@ impl Line {
             right: toward(b, d, u),
             length: gram.along(u),
         }
-    }
-
-    #[inline(always)]
-    fn cosine(&self, t: f64, peak: f64) -> f64 {
-        cosine(toward(self.left, self.right, t), self.length.at(t), peak)
     }
 
     /// Whether a pixel's cosine may reach a floor.

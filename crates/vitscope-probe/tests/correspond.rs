@@ -149,10 +149,8 @@ fn odd_map(rng: &mut Lcg, patches: usize, dim: usize, kind: usize) -> Array2<f32
         // Nearly alike, as deep layers are; and lengths over many orders of magnitude.
         6 => map.mapv_inplace(|value| value * 0.01 + 1.0),
         7 => {
-            // Lengths up to a million apart: beyond ten million, the longest neighbor decides what
-            // counts as zero (see the crate's text on cancellation).
             for mut row in map.outer_iter_mut() {
-                row *= 10.0_f32.powi(rng.below(7) as i32 - 3);
+                row *= 10.0_f32.powi(rng.below(13) as i32 - 6);
             }
         }
         _ => {}
@@ -161,14 +159,7 @@ fn odd_map(rng: &mut Lcg, patches: usize, dim: usize, kind: usize) -> Array2<f32
 }
 
 proptest! {
-    // A fixed seed: about one case in 24,000 of lengths far apart (kind 7) still differs from the
-    // brute force, an open finding of issue 6.
-    #![proptest_config(ProptestConfig {
-        cases: 400,
-        failure_persistence: None,
-        rng_seed: proptest::test_runner::RngSeed::Fixed(1),
-        ..ProptestConfig::default()
-    })]
+    #![proptest_config(ProptestConfig { cases: 400, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn pruning_finds_what_every_pixel_gives(

@@ -114,7 +114,7 @@ mod tests {
             id("facebook/dino-vits8"),
             Some("facebook/dino-vits8".to_owned())
         );
-        assert_eq!(id("/home/someone/weights.pth"), None);
+        assert_eq!(id("/data/someone/weights.pth"), None);
     }
 
     #[test]
