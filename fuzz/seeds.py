@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Writes what the fuzz targets begin with: whole small checkpoints and the parts of them that the
-targets change.
+"""Writes what the fuzz targets begin with: whole small files and the parts of them that the targets
+change.
 
-usage: seeds.py CORPUS CHECKPOINTS...   (folders that are searched for checkpoints)"""
+usage: seeds.py CORPUS FOLDER...   (folders that are searched for checkpoints, images and annotations)"""
 import io
 import json
 import struct
@@ -11,6 +11,7 @@ import zipfile
 from pathlib import Path
 
 LIMIT = 200_000
+IMAGES = {".png", ".jpg", ".jpeg", ".bmp", ".webp"}
 
 OWN = """weights = "model.safetensors"
 name = "small"
@@ -52,6 +53,19 @@ class_slot = true
 """
 
 
+PARTS = """kind = "pascal-part-animals"
+root = "VOC"
+"""
+
+DATA = """[test]
+images = "images/*.png"
+masks = "masks/*.png"
+[labels]
+names = ["sky", "tree"]
+ignore = [255]
+"""
+
+
 def main():
     corpus = Path(sys.argv[1])
     count = {}
@@ -64,6 +78,8 @@ def main():
             (folder / f"seed-{count[target]}").write_bytes(data)
 
     seed("own", OWN.encode())
+    seed("toml", PARTS.encode())
+    seed("toml", DATA.encode())
     shard = "model-00001-of-00001.safetensors"
     seed("index", json.dumps({"metadata": {}, "weight_map": {"a": shard, "b": shard}}).encode())
     for folder in sys.argv[2:]:
@@ -74,8 +90,17 @@ def main():
             if path.suffix == ".safetensors":
                 length = struct.unpack("<Q", data[:8])[0]
                 seed("safetensors", data[8 : 8 + length])
+            elif path.suffix in IMAGES:
+                seed("image", data)
+                if path.suffix == ".png":
+                    seed("mask", data)
+            elif path.suffix == ".mat":
+                seed("annotation", data)
+            elif path.suffix == ".txt":
+                seed("list", data)
             elif path.suffix == ".json":
-                seed("sidecar", data)
+                target = {"src_imname": "pair", "segments_info": "panoptic"}
+                seed(next((t for key, t in target.items() if key in data.decode()), "sidecar"), data)
             elif data[:2] == b"PK":
                 archive = zipfile.ZipFile(io.BytesIO(data))
                 names = archive.namelist()

@@ -1,4 +1,0 @@
-//! The index of sharded weights.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vitscope_vit_fuzz::index(bytes));

@@ -1,4 +1,0 @@
-//! NumPy archives.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vitscope_vit_fuzz::npz(bytes));

@@ -1,4 +1,0 @@
-//! Descriptions of own models.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vitscope_vit_fuzz::own(bytes));

@@ -1,4 +1,0 @@
-//! The pickle inside a PyTorch zip archive.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vitscope_vit_fuzz::pickle(bytes));

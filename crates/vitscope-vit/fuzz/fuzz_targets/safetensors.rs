@@ -1,4 +1,0 @@
-//! The header of safetensors files.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vitscope_vit_fuzz::safetensors(bytes));

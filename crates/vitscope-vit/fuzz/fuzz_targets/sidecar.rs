@@ -1,4 +1,0 @@
-//! Config files beside weights.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vitscope_vit_fuzz::sidecar(bytes));

@@ -1,4 +1,0 @@
-//! Zip archives as PyTorch writes them.
-#![no_main]
-
-libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vitscope_vit_fuzz::torch_zip(bytes));

@@ -1,0 +1,4 @@
+//! Config files beside weights.
+#![no_main]
+
+libfuzzer_sys::fuzz_target!(|bytes: &[u8]| vitscope_fuzz::sidecar(bytes));
