@@ -8,8 +8,19 @@ use ndarray::ArrayView1;
 /// Only loops whose result does not depend on the vector width may go in: element-wise ones, and sums
 /// over a fixed number of lanes. `work` has to be inlined to profit.
 #[inline(always)]
-pub(crate) fn vectorized<R>(work: impl FnOnce() -> R) -> R {
-    pulp::Arch::new().dispatch(work)
+pub(crate) fn vectorized<R>(work: impl FnMut() -> R) -> R {
+    // Called through `FnMut`: a closure called through `FnOnce`, as `dispatch` does by itself, goes
+    // through a shim that is not always inlined, and then runs as code for the oldest processor.
+    struct Work<F>(F);
+    impl<R, F: FnMut() -> R> pulp::NullaryFnOnce for Work<F> {
+        type Output = R;
+
+        #[inline(always)]
+        fn call(mut self) -> R {
+            (self.0)()
+        }
+    }
+    pulp::Arch::new().dispatch(Work(work))
 }
 
 /// Copies a patch vector, whatever its stride.

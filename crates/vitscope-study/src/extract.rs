@@ -9,6 +9,7 @@ use serde::Serialize;
 use vitscope_data::{DataSet, Split};
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
+use vitscope_vit::config::Precision;
 use vitscope_vit::facet::{Facet, Kind, Taps};
 use vitscope_vit::identify::Settle;
 use vitscope_vit::vit::Tapped;
@@ -197,7 +198,11 @@ pub fn extract_tensor(
     let bytes = std::fs::read(input).map_err(StudyError::io(input, "read"))?;
     let (shape, values) = read_input(input, &bytes)?;
     let checkpoint = Checkpoint::open(&what.model, &what.settle)?;
-    let vit = Vit::new(checkpoint.config().clone(), checkpoint.params()?)?;
+    let vit = Vit::new(
+        checkpoint.config().clone(),
+        checkpoint.params()?,
+        Precision::F32,
+    )?;
     let depth = vit.config().depth;
     let mut work = vit.workspace([shape[2], shape[3]])?;
     let grid = work.grid();

@@ -6,6 +6,7 @@ use serde_json::Value;
 use vitscope_data::{DataSet, Geometry, Split};
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
+use vitscope_vit::config::Precision;
 use vitscope_vit::identify::Settle;
 
 use crate::error::StudyError;
@@ -132,7 +133,7 @@ fn open_checkpoint(
         config: json(&config),
     };
     let (mean, std) = (identity.mean, identity.std);
-    let vit = Vit::new(config, checkpoint.params()?)?;
+    let vit = Vit::new(config, checkpoint.params()?, Precision::F32)?;
     let widths = vec![vit.config().width; slots.len()];
     let backbone = Backbone::new(vit, geometry, mean, std)?;
     let opened = Opened {

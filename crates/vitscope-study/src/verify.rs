@@ -16,7 +16,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
-use vitscope_vit::config::{Config, Positions};
+use vitscope_vit::config::{Config, Positions, Precision};
 use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::identify::Settle;
 use vitscope_vit::vit::Tapped;
@@ -103,7 +103,11 @@ pub fn verify(
     tolerance: f64,
 ) -> Result<Verification, StudyError> {
     let checkpoint = Checkpoint::open(model, settle)?;
-    let vit = Vit::new(checkpoint.config().clone(), checkpoint.params()?)?;
+    let vit = Vit::new(
+        checkpoint.config().clone(),
+        checkpoint.params()?,
+        Precision::F32,
+    )?;
     compare(&vit, recording, tolerance)
 }
 

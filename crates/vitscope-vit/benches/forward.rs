@@ -1,6 +1,6 @@
 //! Images per second of the forward pass with every facet tapped, on random weights.
 //!
-//! `cargo bench -p vitscope-vit --bench forward -- [batch] [pixels] [depth]`
+//! `cargo bench -p vitscope-vit --bench forward -- [batch] [pixels] [depth] [bf16]`
 //! ViT-B/16 at 320 pixels, batch 8, unless told otherwise; the median of interleaved repeats is
 //! what to quote (`tools/bench` runs it beside PyTorch).
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
@@ -9,7 +9,7 @@ use std::convert::Infallible;
 use std::time::Instant;
 
 use ndarray::Array4;
-use vitscope_vit::config::{Config, Mlp, Positions, Resize};
+use vitscope_vit::config::{Config, Mlp, Positions, Precision, Resize};
 use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::params::{Block, Linear, Norm, Params};
 use vitscope_vit::vit::{Tapped, Vit};
@@ -44,6 +44,10 @@ fn main() {
     let args: Vec<usize> = std::env::args().filter_map(|a| a.parse().ok()).collect();
     let at = |i: usize, default: usize| args.get(i).copied().unwrap_or(default);
     let (batch, pixels, depth) = (at(0, 8), at(1, 320), at(2, 12));
+    let precision = match std::env::args().any(|arg| arg == "bf16") {
+        true => Precision::Bf16,
+        false => Precision::F32,
+    };
     let (d, hidden) = (768, 3072);
     let mut noise = Noise(1);
     let norm = || Norm {
@@ -84,7 +88,7 @@ fn main() {
             resize: Resize::Antialias,
         },
     };
-    let vit = Vit::new(config, params).expect("the parts fit");
+    let vit = Vit::new(config, params, precision).expect("the parts fit");
     let mut work = vit.workspace([pixels, pixels]).expect("a multiple of 16");
     let images = Array4::from_shape_vec(
         (batch, 3, pixels, pixels),

@@ -46,6 +46,17 @@ impl Config {
     }
 }
 
+/// Which numbers a product multiplies; sums, and everything between products, are f32 in both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    F32,
+    /// bfloat16 factors: half the time, 8 significant bits.
+    Bf16,
+}
+
 /// The feed-forward part of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

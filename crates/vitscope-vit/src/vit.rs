@@ -12,14 +12,14 @@ use std::cell::RefCell;
 use ndarray::{ArrayView3, ArrayView4, ShapeBuilder};
 use rayon::prelude::*;
 
-use crate::config::{Config, Mlp, Positions};
+use crate::config::{Config, Mlp, Positions, Precision};
 use crate::facet::{Kind, Taps};
-use crate::ops::attention::attend;
+use crate::ops::attention::{self, attend};
+use crate::ops::packed::{Packed, has_bf16, padded};
 use crate::ops::patches::patchify;
 use crate::ops::positions::{resize_table, rotary_angles};
-use crate::ops::product::{Mat, product};
 use crate::ops::rows;
-use crate::params::{Block, Linear, Params};
+use crate::params::{Block, Linear, Norm, Params};
 
 /// The most rows of one image that one task handles: enough to pay for packing the weights,
 /// few enough that long sequences keep every core busy.
@@ -52,13 +52,87 @@ pub enum ShapeError {
         /// Values that are there.
         found: usize,
     },
+    /// Products in bf16 on a processor without them.
+    #[error(
+        "products in bf16 need a processor with AVX-512 BF16 (AMD since Zen 4, Intel since Cooper \
+         Lake), which this one is not: use --dtype f32"
+    )]
+    NoBf16,
 }
 
 /// A backbone ready to run.
 #[derive(Debug)]
 pub struct Vit {
     config: Config,
-    params: Params,
+    precision: Precision,
+    patch: Map,
+    prefix: Vec<f32>,
+    table: Vec<f32>,
+    periods: Vec<f32>,
+    stem_norm: Norm,
+    layers: Vec<Layer>,
+    norm: Norm,
+}
+
+/// A linear map, laid out for its product.
+#[derive(Debug)]
+struct Map {
+    weight: Packed,
+    bias: Vec<f32>,
+}
+
+impl Map {
+    /// Lays out a map, whose weights are given up for it.
+    fn new(linear: Linear, precision: Precision) -> Self {
+        Self {
+            weight: Packed::from_rows(&linear.weight, linear.inputs, linear.outputs, precision),
+            bias: linear.bias,
+        }
+    }
+
+    /// The bias of `count` outputs from `column` on; empty where the map has none.
+    #[inline(always)]
+    fn bias(&self, column: usize, count: usize) -> &[f32] {
+        stretch(&self.bias, column, count)
+    }
+}
+
+/// A part of a vector that may be absent.
+#[inline(always)]
+fn stretch(values: &[f32], from: usize, count: usize) -> &[f32] {
+    if values.is_empty() {
+        values
+    } else {
+        &values[from..from + count]
+    }
+}
+
+/// A block with its maps laid out.
+#[derive(Debug)]
+struct Layer {
+    norm1: Norm,
+    qkv: Map,
+    proj: Map,
+    scale1: Vec<f32>,
+    norm2: Norm,
+    up: Map,
+    down: Map,
+    scale2: Vec<f32>,
+}
+
+impl Layer {
+    fn new(block: Block, precision: Precision) -> Self {
+        Self {
+            norm1: block.norm1,
+            qkv: Map::new(block.qkv, precision),
+            proj: Map::new(block.proj, precision),
+            scale1: block.scale1,
+            norm2: block.norm2,
+            up: Map::new(block.up, precision),
+            down: Map::new(block.down, precision),
+            scale2: block.scale2,
+        }
+    }
 }
 
 /// A tensor handed out by [`Vit::forward`].
@@ -107,6 +181,7 @@ impl Workspace {
 }
 
 thread_local! {
+    static ATTENTION: RefCell<attention::Scratch> = RefCell::default();
     static SCRATCH: RefCell<[Vec<f32>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
 }
 
@@ -136,30 +211,31 @@ impl Vit {
     /// Puts a description and its weights together.
     ///
     /// # Errors
-    /// When a weight's size contradicts the description.
-    pub fn new(config: Config, params: Params) -> Result<Self, ShapeError> {
+    /// When a weight's size contradicts the description, or the processor has no bf16 products.
+    pub fn new(config: Config, params: Params, precision: Precision) -> Result<Self, ShapeError> {
         check(&config, &params)?;
-        Ok(Self { config, params })
+        if precision == Precision::Bf16 && !has_bf16() {
+            return Err(ShapeError::NoBf16);
+        }
+        // One block at a time gives up its weights for their new layout.
+        let blocks = params.blocks.into_iter();
+        Ok(Self {
+            config,
+            precision,
+            patch: Map::new(params.patch, precision),
+            prefix: params.prefix,
+            table: params.table,
+            periods: params.periods,
+            stem_norm: params.stem_norm,
+            layers: blocks.map(|block| Layer::new(block, precision)).collect(),
+            norm: params.norm,
+        })
     }
 
     /// The architecture.
     #[must_use]
     pub fn config(&self) -> &Config {
         &self.config
-    }
-
-    /// Number of weights held, in scalars.
-    #[must_use]
-    pub fn scalars(&self) -> usize {
-        let linear = |l: &Linear| l.weight.len() + l.bias.len();
-        let blocks = self.params.blocks.iter().map(|b| {
-            linear(&b.qkv)
-                + linear(&b.proj)
-                + linear(&b.up)
-                + linear(&b.down)
-                + 4 * self.config.width
-        });
-        blocks.sum::<usize>() + linear(&self.params.patch) + self.params.table.len()
     }
 
     /// Buffers for images of `[height, width]` pixels; the position table is resized here, once.
@@ -178,10 +254,10 @@ impl Vit {
         let grid = pixels.map(|side| side / patch);
         let (table, rotary) = match self.config.positions {
             Positions::Table { grid: from, resize } => (
-                resize_table(&self.params.table, self.config.width, from, grid, resize),
+                resize_table(&self.table, self.config.width, from, grid, resize),
                 None,
             ),
-            Positions::Rotary => (Vec::new(), Some(rotary_angles(&self.params.periods, grid))),
+            Positions::Rotary => (Vec::new(), Some(rotary_angles(&self.periods, grid))),
         };
         Ok(Workspace {
             pixels,
@@ -254,7 +330,7 @@ impl Vit {
             hand(0, Kind::Embedding, &work.x, 0, d, &mut sink)?;
         }
         let deepest = taps.deepest();
-        for (block, layer) in self.params.blocks.iter().zip(1..=deepest) {
+        for (block, layer) in self.layers.iter().zip(1..=deepest) {
             self.project(block, work, tokens);
             for (part, kind) in [Kind::Query, Kind::Key, Kind::Value]
                 .into_iter()
@@ -297,12 +373,13 @@ impl Vit {
         }
         if taps.wants(self.config.depth, Kind::FinalNorm) {
             work.normed.resize(batch * tokens * d, 0.0);
-            let norm = &self.params.norm;
+            let norm = &self.norm;
             work.normed
                 .par_chunks_mut(tokens * d)
                 .zip(work.x.par_chunks(tokens * d))
                 .for_each(|(out, x)| {
-                    rows::layer_norm(x, &norm.weight, &norm.bias, self.config.norm_eps, out);
+                    let eps = self.config.norm_eps;
+                    rows::layer_norm(x, &norm.weight, &norm.bias, eps, (out, d));
                 });
             hand(
                 self.config.depth,
@@ -328,34 +405,42 @@ impl Vit {
             ..
         } = work;
         let patches = grid[0] * grid[1];
-        let linear = &self.params.patch;
+        let inputs = self.patch.weight.inputs();
+        let stride = padded(inputs);
         x.par_chunks_mut((prefix + patches) * d)
             .zip(images.par_chunks(3 * pixels[0] * pixels[1]))
             .for_each(|(x, image)| {
                 let (head, body) = x.split_at_mut(prefix * d);
-                head.copy_from_slice(&self.params.prefix);
-                with_scratch([patches * linear.inputs, 0, 0], |[flat, ..]| {
-                    patchify(image, *pixels, self.config.patch, flat);
-                    apply(linear, flat, body);
+                head.copy_from_slice(&self.prefix);
+                with_scratch([patches * stride, 0, 0], |[flat, ..]| {
+                    patchify(image, *pixels, self.config.patch, (flat, stride));
+                    self.patch.weight.times(
+                        (flat, stride),
+                        patches,
+                        (body, d),
+                        #[inline(always)]
+                        |row, column, values| {
+                            rows::add(values, self.patch.bias(column, values.len()));
+                            rows::add(values, stretch(table, row * d + column, values.len()));
+                        },
+                    );
                 });
-                rows::add_bias(body, &linear.bias);
-                if !table.is_empty() {
-                    rows::add_residual(body, table, &[], &[], d);
-                }
                 if self.config.stem_norm {
-                    let norm = &self.params.stem_norm;
+                    let norm = &self.stem_norm;
                     with_scratch([x.len(), 0, 0], |[copy, ..]| {
                         copy.copy_from_slice(x);
-                        rows::layer_norm(copy, &norm.weight, &norm.bias, self.config.norm_eps, x);
+                        let eps = self.config.norm_eps;
+                        rows::layer_norm(copy, &norm.weight, &norm.bias, eps, (x, d));
                     });
                 }
             });
     }
 
     /// LayerNorm, then queries, keys and values with their bias.
-    fn project(&self, block: &Block, work: &mut Workspace, tokens: usize) {
+    fn project(&self, block: &Layer, work: &mut Workspace, tokens: usize) {
         let d = self.config.width;
         let chunk = chunk_rows(tokens);
+        let stride = padded(d);
         let Workspace { x, qkv, .. } = work;
         qkv.par_chunks_mut(tokens * 3 * d)
             .zip(x.par_chunks(tokens * d))
@@ -363,12 +448,20 @@ impl Vit {
                 qkv.par_chunks_mut(chunk * 3 * d)
                     .zip(x.par_chunks(chunk * d))
                     .for_each(|(qkv, x)| {
-                        with_scratch([x.len(), 0, 0], |[normed, ..]| {
+                        let count = x.len() / d;
+                        with_scratch([count * stride, 0, 0], |[normed, ..]| {
                             let norm = &block.norm1;
                             let eps = self.config.norm_eps;
-                            rows::layer_norm(x, &norm.weight, &norm.bias, eps, normed);
-                            apply(&block.qkv, normed, qkv);
-                            rows::add_bias(qkv, &block.qkv.bias);
+                            rows::layer_norm(x, &norm.weight, &norm.bias, eps, (normed, stride));
+                            block.qkv.weight.times(
+                                (normed, stride),
+                                count,
+                                (qkv, 3 * d),
+                                #[inline(always)]
+                                |_, column, values| {
+                                    rows::add(values, block.qkv.bias(column, values.len()));
+                                },
+                            );
                         });
                     });
             });
@@ -405,8 +498,9 @@ impl Vit {
         let run = |index: usize, out: &mut [f32], matrix: Option<&mut [f32]>| {
             let (image, head) = (index / heads, index % heads);
             let qkv = &qkv[image * tokens * 3 * d..][..tokens * 3 * d];
-            SCRATCH.with_borrow_mut(|[scores, ..]| {
-                attend(qkv, [tokens, heads, head_width], head, scores, matrix, out);
+            let shape = [tokens, heads, head_width];
+            ATTENTION.with_borrow_mut(|scratch| {
+                attend(qkv, shape, head, self.precision, scratch, matrix, out);
             });
         };
         let outs = mixed.par_chunks_mut(tokens * head_width).enumerate();
@@ -419,9 +513,8 @@ impl Vit {
     }
 
     /// The attention's output projection and the feed-forward part, each added to `x`.
-    fn feed_forward(&self, block: &Block, work: &mut Workspace, tokens: usize) {
+    fn feed_forward(&self, block: &Layer, work: &mut Workspace, tokens: usize) {
         let d = self.config.width;
-        let head_width = self.config.head_width();
         let chunk = chunk_rows(tokens);
         let Workspace { x, mixed, .. } = work;
         x.par_chunks_mut(tokens * d)
@@ -429,65 +522,83 @@ impl Vit {
             .for_each(|(x, mixed)| {
                 x.par_chunks_mut(chunk * d)
                     .enumerate()
-                    .for_each(|(index, x)| {
-                        let first = index * chunk;
-                        let count = x.len() / d;
-                        let inner = block.up.outputs.max(d);
-                        let gated = if self.config.mlp == Mlp::SwiGlu {
-                            self.config.hidden
-                        } else {
-                            0
-                        };
-                        with_scratch([count * d, count * inner, count * gated], |[a, b, c]| {
-                            for (head, source) in
-                                mixed.chunks_exact(tokens * head_width).enumerate()
-                            {
-                                for row in 0..count {
-                                    a[row * d + head * head_width..][..head_width].copy_from_slice(
-                                        &source[(first + row) * head_width..][..head_width],
-                                    );
-                                }
-                            }
-                            let y = &mut b[..count * d];
-                            apply(&block.proj, a, y);
-                            rows::add_residual(x, y, &block.proj.bias, &block.scale1, d);
-                            let (norm, eps) = (&block.norm2, self.config.norm_eps);
-                            rows::layer_norm(x, &norm.weight, &norm.bias, eps, a);
-                            let up = &mut b[..count * block.up.outputs];
-                            apply(&block.up, a, up);
-                            let hidden: &[f32] = match self.config.mlp {
-                                Mlp::Gelu => {
-                                    rows::bias_gelu(up, &block.up.bias);
-                                    up
-                                }
-                                Mlp::QuickGelu => {
-                                    rows::bias_quick_gelu(up, &block.up.bias);
-                                    up
-                                }
-                                Mlp::SwiGlu => {
-                                    rows::bias_swiglu(up, &block.up.bias, c);
-                                    c
-                                }
-                            };
-                            apply(&block.down, hidden, a);
-                            rows::add_residual(x, a, &block.down.bias, &block.scale2, d);
-                        });
-                    });
+                    .for_each(|(index, x)| self.feed_rows(block, x, mixed, index * chunk, tokens));
             });
     }
-}
 
-/// `out = x W`, without the bias.
-fn apply(linear: &Linear, x: &[f32], out: &mut [f32]) {
-    let rows = x.len() / linear.inputs;
-    product(
-        [rows, linear.inputs, linear.outputs],
-        1.0,
-        Mat::rows(x, linear.inputs),
-        Mat::rows(&linear.weight, linear.outputs),
-        out,
-        linear.outputs,
-    );
+    /// [`Self::feed_forward`] for some rows of one image, from row `first` on.
+    ///
+    /// # Shapes
+    /// `x` `[rows, D]`, `mixed` `[heads, tokens, D / heads]`.
+    fn feed_rows(&self, block: &Layer, x: &mut [f32], mixed: &[f32], first: usize, tokens: usize) {
+        let d = self.config.width;
+        let head_width = self.config.head_width();
+        let count = x.len() / d;
+        let (stride, hidden_stride) = (padded(d), padded(block.up.weight.outputs()));
+        with_scratch(
+            [count * stride, count * d, count * hidden_stride],
+            |[a, y, hidden]| {
+                for (head, source) in mixed.chunks_exact(tokens * head_width).enumerate() {
+                    let source = source[first * head_width..].chunks_exact(head_width);
+                    for (row, source) in a.chunks_exact_mut(stride).zip(source) {
+                        row[head * head_width..][..head_width].copy_from_slice(source);
+                    }
+                }
+                let add_to =
+                    |x: &mut [f32], map: &Map, scale: &[f32], a: (&[f32], usize), y: &mut [f32]| {
+                        map.weight.times(
+                            a,
+                            count,
+                            (y, d),
+                            #[inline(always)]
+                            |row, column, values| {
+                                let n = values.len();
+                                let x = &mut x[row * d + column..][..n];
+                                let scale = stretch(scale, column, n);
+                                rows::add_branch(x, values, map.bias(column, n), scale);
+                            },
+                        );
+                    };
+                add_to(x, &block.proj, &block.scale1, (a, stride), &mut *y);
+                let (norm, eps) = (&block.norm2, self.config.norm_eps);
+                rows::layer_norm(x, &norm.weight, &norm.bias, eps, (&mut *a, stride));
+                let up = (&mut *hidden, hidden_stride);
+                match self.config.mlp {
+                    Mlp::Gelu => block.up.weight.times(
+                        (a, stride),
+                        count,
+                        up,
+                        #[inline(always)]
+                        |_, column, values| {
+                            rows::bias_gelu(values, block.up.bias(column, values.len()));
+                        },
+                    ),
+                    Mlp::QuickGelu => block.up.weight.times(
+                        (a, stride),
+                        count,
+                        up,
+                        #[inline(always)]
+                        |_, column, values| {
+                            rows::bias_quick_gelu(values, block.up.bias(column, values.len()));
+                        },
+                    ),
+                    Mlp::SwiGlu => {
+                        block.up.weight.times(
+                            (a, stride),
+                            count,
+                            up,
+                            #[inline(always)]
+                            |_, column, values| {
+                                rows::add(values, block.up.bias(column, values.len()));
+                            },
+                        );
+                        rows::swiglu(hidden, self.config.hidden, hidden_stride);
+                    }
+                }
+                add_to(x, &block.down, &block.scale2, (hidden, hidden_stride), y);
+            },
+        );
+    }
 }
 
 /// Every weight has the size that the description gives it.

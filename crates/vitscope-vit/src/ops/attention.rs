@@ -1,10 +1,21 @@
 //! Softmax attention of one head of one image.
 
-use super::product::{Mat, product};
+use super::packed::Packed;
+use super::product::Mat;
 use super::rows::softmax;
+use crate::config::Precision;
 
-/// Query rows that are handled together: their scores stay in the second-level cache.
-const ROWS: usize = 128;
+/// Query rows that are handled together: their scores stay in the second-level cache. A multiple
+/// of the rows that a product handles at once.
+const ROWS: usize = 108;
+
+/// Buffers of [`attend`], kept from call to call.
+#[derive(Debug, Default)]
+pub struct Scratch {
+    keys: Packed,
+    values: Packed,
+    scores: Vec<f32>,
+}
 
 /// `softmax(q k^T / sqrt(d)) v` for one head.
 ///
@@ -17,39 +28,32 @@ pub fn attend(
     qkv: &[f32],
     [tokens, heads, d]: [usize; 3],
     head: usize,
-    scores: &mut Vec<f32>,
+    precision: Precision,
+    scratch: &mut Scratch,
     mut matrix: Option<&mut [f32]>,
     out: &mut [f32],
 ) {
     let width = heads * d;
     let stride = 3 * width;
     let part = |which: usize| Mat::rows(&qkv[which * width + head * d..], stride);
-    let scale = 1.0 / (d as f32).sqrt();
+    let Scratch {
+        keys,
+        values,
+        scores,
+    } = scratch;
+    keys.pack(part(1).t(), d, tokens, precision);
+    values.pack(part(2), tokens, d, precision);
     scores.resize(ROWS.min(tokens) * tokens, 0.0);
     for start in (0..tokens).step_by(ROWS) {
         let rows = ROWS.min(tokens - start);
         let scores = &mut scores[..rows * tokens];
-        let queries = Mat::rows(&qkv[start * stride + head * d..], stride);
-        product(
-            [rows, d, tokens],
-            scale,
-            queries,
-            part(1).t(),
-            scores,
-            tokens,
-        );
-        softmax(scores, tokens);
+        let queries = &qkv[start * stride + head * d..];
+        keys.times((queries, stride), rows, (scores, tokens), |_, _, _| ());
+        softmax(scores, tokens, 1.0 / (d as f32).sqrt());
         if let Some(matrix) = matrix.as_deref_mut() {
             matrix[start * tokens..][..rows * tokens].copy_from_slice(scores);
         }
         let out = &mut out[start * d..(start + rows) * d];
-        product(
-            [rows, tokens, d],
-            1.0,
-            Mat::rows(scores, tokens),
-            part(2),
-            out,
-            d,
-        );
+        values.times((scores, tokens), rows, (out, d), |_, _, _| ());
     }
 }

@@ -5,6 +5,9 @@
 //! other images share the batch.
 
 pub mod attention;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+pub mod packed;
 pub mod patches;
 pub mod positions;
 pub mod product;

@@ -2,11 +2,28 @@
 //!
 //! Sums run over sixteen fixed lanes, so their order is the same on every machine.
 
-use pulp::Arch;
-
 use super::scalar::{exp, gelu, sigmoid};
 
 const LANES: usize = 16;
+
+/// Runs `work` compiled for the widest vector instructions that the machine has; `work` has to be
+/// inlined to profit.
+#[inline(always)]
+pub fn vectorized<R>(work: impl FnMut() -> R) -> R {
+    // Called through `FnMut`: a closure called through `FnOnce`, as `dispatch` does by itself, goes
+    // through a shim that is not always inlined, and then runs as code for the oldest processor,
+    // where one `mul_add` is a function call. It cost two thirds of a pass before it was found.
+    struct Work<F>(F);
+    impl<R, F: FnMut() -> R> pulp::NullaryFnOnce for Work<F> {
+        type Output = R;
+
+        #[inline(always)]
+        fn call(mut self) -> R {
+            (self.0)()
+        }
+    }
+    pulp::Arch::new().dispatch(Work(work))
+}
 
 #[inline(always)]
 fn lane_sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
@@ -26,13 +43,19 @@ fn lane_sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 /// LayerNorm of every row of `x` into `out`, biased variance.
 ///
 /// # Shapes
-/// `x`, `out` `[rows, D]` with `D = weight.len()`.
-pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f64, out: &mut [f32]) {
+/// `x`, `out` `[rows, D]` with `D = weight.len()`; rows of `out` are `stride` apart.
+pub fn layer_norm(
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    eps: f64,
+    (out, stride): (&mut [f32], usize),
+) {
     let width = weight.len();
-    Arch::new().dispatch(
+    vectorized(
         #[inline(always)]
         || {
-            for (row, out) in x.chunks_exact(width).zip(out.chunks_exact_mut(width)) {
+            for (row, out) in x.chunks_exact(width).zip(out.chunks_mut(stride)) {
                 let mean = lane_sum(row, |v| v) / width as f32;
                 let variance = lane_sum(row, |v| (v - mean) * (v - mean)) / width as f32;
                 let scale = 1.0 / (f64::from(variance) + eps).sqrt() as f32;
@@ -44,109 +67,68 @@ pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f64, out: &mut [
     );
 }
 
-/// Adds `bias` to every row; an empty bias adds nothing.
-///
-/// # Shapes
-/// `x` `[rows, bias.len()]`.
-pub fn add_bias(x: &mut [f32], bias: &[f32]) {
-    if bias.is_empty() {
-        return;
-    }
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for row in x.chunks_exact_mut(bias.len()) {
-                for (v, &b) in row.iter_mut().zip(bias) {
-                    *v += b;
-                }
-            }
-        },
-    );
-}
-
-/// `x += scale * (y + bias)`, per row; empty `scale` is 1, empty `bias` is 0.
-///
-/// # Shapes
-/// `x`, `y` `[rows, width]`.
-pub fn add_residual(x: &mut [f32], y: &[f32], bias: &[f32], scale: &[f32], width: usize) {
-    let zeros;
-    let bias = if bias.is_empty() {
-        zeros = vec![0.0; width];
-        &zeros
-    } else {
-        bias
-    };
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for (x, y) in x.chunks_exact_mut(width).zip(y.chunks_exact(width)) {
-                if scale.is_empty() {
-                    for ((x, &y), &b) in x.iter_mut().zip(y).zip(bias) {
-                        *x += y + b;
-                    }
-                } else {
-                    for (((x, &y), &b), &s) in x.iter_mut().zip(y).zip(bias).zip(scale) {
-                        *x += s * (y + b);
-                    }
-                }
-            }
-        },
-    );
-}
-
-/// `x = gelu(x + bias)` in place (exact erf form).
-pub fn bias_gelu(x: &mut [f32], bias: &[f32]) {
-    bias_then(x, bias, gelu);
-}
-
-/// `x = y * sigmoid(1.702 y)` with `y = x + bias`, in place.
-pub fn bias_quick_gelu(x: &mut [f32], bias: &[f32]) {
-    bias_then(x, bias, |y| y * sigmoid(1.702 * y));
-}
-
+/// `x += y`; an empty `y` adds nothing.
 #[inline(always)]
-fn bias_then(x: &mut [f32], bias: &[f32], f: impl Fn(f32) -> f32) {
-    Arch::new().dispatch(
-        #[inline(always)]
-        || {
-            for row in x.chunks_exact_mut(bias.len()) {
-                for (v, &b) in row.iter_mut().zip(bias) {
-                    *v = f(*v + b);
-                }
-            }
-        },
-    );
+pub fn add(x: &mut [f32], y: &[f32]) {
+    for (x, &y) in x.iter_mut().zip(y) {
+        *x += y;
+    }
 }
 
-/// SwiGLU: `out = silu(gate) * up`, where a row of `x` is `[gate, up]` before their bias.
+/// `x += scale * (y + bias)`; an empty `scale` is 1, an empty `bias` is 0.
+#[inline(always)]
+pub fn add_branch(x: &mut [f32], y: &mut [f32], bias: &[f32], scale: &[f32]) {
+    add(y, bias);
+    if scale.is_empty() {
+        add(x, y);
+    } else {
+        for ((x, &y), &s) in x.iter_mut().zip(&*y).zip(scale) {
+            *x += s * y;
+        }
+    }
+}
+
+/// `x = gelu(x + bias)` (exact erf form).
+#[inline(always)]
+pub fn bias_gelu(x: &mut [f32], bias: &[f32]) {
+    for (v, &b) in x.iter_mut().zip(bias) {
+        *v = gelu(*v + b);
+    }
+}
+
+/// `x = y * sigmoid(1.702 y)` with `y = x + bias`.
+#[inline(always)]
+pub fn bias_quick_gelu(x: &mut [f32], bias: &[f32]) {
+    for (v, &b) in x.iter_mut().zip(bias) {
+        let y = *v + b;
+        *v = y * sigmoid(1.702 * y);
+    }
+}
+
+/// SwiGLU: `silu(gate) * up` of every row `[gate, up]` of `x`, in place of the gate.
 ///
 /// # Shapes
-/// `x` `[rows, 2h]`, `bias` `[2h]`, `out` `[rows, h]`.
-pub fn bias_swiglu(x: &[f32], bias: &[f32], out: &mut [f32]) {
-    let hidden = bias.len() / 2;
-    let (gate_bias, up_bias) = bias.split_at(hidden);
-    Arch::new().dispatch(
+/// `x` `[rows, 2h]`, rows `stride` apart.
+pub fn swiglu(x: &mut [f32], hidden: usize, stride: usize) {
+    vectorized(
         #[inline(always)]
         || {
-            for (row, out) in x.chunks_exact(2 * hidden).zip(out.chunks_exact_mut(hidden)) {
-                let (gate, up) = row.split_at(hidden);
-                for ((((o, &g), &u), &gb), &ub) in
-                    out.iter_mut().zip(gate).zip(up).zip(gate_bias).zip(up_bias)
-                {
-                    let g = g + gb;
-                    *o = g * sigmoid(g) * (u + ub);
+            for row in x.chunks_mut(stride) {
+                let (gate, up) = row.split_at_mut(hidden);
+                for (g, &u) in gate.iter_mut().zip(&*up) {
+                    *g = *g * sigmoid(*g) * u;
                 }
             }
         },
     );
 }
 
-/// Softmax over every row of `x`, in place.
+/// Softmax over every row of `scale * x`, in place; `scale` is positive.
 ///
 /// # Shapes
 /// `x` `[rows, width]`.
-pub fn softmax(x: &mut [f32], width: usize) {
-    Arch::new().dispatch(
+pub fn softmax(x: &mut [f32], width: usize, scale: f32) {
+    vectorized(
         #[inline(always)]
         || {
             for row in x.chunks_exact_mut(width) {
@@ -158,7 +140,7 @@ pub fn softmax(x: &mut [f32], width: usize) {
                 }
                 let top = tops.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
                 for v in row.iter_mut() {
-                    *v = exp(*v - top);
+                    *v = exp((*v - top) * scale);
                 }
                 let scale = 1.0 / lane_sum(row, |v| v);
                 for v in row.iter_mut() {
@@ -201,7 +183,7 @@ mod tests {
         let weight: Vec<f32> = (0..width).map(|i| 1.0 + i as f32 * 0.01).collect();
         let bias: Vec<f32> = (0..width).map(|i| i as f32 * 0.02 - 0.3).collect();
         let mut out = vec![0.0; x.len()];
-        layer_norm(&x, &weight, &bias, 1e-6, &mut out);
+        layer_norm(&x, &weight, &bias, 1e-6, (&mut out, width));
         for (row, got) in x.chunks(width).zip(out.chunks(width)) {
             let mean = row.iter().map(|&v| f64::from(v)).sum::<f64>() / width as f64;
             let var = row
@@ -222,7 +204,7 @@ mod tests {
         let mut x: Vec<f32> = (0..2 * 21)
             .map(|i| (i % 21) as f32 * 10.0 + 500.0)
             .collect();
-        softmax(&mut x, 21);
+        softmax(&mut x, 21, 1.0);
         for row in x.chunks(21) {
             assert!((row.iter().sum::<f32>() - 1.0).abs() < 1e-6);
             assert!((row[20] - 1.0 / (1.0 + (-10.0_f32).exp())).abs() < 1e-4);
