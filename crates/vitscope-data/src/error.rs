@@ -195,6 +195,16 @@ pub enum DataError {
         /// What is wrong with it, what was expected.
         problem: String,
     },
+    /// A photograph of a pair that is not the annotated one.
+    #[error("the photograph {} is {}x{} pixels, its pair's annotation says {}x{}; copy or download it again", Show(.path), .found.0, .found.1, .expected.0, .expected.1)]
+    PhotographSize {
+        /// The file.
+        path: PathBuf,
+        /// Its width and height in pixels.
+        found: (usize, usize),
+        /// What the annotation says.
+        expected: (usize, usize),
+    },
     /// A data set of pairs where one of images was asked for.
     #[error("{} is a data set of pairs of images with key points, expected one of images with masks; use it for correspondence, or give its JPEGImages as a 'folder'", Show(.path))]
     Pairs {
@@ -244,6 +254,7 @@ impl DataError {
             Self::MaskSize { .. } => "mask size",
             Self::UnknownId { .. } | Self::UnknownColor { .. } => "label off the table",
             Self::Annotation { .. } => "annotation",
+            Self::PhotographSize { .. } => "image size",
             Self::NoSuchImage { .. } | Self::Threads { .. } => "internal",
         }
     }
@@ -272,6 +283,7 @@ impl DataError {
             | Self::UnknownId { path, .. }
             | Self::UnknownColor { path, .. }
             | Self::Annotation { path, .. }
+            | Self::PhotographSize { path, .. }
             | Self::Pairs { path } => Some(path),
         }
     }

@@ -25,6 +25,15 @@ impl Problems {
         }
     }
 
+    /// Adds the problems of another list.
+    pub fn extend(&mut self, other: Self) {
+        for (sort, count) in other.counts {
+            *self.counts.entry(sort).or_insert(0) += count;
+        }
+        let room = KEPT - self.kept.len();
+        self.kept.extend(other.kept.into_iter().take(room));
+    }
+
     /// How many there are.
     #[must_use]
     pub fn count(&self) -> usize {

@@ -78,6 +78,15 @@ impl Kind {
         }
     }
 
+    /// The kind of the data set that a DATA argument names, by its prefix or by what the directory
+    /// holds.
+    ///
+    /// # Errors
+    /// An argument that names no data set, or a directory of no known or of several kinds.
+    pub fn of(spec: &str) -> Result<Self, DataError> {
+        parse(spec).map(|(kind, _)| kind)
+    }
+
     /// The kind of that name.
     fn named(name: &str) -> Option<Self> {
         NAMED.into_iter().find(|kind| kind.name() == name)

@@ -14,6 +14,7 @@ use crate::decode;
 use crate::error::DataError;
 use crate::findings::{Findings, Problems};
 use crate::listing;
+use crate::resize::RgbImage;
 
 /// The categories, in the order of the paper's tables.
 pub const CATEGORIES: [&str; 18] = [
@@ -113,6 +114,31 @@ impl PairImage {
     #[must_use]
     pub fn box_side(&self) -> f64 {
         (self.bbox[2] - self.bbox[0]).max(self.bbox[3] - self.bbox[1])
+    }
+
+    /// Decodes the photograph.
+    ///
+    /// # Errors
+    /// A photograph that cannot be read or decoded, or is of another size than annotated.
+    pub fn open(&self) -> Result<RgbImage, DataError> {
+        let image = RgbImage::open(&self.image)?;
+        let found = (image.width(), image.height());
+        if found == self.size {
+            return Ok(image);
+        }
+        Err(DataError::PhotographSize {
+            path: self.image.clone(),
+            found,
+            expected: self.size,
+        })
+    }
+
+    /// How many key points lie outside the photograph.
+    #[must_use]
+    pub fn outside(&self) -> usize {
+        let (width, height) = (self.size.0 as f64, self.size.1 as f64);
+        let inside = |[x, y]: &[f64; 2]| (0.0..width).contains(x) && (0.0..height).contains(y);
+        self.points.iter().filter(|point| !inside(point)).count()
     }
 }
 

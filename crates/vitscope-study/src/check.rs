@@ -125,6 +125,21 @@ pub struct ProblemList {
     pub listed: Vec<Problem>,
 }
 
+impl ProblemList {
+    pub(crate) fn new(problems: &Problems) -> Self {
+        let listed = |error: &DataError| Problem {
+            sort: error.sort(),
+            path: error.path().map(|path| path.display().to_string()),
+            message: error.to_string(),
+        };
+        Self {
+            count: problems.count(),
+            sorts: problems.counts().clone(),
+            listed: problems.kept().iter().map(listed).collect(),
+        }
+    }
+}
+
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -252,11 +267,6 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
     }
     let mut notes = set.notes().to_vec();
     notes.extend(warnings(&set, &train, &test, one_list));
-    let listed = |error: &DataError| Problem {
-        sort: error.sort(),
-        path: error.path().map(|path| path.display().to_string()),
-        message: error.to_string(),
-    };
     let usable = problems.count() == 0 && !set.train.is_empty() && !set.test.is_empty();
     Ok(Check {
         format: FORMAT,
@@ -269,11 +279,7 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
         one_list,
         train,
         test,
-        problems: ProblemList {
-            count: problems.count(),
-            sorts: problems.counts().clone(),
-            listed: problems.kept().iter().map(listed).collect(),
-        },
+        problems: ProblemList::new(&problems),
         off_the_table,
         unclaimed_masks: PathList {
             count: survey.unclaimed.count,

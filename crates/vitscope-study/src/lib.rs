@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod check;
+pub mod check_pairs;
 pub mod correspond;
 pub mod error;
 mod evaluate;

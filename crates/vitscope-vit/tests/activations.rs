@@ -1,6 +1,10 @@
 //! Every fixture, both input sizes: every tensor that the reference implementation recorded is
 //! reproduced within 2e-4 of that tensor's largest magnitude, in f32.
 
+#![expect(
+    clippy::print_stdout,
+    reason = "the table of differences is asked for with --nocapture"
+)]
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;

@@ -336,3 +336,44 @@ fn wrong_words_and_damaged_sets_are_told() {
     std::fs::remove_file(&copy).unwrap();
     refused(&set, &[], 3, "copy.jpg");
 }
+
+#[test]
+fn data_check_knows_pairs() {
+    let dir = tempfile::tempdir().unwrap();
+    make_set(dir.path());
+    let data = format!("spair71k:{}", dir.path().display());
+    let human = succeed(common::run(&["data", "check", &data]));
+    for words in [
+        "test       6 pairs of 12,234 published, 8 photographs, 72 key points",
+        "bird               3            4          36",
+        "nothing would stop a run",
+    ] {
+        assert!(human.contains(words), "{words}\n{human}");
+    }
+    let photographs = dir.path().join("JPEGImages/bird");
+    std::fs::write(photographs.join("copy.jpg"), b"no image").unwrap();
+    std::fs::remove_file(photographs.join("mirrored.jpg")).unwrap();
+    let small = image::RgbImage::new(3, 5);
+    small
+        .save_with_format(photographs.join("squeezed.jpg"), image::ImageFormat::Png)
+        .unwrap();
+    let output = common::run(&["data", "check", &data, "--format", "json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["usable"], false);
+    assert_eq!(report["splits"][0]["pairs"], 5);
+    assert_eq!(report["problems"]["count"], 3, "{report}");
+    assert_eq!(report["problems"]["sorts"]["image size"], 1, "{report}");
+    // The real files: two annotations, and one of their photographs.
+    let real = format!("spair71k:{}", shared("data/spair-71k").display());
+    let output = common::run(&["data", "check", &real, "--format", "json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let report: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(report["problems"]["sorts"]["missing file"], 2, "{report}");
+    let nowhere = common::run(&["data", "check", "spair71k:nowhere", "--format", "json"]);
+    let report: serde_json::Value = serde_json::from_slice(&nowhere.stdout).unwrap();
+    assert_eq!(
+        (nowhere.status.code(), &report["usable"]),
+        (Some(3), &false.into())
+    );
+}

@@ -3,8 +3,10 @@
 use std::fmt::Write;
 use std::path::Path;
 
+use vitscope_data::Kind;
 use vitscope_study::StudyError;
-use vitscope_study::check::{Check, PositionCheck, Request, SplitCheck, check};
+use vitscope_study::check::{Check, PositionCheck, ProblemList, Request, SplitCheck, check};
+use vitscope_study::check_pairs::{PairCheck, check_pairs};
 
 use super::{print, use_threads};
 use crate::args::{Cli, DataCheckArgs, DataCommand, Output};
@@ -25,6 +27,15 @@ pub fn run(cli: &Cli, command: &DataCommand) -> anyhow::Result<()> {
 
 fn run_check(cli: &Cli, args: &DataCheckArgs) -> anyhow::Result<()> {
     use_threads(args.threads)?;
+    let mut teller = Teller::new(cli);
+    if unreadable(cli, Kind::of(&args.data).map_err(StudyError::from))? == Kind::Spair71k {
+        let result = unreadable(cli, check_pairs(&args.data, &mut teller))?;
+        match cli.output() {
+            Output::Human => print(&describe_pairs(&result))?,
+            Output::Json => print(&serde_json::to_string_pretty(&result)?)?,
+        }
+        return verdict(result.usable, &result.root, &result.problems);
+    }
     let request = Request {
         data: args.data.clone(),
         size: args.size,
@@ -33,20 +44,34 @@ fn run_check(cli: &Cli, args: &DataCheckArgs) -> anyhow::Result<()> {
         seed: args.seed,
         out: args.out.clone(),
     };
-    let result = check(&request, &mut Teller::new(cli))?;
+    let result = unreadable(cli, check(&request, &mut teller))?;
     match cli.output() {
         Output::Human => print(&describe(&result))?,
         Output::Json => print(&serde_json::to_string_pretty(&result)?)?,
     }
-    if result.usable {
+    verdict(result.usable, &result.root, &result.problems)
+}
+
+/// Passes a result on; a set of which nothing can be made is told in JSON too where JSON is asked.
+fn unreadable<T>(cli: &Cli, result: Result<T, StudyError>) -> anyhow::Result<T> {
+    if let (Output::Json, Err(error)) = (cli.output(), &result) {
+        let report = serde_json::json!({"usable": false, "error": error.to_string()});
+        print(&serde_json::to_string_pretty(&report)?)?;
+    }
+    Ok(result?)
+}
+
+/// An error, and with it exit code 3, for a set that would stop a run.
+fn verdict(usable: bool, root: &str, problems: &ProblemList) -> anyhow::Result<()> {
+    if usable {
         return Ok(());
     }
-    let problem = match result.problems.count {
-        0 => "has no images in one of its splits".to_owned(),
+    let problem = match problems.count {
+        0 => "has nothing in one of its splits".to_owned(),
         1 => "has 1 problem that would stop a run".to_owned(),
         count => format!("has {count} problems that would stop a run"),
     };
-    Err(StudyError::file(Path::new(&result.root), problem).into())
+    Err(StudyError::file(Path::new(root), problem).into())
 }
 
 /// A number of pixels or images with its thousands set apart.
@@ -101,6 +126,51 @@ fn describe(result: &Check) -> String {
         let _ = writeln!(text, "aggregate map: {path}");
     }
     text.push_str(&problems(result));
+    text
+}
+
+fn describe_pairs(result: &PairCheck) -> String {
+    let mut text = format!("kind       {}\nroot       {}\n", result.kind, result.root);
+    for split in &result.splits {
+        let _ = write!(
+            text,
+            "{:<10} {} pairs of {} published",
+            split.split,
+            number(split.pairs as u64),
+            number(split.published as u64)
+        );
+        if let Some(small) = split.small {
+            let _ = write!(text, ", {} in the small layout", number(small as u64));
+        }
+        let _ = writeln!(
+            text,
+            ", {} photographs, {} key points",
+            number(split.photographs as u64),
+            number(split.points as u64)
+        );
+    }
+    for note in &result.notes {
+        let _ = writeln!(text, "note       {note}");
+    }
+    for split in &result.splits {
+        let _ = writeln!(
+            text,
+            "\n{:<12} {:>7} {:>12} {:>11}",
+            split.split, "pairs", "photographs", "key points"
+        );
+        for category in &split.categories {
+            let _ = writeln!(
+                text,
+                "{:<12} {:>7} {:>12} {:>11}",
+                category.name,
+                number(category.pairs as u64),
+                number(category.photographs as u64),
+                number(category.points as u64)
+            );
+        }
+    }
+    text.push('\n');
+    text.push_str(&stoppers(&result.problems, result.usable));
     text
 }
 
@@ -272,25 +342,31 @@ fn problems(result: &Check) -> String {
             unclaimed.listed.first().map_or("", String::as_str)
         );
     }
-    if result.problems.count == 0 {
-        text.push_str(if result.usable {
-            "nothing would stop a run\n"
+    text.push_str(&stoppers(&result.problems, result.usable));
+    text
+}
+
+/// What would stop a run.
+fn stoppers(problems: &ProblemList, usable: bool) -> String {
+    if problems.count == 0 {
+        return if usable {
+            "nothing would stop a run\n".to_owned()
         } else {
-            "a split without images would stop a run\n"
-        });
-        return text;
+            "a split with nothing in it would stop a run\n".to_owned()
+        };
     }
-    let count = number(result.problems.count as u64);
-    let plural = if result.problems.count == 1 { "" } else { "s" };
+    let mut text = String::new();
+    let plural = if problems.count == 1 { "" } else { "s" };
+    let count = number(problems.count as u64);
     let _ = writeln!(text, "{count} problem{plural} would stop a run");
-    for (sort, count) in &result.problems.sorts {
+    for (sort, count) in &problems.sorts {
         let _ = writeln!(text, "  {:>7} {sort}", number(*count as u64));
     }
-    for problem in result.problems.listed.iter().take(SHOWN) {
+    for problem in problems.listed.iter().take(SHOWN) {
         let _ = writeln!(text, "  - {}", problem.message);
     }
-    if result.problems.count > SHOWN {
-        let more = number((result.problems.count - SHOWN) as u64);
+    if problems.count > SHOWN {
+        let more = number((problems.count - SHOWN) as u64);
         let _ = writeln!(text, "  and {more} more (--format json lists up to 1,000)");
     }
     text
