@@ -26,7 +26,7 @@ use crate::model::{Model, Opened};
 use crate::observer::{Observer, Phase};
 use crate::picture;
 use crate::record::{DataRecord, Fixed, Record, State};
-use crate::settings::Side;
+use crate::settings::{Settings as ProbeSettings, Side};
 use crate::slot::Layers;
 use crate::source::{MICRO_BATCH, Pass, Seen, Source, Visitor};
 
@@ -220,6 +220,12 @@ impl Localities {
         }
     }
 
+    /// The layers, ascending.
+    #[must_use]
+    pub fn layers(&self) -> Vec<usize> {
+        self.layers.iter().map(|counts| counts.layer).collect()
+    }
+
     /// Adds a batch of one layer, and hands each image's head-averaged matrix `[N, N]`, patch tokens
     /// only and not normalized, to `look`.
     ///
@@ -384,11 +390,7 @@ pub fn attention(request: &Request, observer: &mut dyn Observer) -> Result<Outco
     let mut watcher = Watcher {
         observer,
         run: &run,
-        localities: Localities::new(
-            &layers,
-            opened.record.heads.unwrap_or(0),
-            opened.grid[0] * opened.grid[1],
-        ),
+        localities: localities(&opened, &layers),
         layers,
         queries,
         columns: opened.grid[1],
@@ -478,6 +480,38 @@ fn record(settings: &Settings, data: &DataSet, opened: &Opened, count: usize) ->
     Record::new("attention", fixed, notes)
 }
 
+/// Nothing seen yet of some layers of a model.
+pub(crate) fn localities(opened: &Opened, layers: &[usize]) -> Localities {
+    let heads = opened.record.heads.unwrap_or(0);
+    Localities::new(layers, heads, opened.grid[0] * opened.grid[1])
+}
+
+/// Images that go through the backbone together while its attention is looked at.
+pub(crate) fn batch(opened: &Opened) -> usize {
+    // Class token and registers are few; an estimate is enough here.
+    let tokens = opened.grid[0] * opened.grid[1] + 8;
+    let of_image = opened.record.heads.unwrap_or(1) * tokens * tokens * size_of::<f32>();
+    (WEIGHT_BYTES / of_image).clamp(1, MICRO_BATCH)
+}
+
+/// What `probe --attention` leaves in its run directory: the rows of a table, the mean matrices and
+/// their pictures, as a run of this module has them.
+pub(crate) fn write_beside(
+    run: &Path,
+    settings: &ProbeSettings,
+    localities: &Localities,
+    grid: [usize; 2],
+    table: &mut Table,
+) -> Result<(), StudyError> {
+    let resamples = match settings.resamples {
+        0 => 0,
+        _ => Settings::default().resamples,
+    };
+    add_rows(table, &localities.finish(resamples, settings.seed));
+    write_tensors(run, localities, &BTreeMap::new(), grid)?;
+    draw_means(run, localities)
+}
+
 fn pass(
     source: &mut Source,
     opened: &Opened,
@@ -487,16 +521,12 @@ fn pass(
     watcher: &mut Watcher<'_>,
     record: &mut Record,
 ) -> Result<(), StudyError> {
-    // Class token and registers are few; an estimate is enough here.
-    let tokens = opened.grid[0] * opened.grid[1] + 8;
-    let of_image = opened.record.heads.unwrap_or(1) * tokens * tokens * size_of::<f32>();
-    let batch = (WEIGHT_BYTES / of_image).clamp(1, MICRO_BATCH);
+    let batch = batch(opened);
     let images: Vec<usize> = (0..count).collect();
     let groups: Vec<Vec<usize>> = images.chunks(batch).map(<[usize]>::to_vec).collect();
     watcher.observer.begin(Phase::Attention, 0, count as u64);
     let pass = Pass {
-        slots: &[],
-        token_norm: Side::After,
+        readings: &[],
         rope: Side::Before,
         data,
         geometry: opened.geometry,
@@ -522,6 +552,11 @@ fn pass(
 fn write_metrics(run: &Path, record: &Record, summaries: &[Summary]) -> Result<(), StudyError> {
     let model = &record.model;
     let mut table = Table::new(&model.name, &model.family, &model.size);
+    add_rows(&mut table, summaries);
+    table.write(&run.join("metrics.csv"))
+}
+
+fn add_rows(table: &mut Table, summaries: &[Summary]) {
     for summary in summaries {
         let subject = Subject::Layer(summary.layer);
         let mut add = |metric: &str, class: Class, figure: Figure| {
@@ -532,7 +567,6 @@ fn write_metrics(run: &Path, record: &Record, summaries: &[Summary]) -> Result<(
             add("locality_head", Class::Index(head), figure);
         }
     }
-    table.write(&run.join("metrics.csv"))
 }
 
 fn write_tensors(
@@ -566,16 +600,12 @@ fn write_tensors(
     files::write_tensors(&path, views, None)
 }
 
-/// A picture per layer and per kept query.
-fn draw(
-    run: &Path,
-    localities: &Localities,
-    rows: &BTreeMap<String, Vec<f32>>,
-    opened: &Opened,
-    data: &DataSet,
-    settings: &Settings,
-) -> Result<(), StudyError> {
-    let folder = run.join("attention");
+/// The folder of the pictures.
+const PICTURES: &str = "attention";
+
+/// A picture per layer.
+fn draw_means(run: &Path, localities: &Localities) -> Result<(), StudyError> {
+    let folder = run.join(PICTURES);
     files::make_dir(&folder)?;
     for (layer, mean) in localities.means() {
         let size = [mean.nrows(), mean.ncols()];
@@ -586,6 +616,20 @@ fn draw(
             &[[0; 3], [255; 3]],
         )?;
     }
+    Ok(())
+}
+
+/// A picture per layer and per kept query.
+fn draw(
+    run: &Path,
+    localities: &Localities,
+    rows: &BTreeMap<String, Vec<f32>>,
+    opened: &Opened,
+    data: &DataSet,
+    settings: &Settings,
+) -> Result<(), StudyError> {
+    draw_means(run, localities)?;
+    let folder = run.join(PICTURES);
     for query in &settings.queries {
         let Some(item) = data
             .split(settings.split)
