@@ -2,6 +2,7 @@
 
 pub mod attention;
 pub mod check;
+pub mod compare;
 pub mod correspond;
 pub mod error;
 mod evaluate;
@@ -14,9 +15,11 @@ pub mod model;
 pub mod observer;
 pub mod order;
 pub mod outcome;
+pub mod paper;
 mod picture;
 pub mod probe;
 pub mod record;
+pub mod relations;
 pub mod screen;
 pub mod select;
 pub mod settings;
@@ -24,6 +27,7 @@ pub mod slot;
 pub mod source;
 mod start;
 mod state;
+pub mod stored;
 mod train;
 pub mod variants;
 pub mod verify;

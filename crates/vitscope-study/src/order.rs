@@ -195,7 +195,7 @@ mod tests {
             .collect();
         let rounds = rounds(&students);
         for (index, student) in students.iter().enumerate() {
-            let mut seen = vec![Vec::new()];
+            let mut seen = vec![Vec::<usize>::new()];
             for round in &rounds {
                 let Some((_, ends)) = round.takers.iter().find(|taker| taker.0 == index) else {
                     continue;

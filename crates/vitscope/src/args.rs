@@ -96,6 +96,8 @@ pub enum Command {
     Attention(Box<AttentionArgs>),
     /// Zero-shot correspondence of key points on SPair-71k, every layer and facet
     Correspond(Box<CorrespondArgs>),
+    /// Runs of any kind side by side: models, layers, sizes, seeds, settings
+    Compare(CompareArgs),
     /// The table of known models: sizes, ids, license, gated or not
     Models {
         /// A short name, for everything about that model, or part of a name
@@ -335,6 +337,22 @@ pub struct CorrespondArgs {
     /// Threads; all cores unless set. Results do not depend on it
     #[arg(long)]
     pub threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Run directories that `probe`, `attention` and `correspond` have written
+    #[arg(required = true)]
+    pub runs: Vec<PathBuf>,
+    /// Where the tables go
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Layer at which each facet is shown: best-miou, layer:N or last
+    #[arg(long, default_value = "best-miou")]
+    pub select: String,
+    /// Set the paper's figures beside those of the same model and data set
+    #[arg(long)]
+    pub paper: bool,
 }
 
 #[derive(Debug, Args)]
