@@ -29,6 +29,7 @@ use crate::record::{DataRecord, Fixed, Record, State};
 use crate::settings::{Settings as ProbeSettings, Side};
 use crate::slot::Layers;
 use crate::source::{MICRO_BATCH, Pass, Seen, Source, Visitor};
+use crate::state::{self, Found, SAVE_INTERVAL};
 
 /// The attention weights of one layer of a batch take at most about this many bytes.
 const WEIGHT_BYTES: usize = 256 << 20;
@@ -91,6 +92,8 @@ pub struct Request {
     pub out: Option<PathBuf>,
     /// The settings.
     pub settings: Settings,
+    /// Whether to continue what is there.
+    pub resume: bool,
 }
 
 /// The settings that can change a figure.
@@ -303,6 +306,49 @@ impl Localities {
             .collect()
     }
 
+    /// What was seen so far, for [`restore`](Self::restore): by layer, the figures of each image
+    /// (`NaN` for none) and the sums.
+    fn store(&self) -> Vec<(String, Vec<f64>)> {
+        let plain = |values: &[Option<f64>]| -> Vec<f64> {
+            values
+                .iter()
+                .map(|value| value.unwrap_or(f64::NAN))
+                .collect()
+        };
+        let of_layer = |counts: &LayerCounts| {
+            let heads: Vec<f64> = counts.heads.iter().flat_map(|head| plain(head)).collect();
+            [
+                (format!("whole.{}", counts.layer), plain(&counts.whole)),
+                (format!("heads.{}", counts.layer), heads),
+                (
+                    format!("sum.{}", counts.layer),
+                    counts.sum.iter().copied().collect(),
+                ),
+            ]
+        };
+        self.layers.iter().flat_map(of_layer).collect()
+    }
+
+    /// Takes up what [`store`](Self::store) gave after so many images; `None` if it is not
+    /// of these layers, heads and patches.
+    fn restore(&mut self, mut stored: BTreeMap<String, Vec<f64>>, images: usize) -> Option<()> {
+        let back = |values: &[f64]| values.iter().map(|&v| (!v.is_nan()).then_some(v)).collect();
+        for counts in &mut self.layers {
+            let mut take = |name: &str| stored.remove(&format!("{name}.{}", counts.layer));
+            let (whole, heads, sum) = (take("whole")?, take("heads")?, take("sum")?);
+            if whole.len() != images || heads.len() != counts.heads.len() * images {
+                return None;
+            }
+            let of_head = heads.chunks_exact(images.max(1));
+            for (list, values) in counts.heads.iter_mut().zip(of_head) {
+                *list = back(values);
+            }
+            counts.whole = back(&whole);
+            counts.sum = Array2::from_shape_vec((self.patches, self.patches), sum).ok()?;
+        }
+        Some(())
+    }
+
     /// The mean over images of the head-averaged weights from patch to patch, `[N, N]` per layer.
     fn means(&self) -> impl Iterator<Item = (usize, Array2<f64>)> {
         self.layers.iter().map(|counts| {
@@ -316,7 +362,10 @@ impl Localities {
 struct Watcher<'a> {
     observer: &'a mut dyn Observer,
     run: &'a Path,
-    layers: Vec<usize>,
+    fingerprint: String,
+    /// Images seen.
+    done: usize,
+    saved: Instant,
     localities: Localities,
     /// Queries by the index of their image.
     queries: BTreeMap<usize, Vec<&'a Query>>,
@@ -331,7 +380,7 @@ impl Visitor for Watcher<'_> {
     }
 
     fn attention_layers(&self) -> Vec<usize> {
-        self.layers.clone()
+        self.localities.layers()
     }
 
     fn attention(
@@ -351,12 +400,64 @@ impl Visitor for Watcher<'_> {
     }
 
     fn batch(&mut self, seen: &Seen, _: bool) -> Result<(), StudyError> {
+        self.done += seen.images.len();
         self.observer.advance(seen.images.len() as u64, None);
-        if self.observer.stop() {
-            return Err(StudyError::Stopped {
+        let stop = self.observer.stop();
+        if stop || self.saved.elapsed() > SAVE_INTERVAL {
+            self.store()?;
+            self.saved = Instant::now();
+        }
+        if stop {
+            return Err(StudyError::Interrupted {
                 run: self.run.to_owned(),
             });
         }
+        Ok(())
+    }
+}
+
+/// What the work is called while it is unfinished, and how the names of kept rows begin there.
+const UNFINISHED: &str = "attention";
+const ROW: &str = "row.";
+
+impl Watcher<'_> {
+    /// Stores the work as it is between two batches.
+    fn store(&self) -> Result<(), StudyError> {
+        let mut values = self.localities.store();
+        for (name, row) in &self.rows {
+            let row = row.iter().map(|&weight| f64::from(weight)).collect();
+            values.push((format!("{ROW}{name}"), row));
+        }
+        let tensors = values
+            .iter()
+            .map(|(name, values)| {
+                let view = state::view(self.run, vec![values.len()], values)?;
+                Ok((name.clone(), view))
+            })
+            .collect::<Result<Vec<_>, StudyError>>()?;
+        state::store(self.run, UNFINISHED, &self.fingerprint, self.done, tensors)
+    }
+
+    /// Takes up stored work, if there is any.
+    fn restore(&mut self) -> Result<(), StudyError> {
+        let Some(found) = Found::read(self.run, UNFINISHED, &self.fingerprint)? else {
+            return Ok(());
+        };
+        let mut values = BTreeMap::new();
+        for (name, tensor) in found.tensors()?.tensors() {
+            let numbers = state::numbers(&tensor);
+            if let Some(name) = name.strip_prefix(ROW) {
+                let row = numbers.iter().map(|&weight| weight as f32).collect();
+                self.rows.insert(name.to_owned(), row);
+            } else {
+                values.insert(name, numbers);
+            }
+        }
+        let whole = self.localities.restore(values, found.done);
+        whole.ok_or_else(|| found.damaged("it is not of this run's layers"))?;
+        self.done = found.done;
+        self.observer
+            .note(&format!("continuing at image {}", self.done));
         Ok(())
     }
 }
@@ -381,21 +482,26 @@ pub fn attention(request: &Request, observer: &mut dyn Observer) -> Result<Outco
         let name = format!("{}-{}-attention", opened.record.name, data.kind.name());
         Path::new("runs").join(name.replace(['/', '\\'], "_"))
     });
-    files::begin(&run)?;
+    files::begin(&run, request.resume)?;
     let mut record = record(settings, &data, &opened, count);
     for note in &record.notes {
         observer.note(note);
     }
-    record.write(&run)?;
     let mut watcher = Watcher {
         observer,
         run: &run,
+        fingerprint: record.fingerprint(),
+        done: 0,
+        saved: Instant::now(),
         localities: localities(&opened, &layers),
-        layers,
         queries,
         columns: opened.grid[1],
         rows: BTreeMap::new(),
     };
+    if request.resume {
+        watcher.restore()?;
+    }
+    record.write(&run)?;
     let result = pass(
         &mut source,
         &opened,
@@ -409,7 +515,7 @@ pub fn attention(request: &Request, observer: &mut dyn Observer) -> Result<Outco
         localities, rows, ..
     } = watcher;
     if let Err(error) = result {
-        if matches!(error, StudyError::Stopped { .. }) {
+        if matches!(error, StudyError::Interrupted { .. }) {
             record.state = State::Interrupted;
             record.write(&run)?;
         }
@@ -425,6 +531,7 @@ pub fn attention(request: &Request, observer: &mut dyn Observer) -> Result<Outco
         .insert("write_secs".to_owned(), writing.elapsed().as_secs_f64());
     record.state = State::Complete;
     record.write(&run)?;
+    state::remove(&run)?;
     Ok(Outcome {
         run,
         layers: summaries,
@@ -522,9 +629,10 @@ fn pass(
     record: &mut Record,
 ) -> Result<(), StudyError> {
     let batch = batch(opened);
-    let images: Vec<usize> = (0..count).collect();
+    let images: Vec<usize> = (watcher.done..count).collect();
     let groups: Vec<Vec<usize>> = images.chunks(batch).map(<[usize]>::to_vec).collect();
-    watcher.observer.begin(Phase::Attention, 0, count as u64);
+    let done = watcher.done as u64;
+    watcher.observer.begin(Phase::Attention, done, count as u64);
     let pass = Pass {
         readings: &[],
         rope: Side::Before,

@@ -29,6 +29,7 @@ mod start;
 mod state;
 pub mod stored;
 mod train;
+mod training;
 pub mod variants;
 pub mod verify;
 

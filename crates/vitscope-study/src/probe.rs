@@ -20,8 +20,9 @@ use crate::select::Select;
 use crate::settings::{SaveLabels, Settings};
 use crate::source::{Pass, PassTimes, Reading, Source};
 use crate::start::start;
-use crate::state::{self, Training};
+use crate::state;
 use crate::train::train;
+use crate::training::Training;
 use crate::variants::Vary;
 use vitscope_vit::facet::Facet;
 
@@ -416,19 +417,10 @@ fn begin(job: &Job<'_>, resume: bool) -> Result<(), StudyError> {
             job.out.display()
         )));
     }
-    for Plan { run, .. } in &job.plans {
-        if run.join("run.json").exists() && !resume {
-            return Err(StudyError::setting(format!(
-                "{}: holds a run already: continue it with --resume, or choose another --out",
-                run.display()
-            )));
-        }
-    }
-    for Plan { run, .. } in &job.plans {
-        files::make_dir(run)?;
-        files::sweep(run)?;
-    }
-    Ok(())
+    let mut runs = job.plans.iter().map(|plan| &plan.run);
+    runs.clone()
+        .try_for_each(|run| files::refuse_held(run, resume))?;
+    runs.try_for_each(|run| files::begin(run, resume))
 }
 
 /// Removes the unfinished work of a run whose figures are drawn. Until then a run that is killed
@@ -437,13 +429,7 @@ fn begin(job: &Job<'_>, resume: bool) -> Result<(), StudyError> {
 /// # Errors
 /// When the folder cannot be removed.
 pub fn tidy(run: &Path) -> Result<(), StudyError> {
-    let folder = state::folder(run);
-    match std::fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(StudyError::io(&folder, "remove the folder")(error))
-        }
-        _ => Ok(()),
-    }
+    state::remove(run)
 }
 
 /// Adds the times of a pass to a record.

@@ -14,7 +14,7 @@ use crate::observer::{Observer, Phase};
 use crate::probe::{Job, Plan, note_times};
 use crate::record::Record;
 use crate::source::{MICRO_BATCH, Seen, Source, Visitor};
-use crate::state::Training;
+use crate::training::Training;
 
 /// Patch vectors kept per slot, from which centroids beyond the principal directions are drawn.
 const RESERVOIR: usize = 512;

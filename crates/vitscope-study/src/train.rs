@@ -1,6 +1,6 @@
 //! The second pass: online k-means of every slot (PROTOCOL section 4).
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use ndarray::ArrayView3;
 use vitscope_data::Split;
@@ -11,10 +11,8 @@ use crate::order::{Round, Student, rounds};
 use crate::probe::{Job, note_times};
 use crate::record::Record;
 use crate::source::{Seen, Source, Visitor};
-use crate::state::Training;
-
-/// Unfinished training is stored this often.
-const SAVE_INTERVAL: Duration = Duration::from_secs(60);
+use crate::state::SAVE_INTERVAL;
+use crate::training::Training;
 
 /// Runs that see the training images in one order, and so learn in the same rounds.
 struct Class {

@@ -252,6 +252,9 @@ pub struct AttentionArgs {
     /// Run directory [default: runs/MODEL-DATA-attention]
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Continue a run that was stopped or killed; it ends in the same bytes as an unbroken one
+    #[arg(long)]
+    pub resume: bool,
     #[command(flatten)]
     pub settle: ModelArgs,
     /// Side of the square crop in pixels; the nearest multiple of the patch is used
@@ -294,6 +297,9 @@ pub struct CorrespondArgs {
     /// Run directory [default: runs/MODEL-spair71k]
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Continue a run that was stopped or killed; it ends in the same bytes as an unbroken one
+    #[arg(long)]
+    pub resume: bool,
     #[command(flatten)]
     pub settle: ModelArgs,
     /// Which pairs: trn, val or test
