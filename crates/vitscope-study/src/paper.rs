@@ -8,6 +8,9 @@ use crate::relations::Relation;
 use crate::settings::Side;
 use crate::stored::StoredRun;
 
+/// The data set of every value that is not of SPair-71k.
+const DATA: &str = "coco-stuff27";
+
 /// Where the values come from.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
@@ -166,7 +169,7 @@ impl Paper {
             if run.has("pck") {
                 add_pck(run, model, &mut list);
             }
-            if run.has("miou") && run.data.kind == "coco-stuff27" {
+            if run.has("miou") && run.data.kind == DATA {
                 let place = "Table 4";
                 let paper = model.miou_last_token;
                 add_last(run, "miou", paper, place, &mut list);
@@ -177,30 +180,45 @@ impl Paper {
                 ));
             }
         }
-        for stated in &self.relation {
-            let all = |r: &&Relation| r.relation == stated.relation && r.group == "all";
-            let Some(relation) = relations.iter().find(all) else {
-                continue;
-            };
-            for (name, coefficient) in [
-                ("pearson", relation.pearson),
-                ("spearman", relation.spearman),
-            ] {
-                if let Some(measured) = coefficient.value {
-                    list.push(Beside {
-                        run: "all".to_owned(),
-                        metric: format!("{name} {}", stated.relation),
-                        facet: String::new(),
-                        layer: None,
-                        measured,
-                        paper: stated.rho,
-                        paper_layer: None,
-                        place: format!("{} (over {})", stated.place, stated.over),
-                    });
-                }
-            }
+        if let Some(other) = runs.iter().find(|r| r.has("nmi") && r.data.kind != DATA) {
+            notes.push(format!(
+                "the paper's correlations are of COCO-Stuff's 27 classes, {} is of {}: they are not set beside",
+                other.name, other.data.kind
+            ));
+        } else {
+            list.extend(
+                relations
+                    .iter()
+                    .flat_map(|relation| self.beside_relation(relation)),
+            );
         }
         list
+    }
+
+    /// Both coefficients of a relation over all points with the paper's one.
+    fn beside_relation(&self, relation: &Relation) -> Vec<Beside> {
+        let mut stated = self.relation.iter();
+        let stated = stated.find(|s| s.relation == relation.relation && relation.group == "all");
+        let coefficients = [
+            ("pearson", relation.pearson),
+            ("spearman", relation.spearman),
+        ];
+        let measured = coefficients
+            .into_iter()
+            .filter_map(|(name, coefficient)| Some((name, coefficient.value?)));
+        let beside = |stated: &PaperRelation, (name, measured): (&str, f64)| Beside {
+            run: "all".to_owned(),
+            metric: format!("{name} {}", stated.relation),
+            facet: String::new(),
+            layer: None,
+            measured,
+            paper: stated.rho,
+            paper_layer: None,
+            place: format!("{} (over {})", stated.place, stated.over),
+        };
+        stated
+            .map(|stated| measured.map(|m| beside(stated, m)).collect())
+            .unwrap_or_default()
     }
 }
 

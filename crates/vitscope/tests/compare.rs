@@ -400,6 +400,10 @@ fn the_papers_figures_stand_beside_those_of_the_same_model_and_data() {
     };
     coco.row(11, "token", "miou", "0.21");
     coco.row(12, "token", "miou", "0.16");
+    coco.row(10, "token", "miou", "0.1");
+    for (layer, nmi) in [(10, "0.3"), (11, "0.1"), (12, "0.2")] {
+        coco.row(layer, "token", "nmi", nmi);
+    }
     let mut pairs = Made {
         kind: "spair71k",
         ..Made::default()
@@ -482,7 +486,10 @@ fn the_papers_figures_stand_beside_those_of_the_same_model_and_data() {
             "{row:?}"
         );
     }
-    assert_eq!(table.len(), 5);
+    assert_eq!(table.len(), 7);
+    assert_eq!(table[6][..2], ["all", "spearman nmi~log_miou"]);
+    let [measured, paper, _] = numbers(&table[6]);
+    assert!((measured + 1.0).abs() < 1e-12 && paper == -0.59);
     // What is measured stays apart from what is reported.
     let comparison = std::fs::read_to_string(out.join("comparison.csv")).unwrap();
     assert!(!comparison.contains("paper"));
@@ -493,6 +500,20 @@ fn the_papers_figures_stand_beside_those_of_the_same_model_and_data() {
     ));
     let plain: serde_json::Value = serde_json::from_str(&plain).unwrap();
     assert!(plain["paper"].is_null() && !dir.path().join("plain/paper.csv").exists());
+}
+
+#[test]
+fn the_papers_correlations_are_of_its_own_data_set() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let output = compare(&out, &two_models(dir.path()), &["--paper"]);
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    succeed(output);
+    assert!(
+        stderr.contains("the paper's correlations are of COCO-Stuff"),
+        "{stderr}"
+    );
+    assert_eq!(rows(&out.join("paper.csv")).len(), 1);
 }
 
 /// Probe runs of several seeds with attention, as they are written.
