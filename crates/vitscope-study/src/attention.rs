@@ -26,9 +26,10 @@ use crate::model::{Model, Opened};
 use crate::observer::{Observer, Phase};
 use crate::picture;
 use crate::record::{DataRecord, Fixed, Record, State};
-use crate::settings::Side;
+use crate::settings::{Settings as ProbeSettings, Side};
 use crate::slot::Layers;
 use crate::source::{MICRO_BATCH, Pass, Seen, Source, Visitor};
+use crate::state::{self, Found, SAVE_INTERVAL};
 
 /// The attention weights of one layer of a batch take at most about this many bytes.
 const WEIGHT_BYTES: usize = 256 << 20;
@@ -91,6 +92,8 @@ pub struct Request {
     pub out: Option<PathBuf>,
     /// The settings.
     pub settings: Settings,
+    /// Whether to continue what is there.
+    pub resume: bool,
 }
 
 /// The settings that can change a figure.
@@ -220,6 +223,12 @@ impl Localities {
         }
     }
 
+    /// The layers, ascending.
+    #[must_use]
+    pub fn layers(&self) -> Vec<usize> {
+        self.layers.iter().map(|counts| counts.layer).collect()
+    }
+
     /// Adds a batch of one layer, and hands each image's head-averaged matrix `[N, N]`, patch tokens
     /// only and not normalized, to `look`.
     ///
@@ -297,6 +306,49 @@ impl Localities {
             .collect()
     }
 
+    /// What was seen so far, for [`restore`](Self::restore): by layer, the figures of each image
+    /// (`NaN` for none) and the sums.
+    fn store(&self) -> Vec<(String, Vec<f64>)> {
+        let plain = |values: &[Option<f64>]| -> Vec<f64> {
+            values
+                .iter()
+                .map(|value| value.unwrap_or(f64::NAN))
+                .collect()
+        };
+        let of_layer = |counts: &LayerCounts| {
+            let heads: Vec<f64> = counts.heads.iter().flat_map(|head| plain(head)).collect();
+            [
+                (format!("whole.{}", counts.layer), plain(&counts.whole)),
+                (format!("heads.{}", counts.layer), heads),
+                (
+                    format!("sum.{}", counts.layer),
+                    counts.sum.iter().copied().collect(),
+                ),
+            ]
+        };
+        self.layers.iter().flat_map(of_layer).collect()
+    }
+
+    /// Takes up what [`store`](Self::store) gave after so many images; `None` if it is not
+    /// of these layers, heads and patches.
+    fn restore(&mut self, mut stored: BTreeMap<String, Vec<f64>>, images: usize) -> Option<()> {
+        let back = |values: &[f64]| values.iter().map(|&v| (!v.is_nan()).then_some(v)).collect();
+        for counts in &mut self.layers {
+            let mut take = |name: &str| stored.remove(&format!("{name}.{}", counts.layer));
+            let (whole, heads, sum) = (take("whole")?, take("heads")?, take("sum")?);
+            if whole.len() != images || heads.len() != counts.heads.len() * images {
+                return None;
+            }
+            let of_head = heads.chunks_exact(images.max(1));
+            for (list, values) in counts.heads.iter_mut().zip(of_head) {
+                *list = back(values);
+            }
+            counts.whole = back(&whole);
+            counts.sum = Array2::from_shape_vec((self.patches, self.patches), sum).ok()?;
+        }
+        Some(())
+    }
+
     /// The mean over images of the head-averaged weights from patch to patch, `[N, N]` per layer.
     fn means(&self) -> impl Iterator<Item = (usize, Array2<f64>)> {
         self.layers.iter().map(|counts| {
@@ -310,7 +362,10 @@ impl Localities {
 struct Watcher<'a> {
     observer: &'a mut dyn Observer,
     run: &'a Path,
-    layers: Vec<usize>,
+    fingerprint: String,
+    /// Images seen.
+    done: usize,
+    saved: Instant,
     localities: Localities,
     /// Queries by the index of their image.
     queries: BTreeMap<usize, Vec<&'a Query>>,
@@ -325,7 +380,7 @@ impl Visitor for Watcher<'_> {
     }
 
     fn attention_layers(&self) -> Vec<usize> {
-        self.layers.clone()
+        self.localities.layers()
     }
 
     fn attention(
@@ -345,12 +400,64 @@ impl Visitor for Watcher<'_> {
     }
 
     fn batch(&mut self, seen: &Seen, _: bool) -> Result<(), StudyError> {
+        self.done += seen.images.len();
         self.observer.advance(seen.images.len() as u64, None);
-        if self.observer.stop() {
-            return Err(StudyError::Stopped {
+        let stop = self.observer.stop();
+        if stop || self.saved.elapsed() > SAVE_INTERVAL {
+            self.store()?;
+            self.saved = Instant::now();
+        }
+        if stop {
+            return Err(StudyError::Interrupted {
                 run: self.run.to_owned(),
             });
         }
+        Ok(())
+    }
+}
+
+/// What the work is called while it is unfinished, and how the names of kept rows begin there.
+const UNFINISHED: &str = "attention";
+const ROW: &str = "row.";
+
+impl Watcher<'_> {
+    /// Stores the work as it is between two batches.
+    fn store(&self) -> Result<(), StudyError> {
+        let mut values = self.localities.store();
+        for (name, row) in &self.rows {
+            let row = row.iter().map(|&weight| f64::from(weight)).collect();
+            values.push((format!("{ROW}{name}"), row));
+        }
+        let tensors = values
+            .iter()
+            .map(|(name, values)| {
+                let view = state::view(self.run, vec![values.len()], values)?;
+                Ok((name.clone(), view))
+            })
+            .collect::<Result<Vec<_>, StudyError>>()?;
+        state::store(self.run, UNFINISHED, &self.fingerprint, self.done, tensors)
+    }
+
+    /// Takes up stored work, if there is any.
+    fn restore(&mut self) -> Result<(), StudyError> {
+        let Some(found) = Found::read(self.run, UNFINISHED, &self.fingerprint)? else {
+            return Ok(());
+        };
+        let mut values = BTreeMap::new();
+        for (name, tensor) in found.tensors()?.tensors() {
+            let numbers = state::numbers(&tensor);
+            if let Some(name) = name.strip_prefix(ROW) {
+                let row = numbers.iter().map(|&weight| weight as f32).collect();
+                self.rows.insert(name.to_owned(), row);
+            } else {
+                values.insert(name, numbers);
+            }
+        }
+        let whole = self.localities.restore(values, found.done);
+        whole.ok_or_else(|| found.damaged("it is not of this run's layers"))?;
+        self.done = found.done;
+        self.observer
+            .note(&format!("continuing at image {}", self.done));
         Ok(())
     }
 }
@@ -375,25 +482,26 @@ pub fn attention(request: &Request, observer: &mut dyn Observer) -> Result<Outco
         let name = format!("{}-{}-attention", opened.record.name, data.kind.name());
         Path::new("runs").join(name.replace(['/', '\\'], "_"))
     });
-    files::begin(&run)?;
+    files::begin(&run, request.resume)?;
     let mut record = record(settings, &data, &opened, count);
     for note in &record.notes {
         observer.note(note);
     }
-    record.write(&run)?;
     let mut watcher = Watcher {
         observer,
         run: &run,
-        localities: Localities::new(
-            &layers,
-            opened.record.heads.unwrap_or(0),
-            opened.grid[0] * opened.grid[1],
-        ),
-        layers,
+        fingerprint: record.fingerprint(),
+        done: 0,
+        saved: Instant::now(),
+        localities: localities(&opened, &layers),
         queries,
         columns: opened.grid[1],
         rows: BTreeMap::new(),
     };
+    if request.resume {
+        watcher.restore()?;
+    }
+    record.write(&run)?;
     let result = pass(
         &mut source,
         &opened,
@@ -407,7 +515,7 @@ pub fn attention(request: &Request, observer: &mut dyn Observer) -> Result<Outco
         localities, rows, ..
     } = watcher;
     if let Err(error) = result {
-        if matches!(error, StudyError::Stopped { .. }) {
+        if matches!(error, StudyError::Interrupted { .. }) {
             record.state = State::Interrupted;
             record.write(&run)?;
         }
@@ -423,6 +531,7 @@ pub fn attention(request: &Request, observer: &mut dyn Observer) -> Result<Outco
         .insert("write_secs".to_owned(), writing.elapsed().as_secs_f64());
     record.state = State::Complete;
     record.write(&run)?;
+    state::remove(&run)?;
     Ok(Outcome {
         run,
         layers: summaries,
@@ -478,6 +587,38 @@ fn record(settings: &Settings, data: &DataSet, opened: &Opened, count: usize) ->
     Record::new("attention", fixed, notes)
 }
 
+/// Nothing seen yet of some layers of a model.
+pub(crate) fn localities(opened: &Opened, layers: &[usize]) -> Localities {
+    let heads = opened.record.heads.unwrap_or(0);
+    Localities::new(layers, heads, opened.grid[0] * opened.grid[1])
+}
+
+/// Images that go through the backbone together while its attention is looked at.
+pub(crate) fn batch(opened: &Opened) -> usize {
+    // Class token and registers are few; an estimate is enough here.
+    let tokens = opened.grid[0] * opened.grid[1] + 8;
+    let of_image = opened.record.heads.unwrap_or(1) * tokens * tokens * size_of::<f32>();
+    (WEIGHT_BYTES / of_image).clamp(1, MICRO_BATCH)
+}
+
+/// What `probe --attention` leaves in its run directory: the rows of a table, the mean matrices and
+/// their pictures, as a run of this module has them.
+pub(crate) fn write_beside(
+    run: &Path,
+    settings: &ProbeSettings,
+    localities: &Localities,
+    grid: [usize; 2],
+    table: &mut Table,
+) -> Result<(), StudyError> {
+    let resamples = match settings.resamples {
+        0 => 0,
+        _ => Settings::default().resamples,
+    };
+    add_rows(table, &localities.finish(resamples, settings.seed));
+    write_tensors(run, localities, &BTreeMap::new(), grid)?;
+    draw_means(run, localities)
+}
+
 fn pass(
     source: &mut Source,
     opened: &Opened,
@@ -487,16 +628,13 @@ fn pass(
     watcher: &mut Watcher<'_>,
     record: &mut Record,
 ) -> Result<(), StudyError> {
-    // Class token and registers are few; an estimate is enough here.
-    let tokens = opened.grid[0] * opened.grid[1] + 8;
-    let of_image = opened.record.heads.unwrap_or(1) * tokens * tokens * size_of::<f32>();
-    let batch = (WEIGHT_BYTES / of_image).clamp(1, MICRO_BATCH);
-    let images: Vec<usize> = (0..count).collect();
+    let batch = batch(opened);
+    let images: Vec<usize> = (watcher.done..count).collect();
     let groups: Vec<Vec<usize>> = images.chunks(batch).map(<[usize]>::to_vec).collect();
-    watcher.observer.begin(Phase::Attention, 0, count as u64);
+    let done = watcher.done as u64;
+    watcher.observer.begin(Phase::Attention, done, count as u64);
     let pass = Pass {
-        slots: &[],
-        token_norm: Side::After,
+        readings: &[],
         rope: Side::Before,
         data,
         geometry: opened.geometry,
@@ -522,6 +660,11 @@ fn pass(
 fn write_metrics(run: &Path, record: &Record, summaries: &[Summary]) -> Result<(), StudyError> {
     let model = &record.model;
     let mut table = Table::new(&model.name, &model.family, &model.size);
+    add_rows(&mut table, summaries);
+    table.write(&run.join("metrics.csv"))
+}
+
+fn add_rows(table: &mut Table, summaries: &[Summary]) {
     for summary in summaries {
         let subject = Subject::Layer(summary.layer);
         let mut add = |metric: &str, class: Class, figure: Figure| {
@@ -532,7 +675,6 @@ fn write_metrics(run: &Path, record: &Record, summaries: &[Summary]) -> Result<(
             add("locality_head", Class::Index(head), figure);
         }
     }
-    table.write(&run.join("metrics.csv"))
 }
 
 fn write_tensors(
@@ -566,16 +708,12 @@ fn write_tensors(
     files::write_tensors(&path, views, None)
 }
 
-/// A picture per layer and per kept query.
-fn draw(
-    run: &Path,
-    localities: &Localities,
-    rows: &BTreeMap<String, Vec<f32>>,
-    opened: &Opened,
-    data: &DataSet,
-    settings: &Settings,
-) -> Result<(), StudyError> {
-    let folder = run.join("attention");
+/// The folder of the pictures.
+const PICTURES: &str = "attention";
+
+/// A picture per layer.
+fn draw_means(run: &Path, localities: &Localities) -> Result<(), StudyError> {
+    let folder = run.join(PICTURES);
     files::make_dir(&folder)?;
     for (layer, mean) in localities.means() {
         let size = [mean.nrows(), mean.ncols()];
@@ -586,6 +724,20 @@ fn draw(
             &[[0; 3], [255; 3]],
         )?;
     }
+    Ok(())
+}
+
+/// A picture per layer and per kept query.
+fn draw(
+    run: &Path,
+    localities: &Localities,
+    rows: &BTreeMap<String, Vec<f32>>,
+    opened: &Opened,
+    data: &DataSet,
+    settings: &Settings,
+) -> Result<(), StudyError> {
+    draw_means(run, localities)?;
+    let folder = run.join(PICTURES);
     for query in &settings.queries {
         let Some(item) = data
             .split(settings.split)

@@ -31,6 +31,7 @@ use crate::record::{DataRecord, Fixed, Record, State};
 use crate::settings::Side;
 use crate::slot::{Layers, Slot};
 use crate::source::{Backbone, MICRO_BATCH, Source, tapped_kind};
+use crate::state::{self, Found, SAVE_INTERVAL};
 
 /// The threshold whose metric carries no number in its name.
 const USUAL_ALPHA: f64 = 0.1;
@@ -165,6 +166,8 @@ pub struct Request {
     pub out: Option<PathBuf>,
     /// The settings.
     pub settings: Settings,
+    /// Whether to continue what is there.
+    pub resume: bool,
 }
 
 /// What is said of one slot, at the first threshold.
@@ -215,6 +218,7 @@ struct Plan<'a> {
     opened: &'a Opened,
     taps: Taps,
     run: &'a Path,
+    fingerprint: String,
 }
 
 #[derive(Default)]
@@ -296,12 +300,11 @@ pub fn correspond(request: &Request, observer: &mut dyn Observer) -> Result<Outc
         let name = format!("{}-spair71k", opened.record.name);
         Path::new("runs").join(name.replace(['/', '\\'], "_"))
     });
-    files::begin(&run)?;
+    files::begin(&run, request.resume)?;
     let mut record = record(settings, &set, pairs, &opened);
     for note in &record.notes {
         observer.note(note);
     }
-    record.write(&run)?;
     let mut taps = Taps::new();
     for &slot in &opened.slots {
         let depth = opened.record.depth;
@@ -313,9 +316,22 @@ pub fn correspond(request: &Request, observer: &mut dyn Observer) -> Result<Outc
         opened: &opened,
         taps,
         run: &run,
+        fingerprint: record.fingerprint(),
     };
-    let result = search(&plan, &mut backbone, pairs, points, &mut record, observer);
-    if matches!(result, Err(StudyError::Stopped { .. })) {
+    let begun = match request.resume {
+        true => restore(&plan, points)?,
+        false => None,
+    };
+    record.write(&run)?;
+    let result = search(
+        &plan,
+        &mut backbone,
+        (pairs, points),
+        begun,
+        &mut record,
+        observer,
+    );
+    if matches!(result, Err(StudyError::Interrupted { .. })) {
         record.state = State::Interrupted;
         record.write(&run)?;
     }
@@ -337,6 +353,7 @@ pub fn correspond(request: &Request, observer: &mut dyn Observer) -> Result<Outc
     record.examples = examples;
     record.state = State::Complete;
     record.write(&run)?;
+    state::remove(&run)?;
     Ok(Outcome {
         counts: [pairs.len(), points],
         slots: summaries,
@@ -360,16 +377,62 @@ fn record(settings: &Settings, set: &PairSet, pairs: &[Pair], opened: &Opened) -
 }
 
 /// The match of every key point, `[slots][points]`, as column and row.
+type Matches = Vec<Vec<[u16; 2]>>;
+
+/// What the work is called while it is unfinished.
+const UNFINISHED: &str = "matches";
+
+/// Stores the matches of the categories that are done.
+fn store(plan: &Plan<'_>, matches: &Matches, done: usize) -> Result<(), StudyError> {
+    let shape = vec![matches.len(), matches.first().map_or(0, Vec::len), 2];
+    let of_slots = matches.iter().flat_map(|of_slot| of_slot.as_flattened());
+    let bytes: Vec<u8> = of_slots.flat_map(|place| place.to_le_bytes()).collect();
+    let view = TensorView::new(Dtype::U16, shape, &bytes)
+        .map_err(|error| StudyError::Internal(error.to_string()))?;
+    let tensors = vec![(UNFINISHED.to_owned(), view)];
+    state::store(plan.run, UNFINISHED, &plan.fingerprint, done, tensors)
+}
+
+/// Stored matches with the number of categories that are done, if there are any.
+fn restore(plan: &Plan<'_>, points: usize) -> Result<Option<(Matches, usize)>, StudyError> {
+    let Some(found) = Found::read(plan.run, UNFINISHED, &plan.fingerprint)? else {
+        return Ok(None);
+    };
+    let tensors = found.tensors()?;
+    let stored = tensors
+        .tensor(UNFINISHED)
+        .map_err(|error| found.damaged(error))?;
+    let shape = [plan.opened.slots.len(), points, 2];
+    let of_this_run = stored.dtype() == Dtype::U16 && stored.shape() == shape;
+    if !of_this_run || found.done > CATEGORIES.len() {
+        return Err(found.damaged("it is not of this run's slots and key points"));
+    }
+    let (places, _) = stored.data().as_chunks::<4>();
+    let place = |b: &[u8; 4]| {
+        [
+            u16::from_le_bytes([b[0], b[1]]),
+            u16::from_le_bytes([b[2], b[3]]),
+        ]
+    };
+    let of_slot = |places: &[[u8; 4]]| places.iter().map(place).collect();
+    Ok(Some((
+        places.chunks(points).map(of_slot).collect(),
+        found.done,
+    )))
+}
+
+/// Finds the match of every key point, category by category.
 fn search(
     plan: &Plan<'_>,
     backbone: &mut Backbone,
-    pairs: &[Pair],
-    points: usize,
+    (pairs, points): (&[Pair], usize),
+    begun: Option<(Matches, usize)>,
     record: &mut Record,
     observer: &mut dyn Observer,
-) -> Result<Vec<Vec<[u16; 2]>>, StudyError> {
-    let begun = Instant::now();
-    let mut matches = vec![vec![[0_u16; 2]; points]; plan.opened.slots.len()];
+) -> Result<Matches, StudyError> {
+    let start = Instant::now();
+    let nothing = || (vec![vec![[0; 2]; points]; plan.opened.slots.len()], 0);
+    let (mut matches, done) = begun.unwrap_or_else(nothing);
     let mut of_category: Vec<Vec<(&Pair, usize)>> = vec![Vec::new(); CATEGORIES.len()];
     let mut first = 0;
     for pair in pairs {
@@ -378,15 +441,30 @@ fn search(
     }
     let categories: Vec<Vec<Photo>> = of_category.iter().map(|pairs| photos(pairs)).collect();
     let targets = |photos: &Vec<Photo>| photos.iter().filter(|p| !p.wanted.is_empty()).count();
-    let total: usize = categories.iter().map(targets).sum();
-    observer.begin(Phase::Correspond, 0, total as u64);
+    let total = |of: &[Vec<Photo>]| of.iter().map(targets).sum::<usize>() as u64;
+    observer.begin(
+        Phase::Correspond,
+        total(&categories[..done]),
+        total(&categories),
+    );
     let mut times = Times::default();
-    for photos in &categories {
-        search_category(plan, backbone, photos, &mut matches, &mut times, observer)?;
+    let mut saved = Instant::now();
+    for (number, photos) in categories.iter().enumerate().skip(done) {
+        let result = search_category(plan, backbone, photos, &mut matches, &mut times, observer);
+        match &result {
+            Ok(()) if saved.elapsed() > SAVE_INTERVAL => {
+                store(plan, &matches, number + 1)?;
+                saved = Instant::now();
+            }
+            // What was found of this category is found again.
+            Err(StudyError::Interrupted { .. }) => store(plan, &matches, number)?,
+            _ => {}
+        }
+        result?;
     }
     observer.end();
     for (name, value) in [
-        ("correspond_secs", begun.elapsed().as_secs_f64()),
+        ("correspond_secs", start.elapsed().as_secs_f64()),
         ("correspond_load_secs", times.load.as_secs_f64()),
         ("correspond_forward_secs", times.forward.as_secs_f64()),
         ("correspond_match_secs", times.matching.as_secs_f64()),
@@ -466,7 +544,7 @@ fn search_category(
 
 fn stop(plan: &Plan<'_>, observer: &mut dyn Observer) -> Result<(), StudyError> {
     if observer.stop() {
-        return Err(StudyError::Stopped {
+        return Err(StudyError::Interrupted {
             run: plan.run.to_owned(),
         });
     }

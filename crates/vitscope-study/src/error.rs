@@ -55,12 +55,6 @@ pub enum StudyError {
         /// What is wrong with them.
         problem: String,
     },
-    /// The user asked to stop a run that cannot be continued.
-    #[error("stopped as asked; {} is not finished: start again with another --out, or remove it first", run.display())]
-    Stopped {
-        /// The run directory.
-        run: PathBuf,
-    },
     /// The user asked to stop before anything was stored.
     #[error("stopped as asked; nothing was stored")]
     StoppedEarly,

@@ -21,7 +21,7 @@ use crate::model::Model;
 use crate::observer::{Observer, Phase};
 use crate::settings::Side;
 use crate::slot::{Layers, Slot};
-use crate::source::{Pass, Seen, Visitor, tapped_kind};
+use crate::source::{Pass, Reading, Seen, Visitor, tapped_kind};
 
 /// What to extract, and how.
 #[derive(Clone, Debug)]
@@ -124,8 +124,7 @@ pub fn extract_data(
             done: 0,
         };
         let pass = Pass {
-            slots: &opened.slots,
-            token_norm: what.token_norm,
+            readings: &Reading::all(&opened.slots, what.token_norm),
             rope: what.rope,
             data,
             geometry: opened.geometry,

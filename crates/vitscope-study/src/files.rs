@@ -18,15 +18,23 @@ pub fn make_dir(path: &Path) -> Result<(), StudyError> {
     std::fs::create_dir_all(path).map_err(StudyError::io(path, "create the folder"))
 }
 
-/// Makes the directory of a run that starts from nothing, or refuses to touch one that holds a run.
-pub fn begin(run: &Path) -> Result<(), StudyError> {
-    if run.join("run.json").exists() {
+/// Makes the directory of a run, or refuses to touch one that holds a run unless that is to be
+/// continued.
+pub fn begin(run: &Path, resume: bool) -> Result<(), StudyError> {
+    refuse_held(run, resume)?;
+    make_dir(run)?;
+    sweep(run)
+}
+
+/// Refuses to touch a directory that holds a run, unless that is to be continued.
+pub fn refuse_held(run: &Path, resume: bool) -> Result<(), StudyError> {
+    if run.join("run.json").exists() && !resume {
         return Err(StudyError::setting(format!(
-            "{}: holds a run already: choose another --out, or remove it first",
+            "{}: holds a run already: continue it with --resume, or choose another --out",
             run.display()
         )));
     }
-    make_dir(run)
+    Ok(())
 }
 
 /// Writes a file through `fill` beside its place, flushes it to the disk and renames it.
@@ -66,7 +74,7 @@ pub fn write_tensors<'a>(
 }
 
 /// Removes what a killed process was writing beside its place.
-pub fn sweep(folder: &Path) -> Result<(), StudyError> {
+fn sweep(folder: &Path) -> Result<(), StudyError> {
     let io = |action| StudyError::io(folder, action);
     for entry in std::fs::read_dir(folder).map_err(io("list"))? {
         let entry = entry.map_err(io("list"))?;

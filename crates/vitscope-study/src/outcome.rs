@@ -12,13 +12,16 @@ use vitscope_measure::{
 };
 use vitscope_vit::facet::Facet;
 
+use crate::attention::{self, Localities};
 use crate::error::StudyError;
 use crate::evaluate::{Counts, Evaluation, waiting_folder};
 use crate::files;
 use crate::metrics::{Class, Subject, Table};
+use crate::model::Opened;
 use crate::picture;
 use crate::probe::{example_indices, kept_indices};
 use crate::record::Record;
+use crate::select::Select;
 use crate::settings::{self, SaveCounts, Settings};
 use crate::slot::Slot;
 
@@ -48,8 +51,7 @@ pub struct Outcome {
     pub slots: Vec<Summary>,
     /// The ground truth's own positional effect.
     pub truth_nmi: Option<f64>,
-    /// The layer at which each facet is shown: its best by mIoU, or its last without ground
-    /// truth.
+    /// The layer at which each facet is shown, as the settings select it.
     pub selection: BTreeMap<String, usize>,
     /// Names of the example images.
     pub examples: Vec<String>,
@@ -66,16 +68,16 @@ pub struct Input<'a> {
     pub data: &'a DataSet,
     /// The run so far.
     pub record: &'a Record,
-    /// The slots.
-    pub slots: &'a [Slot],
+    /// The model and its slots.
+    pub opened: &'a Opened,
     /// `[K, D]` unit rows, one per slot.
     pub codebooks: &'a [Array2<f32>],
     /// Mean loss of the last training steps, one per slot.
     pub losses: Vec<Option<f64>>,
     /// The counts.
     pub evaluation: Evaluation,
-    /// The crop.
-    pub geometry: Geometry,
+    /// Locality bias of the attention, where it was measured.
+    pub localities: Option<&'a Localities>,
 }
 
 /// Everything measured on one set of position counts.
@@ -185,9 +187,10 @@ pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
         settings,
         data,
         record,
-        slots,
+        opened,
         ..
     } = input;
+    let (slots, geometry) = (&opened.slots[..], &opened.geometry);
     let Evaluation {
         slots: counts,
         truth,
@@ -195,7 +198,7 @@ pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
     } = input.evaluation;
     let model = &record.model;
     let mut table = Table::new(&model.name, &model.family, &model.size);
-    let size = [input.geometry.size; 2];
+    let size = [geometry.size; 2];
     let show = Show {
         by_class: truth.is_some() && record.clusters == data.classes.len(),
         classes: data.classes.iter().map(|class| class.color).collect(),
@@ -228,6 +231,9 @@ pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
             loss,
         });
     }
+    if let Some(localities) = input.localities {
+        attention::write_beside(run, settings, localities, opened.grid, &mut table)?;
+    }
     table.write(&run.join("metrics.csv"))?;
     write_counts(run, slots, &done, truth.as_ref())?;
     let matches: Vec<&[Option<usize>]> = done.iter().map(|done| &done.class_of[..]).collect();
@@ -246,34 +252,24 @@ pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
         &show,
         record.data.test,
     )?;
-    let examples = write_examples(run, settings, data, &input.geometry, record.data.test)?;
+    let examples = write_examples(run, settings, data, geometry, record.data.test)?;
     Ok(Outcome {
         run: run.to_owned(),
-        selection: select(&summaries),
+        selection: selection(settings.select, &summaries),
         truth_nmi: truth.as_ref().and_then(|(effect, _)| effect.pixel.nmi),
         slots: summaries,
         examples,
     })
 }
 
-/// The best layer of each facet by mIoU (ties to the lower), or its last without ground truth.
-fn select(summaries: &[Summary]) -> BTreeMap<String, usize> {
+/// The layer at which each facet is shown.
+fn selection(select: Select, summaries: &[Summary]) -> BTreeMap<String, usize> {
     let mut selection = BTreeMap::new();
     for facet in Facet::ALL {
-        let of_facet = || {
-            summaries
-                .iter()
-                .filter(|summary| summary.slot.facet == facet)
-        };
-        let best = of_facet()
-            .filter(|summary| summary.miou.is_some())
-            .max_by(|a, b| {
-                let quality = a.miou.unwrap_or(0.0).total_cmp(&b.miou.unwrap_or(0.0));
-                quality.then(b.slot.layer.cmp(&a.slot.layer))
-            })
-            .or_else(|| of_facet().max_by_key(|summary| summary.slot.layer));
-        if let Some(best) = best {
-            selection.insert(facet.name().to_owned(), best.slot.layer);
+        let of_facet = summaries.iter().filter(|s| s.slot.facet == facet);
+        let layers: Vec<_> = of_facet.map(|s| (s.slot.layer, s.miou)).collect();
+        if let Some(layer) = select.layer(&layers) {
+            selection.insert(facet.name().to_owned(), layer);
         }
     }
     selection

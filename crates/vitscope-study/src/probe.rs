@@ -1,38 +1,33 @@
 //! The main job: every slot of a model probed on a data set, in one forward pass per batch
-//! (PROTOCOL sections 1 to 8).
+//! (PROTOCOL sections 1 to 8), for one run or for several that are made together (section 12).
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-use ndarray::ArrayView3;
-use rayon::prelude::*;
 use vitscope_data::{DataSet, Split};
-use vitscope_probe::{
-    AdamSettings, Labeler, MAX_CLUSTERS, Moments, ProbeError, Reservoir, Trainer, initial_centroids,
-};
+use vitscope_probe::{AdamSettings, MAX_CLUSTERS, ProbeError, Trainer};
 
 use crate::error::StudyError;
-use crate::evaluate::Evaluation;
+use crate::examine::{Examined, examine};
 use crate::files;
 use crate::model::{Model, Opened, check_counts};
-use crate::observer::{Observer, Phase};
+use crate::observer::Observer;
 use crate::order::TrainOrder;
 use crate::outcome::{self, Outcome};
 use crate::record::{DataRecord, Fixed, Record, State};
 use crate::screen::{Skipped, screen};
+use crate::select::Select;
 use crate::settings::{SaveLabels, Settings};
-use crate::slot::Slot;
-use crate::source::{MICRO_BATCH, Pass, PassTimes, Seen, Source, Visitor};
-use crate::state::{self, Training};
+use crate::source::{Pass, PassTimes, Reading, Source};
+use crate::start::start;
+use crate::state;
+use crate::train::train;
+use crate::training::Training;
+use crate::variants::Vary;
+use vitscope_vit::facet::Facet;
 
 /// Clusters where the data set has no classes: the paper's number for COCO-Stuff and Cityscapes.
 const CLUSTERS_WITHOUT_CLASSES: usize = 27;
-
-/// Patch vectors kept per slot, from which centroids beyond the principal directions are drawn.
-const RESERVOIR: usize = 512;
-
-/// Unfinished training is stored this often.
-const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -41,7 +36,7 @@ pub struct Request {
     pub model: Model,
     /// The data set, as the user names it.
     pub data: String,
-    /// The run directory; `runs/MODEL-DATA` unless set.
+    /// The run directory, or the folder of several; `runs/MODEL-DATA` unless set.
     pub out: Option<PathBuf>,
     /// The settings.
     pub settings: Settings,
@@ -49,16 +44,76 @@ pub struct Request {
     pub resume: bool,
 }
 
+/// One run of a job.
+pub(crate) struct Plan {
+    pub(crate) settings: Settings,
+    pub(crate) run: PathBuf,
+    pub(crate) clusters: usize,
+    pub(crate) fingerprint: String,
+    pub(crate) order: TrainOrder,
+    /// The reading of each of its slots.
+    pub(crate) readings: Vec<usize>,
+}
+
+impl Plan {
+    /// Which of the run's slots a reading is.
+    pub(crate) fn slot(&self, reading: usize) -> Option<usize> {
+        self.readings.iter().position(|&own| own == reading)
+    }
+}
+
 /// Everything that is fixed once model and data are open.
-struct Plan<'a> {
-    settings: &'a Settings,
-    data: &'a DataSet,
-    run: PathBuf,
-    train: usize,
-    test: usize,
-    clusters: usize,
-    fingerprint: String,
+pub(crate) struct Job<'a> {
+    /// The settings that all runs have in common.
+    pub(crate) common: &'a Settings,
+    pub(crate) data: &'a DataSet,
+    pub(crate) opened: &'a Opened,
+    /// The layers looked at.
+    pub(crate) layers: Vec<usize>,
+    /// What the runs need of a forward pass, and the width of each.
+    pub(crate) readings: Vec<Reading>,
+    pub(crate) widths: Vec<usize>,
+    pub(crate) test: usize,
+    pub(crate) plans: Vec<Plan>,
+    out: PathBuf,
     threads: usize,
+}
+
+impl Job<'_> {
+    pub(crate) fn pass<'b>(
+        &'b self,
+        split: Split,
+        labels: bool,
+        groups: &'b [Vec<usize>],
+    ) -> Pass<'b> {
+        Pass {
+            readings: &self.readings,
+            rope: self.common.rope,
+            data: self.data,
+            geometry: self.opened.geometry,
+            split,
+            labels,
+            groups,
+            threads: self.threads,
+        }
+    }
+
+    /// Ends the job where the user asked for it.
+    pub(crate) fn stop(&self, observer: &dyn Observer) -> Result<(), StudyError> {
+        if observer.stop() {
+            let run = self.out.clone();
+            return Err(StudyError::Interrupted { run });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn slot_error(&self, reading: usize) -> impl Fn(ProbeError) -> StudyError + Sync {
+        let slot = self.readings[reading].slot.to_string();
+        move |source| StudyError::Probe {
+            slot: slot.clone(),
+            source,
+        }
+    }
 }
 
 /// Runs the main job.
@@ -66,127 +121,240 @@ struct Plan<'a> {
 /// # Errors
 /// One sentence; what was stored before stays, and `resume` continues from it.
 pub fn probe(request: &Request, observer: &mut dyn Observer) -> Result<Outcome, StudyError> {
-    let settings = &request.settings;
-    settings.check()?;
+    let mut outcomes = probe_together(request, &Vary::default(), observer)?;
+    let nothing = || StudyError::Internal("a job without runs".to_owned());
+    outcomes.pop().ok_or_else(nothing)
+}
+
+/// Runs the main job in several variants of its settings, each in a folder of its own inside the
+/// common one (where there is only one, in that one itself). Each ends in the bytes of the same run
+/// made alone.
+///
+/// The first pass runs an image that several variants begin with once, the third serves all of them,
+/// and in the second, variants of one seed share every image.
+///
+/// # Errors
+/// One sentence; what was stored before stays, and `resume` continues from it.
+pub fn probe_together(
+    request: &Request,
+    vary: &Vary,
+    observer: &mut dyn Observer,
+) -> Result<Vec<Outcome>, StudyError> {
+    let common = &request.settings;
+    let variants = vary.variants(common)?;
+    for variant in &variants {
+        variant.settings.check()?;
+    }
     let data = DataSet::open(&request.data)?;
-    let (mut source, opened) =
-        request
-            .model
-            .open(settings.size, &settings.layers, &settings.facets)?;
+    let (mut source, opened) = request
+        .model
+        .open(common.size, &common.layers, &common.facets)?;
     check_counts(&source, &data)?;
-    let (data, skipped) = leave_out_bad(data, settings, &source, &opened, observer)?;
+    let layers = common.layers.resolve(opened.record.depth);
+    let layers = layers.map_err(StudyError::Setting)?;
+    check_source(&source, common, vary)?;
+    check_selection(common.select, &opened)?;
+    let (data, skipped) = leave_out_bad(data, common, &source, &opened, observer)?;
     let limited = |split: Split, limit: Option<usize>| {
         data.split(split).len().min(limit.unwrap_or(usize::MAX))
     };
-    let train = limited(Split::Train, settings.limit_train);
-    let test = limited(Split::Test, settings.limit_test);
-    if train < settings.batch {
-        return Err(StudyError::setting(format!(
-            "the training split has {train} images, fewer than one batch: choose --batch {train} or less"
-        )));
-    }
-    let clusters = clusters(settings, &data)?;
-    let run = request.out.clone().unwrap_or_else(|| {
+    let counts = [
+        limited(Split::Train, common.limit_train),
+        limited(Split::Test, common.limit_test),
+    ];
+    let out = request.out.clone().unwrap_or_else(|| {
         let name = format!("{}-{}", opened.record.name, data.kind.name());
         Path::new("runs").join(name.replace(['/', '\\'], "_"))
     });
-    let mut record = record(settings, &data, &opened, [train, test], clusters);
-    record.skipped = skipped;
-    let fingerprint = record.fingerprint();
-    begin(&run, request.resume)?;
-    let plan = Plan {
-        settings,
+    let mut job = Job {
+        common,
         data: &data,
-        run,
-        train,
-        test,
-        clusters,
-        fingerprint,
+        opened: &opened,
+        layers,
+        readings: Vec::new(),
+        widths: Vec::new(),
+        test: counts[1],
+        plans: Vec::new(),
         threads: rayon::current_num_threads(),
+        out,
     };
-    for note in &record.notes {
+    let mut records = Vec::new();
+    for variant in &variants {
+        let mut record = record(&variant.settings, &job, counts)?;
+        record.skipped.clone_from(&skipped);
+        job.add(&variant.name, &variant.settings, counts[0], &record)?;
+        if variants.len() > 1 {
+            record.notes.push(format!(
+                "Made together with {} other runs in {}: times are those of all of them.",
+                variants.len() - 1,
+                job.out.display()
+            ));
+        }
+        records.push(record);
+    }
+    begin(&job, request.resume)?;
+    for note in &records[0].notes {
         observer.note(note);
     }
-    let adam = AdamSettings {
-        rate: settings.lr,
-        ..AdamSettings::default()
-    };
-    let stored = if request.resume {
-        Training::load(&plan.run, &plan.fingerprint, adam)?
-    } else {
-        None
-    };
-    record.write(&plan.run)?;
-    let result = work(
-        &plan,
-        (&mut source, &opened),
-        &mut record,
-        stored,
-        adam,
-        observer,
-    );
-    if matches!(result, Err(StudyError::Interrupted { .. })) {
-        record.state = State::Interrupted;
+    let mut trainings = Vec::new();
+    for plan in &job.plans {
+        let adam = AdamSettings {
+            rate: plan.settings.lr,
+            ..AdamSettings::default()
+        };
+        trainings.push(match request.resume {
+            true => Training::load(&plan.run, &plan.fingerprint, adam)?,
+            false => None,
+        });
+    }
+    for (plan, record) in job.plans.iter().zip(&records) {
         record.write(&plan.run)?;
+    }
+    let result = work(&job, &mut source, trainings, &mut records, observer);
+    if matches!(result, Err(StudyError::Interrupted { .. })) {
+        for (plan, record) in job.plans.iter().zip(&mut records) {
+            record.state = State::Interrupted;
+            record.write(&plan.run)?;
+        }
     }
     result
 }
 
-fn work(
-    plan: &Plan<'_>,
-    (source, opened): (&mut Source, &Opened),
-    record: &mut Record,
-    stored: Option<Training>,
-    adam: AdamSettings,
-    observer: &mut dyn Observer,
-) -> Result<Outcome, StudyError> {
-    let order = TrainOrder::new(
-        plan.train,
-        plan.settings.batch,
-        plan.settings.shuffle.then_some(plan.settings.seed),
-    );
-    let mut training = match stored {
-        Some(training) => {
-            observer.note(&format!("continuing at step {}", training.step));
-            training
+impl Job<'_> {
+    /// Takes up a run.
+    fn add(
+        &mut self,
+        name: &str,
+        settings: &Settings,
+        train: usize,
+        record: &Record,
+    ) -> Result<(), StudyError> {
+        if train < settings.batch {
+            return Err(StudyError::setting(format!(
+                "the training split has {train} images, fewer than one batch of {}: choose --batch {train} or less",
+                settings.batch
+            )));
         }
-        None => start(plan, (source, opened), record, &order, adam, observer)?,
-    };
-    train(
-        plan,
-        (source, opened),
-        record,
-        &order,
-        &mut training,
-        observer,
-    )?;
-    let codebooks: Vec<_> = training.trainers.iter().map(Trainer::codebook).collect();
-    outcome::write_codebooks(&plan.run, &opened.slots, &codebooks, None)?;
-    record.write(&plan.run)?;
-    let evaluation = evaluate(plan, (source, opened), record, &codebooks, observer)?;
-    let writing = Instant::now();
-    let losses = (0..codebooks.len())
-        .map(|slot| training.recent_loss(slot))
+        let mut own = Vec::new();
+        let depth = self.opened.record.depth;
+        for (mut reading, &width) in Reading::all(&self.opened.slots, settings.token_norm)
+            .into_iter()
+            .zip(&self.opened.widths)
+        {
+            let slot = reading.slot;
+            if !(slot.facet == Facet::Token && slot.layer == depth) {
+                // Only the last token can be read in two ways.
+                reading.token_norm = self.common.token_norm;
+            }
+            let known = self.readings.iter().position(|other| *other == reading);
+            own.push(known.unwrap_or(self.readings.len()));
+            if known.is_none() {
+                self.readings.push(reading);
+                self.widths.push(width);
+            }
+        }
+        self.plans.push(Plan {
+            run: match name {
+                "" => self.out.clone(),
+                name => self.out.join(name),
+            },
+            clusters: record.clusters,
+            fingerprint: record.fingerprint(),
+            order: TrainOrder::new(
+                train,
+                settings.batch,
+                settings.shuffle.then_some(settings.seed),
+            ),
+            readings: own,
+            settings: settings.clone(),
+        });
+        Ok(())
+    }
+}
+
+fn work(
+    job: &Job<'_>,
+    source: &mut Source,
+    mut stored: Vec<Option<Training>>,
+    records: &mut [Record],
+    observer: &mut dyn Observer,
+) -> Result<Vec<Outcome>, StudyError> {
+    if let Some(step) = stored.iter().flatten().map(|training| training.step).min() {
+        observer.note(&format!("continuing at step {step}"));
+    }
+    start(job, source, &mut stored, records, observer)?;
+    let mut trainings: Vec<Training> = stored.into_iter().flatten().collect();
+    train(job, source, &mut trainings, records, observer)?;
+    let codebooks: Vec<Vec<_>> = trainings
+        .iter()
+        .map(|training| training.trainers.iter().map(Trainer::codebook).collect())
         .collect();
-    let outcome = outcome::write(outcome::Input {
-        run: &plan.run,
-        settings: plan.settings,
-        data: plan.data,
-        record,
-        slots: &opened.slots,
-        codebooks: &codebooks,
-        losses,
-        evaluation,
-        geometry: opened.geometry,
-    })?;
-    record.selection = outcome.selection.clone();
-    record.examples.clone_from(&outcome.examples);
-    record
-        .times
-        .insert("write_secs".to_owned(), writing.elapsed().as_secs_f64());
-    record.state = State::Complete;
-    record.write(&plan.run)?;
-    Ok(outcome)
+    for ((plan, record), codebooks) in job.plans.iter().zip(&*records).zip(&codebooks) {
+        outcome::write_codebooks(&plan.run, &job.opened.slots, codebooks, None)?;
+        record.write(&plan.run)?;
+    }
+    let Examined {
+        evaluations,
+        localities,
+    } = examine(job, source, &codebooks, records, observer)?;
+    let mut outcomes = Vec::new();
+    for (index, evaluation) in evaluations.into_iter().enumerate() {
+        let (plan, record) = (&job.plans[index], &mut records[index]);
+        let writing = Instant::now();
+        let slots = 0..job.opened.slots.len();
+        let outcome = outcome::write(outcome::Input {
+            run: &plan.run,
+            settings: &plan.settings,
+            data: job.data,
+            record,
+            opened: job.opened,
+            codebooks: &codebooks[index],
+            losses: slots
+                .map(|slot| trainings[index].recent_loss(slot))
+                .collect(),
+            evaluation,
+            localities: localities.as_ref(),
+        })?;
+        record.selection = outcome.selection.clone();
+        record.examples.clone_from(&outcome.examples);
+        let secs = writing.elapsed().as_secs_f64();
+        record.times.insert("write_secs".to_owned(), secs);
+        record.state = State::Complete;
+        record.write(&plan.run)?;
+        outcomes.push(outcome);
+    }
+    Ok(outcomes)
+}
+
+/// Refuses what a feature directory cannot give.
+fn check_source(source: &Source, settings: &Settings, vary: &Vary) -> Result<(), StudyError> {
+    if matches!(source, Source::Backbone(_)) {
+        return Ok(());
+    }
+    let refused = |sentence| Err(StudyError::setting(sentence));
+    if settings.attention {
+        return refused(
+            "--attention needs a model: a feature directory holds no attention weights",
+        );
+    }
+    if vary.token_norm.len() > 1 {
+        return refused(
+            "--token-norm both needs a model: a feature directory holds one reading of the last token",
+        );
+    }
+    Ok(())
+}
+
+fn check_selection(select: Select, opened: &Opened) -> Result<(), StudyError> {
+    match select {
+        Select::Layer(layer) if opened.slots.iter().all(|slot| slot.layer != layer) => {
+            Err(StudyError::setting(format!(
+                "--select layer:{layer}: this run looks at no layer {layer}; the model has {}",
+                opened.record.depth
+            )))
+        }
+        _ => Ok(()),
+    }
 }
 
 /// Applies `--skip-bad`, where it was asked for.
@@ -225,36 +393,34 @@ fn clusters(settings: &Settings, data: &DataSet) -> Result<usize, StudyError> {
     Ok(clusters)
 }
 
-fn record(
-    settings: &Settings,
-    data: &DataSet,
-    opened: &Opened,
-    [train, test]: [usize; 2],
-    clusters: usize,
-) -> Record {
-    let notes = opened.notes.iter().chain(data.notes()).cloned().collect();
+fn record(settings: &Settings, job: &Job<'_>, counts: [usize; 2]) -> Result<Record, StudyError> {
+    let opened = job.opened;
+    let notes = opened.notes.iter().chain(job.data.notes()).cloned();
     let fixed = Fixed {
         settings: serde_json::to_value(settings).unwrap_or_default(),
         model: opened.record.clone(),
-        data: DataRecord::new(data, train, test),
-        clusters,
+        data: DataRecord::new(job.data, counts[0], counts[1]),
+        clusters: clusters(settings, job.data)?,
         grid: opened.grid,
         size: opened.geometry.size,
         seed: settings.seed,
     };
-    Record::new("probe", fixed, notes)
+    Ok(Record::new("probe", fixed, notes.collect()))
 }
 
-/// Makes the run directory, or refuses to touch one that holds a run.
-fn begin(run: &Path, resume: bool) -> Result<(), StudyError> {
-    if run.join("run.json").exists() && !resume {
+/// Makes the run directories, or refuses to touch those that hold a run.
+fn begin(job: &Job<'_>, resume: bool) -> Result<(), StudyError> {
+    let several = job.plans.len() > 1;
+    if several && job.out.join("run.json").exists() {
         return Err(StudyError::setting(format!(
-            "{}: holds a run already: continue it with --resume, or choose another --out",
-            run.display()
+            "{}: is a run itself, and several runs cannot lie in it: choose another --out",
+            job.out.display()
         )));
     }
-    files::make_dir(run)?;
-    files::sweep(run)
+    let mut runs = job.plans.iter().map(|plan| &plan.run);
+    runs.clone()
+        .try_for_each(|run| files::refuse_held(run, resume))?;
+    runs.try_for_each(|run| files::begin(run, resume))
 }
 
 /// Removes the unfinished work of a run whose figures are drawn. Until then a run that is killed
@@ -263,16 +429,11 @@ fn begin(run: &Path, resume: bool) -> Result<(), StudyError> {
 /// # Errors
 /// When the folder cannot be removed.
 pub fn tidy(run: &Path) -> Result<(), StudyError> {
-    let folder = state::folder(run);
-    match std::fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(StudyError::io(&folder, "remove the folder")(error))
-        }
-        _ => Ok(()),
-    }
+    state::remove(run)
 }
 
-fn note_times(record: &mut Record, name: &str, times: &PassTimes) {
+/// Adds the times of a pass to a record.
+pub(crate) fn note_times(record: &mut Record, name: &str, times: &PassTimes) {
     let mut put = |what: &str, value: f64| {
         *record.times.entry(format!("{name}_{what}")).or_insert(0.0) += value;
     };
@@ -281,280 +442,6 @@ fn note_times(record: &mut Record, name: &str, times: &PassTimes) {
     put("forward_secs", times.forward().as_secs_f64());
     put("probe_secs", times.visit.as_secs_f64());
     put("stall_secs", times.stall.as_secs_f64());
-}
-
-impl Plan<'_> {
-    fn pass<'b>(
-        &'b self,
-        opened: &'b Opened,
-        split: Split,
-        labels: bool,
-        groups: &'b [Vec<usize>],
-    ) -> Pass<'b> {
-        Pass {
-            slots: &opened.slots,
-            token_norm: self.settings.token_norm,
-            rope: self.settings.rope,
-            data: self.data,
-            geometry: opened.geometry,
-            split,
-            labels,
-            groups,
-            threads: self.threads,
-        }
-    }
-
-    fn interrupted(&self) -> StudyError {
-        StudyError::Interrupted {
-            run: self.run.clone(),
-        }
-    }
-}
-
-fn slot_error(slots: &[Slot], slot: usize) -> impl FnOnce(ProbeError) -> StudyError {
-    let slot = slots[slot].to_string();
-    move |source| StudyError::Probe { slot, source }
-}
-
-/// Principal directions of every slot, and what the trainers start from (PROTOCOL section 3).
-struct Starter<'a> {
-    plan: &'a Plan<'a>,
-    observer: &'a mut dyn Observer,
-    slots: Vec<Slot>,
-    weights: Vec<u32>,
-    seen: usize,
-    moments: Vec<Moments>,
-    reservoirs: Vec<Reservoir>,
-}
-
-impl Visitor for Starter<'_> {
-    fn slot(
-        &mut self,
-        slot: usize,
-        rows: ArrayView3<'_, f32>,
-        seen: &Seen,
-    ) -> Result<(), StudyError> {
-        let weights = &self.weights[self.seen..self.seen + seen.images.len()];
-        self.moments[slot]
-            .add(rows, weights)
-            .and_then(|()| self.reservoirs[slot].add(rows, weights))
-            .map_err(slot_error(&self.slots, slot))
-    }
-
-    fn batch(&mut self, seen: &Seen, _: bool) -> Result<(), StudyError> {
-        self.seen += seen.images.len();
-        self.observer.advance(seen.images.len() as u64, None);
-        if self.observer.stop() {
-            Err(self.plan.interrupted())
-        } else {
-            Ok(())
-        }
-    }
-}
-
-fn start(
-    plan: &Plan<'_>,
-    (source, opened): (&mut Source, &Opened),
-    record: &mut Record,
-    order: &TrainOrder,
-    adam: AdamSettings,
-    observer: &mut dyn Observer,
-) -> Result<Training, StudyError> {
-    let settings = plan.settings;
-    let distinct = order.distinct(settings.pca_batches, settings.pca_interval);
-    let (images, weights): (Vec<usize>, Vec<u32>) = distinct.into_iter().unzip();
-    let groups: Vec<Vec<usize>> = images.chunks(MICRO_BATCH).map(<[usize]>::to_vec).collect();
-    observer.begin(Phase::Start, 0, images.len() as u64);
-    let mut starter = Starter {
-        plan,
-        observer,
-        slots: opened.slots.clone(),
-        weights,
-        seen: 0,
-        moments: opened
-            .widths
-            .iter()
-            .map(|&width| Moments::new(width))
-            .collect(),
-        reservoirs: opened
-            .widths
-            .iter()
-            .map(|&width| Reservoir::new(RESERVOIR, width, settings.seed))
-            .collect(),
-    };
-    let times = source.run(
-        &plan.pass(opened, Split::Train, false, &groups),
-        &mut starter,
-    )?;
-    let begun = Instant::now();
-    let trainers = starter
-        .moments
-        .into_par_iter()
-        .zip(starter.reservoirs)
-        .enumerate()
-        .map(|(slot, (moments, reservoir))| {
-            initial_centroids(&moments, plan.clusters, &reservoir, settings.seed)
-                .and_then(|centroids| Trainer::new(centroids, adam))
-                .map_err(slot_error(&opened.slots, slot))
-        })
-        .collect::<Result<Vec<Trainer>, StudyError>>()?;
-    note_times(record, "start", &times);
-    record
-        .times
-        .insert("eigen_secs".to_owned(), begun.elapsed().as_secs_f64());
-    observer.end();
-    let training = Training::new(trainers);
-    training.save(&plan.run, &plan.fingerprint)?;
-    Ok(training)
-}
-
-/// Online k-means of every slot (PROTOCOL section 4).
-struct Teacher<'a> {
-    plan: &'a Plan<'a>,
-    observer: &'a mut dyn Observer,
-    slots: Vec<Slot>,
-    training: &'a mut Training,
-    saved: Instant,
-}
-
-impl Visitor for Teacher<'_> {
-    fn slot(&mut self, slot: usize, rows: ArrayView3<'_, f32>, _: &Seen) -> Result<(), StudyError> {
-        self.training.trainers[slot]
-            .add(rows)
-            .map_err(slot_error(&self.slots, slot))
-    }
-
-    fn batch(&mut self, seen: &Seen, last: bool) -> Result<(), StudyError> {
-        let loss = last.then(|| self.training.finish_step());
-        self.observer.advance(seen.images.len() as u64, loss);
-        if !last {
-            return Ok(());
-        }
-        let stop = self.observer.stop();
-        if stop || self.saved.elapsed() > SAVE_INTERVAL {
-            self.training.save(&self.plan.run, &self.plan.fingerprint)?;
-            self.saved = Instant::now();
-        }
-        if stop {
-            Err(self.plan.interrupted())
-        } else {
-            Ok(())
-        }
-    }
-}
-
-fn train(
-    plan: &Plan<'_>,
-    (source, opened): (&mut Source, &Opened),
-    record: &mut Record,
-    order: &TrainOrder,
-    training: &mut Training,
-    observer: &mut dyn Observer,
-) -> Result<(), StudyError> {
-    let first = training.step;
-    if first >= plan.settings.steps {
-        return Ok(());
-    }
-    let groups = order.batches(first, plan.settings.steps);
-    let image = |step: usize| (step * plan.settings.batch) as u64;
-    observer.begin(Phase::Train, image(first), image(plan.settings.steps));
-    let mut teacher = Teacher {
-        plan,
-        observer,
-        slots: opened.slots.clone(),
-        training,
-        saved: Instant::now(),
-    };
-    let times = source.run(
-        &plan.pass(opened, Split::Train, false, &groups),
-        &mut teacher,
-    )?;
-    note_times(record, "train", &times);
-    observer.end();
-    training.save(&plan.run, &plan.fingerprint)
-}
-
-/// Pixel labels and counts of every slot (PROTOCOL sections 5 to 8).
-struct Examiner<'a> {
-    plan: &'a Plan<'a>,
-    observer: &'a mut dyn Observer,
-    slots: Vec<Slot>,
-    labelers: Vec<Labeler>,
-    evaluation: Evaluation,
-    labels: Vec<u8>,
-}
-
-impl Visitor for Examiner<'_> {
-    fn slot(
-        &mut self,
-        slot: usize,
-        rows: ArrayView3<'_, f32>,
-        seen: &Seen,
-    ) -> Result<(), StudyError> {
-        self.labels
-            .resize(seen.images.len() * self.evaluation.pixels(), 0);
-        self.labelers[slot]
-            .label_batch(rows, &mut self.labels)
-            .map_err(slot_error(&self.slots, slot))?;
-        self.evaluation.add(slot, &mut self.labels, seen)
-    }
-
-    fn batch(&mut self, seen: &Seen, _: bool) -> Result<(), StudyError> {
-        self.evaluation.add_truth(seen)?;
-        self.observer.advance(seen.images.len() as u64, None);
-        if self.observer.stop() {
-            Err(self.plan.interrupted())
-        } else {
-            Ok(())
-        }
-    }
-}
-
-fn evaluate(
-    plan: &Plan<'_>,
-    (source, opened): (&mut Source, &Opened),
-    record: &mut Record,
-    codebooks: &[ndarray::Array2<f32>],
-    observer: &mut dyn Observer,
-) -> Result<Evaluation, StudyError> {
-    let images: Vec<usize> = (0..plan.test).collect();
-    let groups: Vec<Vec<usize>> = images.chunks(MICRO_BATCH).map(<[usize]>::to_vec).collect();
-    let patch = opened.geometry.size / opened.grid[0];
-    let grid = (opened.grid[0], opened.grid[1]);
-    let labelers = codebooks
-        .iter()
-        .enumerate()
-        .map(|(slot, codebook)| {
-            Labeler::new(codebook.view(), grid, patch).map_err(slot_error(&opened.slots, slot))
-        })
-        .collect::<Result<Vec<Labeler>, StudyError>>()?;
-    let evaluation = Evaluation::new(
-        plan.settings,
-        plan.data,
-        &plan.run,
-        &opened.slots,
-        plan.clusters,
-        grid,
-        patch,
-        plan.test,
-    )?;
-    observer.begin(Phase::Evaluate, 0, plan.test as u64);
-    let mut examiner = Examiner {
-        plan,
-        observer,
-        slots: opened.slots.clone(),
-        labelers,
-        evaluation,
-        labels: Vec::new(),
-    };
-    let times = source.run(
-        &plan.pass(opened, Split::Test, plan.data.has_truth(), &groups),
-        &mut examiner,
-    )?;
-    let evaluation = examiner.evaluation;
-    note_times(record, "evaluate", &times);
-    observer.end();
-    Ok(evaluation)
 }
 
 /// Which test images are kept as examples: evenly spread over the split.

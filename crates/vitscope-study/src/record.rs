@@ -251,6 +251,7 @@ impl Record {
         let mut settings = self.settings.clone();
         if let Some(map) = settings.as_object_mut() {
             map.remove("threads");
+            map.remove("select");
         }
         let parts = serde_json::json!([
             FORMAT,

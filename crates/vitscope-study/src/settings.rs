@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 use vitscope_vit::facet::Facet;
 
 use crate::error::StudyError;
+use crate::select::Select;
 use crate::slot::Layers;
 
 /// Every setting of a probing run. All of them are written into `run.json`.
@@ -46,6 +47,12 @@ pub struct Settings {
     pub save_labels: SaveLabels,
     /// On which grid the position counts are kept.
     pub save_counts: SaveCounts,
+    /// Whether the locality bias of attention is measured on the test images as well (PROTOCOL
+    /// section 9).
+    pub attention: bool,
+    /// The layer at which each facet is shown.
+    #[serde(serialize_with = "as_text")]
+    pub select: Select,
     /// Number of example images.
     pub examples: usize,
     /// Random circular shifts for the null of the positional effect, and bootstrap samples for
@@ -82,6 +89,8 @@ impl Default for Settings {
             rope: Side::Before,
             save_labels: SaveLabels::Examples,
             save_counts: SaveCounts::Grid,
+            attention: false,
+            select: Select::BestMiou,
             examples: 12,
             resamples: 100,
             limit_train: None,
@@ -128,8 +137,11 @@ impl Settings {
     }
 }
 
-fn as_text<S: serde::Serializer>(layers: &Layers, serializer: S) -> Result<S::Ok, S::Error> {
-    serializer.collect_str(layers)
+fn as_text<T: std::fmt::Display, S: serde::Serializer>(
+    value: &T,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
 }
 
 /// A setting that is one of a few words.

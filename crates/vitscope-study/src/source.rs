@@ -156,13 +156,30 @@ pub enum Source {
     Features(Box<FeatureDir>),
 }
 
+/// A slot as a pass reads it. Runs that are made together may differ in how they read the last
+/// token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Reading {
+    /// The slot.
+    pub slot: Slot,
+    /// Where the slot is the last token: after or before the final LayerNorm.
+    pub token_norm: Side,
+}
+
+impl Reading {
+    /// All slots with one reading of the last token.
+    #[must_use]
+    pub fn all(slots: &[Slot], token_norm: Side) -> Vec<Self> {
+        let reading = |&slot| Self { slot, token_norm };
+        slots.iter().map(reading).collect()
+    }
+}
+
 /// What a pass looks at.
 #[derive(Debug)]
 pub struct Pass<'a> {
     /// The slots, in the order in which a visitor numbers them.
-    pub slots: &'a [Slot],
-    /// Which reading of the last token.
-    pub token_norm: Side,
+    pub readings: &'a [Reading],
     /// Keys and queries before or after rotation.
     pub rope: Side,
     /// The data set.
@@ -234,12 +251,11 @@ impl Backbone {
     fn run(&mut self, pass: &Pass<'_>, visitor: &mut dyn Visitor) -> Result<PassTimes, StudyError> {
         let start = Instant::now();
         let depth = self.vit.config().depth;
-        let kind = |slot| tapped_kind(slot, depth, pass.token_norm, pass.rope);
-        let kinds: Vec<(usize, Kind)> = pass
-            .slots
-            .iter()
-            .map(|&slot| (slot.layer, kind(slot)))
-            .collect();
+        let kind = |reading: &Reading| {
+            let kind = tapped_kind(reading.slot, depth, reading.token_norm, pass.rope);
+            (reading.slot.layer, kind)
+        };
+        let kinds: Vec<(usize, Kind)> = pass.readings.iter().map(kind).collect();
         let mut taps = Taps::new();
         for &(layer, kind) in &kinds {
             taps.add(layer, kind);
@@ -364,8 +380,8 @@ fn run_features(
             };
             seen.push(index, label, pass.geometry.size.pow(2));
         }
-        for (number, &slot) in pass.slots.iter().enumerate() {
-            dir.read(pass.split, slot, batch, &mut rows)?;
+        for (number, reading) in pass.readings.iter().enumerate() {
+            dir.read(pass.split, reading.slot, batch, &mut rows)?;
             let visiting = Instant::now();
             visitor.slot(number, rows.view(), &seen)?;
             times.visit += visiting.elapsed();

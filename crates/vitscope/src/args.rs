@@ -1,12 +1,15 @@
 //! What can be typed. Doc comments are the help texts.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
-use anyhow::Context;
-use clap::{Args, Parser, Subcommand};
-use serde::Deserialize;
-use vitscope_study::settings::Settings;
+use anyhow::{Context, anyhow};
+use clap::{ArgAction, Args, Parser, Subcommand};
+use serde::de::{self, Visitor};
+use serde::{Deserialize, Deserializer};
+use vitscope_study::settings::{Settings, Side};
+use vitscope_study::variants::Vary;
 use vitscope_vit::identify::Format;
 
 use crate::exit::usage;
@@ -93,6 +96,8 @@ pub enum Command {
     Attention(Box<AttentionArgs>),
     /// Zero-shot correspondence of key points on SPair-71k, every layer and facet
     Correspond(Box<CorrespondArgs>),
+    /// Runs of any kind side by side: models, layers, sizes, seeds, settings
+    Compare(CompareArgs),
     /// The table of known models: sizes, ids, license, gated or not
     Models {
         /// A short name, for everything about that model, or part of a name
@@ -247,6 +252,9 @@ pub struct AttentionArgs {
     /// Run directory [default: runs/MODEL-DATA-attention]
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Continue a run that was stopped or killed; it ends in the same bytes as an unbroken one
+    #[arg(long)]
+    pub resume: bool,
     #[command(flatten)]
     pub settle: ModelArgs,
     /// Side of the square crop in pixels; the nearest multiple of the patch is used
@@ -289,6 +297,9 @@ pub struct CorrespondArgs {
     /// Run directory [default: runs/MODEL-spair71k]
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Continue a run that was stopped or killed; it ends in the same bytes as an unbroken one
+    #[arg(long)]
+    pub resume: bool,
     #[command(flatten)]
     pub settle: ModelArgs,
     /// Which pairs: trn, val or test
@@ -332,6 +343,22 @@ pub struct CorrespondArgs {
     /// Threads; all cores unless set. Results do not depend on it
     #[arg(long)]
     pub threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Run directories that `probe`, `attention` and `correspond` have written
+    #[arg(required = true)]
+    pub runs: Vec<PathBuf>,
+    /// Where the tables go
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Layer at which each facet is shown: best-miou, layer:N or last
+    #[arg(long, default_value = "best-miou")]
+    pub select: String,
+    /// Set the paper's figures beside those of the same model and data set
+    #[arg(long)]
+    pub paper: bool,
 }
 
 #[derive(Debug, Args)]
@@ -385,27 +412,35 @@ pub struct ProbeFlags {
     /// Clusters [default: the number of classes; 27 without ground truth]
     #[arg(long)]
     pub clusters: Option<usize>,
-    /// Clusters beyond that (the paper's overclustering uses 70) [default: 0]
-    #[arg(long)]
-    pub extra_clusters: Option<usize>,
+    /// Clusters beyond that (the paper's overclustering uses 70); several, such as 0,70, make a run
+    /// each [default: 0]
+    #[arg(long, value_delimiter = ',', action = ArgAction::Set)]
+    #[serde(deserialize_with = "one_or_more")]
+    pub extra_clusters: Option<Vec<usize>>,
     /// Training steps [default: 5000]
     #[arg(long)]
     pub steps: Option<usize>,
-    /// Images per step [default: 24]
-    #[arg(long)]
-    pub batch: Option<usize>,
+    /// Images per step; several, such as 24,32,48, make a run each [default: 24]
+    #[arg(long, value_delimiter = ',', action = ArgAction::Set)]
+    #[serde(deserialize_with = "one_or_more")]
+    pub batch: Option<Vec<usize>>,
     /// Adam's rate [default: 0.005]
     #[arg(long)]
     pub lr: Option<f64>,
     /// Training batches that give the principal directions [default: 96]
     #[arg(long)]
     pub pca_batches: Option<usize>,
-    /// Every how many-th training batch is one of those [default: 1]
-    #[arg(long)]
-    pub pca_interval: Option<usize>,
+    /// Every how many-th training batch is one of those; several, such as 1,2,4, make a run each
+    /// [default: 1]
+    #[arg(long, value_delimiter = ',', action = ArgAction::Set)]
+    #[serde(deserialize_with = "one_or_more")]
+    pub pca_interval: Option<Vec<usize>>,
     /// Seed of everything drawn at random [default: 0]
     #[arg(long)]
     pub seed: Option<u64>,
+    /// As many runs, with seeds from --seed upward
+    #[arg(long)]
+    pub seeds: Option<usize>,
     /// Layers: all, last, or a list such as 1,3,9-12 [default: all]
     #[arg(long)]
     pub layers: Option<String>,
@@ -421,7 +456,7 @@ pub struct ProbeFlags {
     /// Pixels that count for the positional effect: all or labeled [default: all]
     #[arg(long)]
     pub positions: Option<String>,
-    /// Last token after or before the final LayerNorm [default: after]
+    /// Last token after or before the final LayerNorm, or a run for both [default: after]
     #[arg(long)]
     pub token_norm: Option<String>,
     /// Keys and queries of a rotary model before or after rotation [default: before]
@@ -433,6 +468,12 @@ pub struct ProbeFlags {
     /// Position counts to keep: grid (patches) or pixel [default: grid]
     #[arg(long)]
     pub save_counts: Option<String>,
+    /// Measure the locality bias of every layer's attention too, in the same forward pass
+    #[arg(long)]
+    pub attention: bool,
+    /// Layer at which each facet is shown: best-miou, layer:N or last [default: best-miou]
+    #[arg(long)]
+    pub select: Option<String>,
     /// Example images [default: 12]
     #[arg(long)]
     pub examples: Option<usize>,
@@ -493,6 +534,7 @@ impl ProbeFlags {
             pca_batches: self.pca_batches.or(file.pca_batches),
             pca_interval: self.pca_interval.or(file.pca_interval),
             seed: self.seed.or(file.seed),
+            seeds: self.seeds.or(file.seeds),
             layers: self.layers.or(file.layers),
             facets: self.facets.or(file.facets),
             no_shuffle: self.no_shuffle || file.no_shuffle,
@@ -502,6 +544,8 @@ impl ProbeFlags {
             rope: self.rope.or(file.rope),
             save_labels: self.save_labels.or(file.save_labels),
             save_counts: self.save_counts.or(file.save_counts),
+            attention: self.attention || file.attention,
+            select: self.select.or(file.select),
             examples: self.examples.or(file.examples),
             resamples: self.resamples.or(file.resamples),
             limit_train: self.limit_train.or(file.limit_train),
@@ -513,7 +557,7 @@ impl ProbeFlags {
         }
     }
 
-    /// What the settings mean.
+    /// What the settings mean; of those that vary, the first.
     pub fn settings(&self) -> anyhow::Result<Settings> {
         let defaults = Settings::default();
         only("--device", self.device.as_deref(), "cpu")?;
@@ -521,12 +565,12 @@ impl ProbeFlags {
         Ok(Settings {
             size: self.size.unwrap_or(defaults.size),
             clusters: self.clusters,
-            extra_clusters: self.extra_clusters.unwrap_or(defaults.extra_clusters),
+            extra_clusters: first(self.extra_clusters.as_ref(), defaults.extra_clusters),
             steps: self.steps.unwrap_or(defaults.steps),
-            batch: self.batch.unwrap_or(defaults.batch),
+            batch: first(self.batch.as_ref(), defaults.batch),
             lr: self.lr.unwrap_or(defaults.lr),
             pca_batches: self.pca_batches.unwrap_or(defaults.pca_batches),
-            pca_interval: self.pca_interval.unwrap_or(defaults.pca_interval),
+            pca_interval: first(self.pca_interval.as_ref(), defaults.pca_interval),
             seed: self.seed.unwrap_or(defaults.seed),
             layers: word("--layers", self.layers.as_deref(), defaults.layers)?,
             facets: match &self.facets {
@@ -536,11 +580,7 @@ impl ProbeFlags {
             shuffle: !self.no_shuffle,
             matching: word("--matching", self.matching.as_deref(), defaults.matching)?,
             positions: word("--positions", self.positions.as_deref(), defaults.positions)?,
-            token_norm: word(
-                "--token-norm",
-                self.token_norm.as_deref(),
-                defaults.token_norm,
-            )?,
+            token_norm: first(self.token_norms()?.as_ref(), defaults.token_norm),
             rope: word("--rope", self.rope.as_deref(), defaults.rope)?,
             save_labels: word(
                 "--save-labels",
@@ -552,6 +592,8 @@ impl ProbeFlags {
                 self.save_counts.as_deref(),
                 defaults.save_counts,
             )?,
+            attention: self.attention,
+            select: word("--select", self.select.as_deref(), defaults.select)?,
             examples: self.examples.unwrap_or(defaults.examples),
             resamples: self.resamples.unwrap_or(defaults.resamples),
             limit_train: self.limit_train,
@@ -559,6 +601,30 @@ impl ProbeFlags {
             skip_bad: self.skip_bad.unwrap_or(defaults.skip_bad),
             threads: self.threads,
         })
+    }
+
+    /// What varies between runs that are made together.
+    pub fn vary(&self) -> anyhow::Result<Vary> {
+        Ok(Vary {
+            extra_clusters: self.extra_clusters.clone().unwrap_or_default(),
+            batch: self.batch.clone().unwrap_or_default(),
+            pca_interval: self.pca_interval.clone().unwrap_or_default(),
+            token_norm: self.token_norms()?.unwrap_or_default(),
+            seeds: self.seeds,
+        })
+    }
+
+    fn token_norms(&self) -> anyhow::Result<Option<Vec<Side>>> {
+        match self.token_norm.as_deref() {
+            None => Ok(None),
+            Some("both") => Ok(Some(vec![Side::After, Side::Before])),
+            Some(text) => {
+                let problem =
+                    || anyhow!("--token-norm: `{text}` is not one of before, after, both");
+                let side = text.parse().map_err(|_| usage(problem()))?;
+                Ok(Some(vec![side]))
+            }
+        }
     }
 
     /// What settles the model.
@@ -571,6 +637,45 @@ impl ProbeFlags {
     }
 }
 
+fn first<T: Copy>(values: Option<&Vec<T>>, default: T) -> T {
+    values
+        .and_then(|values| values.first().copied())
+        .unwrap_or(default)
+}
+
+/// Reads a number or a list of numbers from a settings file.
+fn one_or_more<'de, D: Deserializer<'de>>(reader: D) -> Result<Option<Vec<usize>>, D::Error> {
+    struct OneOrMore;
+
+    impl<'de> Visitor<'de> for OneOrMore {
+        type Value = Vec<usize>;
+
+        fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            f.write_str("a whole number from 0, or a list of them such as [24, 32]")
+        }
+
+        fn visit_i64<E: de::Error>(self, value: i64) -> Result<Self::Value, E> {
+            let wrong = |_| E::invalid_value(de::Unexpected::Signed(value), &self);
+            usize::try_from(value)
+                .map(|value| vec![value])
+                .map_err(wrong)
+        }
+
+        fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Self::Value, A::Error> {
+            let mut values = Vec::new();
+            while let Some(value) = list.next_element()? {
+                values.push(value);
+            }
+            if values.is_empty() {
+                return Err(de::Error::invalid_length(0, &self));
+            }
+            Ok(values)
+        }
+    }
+
+    reader.deserialize_any(OneOrMore).map(Some)
+}
+
 /// Reads a word-like setting.
 pub fn word<T: FromStr<Err = String>>(
     flag: &str,
@@ -579,7 +684,7 @@ pub fn word<T: FromStr<Err = String>>(
 ) -> anyhow::Result<T> {
     text.map_or(Ok(default), |text| {
         text.parse()
-            .map_err(|problem| usage(anyhow::anyhow!("{flag}: {problem}")))
+            .map_err(|problem| usage(anyhow!("{flag}: {problem}")))
     })
 }
 
@@ -590,7 +695,7 @@ pub fn facets(names: &[String]) -> anyhow::Result<Vec<vitscope_vit::facet::Facet
         list.push(
             name.trim()
                 .parse()
-                .map_err(|problem| usage(anyhow::anyhow!("--facets: {problem}")))?,
+                .map_err(|problem| usage(anyhow!("--facets: {problem}")))?,
         );
     }
     list.sort_unstable();
@@ -600,7 +705,7 @@ pub fn facets(names: &[String]) -> anyhow::Result<Vec<vitscope_vit::facet::Facet
 
 fn only(flag: &str, asked: Option<&str>, offered: &str) -> anyhow::Result<()> {
     match asked {
-        Some(asked) if asked != offered => Err(usage(anyhow::anyhow!(
+        Some(asked) if asked != offered => Err(usage(anyhow!(
             "{flag} {asked} is not in this build, which offers {offered} alone"
         ))),
         _ => Ok(()),

@@ -1,6 +1,7 @@
 //! One file per command.
 
 mod attention;
+mod compare;
 mod correspond;
 mod data;
 mod extract;
@@ -27,6 +28,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Data(command) => data::run(&cli, command),
         Command::Attention(args) => attention::run(&cli, args),
         Command::Correspond(args) => correspond::run(&cli, args),
+        Command::Compare(args) => compare::run(&cli, args),
         Command::Models { name } => models::run(&cli, name.as_deref()),
         Command::Verify(args) => verify::run(&cli, args),
         Command::Report { runs } => report::run(&cli, runs),

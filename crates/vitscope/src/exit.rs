@@ -53,9 +53,7 @@ fn code(error: &anyhow::Error) -> u8 {
     }
     match error.downcast_ref::<StudyError>() {
         Some(StudyError::Setting(_) | StudyError::Shape(_)) => 2,
-        Some(
-            StudyError::Interrupted { .. } | StudyError::Stopped { .. } | StudyError::StoppedEarly,
-        ) => 130,
+        Some(StudyError::Interrupted { .. } | StudyError::StoppedEarly) => 130,
         Some(_) => 3,
         None if error.is::<vitscope_vit::error::VitError>()
             || error.is::<vitscope_data::DataError>()

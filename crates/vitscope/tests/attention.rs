@@ -8,6 +8,8 @@ use std::path::Path;
 use common::{assert_same, command, metrics, run_json, succeed};
 use safetensors::{SafeTensors, serialize, tensor::Dtype, tensor::TensorView};
 use vitscope_data::{DataSet, Geometry, Split};
+use vitscope_study::attention::{Request, Settings, attention};
+use vitscope_study::observer::Silent;
 
 fn args(out: &Path, more: &[&str]) -> Vec<String> {
     let mut args = vec!["attention".to_owned()];
@@ -19,7 +21,11 @@ fn args(out: &Path, more: &[&str]) -> Vec<String> {
         "--out".to_owned(),
         out,
     ]);
-    args.extend(["--size", "64", "--limit-test", "5"].map(str::to_owned));
+    for pair in [["--size", "64"], ["--limit-test", "5"]] {
+        if !more.contains(&pair[0]) {
+            args.extend(pair.map(str::to_owned));
+        }
+    }
     args.extend(more.iter().map(|&arg| arg.to_owned()));
     args
 }
@@ -162,6 +168,42 @@ fn threads_change_no_byte_and_a_run_is_not_overwritten() {
     let again = command().args(args(&one, &[])).output().unwrap();
     assert_eq!(again.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&again.stderr).contains("holds a run already"));
+}
+
+/// Stopped after every batch, a run that is taken up again and again ends in the same bytes.
+#[test]
+fn a_broken_run_resumes_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let more = ["--queries", "0001TP_008550:1,2", "--limit-test", "21"];
+    let [whole, broken] = ["whole", "broken"].map(|name| dir.path().join(name));
+    succeed(command().args(args(&whole, &more)).output().unwrap());
+    let settings = Settings {
+        size: 64,
+        limit: Some(21),
+        queries: vec!["0001TP_008550:1,2".parse().unwrap()],
+        ..Settings::default()
+    };
+    let mut request = Request {
+        model: common::checkpoint(),
+        settle: common::settled(),
+        data: common::camvid(),
+        out: Some(broken.clone()),
+        settings,
+        resume: false,
+    };
+    for resume in [false, true] {
+        request.resume = resume;
+        let error = attention(&request, &mut common::Impatient).unwrap_err();
+        assert!(error.to_string().contains("--resume"), "{error}");
+        assert_eq!(run_json(&broken)["state"], "interrupted");
+    }
+    let mut other = request.clone();
+    other.settings.seed = 1;
+    let error = attention(&other, &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("other settings"), "{error}");
+    attention(&request, &mut Silent).unwrap();
+    assert_same(&whole, &broken);
+    assert!(!broken.join("state").exists());
 }
 
 #[test]

@@ -10,6 +10,8 @@ use image::{DynamicImage, GenericImageView, imageops::FilterType};
 use safetensors::{SafeTensors, serialize, tensor::Dtype, tensor::TensorView};
 use serde_json::json;
 use vitscope_data::resize::{RgbImage, pil_resize};
+use vitscope_study::correspond::{Request, Settings, correspond};
+use vitscope_study::observer::{Observer, Phase, Silent};
 
 /// A photograph of the set and the place of a point of the original in it.
 struct Warp {
@@ -307,6 +309,57 @@ fn neither_threads_nor_memory_change_a_byte() {
         let off = (f32::from(found[0]) - truth[0]).hypot(f32::from(found[1]) - truth[1]);
         assert!(off <= 24.0, "{off}");
     }
+}
+
+/// Asks a run to stop once it has had so many chances.
+struct Patience(std::cell::Cell<usize>);
+
+impl Observer for Patience {
+    fn begin(&mut self, _: Phase, _: u64, _: u64) {}
+    fn advance(&mut self, _: u64, _: Option<f64>) {}
+    fn end(&mut self) {}
+    fn note(&mut self, _: &str) {}
+    fn stop(&self) -> bool {
+        self.0.set(self.0.get().saturating_sub(1));
+        self.0.get() == 0
+    }
+}
+
+/// Stopped in the first category and in the second, a run that is taken up again ends in the same
+/// bytes.
+#[test]
+fn a_broken_run_resumes_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = dir.path().join("set");
+    make_set(&set);
+    let [whole, broken] = ["whole", "broken"].map(|name| dir.path().join(name));
+    succeed(command().args(args(&set, &whole, &[])).output().unwrap());
+    let mut request = Request {
+        model: common::checkpoint(),
+        settle: common::settled(),
+        data: format!("spair71k:{}", set.display()),
+        out: Some(broken.clone()),
+        settings: Settings {
+            size: 64,
+            ..Settings::default()
+        },
+        resume: false,
+    };
+    // Five photographs to a category: one chance to stop after they were run, one after each.
+    for patience in [3, 8] {
+        let error = correspond(&request, &mut Patience(patience.into())).unwrap_err();
+        assert!(error.to_string().contains("--resume"), "{error}");
+        assert!(broken.join("state/matches.safetensors").exists());
+        assert_eq!(run_json(&broken)["state"], "interrupted");
+        request.resume = true;
+    }
+    let mut other = request.clone();
+    other.settings.alphas = vec![0.2];
+    let error = correspond(&other, &mut Silent).unwrap_err();
+    assert!(error.to_string().contains("other settings"), "{error}");
+    correspond(&request, &mut Silent).unwrap();
+    assert_same(&whole, &broken);
+    assert!(!broken.join("state").exists());
 }
 
 #[test]

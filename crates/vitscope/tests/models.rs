@@ -5,6 +5,7 @@
 mod common;
 
 use common::run;
+use vitscope_study::paper::Paper;
 
 fn text(args: &[&str]) -> String {
     let output = run(args);
@@ -65,4 +66,31 @@ fn an_unknown_name_is_usage() {
     assert_eq!(output.status.code(), Some(2));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(stderr.contains("dinov3-b16"), "{stderr}");
+}
+
+/// Every model of the paper's tables is one of the known ones, and shows its values.
+#[test]
+fn the_papers_values_are_shown_with_their_models() {
+    let all: serde_json::Value =
+        serde_json::from_str(&text(&["models", "--format", "json"])).unwrap();
+    let all = all["models"].as_array().unwrap();
+    let paper = Paper::new().unwrap();
+    for entry in &paper.model {
+        let found = all.iter().find(|model| model["name"] == *entry.model);
+        let model = found.unwrap();
+        assert_eq!(model["family"], *entry.family);
+        assert_eq!(model["size"], *entry.size);
+        assert_eq!(model["patch"], entry.patch);
+        assert_eq!(model["paper"]["pck"]["token"], entry.pck.token);
+        assert!(entry.pck.best_layer as u64 <= model["depth"].as_u64().unwrap());
+    }
+    let shown = all.iter().filter(|model| !model["paper"].is_null());
+    assert_eq!(shown.count(), paper.model.len());
+    let dino = text(&["models", "dino-b16"]);
+    assert!(
+        dino.contains("key 34.89, query 32.64, value 32.54, token 35.54 (best layer 9; Table 3)")
+    );
+    assert!(
+        dino.contains("15.04, 16.11 (Table 4)") && !text(&["models", "dino-b8"]).contains("Table")
+    );
 }

@@ -36,6 +36,7 @@ pub fn run(cli: &Cli, args: &AttentionArgs) -> anyhow::Result<()> {
         settle: settle(&args.settle, cli.checkpoint_format())?,
         data: args.data.clone(),
         out: args.out.clone(),
+        resume: args.resume,
         settings: Settings {
             size: args.size,
             layers: word("--layers", Some(&args.layers), Layers::All)?,

@@ -6,6 +6,7 @@ use vitscope_hub::HubError;
 use vitscope_hub::name::near;
 use vitscope_hub::settings::PUBLIC_HUB;
 use vitscope_hub::table::{KnownModel, Publication, models};
+use vitscope_study::paper::Paper;
 
 use super::print;
 use crate::args::{Cli, Output};
@@ -27,10 +28,11 @@ pub fn run(cli: &Cli, name: Option<&str>) -> anyhow::Result<()> {
         .into());
     }
     match (cli.output(), named) {
-        (Output::Human, Some(model)) => print(&everything(model)),
+        (Output::Human, Some(model)) => print(&everything(model, &Paper::new()?)),
         (Output::Human, None) => print(&table(&shown)),
         (Output::Json, _) => {
-            let list: Vec<_> = shown.into_iter().map(json).collect();
+            let paper = Paper::new()?;
+            let list: Vec<_> = shown.into_iter().map(|model| json(model, &paper)).collect();
             print(&serde_json::to_string_pretty(
                 &serde_json::json!({ "models": list }),
             )?)
@@ -45,12 +47,20 @@ fn page(source: &Publication) -> String {
     }
 }
 
-/// The table's entry, every source with the page to visit.
-fn json(model: &KnownModel) -> serde_json::Value {
+/// The table's entry, every source with the page to visit, and what the paper reports of it.
+fn json(model: &KnownModel, paper: &Paper) -> serde_json::Value {
     let mut value = serde_json::json!(model);
     let sources = value.get_mut("source").and_then(|list| list.as_array_mut());
     for (entry, source) in sources.into_iter().flatten().zip(&model.sources) {
         entry["page"] = page(source).into();
+    }
+    if let Some(reported) = paper.named(&model.name) {
+        value["paper"] = serde_json::json!({
+            "source": paper.source.id,
+            "pck": reported.pck,
+            "miou_last_token": reported.miou_last_token,
+            "pck_last_token": reported.pck_last_token,
+        });
     }
     value
 }
@@ -106,7 +116,7 @@ fn table(list: &[&KnownModel]) -> String {
     text
 }
 
-fn everything(model: &KnownModel) -> String {
+fn everything(model: &KnownModel, paper: &Paper) -> String {
     let mut text = String::new();
     let mut line = |name: &str, value: &str| {
         let _ = writeln!(text, "{name:<12} {value}");
@@ -147,6 +157,31 @@ fn everything(model: &KnownModel) -> String {
             line("gated", Some(&"ask for access on its page".to_owned()));
         }
         line("note", source.note.as_ref());
+    }
+    if let Some(reported) = paper.named(&model.name) {
+        let _ = writeln!(text, "\nreported by {}, in percent", paper.source.id);
+        let pck: Vec<String> = reported
+            .pck
+            .facets()
+            .iter()
+            .map(|(f, v)| format!("{f} {v:.2}"))
+            .collect();
+        let layer = reported.pck.best_layer;
+        let _ = writeln!(
+            text,
+            "  PCK@0.1 on SPair-71k: {} (best layer {layer}; Table 3)",
+            pck.join(", ")
+        );
+        for (what, sides, table) in [
+            ("mIoU on COCO-Stuff", reported.miou_last_token, 4),
+            ("PCK@0.1 on SPair-71k", reported.pck_last_token, 5),
+        ] {
+            let _ = writeln!(
+                text,
+                "  {what}, last token before and after the final LayerNorm: {:.2}, {:.2} (Table {table})",
+                sides.before, sides.after
+            );
+        }
     }
     text
 }

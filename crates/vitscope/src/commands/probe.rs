@@ -1,12 +1,13 @@
 //! `vitscope probe`.
 
 use std::fmt::Write;
+use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
 use serde_json::json;
 use vitscope_study::model::Model;
 use vitscope_study::outcome::{Outcome, Summary};
-use vitscope_study::probe::{Request, probe, tidy};
+use vitscope_study::probe::{Request, probe_together, tidy};
 
 use super::locate::locate;
 use super::{print, settle, use_threads, word_of};
@@ -21,7 +22,7 @@ pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
     if let Some(path) = &args.config {
         flags = flags.over(ProbeFlags::from_file(path)?);
     }
-    let settings = flags.settings()?;
+    let (settings, vary) = (flags.settings()?, flags.vary()?);
     use_threads(settings.threads)?;
     let format = match (cli.checkpoint_format(), &flags.format) {
         (None, Some(text)) => Some(word_of("format", text)?),
@@ -51,19 +52,43 @@ pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
         resume: args.resume,
     };
     let mut teller = Teller::new(cli);
-    let outcome = probe(&request, &mut teller)?;
-    let drawn = vitscope_figure::draw(&outcome.run)?;
-    tidy(&outcome.run)?;
-    match cli.output() {
-        Output::Human => print(&table(&outcome, &drawn.page.display().to_string())),
-        Output::Json => print(&serde_json::to_string(&json!({
-            "run": outcome.run,
-            "page": drawn.page,
-            "ground_truth_nmi": outcome.truth_nmi,
-            "selection": outcome.selection,
-            "slots": outcome.slots.iter().map(slot_json).collect::<Vec<_>>(),
-        }))?),
+    let outcomes = probe_together(&request, &vary, &mut teller)?;
+    let mut pages = Vec::new();
+    for outcome in &outcomes {
+        pages.push(vitscope_figure::draw(&outcome.run)?.page);
     }
+    // Only now: a run whose unfinished work is gone would begin again with `--resume`.
+    for outcome in &outcomes {
+        tidy(&outcome.run)?;
+    }
+    let runs = || outcomes.iter().zip(&pages);
+    match (cli.output(), outcomes.len()) {
+        (Output::Human, 1) => print(&runs().map(|(o, page)| table(o, page)).collect::<String>()),
+        (Output::Human, _) => {
+            let titled = |(outcome, page): (&Outcome, &PathBuf)| {
+                format!("{}\n{}", outcome.run.display(), table(outcome, page))
+            };
+            print(&runs().map(titled).collect::<Vec<_>>().join("\n"))
+        }
+        (Output::Json, 1) => {
+            let mut objects = runs().map(|(outcome, page)| run_json(outcome, page));
+            print(&serde_json::to_string(&objects.next())?)
+        }
+        (Output::Json, _) => {
+            let objects: Vec<_> = runs().map(|(o, page)| run_json(o, page)).collect();
+            print(&serde_json::to_string(&json!({ "runs": objects }))?)
+        }
+    }
+}
+
+fn run_json(outcome: &Outcome, page: &Path) -> serde_json::Value {
+    json!({
+        "run": outcome.run,
+        "page": page,
+        "ground_truth_nmi": outcome.truth_nmi,
+        "selection": outcome.selection,
+        "slots": outcome.slots.iter().map(slot_json).collect::<Vec<_>>(),
+    })
 }
 
 fn slot_json(summary: &Summary) -> serde_json::Value {
@@ -85,8 +110,8 @@ fn slot_json(summary: &Summary) -> serde_json::Value {
     })
 }
 
-/// The best layer of each facet, and where to look.
-fn table(outcome: &Outcome, page: &str) -> String {
+/// The shown layer of each facet, and where to look.
+fn table(outcome: &Outcome, page: &Path) -> String {
     let number = |value: Option<f64>| value.map_or("undefined".to_owned(), |v| format!("{v:.4}"));
     let mut text = format!(
         "{:<6} {:>5}  {:>9}  {:>9}  {:>9}  beyond chance [95 % interval]\n",
@@ -113,6 +138,6 @@ fn table(outcome: &Outcome, page: &str) -> String {
         }
     }
     let _ = writeln!(text, "ground truth NMI {}", number(outcome.truth_nmi));
-    let _ = writeln!(text, "page: {page}");
+    let _ = writeln!(text, "page: {}", page.display());
     text
 }

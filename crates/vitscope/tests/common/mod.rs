@@ -10,6 +10,9 @@
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 
+use vitscope_study::observer::{Observer, Phase};
+use vitscope_vit::identify::{Family, Settle};
+
 /// The samples that tests may read.
 pub fn shared(path: &str) -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")).join(path)
@@ -17,12 +20,36 @@ pub fn shared(path: &str) -> PathBuf {
 
 /// A fixture of width 16 with 3 blocks, and what its file leaves open.
 pub fn model() -> Vec<String> {
-    let path = shared("fixtures/dino-timm/model.safetensors")
-        .display()
-        .to_string();
+    let path = checkpoint().display().to_string();
     [&path, "--heads", "2", "--family", "dino"]
         .map(str::to_owned)
         .to_vec()
+}
+
+pub fn checkpoint() -> PathBuf {
+    shared("fixtures/dino-timm/model.safetensors")
+}
+
+/// The same for the library.
+pub fn settled() -> Settle {
+    Settle {
+        family: Some(Family::Dino),
+        heads: Some(2),
+        ..Settle::default()
+    }
+}
+
+/// Asks a run to stop at its first chance.
+pub struct Impatient;
+
+impl Observer for Impatient {
+    fn begin(&mut self, _: Phase, _: u64, _: u64) {}
+    fn advance(&mut self, _: u64, _: Option<f64>) {}
+    fn end(&mut self) {}
+    fn note(&mut self, _: &str) {}
+    fn stop(&self) -> bool {
+        true
+    }
 }
 
 pub fn camvid() -> String {

@@ -1,0 +1,229 @@
+//! Finished runs side by side, from what their directories hold: nothing is computed again.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use vitscope_vit::facet::Facet;
+
+use crate::error::StudyError;
+use crate::files;
+use crate::metrics::HEADER;
+use crate::paper::{Beside, Paper};
+use crate::relations::{Coefficient, Relation, locality_of, pck_of, relations};
+use crate::select::Select;
+use crate::stored::{Measured, StoredRun, open_all};
+
+/// What to compare.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// Run directories of any kind.
+    pub runs: Vec<PathBuf>,
+    /// Where the tables go.
+    pub out: PathBuf,
+    /// The layer at which each facet is shown.
+    pub select: Select,
+    /// Whether the paper's values are set beside.
+    pub paper: bool,
+}
+
+/// A facet of a run at its shown layer. A figure that no run measured is absent.
+#[derive(Clone, Debug, Serialize)]
+pub struct Line {
+    /// The run.
+    pub run: String,
+    /// The facet; `None` for a run that measured layers as a whole.
+    pub facet: Option<Facet>,
+    /// The shown layer.
+    pub layer: usize,
+    /// Segmentation quality.
+    pub miou: Option<Measured>,
+    /// Positional effect over pixels.
+    pub nmi: Option<Measured>,
+    /// Positional effect over patches beyond its null.
+    pub excess: Option<Measured>,
+    /// Locality bias of the layer's attention, of this run or of another of the same model.
+    pub locality: Option<Measured>,
+    /// Zero-shot correspondence, of this run or of another of the same model.
+    pub pck: Option<Measured>,
+}
+
+/// A comparison.
+#[derive(Clone, Debug)]
+pub struct Comparison {
+    /// Every facet of every run at its shown layer.
+    pub lines: Vec<Line>,
+    /// Relations between figures.
+    pub relations: Vec<Relation>,
+    /// The paper's values, where they were asked for.
+    pub beside: Vec<Beside>,
+    /// Where the paper's values come from, where they were asked for.
+    pub citation: Option<String>,
+    /// What could not be set side by side, and why.
+    pub notes: Vec<String>,
+    /// The files that were written.
+    pub files: Vec<PathBuf>,
+}
+
+/// Compares runs and writes `comparison.csv`, `relations.csv` and, with the paper, `paper.csv`.
+///
+/// # Errors
+/// One sentence, for a folder that is no finished run and for runs that contradict each other.
+pub fn compare(request: &Request) -> Result<Comparison, StudyError> {
+    if request.out.join("run.json").exists() {
+        return Err(StudyError::setting(format!(
+            "{}: is a run itself: choose another --out",
+            request.out.display()
+        )));
+    }
+    let runs = open_all(&request.runs)?;
+    let mut notes = Vec::new();
+    let mut lines = Vec::new();
+    for run in &runs {
+        lines.extend(lines_of(&runs, run, request.select, &mut notes)?);
+    }
+    let relations = relations(&runs, &mut notes)?;
+    let mut files = vec![
+        write_comparison(&request.out, &runs, request.select)?,
+        write_relations(&request.out, &relations)?,
+    ];
+    let (mut beside, mut citation) = (Vec::new(), None);
+    if request.paper {
+        let paper = Paper::new()?;
+        beside = paper.beside(&runs, &relations, &mut notes);
+        let source = &paper.source;
+        citation = Some(format!(
+            "{}, \"{}\", {}, {}",
+            source.authors, source.title, source.id, source.year
+        ));
+        files.push(write_beside(&request.out, &beside)?);
+    }
+    Ok(Comparison {
+        lines,
+        relations,
+        beside,
+        citation,
+        notes,
+        files,
+    })
+}
+
+fn lines_of(
+    runs: &[StoredRun],
+    run: &StoredRun,
+    select: Select,
+    notes: &mut Vec<String>,
+) -> Result<Vec<Line>, StudyError> {
+    let (locality, pck) = (locality_of(runs, run)?, pck_of(runs, run)?);
+    let mut lines = Vec::new();
+    let facets = Facet::ALL.map(Some);
+    let has_facets = facets
+        .iter()
+        .flatten()
+        .any(|facet| !run.layers(facet.name()).is_empty());
+    for &facet in if has_facets { &facets[..] } else { &[None] } {
+        let name = facet.map_or("", Facet::name);
+        if run.layers(name).is_empty() {
+            continue;
+        }
+        let Some(layer) = run.selected(name, select) else {
+            let what = if name.is_empty() { "attention" } else { name };
+            notes.push(format!("{}: has no {what} of {select}", run.name));
+            continue;
+        };
+        let own = |metric| run.figure(name, layer, metric);
+        lines.push(Line {
+            run: run.name.clone(),
+            facet,
+            layer,
+            miou: own("miou"),
+            nmi: own("nmi"),
+            excess: own("nmi_excess"),
+            locality: locality.and_then(|run| run.figure("", layer, "locality")),
+            pck: pck.and_then(|run| run.figure(name, layer, "pck")),
+        });
+    }
+    Ok(lines)
+}
+
+/// A CSV file of some rows.
+fn write_table(
+    path: PathBuf,
+    header: &str,
+    rows: impl IntoIterator<Item = Vec<String>>,
+) -> Result<PathBuf, StudyError> {
+    let failed = |error: csv::Error| StudyError::file(&path, format!("cannot be written: {error}"));
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    writer.write_record(header.split(',')).map_err(failed)?;
+    for row in rows {
+        writer.write_record(row).map_err(failed)?;
+    }
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| StudyError::file(&path, format!("cannot be written: {error}")))?;
+    files::write(&path, &bytes)?;
+    Ok(path)
+}
+
+/// `comparison.csv`: every row of every run, its name before it and, behind the rows of a facet, the
+/// layer at which the run shows that facet.
+fn write_comparison(out: &Path, runs: &[StoredRun], select: Select) -> Result<PathBuf, StudyError> {
+    let mut rows = Vec::new();
+    for run in runs {
+        let selected = |facet: Facet| Some((facet.name(), run.selected(facet.name(), select)?));
+        let selected: Vec<_> = Facet::ALL.into_iter().filter_map(selected).collect();
+        for row in &run.rows {
+            let shown = selected.iter().find(|(facet, _)| *facet == row.facet);
+            let mut fields = vec![run.name.clone()];
+            fields.extend(row.fields.iter().cloned());
+            fields.push(shown.map_or(String::new(), |(_, layer)| layer.to_string()));
+            rows.push(fields);
+        }
+    }
+    let header = format!("run,{HEADER},selected_layer");
+    write_table(out.join("comparison.csv"), &header, rows)
+}
+
+fn number(value: Option<f64>) -> String {
+    value.map_or(String::new(), |value| value.to_string())
+}
+
+/// `relations.csv`.
+fn write_relations(out: &Path, relations: &[Relation]) -> Result<PathBuf, StudyError> {
+    let three = |coefficient: Coefficient| {
+        let (low, high) = coefficient.interval.unzip();
+        [coefficient.value, low, high].map(number)
+    };
+    let row = |relation: &Relation| {
+        let mut fields = vec![
+            relation.relation.to_owned(),
+            relation.group.clone(),
+            relation.n.to_string(),
+        ];
+        fields.extend(three(relation.pearson));
+        fields.extend(three(relation.spearman));
+        fields
+    };
+    let header =
+        "relation,group,n,pearson,pearson_low,pearson_high,spearman,spearman_low,spearman_high";
+    write_table(out.join("relations.csv"), header, relations.iter().map(row))
+}
+
+/// `paper.csv`: a measured figure, the paper's, and the difference, all as fractions.
+fn write_beside(out: &Path, beside: &[Beside]) -> Result<PathBuf, StudyError> {
+    let layer = |layer: Option<usize>| layer.map_or(String::new(), |layer| layer.to_string());
+    let row = |entry: &Beside| {
+        vec![
+            entry.run.clone(),
+            entry.metric.clone(),
+            entry.facet.clone(),
+            layer(entry.layer),
+            entry.measured.to_string(),
+            entry.paper.to_string(),
+            (entry.measured - entry.paper).to_string(),
+            layer(entry.paper_layer),
+            entry.place.clone(),
+        ]
+    };
+    let header = "run,metric,facet,layer,measured,paper,difference,paper_layer,place";
+    write_table(out.join("paper.csv"), header, beside.iter().map(row))
+}

@@ -1,0 +1,146 @@
+//! The second pass: online k-means of every slot (PROTOCOL section 4).
+
+use std::time::Instant;
+
+use ndarray::ArrayView3;
+use vitscope_data::Split;
+
+use crate::error::StudyError;
+use crate::observer::{Observer, Phase};
+use crate::order::{Round, Student, rounds};
+use crate::probe::{Job, note_times};
+use crate::record::Record;
+use crate::source::{Seen, Source, Visitor};
+use crate::state::SAVE_INTERVAL;
+use crate::training::Training;
+
+/// Runs that see the training images in one order, and so learn in the same rounds.
+struct Class {
+    /// Their numbers in the job.
+    runs: Vec<usize>,
+    rounds: Vec<Round>,
+}
+
+impl Class {
+    fn images(&self) -> u64 {
+        let images = self.rounds.iter().map(|round| round.images.len() as u64);
+        images.sum()
+    }
+}
+
+/// The runs of a job by the order of their images, with what is left to learn after the steps that
+/// were taken before.
+fn classes(job: &Job<'_>, taken: impl Fn(usize) -> usize) -> Vec<Class> {
+    let mut seeds: Vec<Option<u64>> = job.plans.iter().map(|plan| plan.order.seed()).collect();
+    seeds.sort_unstable();
+    seeds.dedup();
+    let class = |seed: Option<u64>| {
+        let runs = (0..job.plans.len()).filter(|&run| job.plans[run].order.seed() == seed);
+        let runs: Vec<usize> = runs.collect();
+        let student = |&run: &usize| Student {
+            order: &job.plans[run].order,
+            first: taken(run),
+            last: job.plans[run].settings.steps,
+        };
+        let students: Vec<Student<'_>> = runs.iter().map(student).collect();
+        Class {
+            rounds: rounds(&students),
+            runs,
+        }
+    };
+    seeds.into_iter().map(class).collect()
+}
+
+struct Teacher<'a> {
+    job: &'a Job<'a>,
+    observer: &'a mut dyn Observer,
+    class: &'a Class,
+    trainings: &'a mut [Training],
+    /// The round that is being taught.
+    round: usize,
+    saved: Instant,
+}
+
+impl Visitor for Teacher<'_> {
+    fn slot(
+        &mut self,
+        reading: usize,
+        rows: ArrayView3<'_, f32>,
+        _: &Seen,
+    ) -> Result<(), StudyError> {
+        for &(student, _) in &self.class.rounds[self.round].takers {
+            let run = self.class.runs[student];
+            if let Some(slot) = self.job.plans[run].slot(reading) {
+                self.trainings[run].trainers[slot]
+                    .add(rows)
+                    .map_err(self.job.slot_error(reading))?;
+            }
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, seen: &Seen, last: bool) -> Result<(), StudyError> {
+        let mut loss = None;
+        if last {
+            for &(student, ends) in &self.class.rounds[self.round].takers {
+                if ends {
+                    loss = Some(self.trainings[self.class.runs[student]].finish_step());
+                }
+            }
+            self.round += 1;
+        }
+        self.observer.advance(seen.images.len() as u64, loss);
+        if !last {
+            return Ok(());
+        }
+        if self.observer.stop() || self.saved.elapsed() > SAVE_INTERVAL {
+            // A run in the middle of a step is stored as it was before that step.
+            save(self.job, self.class, self.trainings)?;
+            self.saved = Instant::now();
+        }
+        self.job.stop(self.observer)
+    }
+}
+
+fn save(job: &Job<'_>, class: &Class, trainings: &[Training]) -> Result<(), StudyError> {
+    class.runs.iter().try_for_each(|&run| {
+        let plan = &job.plans[run];
+        trainings[run].save(&plan.run, &plan.fingerprint)
+    })
+}
+
+/// Takes the steps that are left of every run. Runs with the same order of images share the forward
+/// passes; a run with another seed sees the images in another order and has passes of its own.
+pub(crate) fn train(
+    job: &Job<'_>,
+    source: &mut Source,
+    trainings: &mut [Training],
+    records: &mut [Record],
+    observer: &mut dyn Observer,
+) -> Result<(), StudyError> {
+    let left = classes(job, |run| trainings[run].step);
+    let images = |classes: &[Class]| classes.iter().map(Class::images).sum::<u64>();
+    if images(&left) == 0 {
+        return Ok(());
+    }
+    let total = images(&classes(job, |_| 0));
+    observer.begin(Phase::Train, total.saturating_sub(images(&left)), total);
+    for class in left.iter().filter(|class| !class.rounds.is_empty()) {
+        let groups: Vec<Vec<usize>> = class.rounds.iter().map(|r| r.images.clone()).collect();
+        let mut teacher = Teacher {
+            job,
+            observer,
+            class,
+            trainings,
+            round: 0,
+            saved: Instant::now(),
+        };
+        let times = source.run(&job.pass(Split::Train, false, &groups), &mut teacher)?;
+        for &run in &class.runs {
+            note_times(&mut records[run], "train", &times);
+        }
+        save(job, class, trainings)?;
+    }
+    observer.end();
+    Ok(())
+}

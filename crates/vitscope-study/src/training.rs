@@ -1,0 +1,129 @@
+//! The training of every slot of a run, and how it is stored unfinished.
+//!
+//! Only the trained centroids are kept: the principal directions and the evaluation each cost one
+//! pass over the images and are done again, with the same outcome.
+
+use std::collections::VecDeque;
+use std::path::Path;
+
+use vitscope_probe::{AdamSettings, Trainer, TrainerState};
+
+use crate::error::StudyError;
+use crate::state::{self, Found, numbers, view};
+
+/// What it is called among unfinished work.
+const NAME: &str = "training";
+
+/// Steps whose loss is averaged into the reported one.
+pub const LOSS_WINDOW: usize = 100;
+
+/// The trainers of every slot, with their recent losses.
+#[derive(Debug)]
+pub struct Training {
+    /// Steps done.
+    pub step: usize,
+    /// One per slot.
+    pub trainers: Vec<Trainer>,
+    /// The last [`LOSS_WINDOW`] losses of each slot.
+    pub losses: Vec<VecDeque<f64>>,
+}
+
+impl Training {
+    /// Trainers that have not taken a step.
+    #[must_use]
+    pub fn new(trainers: Vec<Trainer>) -> Self {
+        Self {
+            step: 0,
+            losses: vec![VecDeque::new(); trainers.len()],
+            trainers,
+        }
+    }
+
+    /// Ends a step: every trainer moves, and its loss joins the window. Returns the mean loss.
+    pub fn finish_step(&mut self) -> f64 {
+        use rayon::prelude::*;
+        let losses: Vec<f64> = self
+            .trainers
+            .par_iter_mut()
+            .map(Trainer::finish_step)
+            .collect();
+        for (window, &loss) in self.losses.iter_mut().zip(&losses) {
+            if window.len() == LOSS_WINDOW {
+                window.pop_front();
+            }
+            window.push_back(loss);
+        }
+        self.step += 1;
+        losses.iter().sum::<f64>() / losses.len() as f64
+    }
+
+    /// The mean of a slot's recent losses; `None` before the first step.
+    #[must_use]
+    pub fn recent_loss(&self, slot: usize) -> Option<f64> {
+        let window = &self.losses[slot];
+        (!window.is_empty()).then(|| window.iter().sum::<f64>() / window.len() as f64)
+    }
+
+    /// Stores the trainers as they are between two steps.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn save(&self, run: &Path, fingerprint: &str) -> Result<(), StudyError> {
+        let states: Vec<TrainerState> = self.trainers.iter().map(Trainer::to_state).collect();
+        let windows: Vec<Vec<f64>> = self
+            .losses
+            .iter()
+            .map(|w| w.iter().copied().collect())
+            .collect();
+        let mut tensors = Vec::new();
+        for (index, (state, window)) in states.iter().zip(&windows).enumerate() {
+            let shape = vec![3, state.clusters, state.dim];
+            tensors.push((format!("trainer.{index}"), view(run, shape, &state.values)?));
+            tensors.push((
+                format!("losses.{index}"),
+                view(run, vec![window.len()], window)?,
+            ));
+        }
+        state::store(run, NAME, fingerprint, self.step, tensors)
+    }
+
+    /// Takes up stored trainers; `None` where there are none.
+    ///
+    /// # Errors
+    /// When they are damaged or belong to a run of other settings, model or data.
+    pub fn load(
+        run: &Path,
+        fingerprint: &str,
+        adam: AdamSettings,
+    ) -> Result<Option<Self>, StudyError> {
+        let Some(found) = Found::read(run, NAME, fingerprint)? else {
+            return Ok(None);
+        };
+        let tensors = found.tensors()?;
+        let mut training = Self {
+            step: found.done,
+            trainers: Vec::new(),
+            losses: Vec::new(),
+        };
+        for index in 0..tensors.len() / 2 {
+            let tensor = |name: String| tensors.tensor(&name).map_err(|error| found.damaged(error));
+            let stored = tensor(format!("trainer.{index}"))?;
+            let [_, clusters, dim] = stored.shape()[..] else {
+                return Err(found.damaged("a tensor has an odd shape"));
+            };
+            let state = TrainerState {
+                clusters,
+                dim,
+                steps: found.done as u64,
+                values: numbers(&stored),
+            };
+            let trainer =
+                Trainer::from_state(&state, adam).map_err(|error| found.damaged(error))?;
+            training.trainers.push(trainer);
+            training
+                .losses
+                .push(numbers(&tensor(format!("losses.{index}"))?).into());
+        }
+        Ok(Some(training))
+    }
+}

@@ -1,0 +1,170 @@
+//! `vitscope compare`.
+
+use std::fmt::Write as _;
+use std::io::Write as _;
+
+use serde_json::json;
+use vitscope_study::compare::{Comparison, Request, compare};
+use vitscope_study::relations::{Coefficient, Relation};
+use vitscope_study::select::Select;
+use vitscope_study::stored::Measured;
+
+use super::print;
+use crate::args::{Cli, CompareArgs, Output, word};
+
+/// Sets runs side by side, writes their tables and prints the short one.
+pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
+    let request = Request {
+        runs: args.runs.clone(),
+        out: args.out.clone(),
+        select: word("--select", Some(&args.select), Select::BestMiou)?,
+        paper: args.paper,
+    };
+    let comparison = compare(&request)?;
+    if !cli.quiet && cli.output() == Output::Human {
+        for note in &comparison.notes {
+            writeln!(std::io::stderr(), "note: {note}")?;
+        }
+    }
+    match cli.output() {
+        Output::Human => print(&table(&comparison)),
+        Output::Json => print(&serde_json::to_string(&json!({
+            "select": request.select.to_string(),
+            "lines": comparison.lines,
+            "relations": comparison.relations,
+            "paper": comparison.citation.as_ref().map(|citation| json!({
+                "citation": citation,
+                "beside": comparison.beside,
+            })),
+            "notes": comparison.notes,
+            "files": comparison.files,
+        }))?),
+    }
+}
+
+fn plain(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |value| format!("{value:.4}"))
+}
+
+fn with_interval(value: Option<f64>, interval: Option<(f64, f64)>) -> String {
+    match interval {
+        Some((low, high)) => format!("{} [{low:.4}, {high:.4}]", plain(value)),
+        None => plain(value),
+    }
+}
+
+fn measured(figure: Option<Measured>) -> String {
+    let figure = figure.unwrap_or_default();
+    with_interval(figure.value, figure.interval)
+}
+
+fn table(comparison: &Comparison) -> String {
+    let mut rows = vec![
+        [
+            "run",
+            "facet",
+            "layer",
+            "mIoU",
+            "NMI",
+            "beyond chance [95 %]",
+            "I(K,Q) [95 %]",
+            "PCK",
+        ]
+        .map(str::to_owned),
+    ];
+    for line in &comparison.lines {
+        rows.push([
+            line.run.clone(),
+            line.facet.map_or("-".to_owned(), |facet| facet.to_string()),
+            line.layer.to_string(),
+            measured(line.miou),
+            measured(line.nmi),
+            measured(line.excess),
+            measured(line.locality),
+            measured(line.pck),
+        ]);
+    }
+    let mut text = columns(&rows);
+    let related: Vec<&Relation> = comparison
+        .relations
+        .iter()
+        .filter(|relation| relation.pearson.value.is_some())
+        .collect();
+    if !related.is_empty() {
+        let mut rows = vec![
+            [
+                "relation",
+                "group",
+                "n",
+                "Pearson [95 %]",
+                "Spearman [95 %]",
+            ]
+            .map(str::to_owned),
+        ];
+        let coefficient = |c: Coefficient| with_interval(c.value, c.interval);
+        for relation in related {
+            rows.push([
+                relation.relation.to_owned(),
+                relation.group.clone(),
+                relation.n.to_string(),
+                coefficient(relation.pearson),
+                coefficient(relation.spearman),
+            ]);
+        }
+        text.push('\n');
+        text += &columns(&rows);
+    }
+    if let Some(citation) = &comparison.citation {
+        let mut rows = vec![
+            [
+                "run",
+                "metric",
+                "facet",
+                "layer",
+                "measured",
+                "paper",
+                "difference",
+                "paper's layer",
+                "place",
+            ]
+            .map(str::to_owned),
+        ];
+        let layer = |layer: Option<usize>| layer.map_or("-".to_owned(), |layer| layer.to_string());
+        for entry in &comparison.beside {
+            rows.push([
+                entry.run.clone(),
+                entry.metric.clone(),
+                entry.facet.clone(),
+                layer(entry.layer),
+                format!("{:.4}", entry.measured),
+                format!("{:.4}", entry.paper),
+                format!("{:+.4}", entry.measured - entry.paper),
+                layer(entry.paper_layer),
+                entry.place.clone(),
+            ]);
+        }
+        let _ = writeln!(text, "\nbeside the paper ({citation}):");
+        text += &columns(&rows);
+    }
+    text.push('\n');
+    for file in &comparison.files {
+        let _ = writeln!(text, "{}", file.display());
+    }
+    text
+}
+
+/// Rows with columns as wide as they need to be.
+fn columns<const N: usize>(rows: &[[String; N]]) -> String {
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
+    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let mut text = String::new();
+    for row in rows {
+        let mut line = String::new();
+        for (cell, width) in row.iter().zip(widths) {
+            let _ = write!(line, "{cell:<width$}  ");
+        }
+        text += line.trim_end();
+        text.push('\n');
+    }
+    text
+}
