@@ -9,7 +9,6 @@ use serde::Serialize;
 use vitscope_data::{DataSet, Split};
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
-use vitscope_vit::config::Precision;
 use vitscope_vit::facet::{Facet, Kind, Taps};
 use vitscope_vit::identify::Settle;
 use vitscope_vit::vit::Tapped;
@@ -200,7 +199,7 @@ pub fn extract_tensor(
     let vit = Vit::new(
         checkpoint.config().clone(),
         checkpoint.params()?,
-        Precision::F32,
+        what.settle.precision,
     )?;
     let depth = vit.config().depth;
     let mut work = vit.workspace([shape[2], shape[3]])?;

@@ -6,7 +6,6 @@ use serde_json::Value;
 use vitscope_data::{DataSet, Geometry, Split};
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
-use vitscope_vit::config::Precision;
 use vitscope_vit::identify::Settle;
 
 use crate::error::StudyError;
@@ -131,9 +130,10 @@ fn open_checkpoint(
         sha256: sha256_of(&identity.files)?,
         identity: json(identity),
         config: json(&config),
+        precision: Some(settle.precision),
     };
     let (mean, std) = (identity.mean, identity.std);
-    let vit = Vit::new(config, checkpoint.params()?, Precision::F32)?;
+    let vit = Vit::new(config, checkpoint.params()?, settle.precision)?;
     let widths = vec![vit.config().width; slots.len()];
     let backbone = Backbone::new(vit, geometry, mean, std)?;
     let opened = Opened {
@@ -218,6 +218,7 @@ fn open_features(
         sha256: sha256_of(&dir.files())?,
         identity: json(&dir.about),
         config: Value::Null,
+        precision: None,
     };
     let notes = if dir.about.patch.is_none() && dir.about.size.is_none() {
         vec![format!(

@@ -9,6 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use vitscope_data::DataSet;
 use vitscope_data::pairs::{CATEGORIES, Pair};
+use vitscope_vit::config::Precision;
 
 use crate::error::StudyError;
 use crate::files;
@@ -72,6 +73,8 @@ pub struct ModelRecord {
     pub identity: Value,
     /// The architecture as inferred.
     pub config: Value,
+    /// What products multiply; absent for features, which some other program made.
+    pub precision: Option<Precision>,
 }
 
 /// The data set.

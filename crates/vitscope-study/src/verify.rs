@@ -16,7 +16,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
-use vitscope_vit::config::{Config, Positions, Precision};
+use vitscope_vit::config::{Config, Positions};
 use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::identify::Settle;
 use vitscope_vit::vit::Tapped;
@@ -106,7 +106,7 @@ pub fn verify(
     let vit = Vit::new(
         checkpoint.config().clone(),
         checkpoint.params()?,
-        Precision::F32,
+        settle.precision,
     )?;
     compare(&vit, recording, tolerance)
 }

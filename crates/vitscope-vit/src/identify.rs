@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{Config, Mlp, Positions, Resize},
+    config::{Config, Mlp, Positions, Precision, Resize},
     container::{Container, ContainerKind},
     dialect::{fit::Fit, geometry::Geometry},
     error::{VitError, shortened},
@@ -35,6 +35,8 @@ pub struct Settle {
     pub heads: Option<usize>,
     /// Whose numeric conventions are followed.
     pub numerics: Numerics,
+    /// What its products multiply.
+    pub precision: Precision,
 }
 
 /// One thing that was decided about a checkpoint.

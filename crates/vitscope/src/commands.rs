@@ -14,6 +14,7 @@ mod verify;
 
 use std::io::Write;
 
+use vitscope_vit::config::Precision;
 use vitscope_vit::identify::{Format, Numerics, Settle};
 
 use crate::args::{Cli, Command, ModelArgs};
@@ -66,6 +67,14 @@ fn settle(args: &ModelArgs, format: Option<Format>) -> anyhow::Result<Settle> {
             return Err(usage(anyhow::anyhow!(sentence)));
         }
     };
+    let precision = match args.dtype.as_deref() {
+        None | Some("f32") => Precision::F32,
+        Some("bf16") => Precision::Bf16,
+        Some(other) => {
+            let sentence = format!("--dtype: `{other}` is not one of f32, bf16");
+            return Err(usage(anyhow::anyhow!(sentence)));
+        }
+    };
     Ok(Settle {
         family: args
             .family
@@ -75,6 +84,7 @@ fn settle(args: &ModelArgs, format: Option<Format>) -> anyhow::Result<Settle> {
         format,
         heads: args.heads,
         numerics,
+        precision,
     })
 }
 

@@ -33,6 +33,11 @@ pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
             locate(cli, model, format)?,
             settle(&flags.model_args(), format)?,
         ),
+        (None, Some(_)) if flags.dtype.is_some() => {
+            return Err(usage(anyhow!(
+                "--dtype needs a model: features are as they are"
+            )));
+        }
         (None, Some(path)) => Model::Features(path.clone()),
         (Some(_), Some(_)) => return Err(usage(anyhow!("give a model or --features, not both"))),
         (None, None) => {
