@@ -78,7 +78,7 @@ pub(crate) enum State {
 pub(crate) enum Choice {
     /// By the run, as the layer of best mIoU.
     Best,
-    /// By the run, on data without ground truth.
+    /// By the run, in another way.
     Stored,
     /// Here, as the facet's last layer, because the run has not chosen.
     Last,
@@ -395,7 +395,12 @@ impl Run {
             .collect();
         let all_stored =
             !pairs.is_empty() && pairs.iter().all(|&(facet, _)| stored(facet).is_some());
-        let choice = match (all_stored, self.data.has_truth) {
+        // Runs from before there was a choice have the best layers.
+        let by_miou = match self.settings.get("select") {
+            Some(select) => select == "best-miou",
+            None => true,
+        };
+        let choice = match (all_stored, self.data.has_truth && by_miou) {
             (true, true) => Choice::Best,
             (true, false) => Choice::Stored,
             (false, _) => Choice::Last,

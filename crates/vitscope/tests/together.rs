@@ -193,6 +193,9 @@ fn the_shown_layer_can_be_chosen() {
             assert!(table.contains(&format!("{facet:<6} {layer:>5}")), "{table}");
         }
         assert_eq!(metrics(&plain), metrics(&out));
+        let page = |run: &Path| std::fs::read_to_string(run.join("report.html")).unwrap();
+        let claim = "at its layer of best mIoU";
+        assert!(page(&plain).contains(claim) && !page(&out).contains(claim));
     }
     let out = dir.path().join("none");
     refused(probe(&out, &["--select", "layer:4"]), "layer:4");
