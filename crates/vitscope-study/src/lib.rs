@@ -1,6 +1,7 @@
 //! A run: settings, order of work, resume, and the run directory.
 
 pub mod attention;
+pub mod cache;
 pub mod check;
 pub mod check_pairs;
 pub mod compare;

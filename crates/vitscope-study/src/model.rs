@@ -41,6 +41,14 @@ pub struct Opened {
     pub notes: Vec<String>,
 }
 
+impl Opened {
+    /// Patches of an image.
+    #[must_use]
+    pub fn patches(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+}
+
 impl Model {
     /// Opens a model for crops of about `size` pixels and looks up its slots.
     ///

@@ -3,6 +3,8 @@
 /// The parts of the main job, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
+    /// Facets of the training images kept on disk.
+    Cache,
     /// Principal directions of the patch embeddings.
     Start,
     /// Online k-means.
@@ -24,6 +26,7 @@ impl Phase {
     #[must_use]
     pub fn name(self) -> &'static str {
         match self {
+            Self::Cache => "cache",
             Self::Start => "start",
             Self::Train => "train",
             Self::Evaluate => "evaluate",

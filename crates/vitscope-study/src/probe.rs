@@ -7,6 +7,7 @@ use std::time::Instant;
 use vitscope_data::{DataSet, Split};
 use vitscope_probe::{AdamSettings, MAX_CLUSTERS, ProbeError, Trainer};
 
+use crate::cache::{FacetCache, Worth};
 use crate::error::StudyError;
 use crate::examine::{Examined, examine};
 use crate::files;
@@ -275,16 +276,20 @@ impl Job<'_> {
 fn work(
     job: &Job<'_>,
     source: &mut Source,
-    mut stored: Vec<Option<Training>>,
+    stored: Vec<Option<Training>>,
     records: &mut [Record],
     observer: &mut dyn Observer,
 ) -> Result<Vec<Outcome>, StudyError> {
     if let Some(step) = stored.iter().flatten().map(|training| training.step).min() {
         observer.note(&format!("continuing at step {step}"));
     }
-    start(job, source, &mut stored, records, observer)?;
-    let mut trainings: Vec<Training> = stored.into_iter().flatten().collect();
-    train(job, source, &mut trainings, records, observer)?;
+    let trainings = match cache(job, source, &stored, records, observer)? {
+        Some(cache) => {
+            let mut cached = Source::Cached(Box::new(cache));
+            learn(job, &mut cached, stored, records, observer)?
+        }
+        None => learn(job, source, stored, records, observer)?,
+    };
     let codebooks: Vec<Vec<_>> = trainings
         .iter()
         .map(|training| training.trainers.iter().map(Trainer::codebook).collect())
@@ -324,6 +329,47 @@ fn work(
         outcomes.push(outcome);
     }
     Ok(outcomes)
+}
+
+/// The cache of facets that start and training read, where it saves time and fits.
+fn cache(
+    job: &Job<'_>,
+    source: &mut Source,
+    stored: &[Option<Training>],
+    records: &mut [Record],
+    observer: &mut dyn Observer,
+) -> Result<Option<FacetCache>, StudyError> {
+    if !matches!(source, Source::Backbone(_)) || job.common.cache_budget == Some(0) {
+        return Ok(None);
+    }
+    let worth = Worth::of(job, stored);
+    if !worth.fits(job.common.cache_budget, &job.plans[0].run) {
+        return Ok(None);
+    }
+    let cache = FacetCache::open_or_make(job, source, &worth, records, observer)?;
+    for record in records {
+        record.notes.push(format!(
+            "Facets of {} training images were kept on disk while it learned ({:.1} GB), in place of {} forward passes.",
+            worth.images.len(),
+            worth.bytes as f64 / 1e9,
+            worth.without
+        ));
+    }
+    Ok(Some(cache))
+}
+
+/// Principal directions, then online k-means.
+fn learn(
+    job: &Job<'_>,
+    source: &mut Source,
+    mut stored: Vec<Option<Training>>,
+    records: &mut [Record],
+    observer: &mut dyn Observer,
+) -> Result<Vec<Training>, StudyError> {
+    start(job, source, &mut stored, records, observer)?;
+    let mut trainings: Vec<Training> = stored.into_iter().flatten().collect();
+    train(job, source, &mut trainings, records, observer)?;
+    Ok(trainings)
 }
 
 /// Refuses what a feature directory cannot give.

@@ -254,6 +254,7 @@ impl Record {
         let mut settings = self.settings.clone();
         if let Some(map) = settings.as_object_mut() {
             map.remove("threads");
+            map.remove("cache_budget");
             map.remove("select");
         }
         let parts = serde_json::json!([
@@ -263,6 +264,7 @@ impl Record {
             settings,
             self.model.sha256,
             self.model.config,
+            self.model.precision,
             self.data,
             self.clusters,
             self.size,

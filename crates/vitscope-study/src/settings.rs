@@ -66,6 +66,9 @@ pub struct Settings {
     pub skip_bad: usize,
     /// Threads; all cores unless set. Results do not depend on it.
     pub threads: Option<usize>,
+    /// Bytes of disk that facets of training images may take until the run ends; 0 for none, a default
+    /// unless set. Results do not depend on it.
+    pub cache_budget: Option<u64>,
 }
 
 impl Default for Settings {
@@ -97,6 +100,7 @@ impl Default for Settings {
             limit_test: None,
             skip_bad: 0,
             threads: None,
+            cache_budget: None,
         }
     }
 }

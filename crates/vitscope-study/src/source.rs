@@ -8,6 +8,7 @@ use vitscope_vit::Vit;
 use vitscope_vit::facet::{Facet, Kind, Taps};
 use vitscope_vit::vit::{Tapped, Workspace};
 
+use crate::cache::FacetCache;
 use crate::error::StudyError;
 use crate::features::FeatureDir;
 use crate::settings::Side;
@@ -154,6 +155,8 @@ pub enum Source {
     Backbone(Box<Backbone>),
     /// Reads what some program has written.
     Features(Box<FeatureDir>),
+    /// Reads what the backbone has given before.
+    Cached(Box<FacetCache>),
 }
 
 /// A slot as a pass reads it. Runs that are made together may differ in how they read the last
@@ -219,7 +222,7 @@ impl Pass<'_> {
     }
 
     /// The batches in order, each with whether it ends its group.
-    fn batches(&self) -> impl Iterator<Item = (&[usize], bool)> {
+    pub(crate) fn batches(&self) -> impl Iterator<Item = (&[usize], bool)> {
         self.groups.iter().flat_map(|group| {
             let count = group.len().div_ceil(MICRO_BATCH);
             group
@@ -243,6 +246,7 @@ impl Source {
         match self {
             Self::Backbone(backbone) => backbone.run(pass, visitor),
             Self::Features(dir) => run_features(dir, pass, visitor),
+            Self::Cached(cache) => cache.run(pass, visitor),
         }
     }
 }

@@ -28,13 +28,16 @@ impl Class {
     }
 }
 
-/// The runs of a job by the order of their images, with what is left to learn after the steps that
-/// were taken before.
-fn classes(job: &Job<'_>, taken: impl Fn(usize) -> usize) -> Vec<Class> {
+/// The runs of a job by the order of their images, each with the steps that are left after those
+/// that were taken before.
+pub(crate) fn students<'a>(
+    job: &'a Job<'_>,
+    taken: impl Fn(usize) -> usize,
+) -> Vec<(Vec<usize>, Vec<Student<'a>>)> {
     let mut seeds: Vec<Option<u64>> = job.plans.iter().map(|plan| plan.order.seed()).collect();
     seeds.sort_unstable();
     seeds.dedup();
-    let class = |seed: Option<u64>| {
+    let of_seed = |seed: Option<u64>| {
         let runs = (0..job.plans.len()).filter(|&run| job.plans[run].order.seed() == seed);
         let runs: Vec<usize> = runs.collect();
         let student = |&run: &usize| Student {
@@ -42,13 +45,20 @@ fn classes(job: &Job<'_>, taken: impl Fn(usize) -> usize) -> Vec<Class> {
             first: taken(run),
             last: job.plans[run].settings.steps,
         };
-        let students: Vec<Student<'_>> = runs.iter().map(student).collect();
-        Class {
+        let students = runs.iter().map(student).collect();
+        (runs, students)
+    };
+    seeds.into_iter().map(of_seed).collect()
+}
+
+fn classes(job: &Job<'_>, taken: impl Fn(usize) -> usize) -> Vec<Class> {
+    students(job, taken)
+        .into_iter()
+        .map(|(runs, students)| Class {
             rounds: rounds(&students),
             runs,
-        }
-    };
-    seeds.into_iter().map(class).collect()
+        })
+        .collect()
 }
 
 struct Teacher<'a> {

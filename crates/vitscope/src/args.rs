@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use anyhow::{Context, anyhow};
+use bytesize::ByteSize;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use serde::de::{self, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -498,6 +499,10 @@ pub struct ProbeFlags {
     /// Threads; all cores unless set. Results do not depend on it
     #[arg(long)]
     pub threads: Option<usize>,
+    /// Disk that facets of training images may take until the run ends, so that each is run through
+    /// the model once: 20GB, say, or 0 for none [default: 10 GiB or half of what is free]
+    #[arg(long)]
+    pub cache_budget: Option<ByteSize>,
     /// Where to compute: cpu (this build has no other device) [default: cpu]
     #[arg(long)]
     pub device: Option<String>,
@@ -557,6 +562,7 @@ impl ProbeFlags {
             limit_test: self.limit_test.or(file.limit_test),
             skip_bad: self.skip_bad.or(file.skip_bad),
             threads: self.threads.or(file.threads),
+            cache_budget: self.cache_budget.or(file.cache_budget),
             device: self.device.or(file.device),
             dtype: self.dtype.or(file.dtype),
         }
@@ -610,6 +616,7 @@ impl ProbeFlags {
             limit_test: self.limit_test,
             skip_bad: self.skip_bad.unwrap_or(defaults.skip_bad),
             threads: self.threads,
+            cache_budget: self.cache_budget.map(|size| size.as_u64()),
         })
     }
 

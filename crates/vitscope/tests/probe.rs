@@ -5,6 +5,8 @@ mod common;
 use std::process::Stdio;
 use std::time::Duration;
 
+use std::path::Path;
+
 use common::{assert_same, command, metrics, probe, probe_args, run_json, shared, succeed};
 
 #[test]
@@ -187,7 +189,7 @@ fn an_interrupted_run_is_readable() {
     let first: serde_json::Value = serde_json::from_str(stderr.lines().next().unwrap()).unwrap();
     assert_eq!(
         (&first["event"], &first["phase"]),
-        (&"begin".into(), &"start".into())
+        (&"begin".into(), &"cache".into())
     );
     assert!(stderr.contains("--resume"), "{stderr}");
 }
@@ -339,4 +341,28 @@ fn a_settings_file_holds_the_same_names_and_a_flag_wins() {
     let refused = common::run(&["probe", "--config", file_name, "--out", out_name]);
     assert_eq!(refused.status.code(), Some(2));
     assert!(String::from_utf8_lossy(&refused.stderr).contains("stepps"));
+}
+
+#[test]
+fn facets_kept_on_disk_change_no_byte() {
+    let dir = tempfile::tempdir().unwrap();
+    let [kept, run_anew, small] = ["kept", "anew", "small"].map(|name| dir.path().join(name));
+    succeed(probe(&kept, &[]));
+    succeed(probe(&run_anew, &["--cache-budget", "0"]));
+    // Twelve images of 3 layers, 4 facets, 16 patches and 16 values take 110 kB.
+    succeed(probe(&small, &["--cache-budget", "100KB"]));
+    assert_same(&kept, &run_anew);
+    assert_same(&kept, &small);
+    let times = |run: &Path| run_json(run)["times"].clone();
+    assert_eq!(times(&kept)["cache_images"], 12.0);
+    assert!(times(&run_anew)["cache_images"].is_null());
+    assert!(times(&small)["cache_images"].is_null());
+    assert!(
+        run_json(&kept)["notes"]
+            .to_string()
+            .contains("kept on disk")
+    );
+    assert!(!kept.join("state").exists());
+    let refused = probe(&dir.path().join("no"), &["--cache-budget", "much"]);
+    assert_eq!(refused.status.code(), Some(2));
 }

@@ -1,0 +1,271 @@
+//! Facets of training images kept on disk, so that an image that is seen many times is run once.
+//!
+//! The file holds one record per image, and in it the rows of every reading in order, `[patches, D]`
+//! f32: a training step reads whole records from front to back. What is read is, to the bit, what the
+//! backbone gave, so a run ends in the same bytes with and without it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::Instant;
+
+use ndarray::{Array3, ArrayView3};
+use sha2::{Digest, Sha256};
+use vitscope_data::Split;
+
+use crate::error::StudyError;
+use crate::files;
+use crate::observer::{Observer, Phase};
+use crate::order::rounds;
+use crate::probe::{Job, note_times};
+use crate::record::Record;
+use crate::source::{MICRO_BATCH, Pass, PassTimes, Seen, Source, Visitor};
+use crate::state;
+use crate::train::students;
+use crate::training::Training;
+
+/// The most that is used unless the user says otherwise: room for the paper's ViT-B over the 150
+/// training images of CamVid.
+pub const DEFAULT_BUDGET: u64 = 10 << 30;
+
+/// Tensors read ahead of the trainers, at most.
+const READ_AHEAD: usize = 4;
+
+/// What a cache would cost and save.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Worth {
+    /// The images that it would hold.
+    pub images: Vec<usize>,
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Images that would go through the backbone without it, each as often as it is seen.
+    pub without: u64,
+}
+
+impl Worth {
+    /// Counts what start and training of a job see; `stored` is what an earlier, unfinished run left
+    /// of each of its runs.
+    pub(crate) fn of(job: &Job<'_>, stored: &[Option<Training>]) -> Self {
+        let mut images = BTreeSet::new();
+        let mut starting = BTreeSet::new();
+        for (plan, stored) in job.plans.iter().zip(stored) {
+            let (batches, interval) = (plan.settings.pca_batches, plan.settings.pca_interval);
+            let distinct = plan.order.distinct(batches, interval);
+            if stored.is_none() {
+                starting.extend(distinct.keys().copied());
+            }
+            images.extend(distinct.into_keys());
+        }
+        for (_, students) in students(job, |_| 0) {
+            images.extend(rounds(&students).into_iter().flat_map(|round| round.images));
+        }
+        let taken = |run: usize| stored[run].as_ref().map_or(0, |training| training.step);
+        let left = students(job, taken);
+        let rounds = left.iter().flat_map(|(_, students)| rounds(students));
+        let learning: usize = rounds.map(|round| round.images.len()).sum();
+        let floats: usize = job.widths.iter().sum::<usize>() * job.opened.patches();
+        Self {
+            bytes: (images.len() * floats * size_of::<f32>()) as u64,
+            images: images.into_iter().collect(),
+            without: (starting.len() + learning) as u64,
+        }
+    }
+
+    /// Whether a cache is used: images are seen at least twice on average, and it fits the budget and
+    /// half of what the disk has left.
+    pub(crate) fn fits(&self, budget: Option<u64>, folder: &Path) -> bool {
+        let free = fs4::available_space(folder).unwrap_or(0);
+        let most = budget.unwrap_or_else(|| DEFAULT_BUDGET.min(free / 2));
+        self.without >= 2 * self.images.len() as u64 && self.bytes <= most.min(free)
+    }
+}
+
+/// Facets on disk.
+#[derive(Debug)]
+pub struct FacetCache {
+    path: PathBuf,
+    file: File,
+    /// Where an image's record is, in records.
+    places: BTreeMap<usize, u64>,
+    /// Width of every reading.
+    widths: Vec<usize>,
+    patches: usize,
+}
+
+impl FacetCache {
+    /// The cache of a job: the one that an earlier, unfinished run left, or a new one.
+    ///
+    /// # Errors
+    /// From the data, the model, or the disk.
+    pub(crate) fn open_or_make(
+        job: &Job<'_>,
+        source: &mut Source,
+        worth: &Worth,
+        records: &mut [Record],
+        observer: &mut dyn Observer,
+    ) -> Result<Self, StudyError> {
+        let key = Sha256::digest(format!(
+            "{} {:?} {:?}",
+            job.plans[0].fingerprint, job.readings, worth.images
+        ));
+        let name: String = key[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let folder = state::folder(&job.plans[0].run);
+        let path = folder.join(format!("facets-{name}.f32"));
+        if !std::fs::metadata(&path).is_ok_and(|there| there.len() == worth.bytes) {
+            files::make_dir(&folder)?;
+            observer.begin(Phase::Cache, 0, worth.images.len() as u64);
+            let beside = files::temporary(&folder, &path)?;
+            let mut writer = Writer {
+                job,
+                observer,
+                cache: Self::over(beside.as_file().try_clone(), &path, job, worth)?,
+            };
+            let groups: Vec<Vec<usize>> = worth
+                .images
+                .chunks(MICRO_BATCH)
+                .map(<[usize]>::to_vec)
+                .collect();
+            let times = source.run(&job.pass(Split::Train, false, &groups), &mut writer)?;
+            files::put(beside, &path)?;
+            for record in records {
+                note_times(record, "cache", &times);
+            }
+            observer.end();
+        }
+        Self::over(File::open(&path), &path, job, worth)
+    }
+
+    fn over(
+        file: std::io::Result<File>,
+        path: &Path,
+        job: &Job<'_>,
+        worth: &Worth,
+    ) -> Result<Self, StudyError> {
+        Ok(Self {
+            file: file.map_err(StudyError::io(path, "open"))?,
+            path: path.to_owned(),
+            places: worth.images.iter().copied().zip(0..).collect(),
+            widths: job.widths.clone(),
+            patches: job.opened.patches(),
+        })
+    }
+
+    /// Where the rows of a reading of an image begin in the file.
+    fn offset(&self, image: usize, reading: usize) -> Result<u64, StudyError> {
+        let missing = || StudyError::Internal(format!("image {image} is not in the cache"));
+        let place = self.places.get(&image).ok_or_else(missing)?;
+        let before: usize = self.widths[..reading].iter().sum();
+        let record: usize = self.widths.iter().sum();
+        let floats = *place * (record * self.patches) as u64 + (before * self.patches) as u64;
+        Ok(floats * size_of::<f32>() as u64)
+    }
+
+    fn read(
+        &mut self,
+        images: &[usize],
+        reading: usize,
+        rows: &mut Array3<f32>,
+    ) -> Result<(), StudyError> {
+        let shape = (images.len(), self.patches, self.widths[reading]);
+        if rows.dim() != shape {
+            *rows = Array3::zeros(shape);
+        }
+        for (&image, mut rows) in images.iter().zip(rows.outer_iter_mut()) {
+            let offset = self.offset(image, reading)?;
+            let rows = rows.as_slice_mut().expect("a new array is contiguous");
+            self.file
+                .seek(SeekFrom::Start(offset))
+                .and_then(|_| self.file.read_exact(bytemuck::cast_slice_mut(rows)))
+                .map_err(StudyError::io(&self.path, "read"))?;
+        }
+        Ok(())
+    }
+
+    /// As [`Source::run`]: the next tensors are read while the visitor looks at one.
+    pub(crate) fn run(
+        &mut self,
+        pass: &Pass<'_>,
+        visitor: &mut dyn Visitor,
+    ) -> Result<PassTimes, StudyError> {
+        let start = Instant::now();
+        let mut times = PassTimes::default();
+        let readings = self.widths.len();
+        let (full, filled) = mpsc::sync_channel::<Result<Array3<f32>, StudyError>>(READ_AHEAD);
+        let (free, used) = mpsc::channel::<Array3<f32>>();
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                for (batch, _) in pass.batches() {
+                    for reading in 0..readings {
+                        let mut rows = used.try_recv().unwrap_or_default();
+                        let result = self.read(batch, reading, &mut rows).map(|()| rows);
+                        let failed = result.is_err();
+                        // Nobody listens any more when the visitor ended the pass.
+                        if full.send(result).is_err() || failed {
+                            return;
+                        }
+                    }
+                }
+            });
+            // Owned here, so that a pass that ends early closes the channel before its reader is waited for.
+            let (filled, free) = (filled, free);
+            for (batch, last) in pass.batches() {
+                let seen = Seen {
+                    images: batch.to_vec(),
+                    truth: None,
+                };
+                for reading in 0..readings {
+                    let waiting = Instant::now();
+                    let ended = |_| StudyError::Internal("the cache's reader ended".to_owned());
+                    let rows = filled.recv().map_err(ended)??;
+                    times.stall += waiting.elapsed();
+                    let visiting = Instant::now();
+                    visitor.slot(reading, rows.view(), &seen)?;
+                    times.visit += visiting.elapsed();
+                    // The reader may have ended already; then the buffer is not needed.
+                    let _ = free.send(rows);
+                }
+                let visiting = Instant::now();
+                visitor.batch(&seen, last)?;
+                times.visit += visiting.elapsed();
+                times.images += batch.len() as u64;
+            }
+            Ok::<(), StudyError>(())
+        })?;
+        times.total = start.elapsed();
+        Ok(times)
+    }
+}
+
+/// Fills a cache.
+struct Writer<'a> {
+    job: &'a Job<'a>,
+    observer: &'a mut dyn Observer,
+    cache: FacetCache,
+}
+
+impl Visitor for Writer<'_> {
+    fn slot(
+        &mut self,
+        reading: usize,
+        rows: ArrayView3<'_, f32>,
+        seen: &Seen,
+    ) -> Result<(), StudyError> {
+        for (&image, rows) in seen.images.iter().zip(rows.outer_iter()) {
+            let offset = self.cache.offset(image, reading)?;
+            let rows = rows.as_standard_layout();
+            let rows = rows.as_slice().expect("standard layout is contiguous");
+            let mut file = &self.cache.file;
+            file.seek(SeekFrom::Start(offset))
+                .and_then(|_| file.write_all(bytemuck::cast_slice(rows)))
+                .map_err(StudyError::io(&self.cache.path, "write"))?;
+        }
+        Ok(())
+    }
+
+    fn batch(&mut self, seen: &Seen, _: bool) -> Result<(), StudyError> {
+        self.observer.advance(seen.images.len() as u64, None);
+        self.job.stop(self.observer)
+    }
+}
