@@ -1,8 +1,8 @@
 //! The figures `aggregate` and `aggregate-layers`: what each facet predicts where.
 
 use crate::error::FigureError;
-use crate::grid::photo_or_missing;
 use crate::figure::{self, Plate};
+use crate::grid::photo_or_missing;
 use crate::run_dir::{Choice, Facet, Run, Slot};
 use crate::svg::{Anchor, Svg, Type};
 use crate::theme;
@@ -20,7 +20,11 @@ pub(crate) fn draw_best(run: &Run) -> Result<Plate, FigureError> {
         maps.push((slot, run.aggregate(slot)?));
     }
     if maps.iter().all(|(_, map)| map.is_none()) {
-        return Ok(figure::absent("aggregate", heading, "The run has no aggregate maps yet."));
+        return Ok(figure::absent(
+            "aggregate",
+            heading,
+            "The run has no aggregate maps yet.",
+        ));
     }
     let width = theme::FULL_WIDTH;
     let count = maps.len() as f64;
@@ -82,7 +86,11 @@ pub(crate) fn draw_layers(run: &Run) -> Result<Plate, FigureError> {
     const LABEL_WIDTH: f64 = 66.0;
     let layers = run.layers();
     if layers.is_empty() {
-        return Ok(figure::absent("aggregate-layers", LAYERS.to_owned(), "The run has no finished layer yet."));
+        return Ok(figure::absent(
+            "aggregate-layers",
+            LAYERS.to_owned(),
+            "The run has no finished layer yet.",
+        ));
     }
     let columns = layers.len().min(LAYERS_PER_LINE);
     let gap = 4.0;
@@ -138,7 +146,11 @@ pub(crate) fn draw_layers(run: &Run) -> Result<Plate, FigureError> {
         top += 10.0;
     }
     if rows.is_empty() {
-        return Ok(figure::absent("aggregate-layers", LAYERS.to_owned(), "The run has no aggregate maps yet."));
+        return Ok(figure::absent(
+            "aggregate-layers",
+            LAYERS.to_owned(),
+            "The run has no aggregate maps yet.",
+        ));
     }
     let chosen = match run.choice {
         Choice::Best => "Framed: each facet's layer of best mIoU.",
@@ -157,7 +169,12 @@ pub(crate) fn draw_layers(run: &Run) -> Result<Plate, FigureError> {
         format!("{LAYERS}: {}", figure::provenance(run)),
         caption,
     );
-    Ok(figure::drawn("aggregate-layers", LAYERS.to_owned(), drawing, csv))
+    Ok(figure::drawn(
+        "aggregate-layers",
+        LAYERS.to_owned(),
+        drawing,
+        csv,
+    ))
 }
 
 fn notes(run: &Run, more: &[&str]) -> String {

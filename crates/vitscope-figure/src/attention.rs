@@ -33,7 +33,7 @@ struct Query {
 pub(crate) fn draw_matrices(run: &Run) -> Result<Plate, FigureError> {
     const NAME: &str = "attention";
     const HEADING: &str = "Attention between patches";
-    const LABEL_WIDTH: f64 = 86.0;
+    const LABEL_WIDTH: f64 = 126.0;
     let path = run.root().join("attention.safetensors");
     let Some(bytes) = read_bytes_if_there(&path)? else {
         let why = "The run stored no attention matrices (`vitscope attention` does).";
@@ -57,21 +57,38 @@ pub(crate) fn draw_matrices(run: &Run) -> Result<Plate, FigureError> {
         svg.text([theme::MARGIN, top + 12.0], Type::LABEL, "layer");
         for (index, layer) in band.iter().enumerate() {
             let place = [left(index) + side / 2.0, top + 12.0];
-            svg.text(place, Type::LABEL.anchor(Anchor::Middle), &layer.to_string());
+            svg.text(
+                place,
+                Type::LABEL.anchor(Anchor::Middle),
+                &layer.to_string(),
+            );
         }
         top += 20.0;
         row_label(&mut svg, top + side / 2.0, "mean matrix", "query × key");
         for (index, layer) in band.iter().enumerate() {
             let picture = binary(&matrices[layer]);
             let label = format!("attention matrix of layer {layer}, its largest 5 % in white");
-            photo_or_missing(&mut svg, [left(index), top, side, side], Some(&picture), &label)?;
+            photo_or_missing(
+                &mut svg,
+                [left(index), top, side, side],
+                Some(&picture),
+                &label,
+            )?;
             if let Some(value) = locality.get(layer).and_then(|measured| measured.value) {
                 let place = [left(index) + side / 2.0, top + side + 15.0];
-                svg.text(place, Type::NOTE.anchor(Anchor::Middle), &format!("{value:.3}"));
+                svg.text(
+                    place,
+                    Type::NOTE.anchor(Anchor::Middle),
+                    &format!("{value:.3}"),
+                );
             }
         }
         if !locality.is_empty() {
-            svg.text([theme::MARGIN, top + side + 15.0], Type::NOTE, "I(K,Q) in nats");
+            svg.text(
+                [theme::MARGIN, top + side + 15.0],
+                Type::NOTE,
+                "I(K,Q) in nats",
+            );
         }
         top += side + 24.0;
         for query in queries.iter().take(MOST_QUERIES) {
@@ -105,7 +122,10 @@ pub(crate) fn draw_matrices(run: &Run) -> Result<Plate, FigureError> {
         );
     }
     if queries.len() > MOST_QUERIES {
-        notes.push(format!("The first {MOST_QUERIES} of {} queries.", queries.len()));
+        notes.push(format!(
+            "The first {MOST_QUERIES} of {} queries.",
+            queries.len()
+        ));
     }
     let caption = notes.join(" ");
     let height = svg.notes(theme::MARGIN, top - 4.0, std::slice::from_ref(&caption));
@@ -124,7 +144,7 @@ fn row_label(svg: &mut Svg, middle: f64, first: &str, second: &str) {
         .into_iter()
         .enumerate()
     {
-        let text = text::fit(text, 82.0, style.size, style.weight);
+        let text = text::fit(text, 120.0, style.size, style.weight);
         svg.text(
             [theme::MARGIN, middle - 2.0 + 16.0 * line as f64],
             style,
@@ -144,7 +164,10 @@ fn parse(
         .map_err(|error| bad(format!("is not a safetensors file ({error})")))?;
     let (mut matrices, mut queries) = (BTreeMap::new(), Vec::new());
     for (name, tensor) in tensors.iter() {
-        if let Some(layer) = name.strip_prefix("mean.").and_then(|text| text.parse().ok()) {
+        if let Some(layer) = name
+            .strip_prefix("mean.")
+            .and_then(|text| text.parse().ok())
+        {
             let (Dtype::F32, &[rows, columns]) = (tensor.dtype(), tensor.shape()) else {
                 return Err(bad(format!("has {name} that is not a matrix of type f32")));
             };
@@ -188,7 +211,13 @@ fn binary((side, weights): &(usize, Vec<f32>)) -> Rgb {
     let (below, part) = (place.floor() as usize, place.fract());
     let at = |index: usize| sorted.get(index).or(sorted.last()).copied().unwrap_or(0.0);
     let threshold = at(below) + part * (at(below + 1) - at(below));
-    let pixel = |&weight: &f32| [if f64::from(weight) > threshold { 255 } else { 0 }; 3];
+    let pixel = |&weight: &f32| {
+        [if f64::from(weight) > threshold {
+            255
+        } else {
+            0
+        }; 3]
+    };
     Rgb {
         width: *side,
         height: *side,
@@ -209,7 +238,9 @@ pub(crate) fn draw_locality(run: &Run) -> Result<Plate, FigureError> {
         .take_while(|head| !head.is_empty())
         .collect();
     let names = whole.keys().map(u32::to_string).collect();
-    let all = whole.values().chain(heads.iter().flat_map(BTreeMap::values));
+    let all = whole
+        .values()
+        .chain(heads.iter().flat_map(BTreeMap::values));
     let all = all.flat_map(|measured| [measured.value, measured.high]);
     let panel = Panel {
         place: [62.0, 16.0, 410.0, 240.0],

@@ -13,8 +13,8 @@ const NAME: &str = "clusters";
 const HEADING: &str = "Clusters in colors of their own";
 
 pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
-    if run.labels_are_classes() {
-        let why = "Every cluster has a class of its own, whose color the other figures show.";
+    if !run.has_loose_clusters() {
+        let why = "The other figures show every cluster in a color of its own already.";
         return Ok(figure::absent(NAME, HEADING, why));
     }
     let stems = &run.examples[..run.examples.len().min(MOST_COLUMNS)];

@@ -55,8 +55,7 @@ fn pairs(run: &Run) -> Result<Vec<Pair>, FigureError> {
     })?;
     match pairs.iter().find(|pair| {
         let count = pair.true_points.len();
-        pair.source_points.len() != count
-            || pair.matches.values().any(|found| found.len() != count)
+        pair.source_points.len() != count || pair.matches.values().any(|found| found.len() != count)
     }) {
         Some(pair) => Err(FigureError::malformed(
             &path,
@@ -113,9 +112,11 @@ impl<'a> Heat<'a> {
         } else {
             [0.0, 0.0, 1.0, 1.0]
         };
-        let bounds = values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |ends, &value| {
-            (ends.0.min(value.into()), ends.1.max(value.into()))
-        });
+        let bounds = values
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |ends, &value| {
+                (ends.0.min(value.into()), ends.1.max(value.into()))
+            });
         Self {
             values,
             grid,
@@ -162,7 +163,7 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
     let slots = &run.selection;
     let columns = slots.len() + 1;
     let pitch = ((theme::FULL_WIDTH - 2.0 * theme::MARGIN + 6.0) / columns as f64).floor();
-    let (width, height) = (pitch - 6.0, ((pitch - 6.0) * 0.78).floor());
+    let width = pitch - 6.0;
     let mut svg = Svg::new(NAME, theme::FULL_WIDTH);
     let left = |column: usize| theme::MARGIN + column as f64 * pitch;
     let heads = slots.iter().enumerate();
@@ -184,6 +185,10 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
         };
         let (source, target) = (photograph(&pair.source)?, photograph(&pair.target)?);
         gone |= source.is_none() || target.is_none();
+        // As high as the higher photograph needs, within reason.
+        let heights = [&source, &target].into_iter().flatten();
+        let heights = heights.map(|photo| width * photo.height as f64 / photo.width as f64);
+        let height = heights.fold(60.0, f64::max).min(width * 0.85).ceil();
         let cell = |column: usize| [left(column), top, width, height];
         if let Some(source) = &source {
             let (place, scale) = fitted(cell(0), source);
@@ -208,7 +213,9 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
                 .map_err(|_| bad(format!("has no {name}")))?;
             let (Dtype::F32, &[count, map_rows, map_columns]) = (tensor.dtype(), tensor.shape())
             else {
-                return Err(bad(format!("has {name} of another type or shape than expected")));
+                return Err(bad(format!(
+                    "has {name} of another type or shape than expected"
+                )));
             };
             if count != pair.true_points.len() || map_rows * map_columns == 0 {
                 return Err(bad(format!("has {name} of {count} points")));
@@ -220,10 +227,14 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
             let small = target.reduced((place[2].max(place[3]) * 2.5) as usize);
             let heat = Heat::new(values, [map_rows, map_columns], &small, padded);
             let picture = small.heated(|x, y| heat.at(x, y));
-            embed(&mut svg, place, &picture, &format!("{slot}, target of {}", pair.pair))?;
-            let on = |[x, y]: [f64; 2]| {
-                [place[0] + (x + 0.5) * scale, place[1] + (y + 0.5) * scale]
-            };
+            embed(
+                &mut svg,
+                place,
+                &picture,
+                &format!("{slot}, target of {}", pair.pair),
+            )?;
+            let on =
+                |[x, y]: [f64; 2]| [place[0] + (x + 0.5) * scale, place[1] + (y + 0.5) * scale];
             let (truth, matched) = (pair.true_points[point], found[point]);
             svg.ring(on(truth), 6.0, TRUE_POINT);
             svg.cross(on(matched), 5.0, MATCH);
@@ -258,8 +269,17 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
     let caption = notes.join(" ");
     let height = svg.notes(theme::MARGIN, top - 2.0, std::slice::from_ref(&caption));
     let header = [
-        "pair", "category", "point", "layer", "facet", "true_x", "true_y", "match_x", "match_y",
-        "distance_px", "right",
+        "pair",
+        "category",
+        "point",
+        "layer",
+        "facet",
+        "true_x",
+        "true_y",
+        "match_x",
+        "match_y",
+        "distance_px",
+        "right",
     ];
     let csv = figure::table(&header, rows)?;
     let title = format!("{HEADING}: {}", figure::provenance(run));
@@ -296,12 +316,20 @@ pub(crate) fn draw_matches(run: &Run) -> Result<Plate, FigureError> {
         svg.text([theme::MARGIN, top + 12.0], Type::LABEL, "layer");
         for (index, layer) in band.iter().enumerate() {
             let place = [left(index) + width / 2.0, top + 12.0];
-            svg.text(place, Type::LABEL.anchor(Anchor::Middle), &layer.to_string());
+            svg.text(
+                place,
+                Type::LABEL.anchor(Anchor::Middle),
+                &layer.to_string(),
+            );
         }
         top += 20.0;
         let facets = Facet::ALL.into_iter();
         for facet in facets.filter(|facet| matches.keys().any(|slot| slot.0 == *facet)) {
-            svg.text([theme::MARGIN, top + height / 2.0 + 5.0], Type::HEAD, facet.name());
+            svg.text(
+                [theme::MARGIN, top + height / 2.0 + 5.0],
+                Type::HEAD,
+                facet.name(),
+            );
             for (index, &layer) in band.iter().enumerate() {
                 let cell = [left(index), top, width, height];
                 let Some(found) = matches.get(&(facet, layer)) else {
@@ -310,10 +338,14 @@ pub(crate) fn draw_matches(run: &Run) -> Result<Plate, FigureError> {
                 };
                 let (place, scale) = fitted(cell, &target);
                 let slot = Slot::Probe(facet, layer);
-                embed(&mut svg, place, &target, &format!("{slot}, target of {}", pair.pair))?;
-                let on = |[x, y]: [f64; 2]| {
-                    [place[0] + (x + 0.5) * scale, place[1] + (y + 0.5) * scale]
-                };
+                embed(
+                    &mut svg,
+                    place,
+                    &target,
+                    &format!("{slot}, target of {}", pair.pair),
+                )?;
+                let on =
+                    |[x, y]: [f64; 2]| [place[0] + (x + 0.5) * scale, place[1] + (y + 0.5) * scale];
                 let mut right = 0;
                 for (truth, matched) in pair.true_points.iter().zip(found) {
                     let distance = (truth[0] - matched[0]).hypot(truth[1] - matched[1]);
@@ -327,7 +359,11 @@ pub(crate) fn draw_matches(run: &Run) -> Result<Plate, FigureError> {
                 let place = [left(index) + width / 2.0, top + height + 13.0];
                 svg.text(place, Type::NOTE.anchor(Anchor::Middle), &note);
                 let mut cells = figure::slot_cells(slot).to_vec();
-                cells.extend([pair.pair.clone(), right.to_string(), found.len().to_string()]);
+                cells.extend([
+                    pair.pair.clone(),
+                    right.to_string(),
+                    found.len().to_string(),
+                ]);
                 rows.push(cells);
             }
             top += height + 20.0;
@@ -375,7 +411,9 @@ fn stored_matches(run: &Run, listed: &[Pair]) -> Result<Option<(usize, Matches)>
     let names: Result<Vec<csv::StringRecord>, _> = reader.records().collect();
     let names = names
         .map_err(|error| FigureError::malformed(&table, format!("is not a table ({error})")))?;
-    let row = names.iter().position(|record| record.get(0) == Some(&pair.pair));
+    let row = names
+        .iter()
+        .position(|record| record.get(0) == Some(&pair.pair));
     let Some(row) = row else {
         return Err(FigureError::malformed(
             &table,
@@ -385,7 +423,9 @@ fn stored_matches(run: &Run, listed: &[Pair]) -> Result<Option<(usize, Matches)>
     let bad = |problem| FigureError::malformed(&path, problem);
     let tensors = SafeTensors::deserialize(&bytes)
         .map_err(|error| bad(format!("is not a safetensors file ({error})")))?;
-    let index = tensors.tensor("pair").map_err(|_| bad("has no pair".to_owned()))?;
+    let index = tensors
+        .tensor("pair")
+        .map_err(|_| bad("has no pair".to_owned()))?;
     let of_pair = index.data().as_chunks().0.iter();
     let of_pair: Vec<bool> = of_pair
         .map(|&bytes| u32::from_le_bytes(bytes) as usize == row)
@@ -397,11 +437,15 @@ fn stored_matches(run: &Run, listed: &[Pair]) -> Result<Option<(usize, Matches)>
             continue;
         };
         let numbers = tensor.data().as_chunks::<2>().0;
-        let numbers = numbers.iter().map(|&bytes| f64::from(u16::from_le_bytes(bytes)));
+        let numbers = numbers
+            .iter()
+            .map(|&bytes| f64::from(u16::from_le_bytes(bytes)));
         let numbers: Vec<f64> = numbers.collect();
         let points = numbers.as_chunks::<2>().0;
         if tensor.dtype() != Dtype::U16 || points.len() != of_pair.len() {
-            return Err(bad(format!("has {name} of another type or length than expected")));
+            return Err(bad(format!(
+                "has {name} of another type or length than expected"
+            )));
         }
         let found: Vec<[f64; 2]> = points
             .iter()
@@ -470,7 +514,9 @@ pub(crate) fn draw_categories(run: &Run) -> Result<Plate, FigureError> {
             let style = Type::LABEL.anchor(Anchor::Middle);
             let place = [x + width / 2.0 - 1.0, y + 16.0];
             match value {
-                Some(value) if value < 0.7 => svg.text_in(place, style, "#ffffff", &format!("{value:.2}")),
+                Some(value) if value < 0.7 => {
+                    svg.text_in(place, style, "#ffffff", &format!("{value:.2}"))
+                }
                 Some(value) => svg.text_in(place, style, "#16191d", &format!("{value:.2}")),
                 None => svg.text(place, style, "undefined"),
             }
@@ -487,7 +533,10 @@ pub(crate) fn draw_categories(run: &Run) -> Result<Plate, FigureError> {
     let rows = slots.iter().flat_map(|&slot| {
         categories.iter().map(move |&class| {
             let mut cells = figure::slot_cells(slot).to_vec();
-            cells.extend([run.classes[class].name.clone(), figure::cell(value(slot, class))]);
+            cells.extend([
+                run.classes[class].name.clone(),
+                figure::cell(value(slot, class)),
+            ]);
             cells
         })
     });

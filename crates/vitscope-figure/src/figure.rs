@@ -107,7 +107,11 @@ pub(crate) fn provenance(run: &Run) -> String {
     } else {
         &run.model.name
     };
-    let what = if run.kind == Kind::Correspond { images.replace("test images", "pairs") } else { images };
+    let what = if run.kind == Kind::Correspond {
+        images.replace("test images", "pairs")
+    } else {
+        images
+    };
     format!("{model} on {data}{what}.")
 }
 

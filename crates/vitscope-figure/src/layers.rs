@@ -49,9 +49,7 @@ fn draw_facet(run: &Run, facet: Facet) -> Result<Plate, FigureError> {
         for (index, layer) in band.iter().enumerate() {
             let chosen = run.selection.contains(&(facet, *layer));
             let style = if chosen {
-                Type::HEAD
-                    .anchor(Anchor::Middle)
-                    .paint(theme::facet(facet))
+                Type::HEAD.anchor(Anchor::Middle).paint(theme::facet(facet))
             } else {
                 style
             };
@@ -89,7 +87,7 @@ fn draw_facet(run: &Run, facet: Facet) -> Result<Plate, FigureError> {
         top += 6.0;
         svg.text(
             [theme::MARGIN, top + side / 2.0 + 5.0],
-            Type::LABEL,
+            Type::NOTE,
             "aggregate",
         );
         let truth = (guides > 1).then_some((guide(1), Slot::Truth));

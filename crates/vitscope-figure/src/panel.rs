@@ -42,7 +42,10 @@ impl Scale {
                 (least.min(value), largest.max(value))
             });
         if largest <= 0.0 {
-            return Self::Log { low: 0.1, high: 1.0 };
+            return Self::Log {
+                low: 0.1,
+                high: 1.0,
+            };
         }
         // At least half a decade, so that there are ticks.
         let reach = (largest / least).max(3.2);
@@ -75,9 +78,8 @@ impl Scale {
             }
             Self::Log { low, high } => {
                 let decades = low.log10().floor() as i32..=high.log10().ceil() as i32;
-                let ticks = decades.flat_map(|power| {
-                    [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(power))
-                });
+                let ticks = decades
+                    .flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(power)));
                 ticks
                     .filter(|tick| (low..=high).contains(&tick))
                     .map(|tick| (tick, plain(tick)))
@@ -139,7 +141,13 @@ impl Panel {
     pub(crate) fn draw_x(&self, svg: &mut Svg) {
         let [left, top, width, height] = self.place;
         let bottom = top + height;
-        svg.line([left, bottom], [left + width, bottom], theme::MUTED, 1.0, "");
+        svg.line(
+            [left, bottom],
+            [left + width, bottom],
+            theme::MUTED,
+            1.0,
+            "",
+        );
         for (value, label) in self.x.ticks() {
             let x = left + width * self.x.share(value);
             svg.line([x, bottom], [x, bottom + 4.0], theme::MUTED, 1.0, "");

@@ -127,7 +127,11 @@ pub(crate) fn draw(
         let mut points = Vec::new();
         for (run, member) in members.iter().enumerate() {
             for slot in member.run.probes() {
-                let x = member.run.metrics.get(Slot::Probe(slot.0, slot.1), "nmi").value;
+                let x = member
+                    .run
+                    .metrics
+                    .get(Slot::Probe(slot.0, slot.1), "nmi")
+                    .value;
                 if let (true, Some(x), Some(y)) = (facets.contains(&slot.0), x, y(member, slot)) {
                     points.push(Point { run, slot, x, y });
                 }
@@ -159,7 +163,10 @@ pub(crate) fn draw(
             points: local,
         },
     ];
-    let sides: Vec<Side> = sides.into_iter().filter(|side| !side.points.is_empty()).collect();
+    let sides: Vec<Side> = sides
+        .into_iter()
+        .filter(|side| !side.points.is_empty())
+        .collect();
     if sides.is_empty() {
         let why = "The positional effect has nothing to stand against: no mIoU, no locality.";
         return Ok(figure::absent(NAME, HEADING, why));
@@ -175,12 +182,20 @@ pub(crate) fn draw(
     };
     // A chart of one relation fills a column, of two the page.
     let full = sides.len() > 1;
-    let page = if full { theme::FULL_WIDTH } else { theme::COLUMN_WIDTH };
+    let page = if full {
+        theme::FULL_WIDTH
+    } else {
+        theme::COLUMN_WIDTH
+    };
     let mut svg = Svg::new(NAME, page);
     let mut names: Vec<(String, Mark, Paint)> = Facet::ALL
         .into_iter()
         .map(|facet| {
-            let paint = if several { theme::INK } else { theme::facet(facet) };
+            let paint = if several {
+                theme::INK
+            } else {
+                theme::facet(facet)
+            };
             (facet.name().to_owned(), Mark::of(facet), paint)
         })
         .collect();
@@ -214,7 +229,11 @@ pub(crate) fn draw(
             svg.begin("slot", &format!("{}/{slot}", members[point.run].index));
             let title = format!(
                 "{}{} layer {}: NMI {:.3}, {} {:.3}",
-                if several { format!("{}, ", members[point.run].label) } else { String::new() },
+                if several {
+                    format!("{}, ", members[point.run].label)
+                } else {
+                    String::new()
+                },
                 point.slot.0.name(),
                 point.slot.1,
                 point.x,
@@ -250,7 +269,11 @@ pub(crate) fn draw(
     }
     notes.push("Every point is one layer and facet.".to_owned());
     let caption = notes.join(" ");
-    let height = svg.notes(theme::MARGIN, top + HEIGHT + 46.0, std::slice::from_ref(&caption));
+    let height = svg.notes(
+        theme::MARGIN,
+        top + HEIGHT + 46.0,
+        std::slice::from_ref(&caption),
+    );
     let header = ["relation", "run", "layer", "facet", "nmi", "value"];
     let csv = figure::table(&header, rows)?;
     let drawing = svg.finish(height, HEADING.to_owned(), caption);

@@ -75,7 +75,7 @@ pub(crate) enum State {
 }
 
 /// Which command made a run.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub(crate) enum Kind {
     #[default]
@@ -347,7 +347,9 @@ impl Run {
             .join(format!("{stem}.png"));
         let mut map = read_picture(&path, LabelMap::decode)?;
         if let (Some(map), Slot::Probe(..), true) = (&mut map, slot, self.has_loose_clusters()) {
-            map.palette = (0..256).map(|index| self.cluster_color(slot, index)).collect();
+            map.palette = (0..256)
+                .map(|index| self.cluster_color(slot, index))
+                .collect();
         }
         Ok(map)
     }

@@ -139,14 +139,20 @@ impl Images {
             }
             Self::Class(name) => {
                 let Some((slot, index)) = wanted(run, name) else {
-                    let classes: Vec<&str> =
-                        run.classes.iter().map(|class| class.name.as_str()).collect();
+                    let classes: Vec<&str> = run
+                        .classes
+                        .iter()
+                        .map(|class| class.name.as_str())
+                        .collect();
                     let has = if classes.is_empty() {
                         "this run has clusters only, named k0, k1 and so on".to_owned()
                     } else {
                         format!("this run has {}", classes.join(", "))
                     };
-                    return fail(format!("class:{name}"), format!("no class has this name; {has}"));
+                    return fail(
+                        format!("class:{name}"),
+                        format!("no class has this name; {has}"),
+                    );
                 };
                 let mut found = Vec::new();
                 for stem in &run.examples {
@@ -180,7 +186,10 @@ fn wanted(run: &Run, name: &str) -> Option<(Slot, u8)> {
     }
     let cluster = name.strip_prefix('k')?.parse::<u8>().ok()?;
     let known = cluster != NONE && u64::from(cluster) < run.clusters.unwrap_or(0);
-    let slot = run.selection.first().filter(|_| known && !run.labels_are_classes())?;
+    let slot = run
+        .selection
+        .first()
+        .filter(|_| known && !run.labels_are_classes())?;
     Some((Slot::Probe(slot.0, slot.1), cluster))
 }
 
@@ -203,7 +212,12 @@ mod tests {
         assert_eq!(select("layer:9"), Ok(Select::Layer(9)));
         assert!(select("layer:0").is_err() && select("best").is_err());
         let images = |words: &[&str]| {
-            Images::parse(&words.iter().map(|&word| word.to_owned()).collect::<Vec<_>>())
+            Images::parse(
+                &words
+                    .iter()
+                    .map(|&word| word.to_owned())
+                    .collect::<Vec<_>>(),
+            )
         };
         assert_eq!(images(&["random:3"]), Ok(Images::Random(3)));
         assert_eq!(images(&["class:sky"]), Ok(Images::Class("sky".to_owned())));

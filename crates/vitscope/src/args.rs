@@ -103,9 +103,13 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Draw figures and page again from what a run has stored
     Report {
-        /// Run directories
+        /// Run directories, of probe, attention or correspond
         #[arg(required = true)]
         runs: Vec<PathBuf>,
+        /// Which of the stored examples to show: names, or `random:SEED` (all, shuffled), or `class:C`
+        /// (those in which a class is largest; `class:k7` for a cluster)
+        #[arg(long, num_args = 1.., value_name = "NAME")]
+        images: Vec<String>,
     },
 }
 

@@ -40,29 +40,38 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         let why = "mIoU needs ground truth, and no run has it.";
         return Ok(figure::absent(NAME, heading, why));
     }
-    // A bar is wide enough for its layer's number; few runs do not stretch over the page.
-    let group = ((theme::FULL_WIDTH - LEFT - theme::MARGIN) / members.len() as f64).min(150.0);
+    // Few runs fill a column, more the page; bars stay bars.
+    let page = if members.len() <= 3 {
+        theme::COLUMN_WIDTH
+    } else {
+        theme::FULL_WIDTH
+    };
+    let group = (page - LEFT - theme::MARGIN) / members.len() as f64;
+    let width = (group * 0.84 / 4.0).min(32.0);
     let panel = Panel {
         place: [LEFT, TOP, group * members.len() as f64, HEIGHT],
         x: Scale::Places(Vec::new()),
         y: Scale::linear(all),
     };
-    let mut svg = Svg::new(NAME, (LEFT + panel.place[2] + theme::MARGIN).max(theme::COLUMN_WIDTH));
+    let mut svg = Svg::new(NAME, page);
     let mut at = LEFT;
     for facet in Facet::ALL {
         svg.rect([at, theme::MARGIN + 3.0, 12.0, 12.0], theme::facet(facet));
         svg.text([at + 17.0, theme::MARGIN + 14.0], Type::LABEL, facet.name());
         at += 32.0 + text::width(facet.name(), Type::LABEL.size, Type::LABEL.weight);
     }
-    svg.text([at, theme::MARGIN + 14.0], Type::NOTE, "number on a bar: its layer");
+    svg.text(
+        [at, theme::MARGIN + 14.0],
+        Type::NOTE,
+        "number on a bar: its layer",
+    );
     panel.draw_y(&mut svg, true);
     svg.text_upward([18.0, TOP + HEIGHT / 2.0], Type::LABEL, "mIoU");
     let bottom = TOP + HEIGHT;
     let mut rows = Vec::new();
     let mut lowest: f64 = bottom;
     for (index, member) in members.iter().enumerate() {
-        let left = LEFT + index as f64 * group + group * 0.08;
-        let width = group * 0.84 / 4.0;
+        let left = LEFT + (index as f64 + 0.5) * group - 2.0 * width;
         for (place, facet) in Facet::ALL.into_iter().enumerate() {
             let Some(layer) = select.layer(&member.run, facet) else {
                 continue;
@@ -82,9 +91,10 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
             let slot = Slot::Probe(facet, layer);
             let mut cells = vec![member.label.clone()];
             cells.extend(figure::slot_cells(slot));
-            cells.extend(["miou", "nmi"].map(|metric| {
-                figure::cell(member.run.metrics.get(slot, metric).value)
-            }));
+            cells.extend(
+                ["miou", "nmi"]
+                    .map(|metric| figure::cell(member.run.metrics.get(slot, metric).value)),
+            );
             rows.push(cells);
         }
         let middle = LEFT + (index as f64 + 0.5) * group;

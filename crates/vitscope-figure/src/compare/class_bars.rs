@@ -30,7 +30,9 @@ struct Column<'a> {
 impl Column<'_> {
     fn class_mi(&self, class: usize) -> Option<f64> {
         let metrics = &self.member.run.metrics;
-        metrics.class(self.slot, "class_mi", &class.to_string()).value
+        metrics
+            .class(self.slot, "class_mi", &class.to_string())
+            .value
     }
 
     fn metric(&self, metric: &str) -> Option<f64> {
@@ -108,14 +110,20 @@ pub(super) fn draw(
     let room = theme::FULL_WIDTH - theme::MARGIN - left - (count - 1.0) * GAP;
     let width = (room / count).min(220.0);
     let head = columns.iter().map(|column| {
-        text::wrap(&column.name, width, Type::LABEL.size).len().min(3)
+        text::wrap(&column.name, width, Type::LABEL.size)
+            .len()
+            .min(3)
     });
     let head = head.max().unwrap_or(1) as f64 * 17.0;
     let top = theme::MARGIN + head + 8.0;
     let side = width.min(180.0);
     let bars = top + side + 44.0;
     let bottom = bars + classes.len() as f64 * ROW;
-    svg.text([theme::MARGIN, top + side / 2.0 + 5.0], Type::LABEL, "aggregate");
+    svg.text(
+        [theme::MARGIN, top + side / 2.0 + 5.0],
+        Type::LABEL,
+        "aggregate",
+    );
     svg.text([theme::MARGIN, top + side + 16.0], Type::NOTE, "NMI");
     svg.text([theme::MARGIN, top + side + 31.0], Type::NOTE, "mIoU");
     for (row, &(class, _)) in classes.iter().enumerate() {
@@ -137,7 +145,12 @@ pub(super) fn draw(
             svg.text([start, y], style, &name);
         }
         let label = format!("aggregate map of {}", column.name);
-        photo_or_missing(&mut svg, [start, top, side, side], column.aggregate.as_ref(), &label)?;
+        photo_or_missing(
+            &mut svg,
+            [start, top, side, side],
+            column.aggregate.as_ref(),
+            &label,
+        )?;
         for (line, metric) in ["nmi", "miou"].into_iter().enumerate() {
             if let Some(value) = column.metric(metric) {
                 let place = [start, top + side + 16.0 + 15.0 * line as f64];
@@ -167,7 +180,13 @@ pub(super) fn draw(
                 None => svg.text([start + 4.0, y + 4.5], Type::NOTE, "undefined"),
             }
             if let (true, Some(truth)) = (index > 0, columns[0].class_mi(class)) {
-                svg.line([x(truth), y - 9.0], [x(truth), y + 9.0], theme::INK, 2.0, "");
+                svg.line(
+                    [x(truth), y - 9.0],
+                    [x(truth), y + 9.0],
+                    theme::INK,
+                    2.0,
+                    "",
+                );
             }
             svg.end();
         }
@@ -196,7 +215,10 @@ pub(super) fn draw(
         classes.iter().map(move |&(class, _)| {
             let mut cells = vec![column.name.clone()];
             cells.extend(figure::slot_cells(column.slot));
-            cells.extend([class.to_string(), column.member.run.classes[class].name.clone()]);
+            cells.extend([
+                class.to_string(),
+                column.member.run.classes[class].name.clone(),
+            ]);
             cells.push(figure::cell(column.class_mi(class)));
             cells
         })

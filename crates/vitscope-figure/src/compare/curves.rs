@@ -130,7 +130,11 @@ pub(super) fn draw(members: &[&Member], subject: &Subject) -> Result<Plate, Figu
         .join(" ")
         .trim()
         .to_owned();
-    let height = svg.notes(theme::MARGIN, top + HEIGHT + 48.0, std::slice::from_ref(&caption));
+    let height = svg.notes(
+        theme::MARGIN,
+        top + HEIGHT + 48.0,
+        std::slice::from_ref(&caption),
+    );
     let rows = members.iter().flat_map(|member| {
         let slots = facets
             .iter()
@@ -162,7 +166,10 @@ pub(super) fn draw_locality(members: &[&Member]) -> Result<Plate, FigureError> {
     const NAME: &str = "locality-by-layer";
     const HEADING: &str = "Locality of attention by layer";
     let of = |member: &Member| member.run.metrics.of_layers("locality", "");
-    let mut layers: Vec<u32> = members.iter().flat_map(|member| of(member).into_keys()).collect();
+    let mut layers: Vec<u32> = members
+        .iter()
+        .flat_map(|member| of(member).into_keys())
+        .collect();
     layers.sort_unstable();
     layers.dedup();
     let all = members.iter().flat_map(|member| of(member).into_values());
@@ -171,7 +178,12 @@ pub(super) fn draw_locality(members: &[&Member]) -> Result<Plate, FigureError> {
         let name = member.label.clone();
         (name, member.mark(), member.paint())
     });
-    let top = panel::key(&mut svg, 62.0, theme::MARGIN - 4.0, &names.collect::<Vec<_>>()) + 8.0;
+    let top = panel::key(
+        &mut svg,
+        62.0,
+        theme::MARGIN - 4.0,
+        &names.collect::<Vec<_>>(),
+    ) + 8.0;
     let panel = Panel {
         place: [62.0, top, 420.0, 230.0],
         x: Scale::Places(layers.iter().map(u32::to_string).collect()),
@@ -203,7 +215,10 @@ pub(super) fn draw_locality(members: &[&Member]) -> Result<Plate, FigureError> {
 }
 
 fn layers(members: &[&Member]) -> Vec<u32> {
-    let mut layers: Vec<u32> = members.iter().flat_map(|member| member.run.layers()).collect();
+    let mut layers: Vec<u32> = members
+        .iter()
+        .flat_map(|member| member.run.layers())
+        .collect();
     layers.sort_unstable();
     layers.dedup();
     layers
@@ -221,9 +236,6 @@ pub(super) fn data_note(members: &[&Member]) -> String {
     kinds.dedup();
     match kinds.as_slice() {
         [kind] => format!("On {kind}."),
-        _ => format!(
-            "The runs differ in their data: {}.",
-            kinds.join(", then ")
-        ),
+        _ => format!("The runs differ in their data: {}.", kinds.join(", then ")),
     }
 }

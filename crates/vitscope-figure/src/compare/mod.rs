@@ -146,11 +146,13 @@ fn labels(runs: &[Run], paths: &[PathBuf]) -> Vec<String> {
             run.model.name.clone()
         }
     };
-    let mut by_kind: BTreeMap<(String, bool), Vec<usize>> = BTreeMap::new();
+    // Runs of different commands do not stand beside one another in a figure.
+    let mut by_kind: BTreeMap<(String, Kind), Vec<usize>> = BTreeMap::new();
     for (index, run) in runs.iter().enumerate() {
-        // Attention and correspondence runs never stand in a figure beside probe runs.
-        let key = (base(run), run.kind == Kind::Probe);
-        by_kind.entry(key).or_default().push(index);
+        by_kind
+            .entry((base(run), run.kind))
+            .or_default()
+            .push(index);
     }
     let mut labels: Vec<String> = runs.iter().map(base).collect();
     for group in by_kind.values().filter(|group| group.len() > 1) {
@@ -170,12 +172,12 @@ fn labels(runs: &[Run], paths: &[PathBuf]) -> Vec<String> {
                 labels[index] = format!("{}, {}", labels[index], parts.join(", "));
             }
         }
-    }
-    let counted = labels.clone();
-    for (index, label) in labels.iter_mut().enumerate() {
-        if counted.iter().filter(|other| *other == label).count() > 1 {
-            let folder = paths[index].file_name().unwrap_or_default();
-            *label = format!("{label} ({})", folder.to_string_lossy());
+        let given: Vec<String> = group.iter().map(|&index| labels[index].clone()).collect();
+        for (&index, label) in group.iter().zip(&given) {
+            if given.iter().filter(|other| *other == label).count() > 1 {
+                let folder = paths[index].file_name().unwrap_or_default();
+                labels[index] = format!("{label} ({})", folder.to_string_lossy());
+            }
         }
     }
     labels
@@ -191,7 +193,9 @@ pub(crate) fn plates(
         let members = members.iter();
         members.filter(|member| member.run.kind == kind).collect()
     };
-    let probes = of_kind(Kind::Probe);
+    // A run that has measured nothing yet would only have a name; the page says how far it is.
+    let mut probes = of_kind(Kind::Probe);
+    probes.retain(|member| !member.run.probes().is_empty());
     let mut plates = Vec::new();
     if !probes.is_empty() {
         plates.extend(overview::draw(&probes, options)?);

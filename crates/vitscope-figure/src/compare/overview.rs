@@ -130,8 +130,11 @@ fn draw_rows(
         notes.push("Dashed line: ground truth.".to_owned());
     }
     notes.push(figure::NMI_NOTE.to_owned());
-    let other = shown.iter().find(|(member, _)| !member.run.labels_are_classes());
-    notes.extend(other.and_then(|(member, _)| figure::cluster_note(&member.run).map(str::to_owned)));
+    let other = shown
+        .iter()
+        .find(|(member, _)| !member.run.labels_are_classes());
+    notes
+        .extend(other.and_then(|(member, _)| figure::cluster_note(&member.run).map(str::to_owned)));
     let caption = notes.join(" ");
     let height = svg.notes(theme::MARGIN, bottom + 2.0, std::slice::from_ref(&caption));
     let stems = common[..grid.columns().min(common.len())].join(" ");
@@ -146,7 +149,15 @@ fn draw_rows(
         cells
     });
     let header = [
-        "run", "layer", "facet", "examples", "nmi", "nmi_low", "nmi_high", "miou", "miou_low",
+        "run",
+        "layer",
+        "facet",
+        "examples",
+        "nmi",
+        "nmi_low",
+        "nmi_high",
+        "miou",
+        "miou_low",
         "miou_high",
     ];
     let csv = figure::table(&header, cells)?;

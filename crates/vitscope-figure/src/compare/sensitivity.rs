@@ -30,7 +30,10 @@ fn families<'a>(members: &[&'a Member]) -> Vec<Family<'a>> {
         .iter()
         .map(|&member| (member, settings(&member.run)))
         .collect();
-    let mut names: Vec<&String> = all.iter().flat_map(|(_, settings)| settings.keys()).collect();
+    let mut names: Vec<&String> = all
+        .iter()
+        .flat_map(|(_, settings)| settings.keys())
+        .collect();
     names.sort_unstable();
     names.dedup();
     let mut families = Vec::new();
@@ -75,17 +78,26 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
     let metrics = [("miou", "mIoU"), ("nmi", "NMI")];
     let value = |member: &Member, facet: Facet, metric: &str| {
         let layer = select.layer(&member.run, facet)?;
-        member.run.metrics.get(Slot::Probe(facet, layer), metric).value
+        member
+            .run
+            .metrics
+            .get(Slot::Probe(facet, layer), metric)
+            .value
     };
-    let mut svg = Svg::new(NAME, theme::FULL_WIDTH);
+    let columns = families.len().min(PER_BAND);
+    let page = if columns == 1 {
+        theme::COLUMN_WIDTH
+    } else {
+        theme::FULL_WIDTH
+    };
+    let mut svg = Svg::new(NAME, page);
     let key = Facet::ALL.map(|facet| {
         let name = facet.name().to_owned();
         (name, Mark::of(facet), theme::facet(facet))
     });
     let mut top = panel::key(&mut svg, LEFT, theme::MARGIN - 4.0, &key) + 8.0;
-    let columns = families.len().min(PER_BAND);
-    let room = theme::FULL_WIDTH - theme::MARGIN - LEFT - (columns as f64 - 1.0) * GAP;
-    let width = (room / columns as f64).min(280.0);
+    let room = page - theme::MARGIN - LEFT - (columns as f64 - 1.0) * GAP;
+    let width = room / columns as f64;
     let mut rows = Vec::new();
     for band in families.chunks(columns) {
         for (index, family) in band.iter().enumerate() {
@@ -94,11 +106,17 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
             svg.text([left, top + 12.0], Type::HEAD, &title);
             let places: Vec<String> = family.runs.iter().map(|run| run.0.clone()).collect();
             for (line, (metric, name)) in metrics.into_iter().enumerate() {
-                let all = family.runs.iter().flat_map(|(_, member)| {
-                    Facet::ALL.map(|facet| value(member, facet, metric))
-                });
+                let all = family
+                    .runs
+                    .iter()
+                    .flat_map(|(_, member)| Facet::ALL.map(|facet| value(member, facet, metric)));
                 let panel = Panel {
-                    place: [left, top + 22.0 + line as f64 * (HEIGHT + 22.0), width, HEIGHT],
+                    place: [
+                        left,
+                        top + 22.0 + line as f64 * (HEIGHT + 22.0),
+                        width,
+                        HEIGHT,
+                    ],
                     x: Scale::Places(places.clone()),
                     y: Scale::linear(all.flatten()),
                 };
@@ -147,7 +165,9 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         select.note()
     );
     let height = svg.notes(theme::MARGIN, top - 20.0, std::slice::from_ref(&caption));
-    let header = ["model", "setting", "value", "run", "layer", "facet", "miou", "nmi"];
+    let header = [
+        "model", "setting", "value", "run", "layer", "facet", "miou", "nmi",
+    ];
     let csv = figure::table(&header, rows)?;
     let drawing = svg.finish(height, HEADING.to_owned(), caption);
     Ok(figure::drawn(NAME, HEADING.to_owned(), drawing, csv))

@@ -185,8 +185,8 @@ impl Page<'_> {
 
 /// The island as text. Inside a script element only "<" can end it early.
 fn text_of(island: &Island<'_>) -> Result<String, FigureError> {
-    let text = serde_json::to_string(island)
-        .map_err(|error| FigureError::render("report.html", error))?;
+    let text =
+        serde_json::to_string(island).map_err(|error| FigureError::render("report.html", error))?;
     Ok(text.replace('<', "\\u003c"))
 }
 
@@ -211,8 +211,7 @@ fn sorted(plates: &[Plate]) -> (Vec<Shown<'_>>, Vec<(String, &str)>) {
 fn footnotes_of(run: &Run) -> Vec<String> {
     const FACETS: &str = "Facets: key, query and value are the projections inside a layer's \
                           attention; token is the layer's output. Layers count from 1.";
-    const UNDEFINED: &str =
-        "\"undefined\" means that a figure has no value here, which is not 0.";
+    const UNDEFINED: &str = "\"undefined\" means that a figure has no value here, which is not 0.";
     let mut notes: Vec<String> = match run.kind {
         Kind::Probe => vec![
             FACETS.to_owned(),
