@@ -83,6 +83,16 @@ class Browser:
             time.sleep(0.05)
         raise SystemExit(f"browser: waited {seconds} s for: {what}")
 
+    def settled(self, script):
+        """The value of an expression once it has stayed the same for a while: pictures are unpacked in turn."""
+        value = None
+        for _ in range(100):
+            last, value = value, self.run(script)
+            if value == last:
+                return value
+            time.sleep(0.2)
+        raise SystemExit("browser: a picture did not come to rest")
+
     def key(self, key):
         for kind in ("rawKeyDown", "keyUp"):
             self.send("Input.dispatchKeyEvent", type=kind, key=key, code=key)
@@ -115,9 +125,8 @@ def check(condition, what):
 
 
 # What the first card shows, as one number.
-PICTURE = """(() => { const c = document.querySelector('.cards canvas');
-  const d = c.getContext('2d').getImageData(0, 0, c.width, c.height).data;
-  let h = 7; for (let i = 0; i < d.length; i += 3) h = (h * 31 + d[i]) >>> 0; return h; })()"""
+PICTURE = """(() => { const text = document.querySelector('.cards canvas').toDataURL();
+  let h = 7; for (let i = 0; i < text.length; i += 1) h = (h * 31 + text.charCodeAt(i)) >>> 0; return h; })()"""
 
 
 def open_page(browser, page, width, height=900):
@@ -196,7 +205,7 @@ def check_downloads(browser, folder):
 
 
 def check_explorer(browser):
-    first = browser.run(PICTURE)
+    first = browser.settled(PICTURE)
     heading = browser.run("document.querySelector('.slot').textContent")
     layers = browser.run("Number(document.querySelector('.layer input').max)")
     if layers > 0:
@@ -211,7 +220,7 @@ def check_explorer(browser):
         browser.until("document.querySelector('.layer .now').textContent.startsWith(JSON.parse(document.getElementById('data').textContent).runs[0].layers[0] + ' ')",
                       "the slider to change the layer")
         check(True, "the slider changes the layer")
-    before = browser.run(PICTURE)
+    before = browser.settled(PICTURE)
     browser.point("document.querySelector('.legend button')")
     browser.until(f"{PICTURE} !== {before}", "a class to light up in the images")
     lit = browser.run("[document.querySelectorAll('.legend button.lit').length, document.querySelectorAll('.mi .bar.dim').length,"

@@ -32,7 +32,7 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
         } else {
             "Class-wise figures need ground truth: clusters of different facets have no names in common."
         };
-        return Ok(figure::absent("class-mi", heading, &why));
+        return Ok(figure::absent("class-mi", heading, why));
     }
     let all = classes.len();
     classes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));

@@ -37,6 +37,7 @@ pub use select::{Images, Select};
 
 use compare::Member;
 use figure::Plate;
+use relations::Correlations;
 use run_dir::{Kind, Run};
 
 /// The files that were written.
@@ -95,7 +96,7 @@ fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
             plates.push(curves::draw_miou(run)?);
             plates.push(curves::draw_nmi(run)?);
             plates.push(curves::draw_excess(run)?);
-            plates.push(relations::draw(&[member], None)?);
+            plates.push(relations::draw(&[member], &Correlations::NotMeant)?);
             plates.push(class_mi::draw(run)?);
             plates.push(aggregates::draw_layers(run)?);
             plates.extend(layers::draw(run)?);

@@ -97,6 +97,18 @@ impl Relations {
     }
 }
 
+/// What a caption can say of correlations.
+pub(crate) enum Correlations<'a> {
+    /// A single run has none of its own.
+    NotMeant,
+    /// The comparison's were not computed.
+    Absent,
+    Read(&'a Relations),
+}
+
+/// The number that stands against the positional effect.
+type Height<'a> = &'a dyn Fn(&Member, (Facet, u32)) -> Option<f64>;
+
 /// One slot as a point.
 struct Point {
     run: usize,
@@ -114,16 +126,14 @@ struct Side {
     points: Vec<Point>,
 }
 
-/// `stored` is `None` for a single run, which has no relations of its own, and `Some(None)` for a
-/// comparison whose relations were not computed.
 pub(crate) fn draw(
     members: &[&Member],
-    stored: Option<Option<&Relations>>,
+    correlations: &Correlations<'_>,
 ) -> Result<Plate, FigureError> {
     const LEFT: f64 = 66.0;
     const GAP: f64 = 84.0;
     const HEIGHT: f64 = 300.0;
-    let points = |facets: &[Facet], y: &dyn Fn(&Member, (Facet, u32)) -> Option<f64>| {
+    let points = |facets: &[Facet], y: Height<'_>| {
         let mut points = Vec::new();
         for (run, member) in members.iter().enumerate() {
             for slot in member.run.probes() {
@@ -248,21 +258,17 @@ pub(crate) fn draw(
             cells.extend([point.x.to_string(), point.y.to_string()]);
             rows.push(cells);
         }
-        match stored {
-            Some(Some(stored)) => notes.extend(
-                stored
-                    .sentence(side.relation)
-                    .map(|sentence| format!("{}: {sentence}.", capital(side.title))),
-            ),
-            Some(None) | None => {}
+        if let Correlations::Read(stored) = correlations {
+            let sentence = stored.sentence(side.relation);
+            notes.extend(sentence.map(|text| format!("{}: {text}.", capital(side.title))));
         }
     }
-    match stored {
-        Some(Some(_)) => notes.push("In brackets: 95 % intervals.".to_owned()),
-        Some(None) => notes.push(
+    match correlations {
+        Correlations::Read(_) => notes.push("In brackets: 95 % intervals.".to_owned()),
+        Correlations::Absent => notes.push(
             "No correlations: relations.csv is not there, so they were not computed.".to_owned(),
         ),
-        None => {}
+        Correlations::NotMeant => {}
     }
     if !full {
         notes.push("Locality of attention was not measured.".to_owned());

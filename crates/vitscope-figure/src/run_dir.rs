@@ -363,7 +363,8 @@ impl Run {
             self.positions(slot),
             self.grid,
         ) {
-            return Ok(Some(self.mixed(slot, counts, [rows, columns])));
+            let color = |cluster| self.cluster_color(slot, cluster);
+            return Ok(Some(mixed(counts, [rows, columns], color)));
         }
         read_picture(
             &self.root.join("aggregate").join(format!("{slot}.png")),
@@ -385,31 +386,9 @@ impl Run {
         class.map_or_else(|| theme::cluster(cluster), |class| class.color)
     }
 
-    /// The mean color at each place of the patch grid (Eq. 2), gray where nothing was counted.
-    fn mixed(&self, slot: Slot, counts: &[u64], [rows, columns]: [usize; 2]) -> Rgb {
-        let places = rows * columns;
-        let mut sums = vec![[0_u64; 4]; places];
-        for (cluster, counts) in counts.chunks_exact(places.max(1)).enumerate() {
-            let color = self.cluster_color(slot, cluster);
-            for (sum, &count) in sums.iter_mut().zip(counts) {
-                for (sum, channel) in sum.iter_mut().zip(color) {
-                    *sum += count * u64::from(channel);
-                }
-                sum[3] += count;
-            }
-        }
-        let pixel = |&[red, green, blue, total]: &[u64; 4]| {
-            if total == 0 {
-                return [128; 3];
-            }
-            // Rounded; a mean of bytes is a byte.
-            [red, green, blue].map(|sum| ((2 * sum + total) / (2 * total)).min(255) as u8)
-        };
-        Rgb {
-            width: columns,
-            height: rows,
-            pixels: sums.iter().map(pixel).collect(),
-        }
+    /// The aggregate map from the counts on the patch grid, in other colors than the stored one.
+    pub(crate) fn aggregate_in(&self, slot: Slot, color: impl Fn(usize) -> [u8; 3]) -> Option<Rgb> {
+        Some(mixed(self.positions(slot)?, self.grid?, color))
     }
 
     /// The counts behind a slot's aggregate map: for each cluster, those of the patch grid.
@@ -551,6 +530,33 @@ fn pool(
         sums[cluster * coarse + place] += u64::from(count);
     }
     Some(sums)
+}
+
+/// The mean color at each place of the patch grid (Eq. 2), gray where nothing was counted.
+fn mixed(counts: &[u64], [rows, columns]: [usize; 2], color: impl Fn(usize) -> [u8; 3]) -> Rgb {
+    let places = rows * columns;
+    let mut sums = vec![[0_u64; 4]; places];
+    for (cluster, counts) in counts.chunks_exact(places.max(1)).enumerate() {
+        let color = color(cluster);
+        for (sum, &count) in sums.iter_mut().zip(counts) {
+            for (sum, channel) in sum.iter_mut().zip(color) {
+                *sum += count * u64::from(channel);
+            }
+            sum[3] += count;
+        }
+    }
+    let pixel = |&[red, green, blue, total]: &[u64; 4]| {
+        if total == 0 {
+            return [128; 3];
+        }
+        // Rounded; a mean of bytes is a byte.
+        [red, green, blue].map(|sum| ((2 * sum + total) / (2 * total)).min(255) as u8)
+    };
+    Rgb {
+        width: columns,
+        height: rows,
+        pixels: sums.iter().map(pixel).collect(),
+    }
 }
 
 fn parse_slot(name: &str) -> Option<Slot> {

@@ -413,3 +413,22 @@ fn without_data(svg: &str) -> String {
     }
     text
 }
+
+#[test]
+fn runs_without_truth_share_colors_where_they_share_pixels() {
+    let root = tempfile::tempdir().unwrap();
+    for (name, skill) in [("one", 1.0), ("two", 0.9)] {
+        let spec = Spec {
+            truth: false,
+            skill,
+            ..Spec::default()
+        };
+        spec.write(&root.path().join(name));
+    }
+    let runs = ["one", "two"].map(|name| root.path().join(name));
+    let out = root.path().join("out");
+    compare(&runs, &out, &CompareOptions::default()).unwrap();
+    let svg = fs::read_to_string(out.join("figures/overview-key.svg")).unwrap();
+    assert!(svg.contains("shares the most pixels"));
+    assert!(!out.join("figures/best-miou.svg").exists());
+}

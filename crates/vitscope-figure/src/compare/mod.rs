@@ -3,6 +3,7 @@
 mod best;
 mod class_bars;
 mod curves;
+mod matching;
 mod overview;
 mod sensitivity;
 
@@ -14,7 +15,7 @@ use serde_json::Value;
 use crate::error::FigureError;
 use crate::figure::Plate;
 use crate::metrics::Measured;
-use crate::relations::{self, Relations};
+use crate::relations::{self, Correlations, Relations};
 use crate::run_dir::{Facet, Kind, Run};
 use crate::select::{Images, Select};
 use crate::theme::{self, Mark, Paint};
@@ -204,7 +205,10 @@ pub(crate) fn plates(
             plates.push(curves::draw(&probes, subject)?);
         }
         let stored = Relations::read(&out.join("relations.csv"))?;
-        plates.push(relations::draw(&probes, Some(stored.as_ref()))?);
+        let correlations = stored
+            .as_ref()
+            .map_or(Correlations::Absent, Correlations::Read);
+        plates.push(relations::draw(&probes, &correlations)?);
         for facet in Facet::ALL {
             plates.extend(class_bars::draw(&probes, facet, options.select)?);
         }

@@ -1,10 +1,11 @@
 //! The figures `overview` and `overview-key` and so on: one row per run, as in the paper's Figure 1.
 
-use super::{CompareOptions, Member};
+use super::{CompareOptions, Member, matching};
 use crate::error::FigureError;
 use crate::figure::{self, Plate};
 use crate::grid::{self, Grid, MOST_COLUMNS, Row};
 use crate::metrics::Measured;
+use crate::pixels::LabelMap;
 use crate::run_dir::{Facet, Slot};
 use crate::svg::Svg;
 use crate::text;
@@ -93,7 +94,25 @@ fn draw_rows(
             miou: Measured::default(),
         });
     }
+    // Without ground truth, colors follow the clusters of the first such row.
+    let mut reference: Option<Vec<Option<LabelMap>>> = None;
     for &(member, slot) in &shown {
+        let mut maps = grid::maps(&member.run, slot, &common)?;
+        let mut aggregate = member.run.aggregate(slot)?;
+        if !member.run.data.has_truth {
+            let partners = match &reference {
+                Some(reference) => matching::partners(&maps, reference),
+                None => {
+                    reference = Some(maps.clone());
+                    (0..256).map(Some).collect()
+                }
+            };
+            let color = |cluster| matching::color(&partners, cluster);
+            for map in maps.iter_mut().flatten() {
+                map.palette = (0..256).map(color).collect();
+            }
+            aggregate = member.run.aggregate_in(slot, color).or(aggregate);
+        }
         let (facet, layer) = figure::slot_label(slot);
         let room = LABEL_WIDTH - 14.0;
         let mut lines = text::wrap(&member.label, room, crate::svg::Type::HEAD.size);
@@ -103,8 +122,8 @@ fn draw_rows(
             name: lines,
             paint: member.paint(),
             is_truth: false,
-            maps: grid::maps(&member.run, slot, &common)?,
-            aggregate: member.run.aggregate(slot)?,
+            maps,
+            aggregate,
             nmi: member.run.metrics.get(slot, "nmi"),
             miou: member.run.metrics.get(slot, "miou"),
         });
@@ -130,9 +149,12 @@ fn draw_rows(
         notes.push("Dashed line: ground truth.".to_owned());
     }
     notes.push(figure::NMI_NOTE.to_owned());
+    if reference.is_some() {
+        notes.push("Without ground truth, a cluster has the color of the first row's cluster with which it shares the most pixels in a one-to-one matching.".to_owned());
+    }
     let other = shown
         .iter()
-        .find(|(member, _)| !member.run.labels_are_classes());
+        .find(|(member, _)| member.run.has_loose_clusters());
     notes
         .extend(other.and_then(|(member, _)| figure::cluster_note(&member.run).map(str::to_owned)));
     let caption = notes.join(" ");

@@ -25,6 +25,9 @@ struct Family<'a> {
     runs: Vec<(String, &'a Member)>,
 }
 
+/// What the runs of a family share: the model, and every other setting with its value.
+type Alike = (String, Vec<(String, String)>);
+
 fn families<'a>(members: &[&'a Member]) -> Vec<Family<'a>> {
     let all: Vec<(&Member, BTreeMap<String, String>)> = members
         .iter()
@@ -38,8 +41,7 @@ fn families<'a>(members: &[&'a Member]) -> Vec<Family<'a>> {
     names.dedup();
     let mut families = Vec::new();
     for name in names {
-        let mut groups: BTreeMap<(String, Vec<(String, String)>), Vec<(String, &Member)>> =
-            BTreeMap::new();
+        let mut groups: BTreeMap<Alike, Vec<(String, &Member)>> = BTreeMap::new();
         for &(member, ref settings) in &all {
             let Some(value) = settings.get(name) else {
                 continue;
