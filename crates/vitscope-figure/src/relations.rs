@@ -274,6 +274,9 @@ pub(crate) fn draw(
         notes.push("Locality of attention was not measured.".to_owned());
     }
     notes.push("Every point is one layer and facet.".to_owned());
+    if members.len() > theme::SERIES_COLORS {
+        notes.push("Colors repeat; on the page, pointing at a point names its run.".to_owned());
+    }
     let caption = notes.join(" ");
     let height = svg.notes(
         theme::MARGIN,

@@ -72,10 +72,13 @@ pub(crate) fn slot(slot: Slot) -> Paint {
     }
 }
 
+/// How many runs have a color of their own.
+pub(crate) const SERIES_COLORS: usize = 7;
+
 /// The color of a run among several: Okabe and Ito's set, darkest first, repeated where runs are
 /// many. Their marks differ in period, so that color and mark together tell 28 runs apart.
 pub(crate) fn series(index: usize) -> Paint {
-    const SERIES: [Paint; 7] = [
+    const SERIES: [Paint; SERIES_COLORS] = [
         paint("series1", "#0072b2"),
         paint("series2", "#d55e00"),
         paint("series3", "#009e73"),
