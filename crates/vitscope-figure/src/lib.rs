@@ -125,13 +125,19 @@ fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
 ///
 /// # Errors
 ///
-/// If a path is not a run directory, a file in it is not what the format says, an image that was
-/// asked for is not among the first run's examples, or a figure cannot be written.
+/// If a path is not a run directory or `out` is one, a file is not what the format says, an image
+/// that was asked for is not among the first run's examples, or a figure cannot be written.
 pub fn compare(
     runs: &[PathBuf],
     out: &Path,
     options: &CompareOptions,
 ) -> Result<Drawn, FigureError> {
+    if out.join("run.json").exists() {
+        return Err(FigureError::Choice {
+            asked: format!("--out {}", out.display()),
+            problem: "this is a run, whose own page would be lost: give another folder".to_owned(),
+        });
+    }
     let members = compare::open(runs)?;
     let plates = compare::plates(&members, out, options)?;
     let figures = files::write_plates(&out.join("figures"), &plates)?;

@@ -431,4 +431,7 @@ fn runs_without_truth_share_colors_where_they_share_pixels() {
     let svg = fs::read_to_string(out.join("figures/overview-key.svg")).unwrap();
     assert!(svg.contains("shares the most pixels"));
     assert!(!out.join("figures/best-miou.svg").exists());
+    // A run is never written over.
+    let error = compare(&runs, &runs[0], &CompareOptions::default()).unwrap_err();
+    assert!(error.to_string().contains("this is a run"), "{error}");
 }
