@@ -1,8 +1,8 @@
 //! The figures `aggregate` and `aggregate-layers`: what each facet predicts where.
 
 use crate::error::FigureError;
-use crate::examples::photo_or_missing;
-use crate::figure::{self, Figure, Plate};
+use crate::figure::{self, Plate};
+use crate::grid::photo_or_missing;
 use crate::run_dir::{Choice, Facet, Run, Slot};
 use crate::svg::{Anchor, Svg, Type};
 use crate::theme;
@@ -20,11 +20,11 @@ pub(crate) fn draw_best(run: &Run) -> Result<Plate, FigureError> {
         maps.push((slot, run.aggregate(slot)?));
     }
     if maps.iter().all(|(_, map)| map.is_none()) {
-        return Ok(Plate::Absent {
-            name: "aggregate",
+        return Ok(figure::absent(
+            "aggregate",
             heading,
-            why: "The run has no aggregate maps yet.".to_owned(),
-        });
+            "The run has no aggregate maps yet.",
+        ));
     }
     let width = theme::FULL_WIDTH;
     let count = maps.len() as f64;
@@ -79,23 +79,18 @@ pub(crate) fn draw_best(run: &Run) -> Result<Plate, FigureError> {
         }),
     )?;
     let drawing = svg.finish(height, title, caption);
-    Ok(Plate::Drawn(Box::new(Figure {
-        name: "aggregate",
-        heading,
-        drawing,
-        csv,
-    })))
+    Ok(figure::drawn("aggregate", heading, drawing, csv))
 }
 
 pub(crate) fn draw_layers(run: &Run) -> Result<Plate, FigureError> {
     const LABEL_WIDTH: f64 = 66.0;
     let layers = run.layers();
     if layers.is_empty() {
-        return Ok(Plate::Absent {
-            name: "aggregate-layers",
-            heading: LAYERS.to_owned(),
-            why: "The run has no finished layer yet.".to_owned(),
-        });
+        return Ok(figure::absent(
+            "aggregate-layers",
+            LAYERS.to_owned(),
+            "The run has no finished layer yet.",
+        ));
     }
     let columns = layers.len().min(LAYERS_PER_LINE);
     let gap = 4.0;
@@ -151,16 +146,16 @@ pub(crate) fn draw_layers(run: &Run) -> Result<Plate, FigureError> {
         top += 10.0;
     }
     if rows.is_empty() {
-        return Ok(Plate::Absent {
-            name: "aggregate-layers",
-            heading: LAYERS.to_owned(),
-            why: "The run has no aggregate maps yet.".to_owned(),
-        });
+        return Ok(figure::absent(
+            "aggregate-layers",
+            LAYERS.to_owned(),
+            "The run has no aggregate maps yet.",
+        ));
     }
     let chosen = match run.choice {
         Choice::Best => "Framed: each facet's layer of best mIoU.",
         Choice::Stored => "Framed: the layer that the run chose for each facet.",
-        Choice::Last => "Framed: each facet's last layer.",
+        Choice::Last | Choice::BestPck => "Framed: each facet's last layer.",
     };
     let mut bottom = top - 4.0;
     if run.labels_are_classes() {
@@ -174,12 +169,12 @@ pub(crate) fn draw_layers(run: &Run) -> Result<Plate, FigureError> {
         format!("{LAYERS}: {}", figure::provenance(run)),
         caption,
     );
-    Ok(Plate::Drawn(Box::new(Figure {
-        name: "aggregate-layers",
-        heading: LAYERS.to_owned(),
+    Ok(figure::drawn(
+        "aggregate-layers",
+        LAYERS.to_owned(),
         drawing,
         csv,
-    })))
+    ))
 }
 
 fn notes(run: &Run, more: &[&str]) -> String {

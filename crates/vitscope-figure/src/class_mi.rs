@@ -1,7 +1,7 @@
 //! The figure `class-mi`: which classes carry the positional effect.
 
 use crate::error::FigureError;
-use crate::figure::{self, Figure, Plate};
+use crate::figure::{self, Plate};
 use crate::run_dir::{Run, Slot};
 use crate::svg::{Anchor, Svg, Type};
 use crate::text::{self, Weight};
@@ -32,11 +32,7 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
         } else {
             "Class-wise figures need ground truth: clusters of different facets have no names in common."
         };
-        return Ok(Plate::Absent {
-            name: "class-mi",
-            heading,
-            why: why.to_owned(),
-        });
+        return Ok(figure::absent("class-mi", heading, why));
     }
     let all = classes.len();
     classes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
@@ -91,6 +87,7 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
         for (row, &(class, _)) in classes.iter().enumerate() {
             let y = top + (row as f64 + 0.5) * ROW;
             let measured = value(slot, class);
+            svg.begin("class", &class.to_string());
             match measured.value {
                 Some(value) => svg.rect(
                     [start, y - 7.0, (x(value) - start).max(0.0), 14.0],
@@ -110,6 +107,7 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
                     "",
                 );
             }
+            svg.end();
         }
         svg.line([start, top], [start, bottom], theme::MUTED, 1.0, "");
     }
@@ -145,10 +143,5 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
         rows,
     )?;
     let drawing = svg.finish(height, title, caption);
-    Ok(Plate::Drawn(Box::new(Figure {
-        name: "class-mi",
-        heading,
-        drawing,
-        csv,
-    })))
+    Ok(figure::drawn("class-mi", heading, drawing, csv))
 }

@@ -1,18 +1,18 @@
 //! The figures that show a metric over the layers, with one curve per facet.
 
 use crate::error::FigureError;
-use crate::figure::{self, Figure, Plate};
+use crate::figure::{self, Plate};
 use crate::metrics::Measured;
 use crate::run_dir::{Facet, Run, Slot};
 use crate::svg::{Anchor, Svg, Type};
 use crate::text::{self, Weight};
 use crate::theme::{self, Mark, Paint};
 
-const WIDTH: f64 = 680.0;
+const WIDTH: f64 = theme::COLUMN_WIDTH;
 const LEFT: f64 = 62.0;
 const TOP: f64 = 16.0;
-const PLOT_WIDTH: f64 = 470.0;
-const PLOT_HEIGHT: f64 = 300.0;
+const PLOT_WIDTH: f64 = 300.0;
+const PLOT_HEIGHT: f64 = 240.0;
 const RIGHT: f64 = LEFT + PLOT_WIDTH;
 const BOTTOM: f64 = TOP + PLOT_HEIGHT;
 
@@ -77,6 +77,20 @@ pub(crate) fn draw_nmi(run: &Run) -> Result<Plate, FigureError> {
     draw(run, &subject)
 }
 
+pub(crate) fn draw_pck(run: &Run) -> Result<Plate, FigureError> {
+    let subject = Subject {
+        name: "pck-by-layer",
+        heading: "Correct key points by layer",
+        metric: "pck",
+        axis: "correct key points (PCK@0.1)",
+        note: Some(
+            "PCK@0.1: share of key points matched within a tenth of the longer side of the target's box.",
+        ),
+        absent: "The run has no PCK at the threshold 0.1.",
+    };
+    draw(run, &subject)
+}
+
 pub(crate) fn draw_excess(run: &Run) -> Result<Plate, FigureError> {
     let subject = Subject {
         name: "excess-by-layer",
@@ -94,12 +108,7 @@ pub(crate) fn draw_excess(run: &Run) -> Result<Plate, FigureError> {
 fn draw(run: &Run, subject: &Subject) -> Result<Plate, FigureError> {
     let heading = subject.heading.to_owned();
     let Some(plot) = Plot::collect(run, subject.metric) else {
-        let why = subject.absent.to_owned();
-        return Ok(Plate::Absent {
-            name: subject.name,
-            heading,
-            why,
-        });
+        return Ok(figure::absent(subject.name, heading, subject.absent));
     };
     let mut svg = Svg::new(subject.name, WIDTH);
     plot.draw_axes(&mut svg, subject.axis);
@@ -118,12 +127,7 @@ fn draw(run: &Run, subject: &Subject) -> Result<Plate, FigureError> {
     let title = format!("{}: {}", subject.heading, figure::provenance(run));
     let drawing = svg.finish(height, title, caption);
     let csv = plot.table(run, subject.metric)?;
-    Ok(Plate::Drawn(Box::new(Figure {
-        name: subject.name,
-        heading,
-        drawing,
-        csv,
-    })))
+    Ok(figure::drawn(subject.name, heading, drawing, csv))
 }
 
 impl Plot {
@@ -213,8 +217,8 @@ impl Plot {
                 &figure::tick(value, self.step),
             );
         }
-        // Labels of layers never touch: every layer up to 16, then every second, fourth, ...
-        let stride = self.layers.len().div_ceil(16).next_power_of_two();
+        // Labels of layers never touch: every layer up to 12, then every second, fourth, ...
+        let stride = self.layers.len().div_ceil(12).next_power_of_two();
         for (index, layer) in self.layers.iter().enumerate() {
             let x = self.x(index);
             svg.line([x, BOTTOM], [x, BOTTOM + 4.0], theme::MUTED, 1.0, "");

@@ -35,6 +35,14 @@ pub enum FigureError {
         /// What to do.
         remedy: &'static str,
     },
+    /// What was asked for is not in the run.
+    #[error("{asked}: {problem}")]
+    Choice {
+        /// The option as it was given.
+        asked: String,
+        /// What is missing, and what there is.
+        problem: String,
+    },
     /// A figure or the page could not be written.
     #[error("{path} could not be written ({source}): check the free space and the permissions")]
     Write {

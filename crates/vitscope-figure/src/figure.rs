@@ -2,7 +2,7 @@
 
 use crate::error::FigureError;
 use crate::pixels::NONE;
-use crate::run_dir::{Choice, Run, Slot};
+use crate::run_dir::{Choice, Kind, Run, Slot};
 use crate::svg::{Drawing, Svg, Type};
 use crate::text::{self, Weight};
 use crate::theme;
@@ -11,7 +11,7 @@ use crate::theme;
 #[derive(Debug)]
 pub(crate) struct Figure {
     /// The stem of its files.
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) heading: String,
     pub(crate) drawing: Drawing,
     pub(crate) csv: String,
@@ -22,10 +22,29 @@ pub(crate) struct Figure {
 pub(crate) enum Plate {
     Drawn(Box<Figure>),
     Absent {
-        name: &'static str,
+        name: String,
         heading: String,
         why: String,
     },
+}
+
+/// The plate of a figure that was drawn. (`Figure` is large; a plate is passed around.)
+pub(crate) fn drawn(name: &str, heading: String, drawing: Drawing, csv: String) -> Plate {
+    Plate::Drawn(Box::new(Figure {
+        name: name.to_owned(),
+        heading,
+        drawing,
+        csv,
+    }))
+}
+
+/// The plate of a figure that the run has no material for.
+pub(crate) fn absent(name: &str, heading: impl Into<String>, why: &str) -> Plate {
+    Plate::Absent {
+        name: name.to_owned(),
+        heading: heading.into(),
+        why: why.to_owned(),
+    }
 }
 
 /// A number as figures print it; undefined is said, never shown as 0.
@@ -88,13 +107,18 @@ pub(crate) fn provenance(run: &Run) -> String {
     } else {
         &run.model.name
     };
-    format!("{model} on {data}{images}.")
+    let what = if run.kind == Kind::Correspond {
+        images.replace("test images", "pairs")
+    } else {
+        images
+    };
+    format!("{model} on {data}{what}.")
 }
 
 /// The heading of a figure that shows one layer per facet.
 pub(crate) fn heading(run: &Run, what: &str) -> String {
     let which = match run.choice {
-        Choice::Best => "best",
+        Choice::Best | Choice::BestPck => "best",
         Choice::Stored => "chosen",
         Choice::Last => "last",
     };
@@ -107,6 +131,7 @@ pub(crate) fn selection_note(run: &Run) -> &'static str {
         Choice::Best => "Each facet at its layer of best mIoU.",
         Choice::Stored => "Each facet at the layer that the run chose.",
         Choice::Last => "Each facet at its last layer.",
+        Choice::BestPck => "Each facet at its layer of the largest share of correct key points.",
     }
 }
 
@@ -127,7 +152,7 @@ pub(crate) fn cluster_note(run: &Run) -> Option<&'static str> {
     match (run.data.has_truth, run.labels_are_classes()) {
         (true, true) => None,
         (true, false) => Some(
-            "There are more or fewer clusters than classes: only the ground truth has the legend's colors, those of facets stand for clusters.",
+            "There are more or fewer clusters than classes: a matched cluster has its class's color; the others have colors of their own, which mean nothing in another facet.",
         ),
         (false, _) => Some(
             "Colors stand for clusters; the same color in two slots need not mean the same thing.",

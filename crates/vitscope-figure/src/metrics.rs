@@ -24,6 +24,8 @@ impl Measured {
 #[derive(Debug, Default)]
 pub(crate) struct Metrics {
     rows: BTreeMap<Slot, BTreeMap<(String, String), Measured>>,
+    /// Rows of a layer as a whole, such as those of its attention: by metric, class and layer.
+    layers: BTreeMap<(String, String), BTreeMap<u32, Measured>>,
 }
 
 impl Metrics {
@@ -62,8 +64,18 @@ impl Metrics {
                     )),
                 },
             };
-            // Rows of a layer as a whole, such as those of its attention, belong to no slot.
-            if field(facet).is_empty() {
+            let measured = Measured {
+                value: number(value)?,
+                low: number(low)?,
+                high: number(high)?,
+            };
+            let key = (field(metric).to_owned(), field(class).to_owned());
+            if let (true, Ok(layer)) = (field(facet).is_empty(), field(layer).parse()) {
+                metrics
+                    .layers
+                    .entry(key)
+                    .or_default()
+                    .insert(layer, measured);
                 continue;
             }
             let slot = match (
@@ -81,12 +93,6 @@ impl Metrics {
                     return Err(FigureError::malformed(path, problem));
                 }
             };
-            let measured = Measured {
-                value: number(value)?,
-                low: number(low)?,
-                high: number(high)?,
-            };
-            let key = (field(metric).to_owned(), field(class).to_owned());
             metrics.rows.entry(slot).or_default().insert(key, measured);
         }
         Ok(metrics)
@@ -105,6 +111,12 @@ impl Metrics {
             .and_then(|rows| rows.get(&key))
             .copied()
             .unwrap_or_default()
+    }
+
+    /// A metric of layers as a whole, by layer; `class` is a head's index, or empty.
+    pub(crate) fn of_layers(&self, metric: &str, class: &str) -> BTreeMap<u32, Measured> {
+        let key = (metric.to_owned(), class.to_owned());
+        self.layers.get(&key).cloned().unwrap_or_default()
     }
 
     /// Whether any slot has an interval for this metric.

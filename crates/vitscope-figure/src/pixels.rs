@@ -136,6 +136,38 @@ impl Rgb {
         }
     }
 
+    /// A photograph in any format that data sets have.
+    pub(crate) fn photograph(path: &Path, bytes: &[u8]) -> Result<Self, FigureError> {
+        let picture = image::load_from_memory(bytes).map_err(|error| {
+            FigureError::malformed(path, format!("is not a readable image ({error})"))
+        })?;
+        let picture = picture.into_rgb8();
+        Ok(Self {
+            width: picture.width() as usize,
+            height: picture.height() as usize,
+            pixels: picture.as_raw().as_chunks().0.to_vec(),
+        })
+    }
+
+    /// The picture in gray, veiled by the color of `heat` (0 to 1) at each pixel.
+    pub(crate) fn heated(&self, heat: impl Fn(usize, usize) -> f64) -> Self {
+        const VEIL: f64 = 0.62;
+        let pixels = self.pixels.iter().enumerate().map(|(index, pixel)| {
+            let gray: f64 = [0.299, 0.587, 0.114]
+                .iter()
+                .zip(pixel)
+                .map(|(share, &channel)| share * f64::from(channel))
+                .sum();
+            let color = crate::theme::heat(heat(index % self.width, index / self.width));
+            color.map(|channel| (gray * (1.0 - VEIL) + f64::from(channel) * VEIL).round() as u8)
+        });
+        Self {
+            width: self.width,
+            height: self.height,
+            pixels: pixels.collect(),
+        }
+    }
+
     /// The picture as JPEG, the smallest form that every browser and renderer reads.
     pub(crate) fn jpeg(&self) -> Result<Vec<u8>, FigureError> {
         let mut bytes = Vec::new();
@@ -208,6 +240,27 @@ impl LabelMap {
             indices,
             palette: picture.palette,
         })
+    }
+
+    /// The map with at most `side` pixels a side, each the label at its center.
+    pub(crate) fn reduced(&self, side: usize) -> Self {
+        let longest = self.width.max(self.height);
+        if longest <= side || side == 0 {
+            return self.clone();
+        }
+        let scaled = |length: usize| (length * side).div_ceil(longest).max(1);
+        let (width, height) = (scaled(self.width), scaled(self.height));
+        let center = |at: usize, to: usize, from: usize| (2 * at + 1) * from / (2 * to);
+        let row = |y: usize| center(y, height, self.height) * self.width;
+        let indices = (0..height).flat_map(|y| {
+            (0..width).map(move |x| self.indices[row(y) + center(x, width, self.width)])
+        });
+        Self {
+            width,
+            height,
+            indices: indices.collect(),
+            palette: self.palette.clone(),
+        }
     }
 
     /// The color of an index; a palette that ends early leaves gray.

@@ -15,6 +15,7 @@ use serde_json::{Map, Value};
 use crate::error::FigureError;
 use crate::metrics::Metrics;
 use crate::pixels::{LabelMap, Rgb};
+use crate::theme;
 
 /// The newest format of a run directory that this version can read.
 const FORMAT: u64 = 1;
@@ -73,6 +74,25 @@ pub(crate) enum State {
     Interrupted,
 }
 
+/// Which command made a run.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(crate) enum Kind {
+    #[default]
+    Probe,
+    Attention,
+    Correspond,
+}
+
+/// An image that could not be used and was left out.
+#[derive(Clone, Debug, Default, Deserialize)]
+#[serde(default)]
+pub(crate) struct Skipped {
+    pub(crate) split: String,
+    pub(crate) name: String,
+    pub(crate) problem: String,
+}
+
 /// How the layer that stands for a facet was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
@@ -82,6 +102,8 @@ pub(crate) enum Choice {
     Stored,
     /// Here, as the facet's last layer, because the run has not chosen.
     Last,
+    /// By the run, as the layer of the largest share of correct key points.
+    BestPck,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -154,9 +176,11 @@ struct Manifest {
     format: u64,
     program: Program,
     state: State,
+    command: Kind,
     settings: Map<String, Value>,
     model: Model,
     data: Data,
+    skipped: Vec<Skipped>,
     clusters: Option<u64>,
     grid: Option<[usize; 2]>,
     size: Option<u64>,
@@ -174,6 +198,9 @@ pub(crate) struct Run {
     root: PathBuf,
     pub(crate) program: Program,
     pub(crate) state: State,
+    pub(crate) kind: Kind,
+    /// Images that the run could not use.
+    pub(crate) skipped: Vec<Skipped>,
     pub(crate) settings: Map<String, Value>,
     pub(crate) model: Model,
     pub(crate) data: Data,
@@ -219,6 +246,8 @@ impl Run {
             root: root.to_owned(),
             program: manifest.program,
             state: manifest.state,
+            kind: manifest.command,
+            skipped: manifest.skipped,
             settings: manifest.settings,
             model,
             // Without ground truth, colors stand for clusters and classes have no part.
@@ -258,12 +287,13 @@ impl Run {
         Ok(run)
     }
 
-    pub(crate) fn figures_dir(&self) -> PathBuf {
-        self.root.join("figures")
+    /// The directory, for files that a module of its own reads.
+    pub(crate) fn root(&self) -> &Path {
+        &self.root
     }
 
-    pub(crate) fn page_path(&self) -> PathBuf {
-        self.root.join("report.html")
+    pub(crate) fn figures_dir(&self) -> PathBuf {
+        self.root.join("figures")
     }
 
     /// Every probe that has a metric, an aggregate map or a selection, facets first.
@@ -306,21 +336,59 @@ impl Run {
     }
 
     /// The label map of an example.
+    ///
+    /// Where clusters are not classes, a cluster that was matched has its class's color and every
+    /// other one a color of its own, so that rows and legend speak of the same colors.
     pub(crate) fn labels(&self, slot: Slot, stem: &str) -> Result<Option<LabelMap>, FigureError> {
         let path = self
             .root
             .join("labels")
             .join(slot.to_string())
             .join(format!("{stem}.png"));
-        read_picture(&path, LabelMap::decode)
+        let mut map = read_picture(&path, LabelMap::decode)?;
+        if let (Some(map), Slot::Probe(..), true) = (&mut map, slot, self.has_loose_clusters()) {
+            map.palette = (0..256)
+                .map(|index| self.cluster_color(slot, index))
+                .collect();
+        }
+        Ok(map)
     }
 
-    /// The aggregate map of a slot.
+    /// The aggregate map of a slot; where clusters are not classes, from the counts on the patch
+    /// grid, in the colors of [`Run::labels`].
     pub(crate) fn aggregate(&self, slot: Slot) -> Result<Option<Rgb>, FigureError> {
+        if let (Slot::Probe(..), true, Some(counts), Some([rows, columns])) = (
+            slot,
+            self.has_loose_clusters(),
+            self.positions(slot),
+            self.grid,
+        ) {
+            let color = |cluster| self.cluster_color(slot, cluster);
+            return Ok(Some(mixed(counts, [rows, columns], color)));
+        }
         read_picture(
             &self.root.join("aggregate").join(format!("{slot}.png")),
             Rgb::decode,
         )
+    }
+
+    /// Whether there are classes, and clusters beside them.
+    pub(crate) fn has_loose_clusters(&self) -> bool {
+        self.data.has_truth && !self.labels_are_classes()
+    }
+
+    fn cluster_color(&self, slot: Slot, cluster: usize) -> [u8; 3] {
+        let class = match slot {
+            Slot::Truth => Some(cluster),
+            Slot::Probe(facet, layer) => self.class_of(facet, layer, cluster),
+        };
+        let class = class.and_then(|class| self.classes.get(class));
+        class.map_or_else(|| theme::cluster(cluster), |class| class.color)
+    }
+
+    /// The aggregate map from the counts on the patch grid, in other colors than the stored one.
+    pub(crate) fn aggregate_in(&self, slot: Slot, color: impl Fn(usize) -> [u8; 3]) -> Option<Rgb> {
+        Some(mixed(self.positions(slot)?, self.grid?, color))
     }
 
     /// The counts behind a slot's aggregate map: for each cluster, those of the patch grid.
@@ -401,6 +469,7 @@ impl Run {
             None => true,
         };
         let choice = match (all_stored, self.data.has_truth && by_miou) {
+            _ if self.kind == Kind::Correspond => Choice::BestPck,
             (true, true) => Choice::Best,
             (true, false) => Choice::Stored,
             (false, _) => Choice::Last,
@@ -468,6 +537,33 @@ fn pool(
     Some(sums)
 }
 
+/// The mean color at each place of the patch grid (Eq. 2), gray where nothing was counted.
+fn mixed(counts: &[u64], [rows, columns]: [usize; 2], color: impl Fn(usize) -> [u8; 3]) -> Rgb {
+    let places = rows * columns;
+    let mut sums = vec![[0_u64; 4]; places];
+    for (cluster, counts) in counts.chunks_exact(places.max(1)).enumerate() {
+        let color = color(cluster);
+        for (sum, &count) in sums.iter_mut().zip(counts) {
+            for (sum, channel) in sum.iter_mut().zip(color) {
+                *sum += count * u64::from(channel);
+            }
+            sum[3] += count;
+        }
+    }
+    let pixel = |&[red, green, blue, total]: &[u64; 4]| {
+        if total == 0 {
+            return [128; 3];
+        }
+        // Rounded; a mean of bytes is a byte.
+        [red, green, blue].map(|sum| ((2 * sum + total) / (2 * total)).min(255) as u8)
+    };
+    Rgb {
+        width: columns,
+        height: rows,
+        pixels: sums.iter().map(pixel).collect(),
+    }
+}
+
 fn parse_slot(name: &str) -> Option<Slot> {
     match name {
         "ground_truth" => Some(Slot::Truth),
@@ -487,7 +583,7 @@ fn is_plain_relative(stem: &str) -> bool {
             .all(|part| matches!(part, std::path::Component::Normal(_)))
 }
 
-fn read_picture<T>(
+pub(crate) fn read_picture<T>(
     path: &Path,
     decode: impl Fn(&Path, &[u8]) -> Result<T, FigureError>,
 ) -> Result<Option<T>, FigureError> {
@@ -496,7 +592,7 @@ fn read_picture<T>(
         .transpose()
 }
 
-fn read_bytes_if_there(path: &Path) -> Result<Option<Vec<u8>>, FigureError> {
+pub(crate) fn read_bytes_if_there(path: &Path) -> Result<Option<Vec<u8>>, FigureError> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
@@ -507,7 +603,7 @@ fn read_bytes_if_there(path: &Path) -> Result<Option<Vec<u8>>, FigureError> {
     }
 }
 
-fn read_if_there(path: &Path) -> Result<Option<String>, FigureError> {
+pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>, FigureError> {
     let Some(bytes) = read_bytes_if_there(path)? else {
         return Ok(None);
     };

@@ -11,6 +11,11 @@ use std::sync::Arc;
 
 use ::base64::Engine;
 use ::base64::engine::general_purpose::STANDARD;
+use krilla::Document;
+use krilla::geom::Size;
+use krilla::metadata::Metadata;
+use krilla::page::PageSettings;
+use krilla_svg::{SurfaceExt, SvgSettings};
 use resvg::{tiny_skia, usvg};
 
 use crate::error::FigureError;
@@ -77,7 +82,7 @@ impl Type {
 /// A drawing in progress. Coordinates run right and down from the top left corner.
 #[derive(Debug)]
 pub(crate) struct Svg {
-    name: &'static str,
+    name: String,
     pub(crate) width: f64,
     body: String,
 }
@@ -85,7 +90,7 @@ pub(crate) struct Svg {
 /// A finished drawing.
 #[derive(Debug)]
 pub(crate) struct Drawing {
-    name: &'static str,
+    name: String,
     title: String,
     description: String,
     width: f64,
@@ -95,9 +100,9 @@ pub(crate) struct Drawing {
 
 impl Svg {
     /// `name` prefixes every id, so that several drawings can share a page.
-    pub(crate) fn new(name: &'static str, width: f64) -> Self {
+    pub(crate) fn new(name: &str, width: f64) -> Self {
         Self {
-            name,
+            name: name.to_owned(),
             width,
             body: String::new(),
         }
@@ -124,14 +129,15 @@ impl Svg {
 
     /// A rectangle hatched in gray: pixels that carry no label.
     pub(crate) fn hatched(&mut self, [x, y, width, height]: [f64; 4]) {
-        let name = self.name;
-        self.element(format_args!(
-            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"url(#{name}-hatch)\"/>",
+        let rect = format!(
+            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"url(#{}-hatch)\"/>",
             n(x),
             n(y),
             n(width),
-            n(height)
-        ));
+            n(height),
+            self.name
+        );
+        self.element(format_args!("{rect}"));
     }
 
     /// A swatch of a data set's own color, which stays the same on every background.
@@ -141,6 +147,59 @@ impl Svg {
             "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"#{red:02x}{green:02x}{blue:02x}\" {stroke} stroke-width=\"0.5\"/>",
             n(x), n(y), n(width), n(height)
         ));
+    }
+
+    /// A cell of a map: a color that is a value, the same on every background.
+    pub(crate) fn cell(&mut self, [x, y, width, height]: [f64; 4], [red, green, blue]: [u8; 3]) {
+        self.element(format_args!(
+            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"#{red:02x}{green:02x}{blue:02x}\"/>",
+            n(x), n(y), n(width), n(height)
+        ));
+    }
+
+    /// A ring on a photograph, white within black, so that it shows on any ground.
+    pub(crate) fn ring(&mut self, [x, y]: [f64; 2], radius: f64, color: &str) {
+        for (stroke, width) in [("#000000", 4.2), (color, 2.2)] {
+            self.element(format_args!(
+                "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"{width}\"/>",
+                n(x), n(y), n(radius)
+            ));
+        }
+    }
+
+    /// A dot on a photograph, edged in black.
+    pub(crate) fn dot(&mut self, [x, y]: [f64; 2], radius: f64, paint: Paint) {
+        self.element(format_args!(
+            "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" fill=\"{}\" stroke=\"#000000\" stroke-width=\"0.6\"/>",
+            n(x), n(y), n(radius), paint.hex
+        ));
+    }
+
+    /// A cross on a photograph, edged in black.
+    pub(crate) fn cross(&mut self, [x, y]: [f64; 2], arm: f64, color: &str) {
+        for (stroke, width) in [("#000000", 4.2), (color, 2.2)] {
+            self.element(format_args!(
+                "<path d=\"M{} {}L{} {}M{} {}L{} {}\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"{width}\"/>",
+                n(x - arm), n(y - arm), n(x + arm), n(y + arm), n(x - arm), n(y + arm), n(x + arm), n(y - arm)
+            ));
+        }
+    }
+
+    /// Begins a group that the page's script finds by `attribute`, such as a slot or a class.
+    pub(crate) fn begin(&mut self, attribute: &str, value: &str) {
+        let value = escape(value);
+        self.element(format_args!("<g data-{attribute}=\"{value}\">"));
+    }
+
+    /// What is said of the group when it is pointed at.
+    pub(crate) fn title(&mut self, text: &str) {
+        let text = escape(text);
+        self.element(format_args!("<title>{text}</title>"));
+    }
+
+    /// Ends what [`Svg::begin`] began.
+    pub(crate) fn end(&mut self) {
+        self.element(format_args!("</g>"));
     }
 
     pub(crate) fn line(
@@ -210,7 +269,16 @@ impl Svg {
         }
     }
 
-    pub(crate) fn text(&mut self, [x, y]: [f64; 2], style: Type, text: &str) {
+    pub(crate) fn text(&mut self, place: [f64; 2], style: Type, text: &str) {
+        self.set_text(place, style, &colors(Some(style.paint), None), text);
+    }
+
+    /// A text on a cell whose color is a value: the same on every background.
+    pub(crate) fn text_in(&mut self, place: [f64; 2], style: Type, color: &str, text: &str) {
+        self.set_text(place, style, &format!("fill=\"{color}\""), text);
+    }
+
+    fn set_text(&mut self, [x, y]: [f64; 2], style: Type, fill: &str, text: &str) {
         let anchor = match style.anchor {
             Anchor::Start => "",
             Anchor::Middle => " text-anchor=\"middle\"",
@@ -221,7 +289,7 @@ impl Svg {
         } else {
             ""
         };
-        let (fill, text) = (colors(Some(style.paint), None), escape(text));
+        let text = escape(text);
         self.element(format_args!(
             "<text x=\"{}\" y=\"{}\" font-size=\"{}\"{weight}{anchor} {fill}>{text}</text>",
             n(x),
@@ -286,6 +354,11 @@ impl Svg {
 }
 
 impl Drawing {
+    /// Whether it fits a column of a page.
+    pub(crate) fn is_narrow(&self) -> bool {
+        self.width <= theme::COLUMN_WIDTH
+    }
+
     /// The drawing as a file that stands alone, its font inside.
     pub(crate) fn file(&self) -> String {
         let fonts = format!("<style>\n{}</style>\n", *text::FONT_FACES);
@@ -328,8 +401,8 @@ impl Drawing {
         )
     }
 
-    /// The drawing as PNG, rendered with the embedded font only.
-    pub(crate) fn png(&self) -> Result<Vec<u8>, FigureError> {
+    /// The drawing as the renderers see it, with the embedded font only.
+    fn tree(&self) -> Result<usvg::Tree, FigureError> {
         let options = usvg::Options {
             fontdb: Arc::clone(&text::FONTS),
             font_family: "Inter".to_owned(),
@@ -339,12 +412,43 @@ impl Drawing {
             "<rect width=\"100%\" height=\"100%\" {}/>\n",
             colors(Some(theme::PAPER), None)
         );
-        let tree = usvg::Tree::from_str(&self.render("", &paper), &options)
-            .map_err(|error| FigureError::render(self.name, error))?;
+        usvg::Tree::from_str(&self.render("", &paper), &options)
+            .map_err(|error| FigureError::render(&self.name, error))
+    }
+
+    /// The drawing as PDF: vectors, embedded subsets of the font, selectable text, no dates.
+    pub(crate) fn pdf(&self) -> Result<Vec<u8>, FigureError> {
+        let failed = |reason: &str| FigureError::render(&self.name, reason);
+        let tree = self.tree()?;
+        let [width, height] =
+            [self.width, self.height].map(|length| (length * theme::POINTS) as f32);
+        let page = PageSettings::from_wh(width, height).ok_or_else(|| failed("it has no area"))?;
+        let size = Size::from_wh(width, height).ok_or_else(|| failed("it has no area"))?;
+        let mut document = Document::new();
+        document.set_metadata(
+            Metadata::new()
+                .title(self.title.clone())
+                .creator("vitscope".to_owned()),
+        );
+        let mut page = document.start_page_with(page);
+        let mut surface = page.surface();
+        surface
+            .draw_svg(&tree, size, SvgSettings::default())
+            .ok_or_else(|| failed("it has no form as PDF"))?;
+        surface.finish();
+        page.finish();
+        document
+            .finish()
+            .map_err(|error| failed(&format!("{error:?}")))
+    }
+
+    /// The drawing as PNG.
+    pub(crate) fn png(&self) -> Result<Vec<u8>, FigureError> {
+        let tree = self.tree()?;
         let size = tree.size().to_int_size().scale_by(PNG_SCALE);
         let mut pixmap = size
             .and_then(|size| tiny_skia::Pixmap::new(size.width(), size.height()))
-            .ok_or_else(|| FigureError::render(self.name, "it has no area"))?;
+            .ok_or_else(|| FigureError::render(&self.name, "it has no area"))?;
         resvg::render(
             &tree,
             tiny_skia::Transform::from_scale(PNG_SCALE, PNG_SCALE),
@@ -358,7 +462,7 @@ impl Drawing {
             .iter()
             .flat_map(|pixel| [pixel[0], pixel[1], pixel[2]])
             .collect();
-        let failed = |error: png::EncodingError| FigureError::render(self.name, error);
+        let failed = |error: png::EncodingError| FigureError::render(&self.name, error);
         let mut bytes = Vec::new();
         let mut encoder = png::Encoder::new(&mut bytes, pixmap.width(), pixmap.height());
         encoder.set_color(png::ColorType::Rgb);

@@ -10,6 +10,10 @@ pub(crate) const NOTE: f64 = 12.5;
 pub(crate) const MARGIN: f64 = 10.0;
 /// Width of a figure that fills a page.
 pub(crate) const FULL_WIDTH: f64 = 1000.0;
+/// Width of a figure that fills a column of a paper with two.
+pub(crate) const COLUMN_WIDTH: f64 = 500.0;
+/// Points of a PDF per unit: a column is 250 points (3.47 inches) wide, a page 500.
+pub(crate) const POINTS: f64 = 0.5;
 
 /// A color with the name under which the page can replace it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +72,62 @@ pub(crate) fn slot(slot: Slot) -> Paint {
     }
 }
 
+/// How many runs have a color of their own.
+pub(crate) const SERIES_COLORS: usize = 7;
+
+/// The color of a run among several: Okabe and Ito's set, darkest first, repeated where runs are
+/// many. Their marks differ in period, so that color and mark together tell 28 runs apart.
+pub(crate) fn series(index: usize) -> Paint {
+    const SERIES: [Paint; SERIES_COLORS] = [
+        paint("series1", "#0072b2"),
+        paint("series2", "#d55e00"),
+        paint("series3", "#009e73"),
+        paint("series4", "#b5518f"),
+        paint("series5", "#8a6d00"),
+        paint("series6", "#3a96c8"),
+        paint("series7", "#4d4d4d"),
+    ];
+    SERIES[index % SERIES.len()]
+}
+
+const fn paint(name: &'static str, hex: &'static str) -> Paint {
+    Paint { name, hex }
+}
+
+/// A color for a share of 0 to 1, from black over red and orange to pale yellow: its lightness
+/// rises all the way, so that it reads the same in gray print.
+pub(crate) fn heat(share: f64) -> [u8; 3] {
+    const STOPS: [[f64; 3]; 6] = [
+        [0.0, 0.0, 4.0],
+        [66.0, 10.0, 104.0],
+        [147.0, 38.0, 103.0],
+        [221.0, 81.0, 58.0],
+        [252.0, 165.0, 10.0],
+        [252.0, 255.0, 164.0],
+    ];
+    let place = share.clamp(0.0, 1.0) * (STOPS.len() - 1) as f64;
+    let index = (place.floor() as usize).min(STOPS.len() - 2);
+    let part = place - index as f64;
+    std::array::from_fn(|channel| {
+        (STOPS[index][channel] * (1.0 - part) + STOPS[index + 1][channel] * part).round() as u8
+    })
+}
+
+/// Colors for clusters that have no class: hues a golden angle apart, in three lightnesses, so
+/// that neighbors in number are far apart in color.
+pub(crate) fn cluster(index: usize) -> [u8; 3] {
+    const GOLDEN_ANGLE: f64 = 137.507_764;
+    let hue = (index as f64 * GOLDEN_ANGLE + 20.0) % 360.0;
+    let (saturation, lightness) = [(0.68, 0.52), (0.85, 0.34), (0.55, 0.72)][index % 3];
+    let chroma = (1.0 - (2.0 * lightness - 1.0_f64).abs()) * saturation;
+    let channel = |offset: f64| {
+        let k = (offset + hue / 30.0) % 12.0;
+        let value = lightness - chroma / 2.0 * (k - 3.0).min(9.0 - k).clamp(-1.0, 1.0);
+        (value * 255.0).round() as u8
+    };
+    [channel(0.0), channel(8.0), channel(4.0)]
+}
+
 /// The mark of a facet, so that curves stay apart in gray print.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Mark {
@@ -78,6 +138,16 @@ pub(crate) enum Mark {
 }
 
 impl Mark {
+    /// The mark of a run among several.
+    pub(crate) fn series(index: usize) -> Self {
+        [
+            Self::Circle,
+            Self::HollowSquare,
+            Self::Triangle,
+            Self::HollowDiamond,
+        ][index % 4]
+    }
+
     pub(crate) fn of(facet: Facet) -> Self {
         match facet {
             Facet::Key => Self::Circle,

@@ -2,6 +2,7 @@
 (() => {
   const data = JSON.parse(document.getElementById("data").textContent);
   const NONE = 255;
+  const FACETS = ["key", "query", "value", "token"];
   const find = (selector) => document.querySelector(selector);
   const make = (tag, className, text) => {
     const node = document.createElement(tag);
@@ -9,6 +10,59 @@
     if (text !== undefined) node.textContent = text;
     return node;
   };
+  const button = (text, action) => {
+    const node = make("button", "", text);
+    node.type = "button";
+    node.addEventListener("click", action);
+    return node;
+  };
+
+  // Downloads: what is on the page, as a file of its own. Nothing is fetched.
+  const save = (name, blob) => {
+    const link = make("a");
+    link.href = URL.createObjectURL(blob);
+    link.download = name;
+    link.click();
+    setTimeout(() => URL.revokeObjectURL(link.href), 10000);
+  };
+  const fontFaces = () => (document.querySelector("style").textContent.match(/@font-face\{[^}]*\}/g) || []).join("\n");
+  const aloneSvg = (svg) => {
+    const copy = svg.cloneNode(true);
+    const style = document.createElementNS(copy.namespaceURI, "style");
+    style.textContent = fontFaces();
+    const paper = document.createElementNS(copy.namespaceURI, "rect");
+    for (const [name, value] of [["width", "100%"], ["height", "100%"], ["fill", "#ffffff"]]) paper.setAttribute(name, value);
+    for (const dim of copy.querySelectorAll(".dim")) dim.classList.remove("dim");
+    copy.prepend(style, paper);
+    return new XMLSerializer().serializeToString(copy);
+  };
+  const toPng = (canvas, name) => new Promise((done) => canvas.toBlob((blob) => { save(name, blob); done(); }, "image/png"));
+  const savePng = async (svg, name) => {
+    const box = svg.viewBox.baseVal;
+    const picture = new Image();
+    picture.src = `data:image/svg+xml;charset=utf-8,${encodeURIComponent(aloneSvg(svg))}`;
+    await picture.decode();
+    const canvas = make("canvas");
+    [canvas.width, canvas.height] = [box.width * 2, box.height * 2];
+    canvas.getContext("2d").drawImage(picture, 0, 0, canvas.width, canvas.height);
+    await toPng(canvas, name);
+  };
+  for (const section of document.querySelectorAll(".plates section")) {
+    const svg = section.querySelector("svg");
+    const line = make("span", "downloads");
+    const heading = section.querySelector("h2").textContent;
+    const add = (form, action) => {
+      const node = button(form, action);
+      node.setAttribute("aria-label", `${form} of ${heading}`);
+      line.append(" ", node);
+    };
+    add("SVG", () => save(`${section.id}.svg`, new Blob([aloneSvg(svg)], { type: "image/svg+xml" })));
+    add("PNG", () => savePng(svg, `${section.id}.png`));
+    if (data.tables[section.id] !== undefined) {
+      add("CSV", () => save(`${section.id}.csv`, new Blob([data.tables[section.id]], { type: "text/csv" })));
+    }
+    section.querySelector("figcaption").append(line);
+  }
 
   // The table: sorting is stable, and what is undefined stays last in both directions.
   const sortBy = (head, column) => {
@@ -17,13 +71,16 @@
     for (const other of table.querySelectorAll("[aria-sort]")) other.removeAttribute("aria-sort");
     head.setAttribute("aria-sort", falling ? "descending" : "ascending");
     const key = (row) => row.cells[column].dataset.sort;
-    const numeric = column > 0;
+    const order = {
+      text: (left, right) => left.localeCompare(right, "en"),
+      facet: (left, right) => FACETS.indexOf(left) - FACETS.indexOf(right),
+      number: (left, right) => left - right,
+    }[head.dataset.order || "number"];
     const rows = [...table.tBodies[0].rows].filter((row) => !row.classList.contains("truth"));
     rows.sort((a, b) => {
       const [left, right] = [key(a), key(b)];
       if (left === "" || right === "") return (left === "") - (right === "");
-      const order = numeric ? left - right : data.facets.indexOf(left) - data.facets.indexOf(right);
-      return falling ? -order : order;
+      return falling ? -order(left, right) : order(left, right);
     });
     table.tBodies[0].append(...rows);
   };
@@ -39,41 +96,66 @@
     const stream = new Blob([decode(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
   };
-  const [width, height] = data.size;
   const jpeg = (text) => `data:image/jpeg;base64,${text}`;
   const rgb = (color) => `rgb(${color.join(" ")})`;
 
   // What is unpacked of a slot: one array per example, and the shares by position.
-  const unpack = async (slot) => {
-    if (!slot || slot.unpacked) return;
-    const [labels, shares] = await Promise.all([slot.labels && inflate(slot.labels), slot.shares && inflate(slot.shares)]);
+  const unpack = async (source, run) => {
+    if (!source || source.unpacked) return;
+    const [labels, shares] = await Promise.all([source.labels && inflate(source.labels), source.shares && inflate(source.shares)]);
+    const pixels = run.size[0] * run.size[1];
     let next = 0;
-    slot.unpacked = slot.maps.map((there) => {
+    source.unpacked = source.maps.map((there) => {
       if (!there || !labels) return null;
       next += 1;
-      return labels.subarray((next - 1) * width * height, next * width * height);
+      return labels.subarray((next - 1) * pixels, next * pixels);
     });
-    slot.places = shares || null;
+    source.places = shares || null;
   };
 
-  const state = { facet: 0, layer: 0, opacity: 1, lit: -1, pinned: -1, turn: 0 };
-  const [startFacet, startLayer] = data.start.split(".");
-  state.facet = Math.max(0, data.facets.indexOf(startFacet));
-  state.layer = Math.max(0, data.layers.indexOf(Number(startLayer)));
-  const slotName = () => `${data.facets[state.facet]}.${data.layers[state.layer]}`;
-  const slot = () => data.slots[slotName()];
+  // `base` is the slot that the difference is taken from: its run, facet and layer as places.
+  const state = { run: 0, facet: 0, layer: 0, opacity: 1, lit: -1, pinned: -1, turn: 0, view: "labels", base: null };
+  const run = () => data.runs[state.run];
+  const nameOf = (at) => `${data.runs[at.run].facets[at.facet]}.${data.runs[at.run].layers[at.layer]}`;
+  const slotOf = (at) => data.runs[at.run].slots[nameOf(at)];
+  const slot = () => slotOf(state);
+  const readable = (at) => {
+    const { label, facets, layers } = data.runs[at.run];
+    return `${data.runs.length > 1 ? `${label}, ` : ""}${facets[at.facet]}, layer ${layers[at.layer]}`;
+  };
 
-  const paint = (canvas, source, example, alpha) => {
+  // Whether a difference can be shown, or why not.
+  const noDifference = () => {
+    if (!state.base) return "First choose a slot and keep it as reference.";
+    const other = data.runs[state.base.run];
+    if (!run().has_classes || !other.has_classes) return "Without ground truth, clusters of two slots have nothing in common.";
+    if (String(other.size) !== String(run().size)) return "The two runs have crops of different sizes.";
+    if (other.entries.map((entry) => entry.name).join("\n") !== run().entries.map((entry) => entry.name).join("\n")) return "The two runs have different classes.";
+    return "";
+  };
+  const isDifference = () => state.view === "difference" && noDifference() === "";
+
+  // The base's labels of an example, as lines of the legend.
+  const baseLabels = (stem) => {
+    const index = data.runs[state.base.run].examples.findIndex((example) => example.stem === stem);
+    const source = slotOf(state.base);
+    return index >= 0 && source && source.unpacked ? source.unpacked[index] : null;
+  };
+
+  // Paints a label map; gives how many of its pixels were compared and how many differ.
+  const paint = (canvas, source, example, alpha, compared) => {
+    const [width, height] = run().size;
     const map = source && source.unpacked ? source.unpacked[example] : null;
-    canvas.hidden = !map;
-    if (!map) return;
+    const other = compared ? baseLabels(run().examples[example].stem) : null;
+    canvas.hidden = !map || (compared && !other);
+    if (canvas.hidden) return [0, 0];
     const context = canvas.getContext("2d");
     const image = context.createImageData(width, height);
     const words = new Uint32Array(image.data.buffer);
     const table = new Uint32Array(256);
     const solid = Math.round(255 * alpha);
     // Around a lit class the image shows gray, veiled white behind a dark color, black behind a light one.
-    const luminance = state.lit < 0 ? 0 : [0.3, 0.59, 0.11].reduce((sum, share, at) => sum + share * data.entries[state.lit].color[at], 0);
+    const luminance = state.lit < 0 ? 0 : [0.3, 0.59, 0.11].reduce((sum, share, at) => sum + share * run().entries[state.lit].color[at], 0);
     const veil = luminance < 110 ? 0x8cffffff : 0x8c000000;
     for (let index = 0; index < NONE; index += 1) {
       const [red, green, blue] = source.palette[index] || [128, 128, 128];
@@ -82,18 +164,30 @@
     }
     // Pixels without a label are hatched, so that no class's color can be mistaken for them.
     const [light, dark] = [0xece8e6, 0xa39992].map((gray) => (state.lit < 0 ? ((solid << 24) | gray) >>> 0 : veil));
+    const from = compared ? slotOf(state.base).entries : null;
+    let differing = 0;
     for (let pixel = 0; pixel < words.length; pixel += 1) {
       const index = map[pixel];
-      words[pixel] = index !== NONE ? table[index] : (pixel % width + Math.floor(pixel / width)) % 24 < 8 ? dark : light;
+      const color = index !== NONE ? table[index] : (pixel % width + Math.floor(pixel / width)) % 24 < 8 ? dark : light;
+      if (!compared) {
+        words[pixel] = color;
+      } else if (source.entries[index] !== from[other[pixel]]) {
+        differing += 1;
+        words[pixel] = color;
+      } else {
+        words[pixel] = 0x8cffffff;
+      }
     }
     context.putImageData(image, 0, 0);
+    return [words.length, differing];
   };
 
   const stack = (label, image, canvas) => {
+    const [width, height] = run().size;
     const box = make("div", "stack");
-    if (image) {
+    if (image !== null) {
       const picture = make("img");
-      picture.src = jpeg(image);
+      picture.src = jpeg(data.pictures[image]);
       picture.alt = "";
       box.append(picture);
     } else {
@@ -116,6 +210,7 @@
   // Pointing at a map lights the class under the pointer.
   const watch = (box, canvas, source, example) => {
     const entryAt = (event) => {
+      const [width, height] = run().size;
       const map = source() && source().unpacked ? source().unpacked[example] : null;
       if (!map) return -1;
       const place = canvas.getBoundingClientRect();
@@ -129,7 +224,12 @@
     box.addEventListener("click", (event) => pin(entryAt(event)));
   };
 
-  const cards = data.examples.map((example, index) => {
+  let cards = [];
+  let buttons = [];
+  let bars = [];
+  let facetInputs = [];
+
+  const makeCards = () => run().examples.map((example, index) => {
     const card = make("li");
     const main = make("canvas");
     const mainStack = stack(`segmentation of ${example.stem}`, example.image, main);
@@ -138,56 +238,61 @@
     thumbs.append(stack(`image ${example.stem}`, example.image, null));
     let truth = null;
     let truthStack = null;
-    if (data.truth && data.truth.maps[index]) {
+    if (run().truth && run().truth.maps[index]) {
       truth = make("canvas");
       truthStack = stack(`ground truth of ${example.stem}`, example.image, truth);
-      watch(truthStack, truth, () => data.truth, index);
+      watch(truthStack, truth, () => run().truth, index);
       thumbs.append(truthStack);
     }
     const stem = make("p", "stem", example.stem);
     stem.title = example.stem;
     card.append(mainStack, thumbs, stem);
-    find(".cards").append(card);
-    return { main, mainStack, truth, truthStack };
+    return { card, main, mainStack, truth, truthStack };
   });
 
   // What the line below the legend says: how to use the explorer, or the lit class's numbers.
-  const HINT = "Arrow keys: left and right change the layer, up and down the facet. Point at a class, in the legend or in a map, to light it up; click to keep it, Escape to let it go.";
+  const HINT = "Arrow keys: left and right change the layer, up and down the facet. Point at a class, in the legend or in a map, to light it up; click to keep it, Escape to let it go. R keeps the slot as reference, D shows the difference to it.";
   const describeLit = () => {
     if (state.lit < 0) return HINT;
-    const parts = [slot(), data.truth].map((source, at) => {
+    const parts = [slot(), run().truth].map((source, at) => {
       const numbers = source ? source.entry_numbers[state.lit] : "";
       if (!numbers) return "";
-      return at === 0 ? `${data.facets[state.facet]}, layer ${data.layers[state.layer]}: ${numbers}` : `ground truth: ${numbers}`;
+      return at === 0 ? `${readable(state)}: ${numbers}` : `ground truth: ${numbers}`;
     });
-    return [data.entries[state.lit].name, ...parts.filter(Boolean)].join(" — ");
+    return [run().entries[state.lit].name, ...parts.filter(Boolean)].join(" — ");
   };
 
-  const buttons = data.entries.map((entry, index) => {
-    const item = make("li");
-    const button = make("button", "", entry.name);
-    button.type = "button";
-    button.style.setProperty("--swatch", rgb(entry.color));
-    button.setAttribute("aria-pressed", "false");
-    button.addEventListener("pointerenter", () => light(index));
-    button.addEventListener("pointerleave", () => light(state.pinned));
-    button.addEventListener("focus", () => light(index));
-    button.addEventListener("blur", () => light(state.pinned));
-    button.addEventListener("click", () => pin(index));
-    item.append(button);
-    find(".legend").append(item);
-    return button;
-  });
-
-  if (data.has_none) find(".legend").append(make("li", "nolabel", "no label"));
+  const makeButtons = () => {
+    const made = run().entries.map((entry, index) => {
+      const node = button(entry.name, () => pin(index));
+      node.style.setProperty("--swatch", rgb(entry.color));
+      if (entry.is_rest) node.classList.add("rest");
+      node.setAttribute("aria-pressed", "false");
+      node.addEventListener("pointerenter", () => light(index));
+      node.addEventListener("pointerleave", () => light(state.pinned));
+      node.addEventListener("focus", () => light(index));
+      node.addEventListener("blur", () => light(state.pinned));
+      return node;
+    });
+    const items = made.map((node) => {
+      const item = make("li");
+      item.append(node);
+      return item;
+    });
+    if (run().has_none) items.push(make("li", "nolabel", "no label"));
+    find(".legend").replaceChildren(...items);
+    return made;
+  };
 
   const maps = ["slot", "truth"].map((which) => {
     const figure = make("figure");
     const canvas = make("canvas");
-    const box = stack(which === "slot" ? "aggregate map" : "aggregate map of the ground truth", null, canvas);
+    const box = make("div", "stack");
+    canvas.setAttribute("role", "img");
+    canvas.setAttribute("aria-label", which === "slot" ? "aggregate map" : "aggregate map of the ground truth");
     const picture = make("img");
     picture.alt = "";
-    box.replaceChildren(picture, canvas);
+    box.append(picture, canvas);
     const caption = make("figcaption");
     figure.append(box, caption);
     find(".aggregates").append(figure);
@@ -196,12 +301,12 @@
 
   // An aggregate map; with a class lit, that class's share at each position.
   const paintAggregate = (map) => {
-    const source = map.which === "slot" ? slot() : data.truth;
+    const source = map.which === "slot" ? slot() : run().truth;
     map.figure.hidden = !source || !source.aggregate;
     if (map.figure.hidden) return;
     map.picture.src = jpeg(source.aggregate);
-    const name = map.which === "slot" ? `${data.facets[state.facet]} layer ${data.layers[state.layer]}` : "ground truth";
-    const [rows, columns] = data.grid;
+    const name = map.which === "slot" ? `${run().facets[state.facet]} layer ${run().layers[state.layer]}` : "ground truth";
+    const [rows, columns] = run().grid;
     const shown = state.lit >= 0 && source.places;
     map.canvas.hidden = !shown;
     if (!shown) {
@@ -219,70 +324,189 @@
       image.data.set([level, level, level, 255], place * 4);
     });
     context.putImageData(image, 0, 0);
-    map.caption.textContent = `where ${name} says ${data.entries[state.lit].name}; white: ${(most / 255).toFixed(2)} of the images, black: 0`;
+    map.caption.textContent = `where ${name} says ${run().entries[state.lit].name}; white: ${(most / 255).toFixed(2)} of the images, black: 0`;
+  };
+
+  // Class-wise mutual information: the highest classes, in the ground truth's order.
+  const MOST_BARS = 10;
+  const makeBars = () => {
+    const box = find(".mi");
+    const truth = run().truth ? run().truth.mi : [];
+    const mine = slot() ? slot().mi : [];
+    const height = (entry) => Math.max(mine[entry] || 0, truth[entry] || 0);
+    const entries = run().entries.map((_, entry) => entry).filter((entry) => (mine[entry] ?? truth[entry] ?? null) !== null);
+    entries.sort((a, b) => height(b) - height(a) || a - b);
+    entries.length = Math.min(entries.length, MOST_BARS);
+    entries.sort((a, b) => (truth[b] || 0) - (truth[a] || 0) || a - b);
+    box.hidden = entries.length === 0;
+    const most = Math.max(...entries.map(height), 1e-12);
+    const made = entries.map((entry) => {
+      const line = make("div", "bar");
+      line.dataset.entry = entry;
+      line.append(make("span", "", run().entries[entry].name));
+      const track = make("div");
+      const fill = make("i");
+      fill.style.width = `${(100 * (mine[entry] || 0)) / most}%`;
+      track.append(fill);
+      if (truth[entry] !== undefined && truth[entry] !== null) {
+        const mark = make("b");
+        mark.style.left = `${(100 * truth[entry]) / most}%`;
+        track.append(mark);
+      }
+      line.append(track, make("span", "value", mine[entry] === null || mine[entry] === undefined ? "undefined" : mine[entry].toFixed(3)));
+      line.addEventListener("pointerenter", () => light(entry));
+      line.addEventListener("pointerleave", () => light(state.pinned));
+      line.addEventListener("click", () => pin(entry));
+      return { entry, line };
+    });
+    box.replaceChildren(make("h4", "", "class-wise MI (nats), line: ground truth"), ...made.map((bar) => bar.line));
+    return made;
   };
 
   const repaint = () => {
+    const compared = isDifference();
+    let [pixels, differing] = [0, 0];
     cards.forEach((card, index) => {
-      paint(card.main, slot(), index, state.opacity);
-      card.mainStack.classList.toggle("lit", state.lit >= 0);
+      const counts = paint(card.main, slot(), index, state.opacity, compared);
+      pixels += counts[0];
+      differing += counts[1];
+      card.mainStack.classList.toggle("lit", state.lit >= 0 || compared);
       if (card.truth) {
-        paint(card.truth, data.truth, index, 1);
+        paint(card.truth, run().truth, index, 1, false);
         card.truthStack.classList.toggle("lit", state.lit >= 0);
       }
     });
+    let line = state.base ? `Reference: ${readable(state.base)}.` : "";
+    if (state.view === "difference") line = compared ? `${readable(state)} differs from ${readable(state.base)} in ${pixels ? ((100 * differing) / pixels).toFixed(1) : "0.0"} % of the pixels shown; in color: what it says there.` : noDifference();
+    find(".difference").textContent = line;
     maps.forEach(paintAggregate);
     find(".lit-line").textContent = describeLit();
-    buttons.forEach((button, index) => button.classList.toggle("lit", index === state.lit));
+    buttons.forEach((node, index) => node.classList.toggle("lit", index === state.lit));
+    bars.forEach((bar) => {
+      bar.line.classList.toggle("lit", bar.entry === state.lit);
+      bar.line.classList.toggle("dim", state.lit >= 0 && bar.entry !== state.lit);
+    });
+    for (const group of classGroups) group.classList.toggle("dim", state.lit >= 0 && classOf(group) !== state.lit);
   };
 
+  // The bars of classes in the figures light up with the explorer, and light it up.
+  const classGroups = [...document.querySelectorAll("svg g[data-class]")];
+  const classOf = (group) => Number(group.dataset.class);
+  for (const group of classGroups) {
+    group.addEventListener("pointerenter", () => light(classOf(group)));
+    group.addEventListener("pointerleave", () => light(state.pinned));
+  }
+
   function light(entry) {
-    if (entry === state.lit) return;
+    if (entry === state.lit || entry >= run().entries.length) return;
     state.lit = entry;
     repaint();
   }
 
   function pin(entry) {
     state.pinned = entry === state.pinned ? -1 : entry;
-    buttons.forEach((button, index) => button.setAttribute("aria-pressed", String(index === state.pinned)));
+    buttons.forEach((node, index) => node.setAttribute("aria-pressed", String(index === state.pinned)));
     light(entry);
   }
 
-  const facetInputs = data.facets.map((facet, index) => {
-    const label = make("label");
-    label.style.setProperty("--facet", `var(--${facet})`);
-    const input = make("input");
-    input.type = "radio";
-    input.name = "facet";
-    input.value = facet;
-    input.addEventListener("change", () => show(index, state.layer));
-    label.append(input, make("span", "", facet));
-    find(".facets").append(label);
-    return input;
-  });
+  const makeFacets = () => {
+    const made = run().facets.map((facet, index) => {
+      const label = make("label");
+      label.style.setProperty("--facet", `var(--${facet})`);
+      const input = make("input");
+      input.type = "radio";
+      input.name = "facet";
+      input.value = facet;
+      input.addEventListener("change", () => show(index, state.layer));
+      label.append(input, make("span", "", facet));
+      return { input, label };
+    });
+    find(".facets").replaceChildren(find(".facets legend"), ...made.map((one) => one.label));
+    return made.map((one) => one.input);
+  };
+
   const slider = find(".layer input");
-  slider.max = data.layers.length - 1;
   slider.addEventListener("input", () => show(state.facet, Number(slider.value)));
   const opacity = find(".opacity input");
   opacity.addEventListener("input", () => {
     state.opacity = opacity.value / 100;
-    find(".opacity output").textContent = `${opacity.value} %`;
+    find(".opacity .now").textContent = `${opacity.value} %`;
     repaint();
   });
-  find(".opacity output").textContent = "100 %";
+  find(".opacity .now").textContent = "100 %";
+  const views = [...document.querySelectorAll(".view input")];
+  const setView = (view) => {
+    state.view = view;
+    for (const input of views) input.checked = input.value === view;
+    repaint();
+  };
+  for (const input of views) input.addEventListener("change", () => setView(input.value));
+  const keep = () => {
+    state.base = { run: state.run, facet: state.facet, layer: state.layer };
+    repaint();
+  };
+  find(".keep").addEventListener("click", keep);
+
+  // The cards as they are, in one picture.
+  find(".save").addEventListener("click", async () => {
+    const [width, height] = run().size;
+    const columns = Math.min(cards.length, 4) || 1;
+    const [gap, head] = [8, 34];
+    const canvas = make("canvas");
+    canvas.width = columns * (width + gap) + gap;
+    canvas.height = head + Math.ceil(cards.length / columns) * (height + gap);
+    const context = canvas.getContext("2d");
+    context.fillStyle = "#ffffff";
+    context.fillRect(0, 0, canvas.width, canvas.height);
+    context.fillStyle = "#16191d";
+    context.font = "600 16px Inter";
+    context.fillText(isDifference() ? `${readable(state)}, difference to ${readable(state.base)}` : readable(state), gap, 23);
+    cards.forEach((card, index) => {
+      const place = [gap + (index % columns) * (width + gap), head + Math.floor(index / columns) * (height + gap), width, height];
+      const picture = card.mainStack.querySelector("img");
+      if (picture) context.drawImage(picture, ...place);
+      if (!card.main.hidden) context.drawImage(card.main, ...place);
+    });
+    await toPng(canvas, `${nameOf(state)}.png`);
+  });
+
+  const picker = find(".run select");
+  data.runs.forEach((one, index) => {
+    const option = make("option", "", one.label);
+    option.value = index;
+    picker.append(option);
+  });
+  find(".run").hidden = data.runs.length < 2;
+  picker.addEventListener("change", () => showRun(Number(picker.value)));
+
+  // Takes over another run, at the same facet and layer where it has them.
+  function showRun(index, at) {
+    const [facet, layer] = at || [run().facets[state.facet], run().layers[state.layer]];
+    state.run = index;
+    [state.lit, state.pinned] = [-1, -1];
+    picker.value = String(index);
+    slider.max = run().layers.length - 1;
+    cards = makeCards();
+    find(".cards").replaceChildren(...cards.map((card) => card.card));
+    buttons = makeButtons();
+    facetInputs = makeFacets();
+    return show(Math.max(0, run().facets.indexOf(facet)), Math.max(0, run().layers.indexOf(layer)));
+  }
 
   async function show(facet, layer) {
-    state.facet = Math.min(data.facets.length - 1, Math.max(0, facet));
-    state.layer = Math.min(data.layers.length - 1, Math.max(0, layer));
+    state.facet = Math.min(run().facets.length - 1, Math.max(0, facet));
+    state.layer = Math.min(run().layers.length - 1, Math.max(0, layer));
     state.turn += 1;
     const turn = state.turn;
     const current = slot();
+    const here = `${state.run}/${nameOf(state)}`;
+    const layerNow = run().layers[state.layer];
     facetInputs[state.facet].checked = true;
     slider.value = state.layer;
-    slider.setAttribute("aria-valuetext", `layer ${data.layers[state.layer]}`);
-    find(".layer output").textContent = `${data.layers[state.layer]} of ${data.layers[data.layers.length - 1]}`;
-    explorer.style.setProperty("--facet", `var(--${data.facets[state.facet]})`);
-    find(".slot").textContent = `${data.facets[state.facet]}, layer ${data.layers[state.layer]}`;
+    slider.setAttribute("aria-valuetext", `layer ${layerNow}`);
+    find(".layer .now").textContent = `${layerNow} of ${run().layers[run().layers.length - 1]}`;
+    explorer.style.setProperty("--facet", `var(--${run().facets[state.facet]})`);
+    find(".slot").textContent = readable(state);
     const numbers = find(".numbers");
     numbers.replaceChildren();
     for (const [name, text] of current ? current.numbers : []) {
@@ -293,44 +517,58 @@
     const effect = current && current.nmi !== null ? current.nmi : 0;
     find(".meter").hidden = !current || current.nmi === null;
     find(".meter i").style.width = `${100 * effect}%`;
-    const truth = data.truth ? data.truth.nmi : null;
+    const truth = run().truth ? run().truth.nmi : null;
     find(".meter b").hidden = truth === null;
     find(".meter b").style.left = `${100 * (truth || 0)}%`;
-    for (const row of document.querySelectorAll("tr[data-slot]")) row.classList.toggle("shown", row.dataset.slot === slotName());
-    await Promise.all([unpack(current), unpack(data.truth)]);
+    for (const node of document.querySelectorAll("tr[data-slot], svg g[data-slot]")) node.classList.toggle("shown", node.dataset.slot === here);
+    bars = makeBars();
+    const waiting = [unpack(current, run()), unpack(run().truth, run())];
+    if (state.base) waiting.push(unpack(slotOf(state.base), data.runs[state.base.run]));
+    await Promise.all(waiting);
     // A slower slot must not overwrite one that was chosen later.
     if (turn === state.turn) repaint();
   }
 
+  // Opens the slot that a row of the table or a point of a figure names.
+  const open = (name) => {
+    const [index, place] = name.split("/");
+    const [facet, layer] = place.split(".");
+    showRun(Number(index), [facet, Number(layer)]);
+    find("#explorer").scrollIntoView();
+  };
   document.querySelectorAll("tr[data-slot]").forEach((row) => {
     const head = row.querySelector("th");
-    const button = make("button", "", head.firstChild.textContent);
-    button.type = "button";
-    button.title = "Show in the explorer";
-    head.firstChild.replaceWith(button);
-    button.addEventListener("click", () => {
-      const [facet, layer] = row.dataset.slot.split(".");
-      show(data.facets.indexOf(facet), data.layers.indexOf(Number(layer)));
-      find("#explorer").scrollIntoView();
-    });
+    const node = button(head.firstChild.textContent, () => open(row.dataset.slot));
+    node.title = "Show in the explorer";
+    head.firstChild.replaceWith(node);
   });
+  for (const point of document.querySelectorAll("svg g[data-slot]")) {
+    point.addEventListener("click", () => open(point.dataset.slot));
+  }
 
   explorer.tabIndex = 0;
   explorer.setAttribute("role", "group");
   explorer.setAttribute("aria-label", "Explorer: left and right change the layer, up and down the facet");
   explorer.addEventListener("keydown", (event) => {
     const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
+    // Sliders, radio buttons and lists have their own keys.
+    if (event.altKey || event.ctrlKey || event.metaKey) return;
     if (event.key === "Escape") {
-      pin(state.pinned);
+      if (state.pinned >= 0) pin(state.pinned);
       light(-1);
     }
-    // Sliders and radio buttons have their own arrow keys.
-    if (!(event.key in steps) || event.target.matches("input") || event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.target.matches("select")) return;
+    if (event.key === "r") keep();
+    if (event.key === "d") setView(state.view === "difference" ? "labels" : "difference");
+    if (!(event.key in steps) || event.target.matches("input")) return;
     event.preventDefault();
     const [facet, layer] = steps[event.key];
     show(state.facet + facet, state.layer + layer);
   });
 
   explorer.hidden = false;
-  show(state.facet, state.layer);
+  const [startFacet, startLayer] = run().start.split(".");
+  showRun(0, [startFacet, Number(startLayer)]).then(() => {
+    document.documentElement.dataset.ready = "true";
+  });
 })();

@@ -15,14 +15,19 @@ use resvg::usvg::roxmltree::Document;
 use serde_json::{Value, json};
 use vitscope_figure::{FigureError, draw};
 
-const FIGURES: [&str; 7] = [
+const FIGURES: [&str; 12] = [
     "examples",
     "aggregate",
     "miou-by-layer",
     "nmi-by-layer",
     "excess-by-layer",
+    "relations",
     "class-mi",
     "aggregate-layers",
+    "layers-key",
+    "layers-query",
+    "layers-value",
+    "layers-token",
 ];
 
 fn read(run: &Path, file: &str) -> String {
@@ -55,11 +60,11 @@ fn island(page: &str) -> Value {
 }
 
 #[test]
-fn a_whole_run_gives_every_figure_in_three_forms() {
+fn a_whole_run_gives_every_figure_in_four_forms() {
     let run = tempfile::tempdir().unwrap();
     Spec::default().write(run.path());
     let drawn = draw(run.path()).unwrap();
-    assert_eq!(drawn.figures.len(), FIGURES.len() * 3);
+    assert_eq!(drawn.figures.len(), FIGURES.len() * 4);
     assert_eq!(drawn.page, run.path().join("report.html"));
     for name in FIGURES {
         let svg = read(run.path(), &format!("figures/{name}.svg"));
@@ -83,12 +88,12 @@ fn a_whole_run_gives_every_figure_in_three_forms() {
         );
         assert!(svg.contains("@font-face"), "{name} carries its font");
         assert!(
-            read(run.path(), &format!("figures/{name}.csv")).starts_with("layer,facet,"),
+            read(run.path(), &format!("figures/{name}.csv")).contains("layer,facet,"),
             "{name}"
         );
     }
     let left = fs::read_dir(run.path().join("figures")).unwrap().count();
-    assert_eq!(left, FIGURES.len() * 3, "no file is left half written");
+    assert_eq!(left, FIGURES.len() * 4, "no file is left half written");
 }
 
 #[test]
@@ -204,7 +209,7 @@ fn undefined_is_said_and_never_shown_as_zero() {
     Spec::default().write(run.path());
     let page = fs::read_to_string(draw(run.path()).unwrap().page).unwrap();
     let row = page
-        .split("data-slot=\"token.1\"")
+        .split("data-slot=\"0/token.1\"")
         .nth(1)
         .unwrap()
         .split("</tr>")
@@ -214,7 +219,10 @@ fn undefined_is_said_and_never_shown_as_zero() {
         row.contains("<td class=\"number\" data-sort=\"\">undefined</td>"),
         "{row}"
     );
-    assert_eq!(island(&page)["slots"]["token.1"]["nmi"], Value::Null);
+    assert_eq!(
+        island(&page)["runs"][0]["slots"]["token.1"]["nmi"],
+        Value::Null
+    );
 }
 
 #[test]
@@ -239,7 +247,11 @@ fn a_run_without_truth_shows_clusters_and_says_what_is_absent() {
             "aggregate",
             "nmi-by-layer",
             "excess-by-layer",
-            "aggregate-layers"
+            "aggregate-layers",
+            "layers-key",
+            "layers-query",
+            "layers-value",
+            "layers-token"
         ]
     );
     let page = fs::read_to_string(drawn.page).unwrap();
@@ -248,7 +260,7 @@ fn a_run_without_truth_shows_clusters_and_says_what_is_absent() {
         page.contains("Examples at each facet's last layer")
             || page.contains("Examples at each facet&#39;s last layer")
     );
-    let island = island(&page);
+    let island = &island(&page)["runs"][0];
     assert_eq!(island["entries"].as_array().unwrap().len(), 11);
     assert_eq!(island["entries"][1]["name"], "cluster 1");
     assert_eq!(island["truth"], Value::Null);
@@ -262,7 +274,7 @@ fn extra_clusters_join_the_legend_through_their_class() {
         ..Spec::default()
     }
     .write(run.path());
-    let island = island(&fs::read_to_string(draw(run.path()).unwrap().page).unwrap());
+    let island = &island(&fs::read_to_string(draw(run.path()).unwrap().page).unwrap())["runs"][0];
     assert_eq!(island["entries"][11]["name"], "unmatched clusters");
     let entries = island["slots"]["key.1"]["entries"].as_array().unwrap();
     assert_eq!(entries[..11], (0..11).map(Value::from).collect::<Vec<_>>());
@@ -315,7 +327,11 @@ fn files_that_are_gone_leave_their_places_empty() {
         fs::remove_file(run.path().join(gone)).unwrap();
     }
     let drawn = draw(run.path()).unwrap();
-    assert_eq!(drawn.figures.len(), 12, "curves and bars are left");
+    assert_eq!(
+        drawn.figures.len(),
+        5 * 4,
+        "curves, bars and points are left"
+    );
     assert!(
         !run.path().join("figures/examples.svg").exists(),
         "a figure of an earlier call is removed"
@@ -333,7 +349,7 @@ fn names_cannot_break_out_of_the_page_or_a_figure() {
     write_manifest(run.path(), &manifest);
     let page = fs::read_to_string(draw(run.path()).unwrap().page).unwrap();
     assert!(!page.contains("<b onload"));
-    assert_eq!(island(&page)["entries"][0]["name"], hostile);
+    assert_eq!(island(&page)["runs"][0]["entries"][0]["name"], hostile);
     for name in FIGURES {
         Document::parse(&read(run.path(), &format!("figures/{name}.svg"))).unwrap();
     }

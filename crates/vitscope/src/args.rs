@@ -109,9 +109,13 @@ pub enum Command {
     Verify(VerifyArgs),
     /// Draw figures and page again from what a run has stored
     Report {
-        /// Run directories
+        /// Run directories, of probe, attention or correspond
         #[arg(required = true)]
         runs: Vec<PathBuf>,
+        /// Which of the stored examples to show: names, or `random:SEED` (all, shuffled), or `class:C`
+        /// (those in which a class is largest; `class:k7` for a cluster)
+        #[arg(long, num_args = 1.., value_name = "NAME")]
+        images: Vec<String>,
     },
 }
 
@@ -355,12 +359,15 @@ pub struct CompareArgs {
     /// Run directories that `probe`, `attention` and `correspond` have written
     #[arg(required = true)]
     pub runs: Vec<PathBuf>,
-    /// Where the tables go
+    /// Where tables, figures and page go
     #[arg(long)]
     pub out: PathBuf,
     /// Layer at which each facet is shown: best-miou, layer:N or last
     #[arg(long, default_value = "best-miou")]
     pub select: String,
+    /// Which of the stored examples to show: names, or `random:SEED`, or `class:C`
+    #[arg(long, num_args = 1.., value_name = "NAME")]
+    pub images: Vec<String>,
     /// Set the paper's figures beside those of the same model and data set
     #[arg(long)]
     pub paper: bool,

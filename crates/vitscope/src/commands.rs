@@ -32,7 +32,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Compare(args) => compare::run(&cli, args),
         Command::Models { name } => models::run(&cli, name.as_deref()),
         Command::Verify(args) => verify::run(&cli, args),
-        Command::Report { runs } => report::run(&cli, runs),
+        Command::Report { runs, images } => report::run(&cli, runs, images),
     }
 }
 

@@ -271,7 +271,7 @@ fn features_stand_in_for_their_model() {
     succeed(common::run(&args));
     assert_eq!(metrics(&model), metrics(&stored));
     for file in ["codebooks.safetensors", "counts.safetensors"] {
-        let bytes = |run: &std::path::Path| std::fs::read(run.join(file)).unwrap();
+        let bytes = |run: &Path| std::fs::read(run.join(file)).unwrap();
         assert!(bytes(&model) == bytes(&stored), "{file} differs");
     }
 }

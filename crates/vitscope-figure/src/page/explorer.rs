@@ -8,24 +8,38 @@ use flate2::write::ZlibEncoder;
 use serde::Serialize;
 
 use super::table;
+use crate::compare::Member;
 use crate::error::FigureError;
-use crate::figure;
+use crate::figure::{self, Plate};
 use crate::pixels::NONE;
-use crate::run_dir::{Facet, Run, Slot};
+use crate::run_dir::{Facet, Kind, Run, Slot};
 use crate::svg::base64;
 
 /// What the page's script reads.
 #[derive(Serialize)]
 pub(super) struct Island<'a> {
+    runs: Vec<RunData<'a>>,
+    /// Photographs, each once, whatever the number of runs that show it.
+    pictures: Vec<String>,
+    /// The table of each figure.
+    tables: BTreeMap<&'a str, &'a str>,
+}
+
+/// What the explorer shows of one run.
+#[derive(Serialize)]
+struct RunData<'a> {
+    label: &'a str,
     facets: Vec<&'static str>,
     layers: Vec<u32>,
     start: String,
     entries: Vec<Entry>,
+    /// Whether lines of the legend mean the same in every slot.
+    has_classes: bool,
     /// Whether any label map has a pixel without a label.
     has_none: bool,
     size: [usize; 2],
     grid: [usize; 2],
-    examples: Vec<Example<'a>>,
+    examples: Vec<Example>,
     truth: Option<SlotData>,
     slots: BTreeMap<String, SlotData>,
 }
@@ -35,12 +49,15 @@ pub(super) struct Island<'a> {
 struct Entry {
     name: String,
     color: [u8; 3],
+    /// Whether the line stands for many clusters, each in a color of its own.
+    is_rest: bool,
 }
 
 #[derive(Serialize)]
-struct Example<'a> {
-    stem: &'a str,
-    image: Option<String>,
+struct Example {
+    stem: String,
+    /// Its place among the pictures.
+    image: Option<usize>,
 }
 
 /// Everything the explorer shows of one slot.
@@ -50,6 +67,8 @@ struct SlotData {
     /// What is known of each legend entry, as text.
     entry_numbers: Vec<String>,
     nmi: Option<f64>,
+    /// Class-wise mutual information of each legend entry.
+    mi: Vec<Option<f64>>,
     aggregate: Option<String>,
     /// All label maps one after the other, compressed; `maps` says which examples have one.
     labels: Option<String>,
@@ -62,17 +81,64 @@ struct SlotData {
 }
 
 impl<'a> Island<'a> {
-    pub(super) fn of(run: &'a Run) -> Result<Self, FigureError> {
+    /// Everything of these runs that can be explored, with at most `examples` of each.
+    pub(super) fn of(
+        members: &'a [&'a Member],
+        examples: usize,
+        plates: &'a [Plate],
+    ) -> Result<Self, FigureError> {
+        let mut pictures = Vec::new();
+        let mut runs = Vec::new();
+        for member in members {
+            let run = RunData::of(member, examples, &mut pictures)?;
+            if !run.slots.is_empty() {
+                runs.push(run);
+            }
+        }
+        let tables = plates.iter().filter_map(|plate| match plate {
+            Plate::Drawn(figure) => Some((figure.name.as_str(), figure.csv.as_str())),
+            Plate::Absent { .. } => None,
+        });
+        Ok(Self {
+            runs,
+            pictures,
+            tables: tables.collect(),
+        })
+    }
+
+    /// Whether there is nothing to explore.
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty()
+    }
+}
+
+impl<'a> RunData<'a> {
+    fn of(
+        member: &'a Member,
+        most: usize,
+        pictures: &mut Vec<String>,
+    ) -> Result<Self, FigureError> {
+        let run = &member.run;
+        let stems = &run.examples[..run.examples.len().min(most)];
+        let explorable = run.kind == Kind::Probe;
+        let stems = if explorable { stems } else { &[] };
         let mut examples = Vec::new();
-        for stem in &run.examples {
+        for stem in stems {
             let image = run.image(stem)?.map(|image| image.jpeg()).transpose()?;
-            examples.push(Example {
-                stem,
-                image: image.map(|bytes| base64(&bytes)),
+            let image = image.map(|bytes| {
+                let text = base64(&bytes);
+                let known = pictures.iter().position(|other| *other == text);
+                known.unwrap_or_else(|| {
+                    pictures.push(text);
+                    pictures.len() - 1
+                })
             });
+            let stem = stem.clone();
+            examples.push(Example { stem, image });
         }
         let mut reader = Reader {
             run,
+            stems,
             legend: Legend::of(run),
             size: None,
             has_none: false,
@@ -83,7 +149,7 @@ impl<'a> Island<'a> {
             .has_truth
             .then(|| reader.slot(Slot::Truth))
             .transpose()?;
-        let probes = run.probes();
+        let probes = if explorable { run.probes() } else { Vec::new() };
         let mut slots = BTreeMap::new();
         for &(facet, layer) in &probes {
             let slot = Slot::Probe(facet, layer);
@@ -91,6 +157,7 @@ impl<'a> Island<'a> {
         }
         let has = |facet: &Facet| probes.iter().any(|probe| probe.0 == *facet);
         Ok(Self {
+            label: &member.label,
             facets: Facet::ALL
                 .iter()
                 .filter(|facet| has(facet))
@@ -99,6 +166,7 @@ impl<'a> Island<'a> {
             layers: run.layers(),
             start: start(run),
             entries: reader.legend.entries(run, &reader.colors),
+            has_classes: run.data.has_truth,
             has_none: reader.has_none,
             size: reader.size.unwrap_or([1, 1]),
             grid: run.grid.unwrap_or([0, 0]),
@@ -106,11 +174,6 @@ impl<'a> Island<'a> {
             truth,
             slots,
         })
-    }
-
-    /// Whether there is nothing to explore.
-    pub(super) fn is_empty(&self) -> bool {
-        self.slots.is_empty()
     }
 }
 
@@ -162,15 +225,18 @@ impl Legend {
         let cluster = |index: usize| Entry {
             name: format!("cluster {index}"),
             color: colors.get(index).copied().unwrap_or(GRAY),
+            is_rest: false,
         };
         let rest = Entry {
             name: "unmatched clusters".to_owned(),
             color: GRAY,
+            is_rest: true,
         };
         let classes = run.classes.iter();
         let classes = classes.map(|class| Entry {
             name: class.name.clone(),
             color: class.color,
+            is_rest: false,
         });
         match self {
             Self::Classes(_) => classes.collect(),
@@ -212,6 +278,7 @@ impl Legend {
 /// Reads slots one by one, and learns from them what they have in common.
 struct Reader<'a> {
     run: &'a Run,
+    stems: &'a [String],
     legend: Legend,
     /// Width and height of all label maps.
     size: Option<[usize; 2]>,
@@ -224,7 +291,7 @@ impl Reader<'_> {
     fn slot(&mut self, slot: Slot) -> Result<SlotData, FigureError> {
         let (run, legend) = (self.run, self.legend);
         let (mut pixels, mut maps, mut palette) = (Vec::new(), Vec::new(), Vec::new());
-        for stem in &run.examples {
+        for stem in self.stems {
             let map = run.labels(slot, stem)?;
             // A map of another size would be drawn askew, so it counts as missing.
             let map = map.filter(|map| {
@@ -263,6 +330,12 @@ impl Reader<'_> {
                 .map(|entry| self.entry_numbers(slot, entry))
                 .collect(),
             nmi: run.metrics.get(slot, "nmi").value,
+            mi: (0..legend.len())
+                .map(|entry| {
+                    let class = legend.metric_class(entry)?;
+                    run.metrics.class(slot, "class_mi", &class).value
+                })
+                .collect(),
             aggregate: aggregate.map(|bytes| base64(&bytes)),
             labels,
             maps,

@@ -9,24 +9,29 @@ mod table;
 
 use askama::Template;
 
+use crate::compare::{CompareOptions, Member};
 use crate::error::FigureError;
 use crate::figure::{self, Plate};
-use crate::run_dir::{Run, State};
+use crate::run_dir::{Facet, Kind, Run, Slot, State};
 use crate::text;
 
 use explorer::Island;
 use table::Table;
+
+/// Examples of each run on a comparison page: with many runs, more would make the file too large.
+const EXAMPLES_OF_MANY: usize = 6;
 
 #[derive(Template)]
 #[template(path = "report.html")]
 struct Page<'a> {
     title: String,
     state: &'static str,
-    notes: &'a [String],
-    summary: Vec<(&'static str, String)>,
+    notes: Vec<String>,
+    skipped: Vec<String>,
+    summary: Vec<(String, String)>,
     settings: Vec<(String, String)>,
     decisions: Vec<[String; 3]>,
-    plates: Vec<Shown>,
+    plates: Vec<Shown<'a>>,
     absent: Vec<(String, &'a str)>,
     table: Table,
     footnotes: Vec<String>,
@@ -38,46 +43,33 @@ struct Page<'a> {
 }
 
 /// A figure as the page embeds it.
-struct Shown {
-    name: &'static str,
-    heading: String,
-    /// Curves stand side by side where there is room.
-    is_curve: bool,
+struct Shown<'a> {
+    name: &'a str,
+    heading: &'a str,
+    /// Figures of a column's width stand side by side where there is room.
+    is_narrow: bool,
     svg: String,
 }
 
-pub(crate) fn render(run: &Run, plates: &[Plate]) -> Result<String, FigureError> {
-    let failed = |error: &dyn std::fmt::Display| FigureError::render("report.html", error);
-    let island = Island::of(run)?;
-    let has_explorer = !island.is_empty();
-    // Inside a script element only "<" can end the island early.
-    let island = serde_json::to_string(&island).map_err(|error| failed(&error))?;
-    let island = island.replace('<', "\\u003c");
-    let mut shown = Vec::new();
-    let mut absent = Vec::new();
-    for plate in plates {
-        match plate {
-            Plate::Drawn(figure) => shown.push(Shown {
-                name: figure.name,
-                heading: figure.heading.clone(),
-                is_curve: figure.name.ends_with("-by-layer"),
-                svg: figure.drawing.element(),
-            }),
-            Plate::Absent { heading, why, .. } => absent.push((heading.clone(), why.as_str())),
-        }
-    }
-    if !run.data.has_truth {
+/// The page of one run.
+pub(crate) fn of_run(member: &Member, plates: &[Plate]) -> Result<String, FigureError> {
+    let run = &member.run;
+    let (shown, mut absent) = sorted(plates);
+    if run.kind == Kind::Probe && !run.data.has_truth {
         let why = "The data have no ground truth; colors stand for clusters.";
         absent.push(("mIoU and pixel accuracy".to_owned(), why));
     }
-    if run.probes().is_empty() && run.state != State::Complete {
+    if shown.is_empty() && run.state != State::Complete {
         // Each figure's own reason would only repeat this one.
         absent = vec![(
             "Figures".to_owned(),
             "The run has not measured anything yet.",
         )];
     }
-    let page = Page {
+    let members = [member];
+    let island = Island::of(&members, usize::MAX, plates)?;
+    let lines = summary::lines(run).into_iter();
+    Page {
         title: summary::title(run),
         state: match run.state {
             State::Complete => "",
@@ -88,47 +80,178 @@ pub(crate) fn render(run: &Run, plates: &[Plate]) -> Result<String, FigureError>
                 "This run was interrupted. The page shows what was finished before."
             }
         },
-        notes: &run.notes,
-        summary: summary::lines(run),
+        notes: run.notes.clone(),
+        skipped: summary::skipped(run),
+        summary: lines.map(|(name, line)| (name.to_owned(), line)).collect(),
         settings: summary::settings(run),
         decisions: summary::decisions(run),
         plates: shown,
         absent,
-        table: Table::of(run),
-        footnotes: footnotes(run),
-        has_explorer,
-        fonts: &text::FONT_FACES,
-        css: include_str!("../../templates/report.css"),
-        script: include_str!("../../templates/report.js"),
-        island,
-    };
-    page.render().map_err(|error| failed(&error))
+        table: Table::of(&members, Run::best_slots),
+        footnotes: footnotes_of(run),
+        has_explorer: !island.is_empty(),
+        island: text_of(&island)?,
+        ..Page::default()
+    }
+    .text()
 }
 
-fn footnotes(run: &Run) -> Vec<String> {
-    let mut notes = vec![
-        "Facets: key, query and value are the projections inside a layer's attention; token is \
-         the layer's output. Layers count from 1."
-            .to_owned(),
-        "Positional effect: NMI = I(P;C)/H(C), with natural logarithms, of position P and \
-         predicted cluster C over all test images. 0: the prediction says nothing about position."
-            .to_owned(),
-        "Excess: NMI on the patch grid minus its mean under random circular shifts of every label \
-         map; z is that excess in standard deviations; intervals are 95 % bootstrap intervals \
-         over images."
-            .to_owned(),
-        figure::aggregate_note(run),
-        "\"undefined\" means that a figure has no value here, which is not 0.".to_owned(),
-        "Photographs and aggregate maps are embedded as JPEG; the exact maps are in the run's \
-         folder aggregate."
-            .to_owned(),
-    ];
-    if run.data.has_truth {
+/// The page of several runs.
+pub(crate) fn of_comparison(
+    members: &[Member],
+    plates: &[Plate],
+    options: &CompareOptions,
+) -> Result<String, FigureError> {
+    let (shown, absent) = sorted(plates);
+    let members: Vec<&Member> = members.iter().collect();
+    let island = Island::of(&members, EXAMPLES_OF_MANY, plates)?;
+    let chosen = |run: &Run| -> Vec<Slot> {
+        let facets = Facet::ALL.into_iter();
+        let slots = facets.filter_map(|facet| {
+            let layer = options.select.layer(run, facet)?;
+            Some(Slot::Probe(facet, layer))
+        });
+        slots.collect()
+    };
+    let mut notes = Vec::new();
+    for member in &members {
+        let own = member.run.notes.iter();
+        notes.extend(own.map(|note| format!("{}: {note}", member.label)));
+        let unfinished = match member.run.state {
+            State::Complete => continue,
+            State::Running => "still going",
+            State::Interrupted => "interrupted",
+        };
+        notes.push(format!("{}: this run is {unfinished}.", member.label));
+    }
+    let mut footnotes: Vec<String> = Vec::new();
+    for note in members.iter().flat_map(|member| footnotes_of(&member.run)) {
+        if !footnotes.contains(&note) {
+            footnotes.push(note);
+        }
+    }
+    let lines = members.iter().map(|member| {
+        let run = &member.run;
+        (member.label.clone(), summary::short(run))
+    });
+    Page {
+        title: format!("{} runs side by side", members.len()),
+        notes,
+        summary: lines.collect(),
+        plates: shown,
+        absent,
+        table: Table::of(&members, chosen),
+        footnotes,
+        has_explorer: !island.is_empty(),
+        island: text_of(&island)?,
+        ..Page::default()
+    }
+    .text()
+}
+
+impl Default for Page<'_> {
+    fn default() -> Self {
+        Self {
+            title: String::new(),
+            state: "",
+            notes: Vec::new(),
+            skipped: Vec::new(),
+            summary: Vec::new(),
+            settings: Vec::new(),
+            decisions: Vec::new(),
+            plates: Vec::new(),
+            absent: Vec::new(),
+            table: Table {
+                has_runs: false,
+                columns: Vec::new(),
+                rows: Vec::new(),
+            },
+            footnotes: Vec::new(),
+            has_explorer: false,
+            fonts: &text::FONT_FACES,
+            css: include_str!("../../templates/report.css"),
+            script: include_str!("../../templates/report.js"),
+            island: String::new(),
+        }
+    }
+}
+
+impl Page<'_> {
+    fn text(&self) -> Result<String, FigureError> {
+        self.render()
+            .map_err(|error| FigureError::render("report.html", error))
+    }
+}
+
+/// The island as text. Inside a script element only "<" can end it early.
+fn text_of(island: &Island<'_>) -> Result<String, FigureError> {
+    let text =
+        serde_json::to_string(island).map_err(|error| FigureError::render("report.html", error))?;
+    Ok(text.replace('<', "\\u003c"))
+}
+
+/// The figures that there are, and why the others are not.
+fn sorted(plates: &[Plate]) -> (Vec<Shown<'_>>, Vec<(String, &str)>) {
+    let mut shown = Vec::new();
+    let mut absent = Vec::new();
+    for plate in plates {
+        match plate {
+            Plate::Drawn(figure) => shown.push(Shown {
+                name: &figure.name,
+                heading: &figure.heading,
+                is_narrow: figure.drawing.is_narrow(),
+                svg: figure.drawing.element(),
+            }),
+            Plate::Absent { heading, why, .. } => absent.push((heading.clone(), why.as_str())),
+        }
+    }
+    (shown, absent)
+}
+
+fn footnotes_of(run: &Run) -> Vec<String> {
+    const FACETS: &str = "Facets: key, query and value are the projections inside a layer's \
+                          attention; token is the layer's output. Layers count from 1.";
+    const UNDEFINED: &str = "\"undefined\" means that a figure has no value here, which is not 0.";
+    let mut notes: Vec<String> = match run.kind {
+        Kind::Probe => vec![
+            FACETS.to_owned(),
+            "Positional effect: NMI = I(P;C)/H(C), with natural logarithms, of position P and \
+             predicted cluster C over all test images. 0: the prediction says nothing about \
+             position."
+                .to_owned(),
+            "Excess: NMI on the patch grid minus its mean under random circular shifts of every \
+             label map; z is that excess in standard deviations; intervals are 95 % bootstrap \
+             intervals over images."
+                .to_owned(),
+            figure::aggregate_note(run),
+            "Photographs and aggregate maps are embedded as JPEG; the exact maps are in the run's \
+             folder aggregate."
+                .to_owned(),
+        ],
+        Kind::Attention => Vec::new(),
+        Kind::Correspond => vec![
+            FACETS.to_owned(),
+            "PCK@0.1: the share of key points whose match, the target's pixel of largest cosine \
+             similarity, lies within a tenth of the longer side of the target's box."
+                .to_owned(),
+        ],
+    };
+    if !run.metrics.of_layers("locality", "").is_empty() {
+        notes.push(
+            "Locality bias: I(K,Q), the mutual information of key and query position under the \
+             attention among patches, averaged over heads, in nats."
+                .to_owned(),
+        );
+    }
+    notes.push(UNDEFINED.to_owned());
+    if run.kind == Kind::Probe && run.data.has_truth {
         let matching = "mIoU: mean over classes of TP/(TP+FP+FN) after clusters are matched to \
                         classes; pixels without a label are left out.";
         notes.push(matching.to_owned());
     }
-    notes.extend(figure::cluster_note(run).map(str::to_owned));
-    notes.extend(figure::token_note(run));
+    if run.kind == Kind::Probe {
+        notes.extend(figure::cluster_note(run).map(str::to_owned));
+        notes.extend(figure::token_note(run));
+    }
     notes
 }

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::run_dir::Run;
+use crate::run_dir::{Kind, Run};
 
 pub(super) fn title(run: &Run) -> String {
     let or =
@@ -33,6 +33,21 @@ pub(super) fn lines(run: &Run) -> Vec<(&'static str, String)> {
     ];
     lines.retain(|line| !line.1.is_empty());
     lines
+}
+
+/// What a comparison says of one of its runs.
+pub(super) fn short(run: &Run) -> String {
+    let parts = [model(run), run.data.kind.clone(), protocol(run)];
+    let parts = parts.into_iter().filter(|part| !part.is_empty());
+    parts.collect::<Vec<_>>().join("; ")
+}
+
+/// The images that the run could not use, each with what was wrong with it.
+pub(super) fn skipped(run: &Run) -> Vec<String> {
+    let skipped = run.skipped.iter();
+    skipped
+        .map(|image| format!("{} ({}): {}", image.name, image.split, image.problem))
+        .collect()
 }
 
 /// The settings as they were run, and the sums that pin down weights and images.
@@ -85,6 +100,9 @@ fn article(source: &str) -> String {
 }
 
 fn data(run: &Run) -> String {
+    if run.kind == Kind::Correspond {
+        return join([counted(run.data.test, "pairs")]);
+    }
     let truth = if run.data.has_truth {
         format!("{} classes", run.classes.len())
     } else {
@@ -94,6 +112,7 @@ fn data(run: &Run) -> String {
     join([
         counted(train, "training images"),
         counted(test, "test images"),
+        counted(Some(run.skipped.len() as u64), "images left out"),
         Some(truth),
     ])
 }

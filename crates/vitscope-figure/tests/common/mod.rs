@@ -1,5 +1,12 @@
 //! Plausible run directories for tests: made-up street scenes, made-up numbers.
 
+#![allow(
+    dead_code,
+    clippy::unwrap_used,
+    clippy::allow_attributes,
+    reason = "a helper fails as the test itself may; each test file uses its own part"
+)]
+
 use std::fmt::Write;
 use std::fs;
 use std::path::Path;
@@ -32,6 +39,12 @@ pub struct Spec {
     pub examples: usize,
     pub side: usize,
     pub clusters: usize,
+    pub model: &'static str,
+    pub seed: u64,
+    /// How good its segmentations are, where 1 is the usual.
+    pub skill: f64,
+    /// Whether attention was measured in the same run.
+    pub attention: bool,
 }
 
 impl Default for Spec {
@@ -42,6 +55,10 @@ impl Default for Spec {
             examples: 2,
             side: 64,
             clusters: CLASSES.len(),
+            model: "vit_base",
+            seed: 0,
+            skill: 1.0,
+            attention: false,
         }
     }
 }
@@ -72,7 +89,8 @@ impl Spec {
         let mut row = |layer: &str, facet: &str, metric: &str, class: &str, values: &str| {
             writeln!(
                 csv,
-                "vit_base,dino,base,{layer},{facet},{metric},{class},{values}"
+                "{},dino,base,{layer},{facet},{metric},{class},{values}",
+                self.model
             )
             .unwrap();
         };
@@ -95,7 +113,7 @@ impl Spec {
         let mut tensors: Vec<(String, Vec<usize>, Dtype, Vec<u8>)> = Vec::new();
         for (at, facet) in FACETS.iter().enumerate() {
             for layer in 1..=self.layers {
-                let quality = layer as f64 / (self.layers + at) as f64;
+                let quality = self.skill * layer as f64 / (self.layers + at) as f64;
                 for (index, stem) in stems.iter().enumerate() {
                     let map = self.prediction(index, quality, at * 100 + layer);
                     self.labels(
@@ -175,8 +193,9 @@ impl Spec {
                 ));
             }
         }
-        // A later figure's row, of a layer as a whole: no slot's, and no reason to stop.
-        csv.push_str("vit_base,dino,base,1,,locality,,0.25,,\n");
+        if self.attention {
+            csv.push_str(&attention(run, self.model, self.layers, self.side / 16));
+        }
         fs::write(run.join("metrics.csv"), csv).unwrap();
         for (file, prefix) in [("codebooks", "match"), ("counts", "position")] {
             let chosen = tensors.iter().filter(|tensor| tensor.0.starts_with(prefix));
@@ -205,9 +224,9 @@ impl Spec {
             "format": 1,
             "program": { "name": "vitscope", "version": "0.1.0" },
             "state": "complete",
-            "settings": { "size": self.side, "steps": 5000, "batch": 24, "token_norm": "after" },
+            "settings": { "size": self.side, "steps": 5000, "batch": 24, "seed": self.seed, "token_norm": "after" },
             "model": {
-                "name": "vit_base", "family": "dino", "size": "base", "format": "timm", "sha256": "ab".repeat(32),
+                "name": self.model, "family": "dino", "size": "base", "format": "timm", "sha256": format!("{:064x}", self.model.len()),
                 "width": 768, "depth": self.layers, "heads": 12, "patch": 16,
                 "decisions": [{ "what": "heads", "value": 12, "because": "config.json says so" }]
             },
@@ -215,7 +234,7 @@ impl Spec {
                 "kind": "camvid", "root": "data/camvid", "train": 150, "test": 94, "list_hash": "cd".repeat(32),
                 "classes": if self.truth { json!(classes) } else { Value::Null }, "has_truth": self.truth
             },
-            "clusters": self.clusters, "grid": [self.side / 16, self.side / 16], "size": self.side, "seed": 0,
+            "clusters": self.clusters, "grid": [self.side / 16, self.side / 16], "size": self.side, "seed": self.seed,
             "machine": { "cpu": "Example", "threads": 2, "os": "linux" },
             "times": { "pca_secs": 1.5, "train_secs": 75.0, "eval_secs": 3700.0 },
             "examples": stems, "selection": selection, "notes": []
@@ -279,29 +298,181 @@ impl Spec {
     }
 
     fn rgb(&self, path: &Path, pixels: &[u8]) {
-        self.png(path, png::ColorType::Rgb, None, pixels);
+        png(path, [self.side; 2], png::ColorType::Rgb, None, pixels);
     }
 
     fn labels(&self, path: &Path, indices: &[u8]) {
         let palette: Vec<u8> = (0..256).flat_map(color).collect();
-        self.png(path, png::ColorType::Indexed, Some(palette), indices);
+        png(
+            path,
+            [self.side; 2],
+            png::ColorType::Indexed,
+            Some(palette),
+            indices,
+        );
     }
+}
 
-    fn png(&self, path: &Path, color: png::ColorType, palette: Option<Vec<u8>>, bytes: &[u8]) {
-        fs::create_dir_all(path.parent().unwrap()).unwrap();
-        let file = fs::File::create(path).unwrap();
-        let mut encoder = png::Encoder::new(file, self.side as u32, self.side as u32);
-        encoder.set_color(color);
-        encoder.set_depth(png::BitDepth::Eight);
-        if let Some(palette) = palette {
-            encoder.set_palette(palette);
-        }
-        encoder
-            .write_header()
-            .unwrap()
-            .write_image_data(bytes)
+/// The rows and tensors of attention over a grid of so many patches a side, stronger near by.
+fn attention(run: &Path, model: &str, layers: usize, grid: usize) -> String {
+    let mut rows = String::new();
+    let mut tensors = Vec::new();
+    let count = grid * grid;
+    for layer in 1..=layers {
+        let reach = layer as f64;
+        let weight = |index: usize| {
+            let (query, key) = (index / count, index % count);
+            let apart = |axis: fn(usize, usize) -> usize| {
+                axis(query, grid).abs_diff(axis(key, grid)) as f64
+            };
+            let distance = apart(|at, side| at / side).hypot(apart(|at, side| at % side));
+            ((-distance / reach).exp() as f32).to_le_bytes()
+        };
+        let bytes: Vec<u8> = (0..count * count).flat_map(weight).collect();
+        tensors.push((format!("mean.{layer}"), vec![count, count], bytes));
+        let row: Vec<u8> = (0..count).flat_map(weight).collect();
+        let name = format!("query.{layer}.street.000.0-1");
+        tensors.push((name, vec![grid, grid], row));
+        let value = 1.0 / reach;
+        writeln!(
+            rows,
+            "{model},dino,base,{layer},,locality,,{value:.4},{:.4},{:.4}",
+            value * 0.9,
+            value * 1.1
+        )
+        .unwrap();
+        for head in 0..3 {
+            let value = value * (1.0 + f64::from(head));
+            writeln!(
+                rows,
+                "{model},dino,base,{layer},,locality_head,{head},{value:.4},,"
+            )
             .unwrap();
+        }
+        let picture = vec![90; 64 * 64 * 3];
+        let path = run.join(format!("attention/query.{layer}.street.000.0-1.png"));
+        png(&path, [64, 64], png::ColorType::Rgb, None, &picture);
     }
+    let views = tensors.iter().map(|(name, shape, bytes)| {
+        let view = TensorView::new(Dtype::F32, shape.clone(), bytes).unwrap();
+        (name.clone(), view)
+    });
+    let file = run.join("attention.safetensors");
+    fs::write(file, safetensors::serialize(views, None).unwrap()).unwrap();
+    rows
+}
+
+/// A run of `vitscope attention`.
+pub fn write_attention(run: &Path) {
+    fs::create_dir_all(run).unwrap();
+    let header = "model,family,size,layer,facet,metric,class,value,low,high\n";
+    let rows = attention(run, "vit_base", 3, 4);
+    fs::write(run.join("metrics.csv"), header.to_owned() + &rows).unwrap();
+    let manifest = json!({
+        "format": 1, "state": "complete", "command": "attention",
+        "settings": { "queries": ["street.000:0,1"] },
+        "model": { "name": "vit_base", "sha256": format!("{:064x}", 8), "depth": 3 },
+        "data": { "kind": "camvid", "test": 5, "classes": [], "has_truth": true },
+        "grid": [4, 4], "size": 64
+    });
+    write_manifest(run, &manifest);
+}
+
+/// A run of `vitscope correspond` over two pairs of made-up photographs, with 3 layers of keys.
+pub fn write_correspond(run: &Path) {
+    let photographs = ["one", "two"].map(|name| run.join(format!("set/{name}.png")));
+    for (index, path) in photographs.iter().enumerate() {
+        let size = [80 + 16 * index, 60];
+        let pixels: Vec<u8> = (0..size[0] * size[1] * 3)
+            .map(|at| (noise(at) % 200) as u8)
+            .collect();
+        png(path, size, png::ColorType::Rgb, None, &pixels);
+    }
+    let mut csv = "model,family,size,layer,facet,metric,class,value,low,high\n".to_owned();
+    for layer in 1..=3 {
+        for (class, value) in [("", 0.5), ("0", 0.25), ("2", 0.75)] {
+            let value = value * f64::from(layer) / 3.0;
+            writeln!(csv, "vit_base,dino,base,{layer},key,pck,{class},{value},,").unwrap();
+        }
+    }
+    fs::write(run.join("metrics.csv"), csv).unwrap();
+    let list = "pair,category,source,target,points\np0,aeroplane,one.png,two.png,2\np1,bird,two.png,one.png,2\n";
+    fs::write(run.join("pairs.csv"), list).unwrap();
+    let path = |index: usize| photographs[index].display().to_string();
+    let pair = |name: &str, category: &str, source: usize| {
+        json!({
+            "pair": name, "category": category, "source": path(source), "target": path(1 - source),
+            "source_points": [[10.0, 10.0], [40.0, 30.0]], "true_points": [[12.0, 10.0], [44.0, 30.0]],
+            "target_box": [0.0, 0.0, 60.0, 50.0], "matches": { "key.3": [[13, 10], [70, 50]] }
+        })
+    };
+    let examples = json!([pair("p0", "aeroplane", 0), pair("p1", "bird", 1)]);
+    fs::write(run.join("examples.json"), examples.to_string()).unwrap();
+    let heat: Vec<u8> = (0..32_u8)
+        .flat_map(|at| (f32::from(at % 7) / 7.0).to_le_bytes())
+        .collect();
+    let maps = ["0.key.3", "1.key.3"].map(|name| {
+        let view = TensorView::new(Dtype::F32, vec![2, 4, 4], &heat).unwrap();
+        (name, view)
+    });
+    fs::write(
+        run.join("examples.safetensors"),
+        safetensors::serialize(maps, None).unwrap(),
+    )
+    .unwrap();
+    let index: Vec<u8> = [0_u32, 0, 1, 1]
+        .iter()
+        .flat_map(|at| at.to_le_bytes())
+        .collect();
+    let found: Vec<u8> = [13_u16, 10, 70, 50, 13, 10, 70, 50]
+        .iter()
+        .flat_map(|at| at.to_le_bytes())
+        .collect();
+    let mut tensors = vec![(
+        "pair".to_owned(),
+        TensorView::new(Dtype::U32, vec![4], &index).unwrap(),
+    )];
+    for layer in 1..=3 {
+        let view = TensorView::new(Dtype::U16, vec![4, 2], &found).unwrap();
+        tensors.push((format!("match.key.{layer}"), view));
+    }
+    fs::write(
+        run.join("pairs.safetensors"),
+        safetensors::serialize(tensors, None).unwrap(),
+    )
+    .unwrap();
+    let classes =
+        ["aeroplane", "bicycle", "bird"].map(|name| json!({ "name": name, "color": [9, 9, 9] }));
+    let manifest = json!({
+        "format": 1, "state": "complete", "command": "correspond",
+        "settings": { "fit": "stretch", "alphas": [0.1] },
+        "model": { "name": "vit_base", "depth": 3 },
+        "data": { "kind": "spair71k", "test": 2, "classes": classes, "has_truth": true },
+        "grid": [4, 4], "size": 64, "examples": ["p0:aeroplane", "p1:bird"], "selection": { "key": 3 }
+    });
+    write_manifest(run, &manifest);
+}
+
+fn png(
+    path: &Path,
+    [width, height]: [usize; 2],
+    color: png::ColorType,
+    palette: Option<Vec<u8>>,
+    bytes: &[u8],
+) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let file = fs::File::create(path).unwrap();
+    let mut encoder = png::Encoder::new(file, width as u32, height as u32);
+    encoder.set_color(color);
+    encoder.set_depth(png::BitDepth::Eight);
+    if let Some(palette) = palette {
+        encoder.set_palette(palette);
+    }
+    encoder
+        .write_header()
+        .unwrap()
+        .write_image_data(bytes)
+        .unwrap();
 }
 
 pub fn write_manifest(run: &Path, manifest: &Value) {

@@ -1,6 +1,7 @@
 //! `vitscope attention`.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use anyhow::anyhow;
 use serde_json::json;
@@ -49,10 +50,12 @@ pub fn run(cli: &Cli, args: &AttentionArgs) -> anyhow::Result<()> {
     };
     use_threads(args.threads)?;
     let outcome = attention(&request, &mut Teller::new(cli))?;
+    let page = vitscope_figure::draw(&outcome.run)?.page;
     match cli.output() {
-        Output::Human => print(&table(&outcome)),
+        Output::Human => print(&table(&outcome, &page)),
         Output::Json => print(&serde_json::to_string(&json!({
             "run": outcome.run,
+            "page": page,
             "layers": outcome.layers.iter().map(|layer| json!({
                 "layer": layer.layer,
                 "locality": figure_json(layer.whole),
@@ -67,7 +70,7 @@ fn figure_json(figure: Figure) -> serde_json::Value {
     json!({"value": figure.mean, "low": low, "high": high})
 }
 
-fn table(outcome: &Outcome) -> String {
+fn table(outcome: &Outcome, page: &Path) -> String {
     let number = |value: Option<f64>| value.map_or("undefined".to_owned(), |v| format!("{v:.4}"));
     let mut text =
         "layer   I(K,Q) in nats [95 % interval]   lowest head  highest head\n".to_owned();
@@ -85,6 +88,6 @@ fn table(outcome: &Outcome) -> String {
             number(heads.reduce(f64::max)),
         );
     }
-    let _ = writeln!(text, "run: {}", outcome.run.display());
+    let _ = writeln!(text, "page: {}", page.display());
     text
 }

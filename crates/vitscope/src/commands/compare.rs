@@ -2,17 +2,20 @@
 
 use std::fmt::Write as _;
 use std::io::Write as _;
+use std::path::Path;
 
 use serde_json::json;
+use vitscope_figure::CompareOptions;
 use vitscope_study::compare::{Comparison, Request, compare};
 use vitscope_study::relations::{Coefficient, Relation};
 use vitscope_study::select::Select;
 use vitscope_study::stored::Measured;
 
 use super::print;
+use super::report::{choice, images};
 use crate::args::{Cli, CompareArgs, Output, word};
 
-/// Sets runs side by side, writes their tables and prints the short one.
+/// Sets runs side by side, writes their tables and figures, and prints the short table.
 pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
     let request = Request {
         runs: args.runs.clone(),
@@ -20,14 +23,21 @@ pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
         select: word("--select", Some(&args.select), Select::BestMiou)?,
         paper: args.paper,
     };
+    let images = images(&args.images)?;
     let comparison = compare(&request)?;
+    let options = CompareOptions {
+        select: word("--select", Some(&args.select), Default::default())?,
+        images,
+    };
+    // After the tables: the scatter plots show the coefficients that lie there.
+    let drawn = vitscope_figure::compare(&args.runs, &args.out, &options).map_err(choice)?;
     if !cli.quiet && cli.output() == Output::Human {
         for note in &comparison.notes {
             writeln!(std::io::stderr(), "note: {note}")?;
         }
     }
     match cli.output() {
-        Output::Human => print(&table(&comparison)),
+        Output::Human => print(&table(&comparison, &drawn.page)),
         Output::Json => print(&serde_json::to_string(&json!({
             "select": request.select.to_string(),
             "lines": comparison.lines,
@@ -38,6 +48,8 @@ pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
             })),
             "notes": comparison.notes,
             "files": comparison.files,
+            "page": drawn.page,
+            "figures": drawn.figures,
         }))?),
     }
 }
@@ -58,7 +70,7 @@ fn measured(figure: Option<Measured>) -> String {
     with_interval(figure.value, figure.interval)
 }
 
-fn table(comparison: &Comparison) -> String {
+fn table(comparison: &Comparison, page: &Path) -> String {
     let mut rows = vec![
         [
             "run",
@@ -150,6 +162,7 @@ fn table(comparison: &Comparison) -> String {
     for file in &comparison.files {
         let _ = writeln!(text, "{}", file.display());
     }
+    let _ = writeln!(text, "page: {}", page.display());
     text
 }
 

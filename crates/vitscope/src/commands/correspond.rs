@@ -1,6 +1,7 @@
 //! `vitscope correspond`.
 
 use std::fmt::Write;
+use std::path::Path;
 
 use anyhow::anyhow;
 use serde_json::json;
@@ -59,10 +60,12 @@ pub fn run(cli: &Cli, args: &CorrespondArgs) -> anyhow::Result<()> {
     };
     use_threads(args.threads)?;
     let outcome = correspond(&request, &mut Teller::new(cli))?;
+    let page = vitscope_figure::draw(&outcome.run)?.page;
     match cli.output() {
-        Output::Human => print(&table(&outcome)),
+        Output::Human => print(&table(&outcome, &page)),
         Output::Json => print(&serde_json::to_string(&json!({
             "run": outcome.run,
+            "page": page,
             "pairs": outcome.counts[0],
             "points": outcome.counts[1],
             "selection": outcome.selection,
@@ -76,7 +79,7 @@ pub fn run(cli: &Cli, args: &CorrespondArgs) -> anyhow::Result<()> {
     }
 }
 
-fn table(outcome: &Outcome) -> String {
+fn table(outcome: &Outcome, page: &Path) -> String {
     let number = |value: Option<f64>| value.map_or("undefined".to_owned(), |v| format!("{v:.4}"));
     let mut text = "facet  layer  PCK per point  per image\n".to_owned();
     for (facet, &layer) in &outcome.selection {
@@ -95,6 +98,6 @@ fn table(outcome: &Outcome) -> String {
     }
     let [pairs, points] = outcome.counts;
     let _ = writeln!(text, "{points} key points of {pairs} pairs");
-    let _ = writeln!(text, "run: {}", outcome.run.display());
+    let _ = writeln!(text, "page: {}", page.display());
     text
 }

@@ -2,13 +2,17 @@
 
 use std::path::PathBuf;
 
+use vitscope_figure::{FigureError, Images};
+
 use super::print;
 use crate::args::{Cli, Output};
+use crate::exit::usage;
 
 /// Draws figures and pages again and prints where the pages are.
-pub fn run(cli: &Cli, runs: &[PathBuf]) -> anyhow::Result<()> {
+pub fn run(cli: &Cli, runs: &[PathBuf], words: &[String]) -> anyhow::Result<()> {
+    let images = images(words)?;
     for run in runs {
-        let drawn = vitscope_figure::draw(run)?;
+        let drawn = vitscope_figure::draw_with(run, &images).map_err(choice)?;
         match cli.output() {
             Output::Human => print(&drawn.page.display().to_string())?,
             Output::Json => print(&serde_json::to_string(&serde_json::json!({
@@ -18,4 +22,17 @@ pub fn run(cli: &Cli, runs: &[PathBuf]) -> anyhow::Result<()> {
         }
     }
     Ok(())
+}
+
+/// What `--images` means.
+pub fn images(words: &[String]) -> anyhow::Result<Images> {
+    Images::parse(words).map_err(|problem| usage(anyhow::anyhow!("--images: {problem}")))
+}
+
+/// A choice of images or layers that a run cannot meet is the user's to change.
+pub fn choice(error: FigureError) -> anyhow::Error {
+    match error {
+        FigureError::Choice { .. } => usage(error),
+        other => other.into(),
+    }
 }

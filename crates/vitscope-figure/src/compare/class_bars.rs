@@ -1,0 +1,230 @@
+//! The figures `class-mi-key` and so on: runs side by side, such as the sizes of one model, each
+//! with its aggregate map and the classes that carry its positional effect (the paper's Figure 6).
+
+use super::Member;
+use crate::error::FigureError;
+use crate::figure::{self, Plate};
+use crate::grid::photo_or_missing;
+use crate::pixels::Rgb;
+use crate::run_dir::{Facet, Slot};
+use crate::select::Select;
+use crate::svg::{Anchor, Svg, Type};
+use crate::text;
+use crate::theme::{self, Paint};
+
+const LABEL_WIDTH: f64 = 120.0;
+const MOST_CLASSES: usize = 10;
+/// Panels beside one another, the ground truth's among them.
+const MOST_PANELS: usize = 7;
+const ROW: f64 = 22.0;
+const GAP: f64 = 18.0;
+
+struct Column<'a> {
+    name: String,
+    slot: Slot,
+    member: &'a Member,
+    paint: Paint,
+    aggregate: Option<Rgb>,
+}
+
+impl Column<'_> {
+    fn class_mi(&self, class: usize) -> Option<f64> {
+        let metrics = &self.member.run.metrics;
+        metrics
+            .class(self.slot, "class_mi", &class.to_string())
+            .value
+    }
+
+    fn metric(&self, metric: &str) -> Option<f64> {
+        self.member.run.metrics.get(self.slot, metric).value
+    }
+}
+
+pub(super) fn draw(
+    members: &[&Member],
+    facet: Facet,
+    select: Select,
+) -> Result<Option<Plate>, FigureError> {
+    let name = format!("class-mi-{}", facet.name());
+    let heading = format!("Positional information of classes: {}", facet.name());
+    // Classes have one meaning only within one data set.
+    let with_truth = members.iter().filter(|member| member.run.data.has_truth);
+    let with_truth: Vec<&&Member> = with_truth.collect();
+    let Some(first) = with_truth.first() else {
+        let why = "Class-wise figures need ground truth, and no run has it.";
+        return Ok(Some(figure::absent(&name, heading, why)));
+    };
+    let names = |member: &Member| -> Vec<String> {
+        let classes = member.run.classes.iter();
+        classes.map(|class| class.name.clone()).collect()
+    };
+    let mut columns = vec![Column {
+        name: "ground truth".to_owned(),
+        slot: Slot::Truth,
+        member: first,
+        paint: theme::TRUTH,
+        aggregate: first.run.aggregate(Slot::Truth)?,
+    }];
+    let mut left_out = 0;
+    for member in &with_truth {
+        let Some(layer) = select.layer(&member.run, facet) else {
+            continue;
+        };
+        if names(member) != names(first) || columns.len() == MOST_PANELS {
+            left_out += 1;
+            continue;
+        }
+        let slot = Slot::Probe(facet, layer);
+        columns.push(Column {
+            name: member.label.clone(),
+            slot,
+            member,
+            paint: member.paint(),
+            aggregate: member.run.aggregate(slot)?,
+        });
+    }
+    if columns.len() == 1 {
+        return Ok(None);
+    }
+    let largest = |class: usize| {
+        let values = columns.iter().filter_map(|column| column.class_mi(class));
+        values.reduce(f64::max)
+    };
+    let mut classes: Vec<(usize, f64)> = (0..first.run.classes.len())
+        .filter_map(|class| Some((class, largest(class)?)))
+        .collect();
+    if classes.is_empty() {
+        let why = "The runs have no class-wise mutual information.";
+        return Ok(Some(figure::absent(&name, heading, why)));
+    }
+    classes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
+    let (end, step) = figure::axis(classes[0].1);
+    let all = classes.len();
+    classes.truncate(MOST_CLASSES);
+    let truth = |class: usize| columns[0].class_mi(class).unwrap_or(f64::NEG_INFINITY);
+    classes.sort_by(|a, b| truth(b.0).total_cmp(&truth(a.0)));
+
+    let mut svg = Svg::new(&name, theme::FULL_WIDTH);
+    let left = theme::MARGIN + LABEL_WIDTH;
+    let count = columns.len() as f64;
+    let room = theme::FULL_WIDTH - theme::MARGIN - left - (count - 1.0) * GAP;
+    let width = (room / count).min(220.0);
+    let head = columns.iter().map(|column| {
+        text::wrap(&column.name, width, Type::LABEL.size)
+            .len()
+            .min(3)
+    });
+    let head = head.max().unwrap_or(1) as f64 * 17.0;
+    let top = theme::MARGIN + head + 8.0;
+    let side = width.min(180.0);
+    let bars = top + side + 44.0;
+    let bottom = bars + classes.len() as f64 * ROW;
+    svg.text(
+        [theme::MARGIN, top + side / 2.0 + 5.0],
+        Type::LABEL,
+        "aggregate",
+    );
+    svg.text([theme::MARGIN, top + side + 16.0], Type::NOTE, "NMI");
+    svg.text([theme::MARGIN, top + side + 31.0], Type::NOTE, "mIoU");
+    for (row, &(class, _)) in classes.iter().enumerate() {
+        let y = bars + (row as f64 + 0.5) * ROW;
+        let class = &first.run.classes[class];
+        svg.swatch([theme::MARGIN, y - 6.0, 12.0, 12.0], class.color);
+        let style = Type::LABEL;
+        let name = text::fit(&class.name, LABEL_WIDTH - 26.0, style.size, style.weight);
+        svg.text([theme::MARGIN + 18.0, y + 5.0], style, &name);
+    }
+    for (index, column) in columns.iter().enumerate() {
+        let start = left + index as f64 * (width + GAP);
+        let x = |value: f64| start + width * value / end;
+        let lines = text::wrap(&column.name, width, Type::LABEL.size);
+        for (line, name) in lines.iter().take(3).enumerate() {
+            let style = Type::LABEL.paint(column.paint);
+            let y = theme::MARGIN + 12.0 + 17.0 * line as f64;
+            let name = text::fit(name, width, style.size, style.weight);
+            svg.text([start, y], style, &name);
+        }
+        let label = format!("aggregate map of {}", column.name);
+        photo_or_missing(
+            &mut svg,
+            [start, top, side, side],
+            column.aggregate.as_ref(),
+            &label,
+        )?;
+        for (line, metric) in ["nmi", "miou"].into_iter().enumerate() {
+            if let Some(value) = column.metric(metric) {
+                let place = [start, top + side + 16.0 + 15.0 * line as f64];
+                svg.text(place, Type::NOTE, &format!("{value:.3}"));
+            }
+        }
+        if let Slot::Probe(_, layer) = column.slot {
+            let place = [start + side, top + side + 16.0];
+            let style = Type::NOTE.anchor(Anchor::End);
+            svg.text(place, style, &format!("layer {layer}"));
+        }
+        for at in [end / 2.0, end] {
+            svg.line([x(at), bars], [x(at), bottom], theme::RULE, 1.0, "");
+        }
+        for (at, anchor) in [(0.0, Anchor::Start), (end, Anchor::End)] {
+            let style = Type::NOTE.anchor(anchor);
+            svg.text([x(at), bottom + 16.0], style, &figure::tick(at, step));
+        }
+        for (row, &(class, _)) in classes.iter().enumerate() {
+            let y = bars + (row as f64 + 0.5) * ROW;
+            svg.begin("class", &class.to_string());
+            match column.class_mi(class) {
+                Some(value) => {
+                    let rect = [start, y - 6.0, (x(value) - start).max(0.0), 12.0];
+                    svg.rect(rect, column.paint);
+                }
+                None => svg.text([start + 4.0, y + 4.5], Type::NOTE, "undefined"),
+            }
+            if let (true, Some(truth)) = (index > 0, columns[0].class_mi(class)) {
+                svg.line(
+                    [x(truth), y - 9.0],
+                    [x(truth), y + 9.0],
+                    theme::INK,
+                    2.0,
+                    "",
+                );
+            }
+            svg.end();
+        }
+        svg.line([start, bars], [start, bottom], theme::MUTED, 1.0, "");
+    }
+    svg.text(
+        [left, bottom + 36.0],
+        Type::LABEL,
+        "class-wise mutual information with position (nats)",
+    );
+    let mut notes = vec![
+        format!("On {}. {}", first.run.data.kind, select.note()),
+        "Upright line: ground truth.".to_owned(),
+    ];
+    if all > classes.len() {
+        notes.push(format!("The {} highest of {all} classes.", classes.len()));
+    }
+    if left_out > 0 {
+        notes.push(format!(
+            "{left_out} more runs are not shown: their classes differ, or there is no room."
+        ));
+    }
+    let caption = notes.join(" ");
+    let height = svg.notes(theme::MARGIN, bottom + 44.0, std::slice::from_ref(&caption));
+    let rows = columns.iter().flat_map(|column| {
+        classes.iter().map(move |&(class, _)| {
+            let mut cells = vec![column.name.clone()];
+            cells.extend(figure::slot_cells(column.slot));
+            cells.extend([
+                class.to_string(),
+                column.member.run.classes[class].name.clone(),
+            ]);
+            cells.push(figure::cell(column.class_mi(class)));
+            cells
+        })
+    });
+    let header = ["run", "layer", "facet", "class", "name", "class_mi"];
+    let csv = figure::table(&header, rows)?;
+    let drawing = svg.finish(height, heading.clone(), caption);
+    Ok(Some(figure::drawn(&name, heading, drawing, csv)))
+}

@@ -1,0 +1,229 @@
+//! Several runs side by side: the comparison figures, drawn from stored runs alone.
+
+mod best;
+mod class_bars;
+mod curves;
+mod matching;
+mod overview;
+mod sensitivity;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::error::FigureError;
+use crate::figure::Plate;
+use crate::metrics::Measured;
+use crate::relations::{self, Correlations, Relations};
+use crate::run_dir::{Facet, Kind, Run};
+use crate::select::{Images, Select};
+use crate::theme::{self, Mark, Paint};
+
+/// What a comparison shows of its runs.
+#[derive(Clone, Debug, Default)]
+pub struct CompareOptions {
+    /// Which single layer stands for each facet.
+    pub select: Select,
+    /// Which of the examples that the runs have in common are shown.
+    pub images: Images,
+}
+
+/// A run under the name by which figures call it.
+#[derive(Debug)]
+pub(crate) struct Member {
+    pub(crate) label: String,
+    pub(crate) run: Run,
+    /// Its place among the runs, which gives its color and mark.
+    pub(crate) index: usize,
+    /// The locality bias of its layers: its own, or that of a run of the same weights.
+    pub(crate) locality: BTreeMap<u32, Measured>,
+}
+
+impl Member {
+    pub(crate) fn paint(&self) -> Paint {
+        theme::series(self.index)
+    }
+
+    pub(crate) fn mark(&self) -> Mark {
+        Mark::series(self.index)
+    }
+
+    /// A single run, which needs no name beside others.
+    pub(crate) fn alone(run: Run) -> Self {
+        let locality = run.metrics.of_layers("locality", "");
+        Self {
+            label: run.model.name.clone(),
+            run,
+            index: 0,
+            locality,
+        }
+    }
+}
+
+/// Opens the runs and names them.
+pub(crate) fn open(paths: &[PathBuf]) -> Result<Vec<Member>, FigureError> {
+    let runs = paths
+        .iter()
+        .map(|path| Run::open(path))
+        .collect::<Result<Vec<_>, _>>()?;
+    let labels = labels(&runs, paths);
+    let localities: Vec<_> = runs
+        .iter()
+        .map(|run| (same_weights(run), run.metrics.of_layers("locality", "")))
+        .collect();
+    let members = runs.into_iter().zip(labels).enumerate();
+    Ok(members
+        .map(|(index, (run, label))| {
+            let own = run.metrics.of_layers("locality", "");
+            let weights = same_weights(&run);
+            let other = || {
+                localities
+                    .iter()
+                    .find(|(other, values)| *other == weights && !values.is_empty())
+            };
+            let locality = if own.is_empty() {
+                other().map(|found| found.1.clone()).unwrap_or_default()
+            } else {
+                own
+            };
+            Member {
+                label,
+                run,
+                index,
+                locality,
+            }
+        })
+        .collect())
+}
+
+/// What two runs of one model share, whatever was measured on it.
+fn same_weights(run: &Run) -> (Option<String>, String) {
+    let sum = run.model.sha256.clone().filter(|sum| !sum.is_empty());
+    (sum, run.model.name.clone())
+}
+
+/// The settings that can change a number, with seed, data and clusters, as text.
+pub(crate) fn settings(run: &Run) -> BTreeMap<String, String> {
+    const IDLE: [&str; 7] = [
+        "threads",
+        "save_labels",
+        "save_counts",
+        "examples",
+        "queries",
+        "device",
+        "memory",
+    ];
+    let plain = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "none".to_owned(),
+        Value::Array(values) => {
+            let texts = values.iter();
+            let texts = texts.map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
+            texts.collect::<Vec<_>>().join(" ")
+        }
+        other => other.to_string(),
+    };
+    let mut settings: BTreeMap<String, String> = run
+        .settings
+        .iter()
+        .filter(|(name, _)| !IDLE.contains(&name.as_str()))
+        .map(|(name, value)| (name.clone(), plain(value)))
+        .collect();
+    settings
+        .entry("seed".to_owned())
+        .or_insert_with(|| run.seed.unwrap_or(0).to_string());
+    settings.insert("data".to_owned(), run.data.kind.clone());
+    settings
+}
+
+/// The model's name; runs of one name also say in which settings they differ, and where even that
+/// is the same, which folder they lie in.
+fn labels(runs: &[Run], paths: &[PathBuf]) -> Vec<String> {
+    let base = |run: &Run| {
+        if run.model.name.is_empty() {
+            "unnamed model".to_owned()
+        } else {
+            run.model.name.clone()
+        }
+    };
+    // Runs of different commands do not stand beside one another in a figure.
+    let mut by_kind: BTreeMap<(String, Kind), Vec<usize>> = BTreeMap::new();
+    for (index, run) in runs.iter().enumerate() {
+        by_kind
+            .entry((base(run), run.kind))
+            .or_default()
+            .push(index);
+    }
+    let mut labels: Vec<String> = runs.iter().map(base).collect();
+    for group in by_kind.values().filter(|group| group.len() > 1) {
+        let all: Vec<_> = group.iter().map(|&index| settings(&runs[index])).collect();
+        let names: BTreeSet<&String> = all.iter().flat_map(BTreeMap::keys).collect();
+        let differing: Vec<&String> = names
+            .into_iter()
+            .filter(|&name| all.iter().any(|other| other.get(name) != all[0].get(name)))
+            .collect();
+        for (&index, settings) in group.iter().zip(&all) {
+            let parts = differing.iter().filter_map(|&name| {
+                let value = settings.get(name)?;
+                Some(format!("{} {value}", name.replace('_', " ")))
+            });
+            let parts: Vec<String> = parts.collect();
+            if !parts.is_empty() {
+                labels[index] = format!("{}, {}", labels[index], parts.join(", "));
+            }
+        }
+        let given: Vec<String> = group.iter().map(|&index| labels[index].clone()).collect();
+        for (&index, label) in group.iter().zip(&given) {
+            if given.iter().filter(|other| *other == label).count() > 1 {
+                let folder = paths[index].file_name().unwrap_or_default();
+                labels[index] = format!("{label} ({})", folder.to_string_lossy());
+            }
+        }
+    }
+    labels
+}
+
+/// Every comparison figure, or why there is none.
+pub(crate) fn plates(
+    members: &[Member],
+    out: &Path,
+    options: &CompareOptions,
+) -> Result<Vec<Plate>, FigureError> {
+    let of_kind = |kind: Kind| -> Vec<&Member> {
+        let members = members.iter();
+        members.filter(|member| member.run.kind == kind).collect()
+    };
+    // A run that has measured nothing yet would only have a name; the page says how far it is.
+    let mut probes = of_kind(Kind::Probe);
+    probes.retain(|member| !member.run.probes().is_empty());
+    let mut plates = Vec::new();
+    if !probes.is_empty() {
+        plates.extend(overview::draw(&probes, options)?);
+        plates.push(best::draw(&probes, options.select)?);
+        for subject in curves::OF_PROBES {
+            plates.push(curves::draw(&probes, subject)?);
+        }
+        let stored = Relations::read(&out.join("relations.csv"))?;
+        let correlations = stored
+            .as_ref()
+            .map_or(Correlations::Absent, Correlations::Read);
+        plates.push(relations::draw(&probes, &correlations)?);
+        for facet in Facet::ALL {
+            plates.extend(class_bars::draw(&probes, facet, options.select)?);
+        }
+        plates.push(sensitivity::draw(&probes, options.select)?);
+    }
+    let correspond = of_kind(Kind::Correspond);
+    if !correspond.is_empty() {
+        plates.push(curves::draw(&correspond, &curves::PCK)?);
+    }
+    let with_locality: Vec<&Member> = members
+        .iter()
+        .filter(|member| !member.run.metrics.of_layers("locality", "").is_empty())
+        .collect();
+    if !with_locality.is_empty() {
+        plates.push(curves::draw_locality(&with_locality)?);
+    }
+    Ok(plates)
+}

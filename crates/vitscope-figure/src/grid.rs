@@ -1,0 +1,362 @@
+//! Rows of label maps under their images, each with its aggregate map and its numbers as bars: the
+//! layout of the paper's overview, shared by every figure that compares segmentations.
+
+use crate::error::FigureError;
+use crate::figure;
+use crate::metrics::Measured;
+use crate::pixels::{LabelMap, NONE, Rgb};
+use crate::run_dir::Run;
+use crate::svg::{Anchor, Embedded, Svg, Type};
+use crate::text::{self, Weight};
+use crate::theme::{self, Paint};
+
+const GAP: f64 = 4.0;
+const WIDE_GAP: f64 = 16.0;
+const BAR_WIDTH: f64 = 58.0;
+const BAR_PANEL: f64 = BAR_WIDTH + 48.0;
+const HEADER: f64 = 40.0;
+/// Cells smaller than this show nothing, larger ones waste the page.
+const CELL: std::ops::RangeInclusive<f64> = 92.0..=220.0;
+/// The most columns of images; with fewer, cells are larger.
+pub(crate) const MOST_COLUMNS: usize = 6;
+
+/// What a grid shows.
+pub(crate) struct Grid {
+    /// Name and photograph of each example.
+    pub(crate) images: Vec<(String, Option<Rgb>)>,
+    pub(crate) rows: Vec<Row>,
+    bars: Vec<Bars>,
+    label_width: f64,
+}
+
+/// One row of label maps.
+pub(crate) struct Row {
+    /// Its name, in one or more lines.
+    pub(crate) name: Vec<String>,
+    pub(crate) paint: Paint,
+    pub(crate) is_truth: bool,
+    pub(crate) maps: Vec<Option<LabelMap>>,
+    pub(crate) aggregate: Option<Rgb>,
+    pub(crate) nmi: Measured,
+    pub(crate) miou: Measured,
+}
+
+/// A column of horizontal bars.
+struct Bars {
+    of: fn(&Row) -> Measured,
+    title: [&'static str; 2],
+    /// The value of the longest bar.
+    largest: f64,
+}
+
+/// Where everything stands.
+struct Layout {
+    left: f64,
+    columns: usize,
+    side: f64,
+    aggregate: Option<f64>,
+    bars: f64,
+}
+
+impl Grid {
+    pub(crate) fn new(
+        images: Vec<(String, Option<Rgb>)>,
+        rows: Vec<Row>,
+        label_width: f64,
+    ) -> Self {
+        let bar = |of: fn(&Row) -> Measured, title| {
+            let values = rows.iter().map(of);
+            let values = values.flat_map(|measured| [measured.value, measured.high]);
+            let largest = values.flatten().reduce(f64::max)?;
+            let largest = if largest > 0.0 { largest } else { 1.0 };
+            Some(Bars { of, title, largest })
+        };
+        let bars = [
+            bar(|row| row.nmi, ["positional", "effect (NMI)"]),
+            bar(|row| row.miou, ["", "mIoU"]),
+        ];
+        let bars = bars.into_iter().flatten().collect();
+        Self {
+            images,
+            rows,
+            bars,
+            label_width,
+        }
+    }
+
+    /// Whether there is not a single picture of an example.
+    pub(crate) fn is_empty(&self) -> bool {
+        let mut maps = self.rows.iter().flat_map(|row| &row.maps);
+        self.images.iter().all(|image| image.1.is_none()) && maps.all(Option::is_none)
+    }
+
+    /// How many of the images are shown.
+    pub(crate) fn columns(&self) -> usize {
+        Layout::of(self).columns
+    }
+
+    /// Which indices occur in the label maps that are drawn, of the rows for which `counts` holds.
+    pub(crate) fn seen(&self, counts: impl Fn(&Row) -> bool) -> [bool; 256] {
+        let columns = self.columns();
+        let mut seen = [false; 256];
+        for row in &self.rows {
+            let is_class = counts(row);
+            for map in row.maps.iter().take(columns).flatten() {
+                let indices = map
+                    .indices
+                    .iter()
+                    .filter(|&&index| is_class || index == NONE);
+                indices.for_each(|&index| seen[usize::from(index)] = true);
+            }
+        }
+        seen
+    }
+
+    /// Draws everything from `top`; gives the position below.
+    pub(crate) fn draw(&self, svg: &mut Svg, top: f64) -> Result<f64, FigureError> {
+        let layout = Layout::of(self);
+        let top = self.draw_images(svg, &layout, top)?;
+        self.draw_rows(svg, &layout, top)
+    }
+
+    fn panels(&self, layout: &Layout) -> impl Iterator<Item = (&Bars, f64)> {
+        let left = layout.bars;
+        let panels = self.bars.iter().enumerate();
+        panels.map(move |(index, bars)| (bars, left + index as f64 * (BAR_PANEL + WIDE_GAP)))
+    }
+
+    /// The row of images and the heads of the other columns; gives the position below.
+    fn draw_images(&self, svg: &mut Svg, layout: &Layout, top: f64) -> Result<f64, FigureError> {
+        let mut bottom = top + HEADER + GAP;
+        if self.images.iter().any(|image| image.1.is_some()) {
+            svg.text(
+                [theme::MARGIN, top + layout.side / 2.0 + 5.0],
+                Type::HEAD,
+                "image",
+            );
+            for (column, (stem, image)) in self.images.iter().take(layout.columns).enumerate() {
+                let label = format!("image {stem}");
+                photo_or_missing(svg, layout.cell(column, top), image.as_ref(), &label)?;
+            }
+            bottom = top + layout.side + GAP;
+        }
+        if let Some(left) = layout.aggregate {
+            let style = Type::LABEL.anchor(Anchor::Middle);
+            svg.text(
+                [left + layout.side / 2.0, bottom - 12.0],
+                style,
+                "aggregate",
+            );
+        }
+        for (bars, left) in self.panels(layout) {
+            svg.text([left, bottom - 29.0], Type::LABEL, bars.title[0]);
+            svg.text([left, bottom - 12.0], Type::LABEL, bars.title[1]);
+        }
+        Ok(bottom)
+    }
+
+    /// The rows of label maps with their bars; gives the position below.
+    fn draw_rows(&self, svg: &mut Svg, layout: &Layout, top: f64) -> Result<f64, FigureError> {
+        let half = layout.side / 2.0;
+        let pitch = layout.side + GAP;
+        for (index, row) in self.rows.iter().enumerate() {
+            let y = top + index as f64 * pitch;
+            self.draw_label(svg, row, y + half);
+            let name = row.name.join(" ");
+            for (column, map) in row.maps.iter().take(layout.columns).enumerate() {
+                let place = layout.cell(column, y);
+                match map {
+                    Some(map) => {
+                        let label = format!("{name}, {}", self.images[column].0);
+                        label_map(svg, place, map, &label)?;
+                    }
+                    None => missing(svg, place),
+                }
+            }
+            if let Some(left) = layout.aggregate {
+                let label = format!("aggregate map of {name}");
+                let place = [left, y, layout.side, layout.side];
+                photo_or_missing(svg, place, row.aggregate.as_ref(), &label)?;
+            }
+            for (bars, left) in self.panels(layout) {
+                self.draw_bar(svg, bars, row, [left, y + half]);
+            }
+        }
+        let bottom = top + self.rows.len() as f64 * pitch - GAP;
+        for (bars, left) in self.panels(layout) {
+            svg.line([left, top], [left, bottom], theme::MUTED, 1.0, "");
+            if let Some(truth) = self.truth(bars) {
+                let x = left + bars.length(truth);
+                svg.line([x, top + half + 9.0], [x, bottom], theme::TRUTH, 1.2, "4 3");
+            }
+        }
+        Ok(bottom)
+    }
+
+    fn truth(&self, bars: &Bars) -> Option<f64> {
+        let row = self.rows.iter().find(|row| row.is_truth)?;
+        (bars.of)(row).value
+    }
+
+    /// The name of a row, beside a stroke in its color.
+    fn draw_label(&self, svg: &mut Svg, row: &Row, middle: f64) {
+        const LEADING: f64 = 17.0;
+        let room = self.label_width - 14.0;
+        let height = row.name.len() as f64 * LEADING;
+        svg.rect(
+            [theme::MARGIN, middle - height / 2.0, 3.0, height],
+            row.paint,
+        );
+        for (index, line) in row.name.iter().enumerate() {
+            let style = if index == 0 || row.is_truth {
+                Type::HEAD
+            } else {
+                Type::LABEL
+            };
+            let y = middle - height / 2.0 + (index as f64 + 0.78) * LEADING;
+            let line = text::fit(line, room, style.size, style.weight);
+            svg.text([theme::MARGIN + 9.0, y], style, &line);
+        }
+    }
+
+    fn draw_bar(&self, svg: &mut Svg, bars: &Bars, row: &Row, [left, middle]: [f64; 2]) {
+        let measured = (bars.of)(row);
+        let Some(value) = measured.value else {
+            // The ground truth's own mIoU is 1 by definition: nothing to show.
+            if !row.is_truth {
+                svg.text([left + 6.0, middle + 5.0], Type::NOTE, "undefined");
+            }
+            return;
+        };
+        let mut end = left + bars.length(value);
+        svg.rect([left, middle - 9.0, end - left, 18.0], row.paint);
+        if let Some((low, high)) = measured.interval() {
+            let ends = [low, high].map(|value| left + bars.length(value));
+            svg.line([ends[0], middle], [ends[1], middle], theme::INK, 1.4, "");
+            for x in ends {
+                svg.line([x, middle - 4.0], [x, middle + 4.0], theme::INK, 1.4, "");
+            }
+            end = end.max(ends[1]);
+        }
+        let number = figure::number(Some(value));
+        let width = text::width(&number, Type::LABEL.size, Weight::Regular);
+        // The number must not stand on the ground truth's line.
+        let truth = self.truth(bars).map(|value| left + bars.length(value));
+        if let (false, Some(truth)) = (row.is_truth, truth)
+            && (end..=end + width + 10.0).contains(&truth)
+        {
+            end = truth;
+        }
+        svg.text([end + 6.0, middle + 5.0], Type::LABEL, &number);
+    }
+}
+
+impl Layout {
+    /// As many columns as leave cells that can be read.
+    fn of(grid: &Grid) -> Self {
+        let has_aggregate = grid.rows.iter().any(|row| row.aggregate.is_some());
+        let left = theme::MARGIN + grid.label_width;
+        let bars_width = grid.bars.len() as f64 * (BAR_PANEL + WIDE_GAP);
+        let room = theme::FULL_WIDTH - theme::MARGIN - left - bars_width;
+        let side_of = |columns: usize| {
+            let (maps, gaps) = (columns as f64, (columns - 1) as f64 * GAP);
+            let aggregate = f64::from(u8::from(has_aggregate));
+            ((room - gaps - aggregate * WIDE_GAP) / (maps + aggregate)).floor()
+        };
+        let mut counts = (1..=grid.images.len().min(MOST_COLUMNS)).rev();
+        let columns = counts
+            .find(|&columns| side_of(columns) >= *CELL.start())
+            .unwrap_or(1);
+        let side = side_of(columns).min(*CELL.end());
+        let after = left + columns as f64 * (side + GAP) - GAP + WIDE_GAP;
+        let bars = if has_aggregate {
+            after + side + WIDE_GAP
+        } else {
+            after
+        };
+        Self {
+            left,
+            columns,
+            side,
+            aggregate: has_aggregate.then_some(after),
+            bars,
+        }
+    }
+
+    fn cell(&self, column: usize, top: f64) -> [f64; 4] {
+        let x = self.left + column as f64 * (self.side + GAP);
+        [x, top, self.side, self.side]
+    }
+}
+
+impl Bars {
+    fn length(&self, value: f64) -> f64 {
+        BAR_WIDTH * value / self.largest
+    }
+}
+
+/// The label maps of a slot, in the order of `stems`.
+pub(crate) fn maps<'a>(
+    run: &Run,
+    slot: crate::run_dir::Slot,
+    stems: impl IntoIterator<Item = &'a String>,
+) -> Result<Vec<Option<LabelMap>>, FigureError> {
+    stems
+        .into_iter()
+        .map(|stem| run.labels(slot, stem))
+        .collect()
+}
+
+/// A photograph or an aggregate map in its place, or the empty place.
+pub(crate) fn photo_or_missing(
+    svg: &mut Svg,
+    place: [f64; 4],
+    picture: Option<&Rgb>,
+    label: &str,
+) -> Result<(), FigureError> {
+    match picture {
+        Some(picture) => svg.picture(place, &photo(picture, place[2])?, label),
+        None => missing(svg, place),
+    }
+    Ok(())
+}
+
+/// A photograph or an aggregate map, with no more pixels than print can show.
+fn photo(picture: &Rgb, side: f64) -> Result<Embedded, FigureError> {
+    let bytes = picture.reduced((side * 2.5) as usize).jpeg()?;
+    Ok(Embedded {
+        mime: "image/jpeg",
+        bytes,
+    })
+}
+
+/// A label map in its place, its pixels without a label hatched.
+pub(crate) fn label_map(
+    svg: &mut Svg,
+    place: [f64; 4],
+    map: &LabelMap,
+    label: &str,
+) -> Result<(), FigureError> {
+    if map.indices.contains(&NONE) {
+        svg.hatched(place);
+    }
+    let bytes = map.reduced((place[2] * 2.5) as usize).png()?;
+    let mime = "image/png";
+    svg.picture(place, &Embedded { mime, bytes }, label);
+    Ok(())
+}
+
+/// The place of a picture that the run does not have.
+pub(crate) fn missing(svg: &mut Svg, [x, y, width, height]: [f64; 4]) {
+    svg.frame(
+        [x + 0.5, y + 0.5, width - 1.0, height - 1.0],
+        theme::RULE,
+        1.0,
+    );
+    let style = Type::NOTE.anchor(Anchor::Middle);
+    svg.text(
+        [x + width / 2.0, y + height / 2.0 + 4.0],
+        style,
+        if width > 70.0 { "not stored" } else { "–" },
+    );
+}
