@@ -202,6 +202,7 @@ fn a_broken_run_resumes_to_the_same_bytes() {
     let error = attention(&other, &mut Silent).unwrap_err();
     assert!(error.to_string().contains("other settings"), "{error}");
     attention(&request, &mut Silent).unwrap();
+    vitscope_figure::draw(&broken).unwrap();
     assert_same(&whole, &broken);
     assert!(!broken.join("state").exists());
 }

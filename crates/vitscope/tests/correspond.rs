@@ -358,6 +358,7 @@ fn a_broken_run_resumes_to_the_same_bytes() {
     let error = correspond(&other, &mut Silent).unwrap_err();
     assert!(error.to_string().contains("other settings"), "{error}");
     correspond(&request, &mut Silent).unwrap();
+    vitscope_figure::draw(&broken).unwrap();
     assert_same(&whole, &broken);
     assert!(!broken.join("state").exists());
 }
