@@ -80,6 +80,8 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// The whole protocol on built-in models and scenes, offline, in about a minute
+    Demo(DemoArgs),
     /// The main job: every layer and facet of a model over a data set, in one pass
     Probe(Box<ProbeArgs>),
     /// Write facets as safetensors, for other programs or for `probe --features`
@@ -107,6 +109,13 @@ pub enum Command {
         #[arg(required = true)]
         runs: Vec<PathBuf>,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where scenes, models and runs go: a new folder, or one with an earlier demo, which is replaced
+    #[arg(long, default_value = "runs/demo")]
+    pub out: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

@@ -3,6 +3,7 @@
 mod attention;
 mod correspond;
 mod data;
+mod demo;
 mod extract;
 mod inspect;
 mod locate;
@@ -21,6 +22,7 @@ use crate::exit::usage;
 /// Runs what was typed.
 pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match &cli.command {
+        Command::Demo(args) => demo::run(&cli, args),
         Command::Probe(args) => probe::run(&cli, args),
         Command::Extract(args) => extract::run(&cli, args),
         Command::Inspect(args) => inspect::run(&cli, args),

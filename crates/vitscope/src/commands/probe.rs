@@ -66,7 +66,8 @@ pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
     }
 }
 
-fn slot_json(summary: &Summary) -> serde_json::Value {
+/// What a slot came to, for programs.
+pub(super) fn slot_json(summary: &Summary) -> serde_json::Value {
     let (excess, low, high) = summary
         .excess
         .map_or((None, None, None), |(value, low, high)| {
