@@ -84,6 +84,8 @@ impl Cli {
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// The whole protocol on built-in models and scenes, offline, in about a minute
+    Demo(DemoArgs),
     /// The main job: every layer and facet of a model over a data set, in one pass
     Probe(Box<ProbeArgs>),
     /// Write facets as safetensors, for other programs or for `probe --features`
@@ -117,6 +119,13 @@ pub enum Command {
         #[arg(long, num_args = 1.., value_name = "NAME")]
         images: Vec<String>,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where scenes, models and runs go: a new folder, or one with an earlier demo, which is replaced
+    #[arg(long, default_value = "runs/demo")]
+    pub out: PathBuf,
 }
 
 #[derive(Debug, Subcommand)]

@@ -4,6 +4,7 @@ mod attention;
 mod compare;
 mod correspond;
 mod data;
+mod demo;
 mod extract;
 mod inspect;
 mod locate;
@@ -23,6 +24,7 @@ use crate::exit::usage;
 /// Runs what was typed.
 pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
     match &cli.command {
+        Command::Demo(args) => demo::run(&cli, args),
         Command::Probe(args) => probe::run(&cli, args),
         Command::Extract(args) => extract::run(&cli, args),
         Command::Inspect(args) => inspect::run(&cli, args),

@@ -57,6 +57,7 @@ fn code(error: &anyhow::Error) -> u8 {
         Some(_) => 3,
         None if error.is::<vitscope_vit::error::VitError>()
             || error.is::<vitscope_data::DataError>()
+            || error.is::<vitscope_demo::DemoError>()
             || error.is::<vitscope_figure::FigureError>() =>
         {
             3

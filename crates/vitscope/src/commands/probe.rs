@@ -96,7 +96,8 @@ fn run_json(outcome: &Outcome, page: &Path) -> serde_json::Value {
     })
 }
 
-fn slot_json(summary: &Summary) -> serde_json::Value {
+/// What a slot came to, for programs.
+pub(super) fn slot_json(summary: &Summary) -> serde_json::Value {
     let (excess, low, high) = summary
         .excess
         .map_or((None, None, None), |(value, low, high)| {

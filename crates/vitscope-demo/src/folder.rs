@@ -1,0 +1,64 @@
+//! Scenes as a data set on disk, of the kind `folder`: `images/{train,test}`, `masks/{train,test}` and
+//! `classes.txt`.
+
+use std::path::Path;
+
+use rayon::prelude::*;
+
+use crate::classes::Class;
+use crate::error::DemoError;
+use crate::files;
+use crate::scene::{Scene, Split};
+
+/// Which scenes a data set has.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Scenes {
+    /// The generator's seed; the built-in models were trained on scenes of seed 0.
+    pub seed: u64,
+    /// The dial of spatial bias, 0 to 1.
+    pub bias: f64,
+    /// Scenes 0 and on of [`Split::Train`].
+    pub train: usize,
+    /// Scenes 0 and on of [`Split::Test`].
+    pub test: usize,
+}
+
+impl Scenes {
+    /// Writes the data set into a folder that is not there yet.
+    ///
+    /// # Errors
+    /// When the folder is there, or the disk refuses.
+    pub fn write(&self, root: &Path) -> Result<(), DemoError> {
+        files::folder(root, |root| {
+            for (split, name, count) in [
+                (Split::Train, "train", self.train),
+                (Split::Test, "test", self.test),
+            ] {
+                let (images, masks) = (
+                    root.join("images").join(name),
+                    root.join("masks").join(name),
+                );
+                files::make(&images)?;
+                files::make(&masks)?;
+                (0..count).into_par_iter().try_for_each(|index| {
+                    let picture = Scene::new(self.seed, split, index as u64, self.bias).picture();
+                    let file = format!("{index:04}.png");
+                    let (rgb, grey) = (png::ColorType::Rgb, png::ColorType::Grayscale);
+                    files::write(
+                        &images.join(&file),
+                        &files::png(picture.side, rgb, &picture.rgb)?,
+                    )?;
+                    files::write(
+                        &masks.join(&file),
+                        &files::png(picture.side, grey, &picture.mask)?,
+                    )
+                })?;
+            }
+            let names: String = Class::ALL
+                .iter()
+                .map(|class| format!("{}\n", class.name()))
+                .collect();
+            files::write(&root.join("classes.txt"), names.as_bytes())
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! The built-in models: two tiny Vision Transformers of one architecture, trained on scenes of this
+//! generator by `tools/demo_models`, which says how and for how long.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::DemoError;
+use crate::files;
+
+/// A built-in model.
+#[derive(Clone, Copy, Debug)]
+pub struct BuiltIn {
+    /// What its files and runs are called.
+    pub name: &'static str,
+    /// What it was trained for, in a few words.
+    pub objective: &'static str,
+    /// Its weights in timm's names, f16 safetensors.
+    pub weights: &'static [u8],
+    /// Its description, as for any own model: what tensors cannot tell.
+    pub description: &'static str,
+}
+
+/// Learned to paint what is hidden.
+pub const MASKED: BuiltIn = BuiltIn {
+    name: "masked",
+    objective: "masked autoencoder",
+    weights: include_bytes!("../models/masked.safetensors"),
+    description: include_str!("../models/masked.toml"),
+};
+
+/// Learned to tell scenes apart.
+pub const CONTRASTIVE: BuiltIn = BuiltIn {
+    name: "contrastive",
+    objective: "contrastive",
+    weights: include_bytes!("../models/contrastive.safetensors"),
+    description: include_str!("../models/contrastive.toml"),
+};
+
+impl BuiltIn {
+    /// Both, in the order in which they are shown.
+    pub const ALL: [Self; 2] = [MASKED, CONTRASTIVE];
+}
+
+/// Writes the built-in models into a folder that is not there yet: `NAME.toml`, which stands wherever a
+/// MODEL is asked for, and `NAME.safetensors`.
+///
+/// # Errors
+/// When the folder is there, or the disk refuses.
+pub fn write_models(root: &Path) -> Result<(), DemoError> {
+    files::folder(root, |root| {
+        for model in BuiltIn::ALL {
+            files::write(
+                &root.join(format!("{}.safetensors", model.name)),
+                model.weights,
+            )?;
+            files::write(
+                &root.join(format!("{}.toml", model.name)),
+                model.description.as_bytes(),
+            )?;
+        }
+        Ok(())
+    })
+}
+
+impl BuiltIn {
+    /// Its description in a folder of [`write_models`].
+    #[must_use]
+    pub fn path(&self, root: &Path) -> PathBuf {
+        root.join(format!("{}.toml", self.name))
+    }
+}
