@@ -1,6 +1,6 @@
 //! Products with a matrix that is laid out once and used many times.
 //!
-//! On a processor with AVX-512 a weight is kept as panels of [`PANEL`] columns, so that the inner
+//! On a processor with AVX-512 a weight is kept as panels of 32 columns, so that the inner
 //! loop reads it front to back, and a tile of 12 rows by one panel stays in registers while the
 //! whole inner dimension runs past. Measured against packing anew in blocks (`gemm`): 12 % faster
 //! on every product of a ViT-B. With [`Precision::Bf16`] two neighbors of the inner dimension

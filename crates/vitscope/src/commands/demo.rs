@@ -123,7 +123,7 @@ fn look(
             out: Some(folder("")),
             settings: Settings {
                 size,
-                // A fifth of a thousand steps at twice the rate: the loss has settled by then.
+                // Few steps at twice the rate, so that the whole demo takes about a minute.
                 steps: 200,
                 batch: 8,
                 lr: 0.01,
