@@ -38,6 +38,11 @@ struct Pair {
 }
 
 impl Pair {
+    /// The key point that is shown alone: the middle one.
+    fn shown(&self) -> Option<usize> {
+        self.source_points.len().checked_sub(1).map(|last| last / 2)
+    }
+
     /// How far off a match may be.
     fn limit(&self) -> f64 {
         let [left, top, right, bottom] = self.target_box;
@@ -65,11 +70,11 @@ fn pairs(run: &Run) -> Result<Vec<Pair>, FigureError> {
     }
 }
 
-/// A photograph where the data set still lies, or `None`.
-fn photograph(path: &str) -> Result<Option<Rgb>, FigureError> {
-    let path = Path::new(path);
-    read_bytes_if_there(path)?
-        .map(|bytes| Rgb::photograph(path, &bytes))
+/// A photograph in the run directory (or, of older runs, where the data set lay), or `None`.
+fn photograph(run: &Run, path: &str) -> Result<Option<Rgb>, FigureError> {
+    let path = run.root().join(path);
+    read_bytes_if_there(&path)?
+        .map(|bytes| Rgb::photograph(&path, &bytes))
         .transpose()
 }
 
@@ -156,10 +161,8 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
         let why = "The run stored no example pairs.";
         return Ok(figure::absent(NAME, HEADING, why));
     };
-    let bad = |problem| FigureError::malformed(&path, problem);
-    let tensors = SafeTensors::deserialize(&bytes)
-        .map_err(|error| bad(format!("is not a safetensors file ({error})")))?;
-    let padded = run.settings.get("fit").and_then(|fit| fit.as_str()) == Some("pad");
+    let maps = Maps::new(&path, &bytes)?;
+    let padded = run.is_padded();
     let slots = &run.selection;
     let columns = slots.len() + 1;
     let pitch = ((theme::FULL_WIDTH - 2.0 * theme::MARGIN + 6.0) / columns as f64).floor();
@@ -180,10 +183,13 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
     let mut rows = Vec::new();
     let mut gone = false;
     for (number, pair) in listed.iter().take(MOST_PAIRS).enumerate() {
-        let Some(point) = pair.source_points.len().checked_sub(1).map(|last| last / 2) else {
+        let Some(point) = pair.shown() else {
             continue;
         };
-        let (source, target) = (photograph(&pair.source)?, photograph(&pair.target)?);
+        let (source, target) = (
+            photograph(run, &pair.source)?,
+            photograph(run, &pair.target)?,
+        );
         gone |= source.is_none() || target.is_none();
         // As high as the higher photograph needs, within reason.
         let heights = [&source, &target].into_iter().flatten();
@@ -207,25 +213,13 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
                 continue;
             };
             let (place, scale) = fitted(cell(column + 1), target);
-            let name = format!("{number}.{slot}");
-            let tensor = tensors
-                .tensor(&name)
-                .map_err(|_| bad(format!("has no {name}")))?;
-            let (Dtype::F32, &[count, map_rows, map_columns]) = (tensor.dtype(), tensor.shape())
-            else {
-                return Err(bad(format!(
-                    "has {name} of another type or shape than expected"
-                )));
+            let Some((values, grid)) = maps.of(number, slot, pair, point)? else {
+                let problem = format!("has no {number}.{slot}");
+                return Err(FigureError::malformed(&path, problem));
             };
-            if count != pair.true_points.len() || map_rows * map_columns == 0 {
-                return Err(bad(format!("has {name} of {count} points")));
-            }
-            let values = floats(tensor.data());
-            let patches = map_rows * map_columns;
-            let values = &values[point * patches..(point + 1) * patches];
             // No more pixels than are shown, so that heat is computed only there.
             let small = target.reduced((place[2].max(place[3]) * 2.5) as usize);
-            let heat = Heat::new(values, [map_rows, map_columns], &small, padded);
+            let heat = Heat::new(&values, grid, &small, padded);
             let picture = small.heated(|x, y| heat.at(x, y));
             embed(
                 &mut svg,
@@ -287,89 +281,231 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
     Ok(figure::drawn(NAME, HEADING.to_owned(), drawing, csv))
 }
 
-/// All key points of one pair and what each layer takes them for.
-pub(crate) fn draw_matches(run: &Run) -> Result<Plate, FigureError> {
-    const NAME: &str = "matches-by-layer";
-    const HEADING: &str = "Matches of one pair by layer";
+/// A cell for every layer (across, in bands of at most twelve) and facet (down), as high as the target
+/// needs. `paint` fills a cell and gives the note under it, or `None` where nothing is stored. Returns
+/// where the cells end.
+fn by_layer(
+    svg: &mut Svg,
+    run: &Run,
+    target: &Rgb,
+    facets: &[Facet],
+    mut paint: impl FnMut(&mut Svg, [f64; 4], Facet, u32) -> Result<Option<String>, FigureError>,
+) -> Result<f64, FigureError> {
     const LABEL_WIDTH: f64 = 62.0;
     const PER_BAND: usize = 12;
-    let none = || figure::absent(NAME, HEADING, "The run stored no matches of example pairs.");
-    let listed = pairs(run)?;
-    let (Some(pair), Some((row, matches))) = (listed.first(), stored_matches(run, &listed)?) else {
-        return Ok(none());
-    };
-    let Some(target) = photograph(&pair.target)? else {
-        let why = "The photographs are no longer where the run found them.";
-        return Ok(figure::absent(NAME, HEADING, why));
-    };
     let layers = run.layers();
     let columns = layers.len().clamp(1, PER_BAND);
     let room = theme::FULL_WIDTH - 2.0 * theme::MARGIN - LABEL_WIDTH;
     let pitch = (room / columns as f64).min(230.0).floor();
     let width = pitch - 3.0;
     let height = (width * target.height as f64 / target.width as f64).min(width * 1.4);
-    let mut svg = Svg::new(NAME, theme::FULL_WIDTH);
     let mut top = theme::MARGIN;
-    let mut rows = Vec::new();
     for band in layers.chunks(columns) {
         let left = |index: usize| theme::MARGIN + LABEL_WIDTH + index as f64 * pitch;
         svg.text([theme::MARGIN, top + 12.0], Type::LABEL, "layer");
         for (index, layer) in band.iter().enumerate() {
             let place = [left(index) + width / 2.0, top + 12.0];
-            svg.text(
-                place,
-                Type::LABEL.anchor(Anchor::Middle),
-                &layer.to_string(),
-            );
+            let style = Type::LABEL.anchor(Anchor::Middle);
+            svg.text(place, style, &layer.to_string());
         }
         top += 20.0;
-        let facets = Facet::ALL.into_iter();
-        for facet in facets.filter(|facet| matches.keys().any(|slot| slot.0 == *facet)) {
-            svg.text(
-                [theme::MARGIN, top + height / 2.0 + 5.0],
-                Type::HEAD,
-                facet.name(),
-            );
+        for &facet in facets {
+            let place = [theme::MARGIN, top + height / 2.0 + 5.0];
+            svg.text(place, Type::HEAD, facet.name());
             for (index, &layer) in band.iter().enumerate() {
                 let cell = [left(index), top, width, height];
-                let Some(found) = matches.get(&(facet, layer)) else {
-                    missing(&mut svg, cell);
-                    continue;
-                };
-                let (place, scale) = fitted(cell, &target);
-                let slot = Slot::Probe(facet, layer);
-                embed(
-                    &mut svg,
-                    place,
-                    &target,
-                    &format!("{slot}, target of {}", pair.pair),
-                )?;
-                let on =
-                    |[x, y]: [f64; 2]| [place[0] + (x + 0.5) * scale, place[1] + (y + 0.5) * scale];
-                let mut right = 0;
-                for (truth, matched) in pair.true_points.iter().zip(found) {
-                    let distance = (truth[0] - matched[0]).hypot(truth[1] - matched[1]);
-                    let is_right = distance <= pair.limit();
-                    right += usize::from(is_right);
-                    let paint = if is_right { MATCH_LINE } else { MISS_LINE };
-                    svg.line(on(*truth), on(*matched), paint, 1.6, "");
-                    svg.dot(on(*matched), 2.4, paint);
+                match paint(svg, cell, facet, layer)? {
+                    Some(note) => {
+                        let place = [left(index) + width / 2.0, top + height + 13.0];
+                        svg.text(place, Type::NOTE.anchor(Anchor::Middle), &note);
+                    }
+                    None => missing(svg, cell),
                 }
-                let note = format!("{right}/{}", found.len());
-                let place = [left(index) + width / 2.0, top + height + 13.0];
-                svg.text(place, Type::NOTE.anchor(Anchor::Middle), &note);
-                let mut cells = figure::slot_cells(slot).to_vec();
-                cells.extend([
-                    pair.pair.clone(),
-                    right.to_string(),
-                    found.len().to_string(),
-                ]);
-                rows.push(cells);
             }
             top += height + 20.0;
         }
         top += 6.0;
     }
+    Ok(top)
+}
+
+/// The similarity of one key point of the first pair with its target, at every layer.
+pub(crate) fn draw_similarity_by_layer(run: &Run) -> Result<Plate, FigureError> {
+    const NAME: &str = "similarity-by-layer";
+    const HEADING: &str = "Similarity to a key point by layer";
+    let listed = pairs(run)?;
+    let path = run.root().join("examples.safetensors");
+    let (Some(bytes), Some(pair)) = (read_bytes_if_there(&path)?, listed.first()) else {
+        let why = "The run stored no example pairs.";
+        return Ok(figure::absent(NAME, HEADING, why));
+    };
+    let (Some(target), Some(point)) = (photograph(run, &pair.target)?, pair.shown()) else {
+        let why = "The photographs are no longer where the run found them.";
+        return Ok(figure::absent(NAME, HEADING, why));
+    };
+    let maps = Maps::new(&path, &bytes)?;
+    let facets: Vec<Facet> = Facet::ALL
+        .into_iter()
+        .filter(|facet| run.probes().iter().any(|slot| slot.0 == *facet))
+        .collect();
+    let padded = run.is_padded();
+    let mut svg = Svg::new(NAME, theme::FULL_WIDTH);
+    let mut rows = Vec::new();
+    let top = by_layer(
+        &mut svg,
+        run,
+        &target,
+        &facets,
+        |svg, cell, facet, layer| {
+            let slot = Slot::Probe(facet, layer);
+            let found = pair.matches.get(&slot.to_string());
+            let (Some(found), Some((values, grid))) = (found, maps.of(0, slot, pair, point)?)
+            else {
+                return Ok(None);
+            };
+            let (place, scale) = fitted(cell, &target);
+            let small = target.reduced((place[2].max(place[3]) * 2.5) as usize);
+            let heat = Heat::new(&values, grid, &small, padded);
+            let picture = small.heated(|x, y| heat.at(x, y));
+            embed(
+                svg,
+                place,
+                &picture,
+                &format!("{slot}, target of {}", pair.pair),
+            )?;
+            let on =
+                |[x, y]: [f64; 2]| [place[0] + (x + 0.5) * scale, place[1] + (y + 0.5) * scale];
+            let (truth, matched) = (pair.true_points[point], found[point]);
+            svg.ring(on(truth), 3.5, TRUE_POINT);
+            svg.cross(on(matched), 3.0, MATCH);
+            let distance = (truth[0] - matched[0]).hypot(truth[1] - matched[1]);
+            let mut cells = figure::slot_cells(slot).to_vec();
+            cells.extend([pair.pair.clone(), point.to_string(), distance.to_string()]);
+            rows.push(cells);
+            Ok(Some(format!("{distance:.0} px")))
+        },
+    )?;
+    if rows.is_empty() {
+        let why = "The run stored no similarity maps of all layers.";
+        return Ok(figure::absent(NAME, HEADING, why));
+    }
+    let caption = [
+        figure::provenance(run),
+        format!(
+            "Pair {} ({}), key point {}. Ring: where it truly is; cross: the most similar pixel; below, how far off that is. Heat: cosine similarity of patches, from the least (black) to the most (yellow) in each picture.",
+            pair.pair,
+            pair.category,
+            point + 1
+        ),
+    ]
+    .join(" ");
+    let height = svg.notes(theme::MARGIN, top - 8.0, std::slice::from_ref(&caption));
+    let csv = figure::table(&["layer", "facet", "pair", "point", "distance_px"], rows)?;
+    let title = format!("{HEADING}: {}", figure::provenance(run));
+    let drawing = svg.finish(height, title, caption);
+    Ok(figure::drawn(NAME, HEADING.to_owned(), drawing, csv))
+}
+
+/// The stored maps of the example pairs.
+struct Maps<'a> {
+    path: &'a Path,
+    tensors: SafeTensors<'a>,
+}
+
+impl<'a> Maps<'a> {
+    fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, FigureError> {
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| {
+            FigureError::malformed(path, format!("is not a safetensors file ({error})"))
+        })?;
+        Ok(Self { path, tensors })
+    }
+
+    /// The cosines of a key point with the target's patches, and their rows and columns; `None` where
+    /// the slot is not stored.
+    fn of(
+        &self,
+        number: usize,
+        slot: Slot,
+        pair: &Pair,
+        point: usize,
+    ) -> Result<Option<(Vec<f32>, [usize; 2])>, FigureError> {
+        let bad = |problem| FigureError::malformed(self.path, problem);
+        let name = format!("{number}.{slot}");
+        let Ok(tensor) = self.tensors.tensor(&name) else {
+            return Ok(None);
+        };
+        let (Dtype::F32, &[count, rows, columns]) = (tensor.dtype(), tensor.shape()) else {
+            return Err(bad(format!(
+                "has {name} of another type or shape than expected"
+            )));
+        };
+        if count != pair.true_points.len() || rows * columns == 0 {
+            return Err(bad(format!("has {name} of {count} points")));
+        }
+        let values = floats(tensor.data());
+        let patches = rows * columns;
+        let of_point = values[point * patches..(point + 1) * patches].to_vec();
+        Ok(Some((of_point, [rows, columns])))
+    }
+}
+
+/// All key points of one pair and what each layer takes them for.
+pub(crate) fn draw_matches(run: &Run) -> Result<Plate, FigureError> {
+    const NAME: &str = "matches-by-layer";
+    const HEADING: &str = "Matches of one pair by layer";
+    let none = || figure::absent(NAME, HEADING, "The run stored no matches of example pairs.");
+    let listed = pairs(run)?;
+    let (Some(pair), Some((row, matches))) = (listed.first(), stored_matches(run, &listed)?) else {
+        return Ok(none());
+    };
+    let Some(target) = photograph(run, &pair.target)? else {
+        let why = "The photographs are no longer where the run found them.";
+        return Ok(figure::absent(NAME, HEADING, why));
+    };
+    let mut svg = Svg::new(NAME, theme::FULL_WIDTH);
+    let mut rows = Vec::new();
+    let facets = Facet::ALL.into_iter();
+    let facets: Vec<Facet> = facets
+        .filter(|facet| matches.keys().any(|slot| slot.0 == *facet))
+        .collect();
+    let top = by_layer(
+        &mut svg,
+        run,
+        &target,
+        &facets,
+        |svg, cell, facet, layer| {
+            let Some(found) = matches.get(&(facet, layer)) else {
+                return Ok(None);
+            };
+            let (place, scale) = fitted(cell, &target);
+            let slot = Slot::Probe(facet, layer);
+            embed(
+                svg,
+                place,
+                &target,
+                &format!("{slot}, target of {}", pair.pair),
+            )?;
+            let on =
+                |[x, y]: [f64; 2]| [place[0] + (x + 0.5) * scale, place[1] + (y + 0.5) * scale];
+            let mut right = 0;
+            for (truth, matched) in pair.true_points.iter().zip(found) {
+                let distance = (truth[0] - matched[0]).hypot(truth[1] - matched[1]);
+                let is_right = distance <= pair.limit();
+                right += usize::from(is_right);
+                let paint = if is_right { MATCH_LINE } else { MISS_LINE };
+                svg.line(on(*truth), on(*matched), paint, 1.6, "");
+                svg.dot(on(*matched), 2.4, paint);
+            }
+            let mut cells = figure::slot_cells(slot).to_vec();
+            cells.extend([
+                pair.pair.clone(),
+                right.to_string(),
+                found.len().to_string(),
+            ]);
+            rows.push(cells);
+            Ok(Some(format!("{right}/{}", found.len())))
+        },
+    )?;
     let caption = [
         figure::provenance(run),
         format!(

@@ -111,6 +111,7 @@ fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
             plates.push(curves::draw_pck(run)?);
             plates.push(correspond::draw_categories(run)?);
             plates.push(correspond::draw_similarity(run)?);
+            plates.push(correspond::draw_similarity_by_layer(run)?);
             plates.push(correspond::draw_matches(run)?);
         }
     }

@@ -296,6 +296,11 @@ impl Run {
         self.root.join("figures")
     }
 
+    /// Whether photographs of pairs were padded to the network's square, not stretched.
+    pub(crate) fn is_padded(&self) -> bool {
+        self.settings.get("fit").and_then(|fit| fit.as_str()) == Some("pad")
+    }
+
     /// Every probe that has a metric, an aggregate map or a selection, facets first.
     pub(crate) fn probes(&self) -> Vec<(Facet, u32)> {
         let mut probes = self.metrics.probes();

@@ -349,7 +349,7 @@ pub fn correspond(request: &Request, observer: &mut dyn Observer) -> Result<Outc
     record.selection = best_layers(&summaries);
     write_metrics(&plan, &record, &measured)?;
     write_pairs(&plan, pairs, &matches)?;
-    let examples = write_examples(&plan, &mut backbone, pairs, &matches, &record.selection)?;
+    let examples = write_examples(&plan, &mut backbone, pairs, &matches)?;
     record.examples = examples;
     record.state = State::Complete;
     record.write(&run)?;
@@ -889,32 +889,32 @@ struct Example {
     source_points: Vec<[f64; 2]>,
     true_points: Vec<[f64; 2]>,
     target_box: [f64; 4],
-    /// Best matches by slot, each facet at its best layer.
+    /// Best matches by slot.
     matches: BTreeMap<String, Vec<[u16; 2]>>,
 }
 
-/// `examples.json`, and `examples.safetensors` with the cosine of every key point with every patch of
-/// the target: `{number}.{facet}.{layer}` `[points, Hp, Wp]`, each facet at its best layer. The
+/// Copies a photograph into the run directory, as it is, and returns its place there: figures are drawn
+/// from the directory alone.
+fn keep(plan: &Plan<'_>, path: &Path, example: usize, which: &str) -> Result<String, StudyError> {
+    let bytes = std::fs::read(path).map_err(StudyError::io(path, "read"))?;
+    let suffix = path.extension().unwrap_or_default().to_string_lossy();
+    let name = format!("examples/{example}-{which}.{suffix}");
+    files::write(&plan.run.join(&name), &bytes)?;
+    Ok(name)
+}
+
+/// `examples.json`, the photographs under `examples/`, and `examples.safetensors` with the cosine of
+/// every key point with every patch of the target: `{number}.{facet}.{layer}` `[points, Hp, Wp]`. The
 /// photographs go through the backbone again. Returns the pairs' names.
 fn write_examples(
     plan: &Plan<'_>,
     backbone: &mut Backbone,
     pairs: &[Pair],
     matches: &[Vec<[u16; 2]>],
-    selection: &BTreeMap<String, usize>,
 ) -> Result<Vec<String>, StudyError> {
     let count = plan.settings.examples.min(pairs.len());
     let chosen: Vec<usize> = (0..count).map(|k| k * pairs.len() / count).collect();
-    let shown: Vec<usize> = (0..plan.opened.slots.len())
-        .filter(|&number| {
-            let slot = plan.opened.slots[number];
-            selection.get(slot.facet.name()) == Some(&slot.layer)
-        })
-        .collect();
-    let slots: Vec<Slot> = shown
-        .iter()
-        .map(|&number| plan.opened.slots[number])
-        .collect();
+    let slots = &plan.opened.slots;
     let [rows, columns] = plan.opened.grid;
     let mut tensors: Vec<NamedTensor> = Vec::new();
     let mut listed = Vec::new();
@@ -926,12 +926,12 @@ fn write_examples(
             .map(|image| load(plan, &image.image, image.size))
             .into_iter()
             .collect::<Result<Vec<_>, _>>()?;
-        let features = run_inputs(plan, backbone, &inputs, &slots)?;
+        let features = run_inputs(plan, backbone, &inputs, slots)?;
         let mut found = BTreeMap::new();
-        for (place, (&number, &slot)) in shown.iter().zip(&slots).enumerate() {
+        for (number, &slot) in slots.iter().enumerate() {
             let width = plan.opened.widths[number];
-            let source = rows_of(&features[0][place], width)?;
-            let target = Target::new(rows_of(&features[1][place], width)?, &inputs[1].view)
+            let source = rows_of(&features[0][number], width)?;
+            let target = Target::new(rows_of(&features[1][number], width)?, &inputs[1].view)
                 .map_err(slot_error(slot))?;
             let mut bytes = Vec::new();
             for &point in &pair.source.points {
@@ -951,8 +951,8 @@ fn write_examples(
         listed.push(Example {
             pair: pair.name.clone(),
             category: pair.category_name(),
-            source: pair.source.image.display().to_string(),
-            target: pair.target.image.display().to_string(),
+            source: keep(plan, &pair.source.image, example, "source")?,
+            target: keep(plan, &pair.target.image, example, "target")?,
             source_points: pair.source.points.clone(),
             true_points: pair.target.points.clone(),
             target_box: pair.target.bbox,
