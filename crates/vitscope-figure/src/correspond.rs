@@ -213,13 +213,13 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
                 continue;
             };
             let (place, scale) = fitted(cell(column + 1), target);
-            let Some((values, grid)) = maps.of(number, slot, pair, point)? else {
+            let Some(map) = maps.of(number, slot, pair, point)? else {
                 let problem = format!("has no {number}.{slot}");
                 return Err(FigureError::malformed(&path, problem));
             };
             // No more pixels than are shown, so that heat is computed only there.
             let small = target.reduced((place[2].max(place[3]) * 2.5) as usize);
-            let heat = Heat::new(&values, grid, &small, padded);
+            let heat = Heat::new(&map.values, map.grid, &small, padded);
             let picture = small.heated(|x, y| heat.at(x, y));
             embed(
                 &mut svg,
@@ -359,13 +359,12 @@ pub(crate) fn draw_similarity_by_layer(run: &Run) -> Result<Plate, FigureError> 
         |svg, cell, facet, layer| {
             let slot = Slot::Probe(facet, layer);
             let found = pair.matches.get(&slot.to_string());
-            let (Some(found), Some((values, grid))) = (found, maps.of(0, slot, pair, point)?)
-            else {
+            let (Some(found), Some(map)) = (found, maps.of(0, slot, pair, point)?) else {
                 return Ok(None);
             };
             let (place, scale) = fitted(cell, &target);
             let small = target.reduced((place[2].max(place[3]) * 2.5) as usize);
-            let heat = Heat::new(&values, grid, &small, padded);
+            let heat = Heat::new(&map.values, map.grid, &small, padded);
             let picture = small.heated(|x, y| heat.at(x, y));
             embed(
                 svg,
@@ -406,6 +405,12 @@ pub(crate) fn draw_similarity_by_layer(run: &Run) -> Result<Plate, FigureError> 
     Ok(figure::drawn(NAME, HEADING.to_owned(), drawing, csv))
 }
 
+/// The cosines of one key point with the target's patches, and the rows and columns of those.
+struct PatchMap {
+    values: Vec<f32>,
+    grid: [usize; 2],
+}
+
 /// The stored maps of the example pairs.
 struct Maps<'a> {
     path: &'a Path,
@@ -420,15 +425,14 @@ impl<'a> Maps<'a> {
         Ok(Self { path, tensors })
     }
 
-    /// The cosines of a key point with the target's patches, and their rows and columns; `None` where
-    /// the slot is not stored.
+    /// The map of a key point; `None` where the slot is not stored.
     fn of(
         &self,
         number: usize,
         slot: Slot,
         pair: &Pair,
         point: usize,
-    ) -> Result<Option<(Vec<f32>, [usize; 2])>, FigureError> {
+    ) -> Result<Option<PatchMap>, FigureError> {
         let bad = |problem| FigureError::malformed(self.path, problem);
         let name = format!("{number}.{slot}");
         let Ok(tensor) = self.tensors.tensor(&name) else {
@@ -445,7 +449,10 @@ impl<'a> Maps<'a> {
         let values = floats(tensor.data());
         let patches = rows * columns;
         let of_point = values[point * patches..(point + 1) * patches].to_vec();
-        Ok(Some((of_point, [rows, columns])))
+        Ok(Some(PatchMap {
+            values: of_point,
+            grid: [rows, columns],
+        }))
     }
 }
 
