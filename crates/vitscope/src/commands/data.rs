@@ -28,7 +28,7 @@ pub fn run(cli: &Cli, command: &DataCommand) -> anyhow::Result<()> {
 fn run_check(cli: &Cli, args: &DataCheckArgs) -> anyhow::Result<()> {
     use_threads(args.threads)?;
     let mut teller = Teller::new(cli);
-    if unreadable(cli, Kind::of(&args.data).map_err(StudyError::from))? == Kind::Spair71k {
+    if matches!(Kind::of(&args.data), Ok(Kind::Spair71k)) {
         let result = unreadable(cli, check_pairs(&args.data, &mut teller))?;
         match cli.output() {
             Output::Human => print(&describe_pairs(&result))?,
