@@ -240,9 +240,13 @@ fn correspondences_are_drawn() {
         "pck-by-layer",
         "pck-by-category",
         "similarity",
+        "similarity-by-layer",
         "matches-by-layer",
     ];
     assert_eq!(names(&drawn.figures), expected);
+    // One layer of three is stored.
+    let csv = fs::read_to_string(run.path().join("figures/similarity-by-layer.csv")).unwrap();
+    assert!(csv.ends_with("\n3,key,p0,0,1\n"), "{csv}");
     let csv = fs::read_to_string(run.path().join("figures/similarity.csv")).unwrap();
     // The first of two points: (13, 10) is one pixel from (12, 10), within a tenth of 60.
     assert!(
