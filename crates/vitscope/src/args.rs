@@ -173,7 +173,7 @@ pub struct ModelArgs {
     /// the `official` code
     #[arg(long)]
     pub numerics: Option<String>,
-    /// What products multiply: f32, or bf16 on processors that can (twice as fast, figures move in
+    /// What products multiply: f32, or bf16 on processors that can (1.7 times as fast, figures move in
     /// the third digit) [default: f32]
     #[arg(long)]
     pub dtype: Option<String>,
@@ -522,7 +522,7 @@ pub struct ProbeFlags {
     /// Where to compute: cpu (this build has no other device) [default: cpu]
     #[arg(long)]
     pub device: Option<String>,
-    /// What products multiply: f32, or bf16 on processors that can (twice as fast, figures move in
+    /// What products multiply: f32, or bf16 on processors that can (1.7 times as fast, figures move in
     /// the third digit) [default: f32]
     #[arg(long)]
     pub dtype: Option<String>,
