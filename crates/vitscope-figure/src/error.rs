@@ -17,6 +17,14 @@ pub enum FigureError {
         /// The directory that was given.
         path: PathBuf,
     },
+    /// The directory holds a part of a run.
+    #[error(
+        "{path} is of a shard, with nothing to draw yet: make the run of all its shards with `vitscope merge`"
+    )]
+    Shard {
+        /// Its run.json.
+        path: PathBuf,
+    },
     /// A file of the run could not be read.
     #[error("{path} could not be read ({source}): check that it exists and may be read")]
     Read {

@@ -486,6 +486,11 @@ impl Run {
 fn parse_manifest(path: &Path, text: &str) -> Result<Manifest, FigureError> {
     let mut value: Value = serde_json::from_str(text)
         .map_err(|error| FigureError::malformed(path, format!("is not valid JSON ({error})")))?;
+    if value["state"] == "shard" {
+        return Err(FigureError::Shard {
+            path: path.to_owned(),
+        });
+    }
     match value.get("format").map(Value::as_u64) {
         Some(Some(FORMAT)) => {}
         Some(Some(newer)) if newer > FORMAT => {

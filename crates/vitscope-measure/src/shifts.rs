@@ -366,12 +366,25 @@ impl Resampling {
         check("rows of patches", self.plan.grid.0, other.plan.grid.0)?;
         check("columns of patches", self.plan.grid.1, other.plan.grid.1)?;
         check("seed", self.plan.seed as usize, other.plan.seed as usize)?;
+        self.add_parts(other.parts())
+    }
+
+    /// All replicates as they are, `[R, K, Hp, Wp]` each: those under shifts, and the bootstrap's.
+    pub fn parts(&mut self) -> [&[u32]; 2] {
         self.flush();
-        other.flush();
-        for (mine, theirs) in [
-            (&mut self.shifted, &other.shifted),
-            (&mut self.drawn, &other.drawn),
-        ] {
+        [&self.shifted, &self.drawn]
+    }
+
+    /// Adds what [`parts`](Self::parts) of a resampling with the same plan gave (of other images of the
+    /// same set).
+    ///
+    /// # Errors
+    ///
+    /// [`MeasureError::Shape`] if the lengths do not fit.
+    pub fn add_parts(&mut self, [shifted, drawn]: [&[u32]; 2]) -> Result<(), MeasureError> {
+        check("stored shifted counts", self.shifted.len(), shifted.len())?;
+        check("stored bootstrap counts", self.drawn.len(), drawn.len())?;
+        for (mine, theirs) in [(&mut self.shifted, shifted), (&mut self.drawn, drawn)] {
             mine.iter_mut()
                 .zip(theirs)
                 .for_each(|(count, &more)| *count += more);

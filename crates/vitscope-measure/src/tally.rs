@@ -104,6 +104,24 @@ impl Tally {
         self.classes
     }
 
+    /// Rows and columns of patches.
+    #[must_use]
+    pub fn grid(&self) -> (usize, usize) {
+        self.grid
+    }
+
+    /// Pixels along a patch.
+    #[must_use]
+    pub fn patch(&self) -> usize {
+        self.patch
+    }
+
+    /// Pixels of an image.
+    #[must_use]
+    pub fn pixels(&self) -> usize {
+        self.height() * self.width()
+    }
+
     /// Adds the label maps of some images. A label of 255 is no label; without `truth`, or without
     /// classes, only positions are counted.
     ///

@@ -30,6 +30,7 @@ use crate::settings::{Settings as ProbeSettings, Side};
 use crate::slot::Layers;
 use crate::source::{MICRO_BATCH, Pass, Seen, Source, Visitor};
 use crate::state::{self, Found, SAVE_INTERVAL};
+use crate::tensors::{self, Lazy};
 
 /// The attention weights of one layer of a batch take at most about this many bytes.
 const WEIGHT_BYTES: usize = 256 << 20;
@@ -193,14 +194,19 @@ struct LayerCounts {
     whole: Vec<Option<f64>>,
     /// The same of each head, `[heads][images]`.
     heads: Vec<Vec<Option<f64>>>,
-    /// Sum of the head-averaged weights from patch to patch, `[N, N]`.
-    sum: Array2<f64>,
+    /// Sum of the head-averaged weights from patch to patch, `[N, N]`, in units of [`UNIT`]: whole numbers
+    /// add up to the same in any order, so shards add up to the whole.
+    sum: Array2<i64>,
 }
+
+/// What sums of weights count in. A weight is at most 1, so there is room for eight million images, and a
+/// rounding moves a mean by less than 5e-13.
+const UNIT: f64 = 1.0 / (1_u64 << 40) as f64;
 
 /// Locality bias and mean attention of some layers, image by image.
 ///
-/// An image's figures depend on no other image, and sums are taken in the order of the images, so
-/// results depend neither on the batches nor on the number of threads.
+/// An image's figures depend on no other image, and sums are of whole numbers, so results depend neither
+/// on the batches nor on the number of threads.
 #[derive(Clone, Debug)]
 pub struct Localities {
     patches: usize,
@@ -275,7 +281,9 @@ impl Localities {
             for (head, list) in counts.heads.iter_mut().enumerate() {
                 list.push(of_heads[image * heads + head]);
             }
-            counts.sum += &mean;
+            counts.sum.zip_mut_with(&mean, |sum, weight| {
+                *sum += (weight / UNIT).round() as i64;
+            });
             look(image, mean.view());
         }
         Ok(())
@@ -306,54 +314,86 @@ impl Localities {
             .collect()
     }
 
-    /// What was seen so far, for [`restore`](Self::restore): by layer, the figures of each image
-    /// (`NaN` for none) and the sums.
-    fn store(&self) -> Vec<(String, Vec<f64>)> {
-        let plain = |values: &[Option<f64>]| -> Vec<f64> {
-            values
-                .iter()
-                .map(|value| value.unwrap_or(f64::NAN))
-                .collect()
+    /// Images seen.
+    #[must_use]
+    pub(crate) fn images(&self) -> usize {
+        self.layers.first().map_or(0, |counts| counts.whole.len())
+    }
+
+    /// What was seen so far, for [`append_stored`](Self::append_stored): by layer, the figures of each
+    /// image (`NaN` for none) and the sums.
+    pub(crate) fn to_tensors(&self) -> Vec<(String, Lazy<'_>)> {
+        let plain = |values: &[Option<f64>]| -> Vec<u8> {
+            let values = values.iter().map(|value| value.unwrap_or(f64::NAN));
+            values.flat_map(f64::to_le_bytes).collect()
         };
         let of_layer = |counts: &LayerCounts| {
-            let heads: Vec<f64> = counts.heads.iter().flat_map(|head| plain(head)).collect();
+            let (images, heads) = (counts.whole.len(), counts.heads.len());
+            let figures: Vec<u8> = counts.heads.iter().flat_map(|head| plain(head)).collect();
+            let sums = counts
+                .sum
+                .iter()
+                .flat_map(|sum| sum.to_le_bytes())
+                .collect();
             [
-                (format!("whole.{}", counts.layer), plain(&counts.whole)),
-                (format!("heads.{}", counts.layer), heads),
-                (
-                    format!("sum.{}", counts.layer),
-                    counts.sum.iter().copied().collect(),
-                ),
+                ("whole", Dtype::F64, vec![images], plain(&counts.whole)),
+                ("heads", Dtype::F64, vec![heads, images], figures),
+                ("sum", Dtype::I64, counts.sum.shape().to_vec(), sums),
             ]
+            .map(|(name, dtype, shape, bytes)| {
+                let lazy = Lazy {
+                    dtype,
+                    shape,
+                    bytes: Box::new(move || bytes.into()),
+                };
+                (format!("{name}.{}", counts.layer), lazy)
+            })
         };
         self.layers.iter().flat_map(of_layer).collect()
     }
 
-    /// Takes up what [`store`](Self::store) gave after so many images; `None` if it is not
-    /// of these layers, heads and patches.
-    fn restore(&mut self, mut stored: BTreeMap<String, Vec<f64>>, images: usize) -> Option<()> {
-        let back = |values: &[f64]| values.iter().map(|&v| (!v.is_nan()).then_some(v)).collect();
+    /// Adds what [`to_tensors`](Self::to_tensors) gave of other images, which come after those seen.
+    ///
+    /// # Errors
+    /// When it is not of these layers, heads and patches.
+    pub(crate) fn append_stored(&mut self, stored: &mut Found) -> Result<(), StudyError> {
+        let other = "it is not of this run's layers";
         for counts in &mut self.layers {
-            let mut take = |name: &str| stored.remove(&format!("{name}.{}", counts.layer));
+            let mut take = |name: &str| stored.tensor(&format!("{name}.{}", counts.layer));
             let (whole, heads, sum) = (take("whole")?, take("heads")?, take("sum")?);
-            if whole.len() != images || heads.len() != counts.heads.len() * images {
-                return None;
+            let (whole, heads, sum) = (whole.f64s(), heads.f64s(), sum.i64s());
+            let images = whole.len();
+            if heads.len() != counts.heads.len() * images || sum.len() != counts.sum.len() {
+                return Err(stored.damaged(other));
             }
-            let of_head = heads.chunks_exact(images.max(1));
-            for (list, values) in counts.heads.iter_mut().zip(of_head) {
-                *list = back(values);
+            let back = |values: &[f64]| -> Vec<Option<f64>> {
+                values.iter().map(|&v| (!v.is_nan()).then_some(v)).collect()
+            };
+            for (list, values) in counts
+                .heads
+                .iter_mut()
+                .zip(heads.chunks_exact(images.max(1)))
+            {
+                list.extend(back(values));
             }
-            counts.whole = back(&whole);
-            counts.sum = Array2::from_shape_vec((self.patches, self.patches), sum).ok()?;
+            counts.whole.extend(back(&whole));
+            counts
+                .sum
+                .iter_mut()
+                .zip(sum)
+                .for_each(|(sum, more)| *sum += more);
         }
-        Some(())
+        Ok(())
     }
 
     /// The mean over images of the head-averaged weights from patch to patch, `[N, N]` per layer.
     fn means(&self) -> impl Iterator<Item = (usize, Array2<f64>)> {
         self.layers.iter().map(|counts| {
             let images = counts.whole.len().max(1) as f64;
-            (counts.layer, &counts.sum / images)
+            (
+                counts.layer,
+                counts.sum.mapv(|sum| sum as f64 * UNIT / images),
+            )
         })
     }
 }
@@ -423,39 +463,31 @@ const ROW: &str = "row.";
 impl Watcher<'_> {
     /// Stores the work as it is between two batches.
     fn store(&self) -> Result<(), StudyError> {
-        let mut values = self.localities.store();
+        let mut tensors = self.localities.to_tensors();
         for (name, row) in &self.rows {
-            let row = row.iter().map(|&weight| f64::from(weight)).collect();
-            values.push((format!("{ROW}{name}"), row));
+            let view = TensorView::new(Dtype::F32, vec![row.len()], bytemuck::cast_slice(row))
+                .map_err(|error| StudyError::Internal(error.to_string()))?;
+            tensors.push((format!("{ROW}{name}"), view.into()));
         }
-        let tensors = values
-            .iter()
-            .map(|(name, values)| {
-                let view = state::view(self.run, vec![values.len()], values)?;
-                Ok((name.clone(), view))
-            })
-            .collect::<Result<Vec<_>, StudyError>>()?;
-        state::store(self.run, UNFINISHED, &self.fingerprint, self.done, tensors)
+        state::store_lazily(self.run, UNFINISHED, &self.fingerprint, self.done, tensors)
     }
 
     /// Takes up stored work, if there is any.
     fn restore(&mut self) -> Result<(), StudyError> {
-        let Some(found) = Found::read(self.run, UNFINISHED, &self.fingerprint)? else {
+        let Some(mut found) = Found::of(self.run, UNFINISHED, &self.fingerprint)? else {
             return Ok(());
         };
-        let mut values = BTreeMap::new();
-        for (name, tensor) in found.tensors()?.tensors() {
-            let numbers = state::numbers(&tensor);
-            if let Some(name) = name.strip_prefix(ROW) {
-                let row = numbers.iter().map(|&weight| weight as f32).collect();
-                self.rows.insert(name.to_owned(), row);
-            } else {
-                values.insert(name, numbers);
+        for name in found.names() {
+            if let Some(query) = name.strip_prefix(ROW) {
+                let row = found.tensor(&name)?.f32s();
+                self.rows.insert(query.to_owned(), row);
             }
         }
-        let whole = self.localities.restore(values, found.done);
-        whole.ok_or_else(|| found.damaged("it is not of this run's layers"))?;
-        self.done = found.done;
+        self.localities.append_stored(&mut found)?;
+        self.done = found.done();
+        if self.localities.images() != self.done {
+            return Err(found.damaged("it is of another number of images"));
+        }
         self.observer
             .note(&format!("continuing at image {}", self.done));
         Ok(())
@@ -483,7 +515,7 @@ pub fn attention(request: &Request, observer: &mut dyn Observer) -> Result<Outco
         Path::new("runs").join(name.replace(['/', '\\'], "_"))
     });
     files::begin(&run, request.resume)?;
-    let mut record = record(settings, &data, &opened, count);
+    let mut record = record(request, &data, &opened, count);
     for note in &record.notes {
         observer.note(note);
     }
@@ -569,7 +601,8 @@ fn find_queries<'a>(
     Ok(found)
 }
 
-fn record(settings: &Settings, data: &DataSet, opened: &Opened, count: usize) -> Record {
+fn record(request: &Request, data: &DataSet, opened: &Opened, count: usize) -> Record {
+    let settings = &request.settings;
     let [train, test] = match settings.split {
         Split::Train => [count, 0],
         Split::Test => [0, count],
@@ -584,7 +617,7 @@ fn record(settings: &Settings, data: &DataSet, opened: &Opened, count: usize) ->
         size: opened.geometry.size,
         seed: settings.seed,
     };
-    Record::new("attention", fixed, notes)
+    Record::new("attention", &request.data, fixed, notes)
 }
 
 /// Nothing seen yet of some layers of a model.
@@ -592,6 +625,9 @@ pub(crate) fn localities(opened: &Opened, layers: &[usize]) -> Localities {
     let heads = opened.record.heads.unwrap_or(0);
     Localities::new(layers, heads, opened.grid[0] * opened.grid[1])
 }
+
+/// What the locality bias of a probing run is called while it is unfinished.
+pub(crate) const BESIDE: &str = "locality";
 
 /// Images that go through the backbone together while its attention is looked at.
 pub(crate) fn batch(opened: &Opened) -> usize {
@@ -705,7 +741,7 @@ fn write_tensors(
                 .map_err(|error| StudyError::file(&path, error.to_string()))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    files::write_tensors(&path, views, None)
+    tensors::write(&path, views, None)
 }
 
 /// The folder of the pictures.

@@ -137,6 +137,14 @@ impl FacetCache {
         Self::over(File::open(&path), &path, job, worth)
     }
 
+    /// Gives the disk back.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    pub(crate) fn remove(self) -> Result<(), StudyError> {
+        std::fs::remove_file(&self.path).map_err(StudyError::io(&self.path, "remove"))
+    }
+
     fn over(
         file: std::io::Result<File>,
         path: &Path,

@@ -32,6 +32,7 @@ use crate::settings::Side;
 use crate::slot::{Layers, Slot};
 use crate::source::{Backbone, MICRO_BATCH, Source, tapped_kind};
 use crate::state::{self, Found, SAVE_INTERVAL};
+use crate::tensors;
 
 /// The threshold whose metric carries no number in its name.
 const USUAL_ALPHA: f64 = 0.1;
@@ -301,7 +302,7 @@ pub fn correspond(request: &Request, observer: &mut dyn Observer) -> Result<Outc
         Path::new("runs").join(name.replace(['/', '\\'], "_"))
     });
     files::begin(&run, request.resume)?;
-    let mut record = record(settings, &set, pairs, &opened);
+    let mut record = record(request, &set, pairs, &opened);
     for note in &record.notes {
         observer.note(note);
     }
@@ -362,7 +363,8 @@ pub fn correspond(request: &Request, observer: &mut dyn Observer) -> Result<Outc
     })
 }
 
-fn record(settings: &Settings, set: &PairSet, pairs: &[Pair], opened: &Opened) -> Record {
+fn record(request: &Request, set: &PairSet, pairs: &[Pair], opened: &Opened) -> Record {
+    let settings = &request.settings;
     let notes = opened.notes.iter().chain(set.notes()).cloned().collect();
     let fixed = Fixed {
         settings: serde_json::to_value(settings.stored()).unwrap_or_default(),
@@ -373,7 +375,7 @@ fn record(settings: &Settings, set: &PairSet, pairs: &[Pair], opened: &Opened) -
         size: opened.geometry.size,
         seed: 0,
     };
-    Record::new("correspond", fixed, notes)
+    Record::new("correspond", &request.data, fixed, notes)
 }
 
 /// The match of every key point, `[slots][points]`, as column and row.
@@ -395,19 +397,16 @@ fn store(plan: &Plan<'_>, matches: &Matches, done: usize) -> Result<(), StudyErr
 
 /// Stored matches with the number of categories that are done, if there are any.
 fn restore(plan: &Plan<'_>, points: usize) -> Result<Option<(Matches, usize)>, StudyError> {
-    let Some(found) = Found::read(plan.run, UNFINISHED, &plan.fingerprint)? else {
+    let Some(mut found) = Found::of(plan.run, UNFINISHED, &plan.fingerprint)? else {
         return Ok(None);
     };
-    let tensors = found.tensors()?;
-    let stored = tensors
-        .tensor(UNFINISHED)
-        .map_err(|error| found.damaged(error))?;
+    let stored = found.tensor(UNFINISHED)?;
     let shape = [plan.opened.slots.len(), points, 2];
-    let of_this_run = stored.dtype() == Dtype::U16 && stored.shape() == shape;
-    if !of_this_run || found.done > CATEGORIES.len() {
+    let of_this_run = stored.dtype == Dtype::U16 && stored.shape == shape;
+    if !of_this_run || found.done() > CATEGORIES.len() {
         return Err(found.damaged("it is not of this run's slots and key points"));
     }
-    let (places, _) = stored.data().as_chunks::<4>();
+    let (places, _) = stored.bytes.as_chunks::<4>();
     let place = |b: &[u8; 4]| {
         [
             u16::from_le_bytes([b[0], b[1]]),
@@ -417,7 +416,7 @@ fn restore(plan: &Plan<'_>, points: usize) -> Result<Option<(Matches, usize)>, S
     let of_slot = |places: &[[u8; 4]]| places.iter().map(place).collect();
     Ok(Some((
         places.chunks(points).map(of_slot).collect(),
-        found.done,
+        found.done(),
     )))
 }
 
@@ -831,7 +830,7 @@ fn write_all(path: &Path, tensors: &[NamedTensor]) -> Result<(), StudyError> {
                 .map_err(|error| StudyError::file(path, error.to_string()))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    files::write_tensors(path, views, None)
+    tensors::write(path, views, None)
 }
 
 /// `pairs.csv`: the pairs in order. `pairs.safetensors`: every key point, pair by pair: `pair` `[P]`

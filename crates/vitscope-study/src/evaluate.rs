@@ -1,12 +1,14 @@
 //! Counting what the probes predict on the test images (PROTOCOL sections 5 to 8).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use rayon::prelude::*;
+use safetensors::tensor::Dtype;
 use vitscope_data::{DataSet, IGNORE, Split};
-use vitscope_measure::{CellCounts, MeasureError, Resampling, ResamplingPlan, Tally};
+use vitscope_measure::{CellCounts, MeasureError, Resampling, ResamplingPlan, Tally, TallyParts};
 
 use crate::error::StudyError;
 use crate::picture;
@@ -14,7 +16,8 @@ use crate::probe::kept_indices;
 use crate::settings::{Positions, Settings};
 use crate::slot::Slot;
 use crate::source::Seen;
-use crate::state;
+use crate::state::{self, Found};
+use crate::tensors::Lazy;
 
 /// Counts of one slot, or of the ground truth.
 #[derive(Debug)]
@@ -36,6 +39,80 @@ impl Counts {
             tally: Tally::new(clusters, classes, shape.grid, shape.patch),
             resampling: plan
                 .map(|plan| Resampling::with_plan(clusters, shape.patch, Arc::clone(plan))),
+        }
+    }
+
+    /// The counts as tensors, each made when its turn comes.
+    fn tensors(&mut self, subject: &str) -> Vec<(String, Lazy<'_>)> {
+        let Self { tally, resampling } = self;
+        let (clusters, classes) = (tally.clusters(), tally.classes());
+        let tally = &*tally;
+        let mut tensors = vec![
+            (
+                format!("{CONFUSION}.{subject}"),
+                Lazy {
+                    dtype: Dtype::I64,
+                    shape: vec![clusters, classes],
+                    bytes: Box::new(|| {
+                        let counts = tally.confusion();
+                        counts
+                            .iter()
+                            .flat_map(|count| count.to_le_bytes())
+                            .collect()
+                    }),
+                },
+            ),
+            (
+                format!("{POSITION}.{subject}"),
+                Lazy {
+                    dtype: Dtype::U32,
+                    shape: vec![clusters, tally.pixels()],
+                    bytes: Box::new(|| {
+                        let (counts, _) = tally.position_pixel().into_raw_vec_and_offset();
+                        bytemuck::cast_slice(&counts).to_vec().into()
+                    }),
+                },
+            ),
+        ];
+        if let Some(resampling) = resampling {
+            for (name, counts) in [SHIFTED, DRAWN].into_iter().zip(resampling.parts()) {
+                let lazy = Lazy {
+                    dtype: Dtype::U32,
+                    shape: vec![counts.len()],
+                    bytes: Box::new(|| Cow::Borrowed(bytemuck::cast_slice(counts))),
+                };
+                tensors.push((format!("{name}.{subject}"), lazy));
+            }
+        }
+        tensors
+    }
+
+    /// Adds what [`tensors`](Self::tensors) gave of other images.
+    fn add_stored(&mut self, subject: &str, stored: &mut Found) -> Result<(), StudyError> {
+        let mut take = |name: &str| stored.tensor(&format!("{name}.{subject}"));
+        let (confusion, positions) = (take(CONFUSION)?.i64s(), take(POSITION)?.u32s());
+        let resampled = match &self.resampling {
+            Some(_) => Some([take(SHIFTED)?.u32s(), take(DRAWN)?.u32s()]),
+            None => None,
+        };
+        let parts = TallyParts {
+            clusters: self.tally.clusters(),
+            classes: self.tally.classes(),
+            grid: self.tally.grid(),
+            patch: self.tally.patch(),
+            images: stored.done() as u64,
+            confusion,
+            positions,
+        };
+        let damaged = |error: MeasureError| stored.damaged(error);
+        self.tally
+            .merge(&Tally::from_parts(&parts).map_err(damaged)?)
+            .map_err(damaged)?;
+        match (&mut self.resampling, &resampled) {
+            (Some(resampling), Some([shifted, drawn])) => {
+                resampling.add_parts([shifted, drawn]).map_err(damaged)
+            }
+            _ => Ok(()),
         }
     }
 
@@ -72,6 +149,22 @@ impl Shape {
     }
 }
 
+/// What counts are called while they are unfinished: the file, and its tensors.
+const UNFINISHED: &str = "evaluation";
+const CONFUSION: &str = "confusion";
+const POSITION: &str = "position";
+const SHIFTED: &str = "shifted";
+const DRAWN: &str = "drawn";
+const TRUTH: &str = "ground_truth";
+
+/// The counts that a run with this fingerprint has stored so far, if it has.
+///
+/// # Errors
+/// When they are damaged or of another run.
+pub fn stored(run: &Path, fingerprint: &str) -> Result<Option<Found>, StudyError> {
+    Found::of(run, UNFINISHED, fingerprint)
+}
+
 /// Everything that is counted in one pass over the test images.
 #[derive(Debug)]
 pub struct Evaluation {
@@ -79,6 +172,7 @@ pub struct Evaluation {
     pub slots: Vec<Counts>,
     /// The data set's own labels; absent without ground truth.
     pub truth: Option<Counts>,
+    names: Vec<String>,
     shape: Shape,
     positions: Positions,
     /// Where the cluster maps of kept images wait for their classes.
@@ -133,6 +227,7 @@ impl Evaluation {
         Ok(Self {
             slots: slots.iter().map(|_| counts(clusters, classes)).collect(),
             truth: (classes > 0).then(|| counts(classes, 0)),
+            names: slots.iter().map(Slot::to_string).collect(),
             shape,
             positions: settings.positions,
             folders: slots
@@ -142,6 +237,35 @@ impl Evaluation {
             kept,
             colors: vitscope_data::palette(clusters),
         })
+    }
+
+    /// Stores what was counted of the first `done` images of a run or of its shard.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn store(&mut self, run: &Path, fingerprint: &str, done: usize) -> Result<(), StudyError> {
+        let slots = self.slots.iter_mut().zip(&self.names);
+        let mut tensors: Vec<_> = slots
+            .flat_map(|(counts, name)| counts.tensors(name))
+            .collect();
+        if let Some(truth) = &mut self.truth {
+            tensors.extend(truth.tensors(TRUTH));
+        }
+        state::store_lazily(run, UNFINISHED, fingerprint, done, tensors)
+    }
+
+    /// Adds what [`store`](Self::store) stored of other images.
+    ///
+    /// # Errors
+    /// When it is damaged, or not of these slots.
+    pub fn add_stored(&mut self, stored: &mut Found) -> Result<(), StudyError> {
+        for (counts, name) in self.slots.iter_mut().zip(&self.names) {
+            counts.add_stored(name, stored)?;
+        }
+        match &mut self.truth {
+            Some(truth) => truth.add_stored(TRUTH, stored),
+            None => Ok(()),
+        }
     }
 
     /// Pixels of one label map.

@@ -1,17 +1,20 @@
 //! The third pass: pixel labels and counts of every slot on the test images (PROTOCOL sections 5 to
 //! 8), and the locality bias of attention where it was asked for (section 9).
 
+use std::time::{Duration, Instant};
+
 use ndarray::{Array2, ArrayView3, ArrayView4};
 use vitscope_data::Split;
 use vitscope_probe::Labeler;
 
 use crate::attention::{self, Localities};
 use crate::error::StudyError;
-use crate::evaluate::Evaluation;
+use crate::evaluate::{self, Evaluation};
 use crate::observer::{Observer, Phase};
 use crate::probe::{Job, note_times};
 use crate::record::Record;
 use crate::source::{MICRO_BATCH, Seen, Source, Visitor};
+use crate::state::{self, Found};
 
 struct Examiner<'a> {
     job: &'a Job<'a>,
@@ -22,6 +25,80 @@ struct Examiner<'a> {
     evaluations: Vec<Evaluation>,
     localities: Option<Localities>,
     labels: Vec<u8>,
+    /// Images of the job or of its shard that went by, and how many of them each run had counted before.
+    passed: usize,
+    counted: Vec<usize>,
+    /// The same of the localities.
+    located: usize,
+    saving: Saving,
+}
+
+/// When unfinished counts are stored: they can be large, so that storing them may take some time.
+struct Saving {
+    interval: Duration,
+    last: Instant,
+    took: Duration,
+}
+
+/// Storing counts takes at most one part in so many of the time.
+const SAVING_SHARE: u32 = 30;
+
+impl Saving {
+    fn is_due(&self) -> bool {
+        self.last.elapsed() > self.interval.max(self.took * SAVING_SHARE)
+    }
+}
+
+impl Examiner<'_> {
+    /// Stores what each run has counted so far.
+    fn save(&mut self) -> Result<(), StudyError> {
+        let begun = Instant::now();
+        let evaluations = self.evaluations.iter_mut().zip(&self.counted);
+        for (plan, (evaluation, &counted)) in self.job.plans.iter().zip(evaluations) {
+            if self.passed < counted {
+                continue;
+            }
+            let key = self.job.counting_fingerprint(plan);
+            if let Some(localities) = &self.localities {
+                let (name, tensors) = (attention::BESIDE, localities.to_tensors());
+                state::store_lazily(&plan.run, name, &key, localities.images(), tensors)?;
+            }
+            evaluation.store(&plan.run, &key, self.passed)?;
+        }
+        self.saving.took = begun.elapsed();
+        self.saving.last = Instant::now();
+        Ok(())
+    }
+
+    /// Takes up what an earlier, unfinished run has counted; gives how many images need not be run again.
+    fn restore(&mut self) -> Result<usize, StudyError> {
+        for ((plan, evaluation), counted) in self
+            .job
+            .plans
+            .iter()
+            .zip(&mut self.evaluations)
+            .zip(&mut self.counted)
+        {
+            let key = self.job.counting_fingerprint(plan);
+            if let Some(mut found) = evaluate::stored(&plan.run, &key)? {
+                evaluation.add_stored(&mut found)?;
+                *counted = found.done();
+            }
+        }
+        if let Some(localities) = &mut self.localities {
+            let first = &self.job.plans[0];
+            let key = self.job.counting_fingerprint(first);
+            if let Some(mut found) = Found::of(&first.run, attention::BESIDE, &key)? {
+                localities.append_stored(&mut found)?;
+                self.located = localities.images();
+            }
+        }
+        let least = self.counted.iter().copied().min().unwrap_or(0);
+        Ok(match self.localities {
+            Some(_) => least.min(self.located),
+            None => least,
+        })
+    }
 }
 
 impl Visitor for Examiner<'_> {
@@ -32,8 +109,9 @@ impl Visitor for Examiner<'_> {
         seen: &Seen,
     ) -> Result<(), StudyError> {
         let runs = self.job.plans.iter().zip(&self.labelers);
-        for ((plan, labelers), evaluation) in runs.zip(&mut self.evaluations) {
-            let Some(slot) = plan.slot(reading) else {
+        let evaluations = self.evaluations.iter_mut().zip(&self.counted);
+        for ((plan, labelers), (evaluation, &counted)) in runs.zip(evaluations) {
+            let Some(slot) = plan.slot(reading).filter(|_| self.passed >= counted) else {
                 continue;
             };
             self.labels
@@ -58,16 +136,24 @@ impl Visitor for Examiner<'_> {
         _: &Seen,
     ) -> Result<(), StudyError> {
         match &mut self.localities {
-            Some(localities) => localities.add(layer, weights, |_, _| {}),
-            None => Ok(()),
+            Some(localities) if self.passed >= self.located => {
+                localities.add(layer, weights, |_, _| {})
+            }
+            _ => Ok(()),
         }
     }
 
     fn batch(&mut self, seen: &Seen, _: bool) -> Result<(), StudyError> {
-        for evaluation in &mut self.evaluations {
-            evaluation.add_truth(seen)?;
+        for (evaluation, &counted) in self.evaluations.iter_mut().zip(&self.counted) {
+            if self.passed >= counted {
+                evaluation.add_truth(seen)?;
+            }
         }
+        self.passed += seen.images.len();
         self.observer.advance(seen.images.len() as u64, None);
+        if self.observer.stop() || self.saving.is_due() {
+            self.save()?;
+        }
         self.job.stop(self.observer)
     }
 }
@@ -123,19 +209,35 @@ pub(crate) fn examine(
         Some(_) => attention::batch(opened),
         None => MICRO_BATCH,
     };
-    let images: Vec<usize> = (0..job.test).collect();
-    let groups: Vec<Vec<usize>> = images.chunks(batch).map(<[usize]>::to_vec).collect();
-    observer.begin(Phase::Evaluate, 0, job.test as u64);
+    let images: Vec<usize> = job.counted_images().collect();
     let mut examiner = Examiner {
         job,
         observer,
         labelers,
+        counted: vec![0; evaluations.len()],
         evaluations,
         localities,
         labels: Vec::new(),
+        passed: 0,
+        located: 0,
+        saving: Saving {
+            interval: job.save_interval(),
+            last: Instant::now(),
+            took: Duration::ZERO,
+        },
     };
+    if job.resume {
+        examiner.passed = examiner.restore()?.min(images.len());
+    }
+    let left = &images[examiner.passed..];
+    let groups: Vec<Vec<usize>> = left.chunks(batch).map(<[usize]>::to_vec).collect();
+    let (done, total) = (examiner.passed as u64, images.len() as u64);
+    examiner.observer.begin(Phase::Evaluate, done, total);
     let pass = job.pass(Split::Test, job.data.has_truth(), &groups);
     let times = source.run(&pass, &mut examiner)?;
+    if job.common.shard.is_some() {
+        examiner.save()?;
+    }
     let examined = Examined {
         evaluations: examiner.evaluations,
         localities: examiner.localities,

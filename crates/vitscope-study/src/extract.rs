@@ -21,6 +21,7 @@ use crate::observer::{Observer, Phase};
 use crate::settings::Side;
 use crate::slot::{Layers, Slot};
 use crate::source::{Pass, Reading, Seen, Visitor, tapped_kind};
+use crate::tensors;
 
 /// What to extract, and how.
 #[derive(Clone, Debug)]
@@ -269,7 +270,7 @@ pub fn extract_tensor(
                 .map_err(|error| StudyError::file(&path, error.to_string()))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    files::write_tensors(&path, views, None)?;
+    tensors::write(&path, views, None)?;
     let identity = checkpoint.identity();
     let about = About {
         patch: Some(vit.config().patch),

@@ -1,11 +1,9 @@
 //! Files that are either whole or absent: written beside their place, then renamed.
 
-use std::collections::HashMap;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::Path;
 
-use safetensors::tensor::TensorView;
 use tempfile::NamedTempFile;
 
 use crate::error::StudyError;
@@ -56,21 +54,6 @@ pub fn write_with(
 /// Writes bytes to a file.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StudyError> {
     write_with(path, |out| out.write_all(bytes))
-}
-
-/// Writes named tensors, sorted by name. One entry of text metadata at most: the format keeps
-/// them in a hash map, whose order is not ours to choose.
-pub fn write_tensors<'a>(
-    path: &Path,
-    mut tensors: Vec<(String, TensorView<'a>)>,
-    metadata: Option<(&str, String)>,
-) -> Result<(), StudyError> {
-    tensors.sort_by(|a, b| a.0.cmp(&b.0));
-    let metadata = metadata.map(|(name, value)| HashMap::from([(name.to_owned(), value)]));
-    // Not the crate's own way to a file, which makes one that only its owner may read.
-    let bytes = safetensors::serialize(tensors, metadata)
-        .map_err(|error| StudyError::file(path, format!("cannot be written: {error}")))?;
-    write(path, &bytes)
 }
 
 /// Removes what a killed process was writing beside its place.

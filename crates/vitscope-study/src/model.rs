@@ -127,7 +127,7 @@ fn open_checkpoint(
     );
     let record = ModelRecord {
         name: name_of(path),
-        source: "checkpoint",
+        source: "checkpoint".to_owned(),
         path: path.display().to_string(),
         family: identity.family.to_string(),
         size: identity.size.clone().unwrap_or_default(),
@@ -215,7 +215,7 @@ fn open_features(
     let widths: Vec<usize> = slots.iter().map(|&slot| dir.width(slot)).collect();
     let record = ModelRecord {
         name: dir.about.model.clone().unwrap_or_else(|| name_of(path)),
-        source: "features",
+        source: "features".to_owned(),
         path: path.display().to_string(),
         family: dir.about.family.clone().unwrap_or_default(),
         size: dir.about.model_size.clone().unwrap_or_default(),

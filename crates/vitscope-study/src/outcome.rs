@@ -15,15 +15,14 @@ use vitscope_vit::facet::Facet;
 use crate::attention::{self, Localities};
 use crate::error::StudyError;
 use crate::evaluate::{Counts, Evaluation, waiting_folder};
-use crate::files;
 use crate::metrics::{Class, Subject, Table};
-use crate::model::Opened;
 use crate::picture;
 use crate::probe::{example_indices, kept_indices};
 use crate::record::Record;
 use crate::select::Select;
 use crate::settings::{self, SaveCounts, Settings};
 use crate::slot::Slot;
+use crate::tensors;
 
 /// What one slot came to.
 #[derive(Clone, Debug)]
@@ -68,8 +67,10 @@ pub struct Input<'a> {
     pub data: &'a DataSet,
     /// The run so far.
     pub record: &'a Record,
-    /// The model and its slots.
-    pub opened: &'a Opened,
+    /// The slots.
+    pub slots: &'a [Slot],
+    /// The crop.
+    pub geometry: Geometry,
     /// `[K, D]` unit rows, one per slot.
     pub codebooks: &'a [Array2<f32>],
     /// Mean loss of the last training steps, one per slot.
@@ -187,10 +188,10 @@ pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
         settings,
         data,
         record,
-        opened,
+        slots,
+        ref geometry,
         ..
     } = input;
-    let (slots, geometry) = (&opened.slots[..], &opened.geometry);
     let Evaluation {
         slots: counts,
         truth,
@@ -232,7 +233,7 @@ pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
         });
     }
     if let Some(localities) = input.localities {
-        attention::write_beside(run, settings, localities, opened.grid, &mut table)?;
+        attention::write_beside(run, settings, localities, record.grid, &mut table)?;
     }
     table.write(&run.join("metrics.csv"))?;
     write_counts(run, slots, &done, truth.as_ref())?;
@@ -405,7 +406,7 @@ fn write_counts(
             tensor(&path, Dtype::I64, counts.shape(), bytes)?,
         ));
     }
-    files::write_tensors(&path, tensors, None)
+    tensors::write(&path, tensors, None)
 }
 
 /// Counts are made in standard layout, so their elements lie side by side.
@@ -453,7 +454,7 @@ pub fn write_codebooks(
             tensor(&path, Dtype::I64, &shape, bytes)?,
         ));
     }
-    files::write_tensors(&path, tensors, None)
+    tensors::write(&path, tensors, None)
 }
 
 /// Turns the waiting cluster maps into label maps: matched classes where every cluster has one

@@ -1,11 +1,12 @@
 //! The main job: every slot of a model probed on a data set, in one forward pass per batch
 //! (PROTOCOL sections 1 to 8), for one run or for several that are made together (section 12).
 
+use std::ops::Range;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use vitscope_data::{DataSet, Split};
-use vitscope_probe::{AdamSettings, MAX_CLUSTERS, ProbeError, Trainer};
+use vitscope_probe::{MAX_CLUSTERS, ProbeError, Trainer};
 
 use crate::cache::{FacetCache, Worth};
 use crate::error::StudyError;
@@ -19,6 +20,7 @@ use crate::record::{DataRecord, Fixed, Record, State};
 use crate::screen::{Skipped, screen};
 use crate::select::Select;
 use crate::settings::{SaveLabels, Settings};
+use crate::shard::Shard;
 use crate::source::{Pass, PassTimes, Reading, Source};
 use crate::start::start;
 use crate::state;
@@ -43,6 +45,8 @@ pub struct Request {
     pub settings: Settings,
     /// Whether to continue what is there.
     pub resume: bool,
+    /// A run of the same settings, or the folder of several, whose training is taken over.
+    pub trained: Option<PathBuf>,
 }
 
 /// One run of a job.
@@ -76,6 +80,10 @@ pub(crate) struct Job<'a> {
     pub(crate) widths: Vec<usize>,
     pub(crate) test: usize,
     pub(crate) plans: Vec<Plan>,
+    /// Their folders inside the common one.
+    names: Vec<String>,
+    /// Whether to continue what the runs have stored.
+    pub(crate) resume: bool,
     out: PathBuf,
     threads: usize,
 }
@@ -99,6 +107,24 @@ impl Job<'_> {
         }
     }
 
+    /// The test images that are counted: all of them, or those of the job's shard.
+    pub(crate) fn counted_images(&self) -> Range<usize> {
+        match self.common.shard {
+            Some(shard) => shard.images(self.test),
+            None => 0..self.test,
+        }
+    }
+
+    /// What counts of a run must have in common to be continued.
+    pub(crate) fn counting_fingerprint(&self, plan: &Plan) -> String {
+        counting_fingerprint(&plan.fingerprint, self.common.shard)
+    }
+
+    /// How long work may take until it is stored.
+    pub(crate) fn save_interval(&self) -> Duration {
+        Duration::from_secs(self.common.save_every)
+    }
+
     /// Ends the job where the user asked for it.
     pub(crate) fn stop(&self, observer: &dyn Observer) -> Result<(), StudyError> {
         if observer.stop() {
@@ -117,14 +143,39 @@ impl Job<'_> {
     }
 }
 
-/// Runs the main job.
+/// What counts of a run, or of one of its shards, must have in common to be continued.
+pub(crate) fn counting_fingerprint(run: &str, shard: Option<Shard>) -> String {
+    match shard {
+        Some(shard) => format!("{run} shard {shard}"),
+        None => run.to_owned(),
+    }
+}
+
+/// What a job made.
+#[derive(Debug)]
+pub enum Made {
+    /// A whole run.
+    Run(Box<Outcome>),
+    /// The counts of a part of the test images, which [`merge`](crate::merge::merge) takes up.
+    Shard {
+        /// The run directory.
+        run: PathBuf,
+        /// Which part.
+        shard: Shard,
+        /// Images counted.
+        images: usize,
+    },
+}
+
+/// Runs the main job, over all test images.
 ///
 /// # Errors
 /// One sentence; what was stored before stays, and `resume` continues from it.
 pub fn probe(request: &Request, observer: &mut dyn Observer) -> Result<Outcome, StudyError> {
-    let mut outcomes = probe_together(request, &Vary::default(), observer)?;
-    let nothing = || StudyError::Internal("a job without runs".to_owned());
-    outcomes.pop().ok_or_else(nothing)
+    match probe_together(request, &Vary::default(), observer)?.pop() {
+        Some(Made::Run(outcome)) => Ok(*outcome),
+        _ => Err(StudyError::Internal("a job without a whole run".to_owned())),
+    }
 }
 
 /// Runs the main job in several variants of its settings, each in a folder of its own inside the
@@ -140,7 +191,7 @@ pub fn probe_together(
     request: &Request,
     vary: &Vary,
     observer: &mut dyn Observer,
-) -> Result<Vec<Outcome>, StudyError> {
+) -> Result<Vec<Made>, StudyError> {
     let common = &request.settings;
     let variants = vary.variants(common)?;
     for variant in &variants {
@@ -176,12 +227,14 @@ pub fn probe_together(
         widths: Vec::new(),
         test: counts[1],
         plans: Vec::new(),
+        names: Vec::new(),
+        resume: request.resume,
         threads: rayon::current_num_threads(),
         out,
     };
     let mut records = Vec::new();
     for variant in &variants {
-        let mut record = record(&variant.settings, &job, counts)?;
+        let mut record = record(&variant.settings, &job, counts, &request.data)?;
         record.skipped.clone_from(&skipped);
         job.add(&variant.name, &variant.settings, counts[0], &record)?;
         if variants.len() > 1 {
@@ -197,17 +250,7 @@ pub fn probe_together(
     for note in &records[0].notes {
         observer.note(note);
     }
-    let mut trainings = Vec::new();
-    for plan in &job.plans {
-        let adam = AdamSettings {
-            rate: plan.settings.lr,
-            ..AdamSettings::default()
-        };
-        trainings.push(match request.resume {
-            true => Training::load(&plan.run, &plan.fingerprint, adam)?,
-            false => None,
-        });
-    }
+    let trainings = trainings(&job, request)?;
     for (plan, record) in job.plans.iter().zip(&records) {
         record.write(&plan.run)?;
     }
@@ -219,6 +262,35 @@ pub fn probe_together(
         }
     }
     result
+}
+
+/// What was learned before: by an earlier, unfinished run, or by the one that `--trained` names.
+fn trainings(job: &Job<'_>, request: &Request) -> Result<Vec<Option<Training>>, StudyError> {
+    let mut trainings = Vec::new();
+    for (plan, name) in job.plans.iter().zip(&job.names) {
+        let adam = plan.settings.adam();
+        let own = match request.resume {
+            true => Training::load(&plan.run, &plan.fingerprint, adam)?,
+            false => None,
+        };
+        trainings.push(match (&request.trained, own) {
+            (Some(folder), None) => {
+                let run = folder.join(name);
+                let nothing = || {
+                    StudyError::file(
+                        &run,
+                        "holds no training: give --trained the directory of a shard, or of a run that was stopped",
+                    )
+                };
+                let training = Training::load(&run, &plan.fingerprint, adam)?;
+                let training = training.ok_or_else(nothing)?;
+                training.save(&plan.run, &plan.fingerprint)?;
+                Some(training)
+            }
+            (_, own) => own,
+        });
+    }
+    Ok(trainings)
 }
 
 impl Job<'_> {
@@ -254,6 +326,7 @@ impl Job<'_> {
                 self.widths.push(width);
             }
         }
+        self.names.push(name.to_owned());
         self.plans.push(Plan {
             run: match name {
                 "" => self.out.clone(),
@@ -279,14 +352,18 @@ fn work(
     stored: Vec<Option<Training>>,
     records: &mut [Record],
     observer: &mut dyn Observer,
-) -> Result<Vec<Outcome>, StudyError> {
+) -> Result<Vec<Made>, StudyError> {
     if let Some(step) = stored.iter().flatten().map(|training| training.step).min() {
         observer.note(&format!("continuing at step {step}"));
     }
     let trainings = match cache(job, source, &stored, records, observer)? {
         Some(cache) => {
             let mut cached = Source::Cached(Box::new(cache));
-            learn(job, &mut cached, stored, records, observer)?
+            let trainings = learn(job, &mut cached, stored, records, observer)?;
+            if let Source::Cached(cache) = cached {
+                cache.remove()?;
+            }
+            trainings
         }
         None => learn(job, source, stored, records, observer)?,
     };
@@ -302,9 +379,19 @@ fn work(
         evaluations,
         localities,
     } = examine(job, source, &codebooks, records, observer)?;
-    let mut outcomes = Vec::new();
+    let mut made = Vec::new();
     for (index, evaluation) in evaluations.into_iter().enumerate() {
         let (plan, record) = (&job.plans[index], &mut records[index]);
+        if let Some(shard) = job.common.shard {
+            record.state = State::Shard;
+            record.write(&plan.run)?;
+            made.push(Made::Shard {
+                run: plan.run.clone(),
+                shard,
+                images: job.counted_images().len(),
+            });
+            continue;
+        }
         let writing = Instant::now();
         let slots = 0..job.opened.slots.len();
         let outcome = outcome::write(outcome::Input {
@@ -312,7 +399,8 @@ fn work(
             settings: &plan.settings,
             data: job.data,
             record,
-            opened: job.opened,
+            slots: &job.opened.slots,
+            geometry: job.opened.geometry,
             codebooks: &codebooks[index],
             losses: slots
                 .map(|slot| trainings[index].recent_loss(slot))
@@ -326,9 +414,9 @@ fn work(
         record.times.insert("write_secs".to_owned(), secs);
         record.state = State::Complete;
         record.write(&plan.run)?;
-        outcomes.push(outcome);
+        made.push(Made::Run(Box::new(outcome)));
     }
-    Ok(outcomes)
+    Ok(made)
 }
 
 /// The cache of facets that start and training read, where it saves time and fits.
@@ -439,7 +527,12 @@ fn clusters(settings: &Settings, data: &DataSet) -> Result<usize, StudyError> {
     Ok(clusters)
 }
 
-fn record(settings: &Settings, job: &Job<'_>, counts: [usize; 2]) -> Result<Record, StudyError> {
+fn record(
+    settings: &Settings,
+    job: &Job<'_>,
+    counts: [usize; 2],
+    asked: &str,
+) -> Result<Record, StudyError> {
     let opened = job.opened;
     let notes = opened.notes.iter().chain(job.data.notes()).cloned();
     let fixed = Fixed {
@@ -451,7 +544,7 @@ fn record(settings: &Settings, job: &Job<'_>, counts: [usize; 2]) -> Result<Reco
         size: opened.geometry.size,
         seed: settings.seed,
     };
-    Ok(Record::new("probe", fixed, notes.collect()))
+    Ok(Record::new("probe", asked, fixed, notes.collect()))
 }
 
 /// Makes the run directories, or refuses to touch those that hold a run.

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use sha2::{Digest, Sha256};
 use vitscope_data::DataSet;
@@ -19,40 +19,42 @@ use crate::screen::Skipped;
 pub const FORMAT: u32 = 1;
 
 /// How far a run has come.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum State {
     /// At work, or killed.
     Running,
     /// Stopped in an orderly way; `--resume` goes on.
     Interrupted,
+    /// A shard whose images are counted: `merge` makes a run of all shards.
+    Shard,
     /// Done.
     Complete,
 }
 
 /// Program name and version.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Program {
-    name: &'static str,
-    version: &'static str,
+    name: String,
+    version: String,
 }
 
 impl Default for Program {
     fn default() -> Self {
         Self {
-            name: "vitscope",
-            version: env!("CARGO_PKG_VERSION"),
+            name: "vitscope".to_owned(),
+            version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
 }
 
 /// The model, or the features in its place.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct ModelRecord {
     /// What it is called in tables: the file's or folder's name.
     pub name: String,
     /// `checkpoint` or `features`.
-    pub source: &'static str,
+    pub source: String,
     /// Where it lay.
     pub path: String,
     /// Family, where known.
@@ -78,7 +80,7 @@ pub struct ModelRecord {
 }
 
 /// The data set.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct DataRecord {
     kind: String,
     root: String,
@@ -91,7 +93,7 @@ pub struct DataRecord {
     has_truth: bool,
 }
 
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct ClassRecord {
     name: String,
     color: [u8; 3],
@@ -118,6 +120,16 @@ impl DataRecord {
 }
 
 impl DataRecord {
+    /// Whether two are the same images with the same labels; where they lie does not matter.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        let other = Self {
+            root: self.root.clone(),
+            ..other.clone()
+        };
+        *self == other
+    }
+
     /// Describes pairs of SPair-71k: `test` counts pairs, the classes are the categories.
     #[must_use]
     pub fn of_pairs(root: &Path, pairs: &[Pair]) -> Self {
@@ -144,12 +156,12 @@ impl DataRecord {
 }
 
 /// Where a run was made.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Machine {
     cpu: String,
     threads: usize,
-    os: &'static str,
-    arch: &'static str,
+    os: String,
+    arch: String,
 }
 
 impl Machine {
@@ -164,25 +176,29 @@ impl Machine {
         Self {
             cpu: cpu.to_owned(),
             threads: rayon::current_num_threads(),
-            os: std::env::consts::OS,
-            arch: std::env::consts::ARCH,
+            os: std::env::consts::OS.to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
         }
     }
 }
 
 /// Everything that `run.json` holds.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Record {
     format: u32,
     program: Program,
     /// How far the run has come.
     pub state: State,
-    command: &'static str,
-    settings: Value,
+    command: String,
+    /// Settings in full.
+    pub settings: Value,
     /// The model.
     pub model: ModelRecord,
     /// The data set.
     pub data: DataRecord,
+    /// The data set as the user named it.
+    #[serde(default)]
+    pub asked: String,
     /// Clusters of every slot.
     pub clusters: usize,
     /// Patches per column and row.
@@ -224,17 +240,19 @@ pub struct Fixed {
 }
 
 impl Record {
-    /// The record of a run of `command` that is about to start.
+    /// The record of a run of `command` on the data set `asked`, as the user named it, that is about to
+    /// start.
     #[must_use]
-    pub fn new(command: &'static str, fixed: Fixed, notes: Vec<String>) -> Self {
+    pub fn new(command: &str, asked: &str, fixed: Fixed, notes: Vec<String>) -> Self {
         Self {
             format: FORMAT,
             program: Program::default(),
             state: State::Running,
-            command,
+            command: command.to_owned(),
             settings: fixed.settings,
             model: fixed.model,
             data: fixed.data,
+            asked: asked.to_owned(),
             clusters: fixed.clusters,
             grid: fixed.grid,
             size: fixed.size,
@@ -248,7 +266,8 @@ impl Record {
         }
     }
 
-    /// What must be equal for a run to be continued: everything that can change a number.
+    /// What must be equal for a run to be continued: everything that can change a number. The shards
+    /// of a run have it in common.
     #[must_use]
     pub fn fingerprint(&self) -> String {
         let mut settings = self.settings.clone();
@@ -256,6 +275,8 @@ impl Record {
             map.remove("threads");
             map.remove("cache_budget");
             map.remove("select");
+            map.remove("save_every");
+            map.remove("shard");
         }
         let parts = serde_json::json!([
             FORMAT,

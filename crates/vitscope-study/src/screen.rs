@@ -6,7 +6,7 @@
 //! leaves out the same ones.
 
 use rayon::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use vitscope_data::{DataError, DataSet, Geometry, Split};
 
 use crate::error::StudyError;
@@ -16,7 +16,7 @@ use crate::observer::{Observer, Phase};
 const PER_THREAD: usize = 8;
 
 /// An image that was left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Skipped {
     /// `train` or `test`.
     pub split: String,

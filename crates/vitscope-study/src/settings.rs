@@ -1,14 +1,19 @@
 //! What a user can set for the main job, with the paper's values as defaults.
 
-use serde::{Deserialize, Serialize};
+use std::str::FromStr;
+
+use serde::de::Error;
+use serde::{Deserialize, Deserializer, Serialize};
+use vitscope_probe::AdamSettings;
 use vitscope_vit::facet::Facet;
 
 use crate::error::StudyError;
 use crate::select::Select;
+use crate::shard::Shard;
 use crate::slot::Layers;
 
 /// Every setting of a probing run. All of them are written into `run.json`.
-#[derive(Clone, Debug, PartialEq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Settings {
     /// Asked side of the square crop in pixels; the nearest multiple of the patch is used.
     pub size: usize,
@@ -29,7 +34,7 @@ pub struct Settings {
     /// Seed of the image order and of everything else drawn at random.
     pub seed: u64,
     /// Layers looked at.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub layers: Layers,
     /// Facets looked at.
     pub facets: Vec<Facet>,
@@ -51,7 +56,7 @@ pub struct Settings {
     /// section 9).
     pub attention: bool,
     /// The layer at which each facet is shown.
-    #[serde(serialize_with = "as_text")]
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     pub select: Select,
     /// Number of example images.
     pub examples: usize,
@@ -69,6 +74,10 @@ pub struct Settings {
     /// Bytes of disk that facets of training images may take until the run ends; 0 for none, a default
     /// unless set. Results do not depend on it.
     pub cache_budget: Option<u64>,
+    /// The part of the test images that is counted; all of them unless set.
+    pub shard: Option<Shard>,
+    /// Seconds after which unfinished work is stored. Results do not depend on it.
+    pub save_every: u64,
 }
 
 impl Default for Settings {
@@ -101,11 +110,22 @@ impl Default for Settings {
             skip_bad: 0,
             threads: None,
             cache_budget: None,
+            shard: None,
+            save_every: 60,
         }
     }
 }
 
 impl Settings {
+    /// How the centroids learn.
+    #[must_use]
+    pub fn adam(&self) -> AdamSettings {
+        AdamSettings {
+            rate: self.lr,
+            ..AdamSettings::default()
+        }
+    }
+
     /// Checks what can be checked without model and data.
     ///
     /// # Errors
@@ -146,6 +166,14 @@ fn as_text<T: std::fmt::Display, S: serde::Serializer>(
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+fn from_text<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(
+    reader: D,
+) -> Result<T, D::Error> {
+    String::deserialize(reader)?
+        .parse()
+        .map_err(D::Error::custom)
 }
 
 /// A setting that is one of a few words.

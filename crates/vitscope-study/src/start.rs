@@ -7,7 +7,7 @@ use std::time::Instant;
 use ndarray::{ArrayView3, s};
 use rayon::prelude::*;
 use vitscope_data::Split;
-use vitscope_probe::{AdamSettings, Moments, ProbeError, Reservoir, Trainer, initial_centroids};
+use vitscope_probe::{Moments, ProbeError, Reservoir, Trainer, initial_centroids};
 
 use crate::error::StudyError;
 use crate::observer::{Observer, Phase};
@@ -144,10 +144,7 @@ pub(crate) fn start(
 }
 
 fn trainers(job: &Job<'_>, plan: &Plan, sample: &Sample) -> Result<Vec<Trainer>, StudyError> {
-    let adam = AdamSettings {
-        rate: plan.settings.lr,
-        ..AdamSettings::default()
-    };
+    let adam = plan.settings.adam();
     plan.readings
         .par_iter()
         .map(|&reading| {

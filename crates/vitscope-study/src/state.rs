@@ -3,17 +3,16 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
 
 use crate::error::StudyError;
-use crate::files;
+use crate::tensors::{self, Lazy, Stored, TensorFile};
 
 /// It is stored this often.
 pub const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 
-#[derive(Serialize, Deserialize)]
+#[derive(Debug, Serialize, Deserialize)]
 struct Header {
     fingerprint: String,
     done: usize,
@@ -54,6 +53,21 @@ pub fn store(
     done: usize,
     tensors: Vec<(String, TensorView<'_>)>,
 ) -> Result<(), StudyError> {
+    let lazy = tensors.into_iter().map(|(name, view)| (name, view.into()));
+    store_lazily(run, name, fingerprint, done, lazy.collect())
+}
+
+/// [`store`], for work that is too large to be held twice.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn store_lazily(
+    run: &Path,
+    name: &str,
+    fingerprint: &str,
+    done: usize,
+    tensors: Vec<(String, Lazy<'_>)>,
+) -> Result<(), StudyError> {
     let path = file(run, name);
     let header = Header {
         fingerprint: fingerprint.to_owned(),
@@ -61,65 +75,87 @@ pub fn store(
     };
     let text = serde_json::to_string(&header)
         .map_err(|error| StudyError::file(&path, format!("cannot be written: {error}")))?;
-    files::write_tensors(&path, tensors, Some((name, text)))
+    tensors::write_lazily(&path, tensors, Some((name, text)))
 }
 
 /// Unfinished work as it was stored.
 #[derive(Debug)]
 pub struct Found {
     path: PathBuf,
-    bytes: Vec<u8>,
-    /// How much of it is done.
-    pub done: usize,
+    file: TensorFile,
+    header: Header,
 }
 
 impl Found {
-    /// Reads unfinished work; `None` where there is none.
+    /// Opens unfinished work; `None` where there is none.
+    ///
+    /// # Errors
+    /// A sentence, for a damaged file.
+    pub fn open(run: &Path, name: &str) -> Result<Option<Self>, StudyError> {
+        let path = file(run, name);
+        let damaged = |problem: &dyn std::fmt::Display| damaged(&path, problem);
+        let Some(file) = TensorFile::open(&path, damaged)? else {
+            return Ok(None);
+        };
+        let header = serde_json::from_str(file.text(name).unwrap_or_default())
+            .map_err(|error| damaged(&error))?;
+        Ok(Some(Self { path, file, header }))
+    }
+
+    /// Opens the unfinished work of a run with this fingerprint; `None` where there is none.
     ///
     /// # Errors
     /// A sentence, for a damaged file and for one of another run.
-    pub fn read(run: &Path, name: &str, fingerprint: &str) -> Result<Option<Self>, StudyError> {
-        let path = file(run, name);
-        let bytes = match std::fs::read(&path) {
-            Ok(bytes) => bytes,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StudyError::io(&path, "read")(error)),
-        };
-        let mut found = Self {
-            path,
-            bytes,
-            done: 0,
-        };
-        let (_, metadata) =
-            SafeTensors::read_metadata(&found.bytes).map_err(|error| found.damaged(error))?;
-        let text = metadata.metadata().as_ref().and_then(|map| map.get(name));
-        let header: Header = serde_json::from_str(text.map_or("", String::as_str))
-            .map_err(|error| found.damaged(error))?;
-        if header.fingerprint != fingerprint {
-            return Err(StudyError::setting(format!(
-                "{}: belongs to a run of other settings, model, data or program version: repeat the command that began it, or choose another --out",
-                run.display()
-            )));
+    pub fn of(run: &Path, name: &str, fingerprint: &str) -> Result<Option<Self>, StudyError> {
+        match Self::open(run, name)? {
+            Some(found) if found.header.fingerprint != fingerprint => {
+                Err(StudyError::setting(format!(
+                    "{}: belongs to a run of other settings, model, data or program version: repeat the command that began it, or choose another --out",
+                    run.display()
+                )))
+            }
+            found => Ok(found),
         }
-        found.done = header.done;
-        Ok(Some(found))
     }
 
-    /// Its numbers.
+    /// How much of it is done.
+    #[must_use]
+    pub fn done(&self) -> usize {
+        self.header.done
+    }
+
+    /// Which run it belongs to.
+    #[must_use]
+    pub fn fingerprint(&self) -> &str {
+        &self.header.fingerprint
+    }
+
+    /// The names of its tensors, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.file.names()
+    }
+
+    /// One of its tensors.
     ///
     /// # Errors
-    /// For a damaged file.
-    pub fn tensors(&self) -> Result<SafeTensors<'_>, StudyError> {
-        SafeTensors::deserialize(&self.bytes).map_err(|error| self.damaged(error))
+    /// Where there is none of that name, or it cannot be read.
+    pub fn tensor(&mut self, name: &str) -> Result<Stored, StudyError> {
+        let missing = || damaged(&self.path, &format!("it holds no tensor {name}"));
+        self.file.read(name)?.ok_or_else(missing)
     }
 
     /// The error for content that cannot be.
     pub fn damaged(&self, problem: impl std::fmt::Display) -> StudyError {
-        StudyError::file(
-            &self.path,
-            format!("is damaged ({problem}): start the run again without --resume"),
-        )
+        damaged(&self.path, &problem)
     }
+}
+
+fn damaged(path: &Path, problem: &dyn std::fmt::Display) -> StudyError {
+    StudyError::file(
+        path,
+        format!("is damaged ({problem}): start the run again without --resume"),
+    )
 }
 
 /// Numbers as a tensor.
@@ -133,14 +169,4 @@ pub fn view<'a>(
 ) -> Result<TensorView<'a>, StudyError> {
     TensorView::new(Dtype::F64, shape, bytemuck::cast_slice(values))
         .map_err(|error| StudyError::file(run, format!("cannot be stored: {error}")))
-}
-
-/// The numbers of a tensor of [`view`].
-#[must_use]
-pub fn numbers(tensor: &TensorView<'_>) -> Vec<f64> {
-    let (values, _) = tensor.data().as_chunks::<8>();
-    values
-        .iter()
-        .map(|bytes| f64::from_le_bytes(*bytes))
-        .collect()
 }

@@ -179,6 +179,12 @@ impl StoredRun {
                 ),
             ));
         }
+        if manifest.state == "shard" {
+            return Err(StudyError::file(
+                path,
+                "is a shard of a run: make the run of all its shards with vitscope merge",
+            ));
+        }
         if manifest.state != "complete" {
             return Err(StudyError::file(
                 path,

@@ -11,7 +11,6 @@ use crate::order::{Round, Student, rounds};
 use crate::probe::{Job, note_times};
 use crate::record::Record;
 use crate::source::{Seen, Source, Visitor};
-use crate::state::SAVE_INTERVAL;
 use crate::training::Training;
 
 /// Runs that see the training images in one order, and so learn in the same rounds.
@@ -103,7 +102,7 @@ impl Visitor for Teacher<'_> {
         if !last {
             return Ok(());
         }
-        if self.observer.stop() || self.saved.elapsed() > SAVE_INTERVAL {
+        if self.observer.stop() || self.saved.elapsed() > self.job.save_interval() {
             // A run in the middle of a step is stored as it was before that step.
             save(self.job, self.class, self.trainings)?;
             self.saved = Instant::now();

@@ -1,7 +1,7 @@
 //! The training of every slot of a run, and how it is stored unfinished.
 //!
-//! Only the trained centroids are kept: the principal directions and the evaluation each cost one
-//! pass over the images and are done again, with the same outcome.
+//! Of the principal directions nothing is kept: they cost one pass over the images, which is done again
+//! with the same outcome.
 
 use std::collections::VecDeque;
 use std::path::Path;
@@ -9,10 +9,10 @@ use std::path::Path;
 use vitscope_probe::{AdamSettings, Trainer, TrainerState};
 
 use crate::error::StudyError;
-use crate::state::{self, Found, numbers, view};
+use crate::state::{self, Found, view};
 
 /// What it is called among unfinished work.
-const NAME: &str = "training";
+pub(crate) const NAME: &str = "training";
 
 /// Steps whose loss is averaged into the reported one.
 pub const LOSS_WINDOW: usize = 100;
@@ -96,33 +96,30 @@ impl Training {
         fingerprint: &str,
         adam: AdamSettings,
     ) -> Result<Option<Self>, StudyError> {
-        let Some(found) = Found::read(run, NAME, fingerprint)? else {
+        let Some(mut found) = Found::of(run, NAME, fingerprint)? else {
             return Ok(None);
         };
-        let tensors = found.tensors()?;
         let mut training = Self {
-            step: found.done,
+            step: found.done(),
             trainers: Vec::new(),
             losses: Vec::new(),
         };
-        for index in 0..tensors.len() / 2 {
-            let tensor = |name: String| tensors.tensor(&name).map_err(|error| found.damaged(error));
-            let stored = tensor(format!("trainer.{index}"))?;
-            let [_, clusters, dim] = stored.shape()[..] else {
+        for index in 0..found.names().len() / 2 {
+            let stored = found.tensor(&format!("trainer.{index}"))?;
+            let [_, clusters, dim] = stored.shape[..] else {
                 return Err(found.damaged("a tensor has an odd shape"));
             };
             let state = TrainerState {
                 clusters,
                 dim,
-                steps: found.done as u64,
-                values: numbers(&stored),
+                steps: found.done() as u64,
+                values: stored.f64s(),
             };
             let trainer =
                 Trainer::from_state(&state, adam).map_err(|error| found.damaged(error))?;
             training.trainers.push(trainer);
-            training
-                .losses
-                .push(numbers(&tensor(format!("losses.{index}"))?).into());
+            let losses = found.tensor(&format!("losses.{index}"))?;
+            training.losses.push(losses.f64s().into());
         }
         Ok(Some(training))
     }

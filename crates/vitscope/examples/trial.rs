@@ -63,6 +63,7 @@ fn main() -> anyhow::Result<()> {
         out: Some(run),
         settings,
         resume: false,
+        trained: None,
     };
     let outcome = probe(&request, &mut Silent)?;
     for (facet, layer) in &outcome.selection {

@@ -106,6 +106,8 @@ pub enum Command {
         /// A short name, for everything about that model, or part of a name
         name: Option<String>,
     },
+    /// The shards of one run (`probe --shard`) made into the run, to the byte as if made in one piece
+    Merge(MergeArgs),
     /// Compare a model with activations that another program recorded; exit code 1 where they
     /// differ by more than the tolerance
     Verify(VerifyArgs),
@@ -383,6 +385,22 @@ pub struct CompareArgs {
 }
 
 #[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// The directories of all shards of one run
+    #[arg(required = true)]
+    pub shards: Vec<PathBuf>,
+    /// Run directory
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The data set, where it does not lie where the shards found it
+    #[arg(long)]
+    pub data: Option<String>,
+    /// Threads; all cores unless set. Results do not depend on it
+    #[arg(long)]
+    pub threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
 pub struct ProbeArgs {
     /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
     #[arg(required_unless_present_any = ["features", "config"])]
@@ -519,6 +537,16 @@ pub struct ProbeFlags {
     /// the model once: 20GB, say, or 0 for none [default: 10 GiB or half of what is free]
     #[arg(long)]
     pub cache_budget: Option<ByteSize>,
+    /// Count only a part of the test images, such as 2/4 (the second quarter); `merge` makes a run of
+    /// all parts
+    #[arg(long, value_name = "I/N")]
+    pub shard: Option<String>,
+    /// Take over the training of another shard of the same run, instead of training again
+    #[arg(long, value_name = "RUN")]
+    pub trained: Option<PathBuf>,
+    /// Seconds after which unfinished work is stored, for --resume [default: 60]
+    #[arg(long, value_name = "SECONDS")]
+    pub save_every: Option<u64>,
     /// Where to compute: cpu (this build has no other device) [default: cpu]
     #[arg(long)]
     pub device: Option<String>,
@@ -579,6 +607,9 @@ impl ProbeFlags {
             skip_bad: self.skip_bad.or(file.skip_bad),
             threads: self.threads.or(file.threads),
             cache_budget: self.cache_budget.or(file.cache_budget),
+            shard: self.shard.or(file.shard),
+            trained: self.trained.or(file.trained),
+            save_every: self.save_every.or(file.save_every),
             device: self.device.or(file.device),
             dtype: self.dtype.or(file.dtype),
         }
@@ -633,6 +664,14 @@ impl ProbeFlags {
             skip_bad: self.skip_bad.unwrap_or(defaults.skip_bad),
             threads: self.threads,
             cache_budget: self.cache_budget.map(|size| size.as_u64()),
+            shard: match &self.shard {
+                Some(text) => {
+                    let problem = |problem| usage(anyhow!("--shard: {problem}"));
+                    Some(text.parse().map_err(problem)?)
+                }
+                None => None,
+            },
+            save_every: self.save_every.unwrap_or(defaults.save_every),
         })
     }
 

@@ -8,6 +8,7 @@ mod demo;
 mod extract;
 mod inspect;
 mod locate;
+mod merge;
 mod models;
 mod probe;
 mod report;
@@ -33,6 +34,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Correspond(args) => correspond::run(&cli, args),
         Command::Compare(args) => compare::run(&cli, args),
         Command::Models { name } => models::run(&cli, name.as_deref()),
+        Command::Merge(args) => merge::run(&cli, args),
         Command::Verify(args) => verify::run(&cli, args),
         Command::Report { runs, images } => report::run(&cli, runs, images),
     }

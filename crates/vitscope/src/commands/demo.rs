@@ -131,6 +131,7 @@ fn look(
                 ..Settings::default()
             },
             resume: false,
+            trained: None,
         },
         teller,
     )

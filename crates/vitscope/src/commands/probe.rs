@@ -7,7 +7,8 @@ use anyhow::anyhow;
 use serde_json::json;
 use vitscope_study::model::Model;
 use vitscope_study::outcome::{Outcome, Summary};
-use vitscope_study::probe::{Request, probe_together, tidy};
+use vitscope_study::probe::{Made, Request, probe_together, tidy};
+use vitscope_study::shard::Shard;
 
 use super::locate::locate;
 use super::{print, settle, use_threads, word_of};
@@ -55,19 +56,41 @@ pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
         out: flags.out,
         settings,
         resume: args.resume,
+        trained: flags.trained,
     };
     let mut teller = Teller::new(cli);
-    let outcomes = probe_together(&request, &vary, &mut teller)?;
-    let mut pages = Vec::new();
-    for outcome in &outcomes {
-        pages.push(vitscope_figure::draw(&outcome.run)?.page);
+    let made = probe_together(&request, &vary, &mut teller)?;
+    let mut runs = Vec::new();
+    let mut shards = Vec::new();
+    for made in made {
+        match made {
+            Made::Run(outcome) => runs.push(draw(*outcome)?),
+            Made::Shard { run, shard, images } => shards.push((run, shard, images)),
+        }
     }
     // Only now: a run whose unfinished work is gone would begin again with `--resume`.
-    for outcome in &outcomes {
+    for (outcome, _) in &runs {
         tidy(&outcome.run)?;
     }
-    let runs = || outcomes.iter().zip(&pages);
-    match (cli.output(), outcomes.len()) {
+    match shards.is_empty() {
+        true => print_runs(cli, &runs),
+        false => print_shards(cli, &shards),
+    }
+}
+
+/// A finished run with its page.
+pub(super) type Drawn = (Outcome, PathBuf);
+
+/// Draws the figures of a run.
+pub(super) fn draw(outcome: Outcome) -> anyhow::Result<Drawn> {
+    let page = vitscope_figure::draw(&outcome.run)?.page;
+    Ok((outcome, page))
+}
+
+/// Prints what runs came to.
+pub(super) fn print_runs(cli: &Cli, runs: &[Drawn]) -> anyhow::Result<()> {
+    let runs = || runs.iter().map(|(outcome, page)| (outcome, page));
+    match (cli.output(), runs().len()) {
         (Output::Human, 1) => print(&runs().map(|(o, page)| table(o, page)).collect::<String>()),
         (Output::Human, _) => {
             let titled = |(outcome, page): (&Outcome, &PathBuf)| {
@@ -82,6 +105,27 @@ pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
         (Output::Json, _) => {
             let objects: Vec<_> = runs().map(|(o, page)| run_json(o, page)).collect();
             print(&serde_json::to_string(&json!({ "runs": objects }))?)
+        }
+    }
+}
+
+/// Says which parts were counted, and what to do with them.
+fn print_shards(cli: &Cli, shards: &[(PathBuf, Shard, usize)]) -> anyhow::Result<()> {
+    match cli.output() {
+        Output::Human => {
+            let line = |(run, shard, images): &(PathBuf, Shard, usize)| {
+                format!(
+                    "{}: counted shard {shard}, {images} images; when all {} are there: vitscope merge SHARD... --out RUN\n",
+                    run.display(),
+                    shard.of
+                )
+            };
+            print(&shards.iter().map(line).collect::<String>())
+        }
+        Output::Json => {
+            let object = |(run, shard, images): &(PathBuf, Shard, usize)| json!({ "run": run, "shard": shard, "images": images });
+            let objects: Vec<_> = shards.iter().map(object).collect();
+            print(&serde_json::to_string(&json!({ "shards": objects }))?)
         }
     }
 }

@@ -1,0 +1,285 @@
+//! Shards of a run made into the run: their counts add up to exactly those of an unbroken one.
+
+use std::path::{Path, PathBuf};
+
+use vitscope_data::{DataSet, Geometry, Split};
+use vitscope_probe::Trainer;
+
+use crate::attention::{self, Localities};
+use crate::error::StudyError;
+use crate::evaluate::{self, Evaluation, waiting_folder};
+use crate::files;
+use crate::outcome::{self, Outcome};
+use crate::probe::{counting_fingerprint, kept_indices};
+use crate::record::{DataRecord, Record, State};
+use crate::settings::Settings;
+use crate::shard::Shard;
+use crate::slot::Slot;
+use crate::state::Found;
+use crate::training::Training;
+
+/// What to merge.
+#[derive(Clone, Debug)]
+pub struct Request {
+    /// The directories of all shards of one run, in any order.
+    pub shards: Vec<PathBuf>,
+    /// The data set, where it does not lie where the shards found it.
+    pub data: Option<String>,
+    /// The run directory.
+    pub out: PathBuf,
+}
+
+/// A shard as it was stored.
+struct Part {
+    run: PathBuf,
+    record: Record,
+    settings: Settings,
+    shard: Shard,
+    /// What all shards of a run have in common.
+    fingerprint: String,
+}
+
+impl Part {
+    fn open(run: &Path) -> Result<Self, StudyError> {
+        let path = run.join("run.json");
+        let text = std::fs::read(&path).map_err(StudyError::io(&path, "read"))?;
+        let other = |problem: &dyn std::fmt::Display| {
+            StudyError::file(&path, format!("is not the record of a shard: {problem}"))
+        };
+        let record: Record = serde_json::from_slice(&text).map_err(|error| other(&error))?;
+        let settings: Settings =
+            serde_json::from_value(record.settings.clone()).map_err(|error| other(&error))?;
+        let Some(shard) = settings.shard else {
+            return Err(other(&"it was made without --shard"));
+        };
+        if record.state != State::Shard {
+            return Err(StudyError::setting(format!(
+                "{}: shard {shard} is not finished: continue it with --resume",
+                run.display()
+            )));
+        }
+        let found = Found::open(run, crate::training::NAME)?;
+        let lost = || other(&"its folder `state` is missing");
+        let fingerprint = found.ok_or_else(lost)?.fingerprint().to_owned();
+        Ok(Self {
+            run: run.to_owned(),
+            record,
+            settings,
+            shard,
+            fingerprint,
+        })
+    }
+}
+
+/// All shards of one run, in their order.
+fn open_parts(folders: &[PathBuf]) -> Result<Vec<Part>, StudyError> {
+    let mut parts = folders
+        .iter()
+        .map(|folder| Part::open(folder))
+        .collect::<Result<Vec<_>, _>>()?;
+    parts.sort_by_key(|part| part.shard.index);
+    let Some(first) = parts.first() else {
+        return Err(StudyError::setting("merge needs the shards of a run"));
+    };
+    for part in &parts {
+        if part.fingerprint != first.fingerprint || part.shard.of != first.shard.of {
+            return Err(StudyError::setting(format!(
+                "{} and {}: are not shards of one run: their settings, models, data or program versions differ",
+                first.run.display(),
+                part.run.display()
+            )));
+        }
+    }
+    for index in 1..=first.shard.of {
+        let of = parts.iter().filter(|part| part.shard.index == index);
+        match of.count() {
+            1 => {}
+            0 => {
+                return Err(StudyError::setting(format!(
+                    "shard {index}/{} is missing: give the directories of all of them",
+                    first.shard.of
+                )));
+            }
+            _ => {
+                return Err(StudyError::setting(format!(
+                    "shard {index}/{} is given twice",
+                    first.shard.of
+                )));
+            }
+        }
+    }
+    Ok(parts)
+}
+
+/// Adds up the counts of all shards of a run and writes its directory, with the bytes of the run made in
+/// one piece.
+///
+/// # Errors
+/// One sentence.
+pub fn merge(request: &Request) -> Result<Outcome, StudyError> {
+    let parts = open_parts(&request.shards)?;
+    let Some(Part {
+        record: first,
+        settings,
+        ..
+    }) = parts.first()
+    else {
+        return Err(StudyError::setting("merge needs the shards of a run"));
+    };
+    files::begin(&request.out, false)?;
+    let data = open_data(request, first)?;
+    let training = Training::load(&parts[0].run, &parts[0].fingerprint, settings.adam())?;
+    let training = training.ok_or_else(|| StudyError::Internal("a lost training".to_owned()))?;
+    let slots = slots(&parts[0].run)?;
+    let settings = Settings {
+        shard: None,
+        ..settings.clone()
+    };
+    let grid = (first.grid[0], first.grid[1]);
+    let mut evaluation = Evaluation::new(
+        &settings,
+        &data,
+        &request.out,
+        &slots,
+        first.clusters,
+        grid,
+        first.size / first.grid[0],
+        first.data.test,
+    )?;
+    let mut localities = settings.attention.then(|| {
+        let layers = settings.layers.resolve(first.model.depth);
+        let heads = first.model.heads.unwrap_or(0);
+        Localities::new(&layers.unwrap_or_default(), heads, grid.0 * grid.1)
+    });
+    for part in &parts {
+        add(part, &mut evaluation, localities.as_mut())?;
+        take_labels(part, &request.out, &slots, &data, &settings)?;
+    }
+    let mut record = first.clone();
+    record.settings = serde_json::to_value(&settings).unwrap_or_default();
+    record.state = State::Running;
+    for part in &parts[1..] {
+        for (name, value) in &part.record.times {
+            if name.starts_with("evaluate_") {
+                *record.times.entry(name.clone()).or_insert(0.0) += value;
+            }
+        }
+    }
+    record.notes.push(format!(
+        "Merged from {} shards; times of the evaluation are those of all of them, other times those of the first.",
+        parts.len()
+    ));
+    let codebooks: Vec<_> = training.trainers.iter().map(Trainer::codebook).collect();
+    let outcome = outcome::write(outcome::Input {
+        run: &request.out,
+        settings: &settings,
+        data: &data,
+        record: &record,
+        slots: &slots,
+        geometry: Geometry { size: first.size },
+        codebooks: &codebooks,
+        losses: (0..slots.len())
+            .map(|slot| training.recent_loss(slot))
+            .collect(),
+        evaluation,
+        localities: localities.as_ref(),
+    })?;
+    record.selection = outcome.selection.clone();
+    record.examples.clone_from(&outcome.examples);
+    record.state = State::Complete;
+    record.write(&request.out)?;
+    Ok(outcome)
+}
+
+/// The data set that the shards looked at.
+fn open_data(request: &Request, record: &Record) -> Result<DataSet, StudyError> {
+    let spec = request.data.as_deref().unwrap_or(&record.asked);
+    let mut data = DataSet::open(spec)?;
+    for split in [Split::Train, Split::Test] {
+        let of_split = record
+            .skipped
+            .iter()
+            .filter(|s| s.split == split.to_string());
+        let names: Vec<&str> = of_split.map(|s| s.name.as_str()).collect();
+        let bad = data.split(split).iter().enumerate();
+        let bad: Vec<usize> = bad
+            .filter(|(_, item)| names.contains(&item.name.as_str()))
+            .map(|(index, _)| index)
+            .collect();
+        data = data.without(split, &bad);
+    }
+    let found = DataRecord::new(&data, record.data.train, record.data.test);
+    if !found.is_same(&record.data) {
+        return Err(StudyError::setting(format!(
+            "{spec}: is not the data set that the shards looked at: give that one with --data"
+        )));
+    }
+    Ok(data)
+}
+
+/// The slots of a run, in the order in which it lists them.
+fn slots(run: &Path) -> Result<Vec<Slot>, StudyError> {
+    let path = run.join("codebooks.safetensors");
+    let wrong = |problem: &dyn std::fmt::Display| {
+        StudyError::file(&path, format!("cannot be read: {problem}"))
+    };
+    let file = crate::tensors::TensorFile::open(&path, wrong)?;
+    let file = file.ok_or_else(|| wrong(&"it is missing"))?;
+    let names = file
+        .names()
+        .into_iter()
+        .filter(|name| !name.starts_with("match."));
+    let mut slots = names
+        .map(|name| name.parse::<Slot>().map_err(|problem| wrong(&problem)))
+        .collect::<Result<Vec<_>, _>>()?;
+    slots.sort_by_key(|slot| (slot.layer, slot.facet));
+    Ok(slots)
+}
+
+fn add(
+    part: &Part,
+    evaluation: &mut Evaluation,
+    localities: Option<&mut Localities>,
+) -> Result<(), StudyError> {
+    let lost = || {
+        StudyError::file(
+            &part.run,
+            "holds no counts any more: run this shard again with --resume",
+        )
+    };
+    let key = counting_fingerprint(&part.fingerprint, Some(part.shard));
+    let mut found = evaluate::stored(&part.run, &key)?.ok_or_else(lost)?;
+    if found.done() != part.shard.images(part.record.data.test).len() {
+        return Err(found.damaged("it is of another number of images"));
+    }
+    evaluation.add_stored(&mut found)?;
+    if let Some(localities) = localities {
+        let found = Found::of(&part.run, attention::BESIDE, &key)?;
+        localities.append_stored(&mut found.ok_or_else(lost)?)?;
+    }
+    Ok(())
+}
+
+/// Takes over the label maps that a shard has kept.
+fn take_labels(
+    part: &Part,
+    out: &Path,
+    slots: &[Slot],
+    data: &DataSet,
+    settings: &Settings,
+) -> Result<(), StudyError> {
+    let test = part.record.data.test;
+    let own = part.shard.images(test);
+    let items = data.split(Split::Test);
+    let kept = kept_indices(settings, test).into_iter();
+    let kept: Vec<usize> = kept.filter(|image| own.contains(image)).collect();
+    for &slot in slots {
+        for &image in &kept {
+            let name = format!("{}.png", items[image].name);
+            let from = waiting_folder(&part.run, slot).join(&name);
+            let bytes = std::fs::read(&from).map_err(StudyError::io(&from, "read"))?;
+            files::write(&waiting_folder(out, slot).join(&name), &bytes)?;
+        }
+    }
+    Ok(())
+}

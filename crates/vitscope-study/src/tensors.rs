@@ -1,0 +1,285 @@
+//! safetensors files, written and read one tensor at a time: some are larger than what a run may hold.
+
+use std::borrow::Cow;
+use std::collections::HashMap;
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
+use std::path::{Path, PathBuf};
+
+use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
+
+use crate::error::StudyError;
+use crate::files;
+
+/// Bytes of the number before the header.
+const PREFIX: usize = 8;
+
+/// The longest header that is read: far beyond that of any file written here.
+const MAX_HEADER: u64 = 64 << 20;
+
+/// A tensor whose bytes are made when its turn to be written comes.
+pub struct Lazy<'a> {
+    /// What its numbers are.
+    pub dtype: Dtype,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Makes its bytes, little-endian and row-major.
+    pub bytes: Box<dyn FnOnce() -> Cow<'a, [u8]> + 'a>,
+}
+
+impl<'a> From<TensorView<'a>> for Lazy<'a> {
+    fn from(view: TensorView<'a>) -> Self {
+        Self {
+            dtype: view.dtype(),
+            shape: view.shape().to_vec(),
+            bytes: Box::new(move || Cow::Borrowed(view.data())),
+        }
+    }
+}
+
+impl Lazy<'_> {
+    fn len(&self) -> usize {
+        self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
+    }
+}
+
+/// Writes named tensors. One entry of text metadata at most: the format keeps them in a hash map,
+/// whose order is not ours to choose.
+pub fn write<'a>(
+    path: &Path,
+    tensors: Vec<(String, TensorView<'a>)>,
+    metadata: Option<(&str, String)>,
+) -> Result<(), StudyError> {
+    let tensors = tensors.into_iter().map(|(name, view)| (name, view.into()));
+    write_lazily(path, tensors.collect(), metadata)
+}
+
+/// [`write`], holding no more than one tensor that is not there yet.
+pub fn write_lazily(
+    path: &Path,
+    mut tensors: Vec<(String, Lazy<'_>)>,
+    metadata: Option<(&str, String)>,
+) -> Result<(), StudyError> {
+    // The order in which the format's own library writes them: widest numbers first, so that all are
+    // aligned.
+    tensors.sort_by(|(a, left), (b, right)| right.dtype.cmp(&left.dtype).then(a.cmp(b)));
+    let metadata = metadata.map(|(name, value)| HashMap::from([(name.to_owned(), value)]));
+    let mut end = 0;
+    let infos = tensors.iter().map(|(name, tensor)| {
+        let start = end;
+        end += tensor.len();
+        let info = TensorInfo {
+            dtype: tensor.dtype,
+            shape: tensor.shape.clone(),
+            data_offsets: (start, end),
+        };
+        (name.clone(), info)
+    });
+    let impossible = |error: &dyn std::fmt::Display| {
+        StudyError::Internal(format!("{}: cannot be written: {error}", path.display()))
+    };
+    let header = Metadata::new(metadata, infos.collect()).map_err(|error| impossible(&error))?;
+    let mut header = serde_json::to_vec(&header).map_err(|error| impossible(&error))?;
+    header.resize(header.len().next_multiple_of(PREFIX), b' ');
+    files::write_with(path, |out| {
+        out.write_all(&(header.len() as u64).to_le_bytes())?;
+        out.write_all(&header)?;
+        for (name, tensor) in tensors {
+            let length = tensor.len();
+            let bytes = (tensor.bytes)();
+            if bytes.len() != length {
+                return Err(std::io::Error::other(format!(
+                    "tensor {name} has {} bytes in place of {length}",
+                    bytes.len()
+                )));
+            }
+            out.write_all(&bytes)?;
+        }
+        Ok(())
+    })
+}
+
+/// A tensor as it lay in a file.
+#[derive(Debug)]
+pub struct Stored {
+    /// What its numbers are.
+    pub dtype: Dtype,
+    /// Its shape.
+    pub shape: Vec<usize>,
+    /// Its bytes, little-endian and row-major.
+    pub bytes: Vec<u8>,
+}
+
+impl Stored {
+    /// The numbers of an f32 tensor.
+    #[must_use]
+    pub fn f32s(&self) -> Vec<f32> {
+        let (values, _) = self.bytes.as_chunks::<4>();
+        values.iter().map(|b| f32::from_le_bytes(*b)).collect()
+    }
+
+    /// The numbers of an f64 tensor.
+    #[must_use]
+    pub fn f64s(&self) -> Vec<f64> {
+        let (values, _) = self.bytes.as_chunks::<8>();
+        values.iter().map(|b| f64::from_le_bytes(*b)).collect()
+    }
+
+    /// The numbers of an i64 tensor.
+    #[must_use]
+    pub fn i64s(&self) -> Vec<i64> {
+        let (values, _) = self.bytes.as_chunks::<8>();
+        values.iter().map(|b| i64::from_le_bytes(*b)).collect()
+    }
+
+    /// The numbers of a u32 tensor.
+    #[must_use]
+    pub fn u32s(&self) -> Vec<u32> {
+        let (values, _) = self.bytes.as_chunks::<4>();
+        values.iter().map(|b| u32::from_le_bytes(*b)).collect()
+    }
+}
+
+/// An open safetensors file.
+#[derive(Debug)]
+pub struct TensorFile {
+    path: PathBuf,
+    file: File,
+    metadata: Metadata,
+    /// Where the tensors begin.
+    data: u64,
+}
+
+impl TensorFile {
+    /// Opens a file and reads its header; `None` where there is no such file.
+    ///
+    /// # Errors
+    /// [`StudyError::Io`]; `damaged` turns what is wrong with its content into an error.
+    pub fn open(
+        path: &Path,
+        damaged: impl Fn(&dyn std::fmt::Display) -> StudyError,
+    ) -> Result<Option<Self>, StudyError> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(StudyError::io(path, "open")(error)),
+        };
+        let length = file.metadata().map_err(StudyError::io(path, "read"))?.len();
+        let mut bytes = vec![0; PREFIX];
+        let short = |error: std::io::Error| match error.kind() {
+            std::io::ErrorKind::UnexpectedEof => damaged(&"it ends early"),
+            _ => StudyError::io(path, "read")(error),
+        };
+        file.read_exact(&mut bytes).map_err(short)?;
+        let (prefix, _) = bytes.as_chunks::<PREFIX>();
+        let header = u64::from_le_bytes(prefix[0]);
+        if header > MAX_HEADER.min(length) {
+            return Err(damaged(&"its header is longer than the file"));
+        }
+        bytes.resize(PREFIX + header as usize, 0);
+        file.read_exact(&mut bytes[PREFIX..]).map_err(short)?;
+        let metadata: Metadata =
+            serde_json::from_slice(&bytes[PREFIX..]).map_err(|error| damaged(&error))?;
+        let data = PREFIX as u64 + header;
+        if length < data + metadata.data_len() as u64 {
+            return Err(damaged(&"it ends early"));
+        }
+        Ok(Some(Self {
+            path: path.to_owned(),
+            file,
+            metadata,
+            data,
+        }))
+    }
+
+    /// An entry of its text metadata.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        let all = self.metadata.metadata().as_ref()?;
+        all.get(name).map(String::as_str)
+    }
+
+    /// The names of its tensors, sorted.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let mut names: Vec<String> = self.metadata.tensors().into_keys().collect();
+        names.sort();
+        names
+    }
+
+    /// Reads a tensor; `None` where there is none of that name.
+    ///
+    /// # Errors
+    /// [`StudyError::Io`].
+    pub fn read(&mut self, name: &str) -> Result<Option<Stored>, StudyError> {
+        let Some(info) = self.metadata.info(name) else {
+            return Ok(None);
+        };
+        let (start, end) = info.data_offsets;
+        let mut bytes = vec![0; end - start];
+        self.file
+            .seek(SeekFrom::Start(self.data + start as u64))
+            .and_then(|_| self.file.read_exact(&mut bytes))
+            .map_err(StudyError::io(&self.path, "read"))?;
+        Ok(Some(Stored {
+            dtype: info.dtype,
+            shape: info.shape.clone(),
+            bytes,
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is written piece by piece is what the format's own library writes.
+    #[test]
+    fn the_bytes_are_those_of_the_library() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.safetensors");
+        let (a, b) = ([1_u8; 8], [2_u8; 12]);
+        let views = || {
+            vec![
+                ("z", TensorView::new(Dtype::F64, vec![1], &a).unwrap()),
+                ("b", TensorView::new(Dtype::U32, vec![3], &b).unwrap()),
+                ("a", TensorView::new(Dtype::U32, vec![1, 3], &b).unwrap()),
+            ]
+        };
+        let named = views()
+            .into_iter()
+            .map(|(name, view)| (name.to_owned(), view));
+        write(&path, named.collect(), Some(("note", "x".to_owned()))).unwrap();
+        let info = HashMap::from([("note".to_owned(), "x".to_owned())]);
+        let theirs = safetensors::serialize(views(), Some(info)).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), theirs);
+        let damaged = |_: &dyn std::fmt::Display| StudyError::Internal("damaged".to_owned());
+        let mut file = TensorFile::open(&path, damaged).unwrap().unwrap();
+        assert_eq!(file.names(), ["a", "b", "z"]);
+        assert_eq!(file.text("note"), Some("x"));
+        assert_eq!(file.read("a").unwrap().unwrap().bytes, b);
+        assert!(file.read("c").unwrap().is_none());
+    }
+
+    #[test]
+    fn damage_is_told_and_nothing_else_panics() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.safetensors");
+        let view = TensorView::new(Dtype::U8, vec![40], &[7; 40]).unwrap();
+        write(&path, vec![("a".to_owned(), view)], None).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let damaged = |_: &dyn std::fmt::Display| StudyError::Internal("damaged".to_owned());
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let error = TensorFile::open(&path, damaged).unwrap_err();
+            assert!(error.to_string().contains("damaged"), "{length}");
+        }
+        std::fs::write(&path, [0xff; 64]).unwrap();
+        assert!(TensorFile::open(&path, damaged).is_err());
+        assert!(
+            TensorFile::open(&dir.path().join("none"), damaged)
+                .unwrap()
+                .is_none()
+        );
+    }
+}
