@@ -17,9 +17,10 @@ use vitscope_data::Split;
 
 use crate::error::StudyError;
 use crate::files;
+use crate::job::Job;
 use crate::observer::{Observer, Phase};
 use crate::order::rounds;
-use crate::probe::{Job, note_times};
+use crate::probe::note_times;
 use crate::record::Record;
 use crate::source::{MICRO_BATCH, Pass, PassTimes, Seen, Source, Visitor};
 use crate::state;
@@ -40,8 +41,10 @@ pub struct Worth {
     pub images: Vec<usize>,
     /// Its size in bytes.
     pub bytes: u64,
-    /// Images that would go through the backbone without it, each as often as it is seen.
-    pub without: u64,
+    /// Images that the start sees.
+    pub starting: u64,
+    /// Images that training sees, each as often as it is seen.
+    pub learning: u64,
 }
 
 impl Worth {
@@ -69,8 +72,15 @@ impl Worth {
         Self {
             bytes: (images.len() * floats * size_of::<f32>()) as u64,
             images: images.into_iter().collect(),
-            without: (starting.len() + learning) as u64,
+            starting: starting.len() as u64,
+            learning: learning as u64,
         }
+    }
+
+    /// Images that would go through the backbone without it.
+    #[must_use]
+    pub fn without(&self) -> u64 {
+        self.starting + self.learning
     }
 
     /// Whether a cache is used: images are seen at least twice on average, and it fits the budget and
@@ -78,7 +88,7 @@ impl Worth {
     pub(crate) fn fits(&self, budget: Option<u64>, folder: &Path) -> bool {
         let free = fs4::available_space(folder).unwrap_or(0);
         let most = budget.unwrap_or_else(|| DEFAULT_BUDGET.min(free / 2));
-        self.without >= 2 * self.images.len() as u64 && self.bytes <= most.min(free)
+        self.without() >= 2 * self.images.len() as u64 && self.bytes <= most.min(free)
     }
 }
 

@@ -11,8 +11,8 @@ use vitscope_data::{DataSet, IGNORE, Split};
 use vitscope_measure::{CellCounts, MeasureError, Resampling, ResamplingPlan, Tally, TallyParts};
 
 use crate::error::StudyError;
+use crate::job::kept_indices;
 use crate::picture;
-use crate::probe::kept_indices;
 use crate::settings::{Positions, Settings};
 use crate::slot::Slot;
 use crate::source::Seen;
@@ -178,6 +178,8 @@ pub struct Evaluation {
     /// Where the cluster maps of kept images wait for their classes.
     folders: Vec<PathBuf>,
     kept: HashMap<usize, String>,
+    /// Maps of kept images of this batch, and where they go.
+    waiting: Vec<(PathBuf, Vec<u8>)>,
     colors: Vec<[u8; 3]>,
 }
 
@@ -235,6 +237,7 @@ impl Evaluation {
                 .map(|&slot| waiting_folder(run, slot))
                 .collect(),
             kept,
+            waiting: Vec::new(),
             colors: vitscope_data::palette(clusters),
         })
     }
@@ -278,17 +281,12 @@ impl Evaluation {
     /// are not to count.
     ///
     /// # Errors
-    /// When a map cannot be stored.
+    /// When sizes are not those that were announced.
     pub fn add(&mut self, slot: usize, labels: &mut [u8], seen: &Seen) -> Result<(), StudyError> {
-        let pixels = self.pixels();
-        let size = [
-            self.shape.grid.0 * self.shape.patch,
-            self.shape.grid.1 * self.shape.patch,
-        ];
-        for (image, labels) in seen.images.iter().zip(labels.chunks_exact(pixels)) {
+        for (image, labels) in seen.images.iter().zip(labels.chunks_exact(self.pixels())) {
             if let Some(name) = self.kept.get(image) {
                 let path = self.folders[slot].join(format!("{name}.png"));
-                picture::write_indices(&path, size, labels, &self.colors)?;
+                self.waiting.push((path, labels.to_vec()));
             }
         }
         let counts = &mut self.slots[slot];
@@ -310,11 +308,16 @@ impl Evaluation {
             .map_err(mix_up)
     }
 
-    /// Counts the ground truth of a batch.
+    /// Ends a batch: stores the maps of kept images and counts the ground truth.
     ///
     /// # Errors
-    /// When its size is not the label maps'.
-    pub fn add_truth(&mut self, seen: &Seen) -> Result<(), StudyError> {
+    /// When a map cannot be stored.
+    pub fn end_batch(&mut self, seen: &Seen) -> Result<(), StudyError> {
+        let Shape { grid, patch } = self.shape;
+        let size = [grid.0 * patch, grid.1 * patch];
+        self.waiting
+            .par_drain(..)
+            .try_for_each(|(path, map)| picture::write_for_now(&path, size, &map, &self.colors))?;
         let (Some(counts), Some(truth)) = (&mut self.truth, &seen.truth) else {
             return Ok(());
         };

@@ -10,8 +10,9 @@ use vitscope_probe::Labeler;
 use crate::attention::{self, Localities};
 use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation};
+use crate::job::Job;
 use crate::observer::{Observer, Phase};
-use crate::probe::{Job, note_times};
+use crate::probe::note_times;
 use crate::record::Record;
 use crate::source::{MICRO_BATCH, Seen, Source, Visitor};
 use crate::state::{self, Found};
@@ -146,7 +147,7 @@ impl Visitor for Examiner<'_> {
     fn batch(&mut self, seen: &Seen, _: bool) -> Result<(), StudyError> {
         for (evaluation, &counted) in self.evaluations.iter_mut().zip(&self.counted) {
             if self.passed >= counted {
-                evaluation.add_truth(seen)?;
+                evaluation.end_batch(seen)?;
             }
         }
         self.passed += seen.images.len();

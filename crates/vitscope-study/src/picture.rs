@@ -12,11 +12,12 @@ fn encode(
     [height, width]: [usize; 2],
     pixels: &[u8],
     palette: Option<&[[u8; 3]]>,
+    compression: Compression,
 ) -> Result<(), StudyError> {
     files::write_with(path, |out| {
         let mut encoder = Encoder::new(out, width as u32, height as u32);
         encoder.set_depth(BitDepth::Eight);
-        encoder.set_compression(Compression::Balanced);
+        encoder.set_compression(compression);
         if let Some(palette) = palette {
             encoder.set_color(ColorType::Indexed);
             encoder.set_palette(palette.concat());
@@ -43,7 +44,7 @@ fn encode(
 /// # Errors
 /// When the disk refuses.
 pub fn write_rgb(path: &Path, size: [usize; 2], pixels: &[u8]) -> Result<(), StudyError> {
-    encode(path, size, pixels, None)
+    encode(path, size, pixels, None, Compression::Balanced)
 }
 
 /// Writes a map of indices with their colors; 255 is no index and gets a neutral grey.
@@ -59,10 +60,34 @@ pub fn write_indices(
     indices: &[u8],
     colors: &[[u8; 3]],
 ) -> Result<(), StudyError> {
+    encode(
+        path,
+        size,
+        indices,
+        Some(&full(colors)),
+        Compression::Balanced,
+    )
+}
+
+/// [`write_indices`] for a map that is soon read again: quickly rather than small.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write_for_now(
+    path: &Path,
+    size: [usize; 2],
+    indices: &[u8],
+    colors: &[[u8; 3]],
+) -> Result<(), StudyError> {
+    encode(path, size, indices, Some(&full(colors)), Compression::Fast)
+}
+
+/// A palette for every index that a byte can be.
+fn full(colors: &[[u8; 3]]) -> Vec<[u8; 3]> {
     let mut palette = colors.to_vec();
     palette.resize(256, [0, 0, 0]);
     palette[255] = [200, 200, 200];
-    encode(path, size, indices, Some(&palette))
+    palette
 }
 
 /// Reads the size (height, width) and the indices of a map that [`write_indices`] wrote.

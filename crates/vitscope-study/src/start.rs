@@ -10,8 +10,9 @@ use vitscope_data::Split;
 use vitscope_probe::{Moments, ProbeError, Reservoir, Trainer, initial_centroids};
 
 use crate::error::StudyError;
+use crate::job::{Job, Plan};
 use crate::observer::{Observer, Phase};
-use crate::probe::{Job, Plan, note_times};
+use crate::probe::note_times;
 use crate::record::Record;
 use crate::source::{MICRO_BATCH, Seen, Source, Visitor};
 use crate::training::Training;

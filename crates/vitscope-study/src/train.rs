@@ -6,9 +6,10 @@ use ndarray::ArrayView3;
 use vitscope_data::Split;
 
 use crate::error::StudyError;
+use crate::job::Job;
 use crate::observer::{Observer, Phase};
 use crate::order::{Round, Student, rounds};
-use crate::probe::{Job, note_times};
+use crate::probe::note_times;
 use crate::record::Record;
 use crate::source::{Seen, Source, Visitor};
 use crate::training::Training;

@@ -411,6 +411,10 @@ pub struct ProbeArgs {
     /// Continue a run that was stopped or killed; it ends in the same bytes as an unbroken one
     #[arg(long)]
     pub resume: bool,
+    /// Say what the run would take in time, memory and disk, from a rehearsal on a few images, and do
+    /// no more
+    #[arg(long, conflicts_with = "resume")]
+    pub plan: bool,
     #[command(flatten)]
     pub flags: ProbeFlags,
 }

@@ -2,9 +2,12 @@
 
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
+use std::time::Instant;
 
 use anyhow::anyhow;
+use bytesize::ByteSize;
 use serde_json::json;
+use vitscope_study::estimate::{Estimate, estimate};
 use vitscope_study::model::Model;
 use vitscope_study::outcome::{Outcome, Summary};
 use vitscope_study::probe::{Made, Request, probe_together, tidy};
@@ -59,6 +62,15 @@ pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
         trained: flags.trained,
     };
     let mut teller = Teller::new(cli);
+    if args.plan {
+        let mut estimate = estimate(&request, &vary, &mut teller)?;
+        let drawing = Instant::now();
+        for run in &estimate.runs {
+            vitscope_figure::draw(run)?;
+        }
+        estimate.add_figures(drawing.elapsed().as_secs_f64());
+        return print_plan(cli, &estimate);
+    }
     let made = probe_together(&request, &vary, &mut teller)?;
     let mut runs = Vec::new();
     let mut shards = Vec::new();
@@ -75,6 +87,67 @@ pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
     match shards.is_empty() {
         true => print_runs(cli, &runs),
         false => print_shards(cli, &shards),
+    }
+}
+
+/// Says what a run will take.
+fn print_plan(cli: &Cli, estimate: &Estimate) -> anyhow::Result<()> {
+    if cli.output() == Output::Json {
+        return print(&serde_json::to_string(estimate)?);
+    }
+    let mut text = format!(
+        "{:<9} {:>9}  {:>9}  {:>9}\n",
+        "", "images", "each", "in all"
+    );
+    for part in &estimate.parts {
+        let (images, each) = match part.images {
+            0 => (String::new(), String::new()),
+            images => (
+                images.to_string(),
+                format!("{:.1} ms", part.secs_per_image * 1e3),
+            ),
+        };
+        let in_all = duration(part.secs);
+        let _ = writeln!(
+            text,
+            "{:<9} {images:>9}  {each:>9}  {in_all:>9}",
+            part.phase
+        );
+    }
+    let _ = write!(text, "time      {}", duration(estimate.secs));
+    if let Some(without) = estimate.secs_without_cache {
+        let _ = write!(text, " (without the cache of facets {})", duration(without));
+    }
+    let memory = estimate
+        .memory
+        .map_or("not told by this system".to_owned(), |bytes| {
+            ByteSize(bytes).display().si().to_string()
+        });
+    let _ = write!(
+        text,
+        "\nmemory    {memory} at most\ndisk      {}",
+        ByteSize(estimate.disk).display().si()
+    );
+    if let Some(cache) = estimate.cache {
+        let cache = ByteSize(cache).display().si();
+        let _ = write!(text, ", and {cache} for facets while it learns");
+    }
+    let _ = writeln!(
+        text,
+        "\nfrom a rehearsal of {} on this machine as it is now",
+        duration(estimate.rehearsal_secs)
+    );
+    print(&text)
+}
+
+/// A time in the two units that say most.
+fn duration(secs: f64) -> String {
+    let whole = secs.round() as u64;
+    match whole {
+        0..10 => format!("{secs:.1} s"),
+        10..120 => format!("{whole} s"),
+        120..7200 => format!("{} min {} s", whole / 60, whole % 60),
+        _ => format!("{} h {} min", whole / 3600, whole % 3600 / 60),
     }
 }
 

@@ -1,0 +1,395 @@
+//! What a probing job is: a model and a data set that are open, and the runs that are made of them.
+
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use vitscope_data::{DataSet, Split};
+use vitscope_probe::{MAX_CLUSTERS, ProbeError};
+use vitscope_vit::facet::Facet;
+
+use crate::error::StudyError;
+use crate::files;
+use crate::model::{Opened, check_counts};
+use crate::observer::Observer;
+use crate::order::TrainOrder;
+use crate::probe::Request;
+use crate::record::{DataRecord, Fixed, Record};
+use crate::screen::{Skipped, screen};
+use crate::select::Select;
+use crate::settings::{SaveLabels, Settings};
+use crate::shard::Shard;
+use crate::source::{Pass, Reading, Source};
+use crate::variants::Vary;
+
+/// Clusters where the data set has no classes: the paper's number for COCO-Stuff and Cityscapes.
+const CLUSTERS_WITHOUT_CLASSES: usize = 27;
+
+/// One run of a job.
+pub(crate) struct Plan {
+    pub(crate) settings: Settings,
+    pub(crate) run: PathBuf,
+    pub(crate) clusters: usize,
+    pub(crate) fingerprint: String,
+    pub(crate) order: TrainOrder,
+    /// The reading of each of its slots.
+    pub(crate) readings: Vec<usize>,
+}
+
+impl Plan {
+    /// Which of the run's slots a reading is.
+    pub(crate) fn slot(&self, reading: usize) -> Option<usize> {
+        self.readings.iter().position(|&own| own == reading)
+    }
+}
+
+/// Everything that is fixed once model and data are open.
+pub(crate) struct Job<'a> {
+    /// The settings that all runs have in common.
+    pub(crate) common: &'a Settings,
+    pub(crate) data: &'a DataSet,
+    pub(crate) opened: &'a Opened,
+    /// The layers looked at.
+    pub(crate) layers: Vec<usize>,
+    /// What the runs need of a forward pass, and the width of each.
+    pub(crate) readings: Vec<Reading>,
+    pub(crate) widths: Vec<usize>,
+    pub(crate) test: usize,
+    pub(crate) plans: Vec<Plan>,
+    /// Their folders inside the common one.
+    pub(crate) names: Vec<String>,
+    /// Whether facets are kept on disk while the runs learn; where nothing is said, if it is worth it.
+    pub(crate) caches: Option<bool>,
+    /// Whether to continue what the runs have stored.
+    pub(crate) resume: bool,
+    pub(crate) out: PathBuf,
+    threads: usize,
+}
+
+impl Job<'_> {
+    pub(crate) fn pass<'b>(
+        &'b self,
+        split: Split,
+        labels: bool,
+        groups: &'b [Vec<usize>],
+    ) -> Pass<'b> {
+        Pass {
+            readings: &self.readings,
+            rope: self.common.rope,
+            data: self.data,
+            geometry: self.opened.geometry,
+            split,
+            labels,
+            groups,
+            threads: self.threads,
+        }
+    }
+
+    /// The test images that are counted: all of them, or those of the job's shard.
+    pub(crate) fn counted_images(&self) -> Range<usize> {
+        match self.common.shard {
+            Some(shard) => shard.images(self.test),
+            None => 0..self.test,
+        }
+    }
+
+    /// What counts of a run must have in common to be continued.
+    pub(crate) fn counting_fingerprint(&self, plan: &Plan) -> String {
+        counting_fingerprint(&plan.fingerprint, self.common.shard)
+    }
+
+    /// How long work may take until it is stored.
+    pub(crate) fn save_interval(&self) -> Duration {
+        Duration::from_secs(self.common.save_every)
+    }
+
+    /// Ends the job where the user asked for it.
+    pub(crate) fn stop(&self, observer: &dyn Observer) -> Result<(), StudyError> {
+        if observer.stop() {
+            let run = self.out.clone();
+            return Err(StudyError::Interrupted { run });
+        }
+        Ok(())
+    }
+
+    pub(crate) fn slot_error(&self, reading: usize) -> impl Fn(ProbeError) -> StudyError + Sync {
+        let slot = self.readings[reading].slot.to_string();
+        move |source| StudyError::Probe {
+            slot: slot.clone(),
+            source,
+        }
+    }
+}
+
+/// What counts of a run, or of one of its shards, must have in common to be continued.
+pub(crate) fn counting_fingerprint(run: &str, shard: Option<Shard>) -> String {
+    match shard {
+        Some(shard) => format!("{run} shard {shard}"),
+        None => run.to_owned(),
+    }
+}
+
+/// What a request names, opened and looked over.
+pub(crate) struct Things {
+    data: DataSet,
+    opened: Opened,
+    layers: Vec<usize>,
+    skipped: Vec<Skipped>,
+}
+
+impl Things {
+    /// Opens the data set and the model, and refuses what does not go together.
+    pub(crate) fn open(
+        request: &Request,
+        vary: &Vary,
+        observer: &mut dyn Observer,
+    ) -> Result<(Source, Self), StudyError> {
+        let common = &request.settings;
+        for variant in vary.variants(common)? {
+            variant.settings.check()?;
+        }
+        let data = DataSet::open(&request.data)?;
+        let (source, opened) = request
+            .model
+            .open(common.size, &common.layers, &common.facets)?;
+        check_counts(&source, &data)?;
+        let layers = common.layers.resolve(opened.record.depth);
+        let layers = layers.map_err(StudyError::Setting)?;
+        check_source(&source, common, vary)?;
+        check_selection(common.select, &opened)?;
+        let (data, skipped) = leave_out_bad(data, common, &source, &opened, observer)?;
+        let things = Self {
+            data,
+            opened,
+            layers,
+            skipped,
+        };
+        Ok((source, things))
+    }
+}
+
+impl<'a> Job<'a> {
+    /// The job that a request makes of what it names, with the record of each of its runs.
+    pub(crate) fn new(
+        request: &'a Request,
+        vary: &Vary,
+        things: &'a Things,
+    ) -> Result<(Self, Vec<Record>), StudyError> {
+        let Things { data, opened, .. } = things;
+        let common = &request.settings;
+        let limited = |split: Split, limit: Option<usize>| {
+            data.split(split).len().min(limit.unwrap_or(usize::MAX))
+        };
+        let counts = [
+            limited(Split::Train, common.limit_train),
+            limited(Split::Test, common.limit_test),
+        ];
+        let out = request.out.clone().unwrap_or_else(|| {
+            let name = format!("{}-{}", opened.record.name, data.kind.name());
+            Path::new("runs").join(name.replace(['/', '\\'], "_"))
+        });
+        let mut job = Self {
+            common,
+            data,
+            opened,
+            layers: things.layers.clone(),
+            readings: Vec::new(),
+            widths: Vec::new(),
+            test: counts[1],
+            plans: Vec::new(),
+            names: Vec::new(),
+            caches: None,
+            resume: request.resume,
+            threads: rayon::current_num_threads(),
+            out,
+        };
+        let variants = vary.variants(common)?;
+        let mut records = Vec::new();
+        for variant in &variants {
+            let mut record = record(&variant.settings, &job, counts, &request.data)?;
+            record.skipped.clone_from(&things.skipped);
+            job.add(&variant.name, &variant.settings, counts[0], &record)?;
+            if variants.len() > 1 {
+                record.notes.push(format!(
+                    "Made together with {} other runs in {}: times are those of all of them.",
+                    variants.len() - 1,
+                    job.out.display()
+                ));
+            }
+            records.push(record);
+        }
+        Ok((job, records))
+    }
+}
+
+impl Job<'_> {
+    /// Takes up a run.
+    fn add(
+        &mut self,
+        name: &str,
+        settings: &Settings,
+        train: usize,
+        record: &Record,
+    ) -> Result<(), StudyError> {
+        if train < settings.batch {
+            return Err(StudyError::setting(format!(
+                "the training split has {train} images, fewer than one batch of {}: choose --batch {train} or less",
+                settings.batch
+            )));
+        }
+        let mut own = Vec::new();
+        let depth = self.opened.record.depth;
+        for (mut reading, &width) in Reading::all(&self.opened.slots, settings.token_norm)
+            .into_iter()
+            .zip(&self.opened.widths)
+        {
+            let slot = reading.slot;
+            if !(slot.facet == Facet::Token && slot.layer == depth) {
+                // Only the last token can be read in two ways.
+                reading.token_norm = self.common.token_norm;
+            }
+            let known = self.readings.iter().position(|other| *other == reading);
+            own.push(known.unwrap_or(self.readings.len()));
+            if known.is_none() {
+                self.readings.push(reading);
+                self.widths.push(width);
+            }
+        }
+        self.names.push(name.to_owned());
+        self.plans.push(Plan {
+            run: match name {
+                "" => self.out.clone(),
+                name => self.out.join(name),
+            },
+            clusters: record.clusters,
+            fingerprint: record.fingerprint(),
+            order: TrainOrder::new(
+                train,
+                settings.batch,
+                settings.shuffle.then_some(settings.seed),
+            ),
+            readings: own,
+            settings: settings.clone(),
+        });
+        Ok(())
+    }
+}
+
+/// Refuses what a feature directory cannot give.
+fn check_source(source: &Source, settings: &Settings, vary: &Vary) -> Result<(), StudyError> {
+    if matches!(source, Source::Backbone(_)) {
+        return Ok(());
+    }
+    let refused = |sentence| Err(StudyError::setting(sentence));
+    if settings.attention {
+        return refused(
+            "--attention needs a model: a feature directory holds no attention weights",
+        );
+    }
+    if vary.token_norm.len() > 1 {
+        return refused(
+            "--token-norm both needs a model: a feature directory holds one reading of the last token",
+        );
+    }
+    Ok(())
+}
+
+fn check_selection(select: Select, opened: &Opened) -> Result<(), StudyError> {
+    match select {
+        Select::Layer(layer) if opened.slots.iter().all(|slot| slot.layer != layer) => {
+            Err(StudyError::setting(format!(
+                "--select layer:{layer}: this run looks at no layer {layer}; the model has {}",
+                opened.record.depth
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Applies `--skip-bad`, where it was asked for.
+fn leave_out_bad(
+    data: DataSet,
+    settings: &Settings,
+    source: &Source,
+    opened: &Opened,
+    observer: &mut dyn Observer,
+) -> Result<(DataSet, Vec<Skipped>), StudyError> {
+    if settings.skip_bad == 0 {
+        return Ok((data, Vec::new()));
+    }
+    if matches!(source, Source::Features(_)) {
+        return Err(StudyError::setting(
+            "--skip-bad needs a model: a feature directory holds every image of the data set already",
+        ));
+    }
+    let used = [settings.limit_train, settings.limit_test];
+    let used = used.map(|limit| limit.unwrap_or(usize::MAX));
+    screen(data, opened.geometry, used, settings.skip_bad, observer)
+}
+
+fn clusters(settings: &Settings, data: &DataSet) -> Result<usize, StudyError> {
+    let classes = if data.has_truth() {
+        data.classes.len()
+    } else {
+        CLUSTERS_WITHOUT_CLASSES
+    };
+    let clusters = settings.clusters.unwrap_or(classes) + settings.extra_clusters;
+    if clusters > MAX_CLUSTERS {
+        return Err(StudyError::setting(format!(
+            "{clusters} clusters are more than the {MAX_CLUSTERS} that a label map can hold: ask for fewer with --clusters or --extra-clusters"
+        )));
+    }
+    Ok(clusters)
+}
+
+fn record(
+    settings: &Settings,
+    job: &Job<'_>,
+    counts: [usize; 2],
+    asked: &str,
+) -> Result<Record, StudyError> {
+    let opened = job.opened;
+    let notes = opened.notes.iter().chain(job.data.notes()).cloned();
+    let fixed = Fixed {
+        settings: serde_json::to_value(settings).unwrap_or_default(),
+        model: opened.record.clone(),
+        data: DataRecord::new(job.data, counts[0], counts[1]),
+        clusters: clusters(settings, job.data)?,
+        grid: opened.grid,
+        size: opened.geometry.size,
+        seed: settings.seed,
+    };
+    Ok(Record::new("probe", asked, fixed, notes.collect()))
+}
+
+/// Makes the run directories, or refuses to touch those that hold a run.
+pub(crate) fn begin(job: &Job<'_>) -> Result<(), StudyError> {
+    let several = job.plans.len() > 1;
+    if several && job.out.join("run.json").exists() {
+        return Err(StudyError::setting(format!(
+            "{}: is a run itself, and several runs cannot lie in it: choose another --out",
+            job.out.display()
+        )));
+    }
+    let mut runs = job.plans.iter().map(|plan| &plan.run);
+    runs.clone()
+        .try_for_each(|run| files::refuse_held(run, job.resume))?;
+    runs.try_for_each(|run| files::begin(run, job.resume))
+}
+
+/// Which test images are kept as examples: evenly spread over the split.
+#[must_use]
+pub fn example_indices(settings: &Settings, test: usize) -> Vec<usize> {
+    let count = settings.examples.min(test);
+    (0..count).map(|index| index * test / count).collect()
+}
+
+/// Which test images' label maps are kept.
+#[must_use]
+pub fn kept_indices(settings: &Settings, test: usize) -> Vec<usize> {
+    match settings.save_labels {
+        SaveLabels::None => Vec::new(),
+        SaveLabels::Examples => example_indices(settings, test),
+        SaveLabels::All => (0..test).collect(),
+    }
+}
