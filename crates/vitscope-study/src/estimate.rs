@@ -23,7 +23,10 @@ use crate::variants::Vary;
 const CACHED_STEPS: usize = 3;
 
 /// Test images of a rehearsal.
-const TEST: usize = 3 * MICRO_BATCH;
+const TEST: usize = 2 * MICRO_BATCH;
+
+/// Images of a training step of a rehearsal, at most, unless the batch itself is what varies.
+const BATCH: usize = 2 * MICRO_BATCH;
 
 /// A part of the job.
 #[derive(Clone, Debug, Serialize)]
@@ -38,6 +41,21 @@ pub struct Part {
     pub secs: f64,
 }
 
+/// The cache of facets that a job has, or could have, while it learns.
+#[derive(Clone, Debug, Serialize)]
+pub struct Cache {
+    /// Whether it is used.
+    pub used: bool,
+    /// Bytes of disk.
+    pub bytes: u64,
+    /// Images that go through the backbone with it.
+    pub with: u64,
+    /// Images that go through the backbone without it.
+    pub without: u64,
+    /// Seconds that the job takes without it, where it is used.
+    pub secs_without: Option<f64>,
+}
+
 /// What a job will take.
 #[derive(Debug, Serialize)]
 pub struct Estimate {
@@ -45,12 +63,10 @@ pub struct Estimate {
     pub parts: Vec<Part>,
     /// Seconds in all.
     pub secs: f64,
-    /// Seconds without the cache of facets, where one is used.
-    pub secs_without_cache: Option<f64>,
+    /// The cache of facets; `None` for features, which are on disk already.
+    pub cache: Option<Cache>,
     /// The largest memory of the process in bytes; `None` where the system does not tell.
     pub memory: Option<u64>,
-    /// Bytes of the cache of facets, while the job learns.
-    pub cache: Option<u64>,
     /// Bytes of all run directories.
     pub disk: u64,
     /// Where the rehearsal's runs lie, as long as this lives.
@@ -72,7 +88,9 @@ impl Estimate {
             secs,
         });
         self.secs += secs;
-        self.secs_without_cache = self.secs_without_cache.map(|without| without + secs);
+        if let Some(cache) = &mut self.cache {
+            cache.secs_without = cache.secs_without.map(|without| without + secs);
+        }
         self.disk = size_of_folder(self.folder.path());
     }
 }
@@ -228,9 +246,14 @@ pub fn estimate(
     let secs = parts.iter().map(|part| part.secs).sum();
     Ok(Estimate {
         secs,
-        secs_without_cache: caches.then(|| without_cache(&parts, &runs, secs)),
+        cache: matches!(source, Source::Backbone(_)).then(|| Cache {
+            used: caches,
+            bytes: worth.bytes,
+            with: worth.images.len() as u64,
+            without: worth.without(),
+            secs_without: caches.then(|| without_cache(&parts, &runs, secs)),
+        }),
         memory: most_memory().map(|bytes| bytes + growth(&job)),
-        cache: caches.then_some(worth.bytes),
         disk: size_of_folder(folder.path()),
         parts,
         runs,
@@ -242,9 +265,11 @@ pub fn estimate(
 /// The request of the rehearsal.
 fn reduced(request: &Request, vary: &Vary, job: &Job<'_>, folder: &Path, caches: bool) -> Request {
     let common = job.common;
-    let largest = vary.batch.iter().copied().max().unwrap_or(common.batch);
+    let batch = common.batch.min(BATCH);
+    let largest = vary.batch.iter().copied().max().unwrap_or(batch);
     let test = job.counted_images().len().min(TEST);
     let settings = Settings {
+        batch,
         steps: common.steps.min(if caches { CACHED_STEPS } else { 1 }),
         pca_batches: 1,
         limit_train: Some(common.limit_train.unwrap_or(usize::MAX).min(largest)),

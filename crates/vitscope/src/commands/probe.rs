@@ -67,6 +67,7 @@ pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
         let drawing = Instant::now();
         for run in &estimate.runs {
             vitscope_figure::draw(run)?;
+            tidy(run)?;
         }
         estimate.add_figures(drawing.elapsed().as_secs_f64());
         return print_plan(cli, &estimate);
@@ -114,23 +115,39 @@ fn print_plan(cli: &Cli, estimate: &Estimate) -> anyhow::Result<()> {
             part.phase
         );
     }
-    let _ = write!(text, "time      {}", duration(estimate.secs));
-    if let Some(without) = estimate.secs_without_cache {
-        let _ = write!(text, " (without the cache of facets {})", duration(without));
-    }
     let memory = estimate
         .memory
-        .map_or("not told by this system".to_owned(), |bytes| {
-            ByteSize(bytes).display().si().to_string()
-        });
+        .map_or("not told by this system".to_owned(), bytes);
     let _ = write!(
         text,
-        "\nmemory    {memory} at most\ndisk      {}",
-        ByteSize(estimate.disk).display().si()
+        "time      {}\nmemory    {memory} at most\ndisk      {}",
+        duration(estimate.secs),
+        bytes(estimate.disk)
     );
-    if let Some(cache) = estimate.cache {
-        let cache = ByteSize(cache).display().si();
-        let _ = write!(text, ", and {cache} for facets while it learns");
+    if let Some(cache) = &estimate.cache {
+        let _ = write!(text, "\nfacets    ");
+        let _ = match (cache.used, cache.secs_without) {
+            (true, without) => write!(
+                text,
+                "kept on disk while it learns: {}; without, {} forward passes in place of {}{}",
+                bytes(cache.bytes),
+                cache.without,
+                cache.with,
+                without.map_or(String::new(), |secs| format!(", {} in all", duration(secs)))
+            ),
+            (false, _) if cache.without < 2 * cache.with => write!(
+                text,
+                "not kept on disk: start and training see an image {:.1} times",
+                cache.without as f64 / cache.with.max(1) as f64
+            ),
+            (false, _) => write!(
+                text,
+                "not kept on disk, where they would take {} and save {} of {} forward passes (--cache-budget)",
+                bytes(cache.bytes),
+                cache.without - cache.with,
+                cache.without
+            ),
+        };
     }
     let _ = writeln!(
         text,
@@ -138,6 +155,10 @@ fn print_plan(cli: &Cli, estimate: &Estimate) -> anyhow::Result<()> {
         duration(estimate.rehearsal_secs)
     );
     print(&text)
+}
+
+fn bytes(count: u64) -> String {
+    ByteSize(count).display().si().to_string()
 }
 
 /// A time in the two units that say most.
