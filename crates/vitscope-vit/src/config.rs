@@ -46,7 +46,7 @@ impl Config {
     }
 }
 
-/// Which numbers a product multiplies; sums, and everything between products, are f32 in both.
+/// Which numbers a product multiplies; sums, and everything between products, are f32 in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
@@ -55,6 +55,19 @@ pub enum Precision {
     F32,
     /// bfloat16 factors: half the time, 8 significant bits.
     Bf16,
+    /// IEEE half-precision factors: 11 significant bits, nothing above 65,504. On a GPU only.
+    F16,
+}
+
+/// What carries out a forward pass, and the probes that look at it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The first NVIDIA GPU.
+    Cuda,
 }
 
 /// The feed-forward part of a block.

@@ -8,7 +8,6 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
-use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 
 use ndarray::{Array3, Array4, ArrayViewD, Axis, IxDyn, concatenate};
@@ -17,6 +16,7 @@ use serde_json::Value;
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
 use vitscope_vit::config::Precision;
+use vitscope_vit::error::DeviceError;
 use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::identify::Settle;
 use vitscope_vit::ops::packed::has_bf16;
@@ -84,7 +84,10 @@ fn run(vit: &Vit, expected: &Tensors) -> Tensors {
                 prefix,
                 patches,
             } => {
-                let rows: Array3<f32> = concatenate(Axis(1), &[prefix, patches]).unwrap();
+                let rows: Array3<f32> = {
+                    let (prefix, patches) = (prefix.host().unwrap(), patches.host().unwrap());
+                    concatenate(Axis(1), &[prefix.view(), patches.view()]).unwrap()
+                };
                 let name = match kind {
                     Kind::Embedding => "embed".to_owned(),
                     Kind::FinalNorm => "final_norm".to_owned(),
@@ -101,9 +104,9 @@ fn run(vit: &Vit, expected: &Tensors) -> Tensors {
             name,
             (array.shape().to_vec(), array.iter().copied().collect()),
         );
-        Ok::<(), Infallible>(())
+        Ok::<(), DeviceError>(())
     })
-    .unwrap_or_else(|never| match never {});
+    .unwrap();
     got
 }
 
