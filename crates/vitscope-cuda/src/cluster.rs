@@ -376,16 +376,8 @@ impl Cluster {
         expect("scratch", shifted.len(), patches * width);
         expect("scratch", product.len(), width * width);
         expect("the flag", bad.len(), 1);
-        let total = patches * width;
-        let args = args![
-            rows.start(),
-            rows.strides()[1],
-            mean,
-            &*shifted,
-            total,
-            width
-        ];
-        self.program.each(&self.gpu, "shift_rows", total, args)?;
+        let args = args![rows.start(), rows.strides()[1], mean, &*shifted, width];
+        self.program.rows(&self.gpu, "shift_rows", patches, args)?;
         let args = args![&*shifted, &*sum, &*bad, patches, width, weight, image];
         self.program.each(&self.gpu, "add_rows", width, args)?;
         let shape = Product {
@@ -459,13 +451,13 @@ impl Cluster {
             &columns.places,
             &columns.weights,
             &*labels,
-            total,
             height,
             width,
             grid_y,
             grid_x,
             clusters
         ];
-        self.program.each(&self.gpu, "label_pixels", total, args)
+        self.program
+            .rows(&self.gpu, "label_pixels", images * height, args)
     }
 }

@@ -102,8 +102,9 @@ impl Dense {
         let total = batch * 3 * height * width;
         expect("images", images.len(), total);
         self.check(out, total);
-        let args = args![images, &*out, total, height, width, patch];
-        self.program.each(&self.gpu, "patchify", total, args)
+        let args = args![images, &*out, height, width, patch];
+        let patches = batch * (height / patch) * (width / patch);
+        self.program.rows(&self.gpu, "patchify", patches, args)
     }
 
     /// Puts prefix rows before `y + bias + table`.
@@ -142,18 +143,8 @@ impl Dense {
         );
         use crate::program::Arg;
         let (bias, table) = (Arg::maybe(bias), Arg::maybe(table));
-        let args = args![
-            y,
-            bias,
-            table,
-            prefix_rows,
-            &*x,
-            total,
-            tokens,
-            prefix,
-            width
-        ];
-        self.program.each(&self.gpu, "join", total, args)
+        let args = args![y, bias, table, prefix_rows, &*x, tokens, prefix, width];
+        self.program.rows(&self.gpu, "join", batch * tokens, args)
     }
 
     /// LayerNorm of every row, as factors of a product.
@@ -230,9 +221,9 @@ impl Dense {
         expect("rows", qkv.len(), batch * tokens * 3 * heads * d);
         expect("cosines", cosines.len(), patches * d);
         expect("sines", sines.len(), patches * d);
-        let total = batch * patches * 2 * heads * (d / 2);
-        let args = args![&*qkv, cosines, sines, total, tokens, prefix, heads, d];
-        self.program.each(&self.gpu, "rotate", total, args)
+        let args = args![&*qkv, cosines, sines, tokens, prefix, heads, d];
+        self.program
+            .rows(&self.gpu, "rotate", batch * patches, args)
     }
 
     /// Takes queries, keys and values apart, head by head.
@@ -254,8 +245,9 @@ impl Dense {
         let total = batch * tokens * 3 * heads * d;
         expect("rows", qkv.len(), total);
         self.check(out, total);
-        let args = args![qkv, &*out, total, batch, tokens, heads, d];
-        self.program.each(&self.gpu, "split_heads", total, args)
+        let args = args![qkv, &*out, batch, tokens, heads, d];
+        self.program
+            .rows(&self.gpu, "split_heads", batch * tokens, args)
     }
 
     /// Softmax over the first `width` numbers of every row of `scale * scores`: as factors, and
@@ -305,8 +297,8 @@ impl Dense {
         let total = rows * width;
         expect("padded rows", from.len(), rows * stride);
         expect("rows", to.len(), offset + total);
-        let args = args![from, Arg::at(to, offset), total, width, stride];
-        self.program.each(&self.gpu, "unpad", total, args)
+        let args = args![from, Arg::at(to, offset), width, stride];
+        self.program.rows(&self.gpu, "unpad", rows, args)
     }
 
     /// Puts the heads of every row side by side, as factors.
@@ -328,8 +320,9 @@ impl Dense {
         let total = batch * tokens * heads * d;
         expect("heads", mixed.len(), total);
         self.check(out, total);
-        let args = args![mixed, &*out, total, tokens, heads, d];
-        self.program.each(&self.gpu, "merge_heads", total, args)
+        let args = args![mixed, &*out, tokens, heads, d];
+        self.program
+            .rows(&self.gpu, "merge_heads", batch * tokens, args)
     }
 
     /// `x += scale * (y + bias)`; an absent scale is 1, an absent bias is 0.
@@ -356,8 +349,8 @@ impl Dense {
         for column in [bias, scale].into_iter().flatten() {
             expect("bias or scale", column.len(), width);
         }
-        let args = args![&*x, y, Arg::maybe(bias), Arg::maybe(scale), total, width];
-        self.program.each(&self.gpu, "add_branch", total, args)
+        let args = args![&*x, y, Arg::maybe(bias), Arg::maybe(scale), width];
+        self.program.rows(&self.gpu, "add_branch", rows, args)
     }
 
     /// The activation of `y + bias`, as factors.
@@ -389,6 +382,6 @@ impl Dense {
         expect("bias", bias.len(), parts * width);
         self.check(out, total);
         self.program
-            .each(&self.gpu, name, total, args![y, bias, &*out, total, width])
+            .rows(&self.gpu, name, rows, args![y, bias, &*out, width])
     }
 }

@@ -41,7 +41,7 @@ impl Gpu {
         let (driver, nvrtc, blas) = unsafe {
             (
                 sys::is_culib_present(),
-                cudarc::nvrtc::sys::is_culib_present(),
+                crate::compiler_is_here(),
                 cudarc::cublaslt::sys::is_culib_present(),
             )
         };

@@ -29,5 +29,5 @@ pub use element::{Element, Factors};
 pub use error::CudaError;
 pub use gpu::Gpu;
 pub use product::{Matrix, Product, Target};
-pub use program::{compile, sources};
+pub use program::{compile, compiler_is_here, sources};
 pub use rows::RowsView;

@@ -39,6 +39,13 @@ pub fn sources() -> impl Iterator<Item = (&'static str, &'static str, Element)> 
         .map(|(source, element)| (source.name, source.text, element))
 }
 
+/// Whether NVRTC, which compiles the kernels and needs no GPU, can be loaded.
+#[must_use]
+pub fn compiler_is_here() -> bool {
+    // SAFETY: loading NVIDIA's library runs its initializers, which is what is asked for.
+    unsafe { cudarc::nvrtc::sys::is_culib_present() }
+}
+
 /// Compiles a program to PTX for an architecture such as `compute_80`.
 ///
 /// # Errors
@@ -107,6 +114,17 @@ impl Program {
         args: &[Arg],
     ) -> Result<(), CudaError> {
         self.launch(gpu, name, [items.div_ceil(THREADS as usize), 1, 1], args)
+    }
+
+    /// Queues a kernel whose blocks each take one of `rows`.
+    pub(crate) fn rows(
+        &self,
+        gpu: &Gpu,
+        name: &'static str,
+        rows: usize,
+        args: &[Arg],
+    ) -> Result<(), CudaError> {
+        self.launch(gpu, name, [rows, 1, 1], args)
     }
 
     /// Queues a kernel whose warps each take one of `rows`.

@@ -147,13 +147,14 @@ extern "C" __global__ void mean_row(
     mean[column] = (float)(sum * (1.0 / (double)patches));
 }
 
-// An image's rows less a provisional mean.
+// An image's rows less a provisional mean. A block per row.
 extern "C" __global__ void shift_rows(
-    const float* rows, Count row_stride, const float* mean, float* out, Count total, Count width) {
-    Count at = item();
-    if (at >= total) return;
-    Count column = at % width;
-    out[at] = rows[at / width * row_stride + column] - mean[column];
+    const float* rows, Count row_stride, const float* mean, float* out, Count width) {
+    rows += blockIdx.x * row_stride;
+    out += blockIdx.x * width;
+    for (Count column = threadIdx.x; column < width; column += blockDim.x) {
+        out[column] = rows[column] - mean[column];
+    }
 }
 
 // sum += weight * the sum of the rows, in order; `bad` becomes the lowest `image` whose sum is not
@@ -192,35 +193,31 @@ __device__ inline float mixed(float weight0, float value0, float weight1, float 
 
 // The cluster of every pixel: bilinear mixes of the scores of the four patches around it, the
 // lowest cluster on ties. scores [images, grid_y * grid_x, clusters]. Per pixel of an axis, `place`
-// holds the two patches and `weight` their weights.
+// holds the two patches and `weight` their weights. A block per line of an image.
 extern "C" __global__ void label_pixels(
     const float* scores, const int* place_y, const float* weight_y, const int* place_x,
-    const float* weight_x, unsigned char* labels, Count total, Count height, Count width,
-    Count grid_y, Count grid_x, Count clusters) {
-    Count at = item();
-    if (at >= total) return;
-    Count x = at % width;
-    Count y = at / width % height;
-    Count image = at / (width * height);
-    Count y0 = place_y[2 * y], y1 = place_y[2 * y + 1];
-    Count x0 = place_x[2 * x], x1 = place_x[2 * x + 1];
+    const float* weight_x, unsigned char* labels, Count height, Count width, Count grid_y,
+    Count grid_x, Count clusters) {
+    Count y = blockIdx.x % height;
+    scores += blockIdx.x / height * grid_y * grid_x * clusters;
+    labels += blockIdx.x * width;
+    const float* line0 = scores + place_y[2 * y] * grid_x * clusters;
+    const float* line1 = scores + place_y[2 * y + 1] * grid_x * clusters;
     float wy0 = weight_y[2 * y], wy1 = weight_y[2 * y + 1];
-    float wx0 = weight_x[2 * x], wx1 = weight_x[2 * x + 1];
-    scores += image * grid_y * grid_x * clusters;
-    const float* s00 = scores + (y0 * grid_x + x0) * clusters;
-    const float* s01 = scores + (y0 * grid_x + x1) * clusters;
-    const float* s10 = scores + (y1 * grid_x + x0) * clusters;
-    const float* s11 = scores + (y1 * grid_x + x1) * clusters;
-    float top = 0.0f;
-    Count label = 0;
-    for (Count k = 0; k < clusters; k++) {
-        float left = mixed(wy0, s00[k], wy1, s10[k]);
-        float right = mixed(wy0, s01[k], wy1, s11[k]);
-        float score = mixed(wx0, left, wx1, right);
-        if (k == 0 || score > top) {
-            top = score;
-            label = k;
+    for (Count x = threadIdx.x; x < width; x += blockDim.x) {
+        Count x0 = place_x[2 * x] * clusters, x1 = place_x[2 * x + 1] * clusters;
+        float wx0 = weight_x[2 * x], wx1 = weight_x[2 * x + 1];
+        float top = 0.0f;
+        Count label = 0;
+        for (Count k = 0; k < clusters; k++) {
+            float left = mixed(wy0, line0[x0 + k], wy1, line1[x0 + k]);
+            float right = mixed(wy0, line0[x1 + k], wy1, line1[x1 + k]);
+            float score = mixed(wx0, left, wx1, right);
+            if (k == 0 || score > top) {
+                top = score;
+                label = k;
+            }
         }
+        labels[x] = (unsigned char)label;
     }
-    labels[at] = (unsigned char)label;
 }

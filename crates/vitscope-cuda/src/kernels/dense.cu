@@ -30,7 +30,10 @@ __device__ inline Factor rounded(float value) {
 #endif
 #endif
 
-__device__ inline Count item() { return (Count)blockIdx.x * blockDim.x + threadIdx.x; }
+// The columns of this block's row (its number is blockIdx.x) that a thread takes. Within a row 32
+// bits suffice, and dividing 64 would cost more than what these kernels do.
+#define COLUMNS(column, width) \
+    for (unsigned column = threadIdx.x; column < (unsigned)(width); column += blockDim.x)
 
 // The row of this warp, and whether there is one; a warp without a row repeats the last.
 __device__ inline Count warp_row(Count rows, bool* mine) {
@@ -52,42 +55,42 @@ __device__ inline float warp_max(float value) {
 }
 
 // Patches flattened channel-major: images [batch, 3, height, width] -> out [batch * patches, 3 p p].
+// A block per patch.
 extern "C" __global__ void patchify(
-    const float* images, Factor* out, Count total, Count height, Count width, Count patch) {
-    Count at = item();
-    if (at >= total) return;
-    Count column = at % patch;
-    Count row = at / patch % patch;
-    Count channel = at / (patch * patch) % 3;
-    Count index = at / (3 * patch * patch);
+    const float* images, Factor* out, Count height, Count width, Count patch) {
+    unsigned side = (unsigned)patch, area = side * side;
     Count columns = width / patch;
     Count patches = columns * (height / patch);
-    Count image = index / patches;
-    Count x = index % columns * patch + column;
-    Count y = index % patches / columns * patch + row;
-    out[at] = rounded(images[((image * 3 + channel) * height + y) * width + x]);
+    Count image = blockIdx.x / patches;
+    Count index = blockIdx.x % patches;
+    Count y = index / columns * patch, x = index % columns * patch;
+    out += (Count)blockIdx.x * 3 * area;
+    COLUMNS(at, 3 * area) {
+        unsigned channel = at / area, row = at % area / side, column = at % side;
+        out[at] = rounded(images[((image * 3 + channel) * height + y + row) * width + x + column]);
+    }
 }
 
-// x [batch, prefix + patches, width]: the prefix, then y + bias + table.
+// x [batch, prefix + patches, width]: the prefix, then y + bias + table. A block per token.
 extern "C" __global__ void join(
     const float* y, const float* bias, const float* table, const float* prefix_rows, float* x,
-    Count total, Count tokens, Count prefix, Count width) {
-    Count at = item();
-    if (at >= total) return;
-    Count column = at % width;
-    Count token = at / width % tokens;
-    Count image = at / (width * tokens);
+    Count tokens, Count prefix, Count width) {
+    Count token = blockIdx.x % tokens;
+    Count image = blockIdx.x / tokens;
+    x += (Count)blockIdx.x * width;
     if (token < prefix) {
-        x[at] = prefix_rows[token * width + column];
+        COLUMNS(column, width) x[column] = prefix_rows[token * width + column];
         return;
     }
     Count patch = token - prefix;
-    float value = y[(image * (tokens - prefix) + patch) * width + column];
-    if (bias) value += bias[column];
-    if (table) value += table[patch * width + column];
-    x[at] = value;
+    y += (image * (tokens - prefix) + patch) * width;
+    COLUMNS(column, width) {
+        float value = y[column];
+        if (bias) value += bias[column];
+        if (table) value += table[patch * width + column];
+        x[column] = value;
+    }
 }
-
 
 template <typename Out, typename Round>
 __device__ inline void normalize(
@@ -133,36 +136,37 @@ extern "C" __global__ void layer_norm_float(
 }
 
 // Rotates the two halves of every head of queries and keys, patches only: x cos + [-x2, x1] sin.
-// qkv [batch, tokens, 3 * heads * d], cos and sin [patches, d].
+// qkv [batch, tokens, 3 * heads * d], cos and sin [patches, d]. A block per patch of an image.
 extern "C" __global__ void rotate(
-    float* qkv, const float* cosines, const float* sines, Count total, Count tokens, Count prefix,
-    Count heads, Count d) {
-    Count at = item();
-    if (at >= total) return;
-    Count half = d / 2;
-    Count j = at % half;
-    Count head = at / half % (2 * heads);
-    Count patch = at / (half * 2 * heads) % (tokens - prefix);
-    Count image = at / (half * 2 * heads * (tokens - prefix));
-    float* x = qkv + (image * tokens + prefix + patch) * 3 * heads * d + head * d;
+    float* qkv, const float* cosines, const float* sines, Count tokens, Count prefix, Count heads,
+    Count d) {
+    Count patch = blockIdx.x % (tokens - prefix);
+    Count image = blockIdx.x / (tokens - prefix);
+    unsigned half = (unsigned)d / 2;
+    qkv += (image * tokens + prefix + patch) * 3 * heads * d;
     const float* c = cosines + patch * d;
     const float* s = sines + patch * d;
-    float x1 = x[j], x2 = x[half + j];
-    x[j] = x1 * c[j] - x2 * s[j];
-    x[half + j] = x2 * c[half + j] + x1 * s[half + j];
+    COLUMNS(at, 2 * heads * half) {
+        unsigned j = at % half;
+        float* x = qkv + at / half * d;
+        float x1 = x[j], x2 = x[half + j];
+        x[j] = x1 * c[j] - x2 * s[j];
+        x[half + j] = x2 * c[half + j] + x1 * s[half + j];
+    }
 }
 
-// qkv [batch, tokens, 3, heads, d] -> out [3, batch, heads, tokens, d], as factors.
+// qkv [batch, tokens, 3, heads, d] -> out [3, batch, heads, tokens, d], as factors. A block per
+// token of an image.
 extern "C" __global__ void split_heads(
-    const float* qkv, Factor* out, Count total, Count batch, Count tokens, Count heads, Count d) {
-    Count at = item();
-    if (at >= total) return;
-    Count j = at % d;
-    Count head = at / d % heads;
-    Count part = at / (d * heads) % 3;
-    Count token = at / (d * heads * 3) % tokens;
-    Count image = at / (d * heads * 3 * tokens);
-    out[(((part * batch + image) * heads + head) * tokens + token) * d + j] = rounded(qkv[at]);
+    const float* qkv, Factor* out, Count batch, Count tokens, Count heads, Count d) {
+    Count token = blockIdx.x % tokens;
+    Count image = blockIdx.x / tokens;
+    unsigned width = (unsigned)(heads * d);
+    qkv += (Count)blockIdx.x * 3 * width;
+    COLUMNS(at, 3 * width) {
+        unsigned part = at / width, head = at % width / (unsigned)d, j = at % (unsigned)d;
+        out[(((part * batch + image) * heads + head) * tokens + token) * d + j] = rounded(qkv[at]);
+    }
 }
 
 // Softmax over the first `width` of every row of scale * scores, rows `stride` apart: as factors
@@ -188,66 +192,67 @@ extern "C" __global__ void softmax(
     }
 }
 
-// Matrices without the padding of their rows: from [rows, stride] to [rows, width].
-extern "C" __global__ void unpad(
-    const float* from, float* to, Count total, Count width, Count stride) {
-    Count at = item();
-    if (at >= total) return;
-    to[at] = from[at / width * stride + at % width];
+// Matrices without the padding of their rows: from [rows, stride] to [rows, width]. A block per row.
+extern "C" __global__ void unpad(const float* from, float* to, Count width, Count stride) {
+    Count row = blockIdx.x;
+    COLUMNS(column, width) to[row * width + column] = from[row * stride + column];
 }
 
-// mixed [batch, heads, tokens, d] -> out [batch, tokens, heads, d], as factors.
+// mixed [batch, heads, tokens, d] -> out [batch, tokens, heads, d], as factors. A block per token of
+// an image.
 extern "C" __global__ void merge_heads(
-    const float* mixed, Factor* out, Count total, Count tokens, Count heads, Count d) {
-    Count at = item();
-    if (at >= total) return;
-    Count j = at % d;
-    Count head = at / d % heads;
-    Count token = at / (d * heads) % tokens;
-    Count image = at / (d * heads * tokens);
-    out[at] = rounded(mixed[((image * heads + head) * tokens + token) * d + j]);
+    const float* mixed, Factor* out, Count tokens, Count heads, Count d) {
+    Count token = blockIdx.x % tokens;
+    Count image = blockIdx.x / tokens;
+    out += (Count)blockIdx.x * heads * d;
+    COLUMNS(at, heads * d) {
+        unsigned head = at / (unsigned)d, j = at % (unsigned)d;
+        out[at] = rounded(mixed[((image * heads + head) * tokens + token) * d + j]);
+    }
 }
 
-// x += scale * (y + bias); an absent scale is 1, an absent bias is 0.
+// x += scale * (y + bias); an absent scale is 1, an absent bias is 0. A block per row.
 extern "C" __global__ void add_branch(
-    float* x, const float* y, const float* bias, const float* scale, Count total, Count width) {
-    Count at = item();
-    if (at >= total) return;
-    Count column = at % width;
-    float value = y[at];
-    if (bias) value += bias[column];
-    if (scale) value *= scale[column];
-    x[at] += value;
+    float* x, const float* y, const float* bias, const float* scale, Count width) {
+    x += blockIdx.x * width;
+    y += blockIdx.x * width;
+    COLUMNS(column, width) {
+        float value = y[column];
+        if (bias) value += bias[column];
+        if (scale) value *= scale[column];
+        x[column] += value;
+    }
 }
 
 __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 
-// gelu(y + bias) (exact erf form), as factors.
-extern "C" __global__ void gelu(
-    const float* y, const float* bias, Factor* out, Count total, Count width) {
-    Count at = item();
-    if (at >= total) return;
-    float x = y[at] + bias[at % width];
-    out[at] = rounded(0.5f * x * (1.0f + erff(x * 0.70710678118654752440f)));
+// gelu(y + bias) (exact erf form), as factors. A block per row, as below.
+extern "C" __global__ void gelu(const float* y, const float* bias, Factor* out, Count width) {
+    y += blockIdx.x * width;
+    out += blockIdx.x * width;
+    COLUMNS(column, width) {
+        float x = y[column] + bias[column];
+        out[column] = rounded(0.5f * x * (1.0f + erff(x * 0.70710678118654752440f)));
+    }
 }
 
 // x sigmoid(1.702 x) with x = y + bias, as factors.
-extern "C" __global__ void quick_gelu(
-    const float* y, const float* bias, Factor* out, Count total, Count width) {
-    Count at = item();
-    if (at >= total) return;
-    float x = y[at] + bias[at % width];
-    out[at] = rounded(x * sigmoid(1.702f * x));
+extern "C" __global__ void quick_gelu(const float* y, const float* bias, Factor* out, Count width) {
+    y += blockIdx.x * width;
+    out += blockIdx.x * width;
+    COLUMNS(column, width) {
+        float x = y[column] + bias[column];
+        out[column] = rounded(x * sigmoid(1.702f * x));
+    }
 }
 
 // silu(gate) * up of rows [gate, up] = y + bias, each `width` wide, as factors.
-extern "C" __global__ void swiglu(
-    const float* y, const float* bias, Factor* out, Count total, Count width) {
-    Count at = item();
-    if (at >= total) return;
-    Count column = at % width;
-    const float* row = y + at / width * 2 * width;
-    float gate = row[column] + bias[column];
-    float up = row[width + column] + bias[width + column];
-    out[at] = rounded(gate * sigmoid(gate) * up);
+extern "C" __global__ void swiglu(const float* y, const float* bias, Factor* out, Count width) {
+    y += blockIdx.x * 2 * width;
+    out += blockIdx.x * width;
+    COLUMNS(column, width) {
+        float gate = y[column] + bias[column];
+        float up = y[width + column] + bias[width + column];
+        out[column] = rounded(gate * sigmoid(gate) * up);
+    }
 }
