@@ -118,7 +118,6 @@ impl Dense {
     ///
     /// # Panics
     /// When an array is too small.
-    #[expect(clippy::too_many_arguments, reason = "four arrays and their shape")]
     pub fn join(
         &self,
         y: &Buffer<f32>,

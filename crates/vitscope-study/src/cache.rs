@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Instant;
 
-use ndarray::{Array3, ArrayView3};
+use ndarray::Array3;
 use sha2::{Digest, Sha256};
 use vitscope_data::Split;
+use vitscope_vit::vit::Rows;
 
 use crate::error::StudyError;
 use crate::files;
@@ -221,7 +222,7 @@ impl FacetCache {
                     let rows = filled.recv().map_err(ended)??;
                     times.stall += waiting.elapsed();
                     let visiting = Instant::now();
-                    visitor.slot(reading, rows.view(), &seen)?;
+                    visitor.slot(reading, &Rows::Host(rows.view()), &seen)?;
                     times.visit += visiting.elapsed();
                     // The reader may have ended already; then the buffer is not needed.
                     let _ = free.send(rows);
@@ -246,12 +247,8 @@ struct Writer<'a> {
 }
 
 impl Visitor for Writer<'_> {
-    fn slot(
-        &mut self,
-        reading: usize,
-        rows: ArrayView3<'_, f32>,
-        seen: &Seen,
-    ) -> Result<(), StudyError> {
+    fn slot(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError> {
+        let rows = rows.host()?;
         for (&image, rows) in seen.images.iter().zip(rows.outer_iter()) {
             let offset = self.cache.offset(image, reading)?;
             let rows = rows.as_standard_layout();

@@ -1,11 +1,12 @@
 //! The third pass: pixel labels and counts of every slot on the test images (PROTOCOL sections 5 to
 //! 8), and the locality bias of attention where it was asked for (section 9).
 
-use ndarray::{Array2, ArrayView3, ArrayView4};
+use ndarray::{Array2, ArrayView4};
 use vitscope_data::Split;
-use vitscope_probe::Labeler;
+use vitscope_vit::vit::Rows;
 
 use crate::attention::{self, Localities};
+use crate::device::{Painter, Tools};
 use crate::error::StudyError;
 use crate::evaluate::Evaluation;
 use crate::observer::{Observer, Phase};
@@ -17,7 +18,8 @@ struct Examiner<'a> {
     job: &'a Job<'a>,
     observer: &'a mut dyn Observer,
     /// Per run and slot.
-    labelers: Vec<Vec<Labeler>>,
+    labelers: Vec<Vec<Painter>>,
+    tools: Tools,
     /// Per run.
     evaluations: Vec<Evaluation>,
     localities: Option<Localities>,
@@ -25,12 +27,7 @@ struct Examiner<'a> {
 }
 
 impl Visitor for Examiner<'_> {
-    fn slot(
-        &mut self,
-        reading: usize,
-        rows: ArrayView3<'_, f32>,
-        seen: &Seen,
-    ) -> Result<(), StudyError> {
+    fn slot(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError> {
         let runs = self.job.plans.iter().zip(&self.labelers);
         for ((plan, labelers), evaluation) in runs.zip(&mut self.evaluations) {
             let Some(slot) = plan.slot(reading) else {
@@ -38,9 +35,8 @@ impl Visitor for Examiner<'_> {
             };
             self.labels
                 .resize(seen.images.len() * evaluation.pixels(), 0);
-            labelers[slot]
-                .label_batch(rows, &mut self.labels)
-                .map_err(self.job.slot_error(reading))?;
+            let failed = self.job.slot_error(reading);
+            labelers[slot].label(rows, &mut self.tools, &mut self.labels, failed)?;
             evaluation.add(slot, &mut self.labels, seen)?;
         }
         Ok(())
@@ -93,6 +89,7 @@ pub(crate) fn examine(
     let opened = job.opened;
     let patch = opened.geometry.size / opened.grid[0];
     let grid = (opened.grid[0], opened.grid[1]);
+    let tools = Tools::of(source)?;
     let mut labelers = Vec::new();
     let mut evaluations = Vec::new();
     for (plan, codebooks) in job.plans.iter().zip(codebooks) {
@@ -100,9 +97,9 @@ pub(crate) fn examine(
             .iter()
             .zip(&plan.readings)
             .map(|(codebook, &reading)| {
-                Labeler::new(codebook.view(), grid, patch).map_err(job.slot_error(reading))
+                Painter::new(codebook, grid, patch, &tools).map_err(job.slot_error(reading))
             })
-            .collect::<Result<Vec<Labeler>, StudyError>>()?;
+            .collect::<Result<Vec<Painter>, StudyError>>()?;
         labelers.push(of_run);
         evaluations.push(Evaluation::new(
             &plan.settings,
@@ -130,6 +127,7 @@ pub(crate) fn examine(
         job,
         observer,
         labelers,
+        tools,
         evaluations,
         localities,
         labels: Vec::new(),

@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use vitscope_data::{DataSet, Split};
-use vitscope_probe::{AdamSettings, MAX_CLUSTERS, ProbeError, Trainer};
+use vitscope_probe::{AdamSettings, MAX_CLUSTERS, ProbeError};
 
 use crate::cache::{FacetCache, Worth};
+use crate::device::Learner;
 use crate::error::StudyError;
 use crate::examine::{Examined, examine};
 use crate::files;
@@ -25,6 +26,7 @@ use crate::state;
 use crate::train::train;
 use crate::training::Training;
 use crate::variants::Vary;
+use vitscope_vit::config::Device;
 use vitscope_vit::facet::Facet;
 
 /// Clusters where the data set has no classes: the paper's number for COCO-Stuff and Cityscapes.
@@ -292,8 +294,8 @@ fn work(
     };
     let codebooks: Vec<Vec<_>> = trainings
         .iter()
-        .map(|training| training.trainers.iter().map(Trainer::codebook).collect())
-        .collect();
+        .map(|training| training.trainers.iter().map(Learner::codebook).collect())
+        .collect::<Result<_, _>>()?;
     for ((plan, record), codebooks) in job.plans.iter().zip(&*records).zip(&codebooks) {
         outcome::write_codebooks(&plan.run, &job.opened.slots, codebooks, None)?;
         record.write(&plan.run)?;
@@ -340,6 +342,10 @@ fn cache(
     observer: &mut dyn Observer,
 ) -> Result<Option<FacetCache>, StudyError> {
     if !matches!(source, Source::Backbone(_)) || job.common.cache_budget == Some(0) {
+        return Ok(None);
+    }
+    if job.opened.record.device == Some(Device::Cuda) && job.common.cache_budget.is_none() {
+        // A card is done with an image long before a disk is.
         return Ok(None);
     }
     let worth = Worth::of(job, stored);

@@ -2,13 +2,15 @@
 
 use std::time::Instant;
 
-use ndarray::ArrayView3;
 use vitscope_data::Split;
+use vitscope_probe::AdamSettings;
+use vitscope_vit::vit::Rows;
 
+use crate::device::Tools;
 use crate::error::StudyError;
 use crate::observer::{Observer, Phase};
 use crate::order::{Round, Student, rounds};
-use crate::probe::{Job, note_times};
+use crate::probe::{Job, Plan, note_times};
 use crate::record::Record;
 use crate::source::{Seen, Source, Visitor};
 use crate::state::SAVE_INTERVAL;
@@ -66,24 +68,19 @@ struct Teacher<'a> {
     observer: &'a mut dyn Observer,
     class: &'a Class,
     trainings: &'a mut [Training],
+    tools: Tools,
     /// The round that is being taught.
     round: usize,
     saved: Instant,
 }
 
 impl Visitor for Teacher<'_> {
-    fn slot(
-        &mut self,
-        reading: usize,
-        rows: ArrayView3<'_, f32>,
-        _: &Seen,
-    ) -> Result<(), StudyError> {
+    fn slot(&mut self, reading: usize, rows: &Rows<'_>, _: &Seen) -> Result<(), StudyError> {
         for &(student, _) in &self.class.rounds[self.round].takers {
             let run = self.class.runs[student];
             if let Some(slot) = self.job.plans[run].slot(reading) {
-                self.trainings[run].trainers[slot]
-                    .add(rows)
-                    .map_err(self.job.slot_error(reading))?;
+                let failed = self.job.slot_error(reading);
+                self.trainings[run].trainers[slot].add(rows, &mut self.tools, failed)?;
             }
         }
         Ok(())
@@ -94,7 +91,12 @@ impl Visitor for Teacher<'_> {
         if last {
             for &(student, ends) in &self.class.rounds[self.round].takers {
                 if ends {
-                    loss = Some(self.trainings[self.class.runs[student]].finish_step());
+                    let run = self.class.runs[student];
+                    let readings = &self.job.plans[run].readings;
+                    let step = self.trainings[run].finish_step();
+                    let step =
+                        step.map_err(|(slot, error)| self.job.slot_error(readings[slot])(error))?;
+                    loss = Some(step);
                 }
             }
             self.round += 1;
@@ -119,6 +121,14 @@ fn save(job: &Job<'_>, class: &Class, trainings: &[Training]) -> Result<(), Stud
     })
 }
 
+/// The optimizer of a run.
+fn adam(plan: &Plan) -> AdamSettings {
+    AdamSettings {
+        rate: plan.settings.lr,
+        ..AdamSettings::default()
+    }
+}
+
 /// Takes the steps that are left of every run. Runs with the same order of images share the forward
 /// passes; a run with another seed sees the images in another order and has passes of its own.
 pub(crate) fn train(
@@ -134,20 +144,36 @@ pub(crate) fn train(
         return Ok(());
     }
     let total = images(&classes(job, |_| 0));
+    let failed = |plan: &Plan| {
+        let readings = plan.readings.clone();
+        move |(slot, error): (usize, _)| job.slot_error(readings[slot])(error)
+    };
     observer.begin(Phase::Train, total.saturating_sub(images(&left)), total);
     for class in left.iter().filter(|class| !class.rounds.is_empty()) {
         let groups: Vec<Vec<usize>> = class.rounds.iter().map(|r| r.images.clone()).collect();
+        let tools = Tools::of(source)?;
+        for &run in &class.runs {
+            let plan = &job.plans[run];
+            trainings[run]
+                .enter(&tools, adam(plan))
+                .map_err(failed(plan))?;
+        }
         let mut teacher = Teacher {
             job,
             observer,
             class,
             trainings,
+            tools,
             round: 0,
             saved: Instant::now(),
         };
         let times = source.run(&job.pass(Split::Train, false, &groups), &mut teacher)?;
         for &run in &class.runs {
             note_times(&mut records[run], "train", &times);
+        }
+        for &run in &class.runs {
+            let plan = &job.plans[run];
+            trainings[run].leave(adam(plan)).map_err(failed(plan))?;
         }
         save(job, class, trainings)?;
     }

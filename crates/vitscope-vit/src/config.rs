@@ -70,6 +70,14 @@ pub enum Device {
     Cuda,
 }
 
+impl Device {
+    /// Whether this program was built with support for the device, which need not be there.
+    #[must_use]
+    pub fn is_built(self) -> bool {
+        self == Self::Cpu || cfg!(feature = "cuda")
+    }
+}
+
 /// The feed-forward part of a block.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

@@ -11,7 +11,7 @@ use std::{io, path::PathBuf};
 pub enum DeviceError {
     /// The program was built without CUDA.
     #[error(
-        "this vitscope was built without CUDA: build it with `--features cuda`, or leave out --device cuda"
+        "this vitscope was built without CUDA: build it with `--features cuda`, or use --device cpu"
     )]
     NotBuilt,
     /// CUDA.
