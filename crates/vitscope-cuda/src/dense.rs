@@ -81,10 +81,12 @@ impl Dense {
         expect("factors", factors.len(), needed);
     }
 
-    /// Cuts images into patches, flattened channel-major, patches row by row.
+    /// Cuts images into patches, flattened channel-major, patches row by row. What lies between two
+    /// rows of the result is set to zero.
     ///
     /// # Shapes
-    /// `images` `[batch, 3, height, width]`, `out` `[batch * patches, 3 * patch * patch]`.
+    /// `images` `[batch, 3, height, width]`, `out` `[batch * patches, 3 * patch * patch]`, its rows
+    /// `stride` apart.
     ///
     /// # Errors
     /// When the driver refuses.
@@ -97,13 +99,14 @@ impl Dense {
         [batch, height, width]: [usize; 3],
         patch: usize,
         out: &mut Factors,
+        stride: usize,
     ) -> Result<(), CudaError> {
         assert!(height % patch == 0 && width % patch == 0, "whole patches");
-        let total = batch * 3 * height * width;
-        expect("images", images.len(), total);
-        self.check(out, total);
-        let args = args![images, &*out, height, width, patch];
+        assert!(stride >= 3 * patch * patch, "rows overlap");
         let patches = batch * (height / patch) * (width / patch);
+        expect("images", images.len(), batch * 3 * height * width);
+        self.check(out, patches * stride);
+        let args = args![images, &*out, height, width, patch, stride];
         self.program.rows(&self.gpu, "patchify", patches, args)
     }
 

@@ -1,5 +1,4 @@
 //! Every kernel is compiled by NVIDIA's own compiler, which needs no GPU.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 /// Needs libnvrtc.so.12, for example of the PyPI package nvidia-cuda-nvrtc-cu12, in
 /// LD_LIBRARY_PATH; without it the test says that it was not run, unless

@@ -69,14 +69,15 @@ fn elsewhere() -> StudyError {
 pub(crate) enum Gatherer {
     Host(Moments),
     #[cfg(feature = "cuda")]
-    Card(DeviceMoments),
+    Card(Box<DeviceMoments>),
 }
 
 impl Gatherer {
     pub(crate) fn new(width: usize, tools: &Tools) -> Result<Self, ProbeError> {
         #[cfg(feature = "cuda")]
         if let Some(card) = &tools.card {
-            return Ok(Self::Card(DeviceMoments::new(&card.cluster, width)?));
+            let moments = DeviceMoments::new(&card.cluster, width)?;
+            return Ok(Self::Card(Box::new(moments)));
         }
         Ok(Self::Host(Moments::new(width)))
     }
@@ -126,7 +127,7 @@ impl Gatherer {
 pub(crate) enum Learner {
     Host(Trainer),
     #[cfg(feature = "cuda")]
-    Card(DeviceTrainer),
+    Card(Box<DeviceTrainer>),
 }
 
 impl Learner {
@@ -135,7 +136,8 @@ impl Learner {
         #[cfg(feature = "cuda")]
         if let Some(card) = &tools.card {
             let state = self.to_state()?;
-            *self = Self::Card(DeviceTrainer::from_state(&card.cluster, &state, adam)?);
+            let trainer = DeviceTrainer::from_state(&card.cluster, &state, adam)?;
+            *self = Self::Card(Box::new(trainer));
         }
         Ok(())
     }
@@ -196,7 +198,7 @@ impl Learner {
 pub(crate) enum Painter {
     Host(Labeler),
     #[cfg(feature = "cuda")]
-    Card(DeviceLabeler),
+    Card(Box<DeviceLabeler>),
 }
 
 impl Painter {
@@ -210,7 +212,7 @@ impl Painter {
         #[cfg(feature = "cuda")]
         if let Some(card) = &tools.card {
             let labeler = DeviceLabeler::new(&card.cluster, codebook, grid, patch)?;
-            return Ok(Self::Card(labeler));
+            return Ok(Self::Card(Box::new(labeler)));
         }
         Ok(Self::Host(Labeler::new(codebook, grid, patch)?))
     }

@@ -55,19 +55,21 @@ __device__ inline float warp_max(float value) {
 }
 
 // Patches flattened channel-major: images [batch, 3, height, width] -> out [batch * patches, 3 p p].
-// A block per patch.
+// Rows of out are `stride` apart, and what lies between is zero. A block per patch.
 extern "C" __global__ void patchify(
-    const float* images, Factor* out, Count height, Count width, Count patch) {
+    const float* images, Factor* out, Count height, Count width, Count patch, Count stride) {
     unsigned side = (unsigned)patch, area = side * side;
     Count columns = width / patch;
     Count patches = columns * (height / patch);
     Count image = blockIdx.x / patches;
     Count index = blockIdx.x % patches;
     Count y = index / columns * patch, x = index % columns * patch;
-    out += (Count)blockIdx.x * 3 * area;
-    COLUMNS(at, 3 * area) {
+    out += blockIdx.x * stride;
+    COLUMNS(at, stride) {
         unsigned channel = at / area, row = at % area / side, column = at % side;
-        out[at] = rounded(images[((image * 3 + channel) * height + y + row) * width + x + column]);
+        out[at] = at < 3 * area
+            ? rounded(images[((image * 3 + channel) * height + y + row) * width + x + column])
+            : rounded(0.0f);
     }
 }
 

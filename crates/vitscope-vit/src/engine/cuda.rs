@@ -4,6 +4,7 @@
 //! stream and everything that is handed out is f32. What is handed out stays on the card until
 //! somebody asks for it on the host.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use ndarray::ArrayView4;
@@ -20,8 +21,8 @@ use crate::vit::Rows;
 /// Scores of attention that exist at a time, at most: heads beyond that wait for their turn.
 const MAX_SCORES: usize = 64 << 20;
 
-/// Rows of score matrices begin at multiples of so many numbers, which is what fast products of
-/// 16-bit factors need.
+/// Rows of score matrices and of patches begin at multiples of so many numbers, which is what fast
+/// products of 16-bit factors need.
 const ROW_UNIT: usize = 16;
 
 /// A backbone's weights on the card.
@@ -70,12 +71,17 @@ fn optional(gpu: &Gpu, values: &[f32]) -> Result<Option<Buffer<f32>>, CudaError>
 }
 
 impl Map {
-    fn new(dense: &Dense, linear: &Linear) -> Result<Self, CudaError> {
+    /// Uploads a map; inputs that its product is padded with are multiplied by zero.
+    fn new(dense: &Dense, linear: &Linear, inputs: usize) -> Result<Self, CudaError> {
         let gpu = dense.gpu();
+        let mut weight = Cow::Borrowed(&linear.weight);
+        if inputs > linear.inputs {
+            weight.to_mut().resize(inputs * linear.outputs, 0.0);
+        }
         Ok(Self {
-            weight: Factors::upload(gpu, dense.element(), &linear.weight)?,
+            weight: Factors::upload(gpu, dense.element(), &weight)?,
             bias: optional(gpu, &linear.bias)?,
-            inputs: linear.inputs,
+            inputs,
             outputs: linear.outputs,
         })
     }
@@ -119,14 +125,16 @@ impl NormPair {
 impl Layer {
     fn new(dense: &Dense, block: &Block) -> Result<Self, CudaError> {
         let gpu = dense.gpu();
+        // Widths are multiples of the unit in every released model.
+        let map = |linear: &Linear| Map::new(dense, linear, linear.inputs);
         Ok(Self {
             norm1: NormPair::new(gpu, &block.norm1)?,
-            qkv: Map::new(dense, &block.qkv)?,
-            proj: Map::new(dense, &block.proj)?,
+            qkv: map(&block.qkv)?,
+            proj: map(&block.proj)?,
             scale1: optional(gpu, &block.scale1)?,
             norm2: NormPair::new(gpu, &block.norm2)?,
-            up: Map::new(dense, &block.up)?,
-            down: Map::new(dense, &block.down)?,
+            up: map(&block.up)?,
+            down: map(&block.down)?,
             scale2: optional(gpu, &block.scale2)?,
         })
     }
@@ -150,10 +158,11 @@ impl Model {
             .stem_norm
             .then(|| NormPair::new(&gpu, &params.stem_norm))
             .transpose()?;
+        let patch_inputs = params.patch.inputs.next_multiple_of(ROW_UNIT);
         // One block at a time gives up its weights on the host.
         let blocks = params.blocks.into_iter();
         Ok(Self {
-            patch: Map::new(&dense, &params.patch)?,
+            patch: Map::new(&dense, &params.patch, patch_inputs)?,
             prefix: Buffer::upload(&gpu, &params.prefix)?,
             stem_norm,
             layers: blocks
@@ -179,6 +188,7 @@ pub(crate) struct Cuda {
     table: Option<Buffer<f32>>,
     rotary: Option<[Buffer<f32>; 2]>,
     batch: usize,
+    most_scores: usize,
     work: Work,
 }
 
@@ -252,6 +262,7 @@ impl Cuda {
             table,
             rotary,
             batch: 0,
+            most_scores: MAX_SCORES,
             work,
         })
     }
@@ -297,7 +308,8 @@ impl Cuda {
             gpu,
             (batch * patches * patch.inputs).max(batch * tokens * d),
         )?;
-        dense.patchify(pixels, [batch, height, width], config.patch, a)?;
+        let shape = [batch, height, width];
+        dense.patchify(pixels, shape, config.patch, a, patch.inputs)?;
         patch.times(gpu, a, batch * patches, false, y)?;
         let (bias, table) = (patch.bias.as_ref(), self.table.as_ref());
         dense.join(y, bias, table, prefix, [batch, tokens, d], x)?;
@@ -339,7 +351,7 @@ impl Cuda {
         } = &mut self.work;
         let pairs = batch * heads;
         let stride = tokens.next_multiple_of(ROW_UNIT);
-        let at_a_time = (MAX_SCORES / (tokens * stride)).clamp(1, pairs.max(1));
+        let at_a_time = (self.most_scores / (tokens * stride)).clamp(1, pairs.max(1));
         split.reserve(gpu, 3 * pairs * tokens * d)?;
         mixed.reserve(gpu, pairs * tokens * d)?;
         scores.reserve(gpu, at_a_time * tokens * stride)?;
@@ -499,5 +511,99 @@ impl Stages for Cuda {
         matrices.read(self.model.dense.gpu(), host)?;
         let shape = (batch, heads, tokens, tokens);
         Ok(ArrayView4::from_shape(shape, host).expect("one matrix per image and head"))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array4;
+
+    use super::*;
+    use crate::config::{Positions, Resize};
+    use crate::params::Params;
+
+    fn numbers(count: usize, seed: usize) -> Vec<f32> {
+        let number = |i: usize| ((i * 37 + seed * 11) % 29) as f32 * 0.02 - 0.28;
+        (0..count).map(number).collect()
+    }
+
+    fn linear(inputs: usize, outputs: usize, seed: usize) -> Linear {
+        Linear {
+            weight: numbers(inputs * outputs, seed),
+            bias: numbers(outputs, seed + 1),
+            inputs,
+            outputs,
+        }
+    }
+
+    /// Heads that have to wait for room give the same bytes as all heads together.
+    #[test]
+    fn attention_in_pieces_is_attention() {
+        if let Err(error) = Gpu::open() {
+            println!("not run: {error}");
+            return;
+        }
+        let d = 16;
+        let norm = || Norm {
+            weight: numbers(d, 3),
+            bias: numbers(d, 4),
+        };
+        let params = Params {
+            patch: linear(3 * 4 * 4, d, 5),
+            prefix: numbers(d, 6),
+            table: numbers(9 * d, 7),
+            blocks: vec![Block {
+                norm1: norm(),
+                qkv: linear(d, 3 * d, 8),
+                proj: linear(d, d, 9),
+                norm2: norm(),
+                up: linear(d, 2 * d, 10),
+                down: linear(2 * d, d, 11),
+                ..Block::default()
+            }],
+            norm: norm(),
+            ..Params::default()
+        };
+        let geometry = Geometry {
+            pixels: [12, 12],
+            grid: [3, 3],
+            table: params.table.clone(),
+            rotary: None,
+        };
+        let config = Config {
+            width: d,
+            depth: 1,
+            heads: 4,
+            patch: 4,
+            registers: 0,
+            mlp: Mlp::Gelu,
+            hidden: 2 * d,
+            norm_eps: 1e-6,
+            stem_norm: false,
+            layer_scale: false,
+            positions: Positions::Table {
+                grid: [3, 3],
+                resize: Resize::Plain,
+            },
+        };
+        let model = Arc::new(Model::new(config, params, Precision::Bf16).expect("it fits"));
+        let images = numbers(2 * 3 * 12 * 12, 12);
+        let images = Array4::from_shape_vec((2, 3, 12, 12), images).expect("two images");
+        let mut outcomes = Vec::new();
+        // All 8 pairs of image and head, 3 at a time, and one at a time even where there is no room.
+        for most_scores in [MAX_SCORES, 3 * 10 * 16, 1] {
+            let mut stages = Cuda::new(Arc::clone(&model), geometry.clone()).expect("it fits");
+            stages.most_scores = most_scores;
+            stages.embed(images.view()).expect("it works");
+            stages.project(0).expect("it works");
+            stages.attention(true).expect("it works");
+            let matrices = stages.matrices().expect("it works").to_owned();
+            stages.feed_forward(0).expect("it works");
+            let [_, rows] = stages.rows(Tensor::Residual);
+            outcomes.push((matrices, rows.host().expect("it works").to_owned()));
+        }
+        assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
+        let sum = outcomes[0].0.sum() / (2 * 4 * 10) as f32;
+        assert!((sum - 1.0).abs() < 1e-5, "{sum}");
     }
 }
