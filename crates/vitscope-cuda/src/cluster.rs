@@ -172,20 +172,23 @@ impl Cluster {
     ) -> Result<(), CudaError> {
         let [images, patches, width] = rows.shape();
         let clusters = codebook.len() / width;
-        let [image_stride, row_stride] = rows.strides();
         let product = Product {
             rows: patches,
             inputs: width,
             outputs: clusters,
-            batch: images,
+            batch: 1,
         };
-        self.gpu.product(
-            product,
-            rows.matrix(row_stride).batch(image_stride),
-            Matrix::floats(codebook, 0, width).transposed(),
-            Target::new(scores, clusters).batch(patches * clusters),
-            None,
-        )
+        // Image by image: other rows may lie between those of two images.
+        for image in 0..images {
+            self.gpu.product(
+                product,
+                rows.image(image).matrix(),
+                Matrix::floats(codebook, 0, width).transposed(),
+                Target::new(scores, clusters).at(image * patches * clusters),
+                None,
+            )?;
+        }
+        Ok(())
     }
 
     /// The cluster of each row's largest score, the lowest on ties, and that score.

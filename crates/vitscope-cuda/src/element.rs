@@ -61,21 +61,18 @@ impl Factors {
     /// # Errors
     /// When the memory does not suffice.
     pub fn upload(gpu: &Gpu, element: Element, values: &[f32]) -> Result<Self, CudaError> {
-        let bytes: Vec<u8> = match element {
-            Element::F32 => values.iter().flat_map(|v| v.to_ne_bytes()).collect(),
+        let bytes = match element {
+            Element::F32 => Buffer::upload(gpu, bytemuck::cast_slice(values)),
             Element::Bf16 => {
-                let rounded = values.iter().map(|&v| bf16::from_f32(v));
-                rounded.flat_map(bf16::to_ne_bytes).collect()
+                let rounded: Vec<bf16> = values.iter().map(|&v| bf16::from_f32(v)).collect();
+                Buffer::upload(gpu, bytemuck::cast_slice(&rounded))
             }
             Element::F16 => {
-                let rounded = values.iter().map(|&v| f16::from_f32(v));
-                rounded.flat_map(f16::to_ne_bytes).collect()
+                let rounded: Vec<f16> = values.iter().map(|&v| f16::from_f32(v)).collect();
+                Buffer::upload(gpu, bytemuck::cast_slice(&rounded))
             }
-        };
-        Ok(Self {
-            bytes: Buffer::upload(gpu, &bytes)?,
-            element,
-        })
+        }?;
+        Ok(Self { bytes, element })
     }
 
     /// How many numbers there are.

@@ -7,7 +7,7 @@ pub enum CudaError {
     /// A library is not installed.
     #[error(
         "{what} was not found ({library}): install {package}, put its folder into LD_LIBRARY_PATH, \
-         or leave out --device cuda"
+         or use --device cpu"
     )]
     Missing {
         /// What the library is.
@@ -18,9 +18,7 @@ pub enum CudaError {
         package: &'static str,
     },
     /// The driver is there, a card is not.
-    #[error(
-        "the NVIDIA driver offers no GPU ({status}): check nvidia-smi, or leave out --device cuda"
-    )]
+    #[error("the NVIDIA driver offers no GPU ({status}): check nvidia-smi, or use --device cpu")]
     NoDevice {
         /// The driver's answer.
         status: String,
@@ -35,9 +33,7 @@ pub enum CudaError {
         bytes: usize,
     },
     /// The driver refused something.
-    #[error(
-        "the GPU failed to {action} ({status}): check nvidia-smi, or run without --device cuda"
-    )]
+    #[error("the GPU failed to {action} ({status}): check nvidia-smi, or use --device cpu")]
     Driver {
         /// What was tried.
         action: &'static str,

@@ -139,9 +139,9 @@ impl<'a> RowsView<'a> {
         Ok(out)
     }
 
-    /// The first image's rows as a factor, from row to row `stride` elements.
-    pub(crate) fn matrix(&self, stride: usize) -> Matrix {
-        Matrix::floats(self.buffer, self.offset, stride)
+    /// The first image's rows as a factor.
+    pub(crate) fn matrix(&self) -> Matrix {
+        Matrix::floats(self.buffer, self.offset, self.strides[1])
     }
 
     /// The first element.
