@@ -41,4 +41,8 @@ pub enum ProbeError {
     /// The covariance is not finite, or its eigendecomposition did not converge.
     #[error("the covariance of the patch vectors has no eigendecomposition")]
     Eigen,
+    /// The card, or the way to it.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Cuda(#[from] vitscope_cuda::CudaError),
 }

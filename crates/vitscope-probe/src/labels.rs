@@ -51,7 +51,7 @@ const LANES: usize = 16;
 const LEAD: f32 = 8.0 * f32::EPSILON;
 
 /// Scores beyond this could overflow when they are mixed.
-const LIMIT: f32 = f32::MAX / 4.0;
+pub(crate) const LIMIT: f32 = f32::MAX / 4.0;
 
 /// Huge finite vectors, whose scores exceed the limit, are scaled by this power of two. It changes no label.
 const SHRINK: f32 = 1.0 / (1_u128 << 80) as f32;
@@ -443,7 +443,7 @@ pub fn plain_labels(
 
 /// The two patches that a pixel lies between along one axis, and their weights: the pixel's center is
 /// at `(2 p + 1 - P) / (2 P)` in units of patches.
-fn source(pixel: usize, n: usize, patch: usize) -> (usize, usize, f32, f32) {
+pub(crate) fn source(pixel: usize, n: usize, patch: usize) -> (usize, usize, f32, f32) {
     let twice = 2 * pixel + 1;
     if twice < patch {
         return (0, 0, 1.0, 0.0);

@@ -15,6 +15,9 @@
 //! `[B, N, D]` views (images, patches, width). Images may be far apart in memory; rows whose elements
 //! lie side by side (innermost stride 1) are the fast case.
 //!
+//! With the feature `cuda`, `cuda` holds counterparts of the three stages whose vectors never leave the
+//! card, with the same mathematics and interchangeable states.
+//!
 //! # Determinism
 //!
 //! Every result is the same, bit for bit, for any number of threads: work is split by image or by
@@ -52,6 +55,8 @@
 //! ```
 
 mod correspond;
+#[cfg(feature = "cuda")]
+pub mod cuda;
 mod error;
 mod labels;
 mod moments;

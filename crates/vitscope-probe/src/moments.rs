@@ -296,6 +296,26 @@ impl Moments {
         Ok(moments)
     }
 
+    /// Moments that were summed elsewhere: number, provisional mean, sum, and the products `[D, D]`, of
+    /// which the lower triangle counts.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn from_sums(count: u64, shift: Vec<f32>, sum: Vec<f64>, products: &[f64]) -> Self {
+        let dim = sum.len();
+        let mut moments = Self::new(dim);
+        moments.count = count;
+        moments.shift = (count > 0).then_some(shift);
+        moments.sum = sum;
+        for tile in &mut moments.tiles {
+            for i in 0..tile.rows {
+                for j in 0..tile.cols.min(tile.row + i + 1 - tile.col) {
+                    tile.products[i * tile.cols + j] =
+                        products[(tile.row + i) * dim + tile.col + j];
+                }
+            }
+        }
+        moments
+    }
+
     /// The mean square of each dimension about the provisional mean.
     fn second_moments(&self) -> Vec<f64> {
         let scale = 1.0 / self.count as f64;

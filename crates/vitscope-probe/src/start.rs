@@ -80,6 +80,40 @@ impl Reservoir {
     /// [`ProbeError::Shape`]; [`ProbeError::NonFinite`] if a vector that would be kept is not finite.
     pub fn add(&mut self, rows: ArrayView3<'_, f32>, weights: &[u32]) -> Result<(), ProbeError> {
         let (images, patches, dim) = rows.dim();
+        self.check(images, dim, weights)?;
+        self.offer(patches, weights, |image, patch, kept| {
+            let row = rows
+                .index_axis(Axis(0), image)
+                .index_axis_move(Axis(0), patch);
+            kept.extend(row.iter());
+            Ok(())
+        })
+    }
+
+    /// [`Self::add`] of rows on the card; what is kept of an image is copied with the whole image.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::add`], and [`ProbeError::Cuda`].
+    #[cfg(feature = "cuda")]
+    pub fn add_device(
+        &mut self,
+        rows: &vitscope_cuda::RowsView<'_>,
+        weights: &[u32],
+    ) -> Result<(), ProbeError> {
+        let [images, patches, dim] = rows.shape();
+        self.check(images, dim, weights)?;
+        let mut copied = (None, Vec::new());
+        self.offer(patches, weights, |image, patch, kept| {
+            if copied.0 != Some(image) {
+                copied = (Some(image), rows.image(image).download()?);
+            }
+            kept.extend_from_slice(&copied.1[patch * dim..(patch + 1) * dim]);
+            Ok(())
+        })
+    }
+
+    fn check(&self, images: usize, dim: usize, weights: &[u32]) -> Result<(), ProbeError> {
         if dim != self.dim {
             return Err(ProbeError::Shape {
                 what: "width of the patch vectors",
@@ -94,9 +128,21 @@ impl Reservoir {
                 got: weights.len(),
             });
         }
+        Ok(())
+    }
+
+    /// Passes over images of `patches` vectors; `fetch` appends the vector of an image and a patch.
+    fn offer(
+        &mut self,
+        patches: usize,
+        weights: &[u32],
+        mut fetch: impl FnMut(usize, usize, &mut Vec<f32>) -> Result<(), ProbeError>,
+    ) -> Result<(), ProbeError> {
         if self.capacity == 0 || patches == 0 {
             return Ok(());
         }
+        let dim = self.dim;
+        let mut row = Vec::with_capacity(dim);
         for (image, &weight) in weights.iter().enumerate() {
             // The image's vectors `weight` times over, as a stretch of the stream.
             let end = self.seen + patches as u64 * u64::from(weight);
@@ -110,23 +156,17 @@ impl Reservoir {
                     break;
                 }
                 let patch = ((at - self.seen) % patches as u64) as usize;
-                let row = rows
-                    .index_axis(Axis(0), image)
-                    .index_axis_move(Axis(0), patch);
+                row.clear();
+                fetch(image, patch, &mut row)?;
                 if !row.iter().all(|value| value.is_finite()) {
                     return Err(ProbeError::NonFinite { image });
                 }
                 if full {
                     let slot = random::index(&mut self.rng, self.capacity);
-                    for (to, &from) in self.kept[slot * dim..(slot + 1) * dim]
-                        .iter_mut()
-                        .zip(row.iter())
-                    {
-                        *to = from;
-                    }
+                    self.kept[slot * dim..(slot + 1) * dim].copy_from_slice(&row);
                     self.skip(at);
                 } else {
-                    self.kept.extend(row.iter());
+                    self.kept.extend_from_slice(&row);
                     if self.len() == self.capacity {
                         self.skip(at);
                     }

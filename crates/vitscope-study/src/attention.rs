@@ -18,6 +18,7 @@ use serde::Serialize;
 use vitscope_data::{DataSet, Split};
 use vitscope_measure::{locality, mean_interval, mean_over_heads, quantile};
 use vitscope_vit::identify::Settle;
+use vitscope_vit::vit::Rows;
 
 use crate::error::StudyError;
 use crate::files;
@@ -415,7 +416,7 @@ struct Watcher<'a> {
 }
 
 impl Visitor for Watcher<'_> {
-    fn slot(&mut self, _: usize, _: ArrayView3<'_, f32>, _: &Seen) -> Result<(), StudyError> {
+    fn slot(&mut self, _: usize, _: &Rows<'_>, _: &Seen) -> Result<(), StudyError> {
         Ok(())
     }
 

@@ -11,9 +11,11 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Instant;
 
-use ndarray::{Array3, ArrayView3};
+use ndarray::Array3;
 use sha2::{Digest, Sha256};
 use vitscope_data::Split;
+use vitscope_vit::config::Device;
+use vitscope_vit::vit::Rows;
 
 use crate::error::StudyError;
 use crate::files;
@@ -83,9 +85,20 @@ impl Worth {
         self.starting + self.learning
     }
 
-    /// Whether a cache is used: images are seen at least twice on average, and it fits the budget and
+    /// Whether a job on this source uses a cache in a folder.
+    pub(crate) fn is_wanted(&self, job: &Job<'_>, source: &Source, folder: &Path) -> bool {
+        let budget = job.common.cache_budget;
+        // A card is done with an image long before a disk is: there it has to be asked for.
+        let on_card = job.opened.record.device == Some(Device::Cuda);
+        matches!(source, Source::Backbone(_))
+            && budget != Some(0)
+            && !(on_card && budget.is_none())
+            && self.fits(budget, folder)
+    }
+
+    /// Whether a cache is worth it: images are seen at least twice on average, and it fits the budget and
     /// half of what the disk has left.
-    pub(crate) fn fits(&self, budget: Option<u64>, folder: &Path) -> bool {
+    fn fits(&self, budget: Option<u64>, folder: &Path) -> bool {
         let free = fs4::available_space(folder).unwrap_or(0);
         let most = budget.unwrap_or_else(|| DEFAULT_BUDGET.min(free / 2));
         self.without() >= 2 * self.images.len() as u64 && self.bytes <= most.min(free)
@@ -239,7 +252,7 @@ impl FacetCache {
                     let rows = filled.recv().map_err(ended)??;
                     times.stall += waiting.elapsed();
                     let visiting = Instant::now();
-                    visitor.slot(reading, rows.view(), &seen)?;
+                    visitor.slot(reading, &Rows::Host(rows.view()), &seen)?;
                     times.visit += visiting.elapsed();
                     // The reader may have ended already; then the buffer is not needed.
                     let _ = free.send(rows);
@@ -264,12 +277,8 @@ struct Writer<'a> {
 }
 
 impl Visitor for Writer<'_> {
-    fn slot(
-        &mut self,
-        reading: usize,
-        rows: ArrayView3<'_, f32>,
-        seen: &Seen,
-    ) -> Result<(), StudyError> {
+    fn slot(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError> {
+        let rows = rows.host()?;
         for (&image, rows) in seen.images.iter().zip(rows.outer_iter()) {
             let offset = self.cache.offset(image, reading)?;
             let rows = rows.as_standard_layout();

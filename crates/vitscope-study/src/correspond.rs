@@ -638,6 +638,7 @@ fn run_inputs(
         else {
             return Ok(());
         };
+        let patches = patches.host()?;
         for (number, &slot) in slots.iter().enumerate() {
             if (slot.layer, tapped_kind(slot, depth, token_norm, rope)) == (layer, kind) {
                 for (rows, features) in patches.outer_iter().zip(&mut features) {

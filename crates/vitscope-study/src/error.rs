@@ -18,6 +18,9 @@ pub enum StudyError {
     /// An input size that the model cannot take.
     #[error(transparent)]
     Shape(#[from] vitscope_vit::vit::ShapeError),
+    /// The device that runs the model.
+    #[error(transparent)]
+    Device(#[from] vitscope_vit::error::DeviceError),
     /// Embeddings that cannot be probed.
     #[error("{slot}: {source}")]
     Probe {

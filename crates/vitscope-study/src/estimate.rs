@@ -174,9 +174,7 @@ pub fn estimate(
     let stored = trainings(&job, request.trained.as_deref())?;
     let worth = Worth::of(&job, &stored);
     let parent = existing_parent(&job.out);
-    let caches = matches!(source, Source::Backbone(_))
-        && job.common.cache_budget != Some(0)
-        && worth.fits(job.common.cache_budget, &parent);
+    let caches = worth.is_wanted(&job, &source, &parent);
     let folder = tempfile::Builder::new()
         .prefix(".vitscope-plan-")
         .tempdir_in(&parent)

@@ -3,11 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use ndarray::{Array2, ArrayView3, ArrayView4};
+use ndarray::{Array2, ArrayView4};
 use vitscope_data::Split;
-use vitscope_probe::Labeler;
+use vitscope_vit::vit::Rows;
 
 use crate::attention::{self, Localities};
+use crate::device::{Painter, Tools};
 use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation};
 use crate::job::Job;
@@ -21,7 +22,8 @@ struct Examiner<'a> {
     job: &'a Job<'a>,
     observer: &'a mut dyn Observer,
     /// Per run and slot.
-    labelers: Vec<Vec<Labeler>>,
+    labelers: Vec<Vec<Painter>>,
+    tools: Tools,
     /// Per run.
     evaluations: Vec<Evaluation>,
     localities: Option<Localities>,
@@ -103,12 +105,7 @@ impl Examiner<'_> {
 }
 
 impl Visitor for Examiner<'_> {
-    fn slot(
-        &mut self,
-        reading: usize,
-        rows: ArrayView3<'_, f32>,
-        seen: &Seen,
-    ) -> Result<(), StudyError> {
+    fn slot(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError> {
         let runs = self.job.plans.iter().zip(&self.labelers);
         let evaluations = self.evaluations.iter_mut().zip(&self.counted);
         for ((plan, labelers), (evaluation, &counted)) in runs.zip(evaluations) {
@@ -117,9 +114,8 @@ impl Visitor for Examiner<'_> {
             };
             self.labels
                 .resize(seen.images.len() * evaluation.pixels(), 0);
-            labelers[slot]
-                .label_batch(rows, &mut self.labels)
-                .map_err(self.job.slot_error(reading))?;
+            let failed = self.job.slot_error(reading);
+            labelers[slot].label(rows, &mut self.tools, &mut self.labels, failed)?;
             evaluation.add(slot, &mut self.labels, seen)?;
         }
         Ok(())
@@ -180,6 +176,7 @@ pub(crate) fn examine(
     let opened = job.opened;
     let patch = opened.geometry.size / opened.grid[0];
     let grid = (opened.grid[0], opened.grid[1]);
+    let tools = Tools::of(source)?;
     let mut labelers = Vec::new();
     let mut evaluations = Vec::new();
     for (plan, codebooks) in job.plans.iter().zip(codebooks) {
@@ -187,9 +184,9 @@ pub(crate) fn examine(
             .iter()
             .zip(&plan.readings)
             .map(|(codebook, &reading)| {
-                Labeler::new(codebook.view(), grid, patch).map_err(job.slot_error(reading))
+                Painter::new(codebook, grid, patch, &tools).map_err(job.slot_error(reading))
             })
-            .collect::<Result<Vec<Labeler>, StudyError>>()?;
+            .collect::<Result<Vec<Painter>, StudyError>>()?;
         labelers.push(of_run);
         evaluations.push(Evaluation::new(
             &plan.settings,
@@ -216,6 +213,7 @@ pub(crate) fn examine(
         observer,
         labelers,
         counted: vec![0; evaluations.len()],
+        tools,
         evaluations,
         localities,
         labels: Vec::new(),

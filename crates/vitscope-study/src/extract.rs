@@ -2,21 +2,20 @@
 
 use std::path::{Path, PathBuf};
 
-use ndarray::{ArrayView3, ArrayView4};
+use ndarray::ArrayView4;
 use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 use vitscope_data::{DataSet, Split};
-use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
 use vitscope_vit::facet::{Facet, Kind, Taps};
 use vitscope_vit::identify::Settle;
-use vitscope_vit::vit::Tapped;
+use vitscope_vit::vit::{Rows, Tapped};
 
 use crate::error::StudyError;
 use crate::features::{About, SplitWriter};
 use crate::files;
-use crate::model::Model;
+use crate::model::{self, Model};
 use crate::observer::{Observer, Phase};
 use crate::settings::Side;
 use crate::slot::{Layers, Slot};
@@ -62,8 +61,8 @@ struct Scribe<'a> {
 }
 
 impl Visitor for Scribe<'_> {
-    fn slot(&mut self, slot: usize, rows: ArrayView3<'_, f32>, _: &Seen) -> Result<(), StudyError> {
-        self.writer.write(slot, self.done, rows)
+    fn slot(&mut self, slot: usize, rows: &Rows<'_>, _: &Seen) -> Result<(), StudyError> {
+        self.writer.write(slot, self.done, rows.host()?.view())
     }
 
     fn batch(&mut self, seen: &Seen, _: bool) -> Result<(), StudyError> {
@@ -197,11 +196,7 @@ pub fn extract_tensor(
     let bytes = std::fs::read(input).map_err(StudyError::io(input, "read"))?;
     let (shape, values) = read_input(input, &bytes)?;
     let checkpoint = Checkpoint::open(&what.model, &what.settle)?;
-    let vit = Vit::new(
-        checkpoint.config().clone(),
-        checkpoint.params()?,
-        what.settle.precision,
-    )?;
+    let vit = model::load(&checkpoint, &what.settle)?;
     let depth = vit.config().depth;
     let mut work = vit.workspace([shape[2], shape[3]])?;
     let grid = work.grid();
@@ -234,6 +229,7 @@ pub fn extract_tensor(
                 patches,
             } => {
                 let (n, _, width) = patches.dim();
+                let (prefix, patches) = (prefix.host()?, patches.host()?);
                 let matching = names.iter().filter(|(l, k, _)| (*l, *k) == (layer, kind));
                 for (_, _, name) in matching {
                     let stored = store(patches.iter(), what.half);

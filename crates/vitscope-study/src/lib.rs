@@ -6,6 +6,7 @@ pub mod check;
 pub mod check_pairs;
 pub mod compare;
 pub mod correspond;
+mod device;
 pub mod error;
 pub mod estimate;
 mod evaluate;

@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use vitscope_data::{DataSet, Geometry, Split};
-use vitscope_probe::Trainer;
 
 use crate::attention::{self, Localities};
+use crate::device::Learner;
 use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation, waiting_folder};
 use crate::files;
@@ -169,7 +169,8 @@ pub fn merge(request: &Request) -> Result<Outcome, StudyError> {
         "Merged from {} shards; times of the evaluation are those of all of them, other times those of the first.",
         parts.len()
     ));
-    let codebooks: Vec<_> = training.trainers.iter().map(Trainer::codebook).collect();
+    let codebooks = training.trainers.iter().map(Learner::codebook);
+    let codebooks = codebooks.collect::<Result<Vec<_>, StudyError>>()?;
     let outcome = outcome::write(outcome::Input {
         run: &request.out,
         settings: &settings,

@@ -110,6 +110,13 @@ fn json<T: serde::Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
 }
 
+/// Reads the weights of a checkpoint and puts the backbone together, on the device and in the
+/// precision that the user settled.
+pub(crate) fn load(checkpoint: &Checkpoint, settle: &Settle) -> Result<Vit, StudyError> {
+    let (config, params) = (checkpoint.config().clone(), checkpoint.params()?);
+    Ok(Vit::on(settle.device, config, params, settle.precision)?)
+}
+
 fn open_checkpoint(
     path: &Path,
     settle: &Settle,
@@ -139,9 +146,10 @@ fn open_checkpoint(
         identity: json(identity),
         config: json(&config),
         precision: Some(settle.precision),
+        device: Some(settle.device),
     };
     let (mean, std) = (identity.mean, identity.std);
-    let vit = Vit::new(config, checkpoint.params()?, settle.precision)?;
+    let vit = load(&checkpoint, settle)?;
     let widths = vec![vit.config().width; slots.len()];
     let backbone = Backbone::new(vit, geometry, mean, std)?;
     let opened = Opened {
@@ -227,6 +235,7 @@ fn open_features(
         identity: json(&dir.about),
         config: Value::Null,
         precision: None,
+        device: None,
     };
     let notes = if dir.about.patch.is_none() && dir.about.size.is_none() {
         vec![format!(

@@ -4,9 +4,8 @@
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use vitscope_probe::Trainer;
-
 use crate::cache::{FacetCache, Worth};
+use crate::device::Learner;
 use crate::error::StudyError;
 use crate::examine::{Examined, examine};
 use crate::job::{Job, Things, begin};
@@ -174,8 +173,8 @@ fn work(
     };
     let codebooks: Vec<Vec<_>> = trainings
         .iter()
-        .map(|training| training.trainers.iter().map(Trainer::codebook).collect())
-        .collect();
+        .map(|training| training.trainers.iter().map(Learner::codebook).collect())
+        .collect::<Result<_, _>>()?;
     for ((plan, record), codebooks) in job.plans.iter().zip(&*records).zip(&codebooks) {
         outcome::write_codebooks(&plan.run, &job.opened.slots, codebooks, None)?;
         record.write(&plan.run)?;
@@ -232,12 +231,9 @@ fn cache(
     records: &mut [Record],
     observer: &mut dyn Observer,
 ) -> Result<Option<FacetCache>, StudyError> {
-    if !matches!(source, Source::Backbone(_)) || job.common.cache_budget == Some(0) {
-        return Ok(None);
-    }
     let worth = Worth::of(job, stored);
-    let fits = || worth.fits(job.common.cache_budget, &job.plans[0].run);
-    if !job.caches.unwrap_or_else(fits) {
+    let wanted = || worth.is_wanted(job, source, &job.plans[0].run);
+    if !job.caches.unwrap_or_else(wanted) {
         return Ok(None);
     }
     let cache = FacetCache::open_or_make(job, source, &worth, records, observer)?;

@@ -9,7 +9,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use vitscope_data::DataSet;
 use vitscope_data::pairs::{CATEGORIES, Pair};
-use vitscope_vit::config::Precision;
+use vitscope_vit::config::{Device, Precision};
 
 use crate::error::StudyError;
 use crate::files;
@@ -77,6 +77,8 @@ pub struct ModelRecord {
     pub config: Value,
     /// What products multiply; absent for features, which some other program made.
     pub precision: Option<Precision>,
+    /// What ran the model and the probes; absent for features.
+    pub device: Option<Device>,
 }
 
 /// The data set.
@@ -286,6 +288,7 @@ impl Record {
             self.model.sha256,
             self.model.config,
             self.model.precision,
+            self.model.device,
             self.data,
             self.clusters,
             self.size,

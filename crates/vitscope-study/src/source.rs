@@ -2,11 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use ndarray::{Array3, Array4, ArrayView3, ArrayView4};
+use ndarray::{Array3, Array4, ArrayView4};
 use vitscope_data::{DataSet, Geometry, IGNORE, LabelCrop, Split};
 use vitscope_vit::Vit;
 use vitscope_vit::facet::{Facet, Kind, Taps};
-use vitscope_vit::vit::{Tapped, Workspace};
+use vitscope_vit::vit::{Rows, Tapped, Workspace};
 
 use crate::cache::FacetCache;
 use crate::error::StudyError;
@@ -52,12 +52,7 @@ pub trait Visitor {
     ///
     /// # Errors
     /// Ends the pass.
-    fn slot(
-        &mut self,
-        slot: usize,
-        rows: ArrayView3<'_, f32>,
-        seen: &Seen,
-    ) -> Result<(), StudyError>;
+    fn slot(&mut self, slot: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError>;
 
     /// Layers, from 1, whose attention weights are wanted as well.
     fn attention_layers(&self) -> Vec<usize> {
@@ -234,6 +229,15 @@ impl Pass<'_> {
 }
 
 impl Source {
+    /// The card that its rows lie on, if they do.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn gpu(&self) -> Option<&std::sync::Arc<vitscope_probe::cuda::Gpu>> {
+        match self {
+            Self::Backbone(backbone) => backbone.vit.gpu(),
+            Self::Features(_) | Self::Cached(_) => None,
+        }
+    }
+
     /// Shows every slot of every image of a pass to a visitor, in order.
     ///
     /// # Errors
@@ -307,7 +311,7 @@ impl Backbone {
                                 .enumerate()
                                 .filter(|(_, k)| **k == (layer, kind))
                             {
-                                visitor.slot(slot, patches, &seen)?;
+                                visitor.slot(slot, &patches, &seen)?;
                             }
                         }
                         Tapped::Attention { layer, weights } => {
@@ -387,7 +391,7 @@ fn run_features(
         for (number, reading) in pass.readings.iter().enumerate() {
             dir.read(pass.split, reading.slot, batch, &mut rows)?;
             let visiting = Instant::now();
-            visitor.slot(number, rows.view(), &seen)?;
+            visitor.slot(number, &Rows::Host(rows.view()), &seen)?;
             times.visit += visiting.elapsed();
         }
         let visiting = Instant::now();

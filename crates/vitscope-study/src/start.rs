@@ -4,11 +4,12 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use ndarray::{ArrayView3, s};
 use rayon::prelude::*;
 use vitscope_data::Split;
 use vitscope_probe::{Moments, ProbeError, Reservoir, Trainer, initial_centroids};
+use vitscope_vit::vit::Rows;
 
+use crate::device::{Gatherer, Tools};
 use crate::error::StudyError;
 use crate::job::{Job, Plan};
 use crate::observer::{Observer, Phase};
@@ -26,6 +27,13 @@ struct Sample {
     /// How often each image counts.
     weights: BTreeMap<usize, u32>,
     /// Per reading.
+    gatherers: Vec<Gatherer>,
+    reservoirs: Vec<Reservoir>,
+}
+
+/// A sample that is complete.
+struct Start {
+    seed: u64,
     moments: Vec<Moments>,
     reservoirs: Vec<Reservoir>,
 }
@@ -34,6 +42,7 @@ struct Starter<'a> {
     job: &'a Job<'a>,
     observer: &'a mut dyn Observer,
     samples: &'a mut [Sample],
+    tools: Tools,
 }
 
 impl Sample {
@@ -41,14 +50,16 @@ impl Sample {
     fn add(
         &mut self,
         reading: usize,
-        rows: ArrayView3<'_, f32>,
+        rows: &Rows<'_>,
         seen: &Seen,
-    ) -> Result<(), ProbeError> {
+        tools: &mut Tools,
+        failed: impl Fn(ProbeError) -> StudyError,
+    ) -> Result<(), StudyError> {
         for (place, image) in seen.images.iter().enumerate() {
             if let Some(&weight) = self.weights.get(image) {
-                let rows = rows.slice(s![place..=place, .., ..]);
-                self.moments[reading].add(rows, &[weight])?;
-                self.reservoirs[reading].add(rows, &[weight])?;
+                let reservoir = &mut self.reservoirs[reading];
+                let place = (place, weight);
+                self.gatherers[reading].add(reservoir, rows, place, tools, &failed)?;
             }
         }
         Ok(())
@@ -56,16 +67,12 @@ impl Sample {
 }
 
 impl Visitor for Starter<'_> {
-    fn slot(
-        &mut self,
-        reading: usize,
-        rows: ArrayView3<'_, f32>,
-        seen: &Seen,
-    ) -> Result<(), StudyError> {
+    fn slot(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError> {
+        let failed = self.job.slot_error(reading);
+        let tools = &mut self.tools;
         self.samples
             .iter_mut()
-            .try_for_each(|sample| sample.add(reading, rows, seen))
-            .map_err(self.job.slot_error(reading))
+            .try_for_each(|sample| sample.add(reading, rows, seen, tools, &failed))
     }
 
     fn batch(&mut self, seen: &Seen, _: bool) -> Result<(), StudyError> {
@@ -89,6 +96,7 @@ pub(crate) fn start(
     if missing.is_empty() {
         return Ok(());
     }
+    let tools = Tools::of(source)?;
     let mut samples: Vec<Sample> = Vec::new();
     let mut sample_of = Vec::new();
     for &index in &missing {
@@ -102,11 +110,11 @@ pub(crate) fn start(
             samples.push(Sample {
                 seed: settings.seed,
                 weights,
-                moments: job
-                    .widths
-                    .iter()
-                    .map(|&width| Moments::new(width))
-                    .collect(),
+                gatherers: (0..job.widths.len())
+                    .map(|reading| {
+                        Gatherer::new(job.widths[reading], &tools).map_err(job.slot_error(reading))
+                    })
+                    .collect::<Result<_, _>>()?,
                 reservoirs: job
                     .widths
                     .iter()
@@ -127,11 +135,23 @@ pub(crate) fn start(
         job,
         observer,
         samples: &mut samples,
+        tools,
     };
     let times = source.run(&job.pass(Split::Train, false, &groups), &mut starter)?;
     let begun = Instant::now();
+    let mut starts = Vec::new();
+    for sample in samples {
+        let gathered = sample.gatherers.into_iter().enumerate();
+        let moments =
+            gathered.map(|(reading, gatherer)| gatherer.finish().map_err(job.slot_error(reading)));
+        starts.push(Start {
+            seed: sample.seed,
+            moments: moments.collect::<Result<_, _>>()?,
+            reservoirs: sample.reservoirs,
+        });
+    }
     for (&index, &sample) in missing.iter().zip(&sample_of) {
-        let training = Training::new(trainers(job, &job.plans[index], &samples[sample])?);
+        let training = Training::new(trainers(job, &job.plans[index], &starts[sample])?);
         training.save(&job.plans[index].run, &job.plans[index].fingerprint)?;
         trainings[index] = Some(training);
     }
@@ -144,13 +164,13 @@ pub(crate) fn start(
     Ok(())
 }
 
-fn trainers(job: &Job<'_>, plan: &Plan, sample: &Sample) -> Result<Vec<Trainer>, StudyError> {
+fn trainers(job: &Job<'_>, plan: &Plan, start: &Start) -> Result<Vec<Trainer>, StudyError> {
     let adam = plan.settings.adam();
     plan.readings
         .par_iter()
         .map(|&reading| {
-            let (moments, reservoir) = (&sample.moments[reading], &sample.reservoirs[reading]);
-            initial_centroids(moments, plan.clusters, reservoir, sample.seed)
+            let (moments, reservoir) = (&start.moments[reading], &start.reservoirs[reading]);
+            initial_centroids(moments, plan.clusters, reservoir, start.seed)
                 .and_then(|centroids| Trainer::new(centroids, adam))
                 .map_err(job.slot_error(reading))
         })

@@ -2,11 +2,12 @@
 
 use std::time::Instant;
 
-use ndarray::ArrayView3;
 use vitscope_data::Split;
+use vitscope_vit::vit::Rows;
 
+use crate::device::Tools;
 use crate::error::StudyError;
-use crate::job::Job;
+use crate::job::{Job, Plan};
 use crate::observer::{Observer, Phase};
 use crate::order::{Round, Student, rounds};
 use crate::probe::note_times;
@@ -66,24 +67,19 @@ struct Teacher<'a> {
     observer: &'a mut dyn Observer,
     class: &'a Class,
     trainings: &'a mut [Training],
+    tools: Tools,
     /// The round that is being taught.
     round: usize,
     saved: Instant,
 }
 
 impl Visitor for Teacher<'_> {
-    fn slot(
-        &mut self,
-        reading: usize,
-        rows: ArrayView3<'_, f32>,
-        _: &Seen,
-    ) -> Result<(), StudyError> {
+    fn slot(&mut self, reading: usize, rows: &Rows<'_>, _: &Seen) -> Result<(), StudyError> {
         for &(student, _) in &self.class.rounds[self.round].takers {
             let run = self.class.runs[student];
             if let Some(slot) = self.job.plans[run].slot(reading) {
-                self.trainings[run].trainers[slot]
-                    .add(rows)
-                    .map_err(self.job.slot_error(reading))?;
+                let failed = self.job.slot_error(reading);
+                self.trainings[run].trainers[slot].add(rows, &mut self.tools, failed)?;
             }
         }
         Ok(())
@@ -94,7 +90,12 @@ impl Visitor for Teacher<'_> {
         if last {
             for &(student, ends) in &self.class.rounds[self.round].takers {
                 if ends {
-                    loss = Some(self.trainings[self.class.runs[student]].finish_step());
+                    let run = self.class.runs[student];
+                    let readings = &self.job.plans[run].readings;
+                    let step = self.trainings[run].finish_step();
+                    let step =
+                        step.map_err(|(slot, error)| self.job.slot_error(readings[slot])(error))?;
+                    loss = Some(step);
                 }
             }
             self.round += 1;
@@ -134,20 +135,38 @@ pub(crate) fn train(
         return Ok(());
     }
     let total = images(&classes(job, |_| 0));
+    let failed = |plan: &Plan| {
+        let readings = plan.readings.clone();
+        move |(slot, error): (usize, _)| job.slot_error(readings[slot])(error)
+    };
     observer.begin(Phase::Train, total.saturating_sub(images(&left)), total);
     for class in left.iter().filter(|class| !class.rounds.is_empty()) {
         let groups: Vec<Vec<usize>> = class.rounds.iter().map(|r| r.images.clone()).collect();
+        let tools = Tools::of(source)?;
+        for &run in &class.runs {
+            let plan = &job.plans[run];
+            trainings[run]
+                .enter(&tools, plan.settings.adam())
+                .map_err(failed(plan))?;
+        }
         let mut teacher = Teacher {
             job,
             observer,
             class,
             trainings,
+            tools,
             round: 0,
             saved: Instant::now(),
         };
         let times = source.run(&job.pass(Split::Train, false, &groups), &mut teacher)?;
         for &run in &class.runs {
             note_times(&mut records[run], "train", &times);
+        }
+        for &run in &class.runs {
+            let plan = &job.plans[run];
+            trainings[run]
+                .leave(plan.settings.adam())
+                .map_err(failed(plan))?;
         }
         save(job, class, trainings)?;
     }

@@ -6,8 +6,9 @@
 use std::collections::VecDeque;
 use std::path::Path;
 
-use vitscope_probe::{AdamSettings, Trainer, TrainerState};
+use vitscope_probe::{AdamSettings, ProbeError, Trainer, TrainerState};
 
+use crate::device::{Learner, Tools};
 use crate::error::StudyError;
 use crate::state::{self, Found, view};
 
@@ -23,7 +24,7 @@ pub struct Training {
     /// Steps done.
     pub step: usize,
     /// One per slot.
-    pub trainers: Vec<Trainer>,
+    pub(crate) trainers: Vec<Learner>,
     /// The last [`LOSS_WINDOW`] losses of each slot.
     pub losses: Vec<VecDeque<f64>>,
 }
@@ -35,18 +36,41 @@ impl Training {
         Self {
             step: 0,
             losses: vec![VecDeque::new(); trainers.len()],
-            trainers,
+            trainers: trainers.into_iter().map(Learner::Host).collect(),
         }
     }
 
+    /// Takes every trainer to where its rows will be. An error comes with its slot.
+    pub(crate) fn enter(
+        &mut self,
+        tools: &Tools,
+        adam: AdamSettings,
+    ) -> Result<(), (usize, ProbeError)> {
+        let mut trainers = self.trainers.iter_mut().enumerate();
+        trainers.try_for_each(|(slot, trainer)| {
+            let entered = trainer.enter(tools, adam);
+            entered.map_err(|error| (slot, error))
+        })
+    }
+
+    /// Takes every trainer back to the host.
+    pub(crate) fn leave(&mut self, adam: AdamSettings) -> Result<(), (usize, ProbeError)> {
+        let mut trainers = self.trainers.iter_mut().enumerate();
+        trainers.try_for_each(|(slot, trainer)| trainer.leave(adam).map_err(|error| (slot, error)))
+    }
+
     /// Ends a step: every trainer moves, and its loss joins the window. Returns the mean loss.
-    pub fn finish_step(&mut self) -> f64 {
+    pub(crate) fn finish_step(&mut self) -> Result<f64, (usize, ProbeError)> {
         use rayon::prelude::*;
-        let losses: Vec<f64> = self
+        let losses: Vec<Result<f64, ProbeError>> = self
             .trainers
             .par_iter_mut()
-            .map(Trainer::finish_step)
+            .map(Learner::finish_step)
             .collect();
+        let losses = losses.into_iter().enumerate();
+        let losses: Vec<f64> = losses
+            .map(|(slot, loss)| loss.map_err(|error| (slot, error)))
+            .collect::<Result<_, _>>()?;
         for (window, &loss) in self.losses.iter_mut().zip(&losses) {
             if window.len() == LOSS_WINDOW {
                 window.pop_front();
@@ -54,7 +78,7 @@ impl Training {
             window.push_back(loss);
         }
         self.step += 1;
-        losses.iter().sum::<f64>() / losses.len() as f64
+        Ok(losses.iter().sum::<f64>() / losses.len() as f64)
     }
 
     /// The mean of a slot's recent losses; `None` before the first step.
@@ -69,7 +93,14 @@ impl Training {
     /// # Errors
     /// When the disk refuses.
     pub fn save(&self, run: &Path, fingerprint: &str) -> Result<(), StudyError> {
-        let states: Vec<TrainerState> = self.trainers.iter().map(Trainer::to_state).collect();
+        let states = self.trainers.iter().map(Learner::to_state);
+        let states: Vec<TrainerState> =
+            states
+                .collect::<Result<_, _>>()
+                .map_err(|source| StudyError::Probe {
+                    slot: "training".to_owned(),
+                    source,
+                })?;
         let windows: Vec<Vec<f64>> = self
             .losses
             .iter()
@@ -117,7 +148,7 @@ impl Training {
             };
             let trainer =
                 Trainer::from_state(&state, adam).map_err(|error| found.damaged(error))?;
-            training.trainers.push(trainer);
+            training.trainers.push(Learner::Host(trainer));
             let losses = found.tensor(&format!("losses.{index}"))?;
             training.losses.push(losses.f64s().into());
         }

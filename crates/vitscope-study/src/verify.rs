@@ -23,6 +23,7 @@ use vitscope_vit::vit::Tapped;
 
 use crate::error::StudyError;
 use crate::extract::read_input;
+use crate::model;
 
 /// The largest difference, relative to a tensor's largest magnitude, that rounding in f32 is
 /// allowed to make.
@@ -103,11 +104,7 @@ pub fn verify(
     tolerance: f64,
 ) -> Result<Verification, StudyError> {
     let checkpoint = Checkpoint::open(model, settle)?;
-    let vit = Vit::new(
-        checkpoint.config().clone(),
-        checkpoint.params()?,
-        settle.precision,
-    )?;
+    let vit = model::load(&checkpoint, settle)?;
     compare(&vit, recording, tolerance)
 }
 
@@ -165,7 +162,7 @@ pub fn compare(vit: &Vit, recording: &Path, tolerance: f64) -> Result<Verificati
         };
         let key = Key::of(layer, kind);
         if let Some(view) = recorded.remove(&key) {
-            compared.push(judge(key, &view, &tapped, tolerance));
+            compared.push(judge(key, &view, &tapped, tolerance)?);
         }
         Ok::<(), StudyError>(())
     })?;
@@ -325,7 +322,12 @@ fn largest(values: &[f64]) -> f64 {
     values.iter().fold(0.0, |top, value| top.max(value.abs()))
 }
 
-fn judge(key: Key, view: &TensorView<'_>, tapped: &Tapped<'_>, tolerance: f64) -> Compared {
+fn judge(
+    key: Key,
+    view: &TensorView<'_>,
+    tapped: &Tapped<'_>,
+    tolerance: f64,
+) -> Result<Compared, StudyError> {
     let (layer, shape) = match tapped {
         Tapped::Rows {
             layer,
@@ -343,16 +345,16 @@ fn judge(key: Key, view: &TensorView<'_>, tapped: &Tapped<'_>, tolerance: f64) -
         ..key.failed(problem)
     };
     if view.shape() != shape {
-        return failed(format!(
+        return Ok(failed(format!(
             "recorded as {:?}, but the model gives {shape:?}",
             view.shape()
-        ));
+        )));
     }
     let Some(want) = values(view) else {
-        return failed(format!(
+        return Ok(failed(format!(
             "recorded as {:?}: expected F64, F32, F16 or BF16",
             view.dtype()
-        ));
+        )));
     };
     let largest = largest(&want);
     let mut worst = (0.0_f64, 0);
@@ -369,6 +371,7 @@ fn judge(key: Key, view: &TensorView<'_>, tapped: &Tapped<'_>, tolerance: f64) -
             prefix, patches, ..
         } => {
             // A recording keeps all tokens of an image together.
+            let (prefix, patches) = (prefix.host()?, patches.host()?);
             let images = prefix.outer_iter().zip(patches.outer_iter());
             let mut start = 0;
             for (prefix, patches) in images {
@@ -386,10 +389,10 @@ fn judge(key: Key, view: &TensorView<'_>, tapped: &Tapped<'_>, tolerance: f64) -
         }
     }
     if !finite {
-        return Compared {
+        return Ok(Compared {
             largest,
             ..failed("there are values that are not finite".to_owned())
-        };
+        });
     }
     // Against a tensor of zeros the difference itself has to do.
     let difference = if largest > 0.0 {
@@ -397,14 +400,14 @@ fn judge(key: Key, view: &TensorView<'_>, tapped: &Tapped<'_>, tolerance: f64) -
     } else {
         worst.0
     };
-    Compared {
+    Ok(Compared {
         largest,
         difference: Some(difference),
         at: unravel(worst.1, &shape),
         problem: None,
         passed: difference <= tolerance,
         ..failed(String::new())
-    }
+    })
 }
 
 fn unravel(mut index: usize, shape: &[usize]) -> Vec<usize> {

@@ -3,16 +3,20 @@
 //! `cargo bench -p vitscope-vit --bench forward -- [batch] [pixels] [depth] [bf16]`
 //! ViT-B/16 at 320 pixels, batch 8, unless told otherwise; the median of interleaved repeats is
 //! what to quote (`tools/bench` runs it beside PyTorch).
+//!
+//! `cargo bench -p vitscope-vit --features cuda --bench forward -- [...] [bf16|f16] cuda`
+//! The same on an NVIDIA GPU, where facets stay on the card, and how fast the card multiplies two
+//! matrices of 8192 x 8192 in the same precision: the share of that is what to quote.
 #![expect(clippy::print_stdout, reason = "a benchmark prints its figures")]
 
-use std::convert::Infallible;
 use std::time::Instant;
 
 use ndarray::Array4;
-use vitscope_vit::config::{Config, Mlp, Positions, Precision, Resize};
+use vitscope_vit::config::{Config, Device, Mlp, Positions, Precision, Resize};
+use vitscope_vit::error::DeviceError;
 use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::params::{Block, Linear, Norm, Params};
-use vitscope_vit::vit::{Tapped, Vit};
+use vitscope_vit::vit::{Rows, Tapped, Vit};
 
 /// A repeatable stream of small numbers.
 struct Noise(u64);
@@ -44,9 +48,15 @@ fn main() {
     let args: Vec<usize> = std::env::args().filter_map(|a| a.parse().ok()).collect();
     let at = |i: usize, default: usize| args.get(i).copied().unwrap_or(default);
     let (batch, pixels, depth) = (at(0, 8), at(1, 320), at(2, 12));
-    let precision = match std::env::args().any(|arg| arg == "bf16") {
-        true => Precision::Bf16,
-        false => Precision::F32,
+    let asked = |word: &str| std::env::args().any(|arg| arg == word);
+    let precision = match (asked("bf16"), asked("f16")) {
+        (true, _) => Precision::Bf16,
+        (_, true) => Precision::F16,
+        _ => Precision::F32,
+    };
+    let device = match asked("cuda") {
+        true => Device::Cuda,
+        false => Device::Cpu,
     };
     let (d, hidden) = (768, 3072);
     let mut noise = Noise(1);
@@ -88,7 +98,7 @@ fn main() {
             resize: Resize::Antialias,
         },
     };
-    let vit = Vit::new(config, params, precision).expect("the parts fit");
+    let vit = Vit::on(device, config, params, precision).expect("the parts fit");
     let mut work = vit.workspace([pixels, pixels]).expect("a multiple of 16");
     let images = Array4::from_shape_vec(
         (batch, 3, pixels, pixels),
@@ -110,12 +120,20 @@ fn main() {
         let start = Instant::now();
         let mut sum = 0.0_f64;
         vit.forward(images.view(), &taps, &mut work, |tapped| {
-            if let Tapped::Rows { patches, .. } = tapped {
+            if let Tapped::Rows {
+                patches: Rows::Host(patches),
+                ..
+            } = tapped
+            {
                 sum += f64::from(patches[[0, 0, 0]]);
             }
-            Ok::<(), Infallible>(())
+            Ok::<(), DeviceError>(())
         })
-        .unwrap_or_else(|never| match never {});
+        .expect("the device works");
+        #[cfg(feature = "cuda")]
+        if let Some(gpu) = vit.gpu() {
+            gpu.synchronize().expect("the device works");
+        }
         times.push(start.elapsed().as_secs_f64());
         assert!(sum.is_finite());
     }
@@ -127,4 +145,47 @@ fn main() {
         let rate = batch as f64 / time;
         println!("{name} {rate:.3} images/s {:.1} GFLOP/s", rate * flop / 1e9);
     }
+    #[cfg(feature = "cuda")]
+    if let Some(gpu) = vit.gpu() {
+        let plain = plain_product(gpu, precision);
+        let rate = batch as f64 / times[times.len() / 2] * flop;
+        println!(
+            "{}: a plain product runs at {:.1} GFLOP/s, the median at {:.0} % of that",
+            gpu.name(),
+            plain / 1e9,
+            100.0 * rate / plain
+        );
+    }
+}
+
+/// Operations per second of the card in a product of two matrices of 8192 x 8192.
+#[cfg(feature = "cuda")]
+fn plain_product(gpu: &vitscope_cuda::Gpu, precision: Precision) -> f64 {
+    use vitscope_cuda::{Buffer, Element, Factors, Matrix, Product, Target};
+    const SIDE: usize = 8192;
+    let element = match precision {
+        Precision::F32 => Element::F32,
+        Precision::Bf16 => Element::Bf16,
+        Precision::F16 => Element::F16,
+    };
+    let values = Noise(2).take(SIDE * SIDE);
+    let factors = Factors::upload(gpu, element, &values).expect("the card has room");
+    let mut out = Buffer::new(gpu, SIDE * SIDE).expect("the card has room");
+    let product = Product {
+        rows: SIDE,
+        inputs: SIDE,
+        outputs: SIDE,
+        batch: 1,
+    };
+    let mut best = f64::INFINITY;
+    for _ in 0..6 {
+        let start = Instant::now();
+        let matrix = Matrix::factors(&factors, 0, SIDE);
+        let target = Target::new(&mut out, SIDE);
+        gpu.product(product, matrix, matrix, target, None)
+            .and_then(|()| gpu.synchronize())
+            .expect("the device works");
+        best = best.min(start.elapsed().as_secs_f64());
+    }
+    2.0 * (SIDE as f64).powi(3) / best
 }

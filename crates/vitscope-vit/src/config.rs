@@ -46,7 +46,7 @@ impl Config {
     }
 }
 
-/// Which numbers a product multiplies; sums, and everything between products, are f32 in both.
+/// Which numbers a product multiplies; sums, and everything between products, are f32 in all.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Precision {
@@ -55,6 +55,27 @@ pub enum Precision {
     F32,
     /// bfloat16 factors: half the time, 8 significant bits.
     Bf16,
+    /// IEEE half-precision factors: 11 significant bits, nothing above 65,504. On a GPU only.
+    F16,
+}
+
+/// What carries out a forward pass, and the probes that look at it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Device {
+    /// The processor.
+    #[default]
+    Cpu,
+    /// The first NVIDIA GPU.
+    Cuda,
+}
+
+impl Device {
+    /// Whether this program was built with support for the device, which need not be there.
+    #[must_use]
+    pub fn is_built(self) -> bool {
+        self == Self::Cpu || cfg!(feature = "cuda")
+    }
 }
 
 /// The feed-forward part of a block.

@@ -5,6 +5,21 @@
 
 use std::{io, path::PathBuf};
 
+/// Why a device cannot be used, or gave up.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum DeviceError {
+    /// The program was built without CUDA.
+    #[error(
+        "this vitscope was built without CUDA: build it with `--features cuda`, or use --device cpu"
+    )]
+    NotBuilt,
+    /// CUDA.
+    #[cfg(feature = "cuda")]
+    #[error(transparent)]
+    Cuda(#[from] vitscope_cuda::CudaError),
+}
+
 /// Anything that can go wrong between a path and a backbone's features.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -13,7 +13,7 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{Config, Mlp, Positions, Precision, Resize},
+    config::{Config, Device, Mlp, Positions, Precision, Resize},
     container::{Container, ContainerKind},
     dialect::{fit::Fit, geometry::Geometry},
     error::{VitError, shortened},
@@ -37,6 +37,8 @@ pub struct Settle {
     pub numerics: Numerics,
     /// What its products multiply.
     pub precision: Precision,
+    /// What runs it.
+    pub device: Device,
 }
 
 /// One thing that was decided about a checkpoint.

@@ -4,6 +4,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod container;
 mod dialect;
+mod engine;
 pub mod error;
 pub mod facet;
 pub mod identify;

@@ -175,10 +175,13 @@ pub struct ModelArgs {
     /// the `official` code
     #[arg(long)]
     pub numerics: Option<String>,
-    /// What products multiply: f32, or bf16 on processors that can (1.7 times as fast, figures move in
-    /// the third digit) [default: f32]
+    /// What products multiply: f32; bf16 (on processors that can 1.7 times as fast, figures move in the
+    /// third digit); f16 (on a GPU only) [default: f32]
     #[arg(long)]
     pub dtype: Option<String>,
+    /// What computes: cpu, or cuda in a build with that feature [default: cpu]
+    #[arg(long)]
+    pub device: Option<String>,
 }
 
 #[derive(Debug, Args)]
@@ -551,11 +554,11 @@ pub struct ProbeFlags {
     /// Seconds after which unfinished work is stored, for --resume [default: 60]
     #[arg(long, value_name = "SECONDS")]
     pub save_every: Option<u64>,
-    /// Where to compute: cpu (this build has no other device) [default: cpu]
+    /// What computes: cpu, or cuda in a build with that feature [default: cpu]
     #[arg(long)]
     pub device: Option<String>,
-    /// What products multiply: f32, or bf16 on processors that can (1.7 times as fast, figures move in
-    /// the third digit) [default: f32]
+    /// What products multiply: f32; bf16 (on processors that can 1.7 times as fast, figures move in the
+    /// third digit); f16 (on a GPU only) [default: f32]
     #[arg(long)]
     pub dtype: Option<String>,
 }
@@ -622,13 +625,6 @@ impl ProbeFlags {
     /// What the settings mean; of those that vary, the first.
     pub fn settings(&self) -> anyhow::Result<Settings> {
         let defaults = Settings::default();
-        match self.device.as_deref() {
-            None | Some("cpu") => {}
-            Some(other) => {
-                let problem = anyhow!("--device {other} is not in this build, which has cpu alone");
-                return Err(usage(problem));
-            }
-        }
         Ok(Settings {
             size: self.size.unwrap_or(defaults.size),
             clusters: self.clusters,
@@ -710,6 +706,7 @@ impl ProbeFlags {
             heads: self.heads,
             numerics: self.numerics.clone(),
             dtype: self.dtype.clone(),
+            device: self.device.clone(),
         }
     }
 }

@@ -16,8 +16,10 @@ mod verify;
 
 use std::io::Write;
 
-use vitscope_vit::config::Precision;
+use vitscope_vit::config::{Device, Precision};
+use vitscope_vit::error::DeviceError;
 use vitscope_vit::identify::{Format, Numerics, Settle};
+use vitscope_vit::vit::ShapeError;
 
 use crate::args::{Cli, Command, ModelArgs};
 use crate::exit::usage;
@@ -74,11 +76,26 @@ fn settle(args: &ModelArgs, format: Option<Format>) -> anyhow::Result<Settle> {
     let precision = match args.dtype.as_deref() {
         None | Some("f32") => Precision::F32,
         Some("bf16") => Precision::Bf16,
+        Some("f16") => Precision::F16,
         Some(other) => {
-            let sentence = format!("--dtype: `{other}` is not one of f32, bf16");
+            let sentence = format!("--dtype: `{other}` is not one of f32, bf16, f16");
             return Err(usage(anyhow::anyhow!(sentence)));
         }
     };
+    let device = match args.device.as_deref() {
+        None | Some("cpu") => Device::Cpu,
+        Some("cuda") => Device::Cuda,
+        Some(other) => {
+            let sentence = format!("--device: `{other}` is not one of cpu, cuda");
+            return Err(usage(anyhow::anyhow!(sentence)));
+        }
+    };
+    if !device.is_built() {
+        return Err(usage(DeviceError::NotBuilt));
+    }
+    if device == Device::Cpu && precision == Precision::F16 {
+        return Err(usage(ShapeError::NoF16));
+    }
     Ok(Settle {
         family: args
             .family
@@ -89,6 +106,7 @@ fn settle(args: &ModelArgs, format: Option<Format>) -> anyhow::Result<Settle> {
         heads: args.heads,
         numerics,
         precision,
+        device,
     })
 }
 

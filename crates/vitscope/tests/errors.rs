@@ -183,7 +183,7 @@ fn settings() {
     check(&["--clusters", "0"], &["--clusters"]);
     check(&["--lr", "nan"], &["--lr"]);
     check(&["--device", "cuda"], &["cuda", "cpu"]);
-    check(&["--dtype", "f16"], &["f16", "f32, bf16"]);
+    check(&["--dtype", "f16"], &["f16", "f32", "cuda"]);
     check(&["--limit-train", "1"], &["--batch"]);
     probe_with(
         &model,

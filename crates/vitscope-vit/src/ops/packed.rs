@@ -98,7 +98,7 @@ impl Packed {
     /// `matrix` `[inputs, outputs]`.
     ///
     /// # Panics
-    /// When the matrix does not fit its slice, or bf16 is asked of a processor without it.
+    /// When the matrix does not fit its slice, or bf16 is asked of a processor without it, or f16 of any.
     pub fn pack(&mut self, matrix: Mat<'_>, inputs: usize, outputs: usize, precision: Precision) {
         let layout = match precision {
             Precision::Bf16 => {
@@ -107,6 +107,7 @@ impl Packed {
             }
             Precision::F32 if has_wide() => Layout::Panels,
             Precision::F32 => Layout::Rows,
+            Precision::F16 => panic!("the CPU has no f16 products"),
         };
         self.lay_out(matrix, inputs, outputs, layout);
     }

@@ -1,0 +1,136 @@
+//! The card, its stream, and the libraries that drive it.
+#![expect(
+    unsafe_code,
+    reason = "the libraries are looked for by loading them, and one stream needs no events"
+)]
+
+use std::fmt;
+use std::sync::{Arc, Mutex};
+
+use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
+
+use crate::error::CudaError;
+use crate::product::Blas;
+
+/// The first GPU of this machine. All work on it is queued in one order.
+pub struct Gpu {
+    context: Arc<CudaContext>,
+    stream: Arc<CudaStream>,
+    blas: Mutex<Blas>,
+    name: String,
+    capability: (i32, i32),
+}
+
+impl fmt::Debug for Gpu {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Gpu")
+            .field("name", &self.name)
+            .field("capability", &self.capability)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Gpu {
+    /// Loads the driver, NVRTC and cuBLASLt, and takes the first GPU (the one that
+    /// `CUDA_VISIBLE_DEVICES` names first).
+    ///
+    /// # Errors
+    /// One sentence for what is missing.
+    pub fn open() -> Result<Arc<Self>, CudaError> {
+        // SAFETY: loading NVIDIA's libraries runs their initializers, which is what is asked for.
+        let (driver, nvrtc, blas) = unsafe {
+            (
+                sys::is_culib_present(),
+                crate::compiler_is_here(),
+                cudarc::cublaslt::sys::is_culib_present(),
+            )
+        };
+        let runtime =
+            "a CUDA 12 runtime (for example nvidia-cuda-nvrtc-cu12 and nvidia-cublas-cu12 of PyPI)";
+        for (present, what, library, package) in [
+            (
+                driver,
+                "the NVIDIA driver",
+                "libcuda.so.1",
+                "the driver of your card",
+            ),
+            (nvrtc, "the compiler NVRTC", "libnvrtc.so.12", runtime),
+            (blas, "the library cuBLASLt", "libcublasLt.so.12", runtime),
+        ] {
+            if !present {
+                return Err(CudaError::Missing {
+                    what,
+                    library,
+                    package,
+                });
+            }
+        }
+        let context = CudaContext::new(0).map_err(|error| CudaError::NoDevice {
+            status: status(error),
+        })?;
+        // SAFETY: all work goes through the one stream made below, so its order is the order of
+        // the calls and events have nothing to add.
+        unsafe { context.disable_event_tracking() };
+        let stream = context.default_stream();
+        let name = context.name().map_err(CudaError::driver("tell its name"))?;
+        let capability = context
+            .compute_capability()
+            .map_err(CudaError::driver("tell what it can do"))?;
+        let blas = Mutex::new(Blas::new(&stream, capability)?);
+        Ok(Arc::new(Self {
+            context,
+            stream,
+            blas,
+            name,
+            capability,
+        }))
+    }
+
+    /// What the card is called.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Waits until everything that was queued is done.
+    ///
+    /// # Errors
+    /// When any of it failed.
+    pub fn synchronize(&self) -> Result<(), CudaError> {
+        self.stream
+            .synchronize()
+            .map_err(CudaError::driver("finish its work"))
+    }
+
+    pub(crate) fn context(&self) -> &Arc<CudaContext> {
+        &self.context
+    }
+
+    pub(crate) fn stream(&self) -> &Arc<CudaStream> {
+        &self.stream
+    }
+
+    pub(crate) fn blas(&self) -> &Mutex<Blas> {
+        &self.blas
+    }
+
+    /// Major and minor compute capability.
+    pub(crate) fn capability(&self) -> (i32, i32) {
+        self.capability
+    }
+}
+
+/// The driver's word for an error.
+fn status(error: DriverError) -> String {
+    format!("{:?}", error.0)
+}
+
+impl CudaError {
+    /// What the driver refused, for `map_err`.
+    pub(crate) fn driver(action: &'static str) -> impl FnOnce(DriverError) -> Self {
+        move |error| Self::Driver {
+            action,
+            status: status(error),
+        }
+    }
+}

@@ -1,0 +1,33 @@
+//! Arrays on an NVIDIA GPU, and the operations that models and probes are made of.
+//!
+//! Nothing of CUDA is needed to build this crate: the driver, cuBLASLt and NVRTC are loaded when
+//! [`Gpu::open`] is called, and a machine without them gets one sentence that says so. Kernels are
+//! the `.cu` files beside this one, compiled by NVRTC for the card that is there.
+//!
+//! The crate knows no model and no probe. Its operations take [`Buffer`]s, check every size, and
+//! queue their work; only a download waits for it.
+//!
+//! # Determinism
+//!
+//! No kernel adds floats by atomics: every sum has one order. cuBLASLt's products are the same for
+//! the same card, library and shapes.
+
+mod buffer;
+mod cluster;
+mod dense;
+mod element;
+mod error;
+mod gpu;
+mod product;
+mod program;
+mod rows;
+
+pub use buffer::Buffer;
+pub use cluster::{Adam, Axis, Cluster};
+pub use dense::{Activation, Dense};
+pub use element::{Element, Factors};
+pub use error::CudaError;
+pub use gpu::Gpu;
+pub use product::{Matrix, Product, Target};
+pub use program::{compile, compiler_is_here, sources};
+pub use rows::RowsView;

@@ -1,0 +1,480 @@
+//! Matrix products by cuBLASLt, told in row-major terms.
+#![expect(
+    unsafe_code,
+    reason = "cuBLASLt takes pointers; every matrix is checked against its array first"
+)]
+
+use std::collections::BTreeMap;
+use std::ffi::c_void;
+use std::sync::{Arc, PoisonError};
+
+use cudarc::cublaslt::result::{self, CublasError};
+use cudarc::cublaslt::sys;
+use cudarc::driver::CudaStream;
+
+use crate::buffer::Buffer;
+use crate::element::{Element, Factors};
+use crate::error::CudaError;
+use crate::gpu::Gpu;
+
+/// Scratch memory that cuBLASLt may use, as NVIDIA recommends it: bytes before Hopper, and since.
+const WORKSPACE: [usize; 2] = [4 << 20, 32 << 20];
+
+/// A factor: a row-major matrix, or several of one shape, inside an array.
+#[derive(Clone, Copy, Debug)]
+pub struct Matrix {
+    address: u64,
+    room: usize,
+    element: Element,
+    stride: usize,
+    transposed: bool,
+    batch_stride: usize,
+}
+
+impl Matrix {
+    fn at(address: u64, room: usize, element: Element, offset: usize, stride: usize) -> Self {
+        assert!(offset <= room, "the matrix begins beyond its array");
+        Self {
+            address: address + (offset * element.size()) as u64,
+            room: room - offset,
+            element,
+            stride,
+            transposed: false,
+            batch_stride: 0,
+        }
+    }
+
+    /// A matrix from element `offset` on, its rows `stride` elements apart.
+    ///
+    /// # Panics
+    /// When it begins beyond its array.
+    #[must_use]
+    pub fn factors(factors: &Factors, offset: usize, stride: usize) -> Self {
+        let address = factors.bytes.address();
+        Self::at(address, factors.len(), factors.element, offset, stride)
+    }
+
+    /// The same of f32.
+    ///
+    /// # Panics
+    /// When it begins beyond its array.
+    #[must_use]
+    pub fn floats(buffer: &Buffer<f32>, offset: usize, stride: usize) -> Self {
+        Self::at(buffer.address(), buffer.len(), Element::F32, offset, stride)
+    }
+
+    /// What lies in the array is the transpose of what is multiplied.
+    #[must_use]
+    pub fn transposed(self) -> Self {
+        Self {
+            transposed: true,
+            ..self
+        }
+    }
+
+    /// The matrices of a batch are `stride` elements apart.
+    #[must_use]
+    pub fn batch(self, stride: usize) -> Self {
+        Self {
+            batch_stride: stride,
+            ..self
+        }
+    }
+
+    /// Every matrix lies inside the array, given the shape that is multiplied.
+    fn check(&self, rows: usize, columns: usize, batch: usize) {
+        let (rows, columns) = if self.transposed {
+            (columns, rows)
+        } else {
+            (rows, columns)
+        };
+        assert!(columns <= self.stride, "rows overlap");
+        let last = (batch - 1) * self.batch_stride + (rows - 1) * self.stride + columns;
+        assert!(last <= self.room, "a matrix leaves its array");
+    }
+}
+
+/// Where a product goes: row-major f32.
+#[derive(Debug)]
+pub struct Target<'a> {
+    buffer: &'a mut Buffer<f32>,
+    offset: usize,
+    stride: usize,
+    batch_stride: usize,
+}
+
+impl<'a> Target<'a> {
+    /// The front of an array, rows `stride` elements apart.
+    #[must_use]
+    pub fn new(buffer: &'a mut Buffer<f32>, stride: usize) -> Self {
+        Self {
+            buffer,
+            offset: 0,
+            stride,
+            batch_stride: 0,
+        }
+    }
+
+    /// The product begins at an element.
+    #[must_use]
+    pub fn at(self, offset: usize) -> Self {
+        Self { offset, ..self }
+    }
+
+    /// The matrices of a batch are `stride` elements apart.
+    #[must_use]
+    pub fn batch(self, stride: usize) -> Self {
+        Self {
+            batch_stride: stride,
+            ..self
+        }
+    }
+}
+
+/// `[rows, inputs] x [inputs, outputs]`, `batch` times.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Product {
+    /// Rows of the left factor.
+    pub rows: usize,
+    /// What is summed over.
+    pub inputs: usize,
+    /// Columns of the right factor.
+    pub outputs: usize,
+    /// How many products.
+    pub batch: usize,
+}
+
+/// What the choice of an algorithm depends on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Key {
+    product: Product,
+    element: Element,
+    transposed: [bool; 2],
+    strides: [usize; 3],
+    batch_strides: [usize; 3],
+    alignments: [u32; 3],
+    bias: bool,
+}
+
+/// cuBLASLt with what it was asked before.
+pub(crate) struct Blas {
+    handle: sys::cublasLtHandle_t,
+    workspace: cudarc::driver::CudaSlice<u8>,
+    room: usize,
+    plans: BTreeMap<Key, Plan>,
+}
+
+// SAFETY: the handle is used by one thread at a time (it lies in a mutex), which cuBLASLt allows.
+unsafe impl Send for Blas {}
+
+/// The descriptions of one kind of product and the algorithm that was chosen for it.
+struct Plan {
+    description: sys::cublasLtMatmulDesc_t,
+    layouts: [sys::cublasLtMatrixLayout_t; 3],
+    algorithm: sys::cublasLtMatmulAlgo_t,
+}
+
+impl Drop for Plan {
+    fn drop(&mut self) {
+        // SAFETY: made by `Plan::new` and destroyed nowhere else; a failure leaks a few bytes.
+        unsafe {
+            for layout in self.layouts.into_iter().filter(|layout| !layout.is_null()) {
+                let _ = result::destroy_matrix_layout(layout);
+            }
+            let _ = result::destroy_matmul_desc(self.description);
+        }
+    }
+}
+
+impl Drop for Blas {
+    fn drop(&mut self) {
+        self.plans.clear();
+        // SAFETY: made by `Blas::new` and destroyed nowhere else.
+        let _ = unsafe { result::destroy_handle(self.handle) };
+    }
+}
+
+impl Blas {
+    pub(crate) fn new(stream: &Arc<CudaStream>, capability: (i32, i32)) -> Result<Self, CudaError> {
+        let room = WORKSPACE[usize::from(capability.0 >= 9)];
+        // SAFETY: scratch memory needs no values.
+        let workspace =
+            unsafe { stream.alloc::<u8>(room) }.map_err(|_| CudaError::Memory { bytes: room })?;
+        let handle = result::create_handle().map_err(|error| CudaError::Product {
+            shape: "any matrices".to_owned(),
+            status: format!("{:?}", error.0),
+        })?;
+        Ok(Self {
+            handle,
+            workspace,
+            room,
+            plans: BTreeMap::new(),
+        })
+    }
+}
+
+impl Gpu {
+    /// `target = left x right + bias`, sums in f32; the bias is one number per output. Both factors
+    /// have one type.
+    ///
+    /// # Errors
+    /// When cuBLASLt has no such product.
+    ///
+    /// # Panics
+    /// When a matrix leaves its array.
+    pub fn product(
+        &self,
+        product: Product,
+        left: Matrix,
+        right: Matrix,
+        target: Target<'_>,
+        bias: Option<&Buffer<f32>>,
+    ) -> Result<(), CudaError> {
+        let Product {
+            rows,
+            inputs,
+            outputs,
+            batch,
+        } = product;
+        if rows == 0 || outputs == 0 || batch == 0 {
+            return Ok(());
+        }
+        assert!(inputs > 0, "there is nothing to sum over");
+        assert_eq!(left.element, right.element, "factors of one type");
+        left.check(rows, inputs, batch);
+        right.check(inputs, outputs, batch);
+        let out = Matrix {
+            batch_stride: target.batch_stride,
+            ..Matrix::floats(target.buffer, target.offset, target.stride)
+        };
+        out.check(rows, outputs, batch);
+        assert!(
+            bias.is_none_or(|bias| bias.len() >= outputs),
+            "a bias per output"
+        );
+        let key = Key {
+            product,
+            element: left.element,
+            transposed: [left.transposed, right.transposed],
+            strides: [left.stride, right.stride, out.stride],
+            batch_strides: [left.batch_stride, right.batch_stride, out.batch_stride],
+            alignments: [left, right, out].map(|matrix| alignment(matrix.address)),
+            bias: bias.is_some(),
+        };
+        let refused = |error: CublasError| CudaError::Product {
+            shape: format!("{key:?}"),
+            status: format!("{:?}", error.0),
+        };
+        // cuBLASLt works in the context of the calling thread.
+        self.context()
+            .bind_to_thread()
+            .map_err(CudaError::driver("follow to another thread"))?;
+        let mut blas = self.blas().lock().unwrap_or_else(PoisonError::into_inner);
+        if !blas.plans.contains_key(&key) {
+            let plan = Plan::new(blas.handle, &key, blas.room).map_err(refused)?;
+            blas.plans.insert(key, plan);
+        }
+        let Blas {
+            handle,
+            workspace,
+            room,
+            plans,
+        } = &mut *blas;
+        let plan = &plans[&key];
+        let (one, zero) = (1.0_f32, 0.0_f32);
+        let pointer = |address: u64| address as *const c_void;
+        let scratch = {
+            use cudarc::driver::DevicePtr;
+            workspace.device_ptr(self.stream()).0
+        };
+        // SAFETY: the descriptions were made for these shapes, every matrix was checked to lie in
+        // its array, and the stream keeps this product before whatever frees an array.
+        unsafe {
+            if let Some(bias) = bias {
+                let address = bias.address();
+                result::set_matmul_desc_attribute(
+                    plan.description,
+                    sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
+                    (&raw const address).cast(),
+                    size_of_val(&address),
+                )
+                .map_err(refused)?;
+            }
+            // Row-major matrices are the transposes of column-major ones: the factors change sides.
+            result::matmul(
+                *handle,
+                plan.description,
+                (&raw const one).cast(),
+                (&raw const zero).cast(),
+                pointer(right.address),
+                plan.layouts[1],
+                pointer(left.address),
+                plan.layouts[0],
+                pointer(out.address),
+                plan.layouts[2],
+                pointer(out.address).cast_mut(),
+                plan.layouts[2],
+                &raw const plan.algorithm,
+                pointer(scratch).cast_mut(),
+                *room,
+                self.stream().cu_stream().cast(),
+            )
+            .map_err(refused)
+        }
+    }
+}
+
+/// The largest power of two, up to 256, that divides an address.
+fn alignment(address: u64) -> u32 {
+    1 << address.trailing_zeros().min(8)
+}
+
+impl Plan {
+    fn new(handle: sys::cublasLtHandle_t, key: &Key, room: usize) -> Result<Self, CublasError> {
+        let Product {
+            rows,
+            inputs,
+            outputs,
+            batch,
+        } = key.product;
+        let factor = match key.element {
+            Element::F32 => sys::cudaDataType_t::CUDA_R_32F,
+            Element::Bf16 => sys::cudaDataType_t::CUDA_R_16BF,
+            Element::F16 => sys::cudaDataType_t::CUDA_R_16F,
+        };
+        let float = sys::cudaDataType_t::CUDA_R_32F;
+        // What lies in memory, as column-major matrices: rows of ours are columns there.
+        let stored = |(rows, columns): (usize, usize), transposed: bool| {
+            if transposed {
+                (rows, columns)
+            } else {
+                (columns, rows)
+            }
+        };
+        let shapes = [
+            (factor, stored((rows, inputs), key.transposed[0])),
+            (factor, stored((inputs, outputs), key.transposed[1])),
+            (float, (outputs, rows)),
+        ];
+        // SAFETY: every attribute is given with its own size, and what was made so far is destroyed
+        // by `Plan`'s destructor when a later step fails.
+        unsafe {
+            let description =
+                result::create_matmul_desc(sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, float)?;
+            let mut plan = Self {
+                description,
+                layouts: [std::ptr::null_mut(); 3],
+                algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
+            };
+            for (index, (kind, (rows, columns))) in shapes.into_iter().enumerate() {
+                let stride = key.strides[index] as i64;
+                let layout =
+                    result::create_matrix_layout(kind, rows as u64, columns as u64, stride)?;
+                plan.layouts[index] = layout;
+                use sys::cublasLtMatrixLayoutAttribute_t as Attribute;
+                let count = batch as i32;
+                result::set_matrix_layout_attribute(
+                    layout,
+                    Attribute::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
+                    (&raw const count).cast(),
+                    size_of_val(&count),
+                )?;
+                let apart = key.batch_strides[index] as i64;
+                result::set_matrix_layout_attribute(
+                    layout,
+                    Attribute::CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
+                    (&raw const apart).cast(),
+                    size_of_val(&apart),
+                )?;
+            }
+            use sys::cublasLtMatmulDescAttributes_t as Attribute;
+            let sides = [
+                (Attribute::CUBLASLT_MATMUL_DESC_TRANSA, key.transposed[1]),
+                (Attribute::CUBLASLT_MATMUL_DESC_TRANSB, key.transposed[0]),
+            ];
+            for (attribute, transposed) in sides {
+                let operation = i32::from(transposed);
+                result::set_matmul_desc_attribute(
+                    description,
+                    attribute,
+                    (&raw const operation).cast(),
+                    size_of_val(&operation),
+                )?;
+            }
+            if key.bias {
+                let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS as u32;
+                result::set_matmul_desc_attribute(
+                    description,
+                    Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE,
+                    (&raw const epilogue).cast(),
+                    size_of_val(&epilogue),
+                )?;
+            }
+            plan.algorithm = choose(handle, &plan, key, room)?;
+            Ok(plan)
+        }
+    }
+}
+
+/// The algorithm that cuBLASLt expects to be fastest.
+fn choose(
+    handle: sys::cublasLtHandle_t,
+    plan: &Plan,
+    key: &Key,
+    room: usize,
+) -> Result<sys::cublasLtMatmulAlgo_t, CublasError> {
+    use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
+    let preference = result::create_matmul_pref()?;
+    let alignments = [
+        (
+            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
+            key.alignments[1],
+        ),
+        (
+            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
+            key.alignments[0],
+        ),
+        (
+            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
+            key.alignments[2],
+        ),
+        (
+            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
+            key.alignments[2],
+        ),
+    ];
+    // SAFETY: every attribute is given with its own size; the preference is destroyed below.
+    let found = unsafe {
+        let [left, right, out] = plan.layouts;
+        result::set_matmul_pref_attribute(
+            preference,
+            Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
+            (&raw const room).cast(),
+            size_of_val(&room),
+        )
+        .and_then(|()| {
+            alignments.iter().try_for_each(|(attribute, bytes)| {
+                result::set_matmul_pref_attribute(
+                    preference,
+                    *attribute,
+                    (&raw const *bytes).cast(),
+                    size_of_val(bytes),
+                )
+            })
+        })
+        .and_then(|()| {
+            result::get_matmul_algo_heuristic(
+                handle,
+                plan.description,
+                right,
+                left,
+                out,
+                out,
+                preference,
+            )
+        })
+    };
+    // SAFETY: made above and used no more.
+    unsafe { result::destroy_matmul_pref(preference) }?;
+    found.map(|found| found.algo)
+}

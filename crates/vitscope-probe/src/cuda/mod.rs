@@ -1,0 +1,87 @@
+//! The three stages on an NVIDIA GPU, fed with rows that lie there.
+//!
+//! The mathematics is that of the CPU, and so are the states: training can stop on one device and go
+//! on on the other, within rounding. What differs is the order in which a product adds up its terms,
+//! and that a value which is not finite is only noticed when a stage looks at its sums.
+
+mod labeler;
+mod moments;
+mod trainer;
+
+pub use labeler::DeviceLabeler;
+pub use moments::DeviceMoments;
+pub use trainer::DeviceTrainer;
+pub use vitscope_cuda::{Cluster, CudaError, Gpu, RowsView};
+
+use vitscope_cuda::Buffer;
+
+use crate::ProbeError;
+
+/// Arrays that the stages use again from one call to the next, for all slots.
+#[derive(Debug)]
+pub struct Scratch {
+    unit: Buffer<f32>,
+    scores: Buffer<f32>,
+    best: Buffer<i32>,
+    similarity: Buffer<f32>,
+    /// Per image.
+    sums: Buffer<f64>,
+    similarities: Buffer<f64>,
+    product: Buffer<f32>,
+    labels: Buffer<u8>,
+    bad: Flag,
+}
+
+impl Scratch {
+    /// Arrays that grow when they are needed.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Cuda`].
+    pub fn new(gpu: &Gpu) -> Result<Self, ProbeError> {
+        Ok(Self {
+            unit: Buffer::new(gpu, 0)?,
+            scores: Buffer::new(gpu, 0)?,
+            best: Buffer::new(gpu, 0)?,
+            similarity: Buffer::new(gpu, 0)?,
+            sums: Buffer::new(gpu, 0)?,
+            similarities: Buffer::new(gpu, 0)?,
+            product: Buffer::new(gpu, 0)?,
+            labels: Buffer::new(gpu, 0)?,
+            bad: Flag::new(gpu)?,
+        })
+    }
+}
+
+/// The lowest image that is not fit for use, if there is one.
+#[derive(Debug)]
+struct Flag(Buffer<i32>);
+
+impl Flag {
+    fn new(gpu: &Gpu) -> Result<Self, ProbeError> {
+        Ok(Self(Buffer::upload(gpu, &[i32::MAX])?))
+    }
+
+    /// Waits for what was queued, and lowers the flag.
+    fn take(&mut self, gpu: &Gpu) -> Result<Option<usize>, ProbeError> {
+        let mut image = [0];
+        self.0.read(gpu, &mut image)?;
+        if image[0] == i32::MAX {
+            return Ok(None);
+        }
+        self.0.write(gpu, &[i32::MAX])?;
+        Ok(usize::try_from(image[0]).ok())
+    }
+}
+
+fn check(what: &'static str, expected: usize, got: usize) -> Result<(), ProbeError> {
+    if expected == got {
+        Ok(())
+    } else {
+        Err(ProbeError::Shape {
+            what,
+            expected,
+            got,
+        })
+    }
+}

@@ -1,0 +1,115 @@
+//! [`Moments`] of rows on the card.
+
+use std::sync::Arc;
+
+use vitscope_cuda::{Buffer, Cluster, RowsView};
+
+use super::{Flag, Scratch, check};
+use crate::{Moments, ProbeError};
+
+/// Number, sum and outer products of all patch vectors seen so far, on the card.
+///
+/// As with [`Moments`], the products of one image are made in f32 about a provisional mean and added
+/// up over the images in f64. Memory: about `8 D^2` bytes of the card.
+#[derive(Debug)]
+pub struct DeviceMoments {
+    cluster: Arc<Cluster>,
+    dim: usize,
+    count: u64,
+    /// Images seen, for the name of one that is not finite.
+    images: usize,
+    shift: Buffer<f32>,
+    sum: Buffer<f64>,
+    products: Buffer<f64>,
+    bad: Flag,
+}
+
+impl DeviceMoments {
+    /// Moments of no vectors yet.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Cuda`]; [`ProbeError::Shape`] if `dim` is zero.
+    pub fn new(cluster: &Arc<Cluster>, dim: usize) -> Result<Self, ProbeError> {
+        if dim == 0 {
+            return Err(ProbeError::Shape {
+                what: "width of the patch vectors",
+                expected: 1,
+                got: 0,
+            });
+        }
+        let gpu = cluster.gpu();
+        Ok(Self {
+            dim,
+            count: 0,
+            images: 0,
+            shift: Buffer::zeros(gpu, dim)?,
+            sum: Buffer::zeros(gpu, dim)?,
+            products: Buffer::zeros(gpu, dim * dim)?,
+            bad: Flag::new(gpu)?,
+            cluster: Arc::clone(cluster),
+        })
+    }
+
+    /// Adds the patch vectors of some images; `weights[b]` is how often image `b` counts.
+    ///
+    /// # Shapes
+    ///
+    /// `rows`: `[B, N, D]`; `weights`: `[B]`.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`], [`ProbeError::Cuda`].
+    pub fn add(
+        &mut self,
+        rows: &RowsView<'_>,
+        weights: &[u32],
+        scratch: &mut Scratch,
+    ) -> Result<(), ProbeError> {
+        let [images, patches, dim] = rows.shape();
+        check("width of the patch vectors", self.dim, dim)?;
+        check("number of image weights", images, weights.len())?;
+        let gpu = self.cluster.gpu();
+        scratch.unit.reserve(gpu, patches * dim)?;
+        scratch.product.reserve(gpu, dim * dim)?;
+        for (image, &weight) in weights.iter().enumerate() {
+            if weight > 0 && patches > 0 {
+                let rows = rows.image(image);
+                if self.count == 0 {
+                    self.cluster.mean_row(&rows, &mut self.shift)?;
+                }
+                self.cluster.add_moments(
+                    &rows,
+                    &self.shift,
+                    (self.images, f64::from(weight)),
+                    &mut self.sum,
+                    &mut self.products,
+                    (&mut scratch.unit, &mut scratch.product),
+                    &mut self.bad.0,
+                )?;
+                self.count += u64::from(weight) * patches as u64;
+            }
+            self.images += 1;
+        }
+        Ok(())
+    }
+
+    /// The moments on the host.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::NonFinite`] with the place, among all images added, of the first whose vectors
+    /// are not finite; [`ProbeError::Cuda`].
+    pub fn to_moments(&mut self) -> Result<Moments, ProbeError> {
+        let gpu = self.cluster.gpu();
+        if let Some(image) = self.bad.take(gpu)? {
+            return Err(ProbeError::NonFinite { image });
+        }
+        Ok(Moments::from_sums(
+            self.count,
+            self.shift.download(gpu)?,
+            self.sum.download(gpu)?,
+            &self.products.download(gpu)?,
+        ))
+    }
+}

@@ -1,0 +1,252 @@
+//! The stages on a GPU against those on the CPU, whose own tests hold them against PyTorch and NumPy.
+//!
+//! Without a GPU and without `tools/cuda_standin` the tests say that they were not run, unless
+//! `VITSCOPE_CUDA_TESTS=required`.
+#![cfg(feature = "cuda")]
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first error")]
+#![expect(clippy::print_stdout, reason = "a test that was not run has to say so")]
+
+mod golden;
+
+use std::sync::Arc;
+
+use golden::{Lcg, features};
+use ndarray::{Array2, Array3, Axis, s};
+use vitscope_cuda::{Buffer, RowsView};
+use vitscope_probe::cuda::{Cluster, DeviceLabeler, DeviceMoments, DeviceTrainer, Gpu, Scratch};
+use vitscope_probe::{
+    AdamSettings, Labeler, Moments, ProbeError, Reservoir, Trainer, initial_centroids, plain_labels,
+};
+
+/// The card, or a sentence in its place.
+fn card() -> Option<Arc<Cluster>> {
+    match Gpu::open() {
+        Ok(gpu) => Some(Cluster::new(&gpu).unwrap()),
+        Err(error) => {
+            let required =
+                std::env::var("VITSCOPE_CUDA_TESTS").is_ok_and(|word| word == "required");
+            assert!(!required, "{error}");
+            println!("not run: {error}");
+            None
+        }
+    }
+}
+
+/// Rows on the card inside a wider array, as keys lie between queries and values.
+struct Lying {
+    buffer: Buffer<f32>,
+    shape: [usize; 3],
+}
+
+impl Lying {
+    fn new(gpu: &Gpu, rows: &Array3<f32>) -> Self {
+        let (images, patches, width) = rows.dim();
+        let mut wide = Array3::from_elem((images, patches + 1, 3 * width), f32::NAN);
+        wide.slice_mut(s![.., 1.., width..2 * width]).assign(rows);
+        let values = wide.as_slice().unwrap();
+        Self {
+            buffer: Buffer::upload(gpu, values).unwrap(),
+            shape: [images, patches, width],
+        }
+    }
+
+    fn view<'a>(&'a self, gpu: &'a Arc<Gpu>) -> RowsView<'a> {
+        let [_, patches, width] = self.shape;
+        let strides = [(patches + 1) * 3 * width, 3 * width];
+        RowsView::new(gpu, &self.buffer, 4 * width, self.shape, strides)
+    }
+}
+
+fn worst(ours: &[f64], theirs: &[f64]) -> f64 {
+    assert_eq!(ours.len(), theirs.len());
+    ours.iter()
+        .zip(theirs)
+        .map(|(a, b)| (a - b).abs())
+        .fold(0.0, f64::max)
+}
+
+/// Steps of three images in two calls; half way each trainer goes on from the other's state.
+#[test]
+fn training_goes_on_on_either_device() {
+    let Some(cluster) = card() else { return };
+    let gpu = cluster.gpu();
+    let mut rng = Lcg(1);
+    let mut x = features(&mut rng, (16, 25, 24), 9, 0.25);
+    // A vector of zeros counts, and contributes nothing else.
+    x.slice_mut(s![3, 7, ..]).fill(0.0);
+    let start = rng.matrix(7, 24).mapv(f64::from);
+    let adam = AdamSettings::default();
+    let mut host = Trainer::new(start, adam).unwrap();
+    let mut device = DeviceTrainer::from_state(&cluster, &host.to_state(), adam).unwrap();
+    let mut scratch = Scratch::new(gpu).unwrap();
+    let mut losses = 0.0_f64;
+    for step in 0..60 {
+        for images in [vec![step % 16], vec![(step + 5) % 16, (step + 9) % 16]] {
+            let rows = x.select(Axis(0), &images);
+            host.add(rows.view()).unwrap();
+            let lying = Lying::new(gpu, &rows);
+            device.add(&lying.view(gpu), &mut scratch).unwrap();
+        }
+        losses = losses.max((host.finish_step() - device.finish_step().unwrap()).abs());
+        if step == 29 {
+            let (on_host, on_device) = (host.to_state(), device.to_state().unwrap());
+            assert!(worst(&on_host.values, &on_device.values) < 1e-6);
+            host = Trainer::from_state(&on_device, adam).unwrap();
+            device = DeviceTrainer::from_state(&cluster, &on_host, adam).unwrap();
+        }
+    }
+    let (on_host, on_device) = (host.to_state(), device.to_state().unwrap());
+    assert_eq!(on_host.steps, on_device.steps);
+    let off = worst(&on_host.values, &on_device.values);
+    println!("parameters off by at most {off:.1e}, losses by {losses:.1e}");
+    assert!(off < 1e-6 && losses < 1e-7);
+}
+
+#[test]
+fn a_step_does_not_depend_on_how_it_is_split() {
+    let Some(cluster) = card() else { return };
+    let gpu = cluster.gpu();
+    let mut rng = Lcg(4);
+    let x = features(&mut rng, (6, 25, 24), 9, 0.25);
+    let start = Trainer::new(rng.matrix(7, 24).mapv(f64::from), AdamSettings::default()).unwrap();
+    let mut scratch = Scratch::new(gpu).unwrap();
+    let mut states = Vec::new();
+    for split in [&[6][..], &[1, 5], &[2, 2, 2]] {
+        let adam = AdamSettings::default();
+        let mut trainer = DeviceTrainer::from_state(&cluster, &start.to_state(), adam).unwrap();
+        let mut first = 0;
+        for &count in split {
+            let part = x.slice(s![first..first + count, .., ..]).to_owned();
+            let lying = Lying::new(gpu, &part);
+            trainer.add(&lying.view(gpu), &mut scratch).unwrap();
+            first += count;
+        }
+        trainer.finish_step().unwrap();
+        states.push(trainer.to_state().unwrap());
+    }
+    assert!(states.iter().all(|state| *state == states[0]));
+}
+
+#[test]
+fn values_that_are_not_finite_name_their_image() {
+    let Some(cluster) = card() else { return };
+    let gpu = cluster.gpu();
+    let mut rng = Lcg(5);
+    let good = features(&mut rng, (3, 9, 8), 4, 0.25);
+    let mut bad = good.clone();
+    bad[(2, 4, 1)] = f32::INFINITY;
+    bad[(1, 8, 7)] = f32::NAN;
+    let (good, bad) = (Lying::new(gpu, &good), Lying::new(gpu, &bad));
+    let mut scratch = Scratch::new(gpu).unwrap();
+
+    let start = Trainer::new(rng.matrix(3, 8).mapv(f64::from), AdamSettings::default()).unwrap();
+    let adam = AdamSettings::default();
+    let mut trainer = DeviceTrainer::from_state(&cluster, &start.to_state(), adam).unwrap();
+    assert!(trainer.finish_step().unwrap().is_nan());
+    trainer.add(&good.view(gpu), &mut scratch).unwrap();
+    trainer.add(&bad.view(gpu), &mut scratch).unwrap();
+    // The second image of the second call.
+    assert_eq!(
+        trainer.finish_step(),
+        Err(ProbeError::NonFinite { image: 4 })
+    );
+    assert_eq!(trainer.to_state().unwrap(), start.to_state());
+    trainer.add(&good.view(gpu), &mut scratch).unwrap();
+    assert!(trainer.finish_step().unwrap().is_finite());
+
+    let mut moments = DeviceMoments::new(&cluster, 8).unwrap();
+    moments
+        .add(&good.view(gpu), &[1, 0, 2], &mut scratch)
+        .unwrap();
+    moments
+        .add(&bad.view(gpu), &[1, 0, 1], &mut scratch)
+        .unwrap();
+    let refused = moments.to_moments().err();
+    assert_eq!(refused, Some(ProbeError::NonFinite { image: 5 }));
+
+    let labeler = DeviceLabeler::new(&cluster, Array2::ones((3, 8)).view(), (3, 3), 4).unwrap();
+    let refused = labeler.label_batch(&bad.view(gpu), &mut scratch, &mut [0; 3 * 144]);
+    assert_eq!(refused, Err(ProbeError::NonFinite { image: 1 }));
+}
+
+/// Tokens with a mean far from zero, of a weighted set, in calls of one image and of several.
+#[test]
+fn principal_directions_and_first_centroids() {
+    let Some(cluster) = card() else { return };
+    let gpu = cluster.gpu();
+    let x = features(&mut Lcg(2), (12, 25, 300), 9, 0.25) + 3.0;
+    let weights = [1, 2, 1, 0, 3, 1, 1, 1, 2, 1, 1, 1];
+    let mut host = Moments::new(300);
+    let mut device = DeviceMoments::new(&cluster, 300).unwrap();
+    let mut scratch = Scratch::new(gpu).unwrap();
+    let mut kept = [Reservoir::new(40, 300, 7), Reservoir::new(40, 300, 7)];
+    for range in [0..1, 1..2, 2..7, 7..12] {
+        let rows = x.slice(s![range.clone(), .., ..]).to_owned();
+        let weights = &weights[range];
+        host.add(rows.view(), weights).unwrap();
+        kept[0].add(rows.view(), weights).unwrap();
+        let lying = Lying::new(gpu, &rows);
+        device.add(&lying.view(gpu), weights, &mut scratch).unwrap();
+        kept[1].add_device(&lying.view(gpu), weights).unwrap();
+    }
+    let device = device.to_moments().unwrap();
+    assert_eq!(device.count(), host.count());
+    assert!(kept[0].rows().eq(kept[1].rows()));
+    let (ours, theirs) = (host.to_state(), device.to_state());
+    let largest = ours.values.iter().fold(0.0_f64, |top, v| top.max(v.abs()));
+    let off = worst(&ours.values, &theirs.values) / largest;
+    let host = initial_centroids(&host, 9, &kept[0], 0).unwrap();
+    let device = initial_centroids(&device, 9, &kept[1], 0).unwrap();
+    let directions = (&host - &device)
+        .mapv(f64::abs)
+        .fold(0.0, |a: f64, b| a.max(*b));
+    println!("sums off by at most {off:.1e} of the largest, directions by {directions:.1e}");
+    assert!(off < 1e-6 && directions < 1e-5, "{off} {directions}");
+}
+
+/// Small whole numbers, whose products are exact whatever the order: every label is the plain method's.
+/// Many scores are tied.
+#[test]
+fn labels_are_those_of_the_plain_method() {
+    let Some(cluster) = card() else { return };
+    let gpu = cluster.gpu();
+    let mut scratch = Scratch::new(gpu).unwrap();
+    for (rows, cols, patch, clusters) in
+        [(6, 5, 8, 7), (5, 6, 14, 97), (4, 5, 16, 255), (1, 3, 7, 1)]
+    {
+        let (n, d) = (rows * cols, 12);
+        let whole =
+            |a: usize, b: usize, c: usize| ((a * 7 + b * 5 + c * 3 + b * c) % 9) as f32 - 4.0;
+        let x = Array3::from_shape_fn((2, n, d), |(b, n, d)| whole(b, n, d));
+        let book = Array2::from_shape_fn((clusters, d), |(k, d)| whole(3, k % 50, d));
+        let labeler = DeviceLabeler::new(&cluster, book.view(), (rows, cols), patch).unwrap();
+        let mut labels = vec![255; 2 * n * patch * patch];
+        let lying = Lying::new(gpu, &x);
+        labeler
+            .label_batch(&lying.view(gpu), &mut scratch, &mut labels)
+            .unwrap();
+        for (image, labels) in x.outer_iter().zip(labels.chunks(n * patch * patch)) {
+            let scores = image.dot(&book.t());
+            let plain = plain_labels(scores.view(), (rows, cols), patch).unwrap();
+            assert!(plain == labels, "grid {rows} x {cols}, patch {patch}");
+        }
+    }
+}
+
+#[test]
+fn huge_vectors_are_labeled_all_the_same() {
+    let Some(cluster) = card() else { return };
+    let gpu = cluster.gpu();
+    let x = features(&mut Lcg(3), (2, 30, 12), 9, 0.0) * 2.0_f32.powi(120);
+    let book = Lcg(8).matrix(5, 12);
+    let mut scratch = Scratch::new(gpu).unwrap();
+    let device = DeviceLabeler::new(&cluster, book.view(), (5, 6), 8).unwrap();
+    let host = Labeler::new(book.view(), (5, 6), 8).unwrap();
+    let (mut ours, mut theirs) = (vec![0; 2 * 30 * 64], vec![1; 2 * 30 * 64]);
+    let lying = Lying::new(gpu, &x);
+    device
+        .label_batch(&lying.view(gpu), &mut scratch, &mut ours)
+        .unwrap();
+    host.label_batch(x.view(), &mut theirs).unwrap();
+    assert_eq!(ours, theirs);
+}

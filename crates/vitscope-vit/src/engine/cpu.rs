@@ -1,0 +1,477 @@
+//! The stages on the CPU: fused loops over chunks of rows that stay in cache.
+//!
+//! Work is split by image, by fixed chunks of an image's rows and by head, and every piece is
+//! computed serially: an image's tensors are the same bytes whatever the number of threads and
+//! whichever images share its batch.
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use ndarray::{ArrayView3, ArrayView4, ShapeBuilder};
+use rayon::prelude::*;
+
+use super::{Geometry, Stages, Tensor};
+use crate::config::{Config, Mlp, Precision};
+use crate::error::DeviceError;
+use crate::ops::attention::{self, attend};
+use crate::ops::packed::{Packed, padded};
+use crate::ops::patches::patchify;
+use crate::ops::rows;
+use crate::params::{Block, Linear, Norm, Params};
+use crate::vit::Rows;
+
+/// The most rows of one image that one task handles: enough to pay for packing the weights,
+/// few enough that long sequences keep every core busy.
+const MAX_ROWS: usize = 512;
+
+/// A backbone's weights, laid out for the CPU.
+#[derive(Debug)]
+pub(crate) struct Model {
+    config: Config,
+    precision: Precision,
+    patch: Map,
+    prefix: Vec<f32>,
+    stem_norm: Norm,
+    layers: Vec<Layer>,
+    norm: Norm,
+}
+
+/// A linear map, laid out for its product.
+#[derive(Debug)]
+struct Map {
+    weight: Packed,
+    bias: Vec<f32>,
+}
+
+impl Map {
+    /// Lays out a map, whose weights are given up for it.
+    fn new(linear: Linear, precision: Precision) -> Self {
+        Self {
+            weight: Packed::from_rows(&linear.weight, linear.inputs, linear.outputs, precision),
+            bias: linear.bias,
+        }
+    }
+
+    /// The bias of `count` outputs from `column` on; empty where the map has none.
+    #[inline(always)]
+    fn bias(&self, column: usize, count: usize) -> &[f32] {
+        stretch(&self.bias, column, count)
+    }
+}
+
+/// A part of a vector that may be absent.
+#[inline(always)]
+fn stretch(values: &[f32], from: usize, count: usize) -> &[f32] {
+    if values.is_empty() {
+        values
+    } else {
+        &values[from..from + count]
+    }
+}
+
+/// A block with its maps laid out.
+#[derive(Debug)]
+struct Layer {
+    norm1: Norm,
+    qkv: Map,
+    proj: Map,
+    scale1: Vec<f32>,
+    norm2: Norm,
+    up: Map,
+    down: Map,
+    scale2: Vec<f32>,
+}
+
+impl Layer {
+    fn new(block: Block, precision: Precision) -> Self {
+        Self {
+            norm1: block.norm1,
+            qkv: Map::new(block.qkv, precision),
+            proj: Map::new(block.proj, precision),
+            scale1: block.scale1,
+            norm2: block.norm2,
+            up: Map::new(block.up, precision),
+            down: Map::new(block.down, precision),
+            scale2: block.scale2,
+        }
+    }
+}
+
+/// The stages of one model, with buffers for one input size.
+#[derive(Debug)]
+pub(crate) struct Cpu {
+    model: Arc<Model>,
+    geometry: Geometry,
+    work: Work,
+}
+
+/// Tensors of the batch that is being run, row-major.
+#[derive(Debug, Default)]
+struct Work {
+    /// `[batch, tokens, D]`: the residual stream.
+    x: Vec<f32>,
+    /// `[batch, tokens, 3D]`
+    qkv: Vec<f32>,
+    /// `[batch, heads, tokens, D / heads]`
+    mixed: Vec<f32>,
+    /// `[batch, tokens, D]`: after the final LayerNorm.
+    normed: Vec<f32>,
+    /// `[batch, heads, tokens, tokens]`, or nothing.
+    matrices: Vec<f32>,
+}
+
+thread_local! {
+    static ATTENTION: RefCell<attention::Scratch> = RefCell::default();
+    static SCRATCH: RefCell<[Vec<f32>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
+}
+
+/// Runs `f` with this thread's buffers, each grown to the asked length.
+fn with_scratch<T>(lengths: [usize; 3], f: impl FnOnce([&mut [f32]; 3]) -> T) -> T {
+    SCRATCH.with_borrow_mut(|buffers| {
+        for (buffer, &length) in buffers.iter_mut().zip(&lengths) {
+            if buffer.len() < length {
+                buffer.resize(length, 0.0);
+            }
+        }
+        let [a, b, c] = buffers;
+        f([
+            &mut a[..lengths[0]],
+            &mut b[..lengths[1]],
+            &mut c[..lengths[2]],
+        ])
+    })
+}
+
+/// Rows per task for an image of `tokens` rows: equal chunks of at most [`MAX_ROWS`].
+fn chunk_rows(tokens: usize) -> usize {
+    tokens.div_ceil(tokens.div_ceil(MAX_ROWS))
+}
+
+impl Model {
+    /// Lays out weights that [`crate::vit`] has checked.
+    pub(crate) fn new(config: Config, params: Params, precision: Precision) -> Self {
+        // One block at a time gives up its weights for their new layout.
+        let blocks = params.blocks.into_iter();
+        Self {
+            config,
+            precision,
+            patch: Map::new(params.patch, precision),
+            prefix: params.prefix,
+            stem_norm: params.stem_norm,
+            layers: blocks.map(|block| Layer::new(block, precision)).collect(),
+            norm: params.norm,
+        }
+    }
+
+    /// Patches, class token, registers and positions; `x` becomes the first block's input.
+    fn embed(&self, images: &[f32], geometry: &Geometry, work: &mut Work) {
+        let d = self.config.width;
+        let prefix = self.config.prefix();
+        let Geometry {
+            pixels,
+            grid,
+            table,
+            ..
+        } = geometry;
+        let x = &mut work.x;
+        let patches = grid[0] * grid[1];
+        let inputs = self.patch.weight.inputs();
+        let stride = padded(inputs);
+        x.par_chunks_mut((prefix + patches) * d)
+            .zip(images.par_chunks(3 * pixels[0] * pixels[1]))
+            .for_each(|(x, image)| {
+                let (head, body) = x.split_at_mut(prefix * d);
+                head.copy_from_slice(&self.prefix);
+                with_scratch([patches * stride, 0, 0], |[flat, ..]| {
+                    patchify(image, *pixels, self.config.patch, (flat, stride));
+                    self.patch.weight.times(
+                        (flat, stride),
+                        patches,
+                        (body, d),
+                        #[inline(always)]
+                        |row, column, values| {
+                            rows::add(values, self.patch.bias(column, values.len()));
+                            rows::add(values, stretch(table, row * d + column, values.len()));
+                        },
+                    );
+                });
+                if self.config.stem_norm {
+                    let norm = &self.stem_norm;
+                    with_scratch([x.len(), 0, 0], |[copy, ..]| {
+                        copy.copy_from_slice(x);
+                        let eps = self.config.norm_eps;
+                        rows::layer_norm(copy, &norm.weight, &norm.bias, eps, (x, d));
+                    });
+                }
+            });
+    }
+
+    /// LayerNorm, then queries, keys and values with their bias.
+    fn project(&self, block: &Layer, work: &mut Work, tokens: usize) {
+        let d = self.config.width;
+        let chunk = chunk_rows(tokens);
+        let stride = padded(d);
+        let Work { x, qkv, .. } = work;
+        qkv.par_chunks_mut(tokens * 3 * d)
+            .zip(x.par_chunks(tokens * d))
+            .for_each(|(qkv, x)| {
+                qkv.par_chunks_mut(chunk * 3 * d)
+                    .zip(x.par_chunks(chunk * d))
+                    .for_each(|(qkv, x)| {
+                        let count = x.len() / d;
+                        with_scratch([count * stride, 0, 0], |[normed, ..]| {
+                            let norm = &block.norm1;
+                            let eps = self.config.norm_eps;
+                            rows::layer_norm(x, &norm.weight, &norm.bias, eps, (normed, stride));
+                            block.qkv.weight.times(
+                                (normed, stride),
+                                count,
+                                (qkv, 3 * d),
+                                #[inline(always)]
+                                |_, column, values| {
+                                    rows::add(values, block.qkv.bias(column, values.len()));
+                                },
+                            );
+                        });
+                    });
+            });
+    }
+
+    /// Rotates the queries and keys of the patches, in rotary models.
+    fn rotate(&self, geometry: &Geometry, qkv: &mut [f32], tokens: usize) {
+        let d = self.config.width;
+        let Some((cos, sin)) = &geometry.rotary else {
+            return;
+        };
+        let heads = self.config.heads;
+        let head_width = self.config.head_width();
+        qkv.par_chunks_mut(tokens * 3 * d).for_each(|qkv| {
+            let rows = &mut qkv[self.config.prefix() * 3 * d..];
+            rows::rotate(rows, 3 * d, heads, cos, sin, head_width);
+            rows::rotate(&mut rows[d..], 3 * d, heads, cos, sin, head_width);
+        });
+    }
+
+    /// Attention of every head into `mixed` `[batch, heads, tokens, d]`.
+    fn attention(&self, work: &mut Work, tokens: usize, keep_matrices: bool) {
+        let d = self.config.width;
+        let heads = self.config.heads;
+        let head_width = self.config.head_width();
+        let Work {
+            qkv,
+            mixed,
+            matrices,
+            ..
+        } = work;
+        let batch = qkv.len() / (tokens * 3 * d);
+        let matrix_len = if keep_matrices { tokens * tokens } else { 0 };
+        matrices.resize(batch * heads * matrix_len, 0.0);
+        let run = |index: usize, out: &mut [f32], matrix: Option<&mut [f32]>| {
+            let (image, head) = (index / heads, index % heads);
+            let qkv = &qkv[image * tokens * 3 * d..][..tokens * 3 * d];
+            let shape = [tokens, heads, head_width];
+            ATTENTION.with_borrow_mut(|scratch| {
+                attend(qkv, shape, head, self.precision, scratch, matrix, out);
+            });
+        };
+        let outs = mixed.par_chunks_mut(tokens * head_width).enumerate();
+        if keep_matrices {
+            outs.zip(matrices.par_chunks_mut(matrix_len))
+                .for_each(|((index, out), matrix)| run(index, out, Some(matrix)));
+        } else {
+            outs.for_each(|(index, out)| run(index, out, None));
+        }
+    }
+
+    /// The attention's output projection and the feed-forward part, each added to `x`.
+    fn feed_forward(&self, block: &Layer, work: &mut Work, tokens: usize) {
+        let d = self.config.width;
+        let chunk = chunk_rows(tokens);
+        let Work { x, mixed, .. } = work;
+        x.par_chunks_mut(tokens * d)
+            .zip(mixed.par_chunks(tokens * d))
+            .for_each(|(x, mixed)| {
+                x.par_chunks_mut(chunk * d)
+                    .enumerate()
+                    .for_each(|(index, x)| self.feed_rows(block, x, mixed, index * chunk, tokens));
+            });
+    }
+
+    /// [`Self::feed_forward`] for some rows of one image, from row `first` on.
+    ///
+    /// # Shapes
+    /// `x` `[rows, D]`, `mixed` `[heads, tokens, D / heads]`.
+    fn feed_rows(&self, block: &Layer, x: &mut [f32], mixed: &[f32], first: usize, tokens: usize) {
+        let d = self.config.width;
+        let head_width = self.config.head_width();
+        let count = x.len() / d;
+        let (stride, hidden_stride) = (padded(d), padded(block.up.weight.outputs()));
+        with_scratch(
+            [count * stride, count * d, count * hidden_stride],
+            |[a, y, hidden]| {
+                for (head, source) in mixed.chunks_exact(tokens * head_width).enumerate() {
+                    let source = source[first * head_width..].chunks_exact(head_width);
+                    for (row, source) in a.chunks_exact_mut(stride).zip(source) {
+                        row[head * head_width..][..head_width].copy_from_slice(source);
+                    }
+                }
+                let add_to =
+                    |x: &mut [f32], map: &Map, scale: &[f32], a: (&[f32], usize), y: &mut [f32]| {
+                        map.weight.times(
+                            a,
+                            count,
+                            (y, d),
+                            #[inline(always)]
+                            |row, column, values| {
+                                let n = values.len();
+                                let x = &mut x[row * d + column..][..n];
+                                let scale = stretch(scale, column, n);
+                                rows::add_branch(x, values, map.bias(column, n), scale);
+                            },
+                        );
+                    };
+                add_to(x, &block.proj, &block.scale1, (a, stride), &mut *y);
+                let (norm, eps) = (&block.norm2, self.config.norm_eps);
+                rows::layer_norm(x, &norm.weight, &norm.bias, eps, (&mut *a, stride));
+                let up = (&mut *hidden, hidden_stride);
+                match self.config.mlp {
+                    Mlp::Gelu => block.up.weight.times(
+                        (a, stride),
+                        count,
+                        up,
+                        #[inline(always)]
+                        |_, column, values| {
+                            rows::bias_gelu(values, block.up.bias(column, values.len()));
+                        },
+                    ),
+                    Mlp::QuickGelu => block.up.weight.times(
+                        (a, stride),
+                        count,
+                        up,
+                        #[inline(always)]
+                        |_, column, values| {
+                            rows::bias_quick_gelu(values, block.up.bias(column, values.len()));
+                        },
+                    ),
+                    Mlp::SwiGlu => {
+                        block.up.weight.times(
+                            (a, stride),
+                            count,
+                            up,
+                            #[inline(always)]
+                            |_, column, values| {
+                                rows::add(values, block.up.bias(column, values.len()));
+                            },
+                        );
+                        rows::swiglu(hidden, self.config.hidden, hidden_stride);
+                    }
+                }
+                add_to(x, &block.down, &block.scale2, (hidden, hidden_stride), y);
+            },
+        );
+    }
+}
+
+impl Cpu {
+    /// Buffers for inputs of one size.
+    pub(crate) fn new(model: Arc<Model>, geometry: Geometry) -> Self {
+        Self {
+            model,
+            geometry,
+            work: Work::default(),
+        }
+    }
+
+    fn tokens(&self) -> usize {
+        self.model.config.prefix() + self.geometry.patches()
+    }
+}
+
+impl Stages for Cpu {
+    fn embed(&mut self, images: ArrayView4<'_, f32>) -> Result<(), DeviceError> {
+        let rows = images.dim().0 * self.tokens();
+        let d = self.model.config.width;
+        self.work.x.resize(rows * d, 0.0);
+        self.work.qkv.resize(rows * 3 * d, 0.0);
+        self.work.mixed.resize(rows * d, 0.0);
+        let images = images.as_standard_layout();
+        let images = images.as_slice().expect("standard layout is contiguous");
+        self.model.embed(images, &self.geometry, &mut self.work);
+        Ok(())
+    }
+
+    fn project(&mut self, block: usize) -> Result<(), DeviceError> {
+        let tokens = self.tokens();
+        let layer = &self.model.layers[block];
+        self.model.project(layer, &mut self.work, tokens);
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> Result<(), DeviceError> {
+        let tokens = self.tokens();
+        self.model
+            .rotate(&self.geometry, &mut self.work.qkv, tokens);
+        Ok(())
+    }
+
+    fn attention(&mut self, keep_matrices: bool) -> Result<(), DeviceError> {
+        let tokens = self.tokens();
+        self.model.attention(&mut self.work, tokens, keep_matrices);
+        Ok(())
+    }
+
+    fn feed_forward(&mut self, block: usize) -> Result<(), DeviceError> {
+        let tokens = self.tokens();
+        let layer = &self.model.layers[block];
+        self.model.feed_forward(layer, &mut self.work, tokens);
+        Ok(())
+    }
+
+    fn final_norm(&mut self) -> Result<(), DeviceError> {
+        let tokens = self.tokens();
+        let Config {
+            width: d, norm_eps, ..
+        } = self.model.config;
+        let norm = &self.model.norm;
+        let Work { x, normed, .. } = &mut self.work;
+        normed.resize(x.len(), 0.0);
+        normed
+            .par_chunks_mut(tokens * d)
+            .zip(x.par_chunks(tokens * d))
+            .for_each(|(out, x)| {
+                rows::layer_norm(x, &norm.weight, &norm.bias, norm_eps, (out, d));
+            });
+        Ok(())
+    }
+
+    fn rows(&self, tensor: Tensor) -> [Rows<'_>; 2] {
+        let d = self.model.config.width;
+        let (data, offset, stride) = match tensor {
+            Tensor::Residual => (&self.work.x, 0, d),
+            Tensor::Queries => (&self.work.qkv, 0, 3 * d),
+            Tensor::Keys => (&self.work.qkv, d, 3 * d),
+            Tensor::Values => (&self.work.qkv, 2 * d, 3 * d),
+            Tensor::Normed => (&self.work.normed, 0, d),
+        };
+        let tokens = self.tokens();
+        let batch = data.len() / (tokens * stride);
+        let view = |from: usize, count: usize| {
+            let view = ArrayView3::from_shape(
+                (batch, count, d).strides((tokens * stride, stride, 1)),
+                data.get(from * stride + offset..).unwrap_or_default(),
+            );
+            Rows::Host(view.expect("the buffer holds every row of the batch"))
+        };
+        let prefix = self.model.config.prefix();
+        [view(0, prefix), view(prefix, tokens - prefix)]
+    }
+
+    fn matrices(&mut self) -> Result<ArrayView4<'_, f32>, DeviceError> {
+        let tokens = self.tokens();
+        let heads = self.model.config.heads;
+        let matrices = &self.work.matrices;
+        let batch = matrices.len() / (heads * tokens * tokens);
+        let shape = (batch, heads, tokens, tokens);
+        Ok(ArrayView4::from_shape(shape, matrices).expect("one matrix per image and head"))
+    }
+}

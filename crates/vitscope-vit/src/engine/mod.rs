@@ -1,0 +1,83 @@
+//! The operations that the one ViT is written with, and who carries them out.
+//!
+//! [`Stages`] is as coarse as it can be: each stage takes a whole batch from one tensor that can be
+//! tapped to the next, so that an implementation is free to fuse what lies between. [`cpu`] is the
+//! reference that every other device is tested against.
+
+pub(crate) mod cpu;
+#[cfg(feature = "cuda")]
+pub(crate) mod cuda;
+
+use std::fmt;
+
+use ndarray::ArrayView4;
+
+use crate::error::DeviceError;
+use crate::vit::Rows;
+
+/// What the size of the input decides.
+#[derive(Clone, Debug)]
+pub(crate) struct Geometry {
+    /// Height and width of the input.
+    pub(crate) pixels: [usize; 2],
+    /// Patches per column and per row.
+    pub(crate) grid: [usize; 2],
+    /// The position table at this grid, `[patches, D]`; empty in rotary models.
+    pub(crate) table: Vec<f32>,
+    /// Cosines and sines of every patch, both `[patches, D / heads]`, in rotary models.
+    pub(crate) rotary: Option<(Vec<f32>, Vec<f32>)>,
+}
+
+impl Geometry {
+    /// Patches of an image.
+    pub(crate) fn patches(&self) -> usize {
+        self.grid[0] * self.grid[1]
+    }
+}
+
+/// A tensor of the batch that is being run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Tensor {
+    /// The residual stream: the embedding, later a block's output.
+    Residual,
+    /// Queries, before or after rotation.
+    Queries,
+    /// Keys, before or after rotation.
+    Keys,
+    /// Values.
+    Values,
+    /// The residual stream after the final LayerNorm.
+    Normed,
+}
+
+/// The stages of a forward pass, each over a whole batch. [`crate::Vit::forward`] calls them in
+/// order; blocks count from 0.
+pub(crate) trait Stages: fmt::Debug + Send {
+    /// Patches, class token, registers, positions and the stem's LayerNorm: the residual stream.
+    ///
+    /// # Shapes
+    /// `images` `[batch, 3, height, width]`.
+    fn embed(&mut self, images: ArrayView4<'_, f32>) -> Result<(), DeviceError>;
+
+    /// The first LayerNorm, then queries, keys and values with their bias.
+    fn project(&mut self, block: usize) -> Result<(), DeviceError>;
+
+    /// Rotates the queries and keys of the patches, in rotary models.
+    fn rotate(&mut self) -> Result<(), DeviceError>;
+
+    /// Attention of every head, its weights kept or not.
+    fn attention(&mut self, keep_matrices: bool) -> Result<(), DeviceError>;
+
+    /// The attention's output projection and the feed-forward part, each added to the residual
+    /// stream.
+    fn feed_forward(&mut self, block: usize) -> Result<(), DeviceError>;
+
+    /// The final LayerNorm of the residual stream.
+    fn final_norm(&mut self) -> Result<(), DeviceError>;
+
+    /// The rows of a tensor: those of the prefix, then those of the patches.
+    fn rows(&self, tensor: Tensor) -> [Rows<'_>; 2];
+
+    /// The attention weights that were kept, `[batch, heads, tokens, tokens]`.
+    fn matrices(&mut self) -> Result<ArrayView4<'_, f32>, DeviceError>;
+}

@@ -1,0 +1,87 @@
+//! `--device cuda` end to end: a run on a GPU is the run on the CPU, within rounding.
+//!
+//! Without a GPU and without `tools/cuda_standin` the tests say that they were not run, unless
+//! `VITSCOPE_CUDA_TESTS=required`.
+#![cfg(feature = "cuda")]
+#![expect(clippy::print_stdout, reason = "a test that was not run has to say so")]
+
+mod common;
+
+use std::path::Path;
+
+use common::{metrics, probe, run_json, shared, succeed};
+
+/// Whether `--device cuda` finds something to run on.
+fn is_here(out: &Path) -> bool {
+    let tried = probe(out, &["--device", "cuda", "--steps", "1"]);
+    if tried.status.success() {
+        return true;
+    }
+    let said = String::from_utf8_lossy(&tried.stderr);
+    let required = std::env::var("VITSCOPE_CUDA_TESTS").is_ok_and(|word| word == "required");
+    assert!(!required, "{said}");
+    // What stands in the way is told in one line, as a thing of the user's machine.
+    assert_eq!((tried.status.code(), said.lines().count()), (Some(2), 1));
+    println!("not run: {said}");
+    false
+}
+
+#[test]
+fn a_run_on_a_gpu_is_the_run_on_the_cpu() {
+    let dir = tempfile::tempdir().unwrap();
+    if !is_here(&dir.path().join("trial")) {
+        return;
+    }
+    let run = |name: &str, more: &[&str]| {
+        let out = dir.path().join(name);
+        succeed(probe(&out, more));
+        out
+    };
+    let long = ["--steps", "20", "--attention"];
+    let cpu = run("cpu", &[&long[..], &["--cache-budget", "0"]].concat());
+    let card = run("card", &[&long[..], &["--device", "cuda"]].concat());
+    assert_eq!(run_json(&cpu)["model"]["device"], "cpu");
+    assert_eq!(run_json(&card)["model"]["device"], "cuda");
+    let (ours, theirs) = (metrics(&card), metrics(&cpu));
+    assert_eq!(ours.len(), theirs.len());
+    let mut worst = 0.0_f64;
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(ours[..4], theirs[..4]);
+        match (ours[4].parse::<f64>(), theirs[4].parse::<f64>()) {
+            (Ok(ours), Ok(theirs)) => {
+                worst = worst.max((ours - theirs).abs() / theirs.abs().max(1.0))
+            }
+            _ => assert_eq!(ours[4], theirs[4]),
+        }
+    }
+    println!("figures off by at most {worst:.1e}");
+    assert!(worst < 2e-3, "{worst}");
+
+    // More clusters than directions, a learning cache, other precisions: they run.
+    for more in [
+        &["--clusters", "40"][..],
+        &["--cache-budget", "1GB"],
+        &["--dtype", "bf16"],
+        &["--dtype", "f16"],
+    ] {
+        let name = more.concat();
+        run(
+            &name,
+            &[&["--device", "cuda", "--layers", "2"], more].concat(),
+        );
+    }
+}
+
+#[test]
+fn other_commands_run_there_too() {
+    let dir = tempfile::tempdir().unwrap();
+    if !is_here(&dir.path().join("trial")) {
+        return;
+    }
+    let recording = shared("fixtures/dino-timm/expected.safetensors");
+    let mut args = vec!["verify".to_owned()];
+    args.extend(common::model());
+    args.extend(["--against".to_owned(), recording.display().to_string()]);
+    args.extend(["--device", "cuda"].map(str::to_owned));
+    succeed(common::command().args(args).output().unwrap());
+}
