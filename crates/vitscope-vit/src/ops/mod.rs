@@ -4,6 +4,8 @@
 //! decides what runs in parallel. No result depends on how many threads there are or on which
 //! other images share the batch.
 
+#[cfg(target_arch = "x86_64")]
+mod amx;
 pub mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
