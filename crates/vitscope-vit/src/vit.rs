@@ -2,7 +2,7 @@
 //!
 //! [`Vit::forward`] runs a batch once and hands each tapped tensor to the caller the moment it
 //! exists; nothing that is not tapped is kept. Blocks beyond the deepest tap are not run. What
-//! computes is one of the engines behind [`Stages`]; the order of things is told here, once.
+//! computes is one of the engines behind the trait `Stages`; the order of things is told here, once.
 
 use std::sync::Arc;
 
