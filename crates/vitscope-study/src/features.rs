@@ -14,9 +14,7 @@ use vitscope_data::Split;
 use crate::error::StudyError;
 use crate::files;
 use crate::slot::Slot;
-
-/// The largest header that is read, in bytes; the format's own limit.
-const MAX_HEADER: u64 = 100_000_000;
+use crate::tensors::read_header;
 
 /// Shards are at most this long, in bytes.
 const SHARD_BYTES: u64 = 4 << 30;
@@ -202,7 +200,10 @@ impl FeatureDir {
     fn open_shard(&mut self, path: &Path, first: usize) -> Result<Shard, StudyError> {
         let wrong = |problem: String| StudyError::file(path, problem);
         let mut file = File::open(path).map_err(StudyError::io(path, "open"))?;
-        let (data, metadata) = read_header(path, &mut file)?;
+        let other = |problem: &dyn std::fmt::Display| {
+            StudyError::file(path, format!("is no safetensors file: {problem}"))
+        };
+        let (data, metadata) = read_header(path, &mut file, other)?;
         let length = file.metadata().map_err(StudyError::io(path, "read"))?.len();
         let mut tensors = BTreeMap::new();
         let mut count = None;
@@ -331,28 +332,6 @@ fn split_files(root: &Path, split: &str) -> Result<Vec<PathBuf>, StudyError> {
         )),
         None => Ok(shards.into_values().collect()),
     }
-}
-
-/// Reads a safetensors header; returns where the data begins.
-fn read_header(path: &Path, file: &mut File) -> Result<(u64, Metadata), StudyError> {
-    let wrong =
-        |problem: &str| StudyError::file(path, format!("is no safetensors file: {problem}"));
-    let mut length = [0; 8];
-    file.read_exact(&mut length)
-        .map_err(|_| wrong("it is shorter than a header"))?;
-    let length = u64::from_le_bytes(length);
-    let available = file.metadata().map_err(StudyError::io(path, "read"))?.len();
-    if length > MAX_HEADER || length + 8 > available {
-        return Err(wrong(
-            "its header does not fit into it; it may be cut short",
-        ));
-    }
-    let mut header = vec![0; length as usize];
-    file.read_exact(&mut header)
-        .map_err(StudyError::io(path, "read"))?;
-    let metadata: Metadata =
-        serde_json::from_slice(&header).map_err(|error| wrong(&error.to_string()))?;
-    Ok((length + 8, metadata))
 }
 
 /// Writes one split of a feature directory, image by image.

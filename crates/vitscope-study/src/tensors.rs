@@ -14,8 +14,8 @@ use crate::files;
 /// Bytes of the number before the header.
 const PREFIX: usize = 8;
 
-/// The longest header that is read: far beyond that of any file written here.
-const MAX_HEADER: u64 = 64 << 20;
+/// The longest header that is read, as in the format's own library.
+const MAX_HEADER: u64 = 100_000_000;
 
 /// A tensor whose bytes are made when its turn to be written comes.
 pub struct Lazy<'a> {
@@ -99,6 +99,32 @@ pub fn write_lazily(
     })
 }
 
+/// Reads the header of a safetensors file; gives where the tensors begin, too.
+///
+/// # Errors
+/// [`StudyError::Io`]; `wrong` turns what is wrong with the header into an error.
+pub fn read_header(
+    path: &Path,
+    file: &mut File,
+    wrong: impl Fn(&dyn std::fmt::Display) -> StudyError,
+) -> Result<(u64, Metadata), StudyError> {
+    let mut length = [0; PREFIX];
+    file.read_exact(&mut length)
+        .map_err(|_| wrong(&"it is shorter than a header"))?;
+    let length = u64::from_le_bytes(length);
+    let available = file.metadata().map_err(StudyError::io(path, "read"))?.len();
+    if length > MAX_HEADER || length + PREFIX as u64 > available {
+        return Err(wrong(
+            &"its header does not fit into it; it may be cut short",
+        ));
+    }
+    let mut header = vec![0; length as usize];
+    file.read_exact(&mut header)
+        .map_err(StudyError::io(path, "read"))?;
+    let metadata = serde_json::from_slice(&header).map_err(|error| wrong(&error))?;
+    Ok((length + PREFIX as u64, metadata))
+}
+
 /// A tensor as it lay in a file.
 #[derive(Debug)]
 pub struct Stored {
@@ -164,23 +190,8 @@ impl TensorFile {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
             Err(error) => return Err(StudyError::io(path, "open")(error)),
         };
+        let (data, metadata) = read_header(path, &mut file, &damaged)?;
         let length = file.metadata().map_err(StudyError::io(path, "read"))?.len();
-        let mut bytes = vec![0; PREFIX];
-        let short = |error: std::io::Error| match error.kind() {
-            std::io::ErrorKind::UnexpectedEof => damaged(&"it ends early"),
-            _ => StudyError::io(path, "read")(error),
-        };
-        file.read_exact(&mut bytes).map_err(short)?;
-        let (prefix, _) = bytes.as_chunks::<PREFIX>();
-        let header = u64::from_le_bytes(prefix[0]);
-        if header > MAX_HEADER.min(length) {
-            return Err(damaged(&"its header is longer than the file"));
-        }
-        bytes.resize(PREFIX + header as usize, 0);
-        file.read_exact(&mut bytes[PREFIX..]).map_err(short)?;
-        let metadata: Metadata =
-            serde_json::from_slice(&bytes[PREFIX..]).map_err(|error| damaged(&error))?;
-        let data = PREFIX as u64 + header;
         if length < data + metadata.data_len() as u64 {
             return Err(damaged(&"it ends early"));
         }

@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use std::path::Path;
 
-use common::{assert_same, command, metrics, probe, probe_args, run_json, shared, succeed};
+use common::{
+    assert_same, command, metrics, probe, probe_args, run_for, run_json, shared, succeed,
+};
 
 #[test]
 fn a_run_leaves_every_file_of_its_format() {
@@ -115,15 +117,7 @@ fn a_killed_run_resumes_to_the_same_bytes() {
         if broken.join("run.json").exists() {
             args.push("--resume".to_owned());
         }
-        let mut child = command()
-            .args(args)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(length * moment / 7);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        run_for(args, length * moment / 7);
     }
     let mut args = probe_args(&broken, &more);
     args.push("--resume".to_owned());

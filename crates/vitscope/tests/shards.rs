@@ -1,12 +1,11 @@
 //! The test images of a run shared among several: counts add up to the run made in one piece.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Output;
 
-use common::{assert_same, command, probe, probe_args, run, run_json, succeed};
+use common::{assert_same, command, probe, probe_args, run, run_for, run_json, succeed};
 
 fn merge(shards: &[PathBuf], out: &Path, more: &[&str]) -> Output {
     let out = out.display().to_string();
@@ -177,17 +176,8 @@ fn counting_resumes_to_the_same_bytes() {
         if broken.join("seed-0/run.json").exists() {
             args.push("--resume".to_owned());
         }
-        let mut child = command()
-            .args(args)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(length * moment / 8);
+        run_for(args, length * moment / 8);
         stored += usize::from(broken.join("seed-0/state/evaluation.safetensors").exists());
-        // It may have ended already, being ahead of the unbroken run.
-        let _ = child.kill();
-        child.wait().unwrap();
     }
     assert!(stored > 0, "no kill came while it counted");
     let mut args = probe_args(&broken, &more);

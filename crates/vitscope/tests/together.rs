@@ -6,7 +6,9 @@ mod common;
 use std::path::{Path, PathBuf};
 use std::process::{Output, Stdio};
 
-use common::{assert_same, command, metrics, probe, probe_args, results, run_json, succeed};
+use common::{
+    assert_same, command, metrics, probe, probe_args, results, run_for, run_json, succeed,
+};
 
 /// The folders inside `out`.
 fn folders(out: &Path) -> Vec<String> {
@@ -127,15 +129,7 @@ fn runs_made_together_resume_to_the_same_bytes() {
     for moment in 1..=5 {
         let mut args = probe_args(&broken, &more);
         args.push("--resume".to_owned());
-        let mut child = command()
-            .args(args)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        std::thread::sleep(length * moment / 6);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        run_for(args, length * moment / 6);
     }
     let mut args = probe_args(&broken, &more);
     args.push("--resume".to_owned());

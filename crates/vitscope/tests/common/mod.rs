@@ -8,7 +8,8 @@
 )]
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::time::Duration;
 
 use vitscope_study::observer::{Observer, Phase};
 use vitscope_vit::identify::{Family, Settle};
@@ -104,6 +105,20 @@ pub fn probe_args(out: &Path, more: &[&str]) -> Vec<String> {
 
 pub fn probe(out: &Path, more: &[&str]) -> Output {
     command().args(probe_args(out, more)).output().unwrap()
+}
+
+/// Runs the program until it ends or so much time has passed; then it is killed.
+pub fn run_for(args: Vec<String>, time: Duration) {
+    let mut child = command()
+        .args(args)
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    std::thread::sleep(time);
+    // It may have ended before.
+    let _ = child.kill();
+    child.wait().unwrap();
 }
 
 /// The output of a run that must succeed.
