@@ -4,7 +4,7 @@
 mod common;
 
 use std::path::{Path, PathBuf};
-use std::process::{Output, Stdio};
+use std::process::Output;
 
 use common::{
     assert_same, command, metrics, probe, probe_args, results, run_for, run_json, succeed,
