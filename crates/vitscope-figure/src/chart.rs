@@ -142,9 +142,19 @@ impl Ranged for Axis {
             // plotters' own begin at the first power of ten, and a range may have none.
             Scale::Log(range) => {
                 let decades = range.start.log10().floor() as i32..=range.end.log10().ceil() as i32;
-                let ticks = decades
-                    .flat_map(|power| [1.0, 2.0, 5.0].map(|digit| digit * 10_f64.powi(power)));
-                ticks.filter(|tick| range.contains(tick)).collect()
+                let ticks = |digits: &'static [f64]| -> Vec<f64> {
+                    let all = decades.clone().flat_map(|power| {
+                        let of_digit = move |digit: &f64| digit * 10_f64.powi(power);
+                        digits.iter().map(of_digit)
+                    });
+                    all.filter(|tick| range.contains(tick)).collect()
+                };
+                let few = ticks(&[1.0, 2.0, 5.0]);
+                if few.len() > 2 {
+                    few
+                } else {
+                    ticks(&[1.0, 1.5, 2.0, 3.0, 5.0, 7.0])
+                }
             }
             // Labels never touch: every place up to 12, then every second, fourth, ...
             Scale::Places(names) => {
@@ -169,7 +179,7 @@ impl ValueFormatter<f64> for Axis {
                 [first, second, ..] => rounded(value, second - first),
                 _ => rounded(value, value),
             },
-            Scale::Log(_) => rounded(value, 10_f64.powf(value.log10().floor())),
+            Scale::Log(_) => rounded(value, value),
             Scale::Places(names) => names.get(value as usize).cloned().unwrap_or_default(),
             Scale::Rows(_) => String::new(),
         }
@@ -509,7 +519,10 @@ mod tests {
             labels(Scale::log([0.02, 0.31, 0.0])),
             ["0.02", "0.05", "0.1", "0.2"]
         );
-        assert_eq!(labels(Scale::log([15.0, 30.0])), ["20"]);
+        assert_eq!(
+            labels(Scale::log([0.06, 0.23])),
+            ["0.07", "0.1", "0.15", "0.2"]
+        );
     }
 
     #[test]

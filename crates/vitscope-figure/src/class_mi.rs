@@ -10,7 +10,7 @@ use crate::theme;
 
 const MOST_CLASSES: usize = 12;
 const ROW: f64 = 24.0;
-const LABEL_WIDTH: f64 = 130.0;
+const MOST_LABEL_WIDTH: f64 = 210.0;
 const GAP: f64 = 22.0;
 
 pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
@@ -49,7 +49,11 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
     let scale = Scale::linear(highest.flatten());
 
     let mut svg = Svg::new("class-mi", theme::FULL_WIDTH);
-    let left = theme::MARGIN + LABEL_WIDTH;
+    let names = classes
+        .iter()
+        .map(|&(class, _)| run.classes[class].name.as_str());
+    let label_width = 32.0 + text::widest(names, Type::LABEL.size, MOST_LABEL_WIDTH);
+    let left = theme::MARGIN + label_width;
     let count = slots.len() as f64;
     let panel = (theme::FULL_WIDTH - theme::MARGIN - left - (count - 1.0) * GAP) / count;
     let top = theme::MARGIN + 26.0;
@@ -60,7 +64,7 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
         svg.swatch([theme::MARGIN, y - 6.0, 12.0, 12.0], class.color);
         let name = text::fit(
             &class.name,
-            LABEL_WIDTH - 28.0,
+            label_width - 30.0,
             Type::LABEL.size,
             Weight::Regular,
         );

@@ -97,11 +97,7 @@ pub(crate) fn provenance(run: &Run) -> String {
         .test
         .map(|test| format!(", {test} test images"))
         .unwrap_or_default();
-    let data = if run.data.kind.is_empty() {
-        "unnamed data"
-    } else {
-        &run.data.kind
-    };
+    let data = run.data.name();
     let model = if run.model.name.is_empty() {
         "Unnamed model"
     } else {

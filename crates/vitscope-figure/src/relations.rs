@@ -198,8 +198,13 @@ pub(crate) fn draw(
         theme::COLUMN_WIDTH
     };
     let mut svg = Svg::new(NAME, page);
+    let is_shown = |facet: &Facet| {
+        let mut points = sides.iter().flat_map(|side| &side.points);
+        points.any(|point| point.slot.0 == *facet)
+    };
     let mut names: Vec<(String, Mark, Paint)> = Facet::ALL
         .into_iter()
+        .filter(is_shown)
         .map(|facet| {
             let paint = if several {
                 theme::INK
@@ -221,6 +226,9 @@ pub(crate) fn draw(
     let count = sides.len() as f64;
     let width = (page - theme::MARGIN - LEFT - (count - 1.0) * GAP) / count;
     let mut notes = Vec::new();
+    if let &[member] = members {
+        notes.push(figure::provenance(&member.run));
+    }
     let mut rows = Vec::new();
     for (column, side) in sides.iter().enumerate() {
         let left = LEFT + column as f64 * (width + GAP);

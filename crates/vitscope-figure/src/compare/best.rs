@@ -105,12 +105,11 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
     let mut lowest: f64 = bottom;
     for (index, member) in members.iter().enumerate() {
         let middle = LEFT + (index as f64 + 0.5) * group;
-        let lines = text::wrap(&member.label, group - 6.0, theme::NOTE);
-        for (line, name) in lines.iter().take(4).enumerate() {
+        let lines = text::wrap_in(&member.label, group - 6.0, theme::NOTE, 4);
+        for (line, name) in lines.iter().enumerate() {
             let y = bottom + 17.0 + line as f64 * 15.0;
-            let name = text::fit(name, group - 4.0, theme::NOTE, Type::NOTE.weight);
             let style = Type::NOTE.anchor(Anchor::Middle).paint(theme::INK);
-            svg.text([middle, y], style, &name);
+            svg.text([middle, y], style, name);
             lowest = lowest.max(y);
         }
     }

@@ -14,12 +14,13 @@ use crate::svg::{Anchor, Svg, Type};
 use crate::text;
 use crate::theme::{self, Paint};
 
-const LABEL_WIDTH: f64 = 120.0;
+const MOST_LABEL_WIDTH: f64 = 190.0;
+const HEAD_LINES: usize = 4;
 const MOST_CLASSES: usize = 10;
 /// Panels beside one another, the ground truth's among them.
 const MOST_PANELS: usize = 7;
 const ROW: f64 = 22.0;
-const GAP: f64 = 18.0;
+const GAP: f64 = 26.0;
 
 struct Column<'a> {
     name: String,
@@ -116,15 +117,17 @@ pub(super) fn draw(
     });
     let scale = Scale::linear(ends);
     let mut svg = Svg::new(&name, theme::FULL_WIDTH);
-    let left = theme::MARGIN + LABEL_WIDTH;
+    let names = classes
+        .iter()
+        .map(|&(class, _)| first.run.classes[class].name.as_str());
+    let label_width = 32.0 + text::widest(names, Type::LABEL.size, MOST_LABEL_WIDTH).max(60.0);
+    let left = theme::MARGIN + label_width;
     let count = columns.len() as f64;
     let room = theme::FULL_WIDTH - theme::MARGIN - left - (count - 1.0) * GAP;
-    let width = (room / count).min(220.0);
-    let head = columns.iter().map(|column| {
-        text::wrap(&column.name, width, Type::LABEL.size)
-            .len()
-            .min(3)
-    });
+    let width = (room / count).min(330.0);
+    let head = columns
+        .iter()
+        .map(|column| text::wrap_in(&column.name, width, Type::LABEL.size, HEAD_LINES).len());
     let head = head.max().unwrap_or(1) as f64 * 17.0;
     let top = theme::MARGIN + head + 8.0;
     let side = width.min(180.0);
@@ -142,17 +145,16 @@ pub(super) fn draw(
         let class = &first.run.classes[class];
         svg.swatch([theme::MARGIN, y - 6.0, 12.0, 12.0], class.color);
         let style = Type::LABEL;
-        let name = text::fit(&class.name, LABEL_WIDTH - 26.0, style.size, style.weight);
+        let name = text::fit(&class.name, label_width - 30.0, style.size, style.weight);
         svg.text([theme::MARGIN + 18.0, y + 5.0], style, &name);
     }
     for (index, column) in columns.iter().enumerate() {
         let start = left + index as f64 * (width + GAP);
-        let lines = text::wrap(&column.name, width, Type::LABEL.size);
-        for (line, name) in lines.iter().take(3).enumerate() {
+        let lines = text::wrap_in(&column.name, width, Type::LABEL.size, HEAD_LINES);
+        for (line, name) in lines.iter().enumerate() {
             let style = Type::LABEL.paint(column.paint);
             let y = theme::MARGIN + 12.0 + 17.0 * line as f64;
-            let name = text::fit(name, width, style.size, style.weight);
-            svg.text([start, y], style, &name);
+            svg.text([start, y], style, name);
         }
         let label = format!("aggregate map of {}", column.name);
         photo_or_missing(
@@ -192,7 +194,7 @@ pub(super) fn draw(
         "class-wise mutual information with position (nats)",
     );
     let mut notes = vec![
-        format!("On {}. {}", first.run.data.kind, select.note()),
+        format!("On {}. {}", first.run.data.name(), select.note()),
         "Upright line: ground truth.".to_owned(),
     ];
     if all > classes.len() {

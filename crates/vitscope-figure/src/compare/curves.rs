@@ -251,7 +251,7 @@ pub(super) fn data_note(members: &[&Member]) -> String {
         .iter()
         .map(|member| {
             let test = member.run.data.test.unwrap_or(0);
-            format!("{} ({test} test images)", member.run.data.kind)
+            format!("{} ({test} test images)", member.run.data.name())
         })
         .collect();
     kinds.dedup();

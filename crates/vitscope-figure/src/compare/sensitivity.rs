@@ -70,7 +70,7 @@ fn families<'a>(members: &[&'a Member]) -> Vec<Family<'a>> {
 
 pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureError> {
     const LEFT: f64 = 66.0;
-    const GAP: f64 = 60.0;
+    const GAP: f64 = 74.0;
     const HEIGHT: f64 = 150.0;
     let families = families(members);
     if families.is_empty() {
