@@ -174,7 +174,7 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
     svg.text([left(0), top + 13.0], Type::HEAD, "reference");
     for (column, (facet, layer)) in heads {
         let name = facet.name();
-        let style = Type::HEAD.paint(theme::facet(*facet));
+        let style = Type::HEAD;
         svg.text([left(column + 1), top + 13.0], style, name);
         let after = left(column + 1) + text::width(name, style.size, style.weight) + 7.0;
         svg.text([after, top + 13.0], Type::LABEL, &format!("layer {layer}"));
@@ -730,7 +730,7 @@ pub(crate) fn draw_categories(run: &Run) -> Result<Plate, FigureError> {
     for (column, &slot) in slots.iter().enumerate() {
         let middle = left + (column as f64 + 0.5) * width;
         let (name, layer) = figure::slot_label(slot);
-        let style = Type::HEAD.anchor(Anchor::Middle).paint(theme::slot(slot));
+        let style = Type::HEAD.anchor(Anchor::Middle);
         svg.text([middle, theme::MARGIN + 12.0], style, name);
         let style = Type::NOTE.anchor(Anchor::Middle);
         svg.text([middle, theme::MARGIN + 28.0], style, &layer);
@@ -748,16 +748,16 @@ pub(crate) fn draw_categories(run: &Run) -> Result<Plate, FigureError> {
             let x = left + column as f64 * width;
             let value = value(slot, class);
             if let Some(value) = value {
-                svg.cell([x, y, width - 2.0, ROW - 2.0], theme::heat(value));
+                svg.cell([x, y, width - 2.0, ROW - 2.0], theme::shade(value));
             }
-            // Dark cells take light figures; the value itself says how dark the cell is.
+            // Dark cells take light figures; the value itself says how dark a cell is.
             let style = Type::LABEL.anchor(Anchor::Middle);
             let place = [x + width / 2.0 - 1.0, y + 16.0];
             match value {
-                Some(value) if value < 0.7 => {
-                    svg.text_in(place, style, "#ffffff", &format!("{value:.2}"))
+                Some(value) if value < 0.55 => {
+                    svg.text_in(place, style, "#16191d", &format!("{value:.2}"))
                 }
-                Some(value) => svg.text_in(place, style, "#16191d", &format!("{value:.2}")),
+                Some(value) => svg.text_in(place, style, "#ffffff", &format!("{value:.2}")),
                 None => svg.text(place, style, "undefined"),
             }
         }

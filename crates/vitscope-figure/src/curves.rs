@@ -277,6 +277,6 @@ fn place_labels(svg: &mut Svg, mut labels: Vec<Label>, x: f64) {
         }
         let room = WIDTH - theme::MARGIN - (x + 22.0);
         let name = text::fit(label.name, room, Type::HEAD.size, Weight::SemiBold);
-        svg.text([x + 22.0, y + 5.0], Type::HEAD.paint(label.paint), &name);
+        svg.text([x + 22.0, y + 5.0], Type::HEAD, &name);
     }
 }

@@ -245,7 +245,8 @@ pub(crate) fn draw(
         for point in &side.points {
             let (mark, paint) = style(point);
             let slot = Slot::Probe(point.slot.0, point.slot.1);
-            let name = format!("{}/{slot}", members[point.run].index);
+            // The explorer counts the runs that have slots, which are the ones shown here.
+            let name = format!("{}/{slot}", point.run);
             let title = format!(
                 "{}{} layer {}: NMI {:.3}, {} {:.3}",
                 if several {

@@ -112,6 +112,13 @@ pub(crate) fn heat(share: f64) -> [u8; 3] {
     })
 }
 
+/// A color for a share of 0 to 1 behind a number, from white to a blue on which white can be read.
+pub(crate) fn shade(share: f64) -> [u8; 3] {
+    const DEEPEST: [f64; 3] = [0.0, 82.0, 147.0];
+    let part = share.clamp(0.0, 1.0);
+    DEEPEST.map(|channel| (255.0 * (1.0 - part) + channel * part).round() as u8)
+}
+
 /// Colors for clusters that have no class: hues a golden angle apart, in three lightnesses, so
 /// that neighbors in number are far apart in color.
 pub(crate) fn cluster(index: usize) -> [u8; 3] {

@@ -515,7 +515,7 @@
       numbers.append(line);
     }
     const effect = current && current.nmi !== null ? current.nmi : 0;
-    find(".meter").hidden = !current || current.nmi === null;
+    for (const part of [".scale", ".meter"]) find(part).hidden = !current || current.nmi === null;
     find(".meter i").style.width = `${100 * effect}%`;
     const truth = run().truth ? run().truth.nmi : null;
     find(".meter b").hidden = truth === null;

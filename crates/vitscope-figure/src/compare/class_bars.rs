@@ -152,7 +152,7 @@ pub(super) fn draw(
         let start = left + index as f64 * (width + GAP);
         let lines = text::wrap_in(&column.name, width, Type::LABEL.size, HEAD_LINES);
         for (line, name) in lines.iter().enumerate() {
-            let style = Type::LABEL.paint(column.paint);
+            let style = Type::LABEL;
             let y = theme::MARGIN + 12.0 + 17.0 * line as f64;
             svg.text([start, y], style, name);
         }

@@ -6,7 +6,7 @@ use crate::attention::LOCALITY;
 use crate::chart::{self, Frame, Scale};
 use crate::error::FigureError;
 use crate::figure::{self, Plate};
-use crate::run_dir::{Facet, Slot};
+use crate::run_dir::{Facet, Kind, Slot};
 use crate::svg::{Svg, Type};
 use crate::theme;
 
@@ -251,7 +251,11 @@ pub(super) fn data_note(members: &[&Member]) -> String {
         .iter()
         .map(|member| {
             let test = member.run.data.test.unwrap_or(0);
-            format!("{} ({test} test images)", member.run.data.name())
+            let what = match member.run.kind {
+                Kind::Correspond => "pairs",
+                Kind::Probe | Kind::Attention => "test images",
+            };
+            format!("{} ({test} {what})", member.run.data.name())
         })
         .collect();
     kinds.dedup();
