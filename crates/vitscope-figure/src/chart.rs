@@ -29,7 +29,7 @@ const BELOW: f64 = 43.0;
 /// As many labels as an axis of values has at most.
 const MOST_TICKS: usize = 6;
 /// Room that a label of a level axis needs.
-const TICK_ROOM: f64 = 46.0;
+const TICK_ROOM: f64 = 38.0;
 /// Names that stand beside one another without touching.
 const MOST_NAMES: usize = 12;
 /// How much of a band's color covers what lies below.

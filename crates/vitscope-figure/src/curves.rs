@@ -257,16 +257,27 @@ struct Label {
 fn place_labels(svg: &mut Svg, mut labels: Vec<Label>, x: f64) {
     const LEADING: f64 = 19.0;
     labels.sort_by(|a, b| a.y.total_cmp(&b.y));
-    let mut places: Vec<f64> = labels.iter().map(|label| label.y).collect();
-    for index in 1..places.len() {
-        places[index] = places[index].max(places[index - 1] + LEADING);
+    // Names that would overlap become a block, centered on where they are wanted: of each block,
+    // how many names it has and the sum of where its first one would then stand.
+    let mut blocks: Vec<(usize, f64)> = Vec::new();
+    for (index, label) in labels.iter().enumerate() {
+        let mut block = (1, label.y - LEADING * index as f64);
+        while let Some(&(count, sum)) = blocks.last()
+            && sum / count as f64 >= block.1 / block.0 as f64
+        {
+            block = (block.0 + count, block.1 + sum);
+            blocks.pop();
+        }
+        blocks.push(block);
     }
-    // Pushing down may run past the plot; push the last ones back up.
-    let mut floor = BOTTOM;
-    for place in places.iter_mut().rev() {
-        *place = place.min(floor).max(TOP);
-        floor = *place - LEADING;
-    }
+    let firsts = blocks
+        .iter()
+        .flat_map(|&(count, sum)| std::iter::repeat_n(sum / count as f64, count));
+    let last = LEADING * labels.len().saturating_sub(1) as f64;
+    let places: Vec<f64> = firsts
+        .enumerate()
+        .map(|(index, first)| first.min(BOTTOM - last).max(TOP) + LEADING * index as f64)
+        .collect();
     for (&y, label) in places.iter().zip(&labels) {
         if (y - label.y).abs() > 3.0 {
             svg.line([x - 18.0, label.y], [x + 1.0, y], theme::MUTED, 0.7, "");

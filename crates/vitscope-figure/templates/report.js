@@ -488,6 +488,8 @@
     slider.max = run().layers.length - 1;
     cards = makeCards();
     find(".cards").replaceChildren(...cards.map((card) => card.card));
+    // Few examples are shown larger.
+    find(".cards").style.setProperty("--least", cards.length > 6 ? "150px" : "240px");
     buttons = makeButtons();
     facetInputs = makeFacets();
     return show(Math.max(0, run().facets.indexOf(facet)), Math.max(0, run().layers.indexOf(layer)));
