@@ -4,14 +4,17 @@
     python3 tools/browser.py PAGE [PAGE ...] [--shots DIR] [--chromium PATH]
 
 Needs Python 3.11 and Debian's chromium, nothing else: Chromium is driven over a pipe by its DevTools
-protocol. Of every page: it loads without a console error and without a request that leaves it; the
-table sorts; downloads are valid files; it prints. Of a page with an explorer: keys and slider change the
-picture; pointing at a class lights it in images and bars; a point of the scatter opens its slot; the
+protocol. Of every page: it is under 15 MB, loads without a console error and without a request that
+leaves it, and is soon ready; the table sorts; the downloads of every figure are valid files; text stands
+out from its ground, in light and dark; the keyboard reaches the controls in the order of the page; it
+prints. Of a page with an explorer: keys and slider change the picture; pointing at a class lights it in
+images and bars, and pointing at a bar lights its class; a point of the scatter opens its slot; the
 difference of a slot to itself is 0 % and to another is not. Exits with 1 on the first failure.
 """
 
 import argparse
 import base64
+import csv
 import json
 import os
 import shutil
@@ -19,6 +22,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import xml.dom.minidom
 from pathlib import Path
 
 # Chromium reads commands from descriptor 3 and writes answers to 4, each ended by a zero byte.
@@ -124,6 +128,35 @@ def check(condition, what):
     print(f"  ok  {what}")
 
 
+# A page with 48 slots and 12 examples stays below this.
+MOST_BYTES = 15_000_000
+# Of text that stands out too little from its ground (WCAG 2, level AA), what it says and by how much.
+FAINT = """(() => {
+  const numbers = (color) => (color.match(/[0-9.]+/g) || []).map(Number);
+  const light = (color) => color.slice(0, 3).map((c) => c / 255).map((c) => (c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4))
+    .reduce((sum, c, at) => sum + c * [0.2126, 0.7152, 0.0722][at], 0);
+  const ground = (node) => {
+    for (let e = node; e; e = e.parentElement) {
+      const color = numbers(getComputedStyle(e).backgroundColor);
+      if (color.length === 3 || color[3] > 0) return color;
+    }
+    return [255, 255, 255];
+  };
+  const faint = [];
+  const walk = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+  while (walk.nextNode()) {
+    const e = walk.currentNode.parentElement, text = walk.currentNode.textContent.trim();
+    const style = getComputedStyle(e), isDrawn = !!e.closest("svg");
+    if (!text || !e.checkVisibility() || e.closest("script, style, title, desc, .hidden, .skip, [hidden]")) continue;
+    // A number on a cell whose color is a value is colored with it, and belongs to no theme.
+    if (isDrawn && !e.className.baseVal) continue;
+    const [a, b] = [numbers(isDrawn ? style.fill : style.color), ground(e)].map(light);
+    const ratio = (Math.max(a, b) + 0.05) / (Math.min(a, b) + 0.05);
+    const size = parseFloat(style.fontSize), isLarge = size >= 24 || (size >= 18.66 && style.fontWeight >= 600);
+    if (ratio < (isLarge ? 3 : 4.5)) faint.push(`${text.slice(0, 40)} (${ratio.toFixed(2)})`);
+  }
+  return faint; })()"""
+
 # What the first card shows, as one number.
 PICTURE = """(() => { const text = document.querySelector('.cards canvas').toDataURL();
   let h = 7; for (let i = 0; i < text.length; i += 1) h = (h * 31 + text.charCodeAt(i)) >>> 0; return h; })()"""
@@ -143,6 +176,11 @@ def open_page(browser, page, width, height=900):
     browser.until("document.documentElement.dataset.ready === 'true' || !document.querySelector('.explorer')",
                   "the explorer to be ready")
     return target, time.monotonic() - begun
+
+
+def take_shot(browser, path):
+    shot = browser.send("Page.captureScreenshot", format="png", captureBeyondViewport=True)
+    path.write_bytes(base64.b64decode(shot["data"]))
 
 
 def close_page(browser, target):
@@ -182,26 +220,70 @@ def check_table(browser):
 
 
 def check_downloads(browser, folder):
+    """Every button of every figure gives a file that is what its name says."""
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
     browser.send("Page.setDownloadBehavior", behavior="allow", downloadPath=str(folder))
-    name = browser.run("document.querySelector('.plates section').id")
-    count = browser.run("document.querySelectorAll('.plates section:first-child .downloads button').length")
-    for index in range(count):
-        browser.run(f"document.querySelectorAll('.plates section:first-child .downloads button')[{index}].click()")
-    wanted = [folder / f"{name}.{form}" for form in ("svg", "png", "csv")]
-    end = time.monotonic() + 30
-    while time.monotonic() < end and not all(file.exists() and file.stat().st_size for file in wanted):
-        time.sleep(0.1)
-    check(all(file.exists() for file in wanted), f"{name} downloads as SVG, PNG and CSV")
-    import xml.dom.minidom
-    check(xml.dom.minidom.parse(str(wanted[0])).documentElement.tagName == "svg", "the SVG is well formed")
-    png = wanted[1].read_bytes()
-    check(png[:8] == b"\x89PNG\r\n\x1a\n" and png[-8:-4] == b"IEND", "the PNG is whole")
-    import csv
-    rows = list(csv.reader(wanted[2].read_text().splitlines()))
-    check(len(rows) > 1 and len({len(row) for row in rows}) == 1, "the CSV has rows of one length")
+    names = browser.run("[...document.querySelectorAll('.plates section')].map((section) => section.id)")
+    for name in names:
+        buttons = f"document.querySelectorAll('[id=\"{name}\"] .downloads button')"
+        forms = browser.run(f"[...{buttons}].map((button) => button.textContent)")
+        if forms != ["SVG", "PNG", "CSV"]:
+            check(False, f"{name} can be downloaded in three forms ({forms})")
+        for index, form in enumerate(forms):
+            file = folder / f"{name}.{form.lower()}"
+            # Chromium drops what a page gives out beyond ten files a second.
+            time.sleep(0.12)
+            browser.run(f"{buttons}[{index}].click()")
+            end = time.monotonic() + 30
+            # A file has its name once it is whole.
+            while time.monotonic() < end and not (file.exists() and file.stat().st_size):
+                time.sleep(0.02)
+            if not file.exists():
+                check(False, f"{file.name} is downloaded")
+            data = file.read_bytes()
+            if form == "SVG" and xml.dom.minidom.parseString(data).documentElement.tagName != "svg":
+                check(False, f"{file.name} is an SVG")
+            if form == "PNG" and not (data[:8] == b"\x89PNG\r\n\x1a\n" and data[-8:-4] == b"IEND"):
+                check(False, f"{file.name} is a whole PNG")
+            if form == "CSV":
+                rows = list(csv.reader(data.decode().splitlines()))
+                if len(rows) < 2 or len({len(row) for row in rows}) != 1:
+                    check(False, f"{file.name} has rows of one length")
+    check(True, f"{len(names)} figures download as SVG, PNG and CSV")
+
+
+def check_contrast(browser, shots, name):
+    for scheme in ("light", "dark"):
+        browser.send("Emulation.setEmulatedMedia", features=[{"name": "prefers-color-scheme", "value": scheme}])
+        faint = browser.run(FAINT)
+        check(not faint, f"text stands out from its ground ({scheme}) {faint[:3] or ''}")
+        if shots and scheme == "dark":
+            take_shot(browser, shots / f"{name}-dark.png")
+    browser.send("Emulation.setEmulatedMedia", media="print", features=[])
+    if shots:
+        take_shot(browser, shots / f"{name}-print.png")
+    browser.send("Emulation.setEmulatedMedia", media="", features=[])
+
+
+def check_focus(browser):
+    """The tab key reaches what can be used in the order in which it stands, from the link past the heading."""
+    browser.run("document.activeElement.blur(); window.scrollTo(0, 0)")
+    reached = []
+    for _ in range(60):
+        browser.key("Tab")
+        where = browser.run("""(() => { const e = document.activeElement; if (!e || e === document.body) return null;
+          window.order = window.order || [...document.querySelectorAll('*')]; const style = getComputedStyle(e);
+          const shown = e.matches('.facets input, .view input') ? getComputedStyle(e.nextElementSibling) : style;
+          return [window.order.indexOf(e), e.className, shown.outlineStyle !== 'none']; })()""")
+        if where is None:
+            break
+        reached.append(where)
+    check(len(reached) > 4 and reached[0][1] == "skip", "the first tab is the link to the figures")
+    places = [place for place, *_ in reached if place >= 0]
+    check(places == sorted(places), "the tab key goes down the page")
+    check(all(ring for *_, ring in reached), "what has the focus shows it")
 
 
 def check_explorer(browser):
@@ -235,11 +317,24 @@ def check_explorer(browser):
                   "pointing at a map to light its class")
     check(True, "pointing at a map lights its class")
     browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=2, y=2)
+    for bar, where in (("document.querySelector('.mi .bar')", "beside the picture"),
+                       ("document.querySelector('svg g[data-class] rect')", "in a figure")):
+        if browser.run(f"!!{bar}"):
+            browser.point(bar)
+            browser.until("document.querySelectorAll('.legend button.lit').length === 1", f"a bar {where} to light its class")
+            check(True, f"a bar {where} lights its class")
+            browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=2, y=2)
+            browser.until("document.querySelectorAll('.legend button.lit').length === 0", "the class to go out again")
     if browser.run("!!document.querySelector('svg g[data-slot]')"):
         name = browser.run("document.querySelector('svg g[data-slot]:last-of-type').dataset.slot")
         browser.run("document.querySelector('svg g[data-slot]:last-of-type').dispatchEvent(new MouseEvent('click', {bubbles: true}))")
-        facet, layer = name.split("/")[1].split(".")
-        browser.until(f"document.querySelector('.slot').textContent.endsWith('{facet}, layer {layer}')", "the scatter to open a slot")
+        run, (facet, layer) = name.split("/")[0], name.split("/")[1].split(".")
+        browser.until(f"document.querySelector('.slot').textContent.endsWith('{facet}, layer {layer}')"
+                      f" && document.querySelector('.run select').value === '{run}'", "the scatter to open a slot")
+        told = browser.run("document.querySelector('svg g[data-slot]:last-of-type title').textContent")
+        opened = browser.run("document.querySelector('.slot').textContent")
+        check(told.replace(f", {facet} layer", "").startswith(opened.split(", ")[0]) or not browser.run(
+            "document.querySelector('.run select').options.length > 1"), f"it is the slot that the point names ({told}; {opened})")
         check(True, "a point of the scatter opens its slot")
     if browser.run("JSON.parse(document.getElementById('data').textContent).runs[0].has_classes"):
         browser.run("document.querySelector('.keep').click(); document.querySelector('.view input[value=difference]').click()")
@@ -253,10 +348,15 @@ def check_explorer(browser):
           if (others.length) others[Math.floor(Math.random() * others.length)].click();
           return false; })()""", "the difference to another slot")
         check(True, "it differs from another")
-        browser.run("document.querySelector('.view input[value=labels]').click()")
+        browser.run("document.querySelector('.view input[value=labels]').click(); document.querySelector('.explorer').focus()")
+        for key, wanted in (("d", "difference"), ("d", "labels")):
+            browser.key(key)
+            browser.until(f"document.querySelector('.view input[value={wanted}]').checked", f"the key D to show the {wanted}")
+        check(True, "the key D switches to the difference and back")
     if browser.run("JSON.parse(document.getElementById('data').textContent).runs.length > 1"):
         before = browser.run("document.querySelector('.slot').textContent")
-        browser.run("(() => { const s = document.querySelector('.run select'); s.value = '1'; s.dispatchEvent(new Event('change')); })()")
+        browser.run("(() => { const s = document.querySelector('.run select'); s.value = s.value === '0' ? '1' : '0';"
+                    " s.dispatchEvent(new Event('change')); })()")
         browser.until(f"document.querySelector('.slot').textContent !== {json.dumps(before)}", "another run to be shown")
         check(True, "another run can be chosen")
 
@@ -289,9 +389,12 @@ def main():
                     check(over <= 0, f"nothing runs over the edge at {width} pixels ({over})")
                     if args.shots:
                         args.shots.mkdir(parents=True, exist_ok=True)
-                        shot = browser.send("Page.captureScreenshot", format="png", captureBeyondViewport=True)
-                        (args.shots / f"{number}-{width}.png").write_bytes(base64.b64decode(shot["data"]))
+                        take_shot(browser, args.shots / f"{number}-{width}.png")
                     if width == 1280:
+                        size = page.stat().st_size
+                        check(size < MOST_BYTES, f"the page has {size / 1e6:.1f} MB")
+                        check_contrast(browser, args.shots, number)
+                        check_focus(browser)
                         check_names(browser)
                         if browser.run("!!document.querySelector('.explorer:not([hidden])')"):
                             check_explorer(browser)

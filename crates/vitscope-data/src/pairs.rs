@@ -301,22 +301,47 @@ impl PairSet {
         for pair in read {
             pairs.extend(findings.or_nothing(pair.map(Some))?);
         }
-        let published = layout.published(split);
-        if pairs.len() != published {
-            findings.note(format!(
-                "{} pairs are used; the published {} list of {} has {published}.",
-                pairs.len(),
-                layout.name(),
-                split.name()
-            ));
-        }
-        Ok(Self {
+        let mut set = Self {
             root,
             split,
             layout,
             pairs,
-            notes: std::mem::take(&mut findings.notes),
-        })
+            notes: Vec::new(),
+        };
+        if let Some(published) = set.published()
+            && set.pairs.len() != published
+        {
+            findings.note(format!(
+                "{} pairs are used; SPair-71k's {} list of {} has {published}.",
+                set.pairs.len(),
+                layout.name(),
+                split.name()
+            ));
+        }
+        set.notes = std::mem::take(&mut findings.notes);
+        Ok(set)
+    }
+
+    /// How many pairs the published list has; `None` for another set in SPair-71k's layout, which
+    /// is known by its photographs: SPair-71k's are named as PASCAL VOC's, such as `2008_000585`.
+    #[must_use]
+    pub fn published(&self) -> Option<usize> {
+        let is_voc = |image: &PairImage| {
+            let stem = image.image.file_stem().unwrap_or_default();
+            let parts = stem.to_string_lossy();
+            let parts = parts.split_once('_');
+            let is_number = |text: &str, digits| {
+                text.len() == digits && text.bytes().all(|byte| byte.is_ascii_digit())
+            };
+            parts.is_some_and(|(year, number)| is_number(year, 4) && is_number(number, 6))
+        };
+        let mut images = self
+            .pairs
+            .iter()
+            .flat_map(|pair| [&pair.source, &pair.target]);
+        images
+            .any(is_voc)
+            .then(|| self.layout.published(self.split))
     }
 }
 

@@ -66,7 +66,7 @@ fn main() {
     for name in names.clone().chain(["attention", "correspond"]) {
         draw(&root.join(name)).unwrap();
     }
-    let runs: Vec<PathBuf> = ["base", "seed", "small", "attention", "correspond"]
+    let runs: Vec<PathBuf> = ["correspond", "attention", "base", "seed", "small"]
         .iter()
         .map(|name| root.join(name))
         .collect();

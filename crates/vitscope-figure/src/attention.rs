@@ -6,11 +6,11 @@ use std::path::Path;
 
 use safetensors::{Dtype, SafeTensors};
 
+use crate::chart::{Frame, Scale};
 use crate::error::FigureError;
 use crate::figure::{self, Plate};
 use crate::grid::photo_or_missing;
 use crate::metrics::Measured;
-use crate::panel::{Panel, Scale};
 use crate::pixels::Rgb;
 use crate::run_dir::{Run, read_bytes_if_there, read_picture};
 use crate::svg::{Anchor, Svg, Type};
@@ -21,6 +21,8 @@ const PER_BAND: usize = 12;
 const MOST_QUERIES: usize = 4;
 /// The share of weights that a binary matrix leaves black.
 const HIDDEN: f64 = 0.95;
+/// The name of an axis of it.
+pub(crate) const LOCALITY: &str = "locality bias I(K,Q) (nats)";
 
 /// A patch whose attention was kept.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -242,36 +244,35 @@ pub(crate) fn draw_locality(run: &Run) -> Result<Plate, FigureError> {
         .values()
         .chain(heads.iter().flat_map(BTreeMap::values));
     let all = all.flat_map(|measured| [measured.value, measured.high]);
-    let panel = Panel {
-        place: [62.0, 16.0, 410.0, 240.0],
+    let frame = Frame {
+        place: [62.0, 16.0, 420.0, 240.0],
         x: Scale::Places(names),
         y: Scale::linear(all.flatten()),
+        x_name: "layer",
+        y_name: LOCALITY,
+        labels: [true; 2],
     };
     let mut svg = Svg::new(NAME, theme::COLUMN_WIDTH);
-    panel.draw_y(&mut svg, true);
-    panel.draw_x(&mut svg);
-    panel.name_axes(&mut svg, "layer", Some("locality bias I(K,Q) (nats)"));
+    let chart = frame.open(&mut svg)?;
     for head in &heads {
         for (index, layer) in whole.keys().enumerate() {
             if let Some(value) = head.get(layer).and_then(|measured| measured.value) {
-                let [x, y] = panel.at(index as f64, value);
-                svg.line([x - 5.0, y], [x + 5.0, y], theme::MUTED, 1.4, "");
+                let (left, right) = (index as f64 - 0.15, index as f64 + 0.15);
+                chart.line(&[(left, value), (right, value)], theme::MUTED, 1.4)?;
             }
         }
     }
     let paint = theme::series(0);
     for (index, measured) in whole.values().enumerate() {
-        if let Some((low, high)) = measured.interval() {
-            let [from, to] = [low, high].map(|value| panel.at(index as f64, value));
-            svg.line(from, to, paint, 2.4, "");
-        }
+        chart.interval(index as f64, measured.interval(), paint)?;
     }
     let points: Vec<Option<(f64, f64)>> = whole
         .values()
         .enumerate()
         .map(|(index, measured)| Some((index as f64, measured.value?)))
         .collect();
-    panel.draw_series(&mut svg, &points, Mark::Circle, paint);
+    chart.series(&points, Mark::Circle, paint)?;
+    drop(chart);
     let mut notes = vec![
         figure::provenance(run),
         "Circles: attention averaged over heads, with 95 % bootstrap intervals over images."

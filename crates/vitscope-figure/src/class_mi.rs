@@ -1,15 +1,16 @@
 //! The figure `class-mi`: which classes carry the positional effect.
 
+use crate::chart::{Frame, Scale};
 use crate::error::FigureError;
 use crate::figure::{self, Plate};
 use crate::run_dir::{Run, Slot};
-use crate::svg::{Anchor, Svg, Type};
+use crate::svg::{Svg, Type};
 use crate::text::{self, Weight};
 use crate::theme;
 
 const MOST_CLASSES: usize = 12;
 const ROW: f64 = 24.0;
-const LABEL_WIDTH: f64 = 130.0;
+const MOST_LABEL_WIDTH: f64 = 210.0;
 const GAP: f64 = 22.0;
 
 pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
@@ -45,10 +46,14 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
         .flat_map(|&slot| classes.iter().map(move |&(class, _)| (slot, class)));
     let highest =
         highest.flat_map(|(slot, class)| [value(slot, class).value, value(slot, class).high]);
-    let (end, step) = figure::axis(highest.flatten().fold(0.0, f64::max));
+    let scale = Scale::linear(highest.flatten());
 
     let mut svg = Svg::new("class-mi", theme::FULL_WIDTH);
-    let left = theme::MARGIN + LABEL_WIDTH;
+    let names = classes
+        .iter()
+        .map(|&(class, _)| run.classes[class].name.as_str());
+    let label_width = 32.0 + text::widest(names, Type::LABEL.size, MOST_LABEL_WIDTH);
+    let left = theme::MARGIN + label_width;
     let count = slots.len() as f64;
     let panel = (theme::FULL_WIDTH - theme::MARGIN - left - (count - 1.0) * GAP) / count;
     let top = theme::MARGIN + 26.0;
@@ -59,7 +64,7 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
         svg.swatch([theme::MARGIN, y - 6.0, 12.0, 12.0], class.color);
         let name = text::fit(
             &class.name,
-            LABEL_WIDTH - 28.0,
+            label_width - 30.0,
             Type::LABEL.size,
             Weight::Regular,
         );
@@ -67,49 +72,24 @@ pub(crate) fn draw(run: &Run) -> Result<Plate, FigureError> {
     }
     for (column, &slot) in slots.iter().enumerate() {
         let start = left + column as f64 * (panel + GAP);
-        let x = |value: f64| start + panel * value / end;
         let (name, layer) = figure::slot_label(slot);
         svg.text([start, theme::MARGIN + 13.0], Type::HEAD, name);
         let after = start + text::width(name, Type::HEAD.size, Weight::SemiBold) + 7.0;
         svg.text([after, theme::MARGIN + 13.0], Type::LABEL, &layer);
-        // Two labels a panel: more would touch.
-        for at in [end / 2.0, end] {
-            svg.line([x(at), top], [x(at), bottom], theme::RULE, 1.0, "");
-        }
-        for at in [0.0, end] {
-            let anchor = if at > 0.0 { Anchor::End } else { Anchor::Start };
-            svg.text(
-                [x(at), bottom + 16.0],
-                Type::NOTE.anchor(anchor),
-                &figure::tick(at, step),
-            );
-        }
+        let frame = Frame {
+            place: [start, top, panel, bottom - top],
+            x: scale.clone(),
+            y: Scale::Rows(classes.len()),
+            x_name: "",
+            y_name: "",
+            labels: [true, false],
+        };
+        let chart = frame.open(&mut svg)?;
         for (row, &(class, _)) in classes.iter().enumerate() {
-            let y = top + (row as f64 + 0.5) * ROW;
-            let measured = value(slot, class);
-            svg.begin("class", &class.to_string());
-            match measured.value {
-                Some(value) => svg.rect(
-                    [start, y - 7.0, (x(value) - start).max(0.0), 14.0],
-                    theme::slot(slot),
-                ),
-                None => svg.text([start + 5.0, y + 4.5], Type::NOTE, "undefined"),
-            }
-            if let Some((low, high)) = measured.interval() {
-                svg.line([x(low), y], [x(high), y], theme::INK, 1.4, "");
-            }
-            if let (Slot::Probe(..), Some(truth)) = (slot, value(Slot::Truth, class).value) {
-                svg.line(
-                    [x(truth), y - 10.0],
-                    [x(truth), y + 10.0],
-                    theme::INK,
-                    2.0,
-                    "",
-                );
-            }
-            svg.end();
+            let truth = value(Slot::Truth, class).value;
+            let truth = truth.filter(|_| slot != Slot::Truth);
+            chart.class_bar(row, class, value(slot, class), truth, theme::slot(slot))?;
         }
-        svg.line([start, top], [start, bottom], theme::MUTED, 1.0, "");
     }
     svg.text(
         [left, bottom + 36.0],

@@ -170,11 +170,11 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
     let mut svg = Svg::new(NAME, theme::FULL_WIDTH);
     let left = |column: usize| theme::MARGIN + column as f64 * pitch;
     let heads = slots.iter().enumerate();
-    let mut top = theme::MARGIN;
+    let mut top = marks_key(&mut svg, theme::MARGIN, theme::MARGIN, true) + 4.0;
     svg.text([left(0), top + 13.0], Type::HEAD, "reference");
     for (column, (facet, layer)) in heads {
         let name = facet.name();
-        let style = Type::HEAD.paint(theme::facet(*facet));
+        let style = Type::HEAD;
         svg.text([left(column + 1), top + 13.0], style, name);
         let after = left(column + 1) + text::width(name, style.size, style.weight) + 7.0;
         svg.text([after, top + 13.0], Type::LABEL, &format!("layer {layer}"));
@@ -194,7 +194,7 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
         // As high as the higher photograph needs, within reason.
         let heights = [&source, &target].into_iter().flatten();
         let heights = heights.map(|photo| width * photo.height as f64 / photo.width as f64);
-        let height = heights.fold(60.0, f64::max).min(width * 0.85).ceil();
+        let height = heights.fold(60.0, f64::max).min(width).ceil();
         let cell = |column: usize| [left(column), top, width, height];
         if let Some(source) = &source {
             let (place, scale) = fitted(cell(0), source);
@@ -253,8 +253,7 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
     }
     let mut notes = vec![
         figure::provenance(run),
-        "Ring: the key point, and in targets where it truly is; cross: the most similar pixel. Heat: cosine similarity of patches, from the least (black) to the most (yellow) in each picture.".to_owned(),
-        "Right: within a tenth of the longer side of the target's box.".to_owned(),
+        "The scale of similarity is each picture's own. Right: within a tenth of the longer side of the target's box.".to_owned(),
         figure::selection_note(run).to_owned(),
     ];
     if gone {
@@ -281,11 +280,78 @@ pub(crate) fn draw_similarity(run: &Run) -> Result<Plate, FigureError> {
     Ok(figure::drawn(NAME, HEADING.to_owned(), drawing, csv))
 }
 
+/// What the marks in targets stand for, and the colors of similarity; gives the position below.
+fn marks_key(svg: &mut Svg, left: f64, top: f64, is_one_line: bool) -> f64 {
+    const LINE: f64 = 22.0;
+    const STEPS: usize = 24;
+    const STEP: f64 = 5.0;
+    let mut place = [left, top];
+    let width = |text: &str| text::width(text, Type::LABEL.size, Type::LABEL.weight);
+    let next = |place: &mut [f64; 2], taken: f64| {
+        if is_one_line {
+            place[0] += taken + 26.0;
+        } else {
+            place[1] += LINE;
+        }
+    };
+    for (is_ring, name) in [
+        (true, "the key point, in targets where it truly is"),
+        (false, "the most similar pixel"),
+    ] {
+        let at = [place[0] + 7.0, place[1] + 9.0];
+        if is_ring {
+            svg.ring(at, 5.0, TRUE_POINT);
+        } else {
+            svg.cross(at, 4.5, MATCH);
+        }
+        svg.text([place[0] + 20.0, place[1] + 14.0], Type::LABEL, name);
+        next(&mut place, 20.0 + width(name));
+    }
+    let [mut x, y] = place;
+    for (name, follows) in [("cosine similarity: least", true), ("most", false)] {
+        svg.text([x, y + 14.0], Type::LABEL, name);
+        x += width(name) + 7.0;
+        if follows {
+            for step in 0..STEPS {
+                let color = theme::heat((step as f64 + 0.5) / STEPS as f64);
+                svg.cell([x + step as f64 * STEP, y + 3.0, STEP + 0.3, 12.0], color);
+            }
+            x += STEPS as f64 * STEP + 7.0;
+        }
+    }
+    place[1] + LINE
+}
+
+/// The source photograph of a pair with key points, for a figure of its targets; gives the places
+/// right of it and below it.
+fn reference(
+    svg: &mut Svg,
+    run: &Run,
+    pair: &Pair,
+    points: &[[f64; 2]],
+) -> Result<[f64; 2], FigureError> {
+    const ROOM: [f64; 2] = [190.0, 150.0];
+    let cell = [theme::MARGIN, theme::MARGIN, ROOM[0], ROOM[1]];
+    let Some(source) = photograph(run, &pair.source)? else {
+        missing(svg, cell);
+        return Ok([cell[0] + ROOM[0], cell[1] + ROOM[1]]);
+    };
+    let ([.., width, height], scale) = fitted(cell, &source);
+    let place = [cell[0], cell[1], width, height];
+    embed(svg, place, &source, &format!("source of {}", pair.pair))?;
+    for [x, y] in points {
+        let at = [place[0] + (x + 0.5) * scale, place[1] + (y + 0.5) * scale];
+        svg.ring(at, 4.5, TRUE_POINT);
+    }
+    Ok([place[0] + width, place[1] + height])
+}
+
 /// A cell for every layer (across, in bands of at most twelve) and facet (down), as high as the target
 /// needs. `paint` fills a cell and gives the note under it, or `None` where nothing is stored. Returns
 /// where the cells end.
 fn by_layer(
     svg: &mut Svg,
+    mut top: f64,
     run: &Run,
     target: &Rgb,
     facets: &[Facet],
@@ -299,7 +365,6 @@ fn by_layer(
     let pitch = (room / columns as f64).min(230.0).floor();
     let width = pitch - 3.0;
     let height = (width * target.height as f64 / target.width as f64).min(width * 1.4);
-    let mut top = theme::MARGIN;
     for band in layers.chunks(columns) {
         let left = |index: usize| theme::MARGIN + LABEL_WIDTH + index as f64 * pitch;
         svg.text([theme::MARGIN, top + 12.0], Type::LABEL, "layer");
@@ -351,8 +416,13 @@ pub(crate) fn draw_similarity_by_layer(run: &Run) -> Result<Plate, FigureError> 
     let padded = run.is_padded();
     let mut svg = Svg::new(NAME, theme::FULL_WIDTH);
     let mut rows = Vec::new();
+    let [right, below] = reference(&mut svg, run, pair, &pair.source_points[point..=point])?;
+    let title = format!("{}, key point {}", pair.category, point + 1);
+    svg.text([right + 16.0, theme::MARGIN + 14.0], Type::HEAD, &title);
+    marks_key(&mut svg, right + 16.0, theme::MARGIN + 28.0, false);
     let top = by_layer(
         &mut svg,
+        below + 14.0,
         run,
         &target,
         &facets,
@@ -391,10 +461,8 @@ pub(crate) fn draw_similarity_by_layer(run: &Run) -> Result<Plate, FigureError> 
     let caption = [
         figure::provenance(run),
         format!(
-            "Pair {} ({}), key point {}. Ring: where it truly is; cross: the most similar pixel; below, how far off that is. Heat: cosine similarity of patches, from the least (black) to the most (yellow) in each picture.",
-            pair.pair,
-            pair.category,
-            point + 1
+            "Pair {}. Below each target: how far off the most similar pixel is. The scale of similarity is each picture's own.",
+            pair.pair
         ),
     ]
     .join(" ");
@@ -471,12 +539,31 @@ pub(crate) fn draw_matches(run: &Run) -> Result<Plate, FigureError> {
     };
     let mut svg = Svg::new(NAME, theme::FULL_WIDTH);
     let mut rows = Vec::new();
+    let [right, below] = reference(&mut svg, run, pair, &pair.source_points)?;
+    let mut at = [right + 24.0, theme::MARGIN + 14.0];
+    svg.text([at[0] - 8.0, at[1]], Type::HEAD, &pair.category);
+    for (is_right, name) in [
+        (
+            true,
+            "match within a tenth of the longer side of the target's box",
+        ),
+        (
+            false,
+            "match beyond it; the line leads from where the point truly is",
+        ),
+    ] {
+        at[1] += 22.0;
+        verdict(&mut svg, [at[0], at[1] - 5.0], is_right);
+        svg.text([at[0] + 12.0, at[1]], Type::LABEL, name);
+    }
+    let faded = target.faded();
     let facets = Facet::ALL.into_iter();
     let facets: Vec<Facet> = facets
         .filter(|facet| matches.keys().any(|slot| slot.0 == *facet))
         .collect();
     let top = by_layer(
         &mut svg,
+        below + 14.0,
         run,
         &target,
         &facets,
@@ -489,7 +576,7 @@ pub(crate) fn draw_matches(run: &Run) -> Result<Plate, FigureError> {
             embed(
                 svg,
                 place,
-                &target,
+                &faded,
                 &format!("{slot}, target of {}", pair.pair),
             )?;
             let on =
@@ -499,9 +586,9 @@ pub(crate) fn draw_matches(run: &Run) -> Result<Plate, FigureError> {
                 let distance = (truth[0] - matched[0]).hypot(truth[1] - matched[1]);
                 let is_right = distance <= pair.limit();
                 right += usize::from(is_right);
-                let paint = if is_right { MATCH_LINE } else { MISS_LINE };
+                let paint = if is_right { RIGHT } else { WRONG };
                 svg.line(on(*truth), on(*matched), paint, 1.6, "");
-                svg.dot(on(*matched), 2.4, paint);
+                verdict(svg, on(*matched), is_right);
             }
             let mut cells = figure::slot_cells(slot).to_vec();
             cells.extend([
@@ -516,8 +603,8 @@ pub(crate) fn draw_matches(run: &Run) -> Result<Plate, FigureError> {
     let caption = [
         figure::provenance(run),
         format!(
-            "Pair {} ({}), row {row} of pairs.csv. Lines lead from where a key point truly is to its match (dot): blue within a tenth of the longer side of the target's box, orange beyond. Below: how many are right.",
-            pair.pair, pair.category
+            "Pair {}, row {row} of pairs.csv. Below each target: how many matches are right.",
+            pair.pair
         ),
     ]
     .join(" ");
@@ -528,14 +615,24 @@ pub(crate) fn draw_matches(run: &Run) -> Result<Plate, FigureError> {
     Ok(figure::drawn(NAME, HEADING.to_owned(), drawing, csv))
 }
 
-const MATCH_LINE: theme::Paint = theme::Paint {
-    name: "match",
-    hex: "#4dd2ff",
+/// Colors on pale photographs, the same on every background.
+const RIGHT: theme::Paint = theme::Paint {
+    name: "right",
+    hex: "#0072b2",
 };
-const MISS_LINE: theme::Paint = theme::Paint {
-    name: "miss",
-    hex: "#ff9d3c",
+const WRONG: theme::Paint = theme::Paint {
+    name: "wrong",
+    hex: "#d55e00",
 };
+
+/// A match: a dot where it is right, a cross where it is wrong, so that gray print tells them apart.
+fn verdict(svg: &mut Svg, at: [f64; 2], is_right: bool) {
+    if is_right {
+        svg.dot(at, 3.4, RIGHT);
+    } else {
+        svg.cross(at, 3.0, "#ff9d3c");
+    }
+}
 
 type Matches = BTreeMap<(Facet, u32), Vec<[f64; 2]>>;
 
@@ -633,7 +730,7 @@ pub(crate) fn draw_categories(run: &Run) -> Result<Plate, FigureError> {
     for (column, &slot) in slots.iter().enumerate() {
         let middle = left + (column as f64 + 0.5) * width;
         let (name, layer) = figure::slot_label(slot);
-        let style = Type::HEAD.anchor(Anchor::Middle).paint(theme::slot(slot));
+        let style = Type::HEAD.anchor(Anchor::Middle);
         svg.text([middle, theme::MARGIN + 12.0], style, name);
         let style = Type::NOTE.anchor(Anchor::Middle);
         svg.text([middle, theme::MARGIN + 28.0], style, &layer);
@@ -651,16 +748,16 @@ pub(crate) fn draw_categories(run: &Run) -> Result<Plate, FigureError> {
             let x = left + column as f64 * width;
             let value = value(slot, class);
             if let Some(value) = value {
-                svg.cell([x, y, width - 2.0, ROW - 2.0], theme::heat(value));
+                svg.cell([x, y, width - 2.0, ROW - 2.0], theme::shade(value));
             }
-            // Dark cells take light figures; the value itself says how dark the cell is.
+            // Dark cells take light figures; the value itself says how dark a cell is.
             let style = Type::LABEL.anchor(Anchor::Middle);
             let place = [x + width / 2.0 - 1.0, y + 16.0];
             match value {
-                Some(value) if value < 0.7 => {
-                    svg.text_in(place, style, "#ffffff", &format!("{value:.2}"))
+                Some(value) if value < 0.55 => {
+                    svg.text_in(place, style, "#16191d", &format!("{value:.2}"))
                 }
-                Some(value) => svg.text_in(place, style, "#16191d", &format!("{value:.2}")),
+                Some(value) => svg.text_in(place, style, "#ffffff", &format!("{value:.2}")),
                 None => svg.text(place, style, "undefined"),
             }
         }

@@ -1,10 +1,11 @@
 //! The figures that show a metric over the layers, with one curve per facet.
 
+use crate::chart::{Chart, Frame, Scale};
 use crate::error::FigureError;
 use crate::figure::{self, Plate};
 use crate::metrics::Measured;
 use crate::run_dir::{Facet, Run, Slot};
-use crate::svg::{Anchor, Svg, Type};
+use crate::svg::{Svg, Type};
 use crate::text::{self, Weight};
 use crate::theme::{self, Mark, Paint};
 
@@ -38,15 +39,11 @@ struct Point {
     interval: Option<(f64, f64)>,
 }
 
-/// Everything that is drawn, with the scales.
+/// Everything that is drawn.
 struct Plot {
     layers: Vec<u32>,
     curves: Vec<Curve>,
     truth: Option<Point>,
-    /// The values at the lower and upper edge, and the distance of ticks.
-    low: f64,
-    high: f64,
-    step: f64,
 }
 
 pub(crate) fn draw_miou(run: &Run) -> Result<Plate, FigureError> {
@@ -111,9 +108,15 @@ fn draw(run: &Run, subject: &Subject) -> Result<Plate, FigureError> {
         return Ok(figure::absent(subject.name, heading, subject.absent));
     };
     let mut svg = Svg::new(subject.name, WIDTH);
-    plot.draw_axes(&mut svg, subject.axis);
-    let mut labels = plot.draw_truth(&mut svg);
-    labels.extend(plot.draw_curves(&mut svg));
+    let frame = Frame {
+        place: [LEFT, TOP, PLOT_WIDTH, PLOT_HEIGHT],
+        x: Scale::Places(plot.layers.iter().map(u32::to_string).collect()),
+        y: Scale::linear(plot.points().flat_map(Point::ends)),
+        x_name: "layer",
+        y_name: subject.axis,
+        labels: [true; 2],
+    };
+    let labels = plot.draw(&frame.open(&mut svg)?)?;
     place_labels(&mut svg, labels, RIGHT + 14.0);
 
     let mut notes = vec![figure::provenance(run)];
@@ -154,26 +157,11 @@ impl Plot {
             return None;
         }
         let truth = point(Slot::Truth);
-        let mut plot = Self {
+        Some(Self {
             layers,
             curves,
             truth,
-            low: 0.0,
-            high: 1.0,
-            step: 1.0,
-        };
-        let ends = |point: &Point| {
-            let (low, high) = point.interval.unwrap_or((point.value, point.value));
-            [point.value, low, high]
-        };
-        let largest = plot.points().flat_map(ends).fold(0.0, f64::max);
-        let least = plot.points().flat_map(ends).fold(0.0, f64::min);
-        (_, plot.step) = figure::axis(largest - least);
-        // A little room beyond the extreme points, rather than up to the next tick.
-        let room = 0.05 * (largest - least).max(plot.step);
-        plot.high = largest + room;
-        plot.low = if least < 0.0 { least - room } else { 0.0 };
-        Some(plot)
+        })
     }
 
     fn points(&self) -> impl Iterator<Item = &Point> {
@@ -184,120 +172,47 @@ impl Plot {
         curves.chain(&self.truth)
     }
 
-    fn x(&self, index: usize) -> f64 {
-        let inset = if self.layers.len() > 1 {
-            14.0
-        } else {
-            PLOT_WIDTH / 2.0
-        };
-        let steps = (self.layers.len().max(2) - 1) as f64;
-        LEFT + inset + (PLOT_WIDTH - 2.0 * inset) * index as f64 / steps
-    }
-
-    fn y(&self, value: f64) -> f64 {
-        TOP + PLOT_HEIGHT * (self.high - value) / (self.high - self.low)
-    }
-
-    fn draw_axes(&self, svg: &mut Svg, name: &str) {
-        let first = (self.low / self.step - 1e-9).ceil() as i64;
-        let last = (self.high / self.step + 1e-9).floor() as i64;
-        for index in first..=last {
-            let value = index as f64 * self.step;
-            let y = self.y(value);
-            let paint = if index == 0 {
-                theme::MUTED
-            } else {
-                theme::RULE
-            };
-            svg.line([LEFT, y], [RIGHT, y], paint, 1.0, "");
-            let place = [LEFT - 8.0, y + 4.5];
-            svg.text(
-                place,
-                Type::NOTE.anchor(Anchor::End),
-                &figure::tick(value, self.step),
-            );
-        }
-        // Labels of layers never touch: every layer up to 12, then every second, fourth, ...
-        let stride = self.layers.len().div_ceil(12).next_power_of_two();
-        for (index, layer) in self.layers.iter().enumerate() {
-            let x = self.x(index);
-            svg.line([x, BOTTOM], [x, BOTTOM + 4.0], theme::MUTED, 1.0, "");
-            if (index + 1) % stride == 0 || self.layers.len() == 1 {
-                let style = Type::NOTE.anchor(Anchor::Middle);
-                svg.text([x, BOTTOM + 19.0], style, &layer.to_string());
-            }
-        }
-        let middle = [LEFT + PLOT_WIDTH / 2.0, TOP + PLOT_HEIGHT / 2.0];
-        svg.text(
-            [middle[0], BOTTOM + 40.0],
-            Type::LABEL.anchor(Anchor::Middle),
-            "layer",
-        );
-        svg.text_upward([18.0, middle[1]], Type::LABEL, name);
-    }
-
-    /// The ground truth as a line across the plot; gives its label.
-    fn draw_truth(&self, svg: &mut Svg) -> Vec<Label> {
-        let Some(truth) = self.truth else {
-            return Vec::new();
-        };
-        if let Some((low, high)) = truth.interval {
-            let (low, high) = (self.y(low), self.y(high));
-            svg.band(
-                &[[LEFT, low], [RIGHT, low], [RIGHT, high], [LEFT, high]],
-                theme::TRUTH,
-            );
-        }
-        let y = self.y(truth.value);
-        svg.line([LEFT, y], [RIGHT, y], theme::TRUTH, 1.6, "6 4");
-        vec![Label {
-            y,
-            name: "ground truth",
-            paint: theme::TRUTH,
-            mark: None,
-        }]
-    }
-
-    /// Bands first, then lines, then marks, so that no mark is covered; gives the labels.
-    fn draw_curves(&self, svg: &mut Svg) -> Vec<Label> {
-        for curve in &self.curves {
-            for stretch in curve.unbroken() {
-                let ends =
-                    |(index, point): &(usize, Point)| Some((self.x(*index), point.interval?));
-                let bounded: Vec<(f64, (f64, f64))> = stretch.iter().filter_map(ends).collect();
-                let upper = bounded.iter().map(|&(x, (_, high))| [x, self.y(high)]);
-                let lower = bounded.iter().rev().map(|&(x, (low, _))| [x, self.y(low)]);
-                let paint = theme::facet(curve.facet);
-                if bounded.len() > 1 {
-                    svg.band(&upper.chain(lower).collect::<Vec<_>>(), paint);
-                } else {
-                    for (from, to) in upper.zip(lower) {
-                        svg.line(from, to, paint, 1.4, "");
-                    }
-                }
-            }
-        }
-        for curve in &self.curves {
-            let place = |(index, point): &(usize, Point)| [self.x(*index), self.y(point.value)];
-            for stretch in curve.unbroken() {
-                let line: Vec<[f64; 2]> = stretch.iter().map(place).collect();
-                svg.polyline(&line, theme::facet(curve.facet), 1.9);
-            }
-        }
+    /// Bands first, then lines, then marks, so that no mark is covered; gives the curves' names.
+    fn draw(&self, chart: &Chart<'_>) -> Result<Vec<Label>, FigureError> {
         let mut labels = Vec::new();
+        if let Some(truth) = self.truth {
+            if let Some(interval) = truth.interval {
+                chart.band_across(interval, theme::TRUTH)?;
+            }
+            chart.across(truth.value, theme::TRUTH)?;
+            labels.push(Label {
+                y: chart.at(0.0, truth.value)[1],
+                name: "ground truth",
+                paint: theme::TRUTH,
+                mark: None,
+            });
+        }
+        for curve in &self.curves {
+            let edge = |(index, point): (usize, &Option<Point>)| {
+                Some((index as f64, point.as_ref()?.interval?))
+            };
+            let edges: Vec<_> = curve.points.iter().enumerate().map(edge).collect();
+            chart.bands(&edges, theme::facet(curve.facet))?;
+        }
         for curve in &self.curves {
             let (paint, mark) = (theme::facet(curve.facet), Mark::of(curve.facet));
-            for (index, point) in curve.defined() {
-                svg.mark([self.x(index), self.y(point.value)], mark, paint);
-            }
-            labels.extend(curve.defined().last().map(|(_, point)| Label {
-                y: self.y(point.value),
+            let place = |(index, point): (usize, Option<Point>)| Some((index as f64, point?.value));
+            let points: Vec<_> = curve
+                .points
+                .iter()
+                .copied()
+                .enumerate()
+                .map(place)
+                .collect();
+            chart.series(&points, mark, paint)?;
+            labels.extend(points.iter().flatten().last().map(|&(x, y)| Label {
+                y: chart.at(x, y)[1],
                 name: curve.facet.name(),
                 paint,
                 mark: Some(mark),
             }));
         }
-        labels
+        Ok(labels)
     }
 
     fn table(&self, run: &Run, metric: &str) -> Result<String, FigureError> {
@@ -323,25 +238,10 @@ impl Plot {
     }
 }
 
-impl Curve {
-    fn defined(&self) -> impl Iterator<Item = (usize, Point)> {
-        let points = self.points.iter().enumerate();
-        points.filter_map(|(index, point)| Some((index, (*point)?)))
-    }
-
-    /// The stretches of layers that all have a value.
-    fn unbroken(&self) -> Vec<Vec<(usize, Point)>> {
-        let mut stretches: Vec<Vec<(usize, Point)>> = Vec::new();
-        for (index, point) in self.defined() {
-            let follows = |stretch: &&mut Vec<(usize, Point)>| {
-                stretch.last().is_some_and(|last| last.0 + 1 == index)
-            };
-            match stretches.last_mut().filter(follows) {
-                Some(stretch) => stretch.push((index, point)),
-                None => stretches.push(vec![(index, point)]),
-            }
-        }
-        stretches
+impl Point {
+    fn ends(&self) -> [f64; 3] {
+        let (low, high) = self.interval.unwrap_or((self.value, self.value));
+        [self.value, low, high]
     }
 }
 
@@ -357,16 +257,27 @@ struct Label {
 fn place_labels(svg: &mut Svg, mut labels: Vec<Label>, x: f64) {
     const LEADING: f64 = 19.0;
     labels.sort_by(|a, b| a.y.total_cmp(&b.y));
-    let mut places: Vec<f64> = labels.iter().map(|label| label.y).collect();
-    for index in 1..places.len() {
-        places[index] = places[index].max(places[index - 1] + LEADING);
+    // Names that would overlap become a block, centered on where they are wanted: of each block,
+    // how many names it has and the sum of where its first one would then stand.
+    let mut blocks: Vec<(usize, f64)> = Vec::new();
+    for (index, label) in labels.iter().enumerate() {
+        let mut block = (1, label.y - LEADING * index as f64);
+        while let Some(&(count, sum)) = blocks.last()
+            && sum / count as f64 >= block.1 / block.0 as f64
+        {
+            block = (block.0 + count, block.1 + sum);
+            blocks.pop();
+        }
+        blocks.push(block);
     }
-    // Pushing down may run past the plot; push the last ones back up.
-    let mut floor = BOTTOM;
-    for place in places.iter_mut().rev() {
-        *place = place.min(floor).max(TOP);
-        floor = *place - LEADING;
-    }
+    let firsts = blocks
+        .iter()
+        .flat_map(|&(count, sum)| std::iter::repeat_n(sum / count as f64, count));
+    let last = LEADING * labels.len().saturating_sub(1) as f64;
+    let places: Vec<f64> = firsts
+        .enumerate()
+        .map(|(index, first)| first.min(BOTTOM - last).max(TOP) + LEADING * index as f64)
+        .collect();
     for (&y, label) in places.iter().zip(&labels) {
         if (y - label.y).abs() > 3.0 {
             svg.line([x - 18.0, label.y], [x + 1.0, y], theme::MUTED, 0.7, "");
@@ -377,6 +288,6 @@ fn place_labels(svg: &mut Svg, mut labels: Vec<Label>, x: f64) {
         }
         let room = WIDTH - theme::MARGIN - (x + 22.0);
         let name = text::fit(label.name, room, Type::HEAD.size, Weight::SemiBold);
-        svg.text([x + 22.0, y + 5.0], Type::HEAD.paint(label.paint), &name);
+        svg.text([x + 22.0, y + 5.0], Type::HEAD, &name);
     }
 }

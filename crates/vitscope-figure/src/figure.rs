@@ -97,11 +97,7 @@ pub(crate) fn provenance(run: &Run) -> String {
         .test
         .map(|test| format!(", {test} test images"))
         .unwrap_or_default();
-    let data = if run.data.kind.is_empty() {
-        "unnamed data"
-    } else {
-        &run.data.kind
-    };
+    let data = run.data.name();
     let model = if run.model.name.is_empty() {
         "Unnamed model"
     } else {
@@ -159,6 +155,8 @@ pub(crate) fn cluster_note(run: &Run) -> Option<&'static str> {
         ),
     }
 }
+
+pub(crate) const INTERVAL_NOTE: &str = "Upright lines: 95 % bootstrap intervals over images.";
 
 pub(crate) const NMI_NOTE: &str = "Positional effect: NMI = I(P;C)/H(C), natural logarithm.";
 
@@ -224,48 +222,9 @@ pub(crate) fn legend(svg: &mut Svg, run: &Run, top: f64, seen: Option<&[bool; 25
     place[1] + LINE
 }
 
-/// The end of an axis that starts at 0, and the distance of its ticks: round numbers.
-pub(crate) fn axis(largest: f64) -> (f64, f64) {
-    if largest.is_nan() || largest <= 0.0 {
-        return (1.0, 0.5);
-    }
-    let rough = largest / 4.0;
-    let power = 10_f64.powf(rough.log10().floor());
-    let step = [1.0, 2.0, 2.5, 5.0, 10.0]
-        .into_iter()
-        .map(|step| step * power)
-        .find(|&step| step >= rough * 0.999);
-    let step = step.unwrap_or(10.0 * power);
-    ((largest / step - 1e-9).ceil() * step, step)
-}
-
-/// A tick's label with the decimals that its axis needs.
-pub(crate) fn tick(value: f64, step: f64) -> String {
-    let decimals = (0..6).find(|&decimals| {
-        let scaled = step * 10_f64.powi(decimals);
-        (scaled - scaled.round()).abs() < 1e-6
-    });
-    format!("{value:.*}", decimals.unwrap_or(6) as usize)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn axes_end_at_round_numbers() {
-        assert_eq!(axis(0.8), (0.8, 0.2));
-        assert_eq!(axis(0.31), (0.4, 0.1));
-        assert_eq!(axis(0.0), (1.0, 0.5));
-        assert_eq!(axis(f64::NAN), (1.0, 0.5));
-    }
-
-    #[test]
-    fn ticks_have_the_decimals_they_need() {
-        assert_eq!(tick(0.5, 0.25), "0.50");
-        assert_eq!(tick(0.2, 0.1), "0.2");
-        assert_eq!(tick(40.0, 20.0), "40");
-    }
 
     #[test]
     fn undefined_is_a_word() {

@@ -16,7 +16,7 @@ const BAR_WIDTH: f64 = 58.0;
 const BAR_PANEL: f64 = BAR_WIDTH + 48.0;
 const HEADER: f64 = 40.0;
 /// Cells smaller than this show nothing, larger ones waste the page.
-const CELL: std::ops::RangeInclusive<f64> = 92.0..=220.0;
+const CELL: std::ops::RangeInclusive<f64> = 92.0..=180.0;
 /// The most columns of images; with fewer, cells are larger.
 pub(crate) const MOST_COLUMNS: usize = 6;
 

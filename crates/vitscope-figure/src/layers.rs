@@ -49,7 +49,7 @@ fn draw_facet(run: &Run, facet: Facet) -> Result<Plate, FigureError> {
         for (index, layer) in band.iter().enumerate() {
             let chosen = run.selection.contains(&(facet, *layer));
             let style = if chosen {
-                Type::HEAD.anchor(Anchor::Middle).paint(theme::facet(facet))
+                Type::HEAD.anchor(Anchor::Middle)
             } else {
                 style
             };
@@ -121,7 +121,7 @@ fn draw_facet(run: &Run, facet: Facet) -> Result<Plate, FigureError> {
     }
     let bottom = figure::legend(&mut svg, run, top - 6.0, Some(&seen));
     let mut notes = vec![figure::provenance(run), figure::aggregate_note(run)];
-    notes.push("In color: the facet's chosen layer.".to_owned());
+    notes.push("In bold: the facet's chosen layer.".to_owned());
     notes.extend(figure::cluster_note(run).map(str::to_owned));
     if facet == Facet::Token {
         notes.extend(figure::token_note(run));

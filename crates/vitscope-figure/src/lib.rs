@@ -7,6 +7,7 @@
 
 mod aggregates;
 mod attention;
+mod chart;
 mod class_mi;
 mod clusters;
 mod compare;
@@ -20,7 +21,7 @@ mod grid;
 mod layers;
 mod metrics;
 mod page;
-mod panel;
+mod pen;
 mod pixels;
 mod relations;
 mod run_dir;

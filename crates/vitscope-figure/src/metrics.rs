@@ -18,6 +18,11 @@ impl Measured {
     pub(crate) fn interval(self) -> Option<(f64, f64)> {
         Some((self.low?, self.high?))
     }
+
+    /// Everything that an axis must reach.
+    pub(crate) fn ends(self) -> [Option<f64>; 3] {
+        [self.value, self.low, self.high]
+    }
 }
 
 /// Every value of a run, by slot, metric and class.

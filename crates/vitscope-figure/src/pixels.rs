@@ -75,6 +75,14 @@ fn decode(
     })
 }
 
+/// The lightness of a pixel, 0 to 255.
+fn gray(pixel: &[u8; 3]) -> f64 {
+    let shares = [0.299, 0.587, 0.114].iter().zip(pixel);
+    shares
+        .map(|(share, &channel)| share * f64::from(channel))
+        .sum()
+}
+
 impl Rgb {
     pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Self, FigureError> {
         let picture = decode(path, bytes, png::Transformations::normalize_to_color8())?;
@@ -149,15 +157,21 @@ impl Rgb {
         })
     }
 
+    /// The picture in pale gray, on which colored marks stand out.
+    pub(crate) fn faded(&self) -> Self {
+        let pale = |pixel| [(100.0 + 0.6 * gray(pixel)).round() as u8; 3];
+        Self {
+            width: self.width,
+            height: self.height,
+            pixels: self.pixels.iter().map(pale).collect(),
+        }
+    }
+
     /// The picture in gray, veiled by the color of `heat` (0 to 1) at each pixel.
     pub(crate) fn heated(&self, heat: impl Fn(usize, usize) -> f64) -> Self {
         const VEIL: f64 = 0.62;
         let pixels = self.pixels.iter().enumerate().map(|(index, pixel)| {
-            let gray: f64 = [0.299, 0.587, 0.114]
-                .iter()
-                .zip(pixel)
-                .map(|(share, &channel)| share * f64::from(channel))
-                .sum();
+            let gray = gray(pixel);
             let color = crate::theme::heat(heat(index % self.width, index / self.width));
             color.map(|channel| (gray * (1.0 - VEIL) + f64::from(channel) * VEIL).round() as u8)
         });

@@ -4,11 +4,11 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::chart::{self, Frame, Scale};
 use crate::compare::Member;
 use crate::error::FigureError;
 use crate::figure::{self, Plate};
 use crate::metrics::Measured;
-use crate::panel::{self, Panel, Scale};
 use crate::run_dir::{Facet, Slot, read_if_there};
 use crate::svg::{Svg, Type};
 use crate::theme::{self, Mark, Paint};
@@ -198,8 +198,13 @@ pub(crate) fn draw(
         theme::COLUMN_WIDTH
     };
     let mut svg = Svg::new(NAME, page);
+    let is_shown = |facet: &Facet| {
+        let mut points = sides.iter().flat_map(|side| &side.points);
+        points.any(|point| point.slot.0 == *facet)
+    };
     let mut names: Vec<(String, Mark, Paint)> = Facet::ALL
         .into_iter()
+        .filter(is_shown)
         .map(|facet| {
             let paint = if several {
                 theme::INK
@@ -209,34 +214,39 @@ pub(crate) fn draw(
             (facet.name().to_owned(), Mark::of(facet), paint)
         })
         .collect();
-    let mut top = panel::key(&mut svg, LEFT, theme::MARGIN - 4.0, &names);
+    let mut top = chart::key(&mut svg, LEFT, theme::MARGIN - 4.0, &names);
     if several {
         names = members
             .iter()
             .map(|member| (member.label.clone(), Mark::Circle, member.paint()))
             .collect();
-        top = panel::key(&mut svg, LEFT, top, &names);
+        top = chart::key(&mut svg, LEFT, top, &names);
     }
     top += 26.0;
     let count = sides.len() as f64;
     let width = (page - theme::MARGIN - LEFT - (count - 1.0) * GAP) / count;
     let mut notes = Vec::new();
+    if let &[member] = members {
+        notes.push(figure::provenance(&member.run));
+    }
     let mut rows = Vec::new();
     for (column, side) in sides.iter().enumerate() {
         let left = LEFT + column as f64 * (width + GAP);
-        let panel = Panel {
+        svg.text([left, top - 8.0], Type::HEAD, side.title);
+        let frame = Frame {
             place: [left, top, width, HEIGHT],
             x: Scale::linear(side.points.iter().map(|point| point.x)),
             y: side.y.clone(),
+            x_name: "positional effect (NMI)",
+            y_name: side.y_name,
+            labels: [true; 2],
         };
-        svg.text([left, top - 8.0], Type::HEAD, side.title);
-        panel.draw_y(&mut svg, true);
-        panel.draw_x(&mut svg);
-        panel.name_axes(&mut svg, "positional effect (NMI)", Some(side.y_name));
+        let chart = frame.open(&mut svg)?;
         for point in &side.points {
             let (mark, paint) = style(point);
             let slot = Slot::Probe(point.slot.0, point.slot.1);
-            svg.begin("slot", &format!("{}/{slot}", members[point.run].index));
+            // The explorer counts the runs that have slots, which are the ones shown here.
+            let name = format!("{}/{slot}", point.run);
             let title = format!(
                 "{}{} layer {}: NMI {:.3}, {} {:.3}",
                 if several {
@@ -250,9 +260,12 @@ pub(crate) fn draw(
                 side.y_name.split(" (").next().unwrap_or_default(),
                 point.y
             );
-            svg.title(&title);
-            svg.mark(panel.at(point.x, point.y), mark, paint);
-            svg.end();
+            chart.by_hand(&[(point.x, point.y)], |svg, places| {
+                svg.begin("slot", &name);
+                svg.title(&title);
+                svg.mark(places[0], mark, paint);
+                svg.end();
+            })?;
             let mut cells = vec![side.relation.to_owned(), members[point.run].label.clone()];
             cells.extend(figure::slot_cells(slot));
             cells.extend([point.x.to_string(), point.y.to_string()]);

@@ -170,6 +170,20 @@ pub(crate) struct Data {
     pub(crate) has_truth: bool,
 }
 
+impl Data {
+    /// What readers know the set by: its kind, or for a layout that any set may have, its folder.
+    pub(crate) fn name(&self) -> &str {
+        let path = Path::new(&self.root);
+        let folder = path.file_stem().and_then(|stem| stem.to_str());
+        match (self.kind.as_str(), folder) {
+            ("folder" | "toml", Some(folder)) => folder,
+            ("spair71k", Some(folder)) if !folder.to_ascii_lowercase().contains("spair") => folder,
+            ("", _) => "unnamed data",
+            (kind, _) => kind,
+        }
+    }
+}
+
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
 struct Manifest {

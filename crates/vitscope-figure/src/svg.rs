@@ -1,7 +1,7 @@
 //! A small SVG writer, and the way from SVG to PNG.
 //!
-//! Most of a figure here is pictures in a grid, with few marks and exact places for its labels,
-//! which chart crates leave no say in; so the marks are written by hand.
+//! Pictures in a grid, with few marks and exact places for their labels, are written by hand;
+//! charts are drawn by plotters (`chart.rs`), which writes here too (`pen.rs`).
 //!
 //! Every element carries its color twice: as an attribute, for the file on its own, and as a
 //! class (`f-` for fills, `s-` for strokes), so that the page can recolor it for a dark screen.
@@ -234,11 +234,12 @@ impl Svg {
         ));
     }
 
-    /// A translucent area: an interval along a curve.
-    pub(crate) fn band(&mut self, points: &[[f64; 2]], paint: Paint) {
-        let (points, fill) = (path(points), colors(Some(paint), None));
+    /// A filled area of some opacity, without an edge.
+    pub(crate) fn area(&mut self, corners: &[[f64; 2]], paint: Paint, opacity: f64) {
+        let (points, fill) = (path(corners), colors(Some(paint), None));
         self.element(format_args!(
-            "<polygon points=\"{points}\" {fill} fill-opacity=\"0.16\"/>"
+            "<polygon points=\"{points}\" {fill} fill-opacity=\"{}\"/>",
+            n(opacity)
         ));
     }
 

@@ -74,19 +74,50 @@ pub(crate) fn fit(text: &str, room: f64, size: f64, weight: Weight) -> String {
     String::new()
 }
 
-/// The text broken between words into lines of at most `room`.
+/// The text broken into lines of at most `room`: between words, and in a word that is too long for a
+/// line after its separators.
 pub(crate) fn wrap(text: &str, room: f64, size: f64) -> Vec<String> {
+    let is_room = |line: &str| width(line, size, Weight::Regular) <= room;
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
-        match lines.last_mut() {
-            Some(line) if width(&format!("{line} {word}"), size, Weight::Regular) <= room => {
-                line.push(' ');
-                line.push_str(word);
+        let mut begins = true;
+        let parts: Vec<&str> = if is_room(word) {
+            vec![word]
+        } else {
+            word.split_inclusive(['_', '-', '.', '/']).collect()
+        };
+        for part in parts {
+            let space = if begins { " " } else { "" };
+            begins = false;
+            match lines.last_mut() {
+                Some(line) if is_room(&format!("{line}{space}{part}")) => {
+                    line.push_str(space);
+                    line.push_str(part);
+                }
+                _ => lines.push(part.to_owned()),
             }
-            _ => lines.push(word.to_owned()),
         }
     }
     lines
+}
+
+/// [`wrap`] into at most so many lines; what does not fit ends in an ellipsis.
+pub(crate) fn wrap_in(text: &str, room: f64, size: f64, most: usize) -> Vec<String> {
+    let mut lines = wrap(text, room, size);
+    if lines.len() > most {
+        let rest = lines.split_off(most.saturating_sub(1)).join(" ");
+        lines.push(fit(&rest, room, size, Weight::Regular));
+    }
+    lines
+        .iter()
+        .map(|line| fit(line, room, size, Weight::Regular))
+        .collect()
+}
+
+/// Room for names of rows at the left: as much as the widest needs, up to `most`.
+pub(crate) fn widest<'a>(names: impl Iterator<Item = &'a str>, size: f64, most: f64) -> f64 {
+    let widths = names.map(|name| width(name, size, Weight::Regular));
+    widths.fold(0.0, f64::max).min(most)
 }
 
 #[cfg(test)]
@@ -115,5 +146,7 @@ mod tests {
     fn lines_break_between_words() {
         assert_eq!(wrap("one two three", 50.0, 12.0), ["one two", "three"]);
         assert_eq!(wrap("indivisible", 5.0, 12.0), ["indivisible"]);
+        assert_eq!(wrap("vit_base_x", 45.0, 12.0), ["vit_", "base_x"]);
+        assert_eq!(wrap_in("one two three", 30.0, 12.0, 2), ["one", "tw…"]);
     }
 }

@@ -1,11 +1,14 @@
 //! Colors, marks and sizes that all figures share.
 
+use plotters::style::Color;
+use plotters_backend::BackendColor;
+
 use crate::run_dir::{Facet, Slot};
 
 /// Size of ordinary text: seven points where a figure is as wide as a page of a paper.
 pub(crate) const TEXT: f64 = 14.0;
-/// Size of notes and tick labels.
-pub(crate) const NOTE: f64 = 12.5;
+/// Size of notes and tick labels: six points where a column is 8.4 cm wide.
+pub(crate) const NOTE: f64 = 12.7;
 /// Empty border of every figure.
 pub(crate) const MARGIN: f64 = 10.0;
 /// Width of a figure that fills a page.
@@ -22,46 +25,50 @@ pub(crate) struct Paint {
     pub(crate) hex: &'static str,
 }
 
-pub(crate) const PAPER: Paint = Paint {
-    name: "paper",
-    hex: "#ffffff",
-};
-pub(crate) const INK: Paint = Paint {
-    name: "ink",
-    hex: "#16191d",
-};
-pub(crate) const MUTED: Paint = Paint {
-    name: "muted",
-    hex: "#59616b",
-};
-pub(crate) const RULE: Paint = Paint {
-    name: "rule",
-    hex: "#dde1e6",
-};
-pub(crate) const TRUTH: Paint = Paint {
-    name: "truth",
-    hex: "#3d444d",
-};
+pub(crate) const PAPER: Paint = paint("paper", "#ffffff");
+pub(crate) const INK: Paint = paint("ink", "#16191d");
+pub(crate) const MUTED: Paint = paint("muted", "#59616b");
+pub(crate) const RULE: Paint = paint("rule", "#dde1e6");
+pub(crate) const TRUTH: Paint = paint("truth", "#3d444d");
+
+const KEY: Paint = paint("key", "#0072b2");
+const QUERY: Paint = paint("query", "#d55e00");
+const VALUE: Paint = paint("value", "#009e73");
+const TOKEN: Paint = paint("token", "#b5518f");
+/// Runs beyond the fourth.
+const FURTHER: [Paint; 3] = [
+    paint("series5", "#8a6d00"),
+    paint("series6", "#3a96c8"),
+    paint("series7", "#4d4d4d"),
+];
+
+/// Dashes of a line that is a reference, not a measured course.
+pub(crate) const DASHES: &str = "6 4";
+
+impl Color for Paint {
+    fn to_backend_color(&self) -> BackendColor {
+        let value = u32::from_str_radix(self.hex.trim_start_matches('#'), 16).unwrap_or(0);
+        let [_, red, green, blue] = value.to_be_bytes();
+        let rgb = (red, green, blue);
+        BackendColor { alpha: 1.0, rgb }
+    }
+}
+
+/// The paint of this color: plotters hands colors on without their names.
+pub(crate) fn named(rgb: [u8; 3]) -> Paint {
+    let all = [PAPER, INK, MUTED, RULE, TRUTH, KEY, QUERY, VALUE, TOKEN];
+    let mut all = all.into_iter().chain(FURTHER);
+    all.find(|paint| <[u8; 3]>::from(paint.rgb()) == rgb)
+        .unwrap_or(INK)
+}
 
 /// The color of a facet: Okabe and Ito's set, which color-blind readers can tell apart.
 pub(crate) fn facet(facet: Facet) -> Paint {
     match facet {
-        Facet::Key => Paint {
-            name: "key",
-            hex: "#0072b2",
-        },
-        Facet::Query => Paint {
-            name: "query",
-            hex: "#d55e00",
-        },
-        Facet::Value => Paint {
-            name: "value",
-            hex: "#009e73",
-        },
-        Facet::Token => Paint {
-            name: "token",
-            hex: "#b5518f",
-        },
+        Facet::Key => KEY,
+        Facet::Query => QUERY,
+        Facet::Value => VALUE,
+        Facet::Token => TOKEN,
     }
 }
 
@@ -78,16 +85,8 @@ pub(crate) const SERIES_COLORS: usize = 7;
 /// The color of a run among several: Okabe and Ito's set, darkest first, repeated where runs are
 /// many. Their marks differ in period, so that color and mark together tell 28 runs apart.
 pub(crate) fn series(index: usize) -> Paint {
-    const SERIES: [Paint; SERIES_COLORS] = [
-        paint("series1", "#0072b2"),
-        paint("series2", "#d55e00"),
-        paint("series3", "#009e73"),
-        paint("series4", "#b5518f"),
-        paint("series5", "#8a6d00"),
-        paint("series6", "#3a96c8"),
-        paint("series7", "#4d4d4d"),
-    ];
-    SERIES[index % SERIES.len()]
+    let [fifth, sixth, seventh] = FURTHER;
+    [KEY, QUERY, VALUE, TOKEN, fifth, sixth, seventh][index % SERIES_COLORS]
 }
 
 const fn paint(name: &'static str, hex: &'static str) -> Paint {
@@ -111,6 +110,13 @@ pub(crate) fn heat(share: f64) -> [u8; 3] {
     std::array::from_fn(|channel| {
         (STOPS[index][channel] * (1.0 - part) + STOPS[index + 1][channel] * part).round() as u8
     })
+}
+
+/// A color for a share of 0 to 1 behind a number, from white to a blue on which white can be read.
+pub(crate) fn shade(share: f64) -> [u8; 3] {
+    const DEEPEST: [f64; 3] = [0.0, 82.0, 147.0];
+    let part = share.clamp(0.0, 1.0);
+    DEEPEST.map(|channel| (255.0 * (1.0 - part) + channel * part).round() as u8)
 }
 
 /// Colors for clusters that have no class: hues a golden angle apart, in three lightnesses, so

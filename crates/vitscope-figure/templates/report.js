@@ -488,6 +488,8 @@
     slider.max = run().layers.length - 1;
     cards = makeCards();
     find(".cards").replaceChildren(...cards.map((card) => card.card));
+    // Few examples are shown larger.
+    find(".cards").style.setProperty("--least", cards.length > 6 ? "150px" : "240px");
     buttons = makeButtons();
     facetInputs = makeFacets();
     return show(Math.max(0, run().facets.indexOf(facet)), Math.max(0, run().layers.indexOf(layer)));
@@ -515,7 +517,7 @@
       numbers.append(line);
     }
     const effect = current && current.nmi !== null ? current.nmi : 0;
-    find(".meter").hidden = !current || current.nmi === null;
+    for (const part of [".scale", ".meter"]) find(part).hidden = !current || current.nmi === null;
     find(".meter i").style.width = `${100 * effect}%`;
     const truth = run().truth ? run().truth.nmi : null;
     find(".meter b").hidden = truth === null;

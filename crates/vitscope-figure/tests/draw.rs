@@ -140,15 +140,15 @@ fn curves_name_their_axes_and_series() {
     let svg = read(run.path(), "figures/nmi-by-layer.svg");
     let found = texts(&svg);
     let expected = [
+        "layer",
+        "1",
+        "2",
+        "3",
+        "positional effect (NMI)",
         "0.0",
         "0.1",
         "0.2",
         "0.3",
-        "1",
-        "2",
-        "3",
-        "layer",
-        "positional effect (NMI)",
     ];
     assert_eq!(found[..expected.len()], expected);
     for name in ["ground truth", "key", "query", "value", "token"] {

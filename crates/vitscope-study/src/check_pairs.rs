@@ -42,8 +42,8 @@ pub struct PairSplitCheck {
     pub split: &'static str,
     /// Pairs whose annotation and photographs are there.
     pub pairs: usize,
-    /// Pairs of the published list.
-    pub published: usize,
+    /// Pairs of the published list; none where the set is not SPair-71k itself.
+    pub published: Option<usize>,
     /// Pairs of the small layout; none without its list.
     pub small: Option<usize>,
     /// Photographs that the pairs show.
@@ -163,7 +163,7 @@ fn describe(set: &PairSet, small: Option<usize>) -> PairSplitCheck {
     PairSplitCheck {
         split: set.split.name(),
         pairs: set.pairs.len(),
-        published: set.layout.published(set.split),
+        published: set.published(),
         small,
         photographs: all.len(),
         points: categories.iter().map(|category| category.points).sum(),

@@ -398,7 +398,7 @@ fn data_check_knows_pairs() {
     let data = format!("spair71k:{}", dir.path().display());
     let human = succeed(common::run(&["data", "check", &data]));
     for words in [
-        "test       6 pairs of 12,234 published, 8 photographs, 72 key points",
+        "test       6 pairs, 8 photographs, 72 key points",
         "bird               3            4          36",
         "nothing would stop a run",
     ] {

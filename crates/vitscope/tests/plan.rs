@@ -1,5 +1,4 @@
 //! `probe --plan`: what a run will take, said before it begins.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod common;
 

@@ -1,9 +1,9 @@
 //! The figure `best-miou`: each run's facets as grouped bars, with the layer on each bar.
 
 use super::{Member, curves};
+use crate::chart::{Frame, Scale};
 use crate::error::FigureError;
 use crate::figure::{self, Plate};
-use crate::panel::{Panel, Scale};
 use crate::run_dir::{Facet, Slot};
 use crate::select::Select;
 use crate::svg::{Anchor, Svg, Type};
@@ -29,11 +29,11 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
     };
     let value = |member: &Member, (facet, layer): (Facet, u32)| {
         let slot = Slot::Probe(facet, layer);
-        member.run.metrics.get(slot, "miou").value
+        member.run.metrics.get(slot, "miou")
     };
     let all = members.iter().flat_map(|member| {
-        let slots = slots(member).into_iter();
-        slots.filter_map(|slot| value(member, slot))
+        let measured = slots(member).into_iter().map(|slot| value(member, slot));
+        measured.flat_map(|measured| measured.ends().into_iter().flatten())
     });
     let all: Vec<f64> = all.collect();
     if all.is_empty() {
@@ -48,10 +48,13 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
     };
     let group = (page - LEFT - theme::MARGIN) / members.len() as f64;
     let width = (group * 0.84 / 4.0).min(32.0);
-    let panel = Panel {
+    let frame = Frame {
         place: [LEFT, TOP, group * members.len() as f64, HEIGHT],
-        x: Scale::Places(Vec::new()),
+        x: Scale::Places(vec![String::new(); members.len()]),
         y: Scale::linear(all),
+        x_name: "",
+        y_name: "mIoU",
+        labels: [false, true],
     };
     let mut svg = Svg::new(NAME, page);
     let mut at = LEFT;
@@ -65,29 +68,28 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         Type::NOTE,
         "number on a bar: its layer",
     );
-    panel.draw_y(&mut svg, true);
-    svg.text_upward([18.0, TOP + HEIGHT / 2.0], Type::LABEL, "mIoU");
-    let bottom = TOP + HEIGHT;
+    let chart = frame.open(&mut svg)?;
     let mut rows = Vec::new();
-    let mut lowest: f64 = bottom;
     for (index, member) in members.iter().enumerate() {
-        let left = LEFT + (index as f64 + 0.5) * group - 2.0 * width;
         for (place, facet) in Facet::ALL.into_iter().enumerate() {
             let Some(layer) = select.layer(&member.run, facet) else {
                 continue;
             };
-            let x = left + place as f64 * width;
-            let middle = x + width / 2.0;
+            let measured = value(member, (facet, layer));
+            let height = measured.value.unwrap_or(0.0);
+            let middle = index as f64 + (place as f64 - 1.5) * width / group;
+            let half = (width / 2.0 - 1.0) / group;
+            chart.bar(
+                [(middle - half, 0.0), (middle + half, height)],
+                theme::facet(facet),
+            )?;
+            chart.interval(middle, measured.interval(), theme::INK)?;
+            let label = measured
+                .value
+                .map_or_else(|| "?".to_owned(), |_| layer.to_string());
+            let top = (middle, measured.high.unwrap_or(height));
             let style = Type::NOTE.anchor(Anchor::Middle);
-            match value(member, (facet, layer)) {
-                Some(value) => {
-                    let [_, y] = panel.at(0.0, value);
-                    let rect = [x + 1.0, y, width - 2.0, bottom - y];
-                    svg.rect(rect, theme::facet(facet));
-                    svg.text([middle, y - 4.0], style, &layer.to_string());
-                }
-                None => svg.text([middle, bottom - 5.0], style, "?"),
-            }
+            chart.text(top, [0.0, -4.0], style, &label)?;
             let slot = Slot::Probe(facet, layer);
             let mut cells = vec![member.label.clone()];
             cells.extend(figure::slot_cells(slot));
@@ -97,19 +99,25 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
             );
             rows.push(cells);
         }
+    }
+    drop(chart);
+    let bottom = TOP + HEIGHT;
+    let mut lowest: f64 = bottom;
+    for (index, member) in members.iter().enumerate() {
         let middle = LEFT + (index as f64 + 0.5) * group;
-        let lines = text::wrap(&member.label, group - 6.0, theme::NOTE);
-        for (line, name) in lines.iter().take(4).enumerate() {
+        let lines = text::wrap_in(&member.label, group - 6.0, theme::NOTE, 4);
+        for (line, name) in lines.iter().enumerate() {
             let y = bottom + 17.0 + line as f64 * 15.0;
-            let name = text::fit(name, group - 4.0, theme::NOTE, Type::NOTE.weight);
             let style = Type::NOTE.anchor(Anchor::Middle).paint(theme::INK);
-            svg.text([middle, y], style, &name);
+            svg.text([middle, y], style, name);
             lowest = lowest.max(y);
         }
     }
-    let right = LEFT + panel.place[2];
-    svg.line([LEFT, bottom], [right, bottom], theme::MUTED, 1.0, "");
-    let caption = [curves::data_note(members), select.note()].join(" ");
+    let mut notes = vec![curves::data_note(members), select.note()];
+    if curves::has_intervals(members, "miou") {
+        notes.push(figure::INTERVAL_NOTE.to_owned());
+    }
+    let caption = notes.join(" ");
     let height = svg.notes(theme::MARGIN, lowest + 8.0, std::slice::from_ref(&caption));
     let csv = figure::table(&["run", "layer", "facet", "miou", "nmi"], rows)?;
     let drawing = svg.finish(height, heading.clone(), caption);

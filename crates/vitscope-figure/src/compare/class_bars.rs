@@ -2,9 +2,11 @@
 //! with its aggregate map and the classes that carry its positional effect (the paper's Figure 6).
 
 use super::Member;
+use crate::chart::{Frame, Scale};
 use crate::error::FigureError;
 use crate::figure::{self, Plate};
 use crate::grid::photo_or_missing;
+use crate::metrics::Measured;
 use crate::pixels::Rgb;
 use crate::run_dir::{Facet, Slot};
 use crate::select::Select;
@@ -12,12 +14,13 @@ use crate::svg::{Anchor, Svg, Type};
 use crate::text;
 use crate::theme::{self, Paint};
 
-const LABEL_WIDTH: f64 = 120.0;
+const MOST_LABEL_WIDTH: f64 = 190.0;
+const HEAD_LINES: usize = 4;
 const MOST_CLASSES: usize = 10;
 /// Panels beside one another, the ground truth's among them.
 const MOST_PANELS: usize = 7;
 const ROW: f64 = 22.0;
-const GAP: f64 = 18.0;
+const GAP: f64 = 26.0;
 
 struct Column<'a> {
     name: String,
@@ -28,11 +31,9 @@ struct Column<'a> {
 }
 
 impl Column<'_> {
-    fn class_mi(&self, class: usize) -> Option<f64> {
+    fn class_mi(&self, class: usize) -> Measured {
         let metrics = &self.member.run.metrics;
-        metrics
-            .class(self.slot, "class_mi", &class.to_string())
-            .value
+        metrics.class(self.slot, "class_mi", &class.to_string())
     }
 
     fn metric(&self, metric: &str) -> Option<f64> {
@@ -87,7 +88,9 @@ pub(super) fn draw(
         return Ok(None);
     }
     let largest = |class: usize| {
-        let values = columns.iter().filter_map(|column| column.class_mi(class));
+        let values = columns
+            .iter()
+            .filter_map(|column| column.class_mi(class).value);
         values.reduce(f64::max)
     };
     let mut classes: Vec<(usize, f64)> = (0..first.run.classes.len())
@@ -98,22 +101,33 @@ pub(super) fn draw(
         return Ok(Some(figure::absent(&name, heading, why)));
     }
     classes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    let (end, step) = figure::axis(classes[0].1);
     let all = classes.len();
     classes.truncate(MOST_CLASSES);
-    let truth = |class: usize| columns[0].class_mi(class).unwrap_or(f64::NEG_INFINITY);
+    let truth = |class: usize| {
+        columns[0]
+            .class_mi(class)
+            .value
+            .unwrap_or(f64::NEG_INFINITY)
+    };
     classes.sort_by(|a, b| truth(b.0).total_cmp(&truth(a.0)));
 
+    let ends = classes.iter().flat_map(|&(class, _)| {
+        let measured = columns.iter().map(move |column| column.class_mi(class));
+        measured.flat_map(|measured| measured.ends().into_iter().flatten())
+    });
+    let scale = Scale::linear(ends);
     let mut svg = Svg::new(&name, theme::FULL_WIDTH);
-    let left = theme::MARGIN + LABEL_WIDTH;
+    let names = classes
+        .iter()
+        .map(|&(class, _)| first.run.classes[class].name.as_str());
+    let label_width = 32.0 + text::widest(names, Type::LABEL.size, MOST_LABEL_WIDTH).max(60.0);
+    let left = theme::MARGIN + label_width;
     let count = columns.len() as f64;
     let room = theme::FULL_WIDTH - theme::MARGIN - left - (count - 1.0) * GAP;
-    let width = (room / count).min(220.0);
-    let head = columns.iter().map(|column| {
-        text::wrap(&column.name, width, Type::LABEL.size)
-            .len()
-            .min(3)
-    });
+    let width = (room / count).min(330.0);
+    let head = columns
+        .iter()
+        .map(|column| text::wrap_in(&column.name, width, Type::LABEL.size, HEAD_LINES).len());
     let head = head.max().unwrap_or(1) as f64 * 17.0;
     let top = theme::MARGIN + head + 8.0;
     let side = width.min(180.0);
@@ -131,18 +145,16 @@ pub(super) fn draw(
         let class = &first.run.classes[class];
         svg.swatch([theme::MARGIN, y - 6.0, 12.0, 12.0], class.color);
         let style = Type::LABEL;
-        let name = text::fit(&class.name, LABEL_WIDTH - 26.0, style.size, style.weight);
+        let name = text::fit(&class.name, label_width - 30.0, style.size, style.weight);
         svg.text([theme::MARGIN + 18.0, y + 5.0], style, &name);
     }
     for (index, column) in columns.iter().enumerate() {
         let start = left + index as f64 * (width + GAP);
-        let x = |value: f64| start + width * value / end;
-        let lines = text::wrap(&column.name, width, Type::LABEL.size);
-        for (line, name) in lines.iter().take(3).enumerate() {
-            let style = Type::LABEL.paint(column.paint);
+        let lines = text::wrap_in(&column.name, width, Type::LABEL.size, HEAD_LINES);
+        for (line, name) in lines.iter().enumerate() {
+            let style = Type::LABEL;
             let y = theme::MARGIN + 12.0 + 17.0 * line as f64;
-            let name = text::fit(name, width, style.size, style.weight);
-            svg.text([start, y], style, &name);
+            svg.text([start, y], style, name);
         }
         let label = format!("aggregate map of {}", column.name);
         photo_or_missing(
@@ -162,35 +174,19 @@ pub(super) fn draw(
             let style = Type::NOTE.anchor(Anchor::End);
             svg.text(place, style, &format!("layer {layer}"));
         }
-        for at in [end / 2.0, end] {
-            svg.line([x(at), bars], [x(at), bottom], theme::RULE, 1.0, "");
-        }
-        for (at, anchor) in [(0.0, Anchor::Start), (end, Anchor::End)] {
-            let style = Type::NOTE.anchor(anchor);
-            svg.text([x(at), bottom + 16.0], style, &figure::tick(at, step));
-        }
+        let frame = Frame {
+            place: [start, bars, width, bottom - bars],
+            x: scale.clone(),
+            y: Scale::Rows(classes.len()),
+            x_name: "",
+            y_name: "",
+            labels: [true, false],
+        };
+        let chart = frame.open(&mut svg)?;
         for (row, &(class, _)) in classes.iter().enumerate() {
-            let y = bars + (row as f64 + 0.5) * ROW;
-            svg.begin("class", &class.to_string());
-            match column.class_mi(class) {
-                Some(value) => {
-                    let rect = [start, y - 6.0, (x(value) - start).max(0.0), 12.0];
-                    svg.rect(rect, column.paint);
-                }
-                None => svg.text([start + 4.0, y + 4.5], Type::NOTE, "undefined"),
-            }
-            if let (true, Some(truth)) = (index > 0, columns[0].class_mi(class)) {
-                svg.line(
-                    [x(truth), y - 9.0],
-                    [x(truth), y + 9.0],
-                    theme::INK,
-                    2.0,
-                    "",
-                );
-            }
-            svg.end();
+            let truth = columns[0].class_mi(class).value.filter(|_| index > 0);
+            chart.class_bar(row, class, column.class_mi(class), truth, column.paint)?;
         }
-        svg.line([start, bars], [start, bottom], theme::MUTED, 1.0, "");
     }
     svg.text(
         [left, bottom + 36.0],
@@ -198,7 +194,7 @@ pub(super) fn draw(
         "class-wise mutual information with position (nats)",
     );
     let mut notes = vec![
-        format!("On {}. {}", first.run.data.kind, select.note()),
+        format!("On {}. {}", first.run.data.name(), select.note()),
         "Upright line: ground truth.".to_owned(),
     ];
     if all > classes.len() {
@@ -219,7 +215,7 @@ pub(super) fn draw(
                 class.to_string(),
                 column.member.run.classes[class].name.clone(),
             ]);
-            cells.push(figure::cell(column.class_mi(class)));
+            cells.push(figure::cell(column.class_mi(class).value));
             cells
         })
     });

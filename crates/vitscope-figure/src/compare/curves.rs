@@ -2,10 +2,11 @@
 //! and 15).
 
 use super::Member;
+use crate::attention::LOCALITY;
+use crate::chart::{self, Frame, Scale};
 use crate::error::FigureError;
 use crate::figure::{self, Plate};
-use crate::panel::{self, Panel, Scale};
-use crate::run_dir::{Facet, Slot};
+use crate::run_dir::{Facet, Kind, Slot};
 use crate::svg::{Svg, Type};
 use crate::theme;
 
@@ -78,7 +79,8 @@ pub(super) fn draw(members: &[&Member], subject: &Subject) -> Result<Plate, Figu
         let slots = facets
             .iter()
             .flat_map(|&facet| layers.iter().map(move |&layer| (facet, layer)));
-        slots.filter_map(|(facet, layer)| value(member, facet, layer).value)
+        let measured = slots.map(|(facet, layer)| value(member, facet, layer));
+        measured.flat_map(|measured| measured.ends().into_iter().flatten())
     });
     let y = Scale::linear(all.chain(truths.iter().copied()));
     let x = Scale::Places(layers.iter().map(u32::to_string).collect());
@@ -91,34 +93,38 @@ pub(super) fn draw(members: &[&Member], subject: &Subject) -> Result<Plate, Figu
         (name, member.mark(), member.paint())
     });
     let names: Vec<_> = names.collect();
-    let top = panel::key(&mut svg, LEFT, theme::MARGIN - 4.0, &names) + 24.0;
+    let top = chart::key(&mut svg, LEFT, theme::MARGIN - 4.0, &names) + 24.0;
     for (column, &facet) in facets.iter().enumerate() {
         let left = LEFT + column as f64 * (width + GAP);
-        let panel = Panel {
+        svg.text([left, top - 8.0], Type::HEAD, facet.name());
+        let frame = Frame {
             place: [left, top, width, HEIGHT],
             x: x.clone(),
             y: y.clone(),
+            x_name: "layer",
+            y_name: subject.axis,
+            labels: [true, column == 0],
         };
-        svg.text([left, top - 8.0], Type::HEAD, facet.name());
-        panel.draw_y(&mut svg, column == 0);
-        panel.draw_x(&mut svg);
-        panel.name_axes(&mut svg, "layer", (column == 0).then_some(subject.axis));
+        let chart = frame.open(&mut svg)?;
         let mut shown: Vec<f64> = Vec::new();
         for &truth in &truths {
             // Runs on the same data have the same truth: one line.
             if !shown.iter().any(|other| (other - truth).abs() < 1e-9) {
                 shown.push(truth);
-                let [_, y] = panel.at(0.0, truth);
-                svg.line([left, y], [left + width, y], theme::TRUTH, 1.4, "6 4");
+                chart.across(truth, theme::TRUTH)?;
             }
         }
         for member in members {
+            for (index, &layer) in layers.iter().enumerate() {
+                let interval = value(member, facet, layer).interval();
+                chart.interval(index as f64, interval, member.paint())?;
+            }
             let points: Vec<Option<(f64, f64)>> = layers
                 .iter()
                 .enumerate()
                 .map(|(index, &layer)| Some((index as f64, value(member, facet, layer).value?)))
                 .collect();
-            panel.draw_series(&mut svg, &points, member.mark(), member.paint());
+            chart.series(&points, member.mark(), member.paint())?;
         }
     }
     let note = if truths.is_empty() && subject.metric == "nmi" {
@@ -126,10 +132,12 @@ pub(super) fn draw(members: &[&Member], subject: &Subject) -> Result<Plate, Figu
     } else {
         subject.note
     };
-    let caption = [data_note(members), note.to_owned()]
-        .join(" ")
-        .trim()
-        .to_owned();
+    let mut notes = vec![data_note(members)];
+    if has_intervals(members, subject.metric) {
+        notes.push(figure::INTERVAL_NOTE.to_owned());
+    }
+    notes.push(note.to_owned());
+    let caption = notes.join(" ").trim().to_owned();
     let height = svg.notes(
         theme::MARGIN,
         top + HEIGHT + 48.0,
@@ -173,41 +181,48 @@ pub(super) fn draw_locality(members: &[&Member]) -> Result<Plate, FigureError> {
     layers.sort_unstable();
     layers.dedup();
     let all = members.iter().flat_map(|member| of(member).into_values());
+    let all = all.flat_map(|measured| measured.ends().into_iter().flatten());
     let mut svg = Svg::new(NAME, theme::COLUMN_WIDTH);
     let names = members.iter().map(|member| {
         let name = member.label.clone();
         (name, member.mark(), member.paint())
     });
-    let top = panel::key(
+    let top = chart::key(
         &mut svg,
         62.0,
         theme::MARGIN - 4.0,
         &names.collect::<Vec<_>>(),
     ) + 8.0;
-    let panel = Panel {
+    let frame = Frame {
         place: [62.0, top, 420.0, 230.0],
         x: Scale::Places(layers.iter().map(u32::to_string).collect()),
-        y: Scale::linear(all.filter_map(|measured| measured.value)),
+        y: Scale::linear(all),
+        x_name: "layer",
+        y_name: LOCALITY,
+        labels: [true; 2],
     };
-    panel.draw_y(&mut svg, true);
-    panel.draw_x(&mut svg);
-    panel.name_axes(&mut svg, "layer", Some("locality bias I(K,Q) (nats)"));
+    let chart = frame.open(&mut svg)?;
     let mut rows = Vec::new();
     for member in members {
         let values = of(member);
+        for (index, layer) in layers.iter().enumerate() {
+            let measured = values.get(layer).copied().unwrap_or_default();
+            chart.interval(index as f64, measured.interval(), member.paint())?;
+        }
         let points: Vec<Option<(f64, f64)>> = layers
             .iter()
             .enumerate()
             .map(|(index, layer)| Some((index as f64, values.get(layer)?.value?)))
             .collect();
-        panel.draw_series(&mut svg, &points, member.mark(), member.paint());
+        chart.series(&points, member.mark(), member.paint())?;
         rows.extend(values.iter().map(|(layer, measured)| {
             let mut cells = vec![member.label.clone(), layer.to_string()];
             cells.extend([measured.value, measured.low, measured.high].map(figure::cell));
             cells
         }));
     }
-    let caption = data_note(members);
+    drop(chart);
+    let caption = format!("{} {}", data_note(members), figure::INTERVAL_NOTE);
     let height = svg.notes(theme::MARGIN, top + 280.0, std::slice::from_ref(&caption));
     let csv = figure::table(&["run", "layer", "locality", "low", "high"], rows)?;
     let drawing = svg.finish(height, HEADING.to_owned(), caption);
@@ -224,13 +239,23 @@ fn layers(members: &[&Member]) -> Vec<u32> {
     layers
 }
 
+/// Whether any run has an interval for this metric.
+pub(super) fn has_intervals(members: &[&Member], metric: &str) -> bool {
+    let mut members = members.iter();
+    members.any(|member| member.run.metrics.has_interval(metric))
+}
+
 /// What the runs were measured on: said once where it is the same.
 pub(super) fn data_note(members: &[&Member]) -> String {
     let mut kinds: Vec<String> = members
         .iter()
         .map(|member| {
             let test = member.run.data.test.unwrap_or(0);
-            format!("{} ({test} test images)", member.run.data.kind)
+            let what = match member.run.kind {
+                Kind::Correspond => "pairs",
+                Kind::Probe | Kind::Attention => "test images",
+            };
+            format!("{} ({test} {what})", member.run.data.name())
         })
         .collect();
     kinds.dedup();

@@ -34,7 +34,8 @@ pub struct CompareOptions {
 pub(crate) struct Member {
     pub(crate) label: String,
     pub(crate) run: Run,
-    /// Its place among the runs, which gives its color and mark.
+    /// The place of its label among the runs' labels, which gives its color and mark: what was
+    /// measured on one model looks the same in every figure.
     pub(crate) index: usize,
     /// The locality bias of its layers: its own, or that of a run of the same weights.
     pub(crate) locality: BTreeMap<u32, Measured>,
@@ -72,9 +73,15 @@ pub(crate) fn open(paths: &[PathBuf]) -> Result<Vec<Member>, FigureError> {
         .iter()
         .map(|run| (same_weights(run), run.metrics.of_layers("locality", "")))
         .collect();
-    let members = runs.into_iter().zip(labels).enumerate();
+    let mut known: Vec<String> = Vec::new();
+    let members = runs.into_iter().zip(labels);
     Ok(members
-        .map(|(index, (run, label))| {
+        .map(|(run, label)| {
+            if !known.contains(&label) {
+                known.push(label.clone());
+            }
+            let index = known.iter().position(|other| *other == label);
+            let index = index.unwrap_or_default();
             let own = run.metrics.of_layers("locality", "");
             let weights = same_weights(&run);
             let other = || {

@@ -7,7 +7,7 @@ use crate::grid::{self, Grid, MOST_COLUMNS, Row};
 use crate::metrics::Measured;
 use crate::pixels::LabelMap;
 use crate::run_dir::{Facet, Slot};
-use crate::svg::Svg;
+use crate::svg::{Svg, Type};
 use crate::text;
 use crate::theme;
 
@@ -115,8 +115,7 @@ fn draw_rows(
         }
         let (facet, layer) = figure::slot_label(slot);
         let room = LABEL_WIDTH - 14.0;
-        let mut lines = text::wrap(&member.label, room, crate::svg::Type::HEAD.size);
-        lines.truncate(3);
+        let mut lines = text::wrap_in(&member.label, room, Type::HEAD.size, 3);
         lines.push(format!("{facet}, {layer}"));
         rows.push(Row {
             name: lines,
@@ -142,7 +141,7 @@ fn draw_rows(
     let bottom = figure::legend(&mut svg, &first.run, bottom + 14.0, Some(&seen));
     let mut notes = vec![format!(
         "On {}. Aggregate: the mean of the colors over all test images.",
-        first.run.data.kind
+        first.run.data.name()
     )];
     notes.push(options.select.note());
     if first.run.metrics.get(Slot::Truth, "nmi").value.is_some() {

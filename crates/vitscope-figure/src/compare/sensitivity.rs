@@ -3,10 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use super::{Member, settings};
+use super::{Member, curves, settings};
+use crate::chart::{self, Frame, Scale};
 use crate::error::FigureError;
 use crate::figure::{self, Plate};
-use crate::panel::{self, Panel, Scale};
 use crate::run_dir::{Facet, Slot};
 use crate::select::Select;
 use crate::svg::{Svg, Type};
@@ -70,7 +70,7 @@ fn families<'a>(members: &[&'a Member]) -> Vec<Family<'a>> {
 
 pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureError> {
     const LEFT: f64 = 66.0;
-    const GAP: f64 = 60.0;
+    const GAP: f64 = 74.0;
     const HEIGHT: f64 = 150.0;
     let families = families(members);
     if families.is_empty() {
@@ -79,12 +79,11 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
     }
     let metrics = [("miou", "mIoU"), ("nmi", "NMI")];
     let value = |member: &Member, facet: Facet, metric: &str| {
-        let layer = select.layer(&member.run, facet)?;
-        member
-            .run
-            .metrics
-            .get(Slot::Probe(facet, layer), metric)
-            .value
+        let slot = select
+            .layer(&member.run, facet)
+            .map(|layer| Slot::Probe(facet, layer));
+        let measured = slot.map(|slot| member.run.metrics.get(slot, metric));
+        measured.unwrap_or_default()
     };
     let columns = families.len().min(PER_BAND);
     let page = if columns == 1 {
@@ -97,7 +96,7 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         let name = facet.name().to_owned();
         (name, Mark::of(facet), theme::facet(facet))
     });
-    let mut top = panel::key(&mut svg, LEFT, theme::MARGIN - 4.0, &key) + 8.0;
+    let mut top = chart::key(&mut svg, LEFT, theme::MARGIN - 4.0, &key) + 8.0;
     let room = page - theme::MARGIN - LEFT - (columns as f64 - 1.0) * GAP;
     let width = room / columns as f64;
     let mut rows = Vec::new();
@@ -107,12 +106,14 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
             let title = text::fit(&family.model, width, Type::HEAD.size, Type::HEAD.weight);
             svg.text([left, top + 12.0], Type::HEAD, &title);
             let places: Vec<String> = family.runs.iter().map(|run| run.0.clone()).collect();
+            let setting = family.setting.replace('_', " ");
             for (line, (metric, name)) in metrics.into_iter().enumerate() {
                 let all = family
                     .runs
                     .iter()
                     .flat_map(|(_, member)| Facet::ALL.map(|facet| value(member, facet, metric)));
-                let panel = Panel {
+                let is_last = line + 1 == metrics.len();
+                let frame = Frame {
                     place: [
                         left,
                         top + 22.0 + line as f64 * (HEIGHT + 22.0),
@@ -120,28 +121,25 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
                         HEIGHT,
                     ],
                     x: Scale::Places(places.clone()),
-                    y: Scale::linear(all.flatten()),
+                    y: Scale::linear(all.flat_map(|measured| measured.ends()).flatten()),
+                    x_name: &setting,
+                    y_name: name,
+                    labels: [is_last, true],
                 };
-                panel.draw_y(&mut svg, true);
-                svg.text_upward(
-                    [left - 44.0, panel.place[1] + HEIGHT / 2.0],
-                    Type::LABEL,
-                    name,
-                );
-                if line + 1 == metrics.len() {
-                    panel.draw_x(&mut svg);
-                    let setting = family.setting.replace('_', " ");
-                    panel.name_axes(&mut svg, &setting, None);
-                }
+                let chart = frame.open(&mut svg)?;
                 for facet in Facet::ALL {
                     let points = family.runs.iter().enumerate().map(|(place, (_, member))| {
-                        Some((place as f64, value(member, facet, metric)?))
+                        Some((place as f64, value(member, facet, metric).value?))
                     });
                     let points: Vec<Option<(f64, f64)>> = points.collect();
-                    panel.draw_series(&mut svg, &points, Mark::of(facet), theme::facet(facet));
+                    for (place, (_, member)) in family.runs.iter().enumerate() {
+                        let interval = value(member, facet, metric).interval();
+                        chart.interval(place as f64, interval, theme::facet(facet))?;
+                    }
+                    chart.series(&points, Mark::of(facet), theme::facet(facet))?;
                 }
             }
-            for (setting, member) in &family.runs {
+            for (value_of, member) in &family.runs {
                 for facet in Facet::ALL {
                     let Some(layer) = select.layer(&member.run, facet) else {
                         continue;
@@ -149,12 +147,12 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
                     let mut cells = vec![
                         family.model.clone(),
                         family.setting.clone(),
-                        setting.clone(),
+                        value_of.clone(),
                         member.label.clone(),
                     ];
                     cells.extend(figure::slot_cells(Slot::Probe(facet, layer)));
                     cells.extend(
-                        metrics.map(|(metric, _)| figure::cell(value(member, facet, metric))),
+                        metrics.map(|(metric, _)| figure::cell(value(member, facet, metric).value)),
                     );
                     rows.push(cells);
                 }
@@ -162,10 +160,14 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         }
         top += 22.0 + 2.0 * (HEIGHT + 22.0) + 40.0;
     }
-    let caption = format!(
-        "Each panel: runs of one model that are equal but for the setting below it. {}",
-        select.note()
-    );
+    let mut notes = vec![
+        "Each panel: runs of one model that are equal but for the setting below it.".to_owned(),
+        select.note(),
+    ];
+    if curves::has_intervals(members, "miou") {
+        notes.push(figure::INTERVAL_NOTE.to_owned());
+    }
+    let caption = notes.join(" ");
     let height = svg.notes(theme::MARGIN, top - 20.0, std::slice::from_ref(&caption));
     let header = [
         "model", "setting", "value", "run", "layer", "facet", "miou", "nmi",

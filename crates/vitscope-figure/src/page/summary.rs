@@ -5,14 +5,12 @@ use serde_json::Value;
 use crate::run_dir::{Kind, Run};
 
 pub(super) fn title(run: &Run) -> String {
-    let or =
-        |name: &str, otherwise: &str| if name.is_empty() { otherwise } else { name }.to_owned();
-    let (model, data) = (&run.model.name, &run.data.kind);
-    format!(
-        "{} on {}",
-        or(model, "Unnamed model"),
-        or(data, "unnamed data")
-    )
+    let model = if run.model.name.is_empty() {
+        "Unnamed model"
+    } else {
+        &run.model.name
+    };
+    format!("{model} on {}", run.data.name())
 }
 
 /// The lines under the heading; what the run does not say is left out.

@@ -134,11 +134,13 @@ fn describe_pairs(result: &PairCheck) -> String {
     for split in &result.splits {
         let _ = write!(
             text,
-            "{:<10} {} pairs of {} published",
+            "{:<10} {} pairs",
             split.split,
-            number(split.pairs as u64),
-            number(split.published as u64)
+            number(split.pairs as u64)
         );
+        if let Some(published) = split.published {
+            let _ = write!(text, " of {} published", number(published as u64));
+        }
         if let Some(small) = split.small {
             let _ = write!(text, ", {} in the small layout", number(small as u64));
         }
