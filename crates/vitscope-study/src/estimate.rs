@@ -76,6 +76,9 @@ pub struct Estimate {
     pub rehearsal_secs: f64,
     #[serde(skip)]
     folder: TempDir,
+    /// Bytes that the job takes beyond the rehearsal.
+    #[serde(skip)]
+    growth: u64,
 }
 
 impl Estimate {
@@ -92,6 +95,7 @@ impl Estimate {
             cache.secs_without = cache.secs_without.map(|without| without + secs);
         }
         self.disk = size_of_folder(self.folder.path());
+        self.memory = most_memory().map(|bytes| bytes + self.growth);
     }
 }
 
@@ -252,6 +256,7 @@ pub fn estimate(
             secs_without: caches.then(|| without_cache(&parts, &runs, secs)),
         }),
         memory: most_memory().map(|bytes| bytes + growth(&job)),
+        growth: growth(&job),
         disk: size_of_folder(folder.path()),
         parts,
         runs,
