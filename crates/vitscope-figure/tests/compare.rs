@@ -59,6 +59,23 @@ fn five(root: &Path) -> Vec<PathBuf> {
 }
 
 #[test]
+fn a_point_names_its_run_as_the_explorer_counts_it() {
+    let root = tempfile::tempdir().unwrap();
+    let mut runs = five(root.path());
+    // What has no slots to explore comes first, and takes no number.
+    runs.reverse();
+    let out = root.path().join("out");
+    compare(&runs, &out, &CompareOptions::default()).unwrap();
+    let svg = fs::read_to_string(out.join("figures/relations.svg")).unwrap();
+    let places: Vec<&str> = svg
+        .split("data-slot=\"")
+        .skip(1)
+        .filter_map(|part| part.split('/').next())
+        .collect();
+    assert!(places.contains(&"0") && places.iter().all(|place| ["0", "1", "2"].contains(place)));
+}
+
+#[test]
 fn runs_of_every_kind_stand_side_by_side() {
     let root = tempfile::tempdir().unwrap();
     let runs = five(root.path());

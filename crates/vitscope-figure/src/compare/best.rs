@@ -113,7 +113,11 @@ pub(super) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
             lowest = lowest.max(y);
         }
     }
-    let mut notes = vec![curves::data_note(members), select.note()];
+    let mut notes = vec![
+        curves::data_note(members),
+        "Bars stand in the order of the legend.".to_owned(),
+        select.note(),
+    ];
     if curves::has_intervals(members, "miou") {
         notes.push(figure::INTERVAL_NOTE.to_owned());
     }
