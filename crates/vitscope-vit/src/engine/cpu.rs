@@ -14,7 +14,7 @@ use super::{Geometry, Stages, Tensor};
 use crate::config::{Config, Mlp, Precision};
 use crate::error::DeviceError;
 use crate::ops::attention::{self, attend};
-use crate::ops::packed::{Packed, padded};
+use crate::ops::packed::{Packed, padded, put_words};
 use crate::ops::patches::patchify;
 use crate::ops::rows;
 use crate::params::{Block, Linear, Norm, Params};
@@ -23,6 +23,9 @@ use crate::vit::Rows;
 /// The most rows of one image that one task handles: enough to pay for packing the weights,
 /// few enough that long sequences keep every core busy.
 const MAX_ROWS: usize = 512;
+
+/// The same with bf16 factors, whose products are so fast that rows should stay near.
+const MAX_ROWS_BF16: usize = 224;
 
 /// A backbone's weights, laid out for the CPU.
 #[derive(Debug)]
@@ -143,8 +146,12 @@ fn with_scratch<T>(lengths: [usize; 3], f: impl FnOnce([&mut [f32]; 3]) -> T) ->
 }
 
 /// Rows per task for an image of `tokens` rows: equal chunks of at most [`MAX_ROWS`].
-fn chunk_rows(tokens: usize) -> usize {
-    tokens.div_ceil(tokens.div_ceil(MAX_ROWS))
+fn chunk_rows(tokens: usize, precision: Precision) -> usize {
+    let most = match precision {
+        Precision::Bf16 => MAX_ROWS_BF16,
+        _ => MAX_ROWS,
+    };
+    tokens.div_ceil(tokens.div_ceil(most))
 }
 
 impl Model {
@@ -209,7 +216,7 @@ impl Model {
     /// LayerNorm, then queries, keys and values with their bias.
     fn project(&self, block: &Layer, work: &mut Work, tokens: usize) {
         let d = self.config.width;
-        let chunk = chunk_rows(tokens);
+        let chunk = chunk_rows(tokens, self.precision);
         let stride = padded(d);
         let Work { x, qkv, .. } = work;
         qkv.par_chunks_mut(tokens * 3 * d)
@@ -286,7 +293,7 @@ impl Model {
     /// The attention's output projection and the feed-forward part, each added to `x`.
     fn feed_forward(&self, block: &Layer, work: &mut Work, tokens: usize) {
         let d = self.config.width;
-        let chunk = chunk_rows(tokens);
+        let chunk = chunk_rows(tokens, self.precision);
         let Work { x, mixed, .. } = work;
         x.par_chunks_mut(tokens * d)
             .zip(mixed.par_chunks(tokens * d))
@@ -315,24 +322,57 @@ impl Model {
                         row[head * head_width..][..head_width].copy_from_slice(source);
                     }
                 }
-                let add_to =
-                    |x: &mut [f32], map: &Map, scale: &[f32], a: (&[f32], usize), y: &mut [f32]| {
-                        map.weight.times(
-                            a,
-                            count,
-                            (y, d),
-                            #[inline(always)]
-                            |row, column, values| {
-                                let n = values.len();
-                                let x = &mut x[row * d + column..][..n];
-                                let scale = stretch(scale, column, n);
-                                rows::add_branch(x, values, map.bias(column, n), scale);
-                            },
-                        );
-                    };
-                add_to(x, &block.proj, &block.scale1, (a, stride), &mut *y);
+                // What a branch adds to `x`.
+                let branch = |map: &Map,
+                              scale: &[f32],
+                              x: &mut [f32],
+                              values: (usize, usize, &mut [f32])| {
+                    let (row, column, values) = values;
+                    let n = values.len();
+                    let x = &mut x[row * d + column..][..n];
+                    rows::add_branch(x, values, map.bias(column, n), stretch(scale, column, n));
+                };
+                block.proj.weight.pass(
+                    (a, stride),
+                    count,
+                    (&mut *y, d),
+                    #[inline(always)]
+                    |row, column, values| {
+                        branch(&block.proj, &block.scale1, x, (row, column, values))
+                    },
+                );
                 let (norm, eps) = (&block.norm2, self.config.norm_eps);
                 rows::layer_norm(x, &norm.weight, &norm.bias, eps, (&mut *a, stride));
+                if block.down.weight.takes_words() && self.config.mlp != Mlp::SwiGlu {
+                    // The hidden numbers are only ever factors: they are rounded where they are made.
+                    let words: &mut [u32] = bytemuck::cast_slice_mut(&mut hidden[..]);
+                    let word_stride = block.down.weight.word_stride();
+                    let quick = self.config.mlp == Mlp::QuickGelu;
+                    block.up.weight.pass(
+                        (a, stride),
+                        count,
+                        (&mut [], hidden_stride),
+                        #[inline(always)]
+                        |row, column, values| {
+                            let bias = block.up.bias(column, values.len());
+                            if quick {
+                                rows::bias_quick_gelu(values, bias);
+                            } else {
+                                rows::bias_gelu(values, bias);
+                            }
+                            put_words(values, &mut words[row * word_stride + column / 2..]);
+                        },
+                    );
+                    block.down.weight.pass_words(
+                        words,
+                        count,
+                        #[inline(always)]
+                        |row, column, values| {
+                            branch(&block.down, &block.scale2, x, (row, column, values));
+                        },
+                    );
+                    return;
+                }
                 let up = (&mut *hidden, hidden_stride);
                 match self.config.mlp {
                     Mlp::Gelu => block.up.weight.times(
@@ -366,7 +406,15 @@ impl Model {
                         rows::swiglu(hidden, self.config.hidden, hidden_stride);
                     }
                 }
-                add_to(x, &block.down, &block.scale2, (hidden, hidden_stride), y);
+                block.down.weight.pass(
+                    (hidden, hidden_stride),
+                    count,
+                    (y, d),
+                    #[inline(always)]
+                    |row, column, values| {
+                        branch(&block.down, &block.scale2, x, (row, column, values))
+                    },
+                );
             },
         );
     }

@@ -104,11 +104,12 @@ impl Shapes {
     }
 }
 
-/// `out = a * panels` with bf16 factors, two per word, added up in f32.
+/// `a * panels` with bf16 factors, two per word, added up in f32. Stretches of every row are handed to
+/// `take`, with their row and first column, and kept nowhere else.
 ///
 /// # Shapes
-/// `panels` `[outputs / 32, depth, 32]`, `a` `[rows, depth]`, `out` `[rows, outputs]`, the last two with
-/// their strides; `depth` counts words and is a multiple of 16.
+/// `panels` `[outputs / 32, depth, 32]`, `a` `[rows, depth]` with its stride; `depth` counts words and is
+/// a multiple of 16.
 ///
 /// # Panics
 /// When a matrix does not fit its slice, or without AMX.
@@ -117,28 +118,17 @@ pub fn times(
     panels: &[u32],
     [rows, depth, outputs]: [usize; 3],
     (a, a_stride): (&[u32], usize),
-    (out, out_stride): (&mut [f32], usize),
-    finish: impl FnMut(usize, usize, &mut [f32]),
+    take: impl FnMut(usize, usize, &mut [f32]),
 ) {
     assert!(is_here() && super::packed::has_bf16());
     assert!(rows > 0 && outputs > 0 && depth > 0 && depth.is_multiple_of(SIDE));
-    assert!(a_stride >= depth && out_stride >= outputs);
-    assert!((rows - 1) * a_stride + depth <= a.len());
-    assert!((rows - 1) * out_stride + outputs <= out.len());
+    assert!(a_stride >= depth && (rows - 1) * a_stride + depth <= a.len());
     assert_eq!(panels.len(), outputs.next_multiple_of(PANEL) * depth);
     // SAFETY: the processor has the instructions.
-    unsafe {
-        drive(
-            panels,
-            [rows, depth, outputs],
-            (a, a_stride),
-            (out, out_stride),
-            finish,
-        );
-    }
+    unsafe { drive(panels, [rows, depth, outputs], (a, a_stride), take) };
 }
 
-/// [`times`], in which `finish` is compiled for the widest vectors.
+/// [`times`], in which `take` is compiled for the widest vectors.
 ///
 /// # Safety
 /// As [`times`] asserts.
@@ -147,14 +137,13 @@ unsafe fn drive(
     panels: &[u32],
     [rows, depth, outputs]: [usize; 3],
     (a, a_stride): (&[u32], usize),
-    (out, out_stride): (&mut [f32], usize),
-    mut finish: impl FnMut(usize, usize, &mut [f32]),
+    mut take: impl FnMut(usize, usize, &mut [f32]),
 ) {
     let whole = Shapes::new([SIDE, SIDE]);
     let left = rows % ROWS;
     // A last block of up to sixteen rows has no lower tiles; they are given a row that is not used.
     let rest = Shapes::new([left.clamp(1, SIDE), left.saturating_sub(SIDE).max(1)]);
-    let mut edge = [0.0_f32; ROWS * PANEL];
+    let mut near = [0.0_f32; ROWS * PANEL];
     for first in (0..outputs).step_by(PANEL) {
         let columns = PANEL.min(outputs - first);
         let panel = &panels[first * depth..][..PANEL * depth];
@@ -166,39 +155,31 @@ unsafe fn drive(
                 // SAFETY: the processor has tiles.
                 unsafe { rest.load() };
             }
-            let a = &a[row * a_stride..];
-            // A panel that is not full is computed beside its place.
-            let (to, to_stride) = if columns == PANEL {
-                (&mut out[row * out_stride + first..], out_stride)
-            } else {
-                (&mut edge[..], PANEL)
-            };
-            debug_assert!((count - 1) * to_stride + PANEL <= to.len());
             let block = Block {
                 steps: depth / SIDE,
-                a: a.as_ptr(),
+                a: a[row * a_stride..].as_ptr(),
                 a_stride: a_stride * size_of::<u32>(),
                 panel: panel.as_ptr(),
-                out: to.as_mut_ptr(),
-                out_stride: to_stride * size_of::<f32>(),
+                out: near.as_mut_ptr(),
             };
-            // SAFETY: `count` rows of `a` and of the results, and a whole panel, lie in their slices;
-            // the tiles have that many rows.
+            // SAFETY: `count` rows of `a` and a whole panel lie in their slices, the results have room,
+            // and the tiles have that many rows.
             unsafe {
                 if count > SIDE {
-                    block.tall(a_stride * SIDE, to_stride * SIDE);
+                    block.tall(a_stride * SIDE);
                 } else {
                     block.flat();
                 }
             }
-            for i in 0..count {
-                let at = (row + i) * out_stride + first;
-                if columns < PANEL {
-                    out[at..at + columns].copy_from_slice(&edge[i * PANEL..][..columns]);
-                    finish(row + i, first, &mut out[at..at + columns]);
-                } else if let Some(values) = out[at..].first_chunk_mut::<PANEL>() {
-                    // A length that the compiler knows makes this one stretch of SIMD code.
-                    finish(row + i, first, values);
+            for (i, values) in near.as_chunks_mut::<PANEL>().0[..count]
+                .iter_mut()
+                .enumerate()
+            {
+                // A length that the compiler knows makes the common case one stretch of SIMD code.
+                if columns == PANEL {
+                    take(row + i, first, values);
+                } else {
+                    take(row + i, first, &mut values[..columns]);
                 }
             }
         }
@@ -214,8 +195,8 @@ struct Block {
     a: *const u32,
     a_stride: usize,
     panel: *const u32,
+    /// `[rows, 32]`.
     out: *mut f32,
-    out_stride: usize,
 }
 
 impl Block {
@@ -231,34 +212,33 @@ impl Block {
                 "tilezero tmm1",
                 "2:",
                 "tileloadd tmm4, [{a} + {a_stride}*1]",
-                "tileloadd tmm6, [{b} + {b_stride}*1]",
-                "tileloadd tmm7, [{b} + {b_stride}*1 + 64]",
+                "tileloadd tmm6, [{b} + {stride}*1]",
+                "tileloadd tmm7, [{b} + {stride}*1 + 64]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
                 "tdpbf16ps tmm1, tmm4, tmm7",
                 "add {a}, 64",
                 "add {b}, 2048",
                 "dec {steps}",
                 "jnz 2b",
-                "tilestored [{out} + {out_stride}*1], tmm0",
-                "tilestored [{out} + {out_stride}*1 + 64], tmm1",
+                "tilestored [{out} + {stride}*1], tmm0",
+                "tilestored [{out} + {stride}*1 + 64], tmm1",
                 a = inout(reg) self.a => _,
                 b = inout(reg) self.panel => _,
                 steps = inout(reg) self.steps => _,
                 a_stride = in(reg) self.a_stride,
-                b_stride = in(reg) PANEL * size_of::<u32>(),
+                stride = in(reg) PANEL * size_of::<u32>(),
                 out = in(reg) self.out,
-                out_stride = in(reg) self.out_stride,
                 out("tmm0") _, out("tmm1") _, out("tmm4") _, out("tmm6") _, out("tmm7") _,
                 options(nostack),
             );
         }
     }
 
-    /// More than sixteen rows and up to thirty-two; the lower ones begin so many elements further on.
+    /// More than sixteen rows and up to thirty-two; the lower ones of `a` begin so many words further on.
     ///
     /// # Safety
     /// As [`Self::flat`].
-    unsafe fn tall(self, a_below: usize, out_below: usize) {
+    unsafe fn tall(self, a_below: usize) {
         // SAFETY: as the caller promises; only tile registers and the results are written.
         unsafe {
             asm!(
@@ -268,8 +248,8 @@ impl Block {
                 "tilezero tmm3",
                 "2:",
                 "tileloadd tmm4, [{a} + {a_stride}*1]",
-                "tileloadd tmm6, [{b} + {b_stride}*1]",
-                "tileloadd tmm7, [{b} + {b_stride}*1 + 64]",
+                "tileloadd tmm6, [{b} + {stride}*1]",
+                "tileloadd tmm7, [{b} + {stride}*1 + 64]",
                 "tdpbf16ps tmm0, tmm4, tmm6",
                 "tileloadd tmm5, [{a2} + {a_stride}*1]",
                 "tdpbf16ps tmm1, tmm4, tmm7",
@@ -280,19 +260,18 @@ impl Block {
                 "add {b}, 2048",
                 "dec {steps}",
                 "jnz 2b",
-                "tilestored [{out} + {out_stride}*1], tmm0",
-                "tilestored [{out} + {out_stride}*1 + 64], tmm1",
-                "tilestored [{out2} + {out_stride}*1], tmm2",
-                "tilestored [{out2} + {out_stride}*1 + 64], tmm3",
+                "tilestored [{out} + {stride}*1], tmm0",
+                "tilestored [{out} + {stride}*1 + 64], tmm1",
+                "tilestored [{out2} + {stride}*1], tmm2",
+                "tilestored [{out2} + {stride}*1 + 64], tmm3",
                 a = inout(reg) self.a => _,
                 a2 = inout(reg) self.a.add(a_below) => _,
                 b = inout(reg) self.panel => _,
                 steps = inout(reg) self.steps => _,
                 a_stride = in(reg) self.a_stride,
-                b_stride = in(reg) PANEL * size_of::<u32>(),
+                stride = in(reg) PANEL * size_of::<u32>(),
                 out = in(reg) self.out,
-                out2 = in(reg) self.out.add(out_below),
-                out_stride = in(reg) self.out_stride,
+                out2 = in(reg) self.out.add(SIDE * PANEL),
                 out("tmm0") _, out("tmm1") _, out("tmm2") _, out("tmm3") _,
                 out("tmm4") _, out("tmm5") _, out("tmm6") _, out("tmm7") _,
                 options(nostack),

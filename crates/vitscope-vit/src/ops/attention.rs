@@ -6,8 +6,8 @@ use super::rows::softmax;
 use crate::config::Precision;
 
 /// Query rows that are handled together: their scores stay in the second-level cache. A multiple
-/// of the rows that a product handles at once.
-const ROWS: usize = 108;
+/// of the rows that a product handles at once (12, or 32 with tile registers).
+const ROWS: usize = 96;
 
 /// Buffers of [`attend`], kept from call to call.
 #[derive(Debug, Default)]

@@ -5,8 +5,9 @@
 )]
 
 use std::arch::x86_64::{
-    __m512, __m512bh, __mmask16, _mm512_castps_si512, _mm512_castsi512_ps, _mm512_dpbf16_ps,
-    _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps, _mm512_set1_epi32, _mm512_setzero_ps,
+    __m512, __m512bh, __m512i, __mmask16, _mm512_castps_si512, _mm512_castsi512_ps,
+    _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_mask_storeu_ps,
+    _mm512_set1_epi32, _mm512_setzero_ps, _mm512_storeu_si512,
 };
 use std::mem::transmute;
 
@@ -63,25 +64,45 @@ pub fn times_bf16(
 ///
 /// # Shapes
 /// `a` `[rows, inputs]`, `words` `[rows, inputs / 2 rounded up]`, each with its stride.
+///
+/// # Panics
+/// Without AVX-512-BF16.
 pub fn to_pairs(
     (a, a_stride): (&[f32], usize),
     [rows, inputs]: [usize; 2],
     (words, stride): (&mut [u32], usize),
 ) {
-    super::rows::vectorized(
-        #[inline(always)]
-        || {
-            for (words, a) in words.chunks_mut(stride).zip(a.chunks(a_stride)).take(rows) {
-                let (pairs, rest) = a[..inputs].as_chunks::<2>();
-                for (word, &[low, high]) in words.iter_mut().zip(pairs) {
-                    *word = pair(low, high);
-                }
-                if let [last] = rest {
-                    words[pairs.len()] = pair(*last, 0.0);
-                }
-            }
-        },
-    );
+    assert!(super::packed::has_bf16());
+    for (words, a) in words.chunks_mut(stride).zip(a.chunks(a_stride)).take(rows) {
+        // SAFETY: the processor has the instructions.
+        unsafe { row_to_pairs(&a[..inputs], words) };
+    }
+}
+
+/// [`to_pairs`] for one row.
+///
+/// # Safety
+/// The processor has AVX-512-BF16.
+#[target_feature(enable = "avx512f,avx512bf16")]
+unsafe fn row_to_pairs(a: &[f32], words: &mut [u32]) {
+    let (wide, rest) = a.as_chunks::<32>();
+    let (front, back) = words.split_at_mut(wide.len() * 16);
+    for (words, a) in front.as_chunks_mut::<16>().0.iter_mut().zip(wide) {
+        // SAFETY: 32 numbers are read and 16 words written.
+        unsafe {
+            let low = _mm512_loadu_ps(a.as_ptr());
+            let high = _mm512_loadu_ps(a.as_ptr().add(16));
+            let pairs: __m512i = transmute(_mm512_cvtne2ps_pbh(high, low));
+            _mm512_storeu_si512(words.as_mut_ptr().cast(), pairs);
+        }
+    }
+    let (pairs, odd) = rest.as_chunks::<2>();
+    for (word, &[low, high]) in back.iter_mut().zip(pairs) {
+        *word = pair(low, high);
+    }
+    if let [last] = odd {
+        back[pairs.len()] = pair(*last, 0.0);
+    }
 }
 
 fn assert_fits(

@@ -245,33 +245,125 @@ impl Packed {
                 });
             }
             #[cfg(target_arch = "x86_64")]
-            Layout::Tiles => {
-                let depth = tiled_depth(inputs);
-                let stride = padded(depth);
-                PAIRS.with_borrow_mut(|words| {
-                    if words.len() < rows * stride {
-                        words.resize(rows * stride, 0);
+            Layout::Tiles => self.tile(
+                (a, a_stride),
+                rows,
+                #[inline(always)]
+                |row, column, values| {
+                    finish(row, column, values);
+                    let out = &mut out[row * out_stride + column..];
+                    match (
+                        out.first_chunk_mut::<PANEL>(),
+                        values.first_chunk::<PANEL>(),
+                    ) {
+                        (Some(out), Some(values)) => *out = *values,
+                        _ => out[..values.len()].copy_from_slice(values),
                     }
-                    super::avx512::to_pairs((a, a_stride), [rows, inputs], (words, stride));
-                    // What an earlier product left there may be no number at all.
-                    for words in words.chunks_mut(stride).take(rows) {
-                        words[inputs.div_ceil(2)..depth].fill(0);
-                    }
-                    super::amx::times(
-                        &self.words,
-                        [rows, depth, outputs],
-                        (words, stride),
-                        (out, out_stride),
-                        finish,
-                    );
-                });
-            }
+                },
+            ),
             #[cfg(not(target_arch = "x86_64"))]
             Layout::Panels | Layout::Pairs | Layout::Tiles => {
                 unreachable!("only laid out where AVX-512 is")
             }
         }
     }
+}
+
+impl Packed {
+    /// [`Self::times`] for a caller to whom the stretches that `take` gets are enough: what `room`
+    /// (`[rows, outputs]`, rows `stride` apart) holds afterwards is not defined.
+    ///
+    /// # Panics
+    /// When a matrix does not fit its slice.
+    #[inline]
+    pub fn pass(
+        &self,
+        a: (&[f32], usize),
+        rows: usize,
+        room: (&mut [f32], usize),
+        take: impl FnMut(usize, usize, &mut [f32]),
+    ) {
+        #[cfg(target_arch = "x86_64")]
+        if self.takes_words() && rows > 0 && self.outputs > 0 {
+            assert!(a.1 >= self.inputs && (rows - 1) * a.1 + self.inputs <= a.0.len());
+            return self.tile(a, rows, take);
+        }
+        self.times(a, rows, room, take);
+    }
+
+    /// Whether a left operand may be words, with [`Self::pass_words`].
+    #[must_use]
+    pub fn takes_words(&self) -> bool {
+        self.layout == Layout::Tiles
+    }
+
+    /// Words in a row of a left operand, for [`Self::pass_words`].
+    #[must_use]
+    pub fn word_stride(&self) -> usize {
+        padded(tiled_depth(self.inputs))
+    }
+
+    /// [`Self::pass`] for a left operand of words that [`put_words`] has made. Changes the words that no
+    /// input has.
+    ///
+    /// # Shapes
+    /// `words` `[rows, inputs / 2 rounded up]`, rows [`Self::word_stride`] apart.
+    ///
+    /// # Panics
+    /// When the matrix does not fit its slice, or words are not taken.
+    #[inline]
+    pub fn pass_words(
+        &self,
+        words: &mut [u32],
+        rows: usize,
+        take: impl FnMut(usize, usize, &mut [f32]),
+    ) {
+        assert!(self.takes_words(), "these weights are laid out for numbers");
+        let (depth, stride) = (tiled_depth(self.inputs), self.word_stride());
+        // What an earlier product left there may be no number at all.
+        for words in words.chunks_mut(stride).take(rows) {
+            words[self.inputs.div_ceil(2)..depth].fill(0);
+        }
+        #[cfg(target_arch = "x86_64")]
+        super::amx::times(
+            &self.words,
+            [rows, depth, self.outputs],
+            (words, stride),
+            take,
+        );
+        #[cfg(not(target_arch = "x86_64"))]
+        let _ = take;
+    }
+
+    #[cfg(target_arch = "x86_64")]
+    #[inline]
+    fn tile(&self, a: (&[f32], usize), rows: usize, take: impl FnMut(usize, usize, &mut [f32])) {
+        let stride = self.word_stride();
+        PAIRS.with_borrow_mut(|words| {
+            if words.len() < rows * stride {
+                words.resize(rows * stride, 0);
+            }
+            let words = &mut words[..rows * stride];
+            super::avx512::to_pairs(a, [rows, self.inputs], (&mut *words, stride));
+            self.pass_words(words, rows, take);
+        });
+    }
+}
+
+/// Rounds numbers to bf16, as words of a left operand: an even number of them, except at the end of a
+/// row.
+///
+/// # Panics
+/// Without bf16 products, or when there is no room.
+#[inline(always)]
+pub fn put_words(numbers: &[f32], words: &mut [u32]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let (count, stride) = (numbers.len(), words.len());
+        super::avx512::to_pairs((numbers, count), [1, count], (words, stride));
+    }
+    #[cfg(not(target_arch = "x86_64"))]
+    let _ = (numbers, words);
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -423,6 +515,32 @@ mod tests {
             let mut out = [0.0; 5];
             packed.times((&a, 7), 1, (&mut out, 5), |_, _, _| ());
             assert_eq!(out, [12.0, 33.0, 54.0, 75.0, 96.0]);
+        }
+    }
+
+    /// The processor's own rounding is the one told here, at every remainder.
+    #[cfg(target_arch = "x86_64")]
+    #[test]
+    fn rows_are_rounded_as_single_numbers_are() {
+        if !has_bf16() {
+            return;
+        }
+        for inputs in [1_usize, 2, 31, 32, 33, 64, 95] {
+            let (rows, stride) = (3, inputs.div_ceil(2) + 3);
+            let a: Vec<f32> = (0..rows * inputs)
+                .map(|i| (i as f32 - 90.0) * 1.003_906_3 / 7.0)
+                .collect();
+            let mut words = vec![7; rows * stride];
+            let to = (&mut words[..], stride);
+            super::super::avx512::to_pairs((&a, inputs), [rows, inputs], to);
+            for (words, a) in words.chunks(stride).zip(a.chunks(inputs)) {
+                let mut want: Vec<u32> = a
+                    .chunks(2)
+                    .map(|p| pair(p[0], p.get(1).copied().unwrap_or(0.0)))
+                    .collect();
+                want.resize(stride, 7);
+                assert_eq!(words, want);
+            }
         }
     }
 

@@ -70,7 +70,15 @@ pub fn layer_norm(
 /// `x += y`; an empty `y` adds nothing.
 #[inline(always)]
 pub fn add(x: &mut [f32], y: &[f32]) {
-    for (x, &y) in x.iter_mut().zip(y) {
+    let (wide, rest) = x.as_chunks_mut::<LANES>();
+    let (wide_y, rest_y) = y.as_chunks::<LANES>();
+    for (x, y) in wide.iter_mut().zip(wide_y) {
+        // All are read before any is written: otherwise every one of them might be the next one's
+        // other operand, and the compiler would take them one by one.
+        let (a, b) = (*x, *y);
+        *x = std::array::from_fn(|lane| a[lane] + b[lane]);
+    }
+    for (x, &y) in rest.iter_mut().zip(rest_y) {
         *x += y;
     }
 }
@@ -82,9 +90,10 @@ pub fn add_branch(x: &mut [f32], y: &mut [f32], bias: &[f32], scale: &[f32]) {
     if scale.is_empty() {
         add(x, y);
     } else {
-        for ((x, &y), &s) in x.iter_mut().zip(&*y).zip(scale) {
-            *x += s * y;
+        for (y, &s) in y.iter_mut().zip(scale) {
+            *y *= s;
         }
+        add(x, y);
     }
 }
 
@@ -132,13 +141,17 @@ pub fn softmax(x: &mut [f32], width: usize, scale: f32) {
         #[inline(always)]
         || {
             for row in x.chunks_exact_mut(width) {
+                let larger = |a: f32, b: f32| if a > b { a } else { b };
+                let (body, tail) = row.as_chunks::<LANES>();
                 let mut tops = [f32::NEG_INFINITY; LANES];
-                for chunk in row.chunks(LANES) {
-                    for (top, &v) in tops.iter_mut().zip(chunk) {
-                        *top = if v > *top { v } else { *top };
-                    }
+                for chunk in body {
+                    // By value, so that the largest stay in a register.
+                    tops = std::array::from_fn(|lane| larger(chunk[lane], tops[lane]));
                 }
-                let top = tops.iter().fold(f32::NEG_INFINITY, |a, &b| a.max(b));
+                let top = tops
+                    .iter()
+                    .chain(tail)
+                    .fold(f32::NEG_INFINITY, |a, &b| a.max(b));
                 for v in row.iter_mut() {
                     *v = exp((*v - top) * scale);
                 }
