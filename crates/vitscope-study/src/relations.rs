@@ -10,7 +10,7 @@ use vitscope_measure::{bootstrap_interval, pearson, spearman};
 use vitscope_vit::facet::Facet;
 
 use crate::error::StudyError;
-use crate::stored::{Measured, StoredRun};
+use crate::stored::StoredRun;
 
 /// Positional effect against quality.
 pub const QUALITY: &str = "nmi~log_miou";
@@ -95,10 +95,11 @@ fn join<'a>(
     let Some(first) = others.next() else {
         return Ok(None);
     };
-    let figures = |run: &StoredRun| -> Vec<(Option<usize>, String, Measured)> {
+    // Not their intervals, which another seed draws otherwise.
+    let figures = |run: &StoredRun| -> Vec<(Option<usize>, String, Option<f64>)> {
         let rows = run.rows.iter();
         let rows = rows.filter(|row| row.metric == metric && row.class.is_empty());
-        rows.map(|row| (row.layer, row.facet.clone(), row.measured))
+        rows.map(|row| (row.layer, row.facet.clone(), row.measured.value))
             .collect()
     };
     match others.find(|other| figures(other) != figures(first)) {

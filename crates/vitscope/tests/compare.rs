@@ -554,6 +554,11 @@ fn real_runs_are_read() {
         }
         assert!(line["locality"]["interval"].is_array() && line["pck"].is_null());
     }
+    // A run without attention takes that of its model, whichever seed drew the intervals.
+    let (plain, both) = (dir.path().join("plain"), dir.path().join("both"));
+    succeed(probe(&plain, &[]));
+    let [first, second] = runs.clone();
+    succeed(compare(&both, &[first, second, plain], &[]));
     // A slot that fell into one cluster has no NMI, and is no point.
     let defined = |facets: &[&str]| -> usize {
         let is =
