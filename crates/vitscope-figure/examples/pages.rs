@@ -13,7 +13,8 @@ use vitscope_figure::{CompareOptions, compare, draw};
 
 fn main() {
     let root = std::env::args().nth(1).unwrap_or("target/pages".to_owned());
-    let root = PathBuf::from(root);
+    // A run names its photographs as seen from anywhere.
+    let root = std::path::absolute(root).unwrap();
     if root.exists() {
         std::fs::remove_dir_all(&root).unwrap();
     }
