@@ -49,6 +49,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 use ndarray::ArrayView2;
 
 use crate::ProbeError;
+use crate::error::check;
 use crate::rows;
 
 /// A pixel this far below the best so far cannot be the match, whatever the roundings.
@@ -819,17 +820,5 @@ impl Best {
             column: self.pixel % width,
             cosine: self.cosine,
         }
-    }
-}
-
-fn check(what: &'static str, expected: usize, got: usize) -> Result<(), ProbeError> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(ProbeError::Shape {
-            what,
-            expected,
-            got,
-        })
     }
 }

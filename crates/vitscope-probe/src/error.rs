@@ -46,3 +46,16 @@ pub enum ProbeError {
     #[error(transparent)]
     Cuda(#[from] vitscope_cuda::CudaError),
 }
+
+/// A size that has to be another one.
+pub(crate) fn check(what: &'static str, expected: usize, got: usize) -> Result<(), ProbeError> {
+    if expected == got {
+        Ok(())
+    } else {
+        Err(ProbeError::Shape {
+            what,
+            expected,
+            got,
+        })
+    }
+}

@@ -41,6 +41,7 @@ use faer::{Accum, MatMut, MatRef, Par};
 use ndarray::{ArrayView2, ArrayView3, Axis};
 use rayon::prelude::*;
 
+use crate::error::check;
 use crate::rows;
 use crate::{MAX_CLUSTERS, ProbeError};
 
@@ -366,18 +367,6 @@ impl Labeler {
                     .fold(true, |usable, score| usable & (score.abs() <= LIMIT))
             },
         )
-    }
-}
-
-fn check(what: &'static str, expected: usize, got: usize) -> Result<(), ProbeError> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(ProbeError::Shape {
-            what,
-            expected,
-            got,
-        })
     }
 }
 

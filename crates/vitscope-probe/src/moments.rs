@@ -38,6 +38,7 @@ use ndarray::{Array2, ArrayView2, ArrayView3, Axis};
 use rayon::prelude::*;
 
 use crate::ProbeError;
+use crate::error::check;
 use crate::rows;
 
 /// Side of a tile of the Gram matrix. Part of the definition of the result's last bits.
@@ -373,18 +374,6 @@ impl Tile {
                 }
             },
         );
-    }
-}
-
-fn check(what: &'static str, expected: usize, got: usize) -> Result<(), ProbeError> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(ProbeError::Shape {
-            what,
-            expected,
-            got,
-        })
     }
 }
 

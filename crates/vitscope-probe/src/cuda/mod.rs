@@ -16,6 +16,7 @@ pub use vitscope_cuda::{Cluster, CudaError, Gpu, RowsView};
 use vitscope_cuda::Buffer;
 
 use crate::ProbeError;
+use crate::error::check;
 
 /// Arrays that the stages use again from one call to the next, for all slots.
 #[derive(Debug)]
@@ -71,17 +72,5 @@ impl Flag {
         }
         self.0.write(gpu, &[i32::MAX])?;
         Ok(usize::try_from(image[0]).ok())
-    }
-}
-
-fn check(what: &'static str, expected: usize, got: usize) -> Result<(), ProbeError> {
-    if expected == got {
-        Ok(())
-    } else {
-        Err(ProbeError::Shape {
-            what,
-            expected,
-            got,
-        })
     }
 }
