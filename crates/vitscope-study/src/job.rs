@@ -121,6 +121,14 @@ impl Job<'_> {
     }
 }
 
+/// Where a run of several lies in their common folder; one that is alone is that folder itself.
+pub(crate) fn folder_of(common: &Path, name: &str) -> PathBuf {
+    match name {
+        "" => common.to_owned(),
+        name => common.join(name),
+    }
+}
+
 /// What counts of a run, or of one of its shards, must have in common to be continued.
 pub(crate) fn counting_fingerprint(run: &str, shard: Option<Shard>) -> String {
     match shard {
@@ -257,10 +265,7 @@ impl Job<'_> {
         }
         self.names.push(name.to_owned());
         self.plans.push(Plan {
-            run: match name {
-                "" => self.out.clone(),
-                name => self.out.join(name),
-            },
+            run: folder_of(&self.out, name),
             clusters: record.clusters,
             fingerprint: record.fingerprint(),
             order: TrainOrder::new(

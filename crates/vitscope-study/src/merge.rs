@@ -126,11 +126,12 @@ pub fn merge(request: &Request) -> Result<Outcome, StudyError> {
     else {
         return Err(StudyError::setting("merge needs the shards of a run"));
     };
-    files::begin(&request.out, false)?;
+    files::refuse_held(&request.out, false)?;
     let data = open_data(request, first)?;
     let training = Training::load(&parts[0].run, &parts[0].fingerprint, settings.adam())?;
     let training = training.ok_or_else(|| StudyError::Internal("a lost training".to_owned()))?;
     let slots = slots(&parts[0].run)?;
+    files::begin(&request.out, false)?;
     let settings = Settings {
         shard: None,
         ..settings.clone()

@@ -8,7 +8,7 @@ use crate::cache::{FacetCache, Worth};
 use crate::device::Learner;
 use crate::error::StudyError;
 use crate::examine::{Examined, examine};
-use crate::job::{Job, Things, begin};
+use crate::job::{Job, Things, begin, folder_of};
 use crate::model::Model;
 use crate::observer::Observer;
 use crate::outcome::{self, Outcome};
@@ -99,11 +99,12 @@ pub(crate) fn run(
     trained: Option<&Path>,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Made>, StudyError> {
+    // Before anything is made: what is missing here leaves no folder behind.
+    let trainings = trainings(job, trained)?;
     begin(job)?;
     for note in &records[0].notes {
         observer.note(note);
     }
-    let trainings = trainings(job, trained)?;
     for ((plan, record), training) in job.plans.iter().zip(&records).zip(&trainings) {
         record.write(&plan.run)?;
         if let (Some(_), Some(training)) = (trained, training) {
@@ -134,7 +135,7 @@ pub(crate) fn trainings(
         };
         trainings.push(match (trained, own) {
             (Some(folder), None) => {
-                let run = folder.join(name);
+                let run = folder_of(folder, name);
                 let nothing = || {
                     StudyError::file(
                         &run,

@@ -127,8 +127,9 @@ fn what_is_not_all_shards_of_one_run_is_refused() {
     refused(
         probe(&out, &["--shard", "1/2", "--trained", &no_training]),
         3,
-        "holds no training",
+        "whole: holds no training",
     );
+    assert!(!out.exists());
     // Counts that were cut off are told.
     let counts = two.join("state/evaluation.safetensors");
     let bytes = std::fs::read(&counts).unwrap();
