@@ -1,44 +1,23 @@
 //! A run: settings, order of work, resume, and the run directory.
 
 pub mod attention;
-pub mod cache;
 pub mod check;
-pub mod check_pairs;
 pub mod compare;
 pub mod correspond;
-mod device;
 pub mod error;
-pub mod estimate;
-mod evaluate;
-mod examine;
 pub mod extract;
-pub mod features;
-mod files;
-mod job;
-pub mod merge;
-pub mod metrics;
-pub mod model;
-pub mod observer;
-pub mod order;
-pub mod outcome;
-pub mod paper;
-mod picture;
+pub mod inputs;
 pub mod probe;
-pub mod record;
-pub mod relations;
-pub mod screen;
-pub mod select;
-pub mod settings;
-pub mod shard;
-pub mod slot;
-pub mod source;
-mod start;
-mod state;
-pub mod stored;
-mod tensors;
-mod train;
-mod training;
-pub mod variants;
-pub mod verify;
+pub mod session;
+
+pub use check::pairs as check_pairs;
+pub use compare::{paper, relations, stored};
+pub use extract::verify;
+pub(crate) use inputs::device;
+pub use inputs::{cache, features, model, observer, screen, source};
+pub use probe::{estimate, merge, order, outcome, shard, variants};
+pub(crate) use probe::{evaluate, examine, job, start, train, training};
+pub(crate) use session::{files, picture, state, tensors};
+pub use session::{metrics, record, select, settings, slot};
 
 pub use error::StudyError;

@@ -1,6 +1,8 @@
 //! What a data set is worth before any model is run on it: what is wrong with its files, how its
 //! labels are distributed, and how much position alone tells of them (paper 3.1.1).
 
+pub mod pairs;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 

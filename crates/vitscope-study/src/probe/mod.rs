@@ -1,6 +1,19 @@
 //! The main job: every slot of a model probed on a data set, in one forward pass per batch
 //! (PROTOCOL sections 1 to 8), for one run or for several that are made together (section 12).
 
+pub mod estimate;
+pub(crate) mod evaluate;
+pub(crate) mod examine;
+pub(crate) mod job;
+pub mod merge;
+pub mod order;
+pub mod outcome;
+pub mod shard;
+pub(crate) mod start;
+pub(crate) mod train;
+pub(crate) mod training;
+pub mod variants;
+
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -11,7 +24,7 @@ use crate::examine::{Examined, examine};
 use crate::job::{Job, Things, begin, folder_of};
 use crate::model::Model;
 use crate::observer::Observer;
-use crate::outcome::{self, Outcome};
+use crate::outcome::Outcome;
 use crate::record::{Record, State};
 use crate::settings::Settings;
 use crate::shard::Shard;

@@ -1,5 +1,7 @@
 //! Facets on disk: a feature directory of a data set, or of one batch that is already normalized.
 
+pub mod verify;
+
 use std::path::{Path, PathBuf};
 
 use ndarray::ArrayView4;

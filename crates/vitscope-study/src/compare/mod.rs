@@ -1,5 +1,9 @@
 //! Finished runs side by side, from what their directories hold: nothing is computed again.
 
+pub mod paper;
+pub mod relations;
+pub mod stored;
+
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;

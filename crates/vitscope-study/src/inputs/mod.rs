@@ -1,0 +1,9 @@
+//! What a command works on: model, features, device, the passes over images and who watches them.
+
+pub mod cache;
+pub(crate) mod device;
+pub mod features;
+pub mod model;
+pub mod observer;
+pub mod screen;
+pub mod source;
