@@ -37,6 +37,9 @@ pub enum StudyError {
         /// What was expected, and what to do.
         problem: String,
     },
+    /// A run directory.
+    #[error(transparent)]
+    Run(vitscope_run::RunError),
     /// The operating system refused a read or a write.
     #[error("{}: cannot {action}: {source}{}", path.display(), hint(source))]
     Io {
@@ -76,6 +79,25 @@ fn hint(source: &std::io::Error) -> &'static str {
         }
         std::io::ErrorKind::PermissionDenied => "; check its permissions",
         _ => "",
+    }
+}
+
+impl From<vitscope_run::RunError> for StudyError {
+    fn from(error: vitscope_run::RunError) -> Self {
+        use vitscope_run::RunError;
+        match error {
+            RunError::Io {
+                path,
+                action,
+                source,
+            } => Self::Io {
+                path,
+                action,
+                source,
+            },
+            RunError::Internal(problem) => Self::Internal(problem),
+            other => Self::Run(other),
+        }
     }
 }
 

@@ -17,7 +17,8 @@ pub(crate) use inputs::device;
 pub use inputs::{cache, features, model, observer, screen, source};
 pub use probe::{estimate, merge, order, outcome, shard, variants};
 pub(crate) use probe::{evaluate, examine, job, start, train, training};
-pub(crate) use session::{files, picture, state, tensors};
-pub use session::{metrics, record, select, settings, slot};
+pub(crate) use session::{folder, picture, state};
+pub use session::{layers, record, settings};
+pub(crate) use vitscope_run::{files, tensors};
 
 pub use error::StudyError;

@@ -763,7 +763,7 @@ pub fn word<T: FromStr<Err = String>>(
 }
 
 /// Reads a list of facets, in the order in which they are listed everywhere.
-pub fn facets(names: &[String]) -> anyhow::Result<Vec<vitscope_vit::facet::Facet>> {
+pub fn facets(names: &[String]) -> anyhow::Result<Vec<vitscope_run::Facet>> {
     let mut list = Vec::new();
     for name in names {
         list.push(

@@ -17,21 +17,21 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 use vitscope_data::{DataSet, Split};
 use vitscope_measure::{locality, mean_interval, mean_over_heads, quantile};
+use vitscope_run::tensors::{self, Lazy};
+use vitscope_run::{Fixed, Part, Record, RunKind, RunState, Subject, Table, files, names};
 use vitscope_vit::identify::Settle;
 use vitscope_vit::vit::Rows;
 
 use crate::error::StudyError;
-use crate::files;
-use crate::metrics::{Class, Subject, Table};
+use crate::folder;
+use crate::layers::Layers;
 use crate::model::{Model, Opened};
 use crate::observer::{Observer, Phase};
 use crate::picture;
-use crate::record::{DataRecord, Fixed, Record, State};
+use crate::record;
 use crate::settings::{Settings as ProbeSettings, Side};
-use crate::slot::Layers;
 use crate::source::{MICRO_BATCH, Pass, Seen, Source, Visitor};
 use crate::state::{self, Found, SAVE_INTERVAL};
-use crate::tensors::{self, Lazy};
 
 /// The attention weights of one layer of a batch take at most about this many bytes.
 const WEIGHT_BYTES: usize = 256 << 20;
@@ -515,8 +515,8 @@ pub fn attention(request: &Request, observer: &mut dyn Observer) -> Result<Outco
         let name = format!("{}-{}-attention", opened.record.name, data.kind.name());
         Path::new("runs").join(name.replace(['/', '\\'], "_"))
     });
-    files::begin(&run, request.resume)?;
-    let mut record = record(request, &data, &opened, count);
+    folder::begin(&run, request.resume)?;
+    let mut record = describe(request, &data, &opened, count);
     for note in &record.notes {
         observer.note(note);
     }
@@ -549,7 +549,7 @@ pub fn attention(request: &Request, observer: &mut dyn Observer) -> Result<Outco
     } = watcher;
     if let Err(error) = result {
         if matches!(error, StudyError::Interrupted { .. }) {
-            record.state = State::Interrupted;
+            record.state = RunState::Interrupted;
             record.write(&run)?;
         }
         return Err(error);
@@ -562,7 +562,7 @@ pub fn attention(request: &Request, observer: &mut dyn Observer) -> Result<Outco
     record
         .times
         .insert("write_secs".to_owned(), writing.elapsed().as_secs_f64());
-    record.state = State::Complete;
+    record.state = RunState::Complete;
     record.write(&run)?;
     state::remove(&run)?;
     Ok(Outcome {
@@ -602,7 +602,7 @@ fn find_queries<'a>(
     Ok(found)
 }
 
-fn record(request: &Request, data: &DataSet, opened: &Opened, count: usize) -> Record {
+fn describe(request: &Request, data: &DataSet, opened: &Opened, count: usize) -> Record {
     let settings = &request.settings;
     let [train, test] = match settings.split {
         Split::Train => [count, 0],
@@ -612,13 +612,14 @@ fn record(request: &Request, data: &DataSet, opened: &Opened, count: usize) -> R
     let fixed = Fixed {
         settings: serde_json::to_value(settings.stored()).unwrap_or_default(),
         model: opened.record.clone(),
-        data: DataRecord::new(data, train, test),
+        data: record::of_data(data, train, test),
         clusters: 0,
         grid: opened.grid,
         size: opened.geometry.size,
         seed: settings.seed,
+        threads: rayon::current_num_threads(),
     };
-    Record::new("attention", &request.data, fixed, notes)
+    Record::new(RunKind::Attention, &request.data, fixed, notes)
 }
 
 /// Nothing seen yet of some layers of a model.
@@ -698,18 +699,18 @@ fn write_metrics(run: &Path, record: &Record, summaries: &[Summary]) -> Result<(
     let model = &record.model;
     let mut table = Table::new(&model.name, &model.family, &model.size);
     add_rows(&mut table, summaries);
-    table.write(&run.join("metrics.csv"))
+    Ok(table.write(&run.join(names::METRICS))?)
 }
 
 fn add_rows(table: &mut Table, summaries: &[Summary]) {
     for summary in summaries {
         let subject = Subject::Layer(summary.layer);
-        let mut add = |metric: &str, class: Class, figure: Figure| {
-            table.add(subject, metric, class, figure.mean, figure.interval);
+        let mut add = |metric: &str, part: Part, figure: Figure| {
+            table.add(subject, metric, part, figure.mean, figure.interval);
         };
-        add("locality", Class::None, summary.whole);
+        add("locality", Part::Whole, summary.whole);
         for (head, &figure) in summary.heads.iter().enumerate() {
-            add("locality_head", Class::Index(head), figure);
+            add("locality_head", Part::Index(head), figure);
         }
     }
 }
@@ -720,7 +721,7 @@ fn write_tensors(
     rows: &BTreeMap<String, Vec<f32>>,
     grid: [usize; 2],
 ) -> Result<(), StudyError> {
-    let path = run.join("attention.safetensors");
+    let path = run.join(names::ATTENTION);
     let n = localities.patches;
     let means = localities.means().map(|(layer, mean)| {
         let bytes: Vec<u8> = mean
@@ -742,7 +743,7 @@ fn write_tensors(
                 .map_err(|error| StudyError::file(&path, error.to_string()))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    tensors::write(&path, views, None)
+    Ok(tensors::write(&path, views, None)?)
 }
 
 /// The folder of the pictures.

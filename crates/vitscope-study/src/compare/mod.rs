@@ -7,15 +7,12 @@ pub mod stored;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use vitscope_vit::facet::Facet;
+use vitscope_run::{COLUMNS, Facet, Measured, Select, Subject, files, to_csv};
 
 use crate::error::StudyError;
-use crate::files;
-use crate::metrics::HEADER;
 use crate::paper::{Beside, Paper};
 use crate::relations::{Coefficient, Relation, locality_of, pck_of, relations};
-use crate::select::Select;
-use crate::stored::{Measured, StoredRun, open_all};
+use crate::stored::{StoredRun, open_all};
 
 /// What to compare.
 #[derive(Clone, Debug)]
@@ -30,7 +27,7 @@ pub struct Request {
     pub paper: bool,
 }
 
-/// A facet of a run at its shown layer. A figure that no run measured is absent.
+/// A facet of a run at its shown layer. A number that no run measured is absent.
 #[derive(Clone, Debug, Serialize)]
 pub struct Line {
     /// The run.
@@ -56,7 +53,7 @@ pub struct Line {
 pub struct Comparison {
     /// Every facet of every run at its shown layer.
     pub lines: Vec<Line>,
-    /// Relations between figures.
+    /// Relations between numbers.
     pub relations: Vec<Relation>,
     /// The paper's values, where they were asked for.
     pub beside: Vec<Beside>,
@@ -119,22 +116,19 @@ fn lines_of(
 ) -> Result<Vec<Line>, StudyError> {
     let (locality, pck) = (locality_of(runs, run)?, pck_of(runs, run)?);
     let mut lines = Vec::new();
+    let layers = |facet| run.run.metrics.layers(facet);
     let facets = Facet::ALL.map(Some);
-    let has_facets = facets
-        .iter()
-        .flatten()
-        .any(|facet| !run.layers(facet.name()).is_empty());
+    let has_facets = facets.iter().any(|&facet| !layers(facet).is_empty());
     for &facet in if has_facets { &facets[..] } else { &[None] } {
-        let name = facet.map_or("", Facet::name);
-        if run.layers(name).is_empty() {
+        if layers(facet).is_empty() {
             continue;
         }
-        let Some(layer) = run.selected(name, select) else {
-            let what = if name.is_empty() { "attention" } else { name };
+        let Some(layer) = run.run.selected(facet, select) else {
+            let what = facet.map_or("attention", Facet::name);
             notes.push(format!("{}: has no {what} of {select}", run.name));
             continue;
         };
-        let own = |metric| run.figure(name, layer, metric);
+        let own = |metric| run.number(facet, layer, metric);
         lines.push(Line {
             run: run.name.clone(),
             facet,
@@ -142,8 +136,8 @@ fn lines_of(
             miou: own("miou"),
             nmi: own("nmi"),
             excess: own("nmi_excess"),
-            locality: locality.and_then(|run| run.figure("", layer, "locality")),
-            pck: pck.and_then(|run| run.figure(name, layer, "pck")),
+            locality: locality.and_then(|run| run.number(None, layer, "locality")),
+            pck: pck.and_then(|run| run.number(facet, layer, "pck")),
         });
     }
     Ok(lines)
@@ -155,16 +149,7 @@ fn write_table(
     header: &str,
     rows: impl IntoIterator<Item = Vec<String>>,
 ) -> Result<PathBuf, StudyError> {
-    let failed = |error: csv::Error| StudyError::file(&path, format!("cannot be written: {error}"));
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    writer.write_record(header.split(',')).map_err(failed)?;
-    for row in rows {
-        writer.write_record(row).map_err(failed)?;
-    }
-    let bytes = writer
-        .into_inner()
-        .map_err(|error| StudyError::file(&path, format!("cannot be written: {error}")))?;
-    files::write(&path, &bytes)?;
+    files::write(&path, &to_csv(header.split(','), rows))?;
     Ok(path)
 }
 
@@ -173,17 +158,20 @@ fn write_table(
 fn write_comparison(out: &Path, runs: &[StoredRun], select: Select) -> Result<PathBuf, StudyError> {
     let mut rows = Vec::new();
     for run in runs {
-        let selected = |facet: Facet| Some((facet.name(), run.selected(facet.name(), select)?));
+        let selected = |facet: Facet| Some((facet, run.run.selected(facet, select)?));
         let selected: Vec<_> = Facet::ALL.into_iter().filter_map(selected).collect();
-        for row in &run.rows {
-            let shown = selected.iter().find(|(facet, _)| *facet == row.facet);
+        for row in run.run.metrics.rows() {
+            let shown = selected.iter().find(|(facet, _)| match row.subject {
+                Subject::Slot(slot) => slot.facet == *facet,
+                _ => false,
+            });
             let mut fields = vec![run.name.clone()];
             fields.extend(row.fields.iter().cloned());
             fields.push(shown.map_or(String::new(), |(_, layer)| layer.to_string()));
             rows.push(fields);
         }
     }
-    let header = format!("run,{HEADER},selected_layer");
+    let header = format!("run,{},selected_layer", COLUMNS.join(","));
     write_table(out.join("comparison.csv"), &header, rows)
 }
 
@@ -212,7 +200,7 @@ fn write_relations(out: &Path, relations: &[Relation]) -> Result<PathBuf, StudyE
     write_table(out.join("relations.csv"), header, relations.iter().map(row))
 }
 
-/// `paper.csv`: a measured figure, the paper's, and the difference, all as fractions.
+/// `paper.csv`: a measured number, the paper's, and the difference, all as fractions.
 fn write_beside(out: &Path, beside: &[Beside]) -> Result<PathBuf, StudyError> {
     let layer = |layer: Option<usize>| layer.map_or(String::new(), |layer| layer.to_string());
     let row = |entry: &Beside| {

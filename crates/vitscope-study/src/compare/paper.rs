@@ -1,7 +1,8 @@
-//! What the paper reports, as data (PROTOCOL section 13): shown beside a user's figures, never mixed
+//! What the paper reports, as data (PROTOCOL section 13): shown beside a user's numbers, never mixed
 //! with them.
 
 use serde::{Deserialize, Serialize};
+use vitscope_run::Facet;
 
 use crate::error::StudyError;
 use crate::relations::Relation;
@@ -25,7 +26,7 @@ pub struct Citation {
     pub year: u32,
 }
 
-/// Figures of one model, in percent as printed.
+/// Numbers of one model, in percent as printed.
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct PaperModel {
@@ -108,18 +109,18 @@ pub struct Paper {
     pub model: Vec<PaperModel>,
 }
 
-/// A measured figure and the paper's, as fractions.
+/// A measured number and the paper's, as fractions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Beside {
     /// The run, or `all` for a correlation.
     pub run: String,
     /// What was measured: `pck`, `miou`, `pearson nmi~locality` and so on.
     pub metric: String,
-    /// The facet, for a model's figure.
+    /// The facet, for a model's number.
     pub facet: String,
-    /// The measured layer, for a model's figure.
+    /// The measured layer, for a model's number.
     pub layer: Option<usize>,
-    /// The user's figure.
+    /// The user's number.
     pub measured: f64,
     /// The paper's.
     pub paper: f64,
@@ -156,34 +157,37 @@ impl Paper {
         let mut list = Vec::new();
         for run in runs.iter().filter(|run| run.has("pck") || run.has("miou")) {
             let model = self.model.iter().find(|entry| {
-                let own = &run.model;
+                let own = &run.run.record.model;
                 (&entry.family, &entry.size, entry.patch) == (&own.family, &own.size, own.patch)
             });
             let Some(model) = model else {
                 notes.push(format!(
                     "{}: the paper reports nothing of {}",
-                    run.name, run.model.name
+                    run.name, run.run.record.model.name
                 ));
                 continue;
             };
             if run.has("pck") {
                 add_pck(run, model, &mut list);
             }
-            if run.has("miou") && run.data.kind == DATA {
+            if run.has("miou") && run.run.record.data.kind == DATA {
                 let place = "Table 4";
                 let paper = model.miou_last_token;
                 add_last(run, "miou", paper, place, &mut list);
             } else if run.has("miou") {
                 notes.push(format!(
                     "{}: the paper's mIoU is of COCO-Stuff's 27 classes, this run's of {}: nothing to set beside it",
-                    run.name, run.data.kind
+                    run.name, run.run.record.data.kind
                 ));
             }
         }
-        if let Some(other) = runs.iter().find(|r| r.has("nmi") && r.data.kind != DATA) {
+        if let Some(other) = runs
+            .iter()
+            .find(|r| r.has("nmi") && r.run.record.data.kind != DATA)
+        {
             notes.push(format!(
                 "the paper's correlations are of COCO-Stuff's 27 classes, {} is of {}: they are not set beside",
-                other.name, other.data.kind
+                other.name, other.run.record.data.kind
             ));
         } else {
             list.extend(
@@ -227,15 +231,20 @@ fn add_pck(run: &StoredRun, model: &PaperModel, list: &mut Vec<Beside>) {
     let facets = model.pck.facets();
     let largest = facets.iter().map(|(_, pck)| *pck).fold(0.0, f64::max);
     for (facet, paper) in facets {
-        let pck = |layer| Some((layer, run.figure(facet, layer, "pck")?.value?));
-        let best = run.layers(facet).into_iter().filter_map(pck);
+        let pck = |layer| Some((layer, run.number(Some(facet), layer, "pck")?.value?));
+        let best = run
+            .run
+            .metrics
+            .layers(Some(facet))
+            .into_iter()
+            .filter_map(pck);
         // The first of the largest, as the run itself selects.
         let best = best.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
         if let Some((layer, measured)) = best {
             list.push(Beside {
                 run: run.name.clone(),
                 metric: "pck".to_owned(),
-                facet: facet.to_owned(),
+                facet: facet.name().to_owned(),
                 layer: Some(layer),
                 measured,
                 paper: paper / 100.0,
@@ -249,8 +258,10 @@ fn add_pck(run: &StoredRun, model: &PaperModel, list: &mut Vec<Beside>) {
 
 /// The last layer's token, by the run's reading of it.
 fn add_last(run: &StoredRun, metric: &str, paper: Sides, place: &str, list: &mut Vec<Beside>) {
-    let layer = run.model.depth;
-    let measured = run.figure("token", layer, metric).and_then(|m| m.value);
+    let layer = run.run.record.model.depth;
+    let measured = run
+        .number(Some(Facet::Token), layer, metric)
+        .and_then(|m| m.value);
     if let Some(measured) = measured {
         list.push(Beside {
             run: run.name.clone(),
@@ -268,12 +279,12 @@ fn add_last(run: &StoredRun, metric: &str, paper: Sides, place: &str, list: &mut
 impl PaperPck {
     /// The values by facet, in the order in which facets are listed everywhere.
     #[must_use]
-    pub fn facets(&self) -> [(&'static str, f64); 4] {
+    pub fn facets(&self) -> [(Facet, f64); 4] {
         [
-            ("key", self.key),
-            ("query", self.query),
-            ("value", self.value),
-            ("token", self.token),
+            (Facet::Key, self.key),
+            (Facet::Query, self.query),
+            (Facet::Value, self.value),
+            (Facet::Token, self.token),
         ]
     }
 }

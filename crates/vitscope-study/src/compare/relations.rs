@@ -1,4 +1,4 @@
-//! Relations between figures over slots and models (PROTOCOL section 11; paper 3.3).
+//! Relations between numbers over slots and models (PROTOCOL section 11; paper 3.3).
 //!
 //! - `nmi~log_miou`: positional effect against the natural logarithm of mIoU, every slot a point.
 //! - `nmi~locality`: positional effect of keys and queries against the locality bias of their layer.
@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use vitscope_measure::{bootstrap_interval, pearson, spearman};
-use vitscope_vit::facet::Facet;
+use vitscope_run::{Facet, Part, Subject};
 
 use crate::error::StudyError;
 use crate::stored::StoredRun;
@@ -34,7 +34,7 @@ pub struct Coefficient {
     pub interval: Option<(f64, f64)>,
 }
 
-/// How two figures go together over some points.
+/// How two numbers go together over some points.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Relation {
     /// [`QUALITY`] or [`LOCALITY`].
@@ -66,7 +66,7 @@ pub fn locality_of<'a>(
     runs: &'a [StoredRun],
     run: &'a StoredRun,
 ) -> Result<Option<&'a StoredRun>, StudyError> {
-    join(runs, run, "locality", |other| other.data.is(&run.data))
+    join(runs, run, "locality", |other| other.is_same_data(run))
 }
 
 /// The run whose PCK stands beside a run's slots: the run itself, or another one of the same model.
@@ -91,22 +91,21 @@ fn join<'a>(
     }
     let mut others = runs
         .iter()
-        .filter(|other| other.model == run.model && other.has(metric) && fits(other));
+        .filter(|other| other.is_same_model(run) && other.has(metric) && fits(other));
     let Some(first) = others.next() else {
         return Ok(None);
     };
     // Not their intervals, which another seed draws otherwise.
-    let figures = |run: &StoredRun| -> Vec<(Option<usize>, String, Option<f64>)> {
-        let rows = run.rows.iter();
-        let rows = rows.filter(|row| row.metric == metric && row.class.is_empty());
-        rows.map(|row| (row.layer, row.facet.clone(), row.measured.value))
-            .collect()
+    let numbers = |run: &StoredRun| -> Vec<(Subject, Option<f64>)> {
+        let rows = run.run.metrics.rows().iter();
+        let rows = rows.filter(|row| row.metric == metric && row.part == Part::Whole);
+        rows.map(|row| (row.subject, row.measured.value)).collect()
     };
-    match others.find(|other| figures(other) != figures(first)) {
+    match others.find(|other| numbers(other) != numbers(first)) {
         None => Ok(Some(first)),
         Some(other) => Err(StudyError::setting(format!(
             "{} and {} both measured the {metric} of {}, differently, and {} has none of its own: leave one of them out",
-            first.name, other.name, run.model.name, run.name
+            first.name, other.name, run.run.record.model.name, run.name
         ))),
     }
 }
@@ -123,7 +122,7 @@ pub fn relations(runs: &[StoredRun], notes: &mut Vec<String>) -> Result<Vec<Rela
             continue;
         }
         let beside = locality_of(runs, run)?;
-        let elsewhere = |other: &&StoredRun| other.model == run.model && other.has("locality");
+        let elsewhere = |other: &&StoredRun| other.is_same_model(run) && other.has("locality");
         if let (None, Some(other)) = (beside, runs.iter().find(elsewhere)) {
             notes.push(format!(
                 "the locality in {} is of other images than those of {}: they are not joined",
@@ -131,10 +130,10 @@ pub fn relations(runs: &[StoredRun], notes: &mut Vec<String>) -> Result<Vec<Rela
             ));
         }
         for facet in Facet::ALL {
-            for layer in run.layers(facet.name()) {
-                let figure = |metric| run.figure(facet.name(), layer, metric)?.value;
+            for layer in run.run.metrics.layers(Some(facet)) {
+                let value = |metric| run.number(Some(facet), layer, metric)?.value;
                 let point = |list: &mut Vec<Point>, y: Option<f64>| {
-                    if let (Some(x), Some(y)) = (figure("nmi"), y) {
+                    if let (Some(x), Some(y)) = (value("nmi"), y) {
                         list.push(Point {
                             run: index,
                             facet,
@@ -143,11 +142,11 @@ pub fn relations(runs: &[StoredRun], notes: &mut Vec<String>) -> Result<Vec<Rela
                         });
                     }
                 };
-                let positive = figure("miou").filter(|&miou| miou > 0.0);
+                let positive = value("miou").filter(|&miou| miou > 0.0);
                 point(&mut quality, positive.map(f64::ln));
                 if matches!(facet, Facet::Key | Facet::Query) {
-                    let figure = beside.and_then(|run| run.figure("", layer, "locality"));
-                    point(&mut locality, figure.and_then(|figure| figure.value));
+                    let of_layer = beside.and_then(|run| run.number(None, layer, "locality"));
+                    point(&mut locality, of_layer.and_then(|number| number.value));
                 }
             }
         }
@@ -161,7 +160,7 @@ pub fn relations(runs: &[StoredRun], notes: &mut Vec<String>) -> Result<Vec<Rela
         let mut add = |group: &str, chosen: Vec<&Point>| {
             let mixed = chosen
                 .windows(2)
-                .any(|pair| !runs[pair[0].run].data.is(&runs[pair[1].run].data));
+                .any(|pair| !runs[pair[0].run].is_same_data(&runs[pair[1].run]));
             if mixed && group == "all" {
                 notes.push(format!(
                     "{name} is not computed over runs of different data sets: compare those of one data set at a time"

@@ -18,21 +18,22 @@ use vitscope_data::pairs::{CATEGORIES, Layout, Pair, PairImage, PairSet, PairSpl
 use vitscope_data::resize::{RgbImage, pil_resize};
 use vitscope_measure::{Pck, pck};
 use vitscope_probe::{Search, Target, View};
-use vitscope_vit::facet::{Facet, Taps};
+use vitscope_run::{
+    Facet, Fixed, Part, Record, RunKind, RunState, Slot, Subject, Table, files, names, tensors,
+};
+use vitscope_vit::facet::Taps;
 use vitscope_vit::identify::Settle;
 use vitscope_vit::vit::Tapped;
 
 use crate::error::StudyError;
-use crate::files;
-use crate::metrics::{Class, Subject, Table};
+use crate::folder;
+use crate::layers::Layers;
 use crate::model::{Model, Opened};
 use crate::observer::{Observer, Phase};
-use crate::record::{DataRecord, Fixed, Record, State};
+use crate::record;
 use crate::settings::Side;
-use crate::slot::{Layers, Slot};
 use crate::source::{Backbone, MICRO_BATCH, Source, tapped_kind};
 use crate::state::{self, Found, SAVE_INTERVAL};
-use crate::tensors;
 
 /// The threshold whose metric carries no number in its name.
 const USUAL_ALPHA: f64 = 0.1;
@@ -301,8 +302,8 @@ pub fn correspond(request: &Request, observer: &mut dyn Observer) -> Result<Outc
         let name = format!("{}-spair71k", opened.record.name);
         Path::new("runs").join(name.replace(['/', '\\'], "_"))
     });
-    files::begin(&run, request.resume)?;
-    let mut record = record(request, &set, pairs, &opened);
+    folder::begin(&run, request.resume)?;
+    let mut record = describe(request, &set, pairs, &opened);
     for note in &record.notes {
         observer.note(note);
     }
@@ -333,7 +334,7 @@ pub fn correspond(request: &Request, observer: &mut dyn Observer) -> Result<Outc
         observer,
     );
     if matches!(result, Err(StudyError::Interrupted { .. })) {
-        record.state = State::Interrupted;
+        record.state = RunState::Interrupted;
         record.write(&run)?;
     }
     let matches = result?;
@@ -352,7 +353,7 @@ pub fn correspond(request: &Request, observer: &mut dyn Observer) -> Result<Outc
     write_pairs(&plan, pairs, &matches)?;
     let examples = write_examples(&plan, &mut backbone, pairs, &matches)?;
     record.examples = examples;
-    record.state = State::Complete;
+    record.state = RunState::Complete;
     record.write(&run)?;
     state::remove(&run)?;
     Ok(Outcome {
@@ -363,19 +364,20 @@ pub fn correspond(request: &Request, observer: &mut dyn Observer) -> Result<Outc
     })
 }
 
-fn record(request: &Request, set: &PairSet, pairs: &[Pair], opened: &Opened) -> Record {
+fn describe(request: &Request, set: &PairSet, pairs: &[Pair], opened: &Opened) -> Record {
     let settings = &request.settings;
     let notes = opened.notes.iter().chain(set.notes()).cloned().collect();
     let fixed = Fixed {
         settings: serde_json::to_value(settings.stored()).unwrap_or_default(),
         model: opened.record.clone(),
-        data: DataRecord::of_pairs(&set.root, pairs),
+        data: record::of_pairs(&set.root, pairs),
         clusters: 0,
         grid: opened.grid,
         size: opened.geometry.size,
         seed: 0,
+        threads: rayon::current_num_threads(),
     };
-    Record::new("correspond", &request.data, fixed, notes)
+    Record::new(RunKind::Correspond, &request.data, fixed, notes)
 }
 
 /// The match of every key point, `[slots][points]`, as column and row.
@@ -792,7 +794,7 @@ fn write_metrics(
     let model = &record.model;
     let mut table = Table::new(&model.name, &model.family, &model.size);
     for (&slot, by_alpha) in plan.opened.slots.iter().zip(measured) {
-        let subject = Subject::Facet(slot.facet, slot.layer);
+        let subject = Subject::Slot(slot);
         for (&alpha, pck) in plan.settings.alphas.iter().zip(by_alpha) {
             let named = |metric: &str| {
                 if (alpha - USUAL_ALPHA).abs() < 1e-12 {
@@ -801,22 +803,22 @@ fn write_metrics(
                     format!("{metric}@{alpha}")
                 }
             };
-            table.add(subject, &named("pck"), Class::None, pck.per_point, None);
+            table.add(subject, &named("pck"), Part::Whole, pck.per_point, None);
             table.add(
                 subject,
                 &named("pck_image"),
-                Class::None,
+                Part::Whole,
                 pck.per_pair,
                 None,
             );
             for (category, &value) in pck.per_category.iter().enumerate() {
                 if value.is_some() {
-                    table.add(subject, &named("pck"), Class::Index(category), value, None);
+                    table.add(subject, &named("pck"), Part::Index(category), value, None);
                 }
             }
         }
     }
-    table.write(&plan.run.join("metrics.csv"))
+    Ok(table.write(&plan.run.join(names::METRICS))?)
 }
 
 /// A tensor to be written: name, type, shape, bytes.
@@ -831,7 +833,7 @@ fn write_all(path: &Path, tensors: &[NamedTensor]) -> Result<(), StudyError> {
                 .map_err(|error| StudyError::file(path, error.to_string()))
         })
         .collect::<Result<Vec<_>, _>>()?;
-    tensors::write(path, views, None)
+    Ok(tensors::write(path, views, None)?)
 }
 
 /// `pairs.csv`: the pairs in order. `pairs.safetensors`: every key point, pair by pair: `pair` `[P]`

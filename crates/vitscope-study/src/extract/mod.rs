@@ -9,20 +9,19 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 use vitscope_data::{DataSet, Split};
+use vitscope_run::{Facet, Slot, files, tensors};
 use vitscope_vit::checkpoint::Checkpoint;
-use vitscope_vit::facet::{Facet, Kind, Taps};
+use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::identify::Settle;
 use vitscope_vit::vit::{Rows, Tapped};
 
 use crate::error::StudyError;
 use crate::features::{About, SplitWriter};
-use crate::files;
+use crate::layers::Layers;
 use crate::model::{self, Model};
 use crate::observer::{Observer, Phase};
 use crate::settings::Side;
-use crate::slot::{Layers, Slot};
 use crate::source::{Pass, Reading, Seen, Visitor, tapped_kind};
-use crate::tensors;
 
 /// What to extract, and how.
 #[derive(Clone, Debug)]

@@ -14,7 +14,6 @@ use std::time::Instant;
 use ndarray::Array3;
 use sha2::{Digest, Sha256};
 use vitscope_data::Split;
-use vitscope_vit::config::Device;
 use vitscope_vit::vit::Rows;
 
 use crate::error::StudyError;
@@ -89,7 +88,7 @@ impl Worth {
     pub(crate) fn is_wanted(&self, job: &Job<'_>, source: &Source, folder: &Path) -> bool {
         let budget = job.common.cache_budget;
         // A card is done with an image long before a disk is: there it has to be asked for.
-        let on_card = job.opened.record.device == Some(Device::Cuda);
+        let on_card = job.opened.record.device.as_deref() == Some("cuda");
         matches!(source, Source::Backbone(_))
             && budget != Some(0)
             && !(on_card && budget.is_none())

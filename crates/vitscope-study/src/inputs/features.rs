@@ -10,11 +10,10 @@ use ndarray::{Array3, ArrayView3};
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
 use serde::{Deserialize, Serialize};
 use vitscope_data::Split;
+use vitscope_run::tensors::read_header;
+use vitscope_run::{Slot, files};
 
 use crate::error::StudyError;
-use crate::files;
-use crate::slot::Slot;
-use crate::tensors::read_header;
 
 /// Shards are at most this long, in bytes.
 const SHARD_BYTES: u64 = 4 << 30;
@@ -519,7 +518,7 @@ impl SplitWriter {
 #[cfg(test)]
 mod tests {
     use ndarray::Array3;
-    use vitscope_vit::facet::Facet;
+    use vitscope_run::Facet;
 
     use super::*;
 

@@ -4,16 +4,16 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 use vitscope_data::{DataSet, Geometry, Split};
+use vitscope_run::files::sha256_of;
+use vitscope_run::{Facet, ModelRecord, Slot};
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
 use vitscope_vit::identify::Settle;
 
 use crate::error::StudyError;
 use crate::features::FeatureDir;
-use crate::record::{ModelRecord, sha256_of};
-use crate::slot::{Layers, Slot};
+use crate::layers::Layers;
 use crate::source::{Backbone, Source};
-use vitscope_vit::facet::Facet;
 
 /// What the user points at.
 #[derive(Clone, Debug)]
@@ -110,6 +110,11 @@ fn json<T: serde::Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
 }
 
+/// A value that serializes into one word, as that word.
+fn word<T: serde::Serialize>(value: &T) -> Option<String> {
+    json(value).as_str().map(str::to_owned)
+}
+
 /// Reads the weights of a checkpoint and puts the backbone together, on the device and in the
 /// precision that the user settled.
 pub(crate) fn load(checkpoint: &Checkpoint, settle: &Settle) -> Result<Vit, StudyError> {
@@ -145,8 +150,8 @@ fn open_checkpoint(
         sha256: sha256_of(&identity.files)?,
         identity: json(identity),
         config: json(&config),
-        precision: Some(settle.precision),
-        device: Some(settle.device),
+        precision: word(&settle.precision),
+        device: word(&settle.device),
     };
     let (mean, std) = (identity.mean, identity.std);
     let vit = load(&checkpoint, settle)?;

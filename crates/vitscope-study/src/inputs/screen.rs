@@ -6,25 +6,14 @@
 //! leaves out the same ones.
 
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 use vitscope_data::{DataError, DataSet, Geometry, Split};
+use vitscope_run::Skipped;
 
 use crate::error::StudyError;
 use crate::observer::{Observer, Phase};
 
 /// Images looked at together, per thread.
 const PER_THREAD: usize = 8;
-
-/// An image that was left out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Skipped {
-    /// `train` or `test`.
-    pub split: String,
-    /// The image's name.
-    pub name: String,
-    /// What is wrong with it, one sentence.
-    pub problem: String,
-}
 
 /// The set without its bad images, of which there may be `allowed` in both splits together, and
 /// what was left out. `used` says how many sound images of each split (train, test) are wanted;

@@ -4,15 +4,15 @@ use std::time::{Duration, Instant};
 
 use ndarray::{Array3, Array4, ArrayView4};
 use vitscope_data::{DataSet, Geometry, IGNORE, LabelCrop, Split};
+use vitscope_run::{Facet, Slot};
 use vitscope_vit::Vit;
-use vitscope_vit::facet::{Facet, Kind, Taps};
+use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::vit::{Rows, Tapped, Workspace};
 
 use crate::cache::FacetCache;
 use crate::error::StudyError;
 use crate::features::FeatureDir;
 use crate::settings::Side;
-use crate::slot::Slot;
 
 /// Images that go through the backbone together. Every statistic is accumulated in these units,
 /// so the number is part of what makes a run repeatable.

@@ -9,15 +9,15 @@ use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 use vitscope_data::{DataSet, IGNORE, Split};
 use vitscope_measure::{CellCounts, MeasureError, Resampling, ResamplingPlan, Tally, TallyParts};
+use vitscope_run::Slot;
+use vitscope_run::tensors::Lazy;
 
 use crate::error::StudyError;
 use crate::job::kept_indices;
 use crate::picture;
 use crate::settings::{Positions, Settings};
-use crate::slot::Slot;
 use crate::source::Seen;
 use crate::state::{self, Found};
-use crate::tensors::Lazy;
 
 /// Counts of one slot, or of the ground truth.
 #[derive(Debug)]

@@ -6,17 +6,16 @@ use std::time::Duration;
 
 use vitscope_data::{DataSet, Split};
 use vitscope_probe::{MAX_CLUSTERS, ProbeError};
-use vitscope_vit::facet::Facet;
+use vitscope_run::{Facet, Fixed, Record, RunKind, Select, Skipped};
 
 use crate::error::StudyError;
-use crate::files;
+use crate::folder;
 use crate::model::{Opened, check_counts};
 use crate::observer::Observer;
 use crate::order::TrainOrder;
 use crate::probe::Request;
-use crate::record::{DataRecord, Fixed, Record};
-use crate::screen::{Skipped, screen};
-use crate::select::Select;
+use crate::record;
+use crate::screen::screen;
 use crate::settings::{SaveLabels, Settings};
 use crate::shard::Shard;
 use crate::source::{Pass, Reading, Source};
@@ -214,7 +213,7 @@ impl<'a> Job<'a> {
         let variants = vary.variants(common)?;
         let mut records = Vec::new();
         for variant in &variants {
-            let mut record = record(&variant.settings, &job, counts, &request.data)?;
+            let mut record = describe(&variant.settings, &job, counts, &request.data)?;
             record.skipped.clone_from(&things.skipped);
             job.add(&variant.name, &variant.settings, counts[0], &record)?;
             if variants.len() > 1 {
@@ -347,7 +346,7 @@ fn clusters(settings: &Settings, data: &DataSet) -> Result<usize, StudyError> {
     Ok(clusters)
 }
 
-fn record(
+fn describe(
     settings: &Settings,
     job: &Job<'_>,
     counts: [usize; 2],
@@ -358,13 +357,14 @@ fn record(
     let fixed = Fixed {
         settings: serde_json::to_value(settings).unwrap_or_default(),
         model: opened.record.clone(),
-        data: DataRecord::new(job.data, counts[0], counts[1]),
+        data: record::of_data(job.data, counts[0], counts[1]),
         clusters: clusters(settings, job.data)?,
         grid: opened.grid,
         size: opened.geometry.size,
         seed: settings.seed,
+        threads: job.threads,
     };
-    Ok(Record::new("probe", asked, fixed, notes.collect()))
+    Ok(Record::new(RunKind::Probe, asked, fixed, notes.collect()))
 }
 
 /// Makes the run directories, or refuses to touch those that hold a run.
@@ -378,8 +378,8 @@ pub(crate) fn begin(job: &Job<'_>) -> Result<(), StudyError> {
     }
     let mut runs = job.plans.iter().map(|plan| &plan.run);
     runs.clone()
-        .try_for_each(|run| files::refuse_held(run, job.resume))?;
-    runs.try_for_each(|run| files::begin(run, job.resume))
+        .try_for_each(|run| folder::refuse_held(run, job.resume))?;
+    runs.try_for_each(|run| folder::begin(run, job.resume))
 }
 
 /// Which test images are kept as examples: evenly spread over the split.

@@ -3,18 +3,19 @@
 use std::path::{Path, PathBuf};
 
 use vitscope_data::{DataSet, Geometry, Split};
+use vitscope_run::tensors::TensorFile;
+use vitscope_run::{Record, RunState, Slot, files, names};
 
 use crate::attention::{self, Localities};
 use crate::device::Learner;
 use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation, waiting_folder};
-use crate::files;
+use crate::folder;
 use crate::job::{counting_fingerprint, kept_indices};
 use crate::outcome::{self, Outcome};
-use crate::record::{DataRecord, Record, State};
+use crate::record;
 use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::slot::Slot;
 use crate::state::Found;
 use crate::training::Training;
 
@@ -41,18 +42,17 @@ struct Part {
 
 impl Part {
     fn open(run: &Path) -> Result<Self, StudyError> {
-        let path = run.join("run.json");
-        let text = std::fs::read(&path).map_err(StudyError::io(&path, "read"))?;
+        let path = run.join(names::RECORD);
         let other = |problem: &dyn std::fmt::Display| {
             StudyError::file(&path, format!("is not the record of a shard: {problem}"))
         };
-        let record: Record = serde_json::from_slice(&text).map_err(|error| other(&error))?;
-        let settings: Settings =
-            serde_json::from_value(record.settings.clone()).map_err(|error| other(&error))?;
+        let record = Record::read(run)?;
+        let settings: Settings = serde_json::from_value(record.settings.clone().into())
+            .map_err(|error| other(&error))?;
         let Some(shard) = settings.shard else {
             return Err(other(&"it was made without --shard"));
         };
-        if record.state != State::Shard {
+        if record.state != RunState::Shard {
             return Err(StudyError::setting(format!(
                 "{}: shard {shard} is not finished: continue it with --resume",
                 run.display()
@@ -126,12 +126,12 @@ pub fn merge(request: &Request) -> Result<Outcome, StudyError> {
     else {
         return Err(StudyError::setting("merge needs the shards of a run"));
     };
-    files::refuse_held(&request.out, false)?;
+    folder::refuse_held(&request.out, false)?;
     let data = open_data(request, first)?;
     let training = Training::load(&parts[0].run, &parts[0].fingerprint, settings.adam())?;
     let training = training.ok_or_else(|| StudyError::Internal("a lost training".to_owned()))?;
     let slots = slots(&parts[0].run)?;
-    files::begin(&request.out, false)?;
+    folder::begin(&request.out, false)?;
     let settings = Settings {
         shard: None,
         ..settings.clone()
@@ -157,8 +157,8 @@ pub fn merge(request: &Request) -> Result<Outcome, StudyError> {
         take_labels(part, &request.out, &slots, &data, &settings)?;
     }
     let mut record = first.clone();
-    record.settings = serde_json::to_value(&settings).unwrap_or_default();
-    record.state = State::Running;
+    record.settings = crate::settings::object(&settings);
+    record.state = RunState::Running;
     for part in &parts[1..] {
         for (name, value) in &part.record.times {
             if name.starts_with("evaluate_") {
@@ -188,7 +188,7 @@ pub fn merge(request: &Request) -> Result<Outcome, StudyError> {
     })?;
     record.selection = outcome.selection.clone();
     record.examples.clone_from(&outcome.examples);
-    record.state = State::Complete;
+    record.state = RunState::Complete;
     record.write(&request.out)?;
     Ok(outcome)
 }
@@ -210,7 +210,7 @@ fn open_data(request: &Request, record: &Record) -> Result<DataSet, StudyError> 
             .collect();
         data = data.without(split, &bad);
     }
-    let found = DataRecord::new(&data, record.data.train, record.data.test);
+    let found = record::of_data(&data, record.data.train, record.data.test);
     if !found.is_same(&record.data) {
         return Err(StudyError::setting(format!(
             "{spec}: is not the data set that the shards looked at: give that one with --data"
@@ -221,11 +221,11 @@ fn open_data(request: &Request, record: &Record) -> Result<DataSet, StudyError> 
 
 /// The slots of a run, in the order in which it lists them.
 fn slots(run: &Path) -> Result<Vec<Slot>, StudyError> {
-    let path = run.join("codebooks.safetensors");
+    let path = run.join(names::CODEBOOKS);
     let wrong = |problem: &dyn std::fmt::Display| {
         StudyError::file(&path, format!("cannot be read: {problem}"))
     };
-    let file = crate::tensors::TensorFile::open(&path, wrong)?;
+    let file = TensorFile::open(&path, wrong)?;
     let file = file.ok_or_else(|| wrong(&"it is missing"))?;
     let names = file
         .names()

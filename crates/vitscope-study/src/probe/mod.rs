@@ -17,6 +17,8 @@ pub mod variants;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use vitscope_run::{Record, RunState};
+
 use crate::cache::{FacetCache, Worth};
 use crate::device::Learner;
 use crate::error::StudyError;
@@ -25,7 +27,6 @@ use crate::job::{Job, Things, begin, folder_of};
 use crate::model::Model;
 use crate::observer::Observer;
 use crate::outcome::Outcome;
-use crate::record::{Record, State};
 use crate::settings::Settings;
 use crate::shard::Shard;
 use crate::source::{PassTimes, Source};
@@ -127,7 +128,7 @@ pub(crate) fn run(
     let result = work(job, source, trainings, &mut records, observer);
     if matches!(result, Err(StudyError::Interrupted { .. })) {
         for (plan, record) in job.plans.iter().zip(&mut records) {
-            record.state = State::Interrupted;
+            record.state = RunState::Interrupted;
             record.write(&plan.run)?;
         }
     }
@@ -201,7 +202,7 @@ fn work(
     for (index, evaluation) in evaluations.into_iter().enumerate() {
         let (plan, record) = (&job.plans[index], &mut records[index]);
         if let Some(shard) = job.common.shard {
-            record.state = State::Shard;
+            record.state = RunState::Shard;
             record.write(&plan.run)?;
             made.push(Made::Shard {
                 run: plan.run.clone(),
@@ -230,7 +231,7 @@ fn work(
         record.examples.clone_from(&outcome.examples);
         let secs = writing.elapsed().as_secs_f64();
         record.times.insert("write_secs".to_owned(), secs);
-        record.state = State::Complete;
+        record.state = RunState::Complete;
         record.write(&plan.run)?;
         made.push(Made::Run(Box::new(outcome)));
     }

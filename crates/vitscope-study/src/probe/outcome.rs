@@ -10,19 +10,14 @@ use vitscope_data::{DataSet, Geometry, IGNORE, Split};
 use vitscope_measure::{
     Matching, Positional, PositionalTest, Quality, Resampled, aggregate, positional, quality,
 };
-use vitscope_vit::facet::Facet;
+use vitscope_run::{Facet, Part, Record, Select, Slot, Subject, Table, names, tensors};
 
 use crate::attention::{self, Localities};
 use crate::error::StudyError;
 use crate::evaluate::{Counts, Evaluation, waiting_folder};
 use crate::job::{example_indices, kept_indices};
-use crate::metrics::{Class, Subject, Table};
 use crate::picture;
-use crate::record::Record;
-use crate::select::Select;
 use crate::settings::{self, SaveCounts, Settings};
-use crate::slot::Slot;
-use crate::tensors;
 
 /// What one slot came to.
 #[derive(Clone, Debug)]
@@ -110,11 +105,11 @@ impl Effect {
     }
 
     /// Adds the positional effect's rows; `class` names what a row of the counts stands for.
-    fn add(&self, table: &mut Table, subject: Subject, class: impl Fn(usize) -> Class) {
+    fn add(&self, table: &mut Table, subject: Subject, class: impl Fn(usize) -> Part) {
         let pixel = &self.pixel;
         let defined = pixel.nmi.is_some();
         let mut one =
-            |metric, value, interval| table.add(subject, metric, Class::None, value, interval);
+            |metric, value, interval| table.add(subject, metric, Part::Whole, value, interval);
         one("mi", Some(pixel.mi), None);
         one("entropy", Some(pixel.entropy), None);
         one("nmi", pixel.nmi, None);
@@ -215,7 +210,7 @@ pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
         .collect::<Result<Vec<Done>, StudyError>>()?;
 
     if let Some((effect, _)) = &truth {
-        effect.add(&mut table, Subject::GroundTruth, Class::Index);
+        effect.add(&mut table, Subject::GroundTruth, Part::Index);
     }
     let mut summaries = Vec::new();
     for ((&slot, done), &loss) in slots.iter().zip(&done).zip(&input.losses) {
@@ -235,7 +230,7 @@ pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
     if let Some(localities) = input.localities {
         attention::write_beside(run, settings, localities, record.grid, &mut table)?;
     }
-    table.write(&run.join("metrics.csv"))?;
+    table.write(&run.join(names::METRICS))?;
     write_counts(run, slots, &done, truth.as_ref())?;
     let matches: Vec<&[Option<usize>]> = done.iter().map(|done| &done.class_of[..]).collect();
     write_codebooks(
@@ -335,12 +330,12 @@ fn finish(
 }
 
 fn add_rows(table: &mut Table, slot: Slot, done: &Done, loss: Option<f64>, classes: usize) {
-    let subject = Subject::Facet(slot.facet, slot.layer);
+    let subject = Subject::Slot(slot);
     if let Some(quality) = &done.quality {
-        table.add(subject, "miou", Class::None, quality.miou, None);
-        table.add(subject, "accuracy", Class::None, quality.accuracy, None);
+        table.add(subject, "miou", Part::Whole, quality.miou, None);
+        table.add(subject, "accuracy", Part::Whole, quality.accuracy, None);
         for (class, &iou) in quality.iou.iter().enumerate() {
-            table.add(subject, "iou", Class::Index(class), iou, None);
+            table.add(subject, "iou", Part::Index(class), iou, None);
         }
     }
     // A class is named once: by the cluster that the one-to-one matching gives it.
@@ -353,11 +348,11 @@ fn add_rows(table: &mut Table, slot: Slot, done: &Done, loss: Option<f64>, class
     }
     done.effect.add(table, subject, |cluster| {
         match owner.iter().position(|&owner| owner == Some(cluster)) {
-            Some(class) => Class::Index(class),
-            None => Class::Cluster(cluster),
+            Some(class) => Part::Index(class),
+            None => Part::Cluster(cluster),
         }
     });
-    table.add(subject, "loss", Class::None, loss, None);
+    table.add(subject, "loss", Part::Whole, loss, None);
 }
 
 fn tensor<'a>(
@@ -376,7 +371,7 @@ fn write_counts(
     done: &[Done],
     truth: Option<&(Effect, Array3<u32>)>,
 ) -> Result<(), StudyError> {
-    let path = run.join("counts.safetensors");
+    let path = run.join(names::COUNTS);
     let saved_pixels = done.iter().any(|done| done.pixel.is_some());
     let mut positions: Vec<(String, &Array3<u32>)> = Vec::new();
     let mut confusions: Vec<(String, &Array2<i64>)> = Vec::new();
@@ -406,7 +401,7 @@ fn write_counts(
             tensor(&path, Dtype::I64, counts.shape(), bytes)?,
         ));
     }
-    tensors::write(&path, tensors, None)
+    Ok(tensors::write(&path, tensors, None)?)
 }
 
 /// Counts are made in standard layout, so their elements lie side by side.
@@ -424,7 +419,7 @@ pub fn write_codebooks(
     codebooks: &[Array2<f32>],
     matches: Option<&Vec<&[Option<usize>]>>,
 ) -> Result<(), StudyError> {
-    let path = run.join("codebooks.safetensors");
+    let path = run.join(names::CODEBOOKS);
     let books: Vec<Vec<f32>> = codebooks
         .iter()
         .map(|book| book.iter().copied().collect())
@@ -454,7 +449,7 @@ pub fn write_codebooks(
             tensor(&path, Dtype::I64, &shape, bytes)?,
         ));
     }
-    tensors::write(&path, tensors, None)
+    Ok(tensors::write(&path, tensors, None)?)
 }
 
 /// Turns the waiting cluster maps into label maps: matched classes where every cluster has one

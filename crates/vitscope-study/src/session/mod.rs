@@ -1,11 +1,8 @@
-//! A run directory while it is made: settings, record, unfinished state and the files of a finished run.
+//! What the commands' runs have in common: settings, record, unfinished state and pictures.
 
-pub(crate) mod files;
-pub mod metrics;
+pub(crate) mod folder;
+pub mod layers;
 pub(crate) mod picture;
 pub mod record;
-pub mod select;
 pub mod settings;
-pub mod slot;
 pub(crate) mod state;
-pub(crate) mod tensors;

@@ -14,7 +14,7 @@ fn encode(
     palette: Option<&[[u8; 3]]>,
     compression: Compression,
 ) -> Result<(), StudyError> {
-    files::write_with(path, |out| {
+    let written = files::write_with(path, |out| {
         let mut encoder = Encoder::new(out, width as u32, height as u32);
         encoder.set_depth(BitDepth::Eight);
         encoder.set_compression(compression);
@@ -33,7 +33,8 @@ fn encode(
             png::EncodingError::IoError(error) => error,
             other => other.into(),
         })
-    })
+    });
+    Ok(written?)
 }
 
 /// Writes an RGB picture.

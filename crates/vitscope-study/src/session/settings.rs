@@ -5,12 +5,11 @@ use std::str::FromStr;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use vitscope_probe::AdamSettings;
-use vitscope_vit::facet::Facet;
+use vitscope_run::{Facet, Select};
 
 use crate::error::StudyError;
-use crate::select::Select;
+use crate::layers::Layers;
 use crate::shard::Shard;
-use crate::slot::Layers;
 
 /// Every setting of a probing run. All of them are written into `run.json`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -158,6 +157,15 @@ impl Settings {
             ));
         }
         Ok(())
+    }
+}
+
+/// Settings as `run.json` shows them.
+#[must_use]
+pub fn object<T: Serialize>(settings: &T) -> serde_json::Map<String, serde_json::Value> {
+    match serde_json::to_value(settings) {
+        Ok(serde_json::Value::Object(map)) => map,
+        _ => serde_json::Map::new(),
     }
 }
 

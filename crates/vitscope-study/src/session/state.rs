@@ -75,7 +75,7 @@ pub fn store_lazily(
     };
     let text = serde_json::to_string(&header)
         .map_err(|error| StudyError::file(&path, format!("cannot be written: {error}")))?;
-    tensors::write_lazily(&path, tensors, Some((name, text)))
+    Ok(tensors::write_lazily(&path, tensors, Some((name, text)))?)
 }
 
 /// Unfinished work as it was stored.

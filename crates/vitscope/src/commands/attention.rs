@@ -7,7 +7,7 @@ use anyhow::anyhow;
 use serde_json::json;
 use vitscope_data::Split;
 use vitscope_study::attention::{Figure, Outcome, Query, Request, Settings, attention};
-use vitscope_study::slot::Layers;
+use vitscope_study::layers::Layers;
 
 use super::locate::locate;
 use super::{print, settle, use_threads};

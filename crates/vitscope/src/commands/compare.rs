@@ -6,10 +6,10 @@ use std::path::Path;
 
 use serde_json::json;
 use vitscope_figure::CompareOptions;
+use vitscope_run::Measured;
+use vitscope_run::Select;
 use vitscope_study::compare::{Comparison, Request, compare};
 use vitscope_study::relations::{Coefficient, Relation};
-use vitscope_study::select::Select;
-use vitscope_study::stored::Measured;
 
 use super::print;
 use super::report::{choice, images};

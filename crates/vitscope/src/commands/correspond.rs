@@ -7,8 +7,8 @@ use anyhow::anyhow;
 use serde_json::json;
 use vitscope_data::pairs::{Layout, PairSplit};
 use vitscope_study::correspond::{Fit, Outcome, Request, Settings, correspond};
+use vitscope_study::layers::Layers;
 use vitscope_study::settings::Side;
-use vitscope_study::slot::Layers;
 
 use super::locate::locate;
 use super::{print, settle, use_threads};

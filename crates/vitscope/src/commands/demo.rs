@@ -9,13 +9,13 @@ use vitscope_data::Split;
 use vitscope_data::pairs::{Layout, PairSplit};
 use vitscope_demo::{BuiltIn, Scenes, models::write_models, pairs::write_pairs};
 use vitscope_figure::CompareOptions;
+use vitscope_run::Facet;
+use vitscope_run::Select;
+use vitscope_study::layers::Layers;
 use vitscope_study::observer::Observer;
 use vitscope_study::outcome::Summary;
-use vitscope_study::select::Select;
 use vitscope_study::settings::{Settings, Side};
-use vitscope_study::slot::Layers;
 use vitscope_study::{StudyError, attention, compare, correspond, model::Model, probe};
-use vitscope_vit::facet::Facet;
 use vitscope_vit::identify::Settle;
 
 use super::print;

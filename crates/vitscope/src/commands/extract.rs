@@ -3,8 +3,8 @@
 use anyhow::anyhow;
 use vitscope_data::DataSet;
 use vitscope_study::extract::{Beside, Cut, Extraction, extract_data, extract_tensor};
+use vitscope_study::layers::Layers;
 use vitscope_study::settings::Side;
-use vitscope_study::slot::Layers;
 
 use super::locate::locate;
 use super::{print, settle, use_threads};

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
 
-use crate::error::StudyError;
+use crate::error::RunError;
 use crate::files;
 
 /// Bytes of the number before the header.
@@ -37,7 +37,18 @@ impl<'a> From<TensorView<'a>> for Lazy<'a> {
     }
 }
 
-impl Lazy<'_> {
+impl<'a> Lazy<'a> {
+    /// A tensor whose bytes are there.
+    #[must_use]
+    pub fn of(dtype: Dtype, shape: Vec<usize>, bytes: impl Into<Cow<'a, [u8]>>) -> Self {
+        let bytes = bytes.into();
+        Self {
+            dtype,
+            shape,
+            bytes: Box::new(move || bytes),
+        }
+    }
+
     fn len(&self) -> usize {
         self.shape.iter().product::<usize>() * self.dtype.bitsize() / 8
     }
@@ -45,21 +56,27 @@ impl Lazy<'_> {
 
 /// Writes named tensors. One entry of text metadata at most: the format keeps them in a hash map,
 /// whose order is not ours to choose.
+///
+/// # Errors
+/// When the disk refuses.
 pub fn write<'a>(
     path: &Path,
     tensors: Vec<(String, TensorView<'a>)>,
     metadata: Option<(&str, String)>,
-) -> Result<(), StudyError> {
+) -> Result<(), RunError> {
     let tensors = tensors.into_iter().map(|(name, view)| (name, view.into()));
     write_lazily(path, tensors.collect(), metadata)
 }
 
 /// [`write`], holding no more than one tensor that is not there yet.
+///
+/// # Errors
+/// When the disk refuses.
 pub fn write_lazily(
     path: &Path,
     mut tensors: Vec<(String, Lazy<'_>)>,
     metadata: Option<(&str, String)>,
-) -> Result<(), StudyError> {
+) -> Result<(), RunError> {
     // The order in which the format's own library writes them: widest numbers first, so that all are
     // aligned.
     tensors.sort_by(|(a, left), (b, right)| right.dtype.cmp(&left.dtype).then(a.cmp(b)));
@@ -76,7 +93,7 @@ pub fn write_lazily(
         (name.clone(), info)
     });
     let impossible = |error: &dyn std::fmt::Display| {
-        StudyError::Internal(format!("{}: cannot be written: {error}", path.display()))
+        RunError::Internal(format!("{}: cannot be written: {error}", path.display()))
     };
     let header = Metadata::new(metadata, infos.collect()).map_err(|error| impossible(&error))?;
     let mut header = serde_json::to_vec(&header).map_err(|error| impossible(&error))?;
@@ -102,17 +119,17 @@ pub fn write_lazily(
 /// Reads the header of a safetensors file; gives where the tensors begin, too.
 ///
 /// # Errors
-/// [`StudyError::Io`]; `wrong` turns what is wrong with the header into an error.
-pub fn read_header(
+/// When it cannot be read; `wrong` turns what is wrong with the header into an error.
+pub fn read_header<E: From<RunError>>(
     path: &Path,
     file: &mut File,
-    wrong: impl Fn(&dyn std::fmt::Display) -> StudyError,
-) -> Result<(u64, Metadata), StudyError> {
+    wrong: impl Fn(&dyn std::fmt::Display) -> E,
+) -> Result<(u64, Metadata), E> {
     let mut length = [0; PREFIX];
     file.read_exact(&mut length)
         .map_err(|_| wrong(&"it is shorter than a header"))?;
     let length = u64::from_le_bytes(length);
-    let available = file.metadata().map_err(StudyError::io(path, "read"))?.len();
+    let available = file.metadata().map_err(RunError::io(path, "read"))?.len();
     if length > MAX_HEADER || length + PREFIX as u64 > available {
         return Err(wrong(
             &"its header does not fit into it; it may be cut short",
@@ -120,7 +137,7 @@ pub fn read_header(
     }
     let mut header = vec![0; length as usize];
     file.read_exact(&mut header)
-        .map_err(StudyError::io(path, "read"))?;
+        .map_err(RunError::io(path, "read"))?;
     let metadata = serde_json::from_slice(&header).map_err(|error| wrong(&error))?;
     Ok((length + PREFIX as u64, metadata))
 }
@@ -180,18 +197,18 @@ impl TensorFile {
     /// Opens a file and reads its header; `None` where there is no such file.
     ///
     /// # Errors
-    /// [`StudyError::Io`]; `damaged` turns what is wrong with its content into an error.
-    pub fn open(
+    /// When it cannot be read; `damaged` turns what is wrong with its content into an error.
+    pub fn open<E: From<RunError>>(
         path: &Path,
-        damaged: impl Fn(&dyn std::fmt::Display) -> StudyError,
-    ) -> Result<Option<Self>, StudyError> {
+        damaged: impl Fn(&dyn std::fmt::Display) -> E,
+    ) -> Result<Option<Self>, E> {
         let mut file = match File::open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(StudyError::io(path, "open")(error)),
+            Err(error) => return Err(RunError::io(path, "open")(error).into()),
         };
         let (data, metadata) = read_header(path, &mut file, &damaged)?;
-        let length = file.metadata().map_err(StudyError::io(path, "read"))?.len();
+        let length = file.metadata().map_err(RunError::io(path, "read"))?.len();
         if length < data + metadata.data_len() as u64 {
             return Err(damaged(&"it ends early"));
         }
@@ -221,8 +238,8 @@ impl TensorFile {
     /// Reads a tensor; `None` where there is none of that name.
     ///
     /// # Errors
-    /// [`StudyError::Io`].
-    pub fn read(&mut self, name: &str) -> Result<Option<Stored>, StudyError> {
+    /// When it cannot be read.
+    pub fn read(&mut self, name: &str) -> Result<Option<Stored>, RunError> {
         let Some(info) = self.metadata.info(name) else {
             return Ok(None);
         };
@@ -231,7 +248,7 @@ impl TensorFile {
         self.file
             .seek(SeekFrom::Start(self.data + start as u64))
             .and_then(|_| self.file.read_exact(&mut bytes))
-            .map_err(StudyError::io(&self.path, "read"))?;
+            .map_err(RunError::io(&self.path, "read"))?;
         Ok(Some(Stored {
             dtype: info.dtype,
             shape: info.shape.clone(),
@@ -264,7 +281,7 @@ mod tests {
         let info = HashMap::from([("note".to_owned(), "x".to_owned())]);
         let theirs = safetensors::serialize(views(), Some(info)).unwrap();
         assert_eq!(std::fs::read(&path).unwrap(), theirs);
-        let damaged = |_: &dyn std::fmt::Display| StudyError::Internal("damaged".to_owned());
+        let damaged = |_: &dyn std::fmt::Display| RunError::Internal("damaged".to_owned());
         let mut file = TensorFile::open(&path, damaged).unwrap().unwrap();
         assert_eq!(file.names(), ["a", "b", "z"]);
         assert_eq!(file.text("note"), Some("x"));
@@ -279,7 +296,7 @@ mod tests {
         let view = TensorView::new(Dtype::U8, vec![40], &[7; 40]).unwrap();
         write(&path, vec![("a".to_owned(), view)], None).unwrap();
         let whole = std::fs::read(&path).unwrap();
-        let damaged = |_: &dyn std::fmt::Display| StudyError::Internal("damaged".to_owned());
+        let damaged = |_: &dyn std::fmt::Display| RunError::Internal("damaged".to_owned());
         for length in 0..whole.len() {
             std::fs::write(&path, &whole[..length]).unwrap();
             let error = TensorFile::open(&path, damaged).unwrap_err();

@@ -1,42 +1,7 @@
-//! Slots: one layer and one facet each (PROTOCOL section 2).
+//! Which layers a run looks at.
 
 use std::fmt;
 use std::str::FromStr;
-
-use vitscope_vit::facet::Facet;
-
-/// One (layer, facet) pair. Layers count from 1.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Slot {
-    /// The facet.
-    pub facet: Facet,
-    /// The layer, from 1.
-    pub layer: usize,
-}
-
-impl fmt::Display for Slot {
-    /// The name used in files: `key.9`.
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}.{}", self.facet, self.layer)
-    }
-}
-
-impl FromStr for Slot {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let problem = || format!("`{text}` is no slot: expected a name such as key.9");
-        let (facet, layer) = text.split_once('.').ok_or_else(problem)?;
-        let layer = layer.parse().map_err(|_| problem())?;
-        if layer == 0 {
-            return Err(problem());
-        }
-        Ok(Self {
-            facet: facet.parse().map_err(|_| problem())?,
-            layer,
-        })
-    }
-}
 
 /// Which layers a run looks at: `all`, `last`, or a list such as `1,3,9-12`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -129,12 +94,5 @@ mod tests {
         for bad in ["", "0", "5-3", "x", "1,,2", "-1"] {
             assert!(bad.parse::<Layers>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn slot_names_survive_a_round_trip() {
-        let slot: Slot = "query.11".parse().unwrap();
-        assert_eq!(slot.to_string(), "query.11");
-        assert!("query".parse::<Slot>().is_err() && "key.0".parse::<Slot>().is_err());
     }
 }

@@ -1,0 +1,187 @@
+//! Files that are either whole or absent: written beside their place, then renamed.
+
+use std::fs::File;
+use std::io::{BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use tempfile::NamedTempFile;
+
+use crate::error::RunError;
+
+/// How the names of files begin and end that are still being written; in between are random letters.
+const UNFINISHED: &str = ".vitscope-";
+const SUFFIX: &str = ".writing";
+const RANDOM: usize = 12;
+
+/// Creates a folder and its parents.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn make_dir(path: &Path) -> Result<(), RunError> {
+    std::fs::create_dir_all(path).map_err(RunError::io(path, "create the folder"))
+}
+
+/// Writes a file through `fill` beside its place, flushes it to the disk and renames it.
+///
+/// # Errors
+/// When the disk refuses; the file is then as it was.
+pub fn write_with(
+    path: &Path,
+    fill: impl FnOnce(&mut BufWriter<&File>) -> std::io::Result<()>,
+) -> Result<(), RunError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    make_dir(folder)?;
+    let beside = temporary(folder, path)?;
+    let io = RunError::io(path, "write");
+    let mut writer = BufWriter::new(beside.as_file());
+    let written = fill(&mut writer).and_then(|()| writer.flush());
+    drop(writer);
+    written.map_err(io)?;
+    put(beside, path)
+}
+
+/// Writes bytes to a file, whole or not at all.
+///
+/// # Errors
+/// When the disk refuses; the file is then as it was.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    write_with(path, |out| out.write_all(bytes))
+}
+
+/// Whether a name is one that [`temporary`] gives: it is ours, and nobody else's.
+fn is_ours(name: &str) -> bool {
+    name.strip_prefix(UNFINISHED)
+        .and_then(|rest| rest.strip_suffix(SUFFIX))
+        .is_some_and(|random| {
+            random.len() == RANDOM && random.bytes().all(|byte| byte.is_ascii_alphanumeric())
+        })
+}
+
+/// Removes what a killed process was writing beside its place, in a folder of ours and below.
+///
+/// # Errors
+/// When a folder cannot be listed, or a file not removed.
+pub fn sweep(folder: &Path) -> Result<(), RunError> {
+    let io = |action| RunError::io(folder, action);
+    for entry in std::fs::read_dir(folder).map_err(io("list"))? {
+        let entry = entry.map_err(io("list"))?;
+        let path = entry.path();
+        let kind = entry.file_type().map_err(io("list"))?;
+        if kind.is_dir() {
+            sweep(&path)?;
+        } else if kind.is_file() && is_ours(&entry.file_name().to_string_lossy()) {
+            std::fs::remove_file(&path).map_err(RunError::io(&path, "remove"))?;
+        }
+    }
+    Ok(())
+}
+
+/// Reads a file; `None` where there is none.
+///
+/// # Errors
+/// When it is there and cannot be read.
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, RunError> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(RunError::io(path, "read")(error)),
+    }
+}
+
+/// SHA-256 of some files one after the other, hex.
+///
+/// # Errors
+/// When one cannot be read.
+pub fn sha256_of(paths: &[PathBuf]) -> Result<String, RunError> {
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    for path in paths {
+        let mut file = File::open(path).map_err(RunError::io(path, "open"))?;
+        loop {
+            let count = file.read(&mut buffer).map_err(RunError::io(path, "read"))?;
+            if count == 0 {
+                break;
+            }
+            hash.update(&buffer[..count]);
+        }
+    }
+    Ok(hex(&hash.finalize()))
+}
+
+/// Bytes in hexadecimal digits.
+#[must_use]
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// A file beside `path`, with the permissions that an ordinary new file would have, for [`put`].
+///
+/// # Errors
+/// When the disk refuses.
+pub fn temporary(folder: &Path, path: &Path) -> Result<NamedTempFile, RunError> {
+    let mut builder = tempfile::Builder::new();
+    builder.prefix(UNFINISHED).suffix(SUFFIX).rand_bytes(RANDOM);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        builder.permissions(std::fs::Permissions::from_mode(0o666));
+    }
+    builder
+        .tempfile_in(folder)
+        .map_err(RunError::io(path, "write"))
+}
+
+/// Flushes a finished file to the disk and gives it its name.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn put(beside: NamedTempFile, path: &Path) -> Result<(), RunError> {
+    let io = |action| RunError::io(path, action);
+    beside.as_file().sync_data().map_err(io("write"))?;
+    beside
+        .persist(path)
+        .map_err(|error| io("replace the file")(error.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_our_own_are_swept() {
+        let dir = tempfile::tempdir().unwrap();
+        let inner = dir.path().join("inner");
+        make_dir(&inner).unwrap();
+        let (_, left) = temporary(&inner, &inner.join("x")).unwrap().keep().unwrap();
+        let foreign = [
+            "notes.partial",
+            ".writing-mine",
+            ".vitscope-short.writing",
+            ".vitscope-has+a+sign12.writing",
+        ];
+        for name in foreign {
+            std::fs::write(dir.path().join(name), "mine").unwrap();
+        }
+        sweep(dir.path()).unwrap();
+        assert!(!left.exists());
+        for name in foreign {
+            assert!(dir.path().join(name).exists(), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_whole_or_as_it_was() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a");
+        write(&path, b"old").unwrap();
+        let failed = write_with(&path, |out| {
+            out.write_all(b"ne")?;
+            Err(std::io::Error::other("no"))
+        });
+        assert!(failed.is_err());
+        assert_eq!(std::fs::read(&path).unwrap(), b"old");
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 1);
+    }
+}

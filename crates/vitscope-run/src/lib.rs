@@ -1,0 +1,70 @@
+//! The run directory: its format, and nothing else.
+//!
+//! Whatever writes a run directory or reads one does it through this crate, so that there is one
+//! definition of every word in it and one parser of every file.
+//!
+//! - [`Run::open`] reads a directory: its [`Record`] (`run.json`) and its [`Metrics`] (`metrics.csv`).
+//!   [`Run::finished`] does the same and refuses a run that is not complete.
+//! - [`Facet`], [`Slot`] (a layer's facet), [`Subject`] (what a number is about: a slot, a layer's
+//!   attention, the ground truth) and [`Select`] (which layer stands for a facet) are the words.
+//! - [`Table`] writes `metrics.csv`; [`NUMBERS`] lists every number that may stand in it, with its unit,
+//!   its range and where it is defined.
+//! - [`settings::effect`] says what a setting can change, and so whether two runs are the same but
+//!   for it.
+//! - [`files`] writes a file whole or not at all; [`tensors`] reads and writes safetensors files one
+//!   tensor at a time; [`names`] says what the files of a run are called.
+//!
+//! A directory as it may be read while the run goes on:
+//!
+//! ```text
+//! run.json               what the run was, and how far it has come
+//! metrics.csv            one row per number
+//! codebooks.safetensors  "{facet}.{layer}" [K, D] f32 unit rows; "match.{facet}.{layer}" [K] i64, the class of
+//!                        each cluster, -1 for none
+//! counts.safetensors     "confusion.{facet}.{layer}" [K, C] i64; "position.{facet}.{layer}" and
+//!                        "position.ground_truth" [K or C, Hp, Wp] u32 (or at every pixel)
+//! aggregate/, labels/, images/, figures/, report.html
+//! state/                 unfinished work, until the figures exist
+//! ```
+//!
+//! ```
+//! use vitscope_run::{Facet, Part, Run, Select, Slot, Subject, Table};
+//!
+//! let dir = tempfile::tempdir()?;
+//! let slot = Slot { facet: Facet::Key, layer: 9 };
+//! let mut table = Table::new("vit_base", "dino", "B");
+//! table.add(Subject::Slot(slot), "miou", Part::Whole, Some(0.25), None);
+//! table.write(&dir.path().join(vitscope_run::names::METRICS))?;
+//! std::fs::write(dir.path().join(vitscope_run::names::RECORD), r#"{"format": 1, "state": "complete"}"#)?;
+//!
+//! let run = Run::finished(dir.path())?;
+//! assert_eq!(run.metrics.value(Subject::Slot(slot), "miou"), Some(0.25));
+//! assert_eq!(run.selected(Facet::Key, Select::BestMiou), Some(9));
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+
+mod error;
+pub mod files;
+mod metrics;
+pub mod names;
+mod numbers;
+mod record;
+mod run;
+mod select;
+pub mod settings;
+mod slot;
+pub mod tensors;
+
+pub use error::RunError;
+pub use metrics::{COLUMNS, Measured, Metrics, Part, Row, Table, to_csv};
+pub use numbers::{NUMBERS, Number, number};
+pub use record::{
+    ClassRecord, DataRecord, Decision, Fixed, Machine, ModelRecord, Program, Record, RunKind,
+    RunState, Skipped,
+};
+pub use run::Run;
+pub use select::Select;
+pub use slot::{Facet, Slot, Subject};
+
+/// The version of the run directory's format that this crate writes, and the newest that it reads.
+pub const FORMAT: u32 = 1;

@@ -1,0 +1,59 @@
+//! What the files of a run directory are called.
+
+use std::path::{Path, PathBuf};
+
+use crate::slot::{Slot, Subject};
+
+/// What the run was.
+pub const RECORD: &str = "run.json";
+/// Its numbers.
+pub const METRICS: &str = "metrics.csv";
+/// Unit centroids, and the class of each cluster.
+pub const CODEBOOKS: &str = "codebooks.safetensors";
+/// Confusions and positions.
+pub const COUNTS: &str = "counts.safetensors";
+/// Mean attention, and the rows that were asked for.
+pub const ATTENTION: &str = "attention.safetensors";
+/// Unfinished work.
+pub const STATE: &str = "state";
+/// The page.
+pub const PAGE: &str = "report.html";
+/// The figures.
+pub const FIGURES: &str = "figures";
+
+/// The tensor of [`COUNTS`] that says how often a cluster (or class) stands where.
+#[must_use]
+pub fn positions(subject: Subject) -> String {
+    format!("position.{subject}")
+}
+
+/// The tensor of [`COUNTS`] that says how often a cluster meets a class.
+#[must_use]
+pub fn confusion(slot: Slot) -> String {
+    format!("confusion.{slot}")
+}
+
+/// The tensor of [`CODEBOOKS`] that says which class a cluster was matched with.
+#[must_use]
+pub fn matches(slot: Slot) -> String {
+    format!("match.{slot}")
+}
+
+/// The aggregate map of a slot or of the ground truth.
+#[must_use]
+pub fn aggregate(run: &Path, subject: Subject) -> PathBuf {
+    run.join("aggregate").join(format!("{subject}.png"))
+}
+
+/// The label map of an image.
+#[must_use]
+pub fn labels(run: &Path, subject: Subject, image: &str) -> PathBuf {
+    let folder = run.join("labels").join(subject.to_string());
+    folder.join(format!("{image}.png"))
+}
+
+/// The crop of an example image.
+#[must_use]
+pub fn image(run: &Path, image: &str) -> PathBuf {
+    run.join("images").join(format!("{image}.png"))
+}

@@ -1,0 +1,92 @@
+//! Every number that may stand in `metrics.csv`. A new number is a row here.
+
+/// What one number of a run is.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Number {
+    /// Its name in `metrics.csv`, without the `@threshold` that some carry behind it.
+    pub name: &'static str,
+    /// What it counts in; empty for a plain ratio.
+    pub unit: &'static str,
+    /// The smallest and the largest value it can have.
+    pub range: [f64; 2],
+    /// Where it is defined.
+    pub defined: &'static str,
+}
+
+const fn row(
+    name: &'static str,
+    unit: &'static str,
+    low: f64,
+    high: f64,
+    defined: &'static str,
+) -> Number {
+    Number {
+        name,
+        unit,
+        range: [low, high],
+        defined,
+    }
+}
+
+const ANY: f64 = f64::INFINITY;
+
+/// All of them.
+#[rustfmt::skip]
+pub const NUMBERS: [Number; 16] = [
+    row("miou",          "",       0.0,  1.0, "PROTOCOL 6: mean intersection over union"),
+    row("accuracy",      "",       0.0,  1.0, "PROTOCOL 6: pixel accuracy"),
+    row("iou",           "",       0.0,  1.0, "PROTOCOL 6: intersection over union of a class"),
+    row("mi",            "nats",   0.0,  ANY, "PROTOCOL 8: mutual information of label and place"),
+    row("class_mi",      "nats",   0.0,  ANY, "PROTOCOL 8: a class's or cluster's part of mi"),
+    row("entropy",       "nats",   0.0,  ANY, "PROTOCOL 8: entropy of the labels"),
+    row("nmi",           "",       0.0,  1.0, "PROTOCOL 8: positional effect over pixels"),
+    row("nmi_grid",      "",       0.0,  1.0, "PROTOCOL 8: positional effect over patches"),
+    row("nmi_null",      "",       0.0,  1.0, "PROTOCOL 8: its mean over random shifts"),
+    row("nmi_excess",    "",      -1.0,  1.0, "PROTOCOL 8: positional effect beyond chance"),
+    row("nmi_z",         "",      -ANY,  ANY, "PROTOCOL 8: the same in standard deviations of the null"),
+    row("loss",          "",      -1.0,  1.0, "PROTOCOL 4: mean of the last 100 steps"),
+    row("locality",      "nats",   0.0,  ANY, "PROTOCOL 9: locality bias of a layer's attention"),
+    row("locality_head", "nats",   0.0,  ANY, "PROTOCOL 9: locality bias of a head"),
+    row("pck",           "",       0.0,  1.0, "PROTOCOL 10: share of correct keypoints"),
+    row("pck_image",     "",       0.0,  1.0, "PROTOCOL 10: the same, mean over pairs"),
+];
+
+/// How far rounding may carry a value out of its range.
+const SLACK: f64 = 1e-9;
+
+/// The number of this name; `None` for one that this version does not know.
+#[must_use]
+pub fn number(metric: &str) -> Option<&'static Number> {
+    let base = metric.split_once('@').map_or(metric, |(base, _)| base);
+    NUMBERS.iter().find(|number| number.name == base)
+}
+
+impl Number {
+    /// Whether a value lies in its range, but for rounding.
+    #[must_use]
+    pub fn holds(&self, value: f64) -> bool {
+        let [low, high] = self.range;
+        (low - SLACK..=high + SLACK).contains(&value)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_unique_and_a_threshold_does_not_hide_one() {
+        for (index, one) in NUMBERS.iter().enumerate() {
+            assert!(NUMBERS[..index].iter().all(|other| other.name != one.name));
+            assert_eq!(number(&format!("{}@0.05", one.name)), Some(one));
+        }
+        assert_eq!(number("mIoU"), None);
+    }
+
+    #[test]
+    fn ranges_allow_for_rounding_only() {
+        let miou = number("miou").unwrap();
+        assert!(miou.holds(1.0 + 1e-12) && !miou.holds(1.1) && !miou.holds(-0.1));
+        assert!(number("nmi_z").unwrap().holds(-1e300));
+    }
+}
