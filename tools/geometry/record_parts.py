@@ -1,9 +1,9 @@
 """Prints the constants of crates/vitscope-data/tests/suite/annotations.rs.
 
-    python tools/geometry/record_parts.py DIRECTORY_OF_PASCAL_PART TABLES.json
+    python tools/geometry/record_parts.py DIRECTORY_OF_PASCAL_PART TABLES.json [SIZE]
 
 Reads and paints PASCAL-Part annotations with SciPy, independently of the Rust reader. The tables
-give the animals and the group of each part. Recorded with Python 3.11, SciPy 1.17.1, Pillow 13.0.0,
+give the animals and the group of each part; SIZE is the side of the crop (320). Recorded with Python 3.11, SciPy 1.17.1, Pillow 13.0.0,
 numpy 2.4.6.
 """
 
@@ -16,6 +16,7 @@ import numpy as np
 import scipy.io
 from PIL import Image
 
+side = int(sys.argv[3]) if len(sys.argv) > 3 else 320
 tables = json.load(open(sys.argv[2]))["pascal_part"]
 group, index, animals = tables["part_to_group"], tables["group_index"], tables["animals"]
 
@@ -39,8 +40,8 @@ for file in sorted(Path(sys.argv[1]).glob("Annotations_Part/*.mat")):
         continue
     image = Image.fromarray(labels)
     w, h = image.size
-    size = (320, int(320 * h / w)) if w <= h else (int(320 * w / h), 320)
-    left, top = (int(round((side - 320) / 2)) for side in size)
-    crop = np.asarray(image.resize(size, Image.NEAREST).crop((left, top, left + 320, top + 320)))
+    size = (side, int(side * h / w)) if w <= h else (int(side * w / h), side)
+    left, top = (int(round((length - side) / 2)) for length in size)
+    crop = np.asarray(image.resize(size, Image.NEAREST).crop((left, top, left + side, top + side)))
     counts = np.bincount(labels.ravel(), minlength=256)[[0, 1, 2, 3, 4, 5, 255]].tolist()
     print(f'    ("{file.stem}", {counts}, "{hashlib.sha256(crop.tobytes()).hexdigest()}"),')

@@ -225,10 +225,9 @@ mod tests {
 
     use super::*;
 
-    /// The tables that the maintainers gathered, shared beside the repository.
+    /// The tables as their authors published them.
     fn tables() -> Value {
-        let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/datasets.json");
-        serde_json::from_str(&std::fs::read_to_string(path).unwrap()).unwrap()
+        serde_json::from_slice(&vitscope_testkit::fact("datasets.json")).unwrap()
     }
 
     fn assert_table(table: &[(&str, [u8; 3])], names: &Value, colors: &Value) {

@@ -6,17 +6,15 @@
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first error")]
 #![expect(clippy::print_stdout, reason = "a test that was not run has to say so")]
 
-mod golden;
-
 use std::sync::Arc;
 
-use golden::{Lcg, features};
 use ndarray::{Array2, Array3, Axis, s};
 use vitscope_cuda::{Buffer, RowsView};
 use vitscope_probe::cuda::{Cluster, DeviceLabeler, DeviceMoments, DeviceTrainer, Gpu, Scratch};
 use vitscope_probe::{
     AdamSettings, Labeler, Moments, ProbeError, Reservoir, Trainer, initial_centroids, plain_labels,
 };
+use vitscope_testkit::lcg::{Lcg, features};
 
 /// The card, or a sentence in its place.
 fn card() -> Option<Arc<Cluster>> {

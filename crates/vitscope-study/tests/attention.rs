@@ -1,18 +1,14 @@
 //! Locality bias against NumPy on recorded attention, and against closed forms.
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first error")]
 
-use std::path::Path;
-
 use ndarray::{Array4, ArrayView4};
 use safetensors::SafeTensors;
 use vitscope_study::attention::{Localities, Query};
+use vitscope_testkit::fixture;
 
 /// The recorded attention of one fixture and layer.
 fn recorded(folder: &str, file: &str, tensor: &str) -> Array4<f32> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../../shared/fixtures")
-        .join(folder)
-        .join(format!("{file}.safetensors"));
+    let path = fixture(&format!("{folder}/{file}.safetensors"));
     let bytes = std::fs::read(path).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let view = tensors.tensor(tensor).unwrap();

@@ -16,6 +16,7 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array3, Array4, ArrayViewD, Axis, IxDyn, concatenate};
 use safetensors::SafeTensors;
 use serde_json::Value;
+use vitscope_testkit::{fixture, fixtures};
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
 use vitscope_vit::config::{Device, Precision};
@@ -41,13 +42,6 @@ const RECORDED: [(Kind, &str); 7] = [
     (Kind::Attention, "attention"),
     (Kind::Token, "token"),
 ];
-
-fn fixtures() -> PathBuf {
-    PathBuf::from(concat!(
-        env!("CARGO_MANIFEST_DIR"),
-        "/../../../shared/fixtures"
-    ))
-}
 
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
 
@@ -221,7 +215,7 @@ fn reproduce(device: Device, precision: Precision, tolerance: f64) {
 /// Images do not see one another, and threads do not change a byte.
 #[test]
 fn a_result_depends_on_neither_batch_nor_threads() {
-    let folder = fixtures().join("dinov3plus-timm");
+    let folder = fixture("dinov3plus-timm");
     let settle = Settle {
         heads: Some(2),
         ..Settle::default()

@@ -9,7 +9,8 @@ mod common;
 
 use std::path::Path;
 
-use common::{metrics, probe, run_json, shared, succeed};
+use common::{metrics, probe, run_json, succeed};
+use vitscope_testkit::fixture;
 
 /// Whether `--device cuda` finds something to run on.
 fn is_here(out: &Path) -> bool {
@@ -78,7 +79,7 @@ fn other_commands_run_there_too() {
     if !is_here(&dir.path().join("trial")) {
         return;
     }
-    let recording = shared("fixtures/dino-timm/expected.safetensors");
+    let recording = fixture("dino-timm/expected.safetensors");
     let mut args = vec!["verify".to_owned()];
     args.extend(common::model());
     args.extend(["--against".to_owned(), recording.display().to_string()]);

@@ -1,14 +1,9 @@
 //! Small files and directories for the tests.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use vitscope_data::{DataError, DataSet};
-
-/// The directory of sample sets that the maintainers share beside the repository.
-pub fn shared() -> PathBuf {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared/data")).to_path_buf()
-}
 
 /// Writes a PNG of the given coding from its packed bytes.
 pub fn write_png(

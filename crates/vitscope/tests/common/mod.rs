@@ -12,12 +12,8 @@ use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
 use vitscope_study::observer::{Observer, Phase};
+use vitscope_testkit::{fixture, scenes};
 use vitscope_vit::identify::{Family, Settle};
-
-/// The samples that tests may read.
-pub fn shared(path: &str) -> PathBuf {
-    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../../shared")).join(path)
-}
 
 /// A fixture of width 16 with 3 blocks, and what its file leaves open.
 pub fn model() -> Vec<String> {
@@ -28,7 +24,7 @@ pub fn model() -> Vec<String> {
 }
 
 pub fn checkpoint() -> PathBuf {
-    shared("fixtures/dino-timm/model.safetensors")
+    fixture("dino-timm/model.safetensors")
 }
 
 /// The same for the library.
@@ -53,8 +49,9 @@ impl Observer for Impatient {
     }
 }
 
+/// A drawn data set in CamVid's layout.
 pub fn camvid() -> String {
-    format!("camvid:{}", shared("data/camvid").display())
+    format!("camvid:{}", scenes::camvid().display())
 }
 
 /// Settings that make a run of a second.
@@ -83,7 +80,7 @@ pub fn run(args: &[&str]) -> Output {
     command().args(args).output().unwrap()
 }
 
-/// Arguments of a small run of the fixture over CamVid.
+/// Arguments of a small run of the fixture over that data set.
 pub fn probe_args(out: &Path, more: &[&str]) -> Vec<String> {
     let mut args = vec!["probe".to_owned()];
     args.extend(model());

@@ -1,0 +1,7 @@
+//! Every number against an oracle, a closed form or brute force, in one program.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+mod oracle;
+mod properties;
+mod resampling;

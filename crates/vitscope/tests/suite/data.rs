@@ -1,0 +1,388 @@
+//! `vitscope data check`, on a sound set and on one that is broken in more than twenty ways; images
+//! that `probe --skip-bad` leaves out; and features that a Python program wrote.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::common::{camvid, command, probe_args, run, run_json, succeed};
+use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbImage, Rgba};
+use serde_json::Value;
+
+fn json(text: &str) -> Value {
+    serde_json::from_str(text).unwrap()
+}
+
+#[test]
+fn camvid_is_sound() {
+    let out = tempfile::tempdir().unwrap();
+    let folder = out.path().display().to_string();
+    let data = camvid();
+    let report = json(&succeed(run(&[
+        "data", "check", &data, "--format", "json", "--out", &folder,
+    ])));
+    assert_eq!(report["usable"], true);
+    assert_eq!(report["problems"]["count"], 0);
+    let split = |name: &str| (&report[name]["images"], &report[name]["sound"]);
+    assert_eq!(split("train"), (&Value::from(150), &Value::from(150)));
+    assert_eq!(split("test"), (&Value::from(94), &Value::from(94)));
+    // The counts that NumPy gives, in the note beside the samples.
+    assert_eq!(report["test"]["classes"][3]["name"], "Road");
+    assert_eq!(report["test"]["classes"][3]["pixels"], 4_194_596);
+    assert_eq!(report["train"]["classes"][10]["pixels"], 79_837);
+    assert_eq!(report["test"]["ignored_pixels"], 599_787);
+    let position = &report["position"];
+    let value = |name: &str| position[name].as_f64().unwrap();
+    assert!((value("nmi") - 0.5418).abs() < 1e-3, "{position}");
+    assert!(value("nmi_excess_low") < value("nmi_excess"), "{position}");
+    assert!(value("nmi_excess") < value("nmi_grid") && value("nmi_z") > 50.0);
+    assert!(value("accuracy_of_commonest") < value("accuracy_of_position"));
+    let map = image::open(out.path().join("ground_truth.png")).unwrap();
+    assert_eq!((map.width(), map.height()), (320, 320));
+    let lists = ["train.txt", "test.txt"].map(|name| {
+        let text = fs::read_to_string(out.path().join(name)).unwrap();
+        assert!(text.lines().all(|line| Path::new(line).is_file()));
+        text.lines().count()
+    });
+    assert_eq!(lists, [150, 94]);
+    let human = succeed(run(&["data", "check", &data, "--patch", "14"]));
+    for words in [
+        "150 images, 150 masks, all sound",
+        "322x322 crops of 94",
+        "nothing would stop a run",
+    ] {
+        assert!(human.contains(words), "no `{words}` in\n{human}");
+    }
+}
+
+/// A set of 24 training and 2 test images of 40 x 30 pixels, with three classes.
+fn sound_set(root: &Path) {
+    for (split, count) in [("train", 24), ("test", 2)] {
+        for folder in ["images", "masks"] {
+            fs::create_dir_all(root.join(folder).join(split)).unwrap();
+        }
+        for index in 0..count {
+            pair(root, split, &format!("sound{index:02}"));
+        }
+    }
+    fs::write(root.join("classes.txt"), "ground\nsky\ntree\n").unwrap();
+}
+
+fn pair(root: &Path, split: &str, stem: &str) {
+    let image = RgbImage::from_fn(40, 30, |x, y| Rgb([x as u8 * 6, y as u8 * 8, 90]));
+    image
+        .save(root.join(format!("images/{split}/{stem}.png")))
+        .unwrap();
+    let mask = GrayImage::from_fn(40, 30, |_, y| Luma([u8::from(y < 12)]));
+    mask.save(root.join(format!("masks/{split}/{stem}.png")))
+        .unwrap();
+}
+
+/// Breaks a set: each damage with the sort of problem it is, in the training split.
+fn broken_set(root: &Path) -> Vec<&'static str> {
+    sound_set(root);
+    let mut expected = Vec::new();
+    let mut damage = |stem: &str, sort: &'static str, break_it: &dyn Fn(&Path, &Path)| {
+        pair(root, "train", stem);
+        let image = root.join(format!("images/train/{stem}.png"));
+        let mask = root.join(format!("masks/train/{stem}.png"));
+        break_it(&image, &mask);
+        expected.push(sort);
+    };
+    let cut = |path: &Path| {
+        let bytes = fs::read(path).unwrap();
+        fs::write(path, &bytes[..bytes.len() * 2 / 3]).unwrap();
+    };
+    damage("a-image-cut", "damaged file", &|image, _| cut(image));
+    damage("b-image-empty", "empty file", &|image, _| {
+        fs::write(image, "").unwrap()
+    });
+    damage("c-image-text", "not an image", &|image, _| {
+        fs::write(image, "hello").unwrap()
+    });
+    damage("d-image-gif", "unsupported format", &|image, _| {
+        fs::write(image, "GIF89a").unwrap()
+    });
+    damage("e-image-tiff", "unsupported format", &|image, _| {
+        fs::write(image, b"II*\0").unwrap()
+    });
+    damage("f-image-mat", "unsupported format", &|image, _| {
+        fs::write(image, "MATLAB 5.0").unwrap()
+    });
+    damage("g-image-jpeg-cut", "damaged file", &|image, _| {
+        let jpeg = image.with_extension("jpg");
+        image::open(image).unwrap().save(&jpeg).unwrap();
+        fs::remove_file(image).unwrap();
+        cut(&jpeg);
+    });
+    damage("h-image-header-only", "damaged file", &|image, _| {
+        fs::write(image, b"\x89PNG\r\n\x1a\n").unwrap();
+    });
+    damage("i-no-mask", "image without mask", &|_, mask| {
+        fs::remove_file(mask).unwrap()
+    });
+    damage("j-two-images", "duplicate stem", &|image, _| {
+        fs::copy(image, image.with_extension("bmp")).unwrap();
+    });
+    damage("k-two-masks", "duplicate stem", &|_, mask| {
+        fs::copy(mask, mask.with_extension("bmp")).unwrap();
+    });
+    damage("l-mask-small", "mask size", &|_, mask| {
+        GrayImage::new(39, 30).save(mask).unwrap();
+    });
+    damage("m-mask-turned", "mask size", &|_, mask| {
+        GrayImage::new(30, 40).save(mask).unwrap();
+    });
+    damage("n-mask-id", "label off the table", &|_, mask| {
+        GrayImage::from_pixel(40, 30, Luma([7])).save(mask).unwrap();
+    });
+    damage("o-mask-16-bit-id", "label off the table", &|_, mask| {
+        let wide = ImageBuffer::<Luma<u16>, _>::from_pixel(40, 30, Luma([4000]));
+        wide.save(mask).unwrap();
+    });
+    damage("p-mask-jpeg", "mask coding", &|image, mask| {
+        let jpeg = mask.with_extension("jpg");
+        image::open(image).unwrap().save(&jpeg).unwrap();
+        fs::rename(jpeg, mask).unwrap();
+    });
+    damage("q-mask-colors", "mask coding", &|image, mask| {
+        fs::copy(image, mask).unwrap();
+    });
+    damage("r-mask-deep-colors", "mask coding", &|_, mask| {
+        let deep = ImageBuffer::<Rgba<u16>, _>::from_pixel(40, 30, Rgba([1, 2, 3, 4]));
+        deep.save(mask).unwrap();
+    });
+    damage("s-mask-empty", "empty file", &|_, mask| {
+        fs::write(mask, "").unwrap()
+    });
+    damage("t-mask-cut", "damaged file", &|_, mask| cut(mask));
+    damage("u-mask-text", "mask coding", &|_, mask| {
+        fs::write(mask, "0 1 2").unwrap()
+    });
+    #[cfg(unix)]
+    {
+        let image = |name: &str| root.join("images/train").join(name);
+        std::os::unix::fs::symlink("nowhere.png", image("v-link-to-nothing.png")).unwrap();
+        std::os::unix::fs::symlink("w-loop.png", image("w-loop.png")).unwrap();
+        expected.extend(["unreadable file", "unreadable file"]);
+    }
+    // Two things that stop nothing: a mask of no image, and a file that is none.
+    GrayImage::new(4, 4)
+        .save(root.join("masks/train/x-unclaimed.png"))
+        .unwrap();
+    fs::write(root.join("images/train/notes.txt"), "a note").unwrap();
+    expected
+}
+
+#[test]
+fn a_set_broken_in_twenty_ways_is_told_in_full() {
+    let dir = tempfile::tempdir().unwrap();
+    let expected = broken_set(dir.path());
+    assert!(expected.len() >= 21);
+    let data = dir.path().display().to_string();
+    let output = run(&["data", "check", &data, "--size", "64", "--format", "json"]);
+    assert_eq!(output.status.code(), Some(3));
+    let report = json(&String::from_utf8(output.stdout).unwrap());
+    assert_eq!(report["usable"], false);
+    let listed = report["problems"]["listed"].as_array().unwrap();
+    let mut sorts: Vec<&str> = listed.iter().map(|p| p["sort"].as_str().unwrap()).collect();
+    let mut expected = expected;
+    sorts.sort_unstable();
+    expected.sort_unstable();
+    assert_eq!(sorts, expected, "{listed:#?}");
+    assert_eq!(report["problems"]["count"], expected.len());
+    for problem in listed {
+        let message = problem["message"].as_str().unwrap();
+        assert!(
+            !message.contains('\n') && !message.ends_with('.'),
+            "{message}"
+        );
+        let path = problem["path"].as_str().unwrap();
+        assert!(
+            message.contains(path) && path.starts_with(&data),
+            "{message}"
+        );
+    }
+    let values: Vec<&Value> = report["off_the_table"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|entry| &entry["value"])
+        .collect();
+    assert_eq!(values, ["4000", "7"]);
+    assert_eq!(report["off_the_table"][1]["pixels"], 1200);
+    assert_eq!(report["unclaimed_masks"]["count"], 1);
+    // The sound images of the split still count.
+    assert_eq!(report["test"]["sound"], 2);
+    assert_eq!(report["test"]["classes"][1]["pixels"], 2 * 12 * 40);
+    assert_eq!(report["test"]["classes"][2]["images"], 0);
+    // The same in words, and one line on stderr.
+    let output = run(&["data", "check", &data, "--size", "64", "--quiet"]);
+    assert_eq!(output.status.code(), Some(3));
+    let (stdout, stderr) = (
+        String::from_utf8(output.stdout).unwrap(),
+        String::from_utf8(output.stderr).unwrap(),
+    );
+    assert!(stdout.contains("problems would stop a run"), "{stdout}");
+    assert!(
+        stdout.contains("1 of 3 classes occur in no test image: tree"),
+        "{stdout}"
+    );
+    assert_eq!(stderr.lines().count(), 1, "{stderr}");
+    assert!(
+        stderr.contains("problems that would stop a run"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn what_cannot_be_checked() {
+    for (args, code) in [
+        (vec!["data", "check", "/no/such/place"], 3),
+        (vec!["data", "check", ".", "--size", "0"], 2),
+        (vec!["data", "check", ".", "--resamples", "1"], 2),
+        (vec!["data"], 2),
+    ] {
+        assert_eq!(run(&args).status.code(), Some(code), "{args:?}");
+    }
+}
+
+#[test]
+fn bad_images_are_left_out_as_far_as_allowed() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("set");
+    sound_set(&root);
+    for stem in ["sound03", "sound07"] {
+        fs::write(root.join(format!("images/train/{stem}.png")), "no image").unwrap();
+    }
+    pair(&root, "test", "tiny-mask");
+    GrayImage::new(2, 2)
+        .save(root.join("masks/test/tiny-mask.png"))
+        .unwrap();
+    let data = root.display().to_string();
+    let probe = |out: &str, more: &[&str]| {
+        let run = dir.path().join(out);
+        let mut args = probe_args(&run, more);
+        let at = args.iter().position(|arg| *arg == camvid()).unwrap();
+        args[at].clone_from(&data);
+        (command().args(args).output().unwrap(), run)
+    };
+    // Without the flag, or with too few allowed, the run stops with the image's name.
+    let (stopped, _) = probe("a", &["--limit-train", "24"]);
+    assert_eq!(stopped.status.code(), Some(3));
+    let (stopped, _) = probe("b", &["--limit-train", "24", "--skip-bad", "2"]);
+    assert_eq!(stopped.status.code(), Some(3));
+    let stderr = String::from_utf8(stopped.stderr).unwrap();
+    assert!(stderr.contains("tiny-mask.png"), "{stderr}");
+    let (done, run) = probe("c", &["--limit-train", "24", "--skip-bad", "3"]);
+    succeed(done);
+    let record = run_json(&run);
+    assert_eq!(
+        (&record["data"]["train"], &record["data"]["test"]),
+        (&22.into(), &2.into())
+    );
+    let skipped = record["skipped"].as_array().unwrap();
+    let names: Vec<&Value> = skipped.iter().map(|image| &image["name"]).collect();
+    assert_eq!(names, ["sound03", "sound07", "tiny-mask"]);
+    assert!(
+        skipped[0]["problem"]
+            .as_str()
+            .unwrap()
+            .contains("sound03.png is not an image")
+    );
+    // The same numbers as on a set that never had them.
+    for file in ["images/train/sound03.png", "images/train/sound07.png"] {
+        fs::remove_file(root.join(file)).unwrap();
+    }
+    fs::remove_file(root.join("images/test/tiny-mask.png")).unwrap();
+    let (done, clean) = probe("d", &["--limit-train", "24"]);
+    succeed(done);
+    crate::common::assert_same(&run, &clean);
+}
+
+/// A Python with NumPy and safetensors: the one that `VITSCOPE_PYTHON` names, else `python3`.
+fn python() -> Option<String> {
+    let python = std::env::var("VITSCOPE_PYTHON").unwrap_or_else(|_| "python3".to_owned());
+    let has = Command::new(&python)
+        .args(["-c", "import numpy, safetensors.numpy"])
+        .output()
+        .is_ok_and(|output| output.status.success());
+    assert!(
+        has || std::env::var_os("VITSCOPE_PYTHON").is_none(),
+        "{python} lacks NumPy or safetensors"
+    );
+    has.then_some(python)
+}
+
+#[test]
+fn features_written_in_python_are_probed() {
+    let Some(python) = python() else {
+        return;
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    sound_set(&dir.path().join("set"));
+    let (set, lists, features, out) = (path("set"), path("lists"), path("features"), path("run"));
+    succeed(run(&[
+        "data", "check", &set, "--size", "64", "--out", &lists,
+    ]));
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/features.py");
+    let written = Command::new(python)
+        .args([script, &lists, &features])
+        .output()
+        .unwrap();
+    assert!(
+        written.status.success(),
+        "{}",
+        String::from_utf8_lossy(&written.stderr)
+    );
+    assert!(
+        Path::new(&features)
+            .join("train-00003-of-00003.safetensors")
+            .is_file()
+    );
+    let probe = [
+        "probe",
+        "--features",
+        &features,
+        "--data",
+        &set,
+        "--out",
+        &out,
+        "--steps",
+        "4",
+        "--batch",
+        "4",
+        "--pca-batches",
+        "2",
+        "--examples",
+        "1",
+    ];
+    succeed(run(&probe));
+    let record = run_json(Path::new(&out));
+    assert_eq!(
+        (&record["size"], &record["model"]["source"]),
+        (&64.into(), &"features".into())
+    );
+    // An image more in the set than in the features is said so.
+    pair(&dir.path().join("set"), "test", "zz-new");
+    let again = path("again");
+    let probe = probe.map(|arg| if arg == out { again.as_str() } else { arg });
+    let output = run(&probe);
+    assert_eq!(output.status.code(), Some(3));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("has 2 test images where the data set has 3"),
+        "{stderr}"
+    );
+    // The documented lines are the example's.
+    let example = fs::read_to_string(script).unwrap();
+    let start = example.find("def write").unwrap();
+    let end = example[start..].find("\n\n").unwrap() + start;
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/features.md");
+    assert!(
+        fs::read_to_string(page)
+            .unwrap()
+            .contains(&example[start..end])
+    );
+}

@@ -1,0 +1,25 @@
+//! The program as a user runs it: every command end to end, in one program.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
+#[path = "../common/mod.rs"]
+mod common;
+
+mod attention;
+mod calibration;
+mod compare;
+mod correspond;
+mod data;
+mod demo;
+mod errors;
+#[cfg(feature = "hub")]
+mod hub;
+mod kinds;
+mod models;
+mod own_models;
+mod plan;
+mod probe;
+mod report;
+mod shards;
+mod together;
+mod verify;

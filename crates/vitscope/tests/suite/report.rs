@@ -1,0 +1,86 @@
+//! `vitscope report` on runs of every command.
+use std::path::Path;
+use std::process::Output;
+
+use crate::common::{camvid, command, model, probe, run_json, succeed};
+
+fn report(run: &Path, more: &[&str]) -> Output {
+    command()
+        .arg("report")
+        .arg(run)
+        .args(more)
+        .output()
+        .unwrap()
+}
+
+#[test]
+fn chosen_images_are_shown_and_unknown_ones_are_told() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    succeed(probe(&run, &[]));
+    let record = run_json(&run);
+    let stems: Vec<&str> = record["examples"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|stem| stem.as_str().unwrap())
+        .collect();
+    let shown = |more: &[&str]| {
+        let page = succeed(report(&run, more));
+        assert!(page.trim_end().ends_with("report.html"), "{page}");
+        let csv = std::fs::read_to_string(run.join("figures/examples.csv")).unwrap();
+        csv.lines()
+            .nth(1)
+            .unwrap()
+            .split(',')
+            .nth(2)
+            .unwrap()
+            .to_owned()
+    };
+    let [first, second, third] = stems[..] else {
+        panic!("three examples")
+    };
+    assert_eq!(shown(&[]), format!("{first} {second} {third}"));
+    assert_eq!(
+        shown(&["--images", third, first]),
+        format!("{third} {first}")
+    );
+    assert_eq!(shown(&["--images", "class:Road"]).split(' ').count(), 3);
+    for (word, sentence) in [
+        ("nowhere", "--images nowhere: no example has this name"),
+        ("random:x", "has no whole number as seed"),
+        ("class:Moon", "no class has this name"),
+    ] {
+        let output = report(&run, &["--images", word]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(sentence), "{stderr}");
+    }
+}
+
+#[test]
+fn attention_runs_have_a_page() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let mut args = vec!["attention".to_owned()];
+    args.extend(model());
+    args.extend(["--data".to_owned(), camvid(), "--out".to_owned()]);
+    args.push(run.display().to_string());
+    let more = [
+        "--size",
+        "64",
+        "--limit-test",
+        "3",
+        "--queries",
+        "0001TP_008550:1,2",
+    ];
+    args.extend(more.map(str::to_owned));
+    succeed(command().args(args).output().unwrap());
+    succeed(report(&run, &[]));
+    for figure in ["attention", "locality-by-layer"] {
+        for form in ["svg", "png", "pdf", "csv"] {
+            assert!(run.join(format!("figures/{figure}.{form}")).exists());
+        }
+    }
+    assert!(run.join("report.html").exists());
+}
