@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array3, Array4, ArrayViewD, Axis, IxDyn, concatenate};
 use safetensors::SafeTensors;
 use serde_json::Value;
-use vitscope_testkit::{fixture, fixtures};
+use vitscope_testkit::{fixture, fixtures, left_out};
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
 use vitscope_vit::config::{Device, Precision};
@@ -146,7 +146,7 @@ fn every_fixture_is_reproduced_in_bf16_as_far_as_it_goes() {
     if has_bf16() {
         reproduce(Device::Cpu, Precision::Bf16, BF16_TOLERANCE);
     } else {
-        println!("left out: this processor has no bf16 products");
+        left_out("bf16 on the processor", "it has no bf16 products");
     }
 }
 
@@ -167,6 +167,7 @@ fn reproduce(device: Device, precision: Precision, tolerance: f64) {
     let mut folders: Vec<PathBuf> = std::fs::read_dir(fixtures())
         .unwrap()
         .map(|entry| entry.unwrap().path())
+        .filter(|path| path.is_dir())
         .collect();
     folders.sort();
     let mut failures = Vec::new();
