@@ -28,3 +28,26 @@ verify -- verify "$VITSCOPE_SHARED/weights/vit-tiny-augreg" \
   --against "$VITSCOPE_SHARED/weights/vit-tiny-augreg/activations.safetensors"
 verify -- verify "$VITSCOPE_SHARED/weights/vit-cifar10/visiontriad.toml" \
   --against "$VITSCOPE_SHARED/weights/vit-cifar10/activations.safetensors"
+
+echo "-- a trained ViT-S/14 shaped like DINOv2, in the names of transformers and of timm, against NumPy"
+work=${CARGO_TARGET_DIR:-$PWD/target}/vit-s14
+python=$work/python/bin/python
+if [ ! -s "$work/recorded.safetensors" ]; then
+  mkdir -p "$work"
+  {
+    python3 -m venv "$work/python" &&
+      "$python" -m pip install --quiet --disable-pip-version-check numpy==2.4.6 safetensors==0.8.0 onnx &&
+      "$python" "$VITSCOPE_SHARED/tools/dinov2_like_weights.py" "$work" &&
+      "$python" tools/checkpoints/record_vit_s14.py "$work/transformers.safetensors" "$work/recorded.safetensors"
+  } || rm -f "$work/recorded.safetensors"
+fi
+if [ -s "$work/recorded.safetensors" ]; then
+  for format in transformers timm; do
+    verify -- verify "$work/$format.safetensors" --family dinov2 --heads 6 --format "$format" \
+      --against "$work/recorded.safetensors"
+  done
+else
+  line="a trained ViT-S/14: its package could not be fetched"
+  echo "left out: $line"
+  [ -z "${VITSCOPE_LEFT_OUT:-}" ] || echo "$line" >>"$VITSCOPE_LEFT_OUT"
+fi

@@ -217,9 +217,7 @@ fn features() {
 }
 
 #[test]
-fn a_full_disk_is_one_sentence() {
-    // /dev/full answers every write as a full disk does; a run directory there cannot be made,
-    // so what is tested is the way of the message.
+fn a_file_in_the_way_is_one_sentence() {
     let dir = tempfile::tempdir().unwrap();
     let blocked = dir.path().join("file");
     std::fs::write(&blocked, b"in the way").unwrap();

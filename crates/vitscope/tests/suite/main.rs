@@ -12,6 +12,7 @@ mod correspond;
 mod data;
 mod demo;
 mod errors;
+mod full_disk;
 #[cfg(feature = "hub")]
 mod hub;
 mod kinds;

@@ -56,7 +56,7 @@ fn ok(args: &[&str]) -> String {
 
 /// The lines of the page's block that begins with this line.
 fn block(first: &str) -> Vec<String> {
-    let page = include_str!("../../../docs/own-models.md");
+    let page = include_str!("../../../../docs/own-models.md");
     let at = page.find(first).unwrap_or_else(|| panic!("no {first:?}"));
     let rest = &page[at..];
     let end = rest.find("```").unwrap();
