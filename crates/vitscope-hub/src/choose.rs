@@ -4,10 +4,11 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
+use vitscope_vit::files::{SHARD_LIMIT, SIDECARS, WEIGHTS, can_be, is_weights};
+use vitscope_vit::identify::Format;
 
 use crate::error::{listed, printable};
 use crate::name::is_relative;
-use crate::table::SourceFormat;
 
 /// What is wanted of a repository.
 #[derive(Clone, Copy, Debug)]
@@ -19,37 +20,6 @@ pub(crate) enum Wanted<'a> {
     /// One file.
     File(&'a str),
 }
-
-/// Names under which hubs keep weights, best first: the order in which a folder is opened.
-const WEIGHTS: [&str; 7] = [
-    "model.safetensors",
-    "model.safetensors.index.json",
-    "open_clip_model.safetensors",
-    "open_clip_pytorch_model.safetensors",
-    "pytorch_model.bin",
-    "pytorch_model.bin.index.json",
-    "open_clip_pytorch_model.bin",
-];
-
-/// Files beside the weights that tell what they are.
-pub(crate) const SIDECARS: [&str; 3] = [
-    "config.json",
-    "open_clip_config.json",
-    "preprocessor_config.json",
-];
-
-const ENDINGS: [&str; 7] = [
-    ".safetensors",
-    ".pth",
-    ".pt",
-    ".pth.tar",
-    ".bin",
-    ".npz",
-    ".ckpt",
-];
-
-/// No release has more.
-const SHARD_LIMIT: usize = 1000;
 
 /// Why no file was chosen.
 #[derive(Debug, PartialEq, Eq)]
@@ -64,7 +34,7 @@ pub(crate) enum Undecided {
 pub(crate) fn choose(
     files: &[String],
     wanted: Wanted<'_>,
-    format: Option<SourceFormat>,
+    format: Option<Format>,
     has_all: impl Fn(&str) -> bool,
 ) -> Result<String, Undecided> {
     let prefix = match wanted {
@@ -83,11 +53,7 @@ pub(crate) fn choose(
         .filter_map(|name| name.strip_prefix(prefix.as_str()))
         .filter(|name| !name.contains('/'))
         .collect();
-    let fits = |name: &str| match format {
-        Some(SourceFormat::OpenClip) => name.starts_with("open_clip"),
-        Some(SourceFormat::Timm | SourceFormat::Transformers) => !name.starts_with("open_clip"),
-        Some(SourceFormat::Official) | None => true,
-    };
+    let fits = |name: &str| can_be(name, format);
     let full = |name: &str| format!("{prefix}{name}");
     if let Some(name) = WEIGHTS
         .iter()
@@ -95,10 +61,7 @@ pub(crate) fn choose(
     {
         return Ok(full(name));
     }
-    let of_weights = |name: &&str| {
-        let lower = name.to_lowercase();
-        ENDINGS.iter().any(|ending| lower.ends_with(ending)) && !is_shard(name)
-    };
+    let of_weights = |name: &&str| is_weights(name) && !is_shard(name);
     let candidates: Vec<&str> = here
         .iter()
         .copied()
@@ -192,7 +155,7 @@ mod tests {
     fn pick(
         files: &[&str],
         wanted: Wanted<'_>,
-        format: Option<SourceFormat>,
+        format: Option<Format>,
     ) -> Result<String, Undecided> {
         let files: Vec<String> = files.iter().map(|&name| name.to_owned()).collect();
         choose(&files, wanted, format, |_| true)
@@ -214,7 +177,7 @@ mod tests {
             "model.safetensors"
         );
         assert_eq!(
-            pick(&laion, Wanted::Weights, Some(SourceFormat::OpenClip)).unwrap(),
+            pick(&laion, Wanted::Weights, Some(Format::OpenClip)).unwrap(),
             "open_clip_model.safetensors"
         );
         let old = ["pytorch_model.bin", "tf_model.h5", "config.json"];

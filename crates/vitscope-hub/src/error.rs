@@ -224,9 +224,6 @@ pub enum HubError {
         /// The system's answer.
         source: std::io::Error,
     },
-    /// The table of known models contradicts itself.
-    #[error("internal: the table of models cannot be read: {0}; please report this")]
-    Table(String),
 }
 
 impl HubError {

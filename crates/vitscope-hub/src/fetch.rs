@@ -340,7 +340,6 @@ impl<'a> Remote<'a> {
                 id: self.id.to_owned(),
                 endpoint: self.settings.endpoint.clone(),
                 near: near(self.id, true)
-                    .unwrap_or_default()
                     .into_iter()
                     .filter(|name| name != self.id)
                     .collect(),

@@ -1,6 +1,6 @@
 //! From the name of a model to a file on this machine.
 //!
-//! [`table::models`] lists what was released, where and on what terms. [`resolve()`] takes what a
+//! [`vitscope_vit::known::models`] lists what was released, where and on what terms. [`resolve()`] takes what a
 //! user typed (a path, a short name such as `dinov2-b14`, or a Hugging Face id) and returns a
 //! local file: from the cache that Hugging Face's Python tools use, or downloaded into it, so that
 //! nothing is downloaded twice whichever program asks first.
@@ -25,7 +25,6 @@ pub mod name;
 pub mod progress;
 pub mod resolve;
 pub mod settings;
-pub mod table;
 
 pub use error::HubError;
 pub use resolve::{Located, Origin, resolve, resolve_with};

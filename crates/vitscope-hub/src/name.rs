@@ -1,7 +1,7 @@
 //! What a name may mean, and which known names are near to one that means nothing.
 
-use crate::error::HubError;
-use crate::table::{KnownModel, models};
+use vitscope_vit::files::is_weights;
+use vitscope_vit::known::{KnownModel, models};
 
 /// A Hugging Face id as typed: `owner/name`, then `@revision` and `:file` where they are given.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -62,39 +62,24 @@ pub(crate) fn is_relative(text: &str) -> bool {
 
 /// Endings that only a file has, so that `weights/model.pth` is not taken for an id.
 pub(crate) fn has_file_ending(text: &str) -> bool {
-    const ENDINGS: [&str; 9] = [
-        ".safetensors",
-        ".pth",
-        ".pt",
-        ".pth.tar",
-        ".bin",
-        ".npz",
-        ".ckpt",
-        ".json",
-        ".toml",
-    ];
     let lower = text.to_lowercase();
-    ENDINGS.iter().any(|ending| lower.ends_with(ending))
+    is_weights(text) || lower.ends_with(".json") || lower.ends_with(".toml")
 }
 
 /// The model with this short name.
-///
-/// # Errors
-/// When the table cannot be read.
-pub fn short_name(text: &str) -> Result<Option<&'static KnownModel>, HubError> {
-    Ok(models()?.iter().find(|model| model.name == text))
+#[must_use]
+pub fn short_name(text: &str) -> Option<&'static KnownModel> {
+    models().iter().find(|model| model.name == text)
 }
 
 /// At most three known names that are spelled much like `text`, nearest first. Names in which
 /// `text` occurs, or which differ only in case or owner, count as near.
-///
-/// # Errors
-/// When the table cannot be read.
-pub fn near(text: &str, ids_only: bool) -> Result<Vec<String>, HubError> {
+#[must_use]
+pub fn near(text: &str, ids_only: bool) -> Vec<String> {
     const SHOWN: usize = 3;
     let wanted = text.to_lowercase();
     let mut found: Vec<(usize, &str)> = Vec::new();
-    for model in models()? {
+    for model in models() {
         for name in model.names().filter(|name| !ids_only || name.contains('/')) {
             let lower = name.to_lowercase();
             let last = lower.rsplit('/').next().unwrap_or(&lower);
@@ -109,11 +94,11 @@ pub fn near(text: &str, ids_only: bool) -> Result<Vec<String>, HubError> {
     }
     found.sort_by_key(|&(distance, _)| distance);
     found.dedup_by_key(|&mut (_, name)| name);
-    Ok(found
+    found
         .into_iter()
         .take(SHOWN)
         .map(|(_, name)| name.to_owned())
-        .collect())
+        .collect()
 }
 
 /// Letters to insert, remove or replace to get from one text to the other.
@@ -178,16 +163,13 @@ mod tests {
 
     #[test]
     fn near_names_are_offered() {
-        assert_eq!(near("dino-b15", false).unwrap()[0], "dino-b16");
-        assert_eq!(near("DINO-B16", false).unwrap()[0], "dino-b16");
+        assert_eq!(near("dino-b15", false)[0], "dino-b16");
+        assert_eq!(near("DINO-B16", false)[0], "dino-b16");
         assert_eq!(
-            near("vit_base_patch16_224.dino", false).unwrap()[0],
+            near("vit_base_patch16_224.dino", false)[0],
             "timm/vit_base_patch16_224.dino"
         );
-        assert_eq!(
-            near("facebook/dinov2-bas", true).unwrap()[0],
-            "facebook/dinov2-base"
-        );
-        assert!(near("nothing like any of them", false).unwrap().is_empty());
+        assert_eq!(near("facebook/dinov2-bas", true)[0], "facebook/dinov2-base");
+        assert!(near("nothing like any of them", false).is_empty());
     }
 }

@@ -2,6 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use vitscope_vit::identify::Format;
+use vitscope_vit::known::{KnownModel, models};
+
 use crate::cache::{RepoCache, cached_ids};
 #[cfg(feature = "network")]
 use crate::choose::Undecided;
@@ -10,7 +13,6 @@ use crate::error::{HubError, listed};
 use crate::name::{HubName, has_file_ending, near, short_name};
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::table::{KnownModel, SourceFormat, models};
 
 /// A model on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -42,7 +44,7 @@ struct Asked<'a> {
     id: &'a str,
     revision: &'a str,
     wanted: Wanted<'a>,
-    format: Option<SourceFormat>,
+    format: Option<Format>,
 }
 
 /// Finds a model: an existing file or folder, else a short name of the table, else a Hugging Face
@@ -56,7 +58,7 @@ struct Asked<'a> {
 /// One sentence for whatever stands in the way.
 pub fn resolve(
     model: &Path,
-    format: Option<SourceFormat>,
+    format: Option<Format>,
     progress: &mut dyn Progress,
 ) -> Result<Located, HubError> {
     if model.exists() {
@@ -72,14 +74,14 @@ pub fn resolve(
 pub fn resolve_with(
     settings: &Settings,
     model: &Path,
-    format: Option<SourceFormat>,
+    format: Option<Format>,
     progress: &mut dyn Progress,
 ) -> Result<Located, HubError> {
     if model.exists() {
         return Ok(local(model));
     }
     let text = model.to_string_lossy();
-    if let Some(known) = short_name(&text)? {
+    if let Some(known) = short_name(&text) {
         return by_short_name(settings, known, format, progress);
     }
     let file_like = has_file_ending(&text) && !text.contains(':');
@@ -96,12 +98,12 @@ pub fn resolve_with(
         ),
         _ if file_like || model.is_absolute() || text.starts_with(['.', '~']) => {
             Err(HubError::NoFile {
-                hint: published(model)?,
+                hint: published(model),
                 name: text.into_owned(),
             })
         }
         _ => Err(HubError::Unknown {
-            near: near(&text, false)?,
+            near: near(&text, false),
             name: text.into_owned(),
         }),
     }
@@ -115,33 +117,32 @@ fn local(path: &Path) -> Located {
 }
 
 /// Where a file of this name is published, as the end of a sentence.
-fn published(path: &Path) -> Result<String, HubError> {
+fn published(path: &Path) -> String {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
-    for model in models()? {
+    for model in models() {
         for source in &model.sources {
             if source.file.as_deref() == Some(&name) {
                 let from = source.url.as_ref().or(source.page.as_ref());
-                return Ok(match from {
-                    Some(from) => format!("; a file of this name can be downloaded from {from}"),
-                    None => String::new(),
+                return from.map_or(String::new(), |from| {
+                    format!("; a file of this name can be downloaded from {from}")
                 });
             }
         }
     }
-    Ok(String::new())
+    String::new()
 }
 
 fn by_short_name(
     settings: &Settings,
     known: &KnownModel,
-    format: Option<SourceFormat>,
+    format: Option<Format>,
     progress: &mut dyn Progress,
 ) -> Result<Located, HubError> {
     let Some(source) = known.publication(format) else {
-        let mut offered: Vec<&str> = known
+        let mut offered: Vec<String> = known
             .sources
             .iter()
-            .map(|source| source.format.name())
+            .map(|source| source.format.to_string())
             .collect();
         offered.dedup();
         return Err(HubError::NoSuchFormat {

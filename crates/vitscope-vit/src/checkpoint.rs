@@ -7,17 +7,20 @@ use serde::Serialize;
 
 use crate::{
     config::{Config, Positions},
-    container::{Container, Dtype, locate},
+    container::{Container, Dtype},
     dialect,
     dialect::{
         assemble,
         fit::{Fit, fit},
-        geometry::{Geometry, geometry},
         own,
+        sizes::{Sizes, sizes},
     },
     error::VitError,
-    identify::{Found, Identity, Numerics, Settle, identify},
+    files,
+    identify::{Decision, Identity, Numerics, Seen, Settle, decide},
     params::Params,
+    provenance::{hub_id, official_name},
+    says::{Images, Says, Writer},
 };
 
 pub use crate::dialect::{draft::Draft, fit::Role};
@@ -27,7 +30,7 @@ pub use crate::dialect::{draft::Draft, fit::Role};
 pub struct Checkpoint {
     container: Container,
     fit: Fit,
-    geometry: Geometry,
+    sizes: Sizes,
     config: Config,
     identity: Identity,
     tensors: TensorReport,
@@ -74,7 +77,7 @@ impl TensorReport {
 ///
 /// The checkpoint cannot be read.
 pub fn draft(path: &Path, folder: &Path) -> Result<Draft, VitError> {
-    let container = Container::open(&locate::weights(path, None)?)?;
+    let container = Container::open(&files::weights(path, None)?)?;
     let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let (path, folder) = (whole(path), whole(folder));
     let weights = match path.strip_prefix(&folder) {
@@ -95,45 +98,35 @@ impl Checkpoint {
     /// One sentence for whatever stands in the way: an unreadable or damaged file, tensors that
     /// fit no known naming, or something that only the user can settle.
     pub fn open(path: &Path, settle: &Settle) -> Result<Self, VitError> {
-        if path.extension().is_some_and(|ending| ending == "toml") {
-            return Self::open_own(path, settle);
-        }
-        let files = locate::weights(path, settle.format)?;
-        let container = Container::open(&files)?;
-        let fit = fit(&container)?;
-        let geometry = geometry(&container, &fit)?;
-        let found = identify(path, &container, &fit, &geometry, settle)?;
-        Ok(Self::joined(
-            container,
-            fit,
-            geometry,
-            found,
-            settle.numerics,
-        ))
-    }
-
-    fn open_own(path: &Path, settle: &Settle) -> Result<Self, VitError> {
-        let description = own::Description::read(path)?;
-        let container = Container::open(&locate::weights(&description.weights, None)?)?;
-        let fit = own::fit(&container, &description)?;
-        let geometry = geometry(&container, &fit)?;
-        let found = own::decide(&container, &fit, &geometry, &description, settle)?;
-        Ok(Self::joined(
-            container,
-            fit,
-            geometry,
-            found,
-            settle.numerics,
-        ))
-    }
-
-    fn joined(
-        container: Container,
-        fit: Fit,
-        geometry: Geometry,
-        found: Found,
-        numerics: Numerics,
-    ) -> Self {
+        let own = path.extension().is_some_and(|ending| ending == "toml");
+        let description = own.then(|| own::Description::read(path)).transpose()?;
+        let (weights, format) = match &description {
+            Some(description) => (description.weights.as_path(), None),
+            None => (path, settle.format),
+        };
+        let container = Container::open(&files::weights(weights, format)?)?;
+        let fit = match &description {
+            Some(description) => own::fit(&container, description)?,
+            None => fit(&container, settle.backbone.as_deref())?,
+        };
+        let (says, images) = match description {
+            Some(description) => (Some(description.says), None),
+            None => beside(path, &fit)?,
+        };
+        let sizes = sizes(&container, &fit, says.as_ref())?;
+        let found = decide(
+            &Seen {
+                path,
+                container: &container,
+                fit: &fit,
+                sizes: &sizes,
+                says: says.as_ref(),
+                images: images.as_ref(),
+                hub: hub_id(path).or_else(|| says.as_ref().and_then(|says| says.hub.clone())),
+                file_name: file_name(&container.files[0].path),
+            },
+            settle,
+        )?;
         let tensors = TensorReport {
             tensors: container
                 .tensors
@@ -147,16 +140,16 @@ impl Checkpoint {
                 })
                 .collect(),
         };
-        Self {
+        Ok(Self {
             container,
             fit,
-            geometry,
+            sizes,
             config: found.config,
             identity: found.identity,
             tensors,
-            numerics,
+            numerics: settle.numerics,
             rope_base: found.rope_base,
-        }
+        })
     }
 
     /// The architecture.
@@ -169,6 +162,14 @@ impl Checkpoint {
     #[must_use]
     pub fn identity(&self) -> &Identity {
         &self.identity
+    }
+
+    /// What was decided although others might decide otherwise: worth telling without being asked.
+    pub fn notes(&self) -> impl Iterator<Item = &Decision> {
+        self.identity
+            .decisions
+            .iter()
+            .filter(|decision| decision.noted)
     }
 
     /// Every tensor and what it is for.
@@ -198,8 +199,38 @@ impl Checkpoint {
             )),
             _ => None,
         };
-        assemble::params(&self.container, &self.fit, &self.geometry, periods)
+        assemble::params(&self.container, &self.fit, &self.sizes, periods)
     }
+}
+
+/// What the config files beside some weights say of the network, and of its images.
+///
+/// An official file is what its name says, so that a config file beside it is another model's.
+fn beside(path: &Path, fit: &Fit) -> Result<(Option<Says>, Option<Images>), VitError> {
+    let folder = if path.is_dir() {
+        path
+    } else {
+        path.parent().unwrap_or(Path::new("."))
+    };
+    if official_name(&file_name(path)).is_some() {
+        return Ok((None, None));
+    }
+    let writers: &[Writer] = match fit.naming.name {
+        "open_clip" => &[Writer::OpenClip],
+        name if name.starts_with("transformers") => &[Writer::Transformers],
+        "augreg" => &[],
+        _ if fit.prefix.contains("visual.") => &[Writer::OpenClip, Writer::Timm],
+        _ => &[Writer::Timm],
+    };
+    let says = Says::beside(folder, writers)?;
+    let images = Images::beside(folder)?;
+    Ok((says, images.filter(|_| fit.naming.name != "augreg")))
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 /// Rotary periods `base^(4 j / d)`, `j < d / 4`, for heads of width `d`. The official code keeps

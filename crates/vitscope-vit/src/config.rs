@@ -16,7 +16,10 @@ pub struct Config {
     pub heads: usize,
     /// Side of a square patch, in pixels.
     pub patch: usize,
-    /// Register tokens after the class token (every family has exactly one class token).
+    /// Whether a class token stands before all others.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub class: bool,
+    /// Register tokens after the class token.
     pub registers: usize,
     /// The feed-forward part of every block.
     pub mlp: Mlp,
@@ -26,6 +29,10 @@ pub struct Config {
     pub norm_eps: f64,
     /// Whether a LayerNorm stands between the embedding and the first block (CLIP).
     pub stem_norm: bool,
+    /// Whether a LayerNorm follows the last block; without one, what follows it is the last block's
+    /// own output.
+    #[serde(default = "yes", skip_serializing_if = "is_true")]
+    pub final_norm: bool,
     /// Whether both residual branches are scaled per channel.
     pub layer_scale: bool,
     /// Where position comes from.
@@ -39,11 +46,21 @@ impl Config {
         self.width / self.heads
     }
 
-    /// Tokens before the patches: the class token and the registers.
+    /// Tokens before the patches: the class token, where there is one, and the registers.
     #[must_use]
     pub fn prefix(&self) -> usize {
-        1 + self.registers
+        usize::from(self.class) + self.registers
     }
+}
+
+// What every released model once had is not written, so that what was recorded stays as it was.
+fn yes() -> bool {
+    true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_true(flag: &bool) -> bool {
+    *flag
 }
 
 /// Which numbers a product multiplies; sums, and everything between products, are f32 in all.

@@ -3,7 +3,10 @@
 //! Every message is one sentence that names the file or value, says what was expected and what
 //! was found, and where possible what to do about it.
 
-use std::{io, path::PathBuf};
+use std::{
+    io,
+    path::{Path, PathBuf},
+};
 
 /// Why a device cannot be used, or gave up.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -77,12 +80,15 @@ pub enum VitError {
 
     /// The tensors fit no known naming scheme.
     #[error(
-        "{} fits no known Vision Transformer; the closest naming is {closest}, {difference}",
-        path.display()
+        "{} fits no known Vision Transformer; {}; the closest naming is {closest}, {difference}",
+        path.display(),
+        way_on(path, *likely)
     )]
     NoFit {
         /// The file.
         path: PathBuf,
+        /// Whether it looks like a Vision Transformer that a description can make known.
+        likely: bool,
         /// Title of the closest dialect.
         closest: String,
         /// How many tensors differ, what the file looks like instead, and a bounded list.
@@ -134,15 +140,13 @@ pub enum VitError {
         tensor: String,
     },
 
-    /// The file leaves something open that only the user knows.
-    #[error("{}: {open}; pass {flag}", path.display())]
+    /// The file leaves something open that only the user knows: all of it at once.
+    #[error("{}", asked(path, questions))]
     Unsettled {
         /// The file.
         path: PathBuf,
-        /// What cannot be told, and why.
-        open: String,
-        /// The option that settles it, with its possible values.
-        flag: String,
+        /// What cannot be told; never empty.
+        questions: Vec<Question>,
     },
 
     /// Two sources of information about a checkpoint disagree.
@@ -155,6 +159,66 @@ pub enum VitError {
         /// What the tensors say.
         fact: String,
     },
+}
+
+/// One thing that a file leaves open.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Question {
+    /// What cannot be told, and why: "whose training it is, since ...".
+    pub open: String,
+    /// The option that settles it.
+    pub flag: String,
+    /// Its possible values, where they can be listed.
+    pub choices: Vec<String>,
+    /// One value with which the option can be written.
+    pub example: String,
+}
+
+fn asked(path: &Path, questions: &[Question]) -> String {
+    let mut open = Vec::new();
+    let mut line = format!("vitscope inspect {}", quoted(path));
+    let mut choices = Vec::new();
+    for question in questions {
+        open.push(question.open.as_str());
+        line.push_str(&format!(" {} {}", question.flag, question.example));
+        choices.push(match question.choices.as_slice() {
+            [] => question.flag.clone(),
+            values => format!("{} {}", question.flag, values.join("|")),
+        });
+    }
+    let open = match open.as_slice() {
+        [one] => (*one).to_owned(),
+        [first @ .., last] => format!("{}, and {last}", first.join("; ")),
+        [] => String::new(),
+    };
+    format!(
+        "{} does not tell {open}: answer with {}, as in `{line}`",
+        path.display(),
+        choices.join(" and ")
+    )
+}
+
+/// A path as a shell reads it.
+fn quoted(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=@%,:".contains(c);
+    if text.chars().all(plain) {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
+}
+
+/// What to do with a file that no dialect knows.
+fn way_on(path: &Path, likely: bool) -> String {
+    if likely {
+        format!(
+            "`vitscope inspect {} --draft model.toml` drafts a description that stands for it once it is completed",
+            quoted(path)
+        )
+    } else {
+        "embeddings that its own program makes can be given with --features".to_owned()
+    }
 }
 
 /// At most eight names separated by commas, then how many were left out.

@@ -17,7 +17,7 @@ pub enum Kind {
     KeyRotated,
     /// The block's output.
     Token,
-    /// The last block's output after the final LayerNorm.
+    /// The last block's output after the final LayerNorm, where the model has one.
     FinalNorm,
     /// The softmax attention weights of every head.
     Attention,

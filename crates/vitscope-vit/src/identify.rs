@@ -1,9 +1,12 @@
 //! What a checkpoint is: its family, its format, its number of heads and its numeric conventions,
 //! each with the reason for which it was decided.
 //!
-//! Tensors show most of it. What they cannot show is taken from the nesting of the file, the
-//! config file beside it, its Hugging Face id, or its official name together with its sizes; what
-//! remains open is asked for. Nothing is guessed in silence.
+//! There is one path for all checkpoints. Tensors show most; what they cannot show is taken from
+//! what the user settles, from the files beside the weights or the description of an own model
+//! ([`crate::says`]), or from what names tell ([`crate::provenance`]). What remains open is asked
+//! for, all of it at once. Nothing is guessed in silence.
+
+mod family;
 
 use std::{
     fmt,
@@ -15,11 +18,11 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::{Config, Device, Mlp, Positions, Precision, Resize},
     container::{Container, ContainerKind},
-    dialect::{fit::Fit, geometry::Geometry},
-    error::{VitError, shortened},
-    known::{self, Known},
-    provenance::{family_of_hub, family_of_tag, hub_id, official_name},
-    sidecar::{Sidecar, Writer},
+    dialect::{fit::Fit, sizes::Sizes},
+    error::{Question, VitError},
+    known::{self, Build, KnownModel, Normalization},
+    provenance::official_name,
+    says::{Activation, Images, Says, Writer},
 };
 
 pub use crate::names::{Family, Format, Label, Numerics, UnknownName};
@@ -33,6 +36,12 @@ pub struct Settle {
     pub format: Option<Format>,
     /// The number of heads, where the sizes are not those of a released model.
     pub heads: Option<usize>,
+    /// The network, where a file holds several: its entry or prefix.
+    pub backbone: Option<String>,
+    /// Per-channel mean of the images, in units of full intensity, in place of what is known.
+    pub mean: Option<[f64; 3]>,
+    /// Per-channel standard deviation, likewise.
+    pub std: Option<[f64; 3]>,
     /// Whose numeric conventions are followed.
     pub numerics: Numerics,
     /// What its products multiply.
@@ -50,6 +59,20 @@ pub struct Decision {
     pub value: String,
     /// The reason.
     pub because: String,
+    /// Whether it is worth telling without being asked: a choice that others would make otherwise.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub noted: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+impl fmt::Display for Decision {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} = {}: {}", self.what, self.value, self.because)
+    }
 }
 
 /// What a checkpoint is.
@@ -82,11 +105,31 @@ pub struct Identity {
     pub files: Vec<PathBuf>,
 }
 
-/// What [`identify`] finds.
+/// What [`decide`] finds.
 pub(crate) struct Found {
     pub config: Config,
     pub identity: Identity,
     pub rope_base: f64,
+}
+
+/// Everything that was seen of a checkpoint before anything is decided.
+pub(crate) struct Seen<'a> {
+    /// What its user named: the weights or their description.
+    pub path: &'a Path,
+    /// What its files hold.
+    pub container: &'a Container,
+    /// Which tensor is which part.
+    pub fit: &'a Fit,
+    /// What the tensors show.
+    pub sizes: &'a Sizes,
+    /// What a config file beside it, or its description, says.
+    pub says: Option<&'a Says>,
+    /// What `preprocessor_config.json` beside it says.
+    pub images: Option<&'a Images>,
+    /// The Hugging Face id in its path or in the config file.
+    pub hub: Option<String>,
+    /// The name of the file of weights.
+    pub file_name: String,
 }
 
 /// Decides everything that is to be known about a checkpoint before its weights are read.
@@ -94,93 +137,69 @@ pub(crate) struct Found {
 /// # Errors
 ///
 /// Something stays open that the user can settle, or two sources contradict each other.
-pub(crate) fn identify(
-    path: &Path,
-    container: &Container,
-    fit: &Fit,
-    geometry: &Geometry,
-    settle: &Settle,
-) -> Result<Found, VitError> {
-    let file = &container.files[0].path;
-    let folder = if path.is_dir() {
-        path
-    } else {
-        path.parent().unwrap_or(Path::new("."))
-    };
-    let file_name = file
-        .file_name()
-        .map(|name| name.to_string_lossy().into_owned())
-        .unwrap_or_default();
+pub(crate) fn decide(seen: &Seen<'_>, settle: &Settle) -> Result<Found, VitError> {
     let mut case = Case {
-        path: file,
-        container,
-        fit,
-        geometry,
+        seen,
         settle,
-        sidecar: None,
-        hub: hub_id(path),
-        file_name,
         decisions: Vec::new(),
+        open: Vec::new(),
+        lacks: Vec::new(),
     };
-    case.sidecar = case.find_sidecar(folder)?;
-    case.check_sizes()?;
-    let format = case.format()?;
-    let family = case.family(format)?;
+    case.network();
+    case.sizes_agree()?;
+    let family = case.family()?;
+    let format = case.format(family)?;
     let mlp = case.mlp(family)?;
     let heads = case.heads(family)?;
     let norm_eps = case.norm_eps(family, format);
-    let positions = case.positions(family, format);
-    let known = case.known(family);
-    let (mean, std) = case.mean_std(family, known);
-    let rope_base = case
-        .sidecar
-        .as_ref()
-        .and_then(|sidecar| sidecar.rope_base)
-        .unwrap_or(100.0);
-    if positions == Positions::Rotary {
-        if !(rope_base.is_finite() && rope_base > 1.0) {
-            return Err(case.contradiction(
-                format!("config.json gives the rotary base {rope_base}"),
-                "it must be larger than 1".to_owned(),
-            ));
-        }
-        let from = match (fit.stem.contains_key("periods"), settle.numerics) {
-            (true, _) => "they are stored in the file",
-            (false, Numerics::Source) => "the file has none, so they follow their formula exactly",
-            (false, Numerics::Official) => {
-                "the file has none, so they follow their formula, rounded to bfloat16 as officially"
-            }
-        };
-        case.decide("rotary periods", format!("base {rope_base}"), from);
-    }
-    let nesting = case.nesting();
+    let (positions, rope_base) = case.positions(family, format)?;
+    let known = family.and_then(|family| case.known(family));
+    let images = case.images(family, known)?;
+    case.final_norm();
+    let (
+        Some(family),
+        Some(format),
+        Some(mlp),
+        Some(heads),
+        Some(norm_eps),
+        Some(positions),
+        Some((mean, std)),
+    ) = (family, format, mlp, heads, norm_eps, positions, images)
+    else {
+        return Err(case.unsettled());
+    };
+    let Seen { fit, sizes, .. } = seen;
+    let described = case.described().and_then(|says| says.name.clone());
     Ok(Found {
         config: Config {
-            width: geometry.width,
-            depth: geometry.depth,
+            width: sizes.width,
+            depth: sizes.depth,
             heads,
-            patch: geometry.patch,
-            registers: geometry.registers,
+            patch: sizes.patch,
+            class: sizes.class,
+            registers: sizes.registers,
             mlp,
-            hidden: geometry.hidden,
+            hidden: sizes.hidden,
             norm_eps,
-            stem_norm: geometry.stem_norm,
-            layer_scale: geometry.layer_scale,
+            stem_norm: sizes.stem_norm,
+            final_norm: sizes.final_norm,
+            layer_scale: sizes.layer_scale,
             positions,
         },
         identity: Identity {
             family,
             format,
-            container: container.kind,
-            nesting,
-            naming: fit.dialect.title.clone(),
-            model: known.map(|known| known.id.to_owned()),
-            size: known.map(|known| known.size.to_owned()),
-            patch: geometry.patch,
+            container: seen.container.kind,
+            nesting: fit.nesting(),
+            naming: fit.naming.title.clone(),
+            model: described.or_else(|| known.map(|known| known.name.clone())),
+            size: known.map(|known| known.size.clone()),
+            patch: sizes.patch,
             mean,
             std,
             decisions: case.decisions,
-            files: container
+            files: seen
+                .container
                 .files
                 .iter()
                 .map(|file| file.path.clone())
@@ -190,106 +209,192 @@ pub(crate) fn identify(
     })
 }
 
+/// A checkpoint about which decisions are being made.
 struct Case<'a> {
-    path: &'a Path,
-    container: &'a Container,
-    fit: &'a Fit,
-    geometry: &'a Geometry,
+    seen: &'a Seen<'a>,
     settle: &'a Settle,
-    sidecar: Option<Sidecar>,
-    hub: Option<String>,
-    file_name: String,
     decisions: Vec<Decision>,
+    /// What the user has to say of a file.
+    open: Vec<Question>,
+    /// What a description has to say.
+    lacks: Vec<&'static str>,
 }
 
-impl Case<'_> {
+impl<'a> Case<'a> {
     fn decide(&mut self, what: &str, value: impl fmt::Display, because: impl Into<String>) {
         self.decisions.push(Decision {
             what: what.to_owned(),
             value: value.to_string(),
             because: because.into(),
+            noted: false,
         });
+    }
+
+    /// Decides what others might decide otherwise, so that it is told without being asked.
+    fn note(&mut self, what: &str, value: impl fmt::Display, because: impl Into<String>) {
+        self.decide(what, value, because);
+        if let Some(last) = self.decisions.last_mut() {
+            last.noted = true;
+        }
+    }
+
+    /// The description, of an own model.
+    fn described(&self) -> Option<&'a Says> {
+        self.seen
+            .says
+            .filter(|says| matches!(says.writer, Writer::User(_)))
+    }
+
+    fn says<T>(&self, claim: impl Fn(&Says) -> Option<T>) -> Option<(T, &'a str)> {
+        let says = self.seen.says?;
+        Some((claim(says)?, says.file.as_str()))
     }
 
     fn contradiction(&self, claim: String, fact: String) -> VitError {
         VitError::Contradiction {
-            path: self.path.to_owned(),
+            path: match self.described() {
+                Some(_) => self.seen.path.to_owned(),
+                None => self.seen.container.files[0].path.clone(),
+            },
             claim,
             fact,
         }
     }
 
-    fn unsettled(&self, open: String, flag: &str) -> VitError {
+    /// Everything that stays open, at once.
+    fn unsettled(&self) -> VitError {
+        if self.described().is_some() {
+            return VitError::Description {
+                path: self.seen.path.to_owned(),
+                what: format!(
+                    "its table [model] lacks {}, which tensors cannot tell",
+                    self.lacks.join(", ")
+                ),
+            };
+        }
         VitError::Unsettled {
-            path: self.path.to_owned(),
+            path: self.seen.container.files[0].path.clone(),
+            questions: self.open.clone(),
+        }
+    }
+
+    fn ask(&mut self, open: String, flag: &str, choices: &[String], example: String) {
+        self.open.push(Question {
             open,
             flag: flag.to_owned(),
-        }
+            choices: choices.to_vec(),
+            example,
+        });
     }
 
     fn has_tensor(&self, test: impl Fn(&str) -> bool) -> bool {
-        self.container
+        self.seen
+            .container
             .tensors
             .iter()
-            .any(|tensor| tensor.group == self.fit.group && test(&tensor.name))
+            .any(|tensor| tensor.group == self.seen.fit.group && test(&tensor.name))
     }
 
-    fn has_root(&self, name: &str) -> bool {
-        self.container.root.iter().any(|root| root == name)
-    }
-
-    fn nesting(&self) -> String {
-        match (self.fit.group.as_str(), self.fit.prefix.as_str()) {
-            ("", "") => "flat".to_owned(),
-            ("", prefix) => format!("{prefix}*"),
-            (group, "") => group.to_owned(),
-            (group, prefix) => format!("{group} / {prefix}*"),
+    fn network(&mut self) {
+        if let Some(choice) = &self.seen.fit.choice {
+            self.decisions.push(Decision {
+                what: "backbone".to_owned(),
+                value: choice.value.clone(),
+                because: choice.because.clone(),
+                noted: choice.noted,
+            });
         }
     }
 
-    /// The config file beside the weights, unless the file is plainly not the one it describes.
-    fn find_sidecar(&mut self, folder: &Path) -> Result<Option<Sidecar>, VitError> {
-        if !self.fit.group.is_empty() || official_name(&self.file_name).is_some() {
-            return Ok(None);
-        }
-        let writers: &[Writer] = match self.fit.dialect.name {
-            "open_clip" => &[Writer::OpenClip],
-            name if name.starts_with("transformers") => &[Writer::Transformers],
-            "augreg" => &[],
-            _ => &[Writer::Timm],
-        };
-        let found = Sidecar::find(folder, writers)?;
-        if self.hub.is_none() {
-            self.hub = found.as_ref().and_then(|found| found.hub.clone());
-        }
-        Ok(found)
-    }
-
-    fn check_sizes(&self) -> Result<(), VitError> {
-        let Some(sidecar) = &self.sidecar else {
+    /// Compares what is said of sizes with what the tensors show.
+    fn sizes_agree(&mut self) -> Result<(), VitError> {
+        let Some(says) = self.seen.says else {
             return Ok(());
         };
-        let claims = [
-            ("width", sidecar.width, self.geometry.width),
-            ("number of blocks", sidecar.depth, self.geometry.depth),
-            ("patch side", sidecar.patch, self.geometry.patch),
+        let own = self.described().is_some();
+        let sizes = self.seen.sizes;
+        let counts = [
+            ("width", "width", says.width, sizes.width),
+            ("depth", "number of blocks", says.depth, sizes.depth),
+            ("patch", "patch side", says.patch, sizes.patch),
+            ("hidden", "hidden width", says.hidden, sizes.hidden),
+            (
+                "registers",
+                "number of registers",
+                says.registers,
+                sizes.registers,
+            ),
         ];
-        for (what, claim, fact) in claims {
-            if let Some(claim) = claim
-                && claim != fact
-            {
+        for (key, words, said, shown) in counts {
+            let Some(said) = said.filter(|&said| said != shown) else {
+                continue;
+            };
+            return Err(if own {
+                self.contradiction(
+                    format!("it gives {key} = {said}"),
+                    format!("the tensors show {shown}"),
+                )
+            } else {
+                self.contradiction(
+                    format!("{} beside it gives the {words} {said}", says.file),
+                    format!(
+                        "its tensors show {shown}; move the file away if it is another model's"
+                    ),
+                )
+            });
+        }
+        let slot = sizes.table.is_some_and(|table| table.slots > 0);
+        let flags = [
+            ("layer_scale", says.layer_scale, sizes.layer_scale),
+            ("stem_norm", says.stem_norm, sizes.stem_norm),
+            (
+                "class_slot",
+                says.class_slot.filter(|_| sizes.table.is_some()),
+                slot,
+            ),
+        ];
+        for (key, said, shown) in flags {
+            if let Some(said) = said.filter(|&said| said != shown) {
                 return Err(self.contradiction(
-                    format!("{} beside it gives the {what} {claim}", sidecar.file),
-                    format!("its tensors show {fact}"),
+                    format!("it gives {key} = {said}"),
+                    match (key, shown) {
+                        ("class_slot", _) => {
+                            "the number of rows in its position table shows otherwise".to_owned()
+                        }
+                        (_, true) => "its name map has such tensors".to_owned(),
+                        (_, false) => "its name map has no such tensors".to_owned(),
+                    },
                 ));
             }
+        }
+        if let (Some(table), Some(image), None) = (sizes.table, says.image, says.grid)
+            && table.grid != image.map(|side| side / sizes.patch)
+        {
+            self.note(
+                "position table",
+                format!("{} x {}", table.grid[0], table.grid[1]),
+                format!(
+                    "its rows show it, although {} gives images of {} x {} pixels",
+                    says.file, image[0], image[1]
+                ),
+            );
         }
         Ok(())
     }
 
-    fn format(&mut self) -> Result<Format, VitError> {
-        let formats = &self.fit.dialect.formats;
-        let script = self.container.kind == ContainerKind::TorchScript;
+    fn format(&mut self, family: Option<Family>) -> Result<Option<Format>, VitError> {
+        if self.described().is_some() {
+            if let Some(told) = self.settle.format.filter(|&told| told != Format::Own) {
+                return Err(self.contradiction(
+                    format!("--format says {told}"),
+                    "a described model is of the family and format that its description gives"
+                        .to_owned(),
+                ));
+            }
+            return Ok(Some(Format::Own));
+        }
+        let naming = &self.seen.fit.naming;
+        let formats = &naming.formats;
         if let Some(told) = self.settle.format {
             // The JAX archives are the official release, and timm reads them as they are.
             let augreg = formats.contains(&Format::Augreg)
@@ -297,391 +402,213 @@ impl Case<'_> {
             if !formats.contains(&told) && !augreg {
                 return Err(self.contradiction(
                     format!("--format says {told}"),
-                    format!("its tensors are named as in {}", self.fit.dialect.title),
+                    format!("its tensors are named as in {}", naming.title),
                 ));
             }
             if formats.len() > 1 {
                 self.decide("format", told, "--format says so");
-                return Ok(told);
+                return Ok(Some(told));
             }
         }
         if let &[only] = formats.as_slice() {
             self.decide("format", only, "only it names tensors like this");
-            return Ok(only);
+            return Ok(Some(only));
         }
-        let (format, because) = if formats.contains(&Format::OpenClip) {
-            if script {
+        if let Some((format, because)) = self.format_evidence() {
+            self.decide("format", format, because);
+            return Ok(Some(format));
+        }
+        let official = family.map(official_resize);
+        if official == Some(Resize::Antialias) {
+            let because = "neither its nesting nor a file beside it tells, and here it makes no difference: official code and timm resize positions alike";
+            self.decide("format", Format::Timm, because);
+            return Ok(Some(Format::Timm));
+        }
+        self.ask(
+            "whether its positions are resized as the authors' code or as timm does it, which give other numbers under the same names".to_owned(),
+            "--format",
+            &["official".to_owned(), "timm".to_owned()],
+            "timm".to_owned(),
+        );
+        Ok(None)
+    }
+
+    /// What speaks for a format, the strongest first.
+    fn format_evidence(&self) -> Option<(Format, String)> {
+        let Seen { fit, container, .. } = self.seen;
+        if fit.naming.usual {
+            let script = container.kind == ContainerKind::TorchScript;
+            return Some(if script {
                 (
                     Format::Official,
                     "it is a TorchScript archive, as OpenAI releases".to_owned(),
                 )
             } else {
-                (
-                    Format::OpenClip,
-                    "its tensors are named as in OpenCLIP".to_owned(),
-                )
-            }
-        } else if !self.fit.group.is_empty() || !self.fit.prefix.is_empty() {
-            let nesting = self.nesting();
-            (
-                Format::Official,
-                format!("its weights are nested as {nesting}"),
-            )
-        } else if official_name(&self.file_name).is_some() {
-            (
-                Format::Official,
-                format!("{} is an official file name", self.file_name),
-            )
-        } else if let Some(sidecar) = &self.sidecar {
-            (
-                Format::Timm,
-                format!("{} beside it is timm's", sidecar.file),
-            )
-        } else if let Some(hub) = self.hub.as_ref().filter(|hub| hub.starts_with("timm/")) {
-            (Format::Timm, format!("its Hugging Face id is {hub}"))
-        } else if self.has_tensor(|name| {
-            name == "mask_token" || name == "register_tokens" || name.contains("mlp.w12.")
-        }) {
+                let first = fit.naming.formats[0];
+                (first, format!("its tensors are named as in {first}"))
+            });
+        }
+        if official_name(&self.seen.file_name).is_some() {
+            let because = format!("{} is an official file name", self.seen.file_name);
+            return Some((Format::Official, because));
+        }
+        if let Some(says) = self.seen.says
+            && says.writer == Writer::Timm
+        {
+            return Some((Format::Timm, format!("{} beside it is timm's", says.file)));
+        }
+        if let Some(hub) = self
+            .seen
+            .hub
+            .as_ref()
+            .filter(|hub| hub.starts_with("timm/"))
+        {
+            return Some((Format::Timm, format!("its Hugging Face id is {hub}")));
+        }
+        if self.trained_officially() {
+            let because = format!(
+                "its weights are nested as {}, as the authors' training leaves them",
+                fit.nesting()
+            );
+            return Some((Format::Official, because));
+        }
+        self.has_tensor(|name| {
+            let last = name.rsplit('.').next().unwrap_or(name);
+            matches!(last, "mask_token" | "register_tokens" | "masked_embed")
+                || name.contains("mlp.w12.")
+                || name.contains("relation_blocks.")
+        })
+        .then(|| {
             (
                 Format::Official,
                 "it has tensors that timm drops or renames".to_owned(),
             )
-        } else if self.container.kind != ContainerKind::Safetensors
-            && self.file_name != "pytorch_model.bin"
-        {
-            (
-                Format::Official,
-                "it is a PyTorch file with no config.json beside it".to_owned(),
-            )
-        } else {
-            return Err(self.unsettled(
-                "official and timm files share its tensor names, but resize positions differently, and no config.json beside it tells which it is".to_owned(),
-                "--format official or --format timm",
-            ));
-        };
-        self.decide("format", format, because);
-        Ok(format)
-    }
-
-    /// The families that its tensors leave possible.
-    fn possible(&self) -> Vec<Family> {
-        if self.geometry.table.is_none() {
-            return vec![Family::DinoV3];
-        }
-        if self.geometry.stem_norm {
-            return vec![Family::OpenClip, Family::OpenAiClip];
-        }
-        match self.fit.dialect.name {
-            "augreg" => vec![Family::Supervised],
-            "transformers_vit" => vec![Family::Supervised, Family::Dino, Family::Mae],
-            "dino" => vec![
-                Family::Supervised,
-                Family::Mae,
-                Family::MocoV3,
-                Family::Mugs,
-                Family::Ibot,
-                Family::Dino,
-            ],
-            _ if self.geometry.registers > 0 => vec![Family::DinoV2Reg],
-            _ => vec![Family::DinoV2],
-        }
-    }
-
-    fn family(&mut self, format: Format) -> Result<Family, VitError> {
-        let possible = self.possible();
-        if let Some(told) = self.settle.family {
-            if !possible.contains(&told) {
-                let names: Vec<String> = possible.iter().map(ToString::to_string).collect();
-                return Err(self.contradiction(
-                    format!("--family says {told}"),
-                    format!("its tensors are those of {}", names.join(" or ")),
-                ));
-            }
-            let because = match self.family_evidence(format)? {
-                Some((seen, why)) if seen != told => {
-                    format!("--family says so, although it looks like {seen}: {why}")
-                }
-                _ => "--family says so".to_owned(),
-            };
-            self.decide("family", told, because);
-            return Ok(told);
-        }
-        if let &[only] = possible.as_slice() {
-            self.decide("family", only, "only it has tensors like these");
-            return Ok(only);
-        }
-        if let Some((family, because)) = self.family_evidence(format)?
-            && possible.contains(&family)
-        {
-            self.decide("family", family, because);
-            return Ok(family);
-        }
-        let names: Vec<String> = possible.iter().map(ToString::to_string).collect();
-        Err(self.unsettled(
-            format!(
-                "{} share its tensors, and neither its nesting, a config file beside it, its Hugging Face id nor an official file name tells which it is",
-                names.join(", ")
-            ),
-            "--family with one of these",
-        ))
-    }
-
-    /// What speaks for a family, the strongest first.
-    fn family_evidence(&self, format: Format) -> Result<Option<(Family, String)>, VitError> {
-        if self.geometry.stem_norm {
-            return Ok(self.clip_evidence());
-        }
-        let found = |family, because: &str| Ok(Some((family, because.to_owned())));
-        if self.has_tensor(|name| name.contains("relation_blocks.")) {
-            return found(
-                Family::Mugs,
-                "it has the relation_blocks of Mugs's training",
-            );
-        }
-        if self.fit.prefix.contains("base_encoder.") {
-            return found(Family::MocoV3, "its weights are nested under base_encoder");
-        }
-        if self.has_root("dino_loss") {
-            return found(Family::Dino, "it has the state of DINO's loss");
-        }
-        if self.has_root("ibot_loss")
-            || self
-                .container
-                .tensors
-                .iter()
-                .any(|tensor| tensor.name.ends_with("masked_embed"))
-        {
-            return found(
-                Family::Ibot,
-                "it has the loss or the mask token of iBOT's training",
-            );
-        }
-        if self.has_tensor(|name| name.starts_with("decoder")) {
-            return found(Family::Mae, "it has the decoder of MAE's training");
-        }
-        if let Some(sidecar) = &self.sidecar {
-            if sidecar.kind == "vit_mae" {
-                return found(Family::Mae, "config.json gives the model type vit_mae");
-            }
-            if let Some((family, tag)) = sidecar
-                .tag
-                .as_ref()
-                .and_then(|tag| Some((family_of_tag(tag)?, tag)))
-            {
-                return Ok(Some((
-                    family,
-                    format!(
-                        "config.json names the pretrained weights {}",
-                        shortened(tag)
-                    ),
-                )));
-            }
-        }
-        if let Some((family, hub)) = self
-            .hub
-            .as_ref()
-            .and_then(|hub| Some((family_of_hub(hub)?, hub)))
-        {
-            return Ok(Some((
-                family,
-                format!("its Hugging Face id is {}", shortened(hub)),
-            )));
-        }
-        if let Some((family, known)) = official_name(&self.file_name) {
-            let sizes = known.is_none_or(|known| {
-                known.width == self.geometry.width
-                    && known.depth == self.geometry.depth
-                    && known.patch == self.geometry.patch
-            });
-            if sizes {
-                return Ok(Some((
-                    family,
-                    format!(
-                        "{} is {}, and its tensors agree",
-                        self.file_name,
-                        match known {
-                            Some(known) => format!("the official file of {}", known.id),
-                            None => "named as its official files are".to_owned(),
-                        }
-                    ),
-                )));
-            }
-        }
-        if self.fit.group == "state_dict"
-            && matches!(
-                self.file_name.as_str(),
-                "checkpoint_teacher.pth" | "checkpoint_student.pth"
-            )
-        {
-            return Ok(Some((
-                Family::Ibot,
-                format!(
-                    "{} with a state_dict is what iBOT's extraction writes",
-                    self.file_name
-                ),
-            )));
-        }
-        if let Some(family) = self.sine_table()? {
-            return Ok(Some((
-                family,
-                "its positions are the sines and cosines that it stores, in its order".to_owned(),
-            )));
-        }
-        if format == Format::Transformers && self.has_tensor(|name| name.contains("pooler.")) {
-            return found(
-                Family::Supervised,
-                "it has a pooler, which the conversions of DINO and MAE leave out",
-            );
-        }
-        Ok(None)
-    }
-
-    fn clip_evidence(&self) -> Option<(Family, String)> {
-        if self.container.kind == ContainerKind::TorchScript {
-            return Some((
-                Family::OpenAiClip,
-                "it is a TorchScript archive, as OpenAI releases".to_owned(),
-            ));
-        }
-        let tagged = self
-            .sidecar
-            .as_ref()
-            .and_then(|sidecar| sidecar.tag.as_ref())
-            .and_then(|tag| {
-                Some((
-                    family_of_tag(tag)?,
-                    format!(
-                        "config.json names the pretrained weights {}",
-                        shortened(tag)
-                    ),
-                ))
-            });
-        let hub = self.hub.as_ref().and_then(|hub| {
-            Some((
-                family_of_hub(hub)?,
-                format!("its Hugging Face id is {}", shortened(hub)),
-            ))
-        });
-        let activation = self.sidecar.as_ref().and_then(|sidecar| {
-            let activation = sidecar.activation.as_ref()?;
-            let family = if activation == "quick_gelu" {
-                Family::OpenAiClip
-            } else {
-                Family::OpenClip
-            };
-            Some((
-                family,
-                format!("{} gives the activation {activation}", sidecar.file),
-            ))
-        });
-        tagged.or(hub).or(activation)
-    }
-
-    /// MAE and MoCo v3 store a table of sines and cosines whose halves they order differently.
-    fn sine_table(&self) -> Result<Option<Family>, VitError> {
-        let (Some(([rows, columns], true)), Some(&index)) =
-            (self.geometry.table, self.fit.stem.get("positions"))
-        else {
-            return Ok(None);
-        };
-        let width = self.geometry.width;
-        if !width.is_multiple_of(4) || rows < 2 || columns < 2 {
-            return Ok(None);
-        }
-        let table = self.container.read(&self.container.tensors[index])?;
-        if table[..width].iter().any(|&value| value != 0.0) {
-            return Ok(None);
-        }
-        let quarter = width / 4;
-        let fits = |column_first: bool| {
-            table[width..]
-                .chunks_exact(width)
-                .enumerate()
-                .all(|(patch, stored)| {
-                    let (row, column) = ((patch / columns) as f64, (patch % columns) as f64);
-                    let halves = if column_first {
-                        [column, row]
-                    } else {
-                        [row, column]
-                    };
-                    stored.iter().enumerate().all(|(at, &value)| {
-                        let omega = 10000f64.powf(-((at % quarter) as f64) / quarter as f64);
-                        let angle = halves[at / (2 * quarter)] * omega;
-                        let wanted = if (at / quarter).is_multiple_of(2) {
-                            angle.sin()
-                        } else {
-                            angle.cos()
-                        };
-                        (f64::from(value) - wanted).abs() < 1e-3
-                    })
-                })
-        };
-        Ok(if fits(true) {
-            Some(Family::Mae)
-        } else if fits(false) {
-            Some(Family::MocoV3)
-        } else {
-            None
         })
     }
 
-    fn mlp(&mut self, family: Family) -> Result<Mlp, VitError> {
-        if self.geometry.gated {
-            self.decide("activation", "SwiGLU", "its feed-forward tensors are gated");
-            return Ok(Mlp::SwiGlu);
+    /// Whether a file is nested as the training code of DINO, iBOT, Mugs, DINOv2 or MoCo v3 nests it.
+    fn trained_officially(&self) -> bool {
+        let Seen { fit, container, .. } = self.seen;
+        let root = |name: &str| container.root.iter().any(|root| root == name);
+        let losses = ["dino_loss", "ibot_loss"].into_iter().any(root);
+        fit.prefix.contains("base_encoder.")
+            || (losses && matches!(fit.group.as_str(), "teacher" | "student"))
+            || (root("teacher") && root("student") && fit.prefix.ends_with("backbone."))
+            || (fit.group == "state_dict"
+                && self.seen.file_name == "checkpoint_teacher.pth"
+                && fit.prefix.is_empty())
+    }
+
+    fn mlp(&mut self, family: Option<Family>) -> Result<Option<Mlp>, VitError> {
+        let gated = self.seen.sizes.gated;
+        let own = self.described().is_some();
+        let told = self.says(|says| says.activation.clone());
+        if own {
+            if let Some((Activation::Known(mlp), _)) = &told
+                && gated != (*mlp == Mlp::SwiGlu)
+            {
+                return Err(self.contradiction(
+                    "it gives mlp otherwise".to_owned(),
+                    if gated {
+                        "the feed-forward tensors are gated, as swiglu's are".to_owned()
+                    } else {
+                        "the feed-forward tensors are not gated, so it is gelu or quick_gelu"
+                            .to_owned()
+                    },
+                ));
+            }
         }
-        let told = self
-            .sidecar
-            .as_ref()
-            .and_then(|sidecar| Some((sidecar.activation.clone()?, sidecar.file)));
-        let (mlp, because) = match told {
-            Some((name, file)) => (
-                match name.as_str() {
-                    "gelu" => Mlp::Gelu,
-                    "quick_gelu" => Mlp::QuickGelu,
-                    _ => {
-                        return Err(self.contradiction(
-                            format!("{file} beside it gives the activation {}", shortened(&name)),
-                            "only gelu and quick_gelu are known for such tensors".to_owned(),
-                        ));
-                    }
-                },
-                format!("{file} says so"),
-            ),
-            None if family == Family::OpenAiClip => (
-                Mlp::QuickGelu,
-                "OpenAI's CLIP was trained with it".to_owned(),
-            ),
-            None => (Mlp::Gelu, format!("{family} was trained with it")),
+        if gated {
+            self.decide("activation", "SwiGLU", "its feed-forward tensors are gated");
+            return Ok(Some(Mlp::SwiGlu));
+        }
+        let (mlp, because) = match (told, family) {
+            (Some((Activation::Known(mlp), file)), _) if mlp != Mlp::SwiGlu => {
+                (mlp, format!("{file} says so"))
+            }
+            (Some((other, file)), _) => {
+                let name = match other {
+                    Activation::Other(name) => name,
+                    Activation::Known(_) => "swiglu".to_owned(),
+                };
+                return Err(self.contradiction(
+                    format!("{file} beside it gives the activation {name}"),
+                    "only gelu and quick_gelu are known for such tensors".to_owned(),
+                ));
+            }
+            (None, _) if own => {
+                self.lacks.push("mlp");
+                return Ok(None);
+            }
+            (None, Some(family @ (Family::OpenAiClip | Family::MetaClip))) => {
+                (Mlp::QuickGelu, format!("{family} was trained with it"))
+            }
+            (None, Some(family)) => (Mlp::Gelu, format!("{family} was trained with it")),
+            // The family that answers the question answers this one.
+            (None, None) => return Ok(None),
         };
-        self.decide(
-            "activation",
-            if mlp == Mlp::Gelu {
-                "GELU"
-            } else {
-                "QuickGELU"
-            },
-            because,
-        );
-        Ok(mlp)
+        let name = match mlp {
+            Mlp::Gelu => "GELU",
+            Mlp::QuickGelu => "QuickGELU",
+            Mlp::SwiGlu => "SwiGLU",
+        };
+        self.decide("activation", name, because);
+        Ok(Some(mlp))
     }
 
-    fn known(&self, family: Family) -> Option<&'static Known> {
-        let g = self.geometry;
-        known::find(family, g.width, g.depth, g.patch, g.hidden, g.gated)
+    fn build(&self) -> Build {
+        let sizes = self.seen.sizes;
+        Build {
+            width: sizes.width,
+            depth: sizes.depth,
+            patch: sizes.patch,
+            hidden: sizes.hidden,
+            gated: sizes.gated,
+        }
     }
 
-    fn heads(&mut self, family: Family) -> Result<usize, VitError> {
-        let width = self.geometry.width;
-        let certain = self
-            .geometry
+    /// The released model of a family with these sizes; among several, the one that a name tells.
+    fn known(&self, family: Family) -> Option<&'static KnownModel> {
+        let build = self.build();
+        let alike = || known::alike(family, &build);
+        let named = |known: &&KnownModel| {
+            known.has_file(&self.seen.file_name)
+                || self.seen.hub.as_ref().is_some_and(|hub| known.has_id(hub))
+                || (known.normalization == Normalization::Satellite && self.is_satellite())
+        };
+        alike().find(named).or_else(|| alike().next())
+    }
+
+    /// Whether a name says that DINOv3 was trained on satellite images.
+    fn is_satellite(&self) -> bool {
+        let tag = self.seen.says.and_then(|says| says.tag.as_ref());
+        [Some(&self.seen.file_name), self.seen.hub.as_ref(), tag]
+            .into_iter()
+            .flatten()
+            .any(|name| name.to_lowercase().contains("sat493m"))
+    }
+
+    fn heads(&mut self, family: Option<Family>) -> Result<Option<usize>, VitError> {
+        let width = self.seen.sizes.width;
+        let own = self.described().is_some();
+        let shown = self
+            .seen
+            .sizes
             .heads
-            .map(|(heads, why)| (heads, format!("{why} shows it")))
-            .or_else(|| {
-                let sidecar = self.sidecar.as_ref()?;
-                Some((sidecar.heads?, format!("{} says so", sidecar.file)))
-            });
-        let (heads, because) = match (certain, self.settle.heads) {
+            .map(|(heads, why)| (heads, format!("{why} shows it")));
+        let said = self
+            .says(|says| says.heads)
+            .map(|(heads, file)| (heads, format!("{file} says so")));
+        if own
+            && let (Some((shown, why)), Some((said, _))) = (&self.seen.sizes.heads, &said)
+            && shown != said
+        {
+            return Err(self.contradiction(
+                format!("it gives heads = {said}"),
+                format!("{why} shows {shown}"),
+            ));
+        }
+        let (heads, because) = match (shown.or(said), self.settle.heads) {
             (Some((heads, why)), Some(told)) if heads != told => {
                 return Err(self.contradiction(
                     format!("--heads says {told}"),
@@ -690,21 +617,14 @@ impl Case<'_> {
             }
             (Some(certain), _) => certain,
             (None, Some(told)) => (told, "--heads says so".to_owned()),
-            (None, None) => {
-                if let Some(known) = self.known(family) {
-                    (known.heads, format!("its sizes are those of {}", known.id))
-                } else if family == Family::OpenAiClip && width.is_multiple_of(64) {
-                    (width / 64, "OpenAI's CLIP has heads of 64".to_owned())
-                } else {
-                    return Err(self.unsettled(
-                        format!(
-                            "no tensor shows the number of attention heads, and no released {family} model has width {width}, {} blocks and patch {}",
-                            self.geometry.depth, self.geometry.patch
-                        ),
-                        "--heads",
-                    ));
-                }
+            (None, None) if own => {
+                self.lacks.push("heads");
+                return Ok(None);
             }
+            (None, None) => match self.usual_heads(family) {
+                Some(found) => found,
+                None => return Ok(None),
+            },
         };
         if heads == 0 || !width.is_multiple_of(heads) {
             return Err(self.contradiction(
@@ -712,79 +632,142 @@ impl Case<'_> {
                 format!("the width {width} is not a multiple of it"),
             ));
         }
-        if self.geometry.table.is_none() && !(width / heads).is_multiple_of(4) {
+        let per_head = width / heads;
+        if self.seen.sizes.table.is_none() && !per_head.is_multiple_of(4) {
             return Err(self.contradiction(
                 format!("the number of heads is {heads} ({because})"),
-                format!(
-                    "rotary positions need a head width divisible by 4, not {}",
-                    width / heads
-                ),
+                format!("rotary positions need a head width divisible by 4, not {per_head}"),
             ));
         }
         self.decide("heads", heads, because);
-        Ok(heads)
+        if own {
+            self.decide("head width", per_head, "width over heads");
+        }
+        Ok(Some(heads))
     }
 
-    fn norm_eps(&mut self, family: Family, format: Format) -> f64 {
-        let official = match family {
-            Family::OpenClip | Family::OpenAiClip | Family::DinoV3 => 1e-5,
-            _ => 1e-6,
-        };
-        let (eps, because) = if self.settle.numerics == Numerics::Official {
-            (official, "the official code uses it".to_owned())
-        } else if let Some((eps, file)) = self
-            .sidecar
-            .as_ref()
-            .and_then(|sidecar| Some((sidecar.norm_eps?, sidecar.file)))
-            .filter(|(eps, _)| eps.is_finite() && *eps > 0.0)
+    /// The heads of released models with these sizes, or a question.
+    fn usual_heads(&mut self, family: Option<Family>) -> Option<(usize, String)> {
+        let build = self.build();
+        let width = build.width;
+        if let Some(known) = family.and_then(|family| self.known(family)) {
+            return Some((
+                known.heads,
+                format!("its sizes are those of {}", known.name),
+            ));
+        }
+        // Models of other families, and of other patches, are built alike.
+        let mut alike = known::models()
+            .iter()
+            .filter(|known| known.width == width && known.depth == build.depth)
+            .filter(|known| family.is_some() || self.possible().contains(&known.family));
+        if let Some(first) = alike.next()
+            && alike.all(|known| known.heads == first.heads || known.family == Family::MocoV3)
+            && first.family != Family::MocoV3
+            && (family.is_none() || family != Some(Family::MocoV3))
         {
+            let because = format!("width and depth are those of {}", first.name);
+            return family.map(|_| (first.heads, because));
+        }
+        if family == Some(Family::OpenAiClip) && width.is_multiple_of(64) {
+            return Some((width / 64, "OpenAI's CLIP has heads of 64".to_owned()));
+        }
+        let example = if width.is_multiple_of(64) {
+            width / 64
+        } else {
+            1
+        };
+        self.ask(
+            format!(
+                "how many attention heads it has, since width {width} and {} blocks are those of no model that is known here",
+                build.depth
+            ),
+            "--heads",
+            &[],
+            example.to_string(),
+        );
+        None
+    }
+
+    fn norm_eps(&mut self, family: Option<Family>, format: Option<Format>) -> Option<f64> {
+        let said = self
+            .says(|says| says.norm_eps)
+            .filter(|(eps, _)| eps.is_finite() && *eps > 0.0);
+        if self.described().is_some() {
+            let Some((eps, file)) = said else {
+                self.lacks.push("norm_eps");
+                return None;
+            };
+            self.decide(
+                "norm epsilon",
+                format!("{eps:e}"),
+                format!("{file} says so"),
+            );
+            return Some(eps);
+        }
+        let official = family.map(|family| match family {
+            Family::OpenClip
+            | Family::OpenAiClip
+            | Family::MetaClip
+            | Family::Clip
+            | Family::DinoV3 => 1e-5,
+            _ => 1e-6,
+        });
+        let (eps, because) = if self.settle.numerics == Numerics::Official {
+            (official?, "the official code uses it".to_owned())
+        } else if let Some((eps, file)) = said {
             (eps, format!("{file} says so"))
-        } else if format == Format::Transformers
-            && matches!(family, Family::Supervised | Family::Dino | Family::Mae)
+        } else if format == Some(Format::Transformers)
+            && self.seen.fit.naming.name == "transformers_vit"
         {
             (1e-12, "transformers uses it for this family".to_owned())
         } else {
-            (official, format!("the {format} code uses it for {family}"))
+            let (family, format) = (family?, format?);
+            (official?, format!("the {format} code uses it for {family}"))
         };
         self.decide("norm epsilon", format!("{eps:e}"), because);
-        eps
+        Some(eps)
     }
 
-    fn positions(&mut self, family: Family, format: Format) -> Positions {
-        let Some((grid, _)) = self.geometry.table else {
-            return Positions::Rotary;
-        };
-        let official = match family {
-            Family::Dino | Family::Ibot | Family::Mugs | Family::DinoV2 => Resize::PlainOffset,
-            Family::Mae | Family::MocoV3 => Resize::Plain,
-            Family::DinoV2Reg
-            | Family::Supervised
-            | Family::OpenClip
-            | Family::OpenAiClip
-            | Family::DinoV3
-            | Family::Own(_) => Resize::Antialias,
-        };
-        let (resize, because) = match (self.settle.numerics, format) {
-            (Numerics::Official, _) => (official, format!("the official code of {family} does so")),
-            (_, Format::Official) => (official, format!("the official code of {family} does so")),
-            (_, Format::Timm | Format::Augreg | Format::Own) => {
-                (Resize::Antialias, "timm does so".to_owned())
+    /// Where position comes from, and the base of rotary periods.
+    fn positions(
+        &mut self,
+        family: Option<Family>,
+        format: Option<Format>,
+    ) -> Result<(Option<Positions>, f64), VitError> {
+        let base = self.says(|says| says.rope_base);
+        let rope_base = base.map_or(100.0, |(base, _)| base);
+        let periods = self.seen.fit.stem.contains_key("periods");
+        if self.described().is_some() {
+            self.described_positions(periods)?;
+        }
+        let Some(table) = self.seen.sizes.table else {
+            if !(rope_base.is_finite() && rope_base > 1.0) {
+                return Err(self.contradiction(
+                    format!("config.json gives the rotary base {rope_base}"),
+                    "it must be larger than 1".to_owned(),
+                ));
             }
-            (_, Format::OpenClip) => (Resize::Antialias, "OpenCLIP does so".to_owned()),
-            (_, Format::Transformers) if family == Family::DinoV2Reg => (
-                Resize::Antialias,
-                "transformers does so for registers".to_owned(),
-            ),
-            (_, Format::Transformers) => (Resize::Plain, "transformers does so".to_owned()),
+            let from = match (periods, self.settle.numerics) {
+                (true, _) => "they are stored in the file".to_owned(),
+                (false, _) if self.described().is_some() => {
+                    base.map_or(String::new(), |(_, file)| format!("{file} says so"))
+                }
+                (false, Numerics::Source) => {
+                    "the file has none, so they follow their formula exactly".to_owned()
+                }
+                (false, Numerics::Official) => "the file has none, so they follow their formula, rounded to bfloat16 as officially".to_owned(),
+            };
+            let value = if periods && base.is_none() && self.described().is_some() {
+                "stored".to_owned()
+            } else {
+                format!("base {rope_base}")
+            };
+            self.decide("rotary periods", value, from);
+            return Ok((Some(Positions::Rotary), rope_base));
         };
-        let because = match (family, format) {
-            (Family::MocoV3, Format::Official) => {
-                "its code has no rule, so MAE's is taken".to_owned()
-            }
-            (Family::OpenAiClip, Format::Official) => {
-                "its code has no rule, so OpenCLIP's is taken".to_owned()
-            }
-            _ => because,
+        let Some((resize, because)) = self.resize(family, format) else {
+            return Ok((None, rope_base));
         };
         self.decide(
             "position resize",
@@ -795,47 +778,238 @@ impl Case<'_> {
             },
             because,
         );
-        Positions::Table { grid, resize }
+        let grid = table.grid;
+        Ok((Some(Positions::Table { grid, resize }), rope_base))
     }
 
-    fn mean_std(&mut self, family: Family, known: Option<&'static Known>) -> ([f64; 3], [f64; 3]) {
-        const HALF: ([f64; 3], [f64; 3]) = ([0.5; 3], [0.5; 3]);
-        const IMAGENET: ([f64; 3], [f64; 3]) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
-        const CLIP: ([f64; 3], [f64; 3]) = (
-            [0.481_454_66, 0.457_827_5, 0.408_210_73],
-            [0.268_629_54, 0.261_302_58, 0.275_777_11],
-        );
-        const SATELLITE: ([f64; 3], [f64; 3]) = ([0.430, 0.411, 0.296], [0.213, 0.156, 0.143]);
-        let told = self
-            .sidecar
-            .as_ref()
-            .and_then(|sidecar| Some((sidecar.mean_std?, sidecar.file)));
-        let satellite = family == Family::DinoV3
-            && [Some(&self.file_name), self.hub.as_ref()]
-                .into_iter()
-                .flatten()
-                .any(|name| name.to_lowercase().contains("sat493m"));
-        let (values, because) = if let Some((values, file)) = told {
-            (values, format!("{file} says so"))
-        } else if satellite {
-            (
-                SATELLITE,
-                "its name says that it was trained on satellite images".to_owned(),
-            )
-        } else {
-            let values = match family {
-                Family::Supervised => HALF,
-                Family::OpenClip if known.is_some_and(|known| known.id == "openclip-l14") => HALF,
-                Family::OpenClip | Family::OpenAiClip => CLIP,
-                _ => IMAGENET,
-            };
-            (values, format!("{family} was trained with it"))
-        };
-        self.decide(
-            "normalization",
-            format!("mean {:?}, std {:?}", values.0, values.1),
-            because,
-        );
-        values
+    fn resize(
+        &mut self,
+        family: Option<Family>,
+        format: Option<Format>,
+    ) -> Option<(Resize, String)> {
+        if self.described().is_some() {
+            let said = self.says(|says| says.resize);
+            if said.is_none() {
+                self.lacks.push("resize");
+            }
+            return said.map(|(resize, file)| (resize, format!("{file} says so")));
+        }
+        let (family, format) = (family?, format?);
+        let official = official_resize(family);
+        Some(match (self.settle.numerics, format) {
+            (Numerics::Official, _) | (_, Format::Official) => (
+                official,
+                match (family, format) {
+                    (Family::MocoV3, Format::Official) => {
+                        "its code has no rule, so MAE's is taken".to_owned()
+                    }
+                    (Family::OpenAiClip, Format::Official) => {
+                        "its code has no rule, so OpenCLIP's is taken".to_owned()
+                    }
+                    _ => format!("the official code of {family} does so"),
+                },
+            ),
+            (_, Format::Timm | Format::Augreg | Format::Own) => {
+                (Resize::Antialias, "timm does so".to_owned())
+            }
+            (_, Format::OpenClip) => (Resize::Antialias, "OpenCLIP does so".to_owned()),
+            (_, Format::Transformers) if family == Family::DinoV2Reg => (
+                Resize::Antialias,
+                "transformers does so for registers".to_owned(),
+            ),
+            (_, Format::Transformers) => (Resize::Plain, "transformers does so".to_owned()),
+            (_, Format::MmPretrain) => (Resize::Plain, "mmpretrain does so".to_owned()),
+        })
     }
+
+    /// A description tells of positions in one way.
+    fn described_positions(&self, periods: bool) -> Result<(), VitError> {
+        let Some(says) = self.described() else {
+            return Ok(());
+        };
+        if self.seen.sizes.table.is_some() {
+            if periods || says.rope_base.is_some() {
+                return Err(self.contradiction(
+                    "it has a position table".to_owned(),
+                    "it also gives rotary periods, and no model here uses both".to_owned(),
+                ));
+            }
+            return Ok(());
+        }
+        for (key, given) in [
+            ("resize", says.resize.is_some()),
+            ("grid", says.grid.is_some()),
+            ("class_slot", says.class_slot.is_some()),
+        ] {
+            if given {
+                return Err(self.contradiction(
+                    format!("it gives {key}"),
+                    "its name map has no positions".to_owned(),
+                ));
+            }
+        }
+        match (says.rope_base, periods) {
+            (Some(_), true) => Err(self.contradiction(
+                "it gives rope_base".to_owned(),
+                "its name map has the periods themselves".to_owned(),
+            )),
+            (None, false) => Err(VitError::Description {
+                path: self.seen.path.to_owned(),
+                what: "it says nothing of positions: name a tensor as positions or periods, or give model.rope_base".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Mean and standard deviation of the images.
+    fn images(
+        &mut self,
+        family: Option<Family>,
+        known: Option<&'static KnownModel>,
+    ) -> Result<Option<([f64; 3], [f64; 3])>, VitError> {
+        let told = match (self.settle.mean, self.settle.std) {
+            (Some(mean), Some(std)) => Some((mean, std)),
+            (None, None) => None,
+            _ => {
+                return Err(self.contradiction(
+                    "--mean or --std is given".to_owned(),
+                    "an image is normalized by both: give the other one, too".to_owned(),
+                ));
+            }
+        };
+        if let Some((_, std)) = told
+            && std.iter().any(|&value| !(value.is_finite() && value > 0.0))
+        {
+            return Err(self.contradiction(
+                format!("--std says {std:?}"),
+                "a standard deviation is positive in every channel".to_owned(),
+            ));
+        }
+        let said = self.seen.says.and_then(|says| says.images.as_ref());
+        let said = said.or(self.seen.images);
+        if self.described().is_some() && said.is_none() && told.is_none() {
+            self.lacks.extend(["mean", "std"]);
+            return Ok(None);
+        }
+        let usual = match (family, known) {
+            (Some(Family::Own(_)) | None, _) => None,
+            (Some(_), Some(known)) => Some(known.normalization),
+            (Some(family), None) => Some(usual_normalization(family)),
+        };
+        let usual_name = family.map_or(String::new(), |family| family.to_string());
+        let (values, because, noted) = match (told, said, usual) {
+            (Some(told), ..) => (told, "--mean and --std say so".to_owned(), false),
+            (None, Some(said), usual) => {
+                let values = (said.mean, said.std);
+                let differs = usual.filter(|usual| !alike(usual.mean_std(), values));
+                let mut because = format!("{} says so", said.file);
+                if let Some(usual) = differs {
+                    let (mean, std) = usual.mean_std();
+                    because.push_str(&format!(
+                        ", although {usual_name} usually has mean {mean:?} and std {std:?}; --mean and --std overrule it"
+                    ));
+                }
+                (values, because, differs.is_some())
+            }
+            (None, None, Some(usual)) => {
+                let (because, noted) = self.usual_images(&usual_name, known, usual);
+                (usual.mean_std(), because, noted)
+            }
+            (None, None, None) => return Ok(None),
+        };
+        let text = format!("mean {:?}, std {:?}", values.0, values.1);
+        if noted {
+            self.note("normalization", text, because);
+        } else {
+            self.decide("normalization", text, because);
+        }
+        let sizes = said.and_then(|said| Some((said.size.clone()?, said.file.clone())));
+        if let Some((size, file)) = sizes {
+            let because = format!("{file} says so; here --size and the protocol's resizing decide");
+            self.decide("images in training", size, because);
+        }
+        Ok(Some(values))
+    }
+
+    /// Why a family's usual normalization is taken, and whether another is as likely.
+    fn usual_images(
+        &self,
+        family: &str,
+        known: Option<&'static KnownModel>,
+        usual: Normalization,
+    ) -> (String, bool) {
+        if usual == Normalization::Satellite {
+            let because = "its name says that it was trained on satellite images";
+            return (because.to_owned(), false);
+        }
+        let settled = "--mean and --std set it";
+        if family == "supervised" && self.settle.family.is_some() {
+            let because = format!(
+                "{family} (augreg) was trained with it, but DeiT and many fine-tuned models with ImageNet's mean [0.485, 0.456, 0.406] and std [0.229, 0.224, 0.225]: --family deit, or {settled}"
+            );
+            return (because, true);
+        }
+        let other = known.and_then(|known| {
+            known::alike(known.family, &self.build())
+                .find(|other| other.normalization != known.normalization)
+        });
+        match other {
+            Some(other) if !self.is_named(known) => {
+                let (mean, std) = other.normalization.mean_std();
+                let because = format!(
+                    "{family} was trained with it, but {} with mean {mean:?} and std {std:?}; {settled}",
+                    other.name
+                );
+                (because, true)
+            }
+            _ => (format!("{family} was trained with it"), false),
+        }
+    }
+
+    /// Whether a name tells which released model it is.
+    fn is_named(&self, known: Option<&KnownModel>) -> bool {
+        known.is_some_and(|known| {
+            known.has_file(&self.seen.file_name)
+                || self.seen.hub.as_ref().is_some_and(|hub| known.has_id(hub))
+                || self.seen.says.and_then(|says| says.tag.as_ref()).is_some()
+        })
+    }
+
+    fn final_norm(&mut self) {
+        if !self.seen.sizes.final_norm {
+            self.note(
+                "final norm",
+                "none",
+                "it was trained with a norm after the mean of its patches (fc_norm), so its last tokens are the last block's own",
+            );
+        }
+    }
+}
+
+/// How the authors' code resizes a position table.
+fn official_resize(family: Family) -> Resize {
+    match family {
+        Family::Dino | Family::Ibot | Family::Mugs | Family::DinoV2 | Family::Franca => {
+            Resize::PlainOffset
+        }
+        Family::Mae | Family::MocoV3 => Resize::Plain,
+        _ => Resize::Antialias,
+    }
+}
+
+/// With which mean and deviation a family's images are usually normalized.
+fn usual_normalization(family: Family) -> Normalization {
+    match family {
+        Family::Supervised => Normalization::Half,
+        Family::OpenClip | Family::OpenAiClip | Family::MetaClip | Family::Clip => {
+            Normalization::Clip
+        }
+        _ => Normalization::ImageNet,
+    }
+}
+
+/// Whether two normalizations are the same, but for rounding in what was written down.
+fn alike(a: ([f64; 3], [f64; 3]), b: ([f64; 3], [f64; 3])) -> bool {
+    let close = |a: [f64; 3], b: [f64; 3]| a.iter().zip(b).all(|(a, b)| (a - b).abs() < 2e-3);
+    close(a.0, b.0) && close(a.1, b.1)
 }

@@ -1,605 +1,232 @@
-//! The released models of the ten families: what decides the number of heads, which is in no
-//! tensor, and the names under which they are published.
+//! The table of released models: what was released, where, on what terms, and the two things about
+//! each that no tensor tells, its heads and the normalization of its images.
+//!
+//! It is one file, `models.toml`, read by whoever recognizes a checkpoint and by whoever downloads
+//! one (the crate `vitscope-hub`), so that the two cannot know different models.
 
-use crate::identify::Family;
+use std::sync::LazyLock;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names::{Family, Format};
+
+/// One place where the weights of a model are published.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Publication {
+    /// For which program; those of the JAX archives count as official.
+    pub format: Format,
+    /// Hugging Face id.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub id: Option<String>,
+    /// The folder of the repository that holds this model, where it holds several.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub folder: Option<String>,
+    /// Name of the authors' file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub file: Option<String>,
+    /// Address of that file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub url: Option<String>,
+    /// Address of the full training checkpoint, heads and optimizer included.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub full_url: Option<String>,
+    /// Page to visit; a Hugging Face id is its own page.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub page: Option<String>,
+    /// Whether access has to be asked for.
+    #[serde(default)]
+    pub gated: bool,
+    /// Anything else to know.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+impl Publication {
+    /// Names of the authors' files: the backbone's, and the full training checkpoint's.
+    pub fn files(&self) -> impl Iterator<Item = &str> {
+        let full = self
+            .full_url
+            .as_deref()
+            .and_then(|url| url.rsplit('/').next());
+        self.file.as_deref().into_iter().chain(full)
+    }
+}
+
+/// Per-channel mean and standard deviation of a model's images, in units of full intensity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Normalization {
+    /// Mean and deviation of ImageNet's photographs.
+    ImageNet,
+    /// 0.5 everywhere: intensities from -1 to 1.
+    Half,
+    /// Those of CLIP's training images.
+    Clip,
+    /// Those of DINOv3's satellite images (SAT-493M).
+    Satellite,
+}
+
+impl Normalization {
+    /// Mean and standard deviation of red, green and blue.
+    #[must_use]
+    pub fn mean_std(self) -> ([f64; 3], [f64; 3]) {
+        match self {
+            Self::ImageNet => ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]),
+            Self::Half => ([0.5; 3], [0.5; 3]),
+            Self::Clip => (
+                [0.481_454_66, 0.457_827_5, 0.408_210_73],
+                [0.268_629_54, 0.261_302_58, 0.275_777_11],
+            ),
+            Self::Satellite => ([0.430, 0.411, 0.296], [0.213, 0.156, 0.143]),
+        }
+    }
+}
 
 /// One released model.
-#[derive(Clone, Copy, Debug)]
-pub struct Known {
-    /// Family, size and patch: `dino-b16`.
-    pub id: &'static str,
-    /// Its family.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct KnownModel {
+    /// Short name: family, size and patch.
+    pub name: String,
+    /// Training method.
     pub family: Family,
-    /// `S`, `B`, `L`, ... as its authors call it.
-    pub size: &'static str,
+    /// Size as its authors call it.
+    pub size: String,
+    /// Side of a patch in pixels.
+    pub patch: usize,
     /// Embedding width.
     pub width: usize,
     /// Number of blocks.
     pub depth: usize,
     /// Attention heads.
     pub heads: usize,
+    /// Hidden width of the feed-forward part.
+    pub hidden: usize,
+    /// Whether the feed-forward part is gated (SwiGLU).
+    #[serde(default)]
+    pub swiglu: bool,
+    /// Register tokens.
+    pub registers: usize,
+    /// Side of the images it was trained on, in pixels.
+    pub image: usize,
+    /// Weights of the backbone, as timm counts them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parameters: Option<u64>,
+    /// How its images are normalized.
+    pub normalization: Normalization,
+    /// License of the weights.
+    pub license: String,
+    /// Where statements about the license differ or are incomplete.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub license_note: Option<String>,
+    /// Where it is published; the short name takes the first that is on Hugging Face.
+    #[serde(rename = "source")]
+    pub sources: Vec<Publication>,
+}
+
+impl KnownModel {
+    /// What the short name stands for: the first publication on Hugging Face, or the first in
+    /// `format`.
+    #[must_use]
+    pub fn publication(&self, format: Option<Format>) -> Option<&Publication> {
+        match format {
+            Some(Format::Augreg) => self.publication(Some(Format::Official)),
+            Some(format) => self.sources.iter().find(|source| source.format == format),
+            None => self
+                .sources
+                .iter()
+                .find(|source| source.id.is_some())
+                .or(self.sources.first()),
+        }
+    }
+
+    /// Whether `text` occurs in its name, family, an id or a file name, in any case.
+    #[must_use]
+    pub fn mentions(&self, text: &str) -> bool {
+        let text = text.to_lowercase();
+        self.names().any(|name| name.to_lowercase().contains(&text))
+            || self.family.to_string().contains(&text)
+    }
+
+    /// Short name, ids and file names.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        std::iter::once(self.name.as_str()).chain(self.sources.iter().flat_map(|source| {
+            source
+                .id
+                .as_deref()
+                .into_iter()
+                .chain(source.file.as_deref())
+        }))
+    }
+
+    /// Whether it is published under this Hugging Face id.
+    #[must_use]
+    pub fn has_id(&self, id: &str) -> bool {
+        self.sources
+            .iter()
+            .any(|source| source.id.as_deref() == Some(id))
+    }
+
+    /// Whether its authors publish it in a file of this name.
+    #[must_use]
+    pub fn has_file(&self, file: &str) -> bool {
+        self.sources
+            .iter()
+            .any(|source| source.files().any(|name| name == file))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    model: Vec<KnownModel>,
+}
+
+/// Every known model, family by family, small to large.
+#[must_use]
+pub fn models() -> &'static [KnownModel] {
+    static TABLE: LazyLock<Table> = LazyLock::new(|| {
+        // The table is part of the program, so a wrong one is a bug that a test finds.
+        toml::from_str(include_str!("models.toml"))
+            .unwrap_or_else(|error| panic!("the table of models is wrong: {error}"))
+    });
+    &TABLE.model
+}
+
+/// The sizes of a backbone by which released models are told apart.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Build {
+    /// Embedding width.
+    pub width: usize,
+    /// Number of blocks.
+    pub depth: usize,
     /// Side of a patch in pixels.
     pub patch: usize,
     /// Hidden width of the feed-forward part.
     pub hidden: usize,
-    /// Whether the feed-forward part is gated (SwiGLU).
+    /// Whether the feed-forward part is gated.
     pub gated: bool,
-    /// Names of the official files, where a name tells the model.
-    pub files: &'static [&'static str],
-    /// Hugging Face ids.
-    pub hub: &'static [&'static str],
 }
 
-/// Every released model of the ten families.
-pub const MODELS: &[Known] = &[
-    Known {
-        id: "supervised-b16",
-        family: Family::Supervised,
-        size: "B",
-        width: 768,
-        depth: 12,
-        heads: 12,
-        patch: 16,
-        hidden: 3072,
-        gated: false,
-        files: &["B_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-do_0.0-sd_0.0.npz"],
-        hub: &[
-            "google/vit-base-patch16-224-in21k",
-            "timm/vit_base_patch16_224.augreg_in21k",
-            "timm/vit_base_patch16_224.orig_in21k",
-        ],
-    },
-    Known {
-        id: "supervised-l16",
-        family: Family::Supervised,
-        size: "L",
-        width: 1024,
-        depth: 24,
-        heads: 16,
-        patch: 16,
-        hidden: 4096,
-        gated: false,
-        files: &["L_16-i21k-300ep-lr_0.001-aug_medium1-wd_0.1-do_0.1-sd_0.1.npz"],
-        hub: &[
-            "google/vit-large-patch16-224-in21k",
-            "timm/vit_large_patch16_224.augreg_in21k",
-            "timm/vit_large_patch16_224.orig_in21k",
-        ],
-    },
-    Known {
-        id: "openclip-b32",
-        family: Family::OpenClip,
-        size: "B",
-        width: 768,
-        depth: 12,
-        heads: 12,
-        patch: 32,
-        hidden: 3072,
-        gated: false,
-        files: &[],
-        hub: &[
-            "laion/CLIP-ViT-B-32-laion2B-s34B-b79K",
-            "timm/vit_base_patch32_clip_224.laion2b",
-        ],
-    },
-    Known {
-        id: "openclip-b16",
-        family: Family::OpenClip,
-        size: "B",
-        width: 768,
-        depth: 12,
-        heads: 12,
-        patch: 16,
-        hidden: 3072,
-        gated: false,
-        files: &[],
-        hub: &[
-            "laion/CLIP-ViT-B-16-laion2B-s34B-b88K",
-            "timm/vit_base_patch16_clip_224.laion2b",
-        ],
-    },
-    Known {
-        id: "openclip-l14",
-        family: Family::OpenClip,
-        size: "L",
-        width: 1024,
-        depth: 24,
-        heads: 16,
-        patch: 14,
-        hidden: 4096,
-        gated: false,
-        files: &[],
-        hub: &[
-            "laion/CLIP-ViT-L-14-laion2B-s32B-b82K",
-            "timm/vit_large_patch14_clip_224.laion2b",
-        ],
-    },
-    Known {
-        id: "openclip-h14",
-        family: Family::OpenClip,
-        size: "H",
-        width: 1280,
-        depth: 32,
-        heads: 16,
-        patch: 14,
-        hidden: 5120,
-        gated: false,
-        files: &[],
-        hub: &[
-            "laion/CLIP-ViT-H-14-laion2B-s32B-b79K",
-            "timm/vit_huge_patch14_clip_224.laion2b",
-        ],
-    },
-    Known {
-        id: "openclip-bigg14",
-        family: Family::OpenClip,
-        size: "bigG",
-        width: 1664,
-        depth: 48,
-        heads: 16,
-        patch: 14,
-        hidden: 8192,
-        gated: false,
-        files: &[],
-        hub: &[
-            "laion/CLIP-ViT-bigG-14-laion2B-39B-b160k",
-            "timm/vit_gigantic_patch14_clip_224.laion2b",
-        ],
-    },
-    Known {
-        id: "mae-b16",
-        family: Family::Mae,
-        size: "B",
-        width: 768,
-        depth: 12,
-        heads: 12,
-        patch: 16,
-        hidden: 3072,
-        gated: false,
-        files: &["mae_pretrain_vit_base.pth"],
-        hub: &["facebook/vit-mae-base", "timm/vit_base_patch16_224.mae"],
-    },
-    Known {
-        id: "mae-l16",
-        family: Family::Mae,
-        size: "L",
-        width: 1024,
-        depth: 24,
-        heads: 16,
-        patch: 16,
-        hidden: 4096,
-        gated: false,
-        files: &["mae_pretrain_vit_large.pth"],
-        hub: &["facebook/vit-mae-large", "timm/vit_large_patch16_224.mae"],
-    },
-    Known {
-        id: "mae-h14",
-        family: Family::Mae,
-        size: "H",
-        width: 1280,
-        depth: 32,
-        heads: 16,
-        patch: 14,
-        hidden: 5120,
-        gated: false,
-        files: &["mae_pretrain_vit_huge.pth"],
-        hub: &["facebook/vit-mae-huge", "timm/vit_huge_patch14_224.mae"],
-    },
-    Known {
-        id: "mocov3-s16",
-        family: Family::MocoV3,
-        size: "S",
-        width: 384,
-        depth: 12,
-        heads: 12,
-        patch: 16,
-        hidden: 1536,
-        gated: false,
-        files: &["vit-s-300ep.pth.tar"],
-        hub: &[],
-    },
-    Known {
-        id: "mocov3-b16",
-        family: Family::MocoV3,
-        size: "B",
-        width: 768,
-        depth: 12,
-        heads: 12,
-        patch: 16,
-        hidden: 3072,
-        gated: false,
-        files: &["vit-b-300ep.pth.tar"],
-        hub: &[],
-    },
-    Known {
-        id: "mugs-s16",
-        family: Family::Mugs,
-        size: "S",
-        width: 384,
-        depth: 12,
-        heads: 6,
-        patch: 16,
-        hidden: 1536,
-        gated: false,
-        files: &[],
-        hub: &[],
-    },
-    Known {
-        id: "mugs-b16",
-        family: Family::Mugs,
-        size: "B",
-        width: 768,
-        depth: 12,
-        heads: 12,
-        patch: 16,
-        hidden: 3072,
-        gated: false,
-        files: &[],
-        hub: &[],
-    },
-    Known {
-        id: "mugs-l16",
-        family: Family::Mugs,
-        size: "L",
-        width: 1024,
-        depth: 24,
-        heads: 16,
-        patch: 16,
-        hidden: 4096,
-        gated: false,
-        files: &[],
-        hub: &[],
-    },
-    Known {
-        id: "ibot-s16",
-        family: Family::Ibot,
-        size: "S",
-        width: 384,
-        depth: 12,
-        heads: 6,
-        patch: 16,
-        hidden: 1536,
-        gated: false,
-        files: &[],
-        hub: &[],
-    },
-    Known {
-        id: "ibot-b16",
-        family: Family::Ibot,
-        size: "B",
-        width: 768,
-        depth: 12,
-        heads: 12,
-        patch: 16,
-        hidden: 3072,
-        gated: false,
-        files: &[],
-        hub: &[],
-    },
-    Known {
-        id: "ibot-l16",
-        family: Family::Ibot,
-        size: "L",
-        width: 1024,
-        depth: 24,
-        heads: 16,
-        patch: 16,
-        hidden: 4096,
-        gated: false,
-        files: &[],
-        hub: &[],
-    },
-    Known {
-        id: "dino-s16",
-        family: Family::Dino,
-        size: "S",
-        width: 384,
-        depth: 12,
-        heads: 6,
-        patch: 16,
-        hidden: 1536,
-        gated: false,
-        files: &[
-            "dino_deitsmall16_pretrain.pth",
-            "dino_deitsmall16_pretrain_full_checkpoint.pth",
-        ],
-        hub: &["facebook/dino-vits16", "timm/vit_small_patch16_224.dino"],
-    },
-    Known {
-        id: "dino-s8",
-        family: Family::Dino,
-        size: "S",
-        width: 384,
-        depth: 12,
-        heads: 6,
-        patch: 8,
-        hidden: 1536,
-        gated: false,
-        files: &[
-            "dino_deitsmall8_pretrain.pth",
-            "dino_deitsmall8_pretrain_full_checkpoint.pth",
-        ],
-        hub: &["facebook/dino-vits8", "timm/vit_small_patch8_224.dino"],
-    },
-    Known {
-        id: "dino-b16",
-        family: Family::Dino,
-        size: "B",
-        width: 768,
-        depth: 12,
-        heads: 12,
-        patch: 16,
-        hidden: 3072,
-        gated: false,
-        files: &[
-            "dino_vitbase16_pretrain.pth",
-            "dino_vitbase16_pretrain_full_checkpoint.pth",
-        ],
-        hub: &["facebook/dino-vitb16", "timm/vit_base_patch16_224.dino"],
-    },
-    Known {
-        id: "dino-b8",
-        family: Family::Dino,
-        size: "B",
-        width: 768,
-        depth: 12,
-        heads: 12,
-        patch: 8,
-        hidden: 3072,
-        gated: false,
-        files: &[
-            "dino_vitbase8_pretrain.pth",
-            "dino_vitbase8_pretrain_full_checkpoint.pth",
-        ],
-        hub: &["facebook/dino-vitb8", "timm/vit_base_patch8_224.dino"],
-    },
-    Known {
-        id: "dinov2-s14",
-        family: Family::DinoV2,
-        size: "S",
-        width: 384,
-        depth: 12,
-        heads: 6,
-        patch: 14,
-        hidden: 1536,
-        gated: false,
-        files: &["dinov2_vits14_pretrain.pth"],
-        hub: &[
-            "facebook/dinov2-small",
-            "timm/vit_small_patch14_dinov2.lvd142m",
-        ],
-    },
-    Known {
-        id: "dinov2-b14",
-        family: Family::DinoV2,
-        size: "B",
-        width: 768,
-        depth: 12,
-        heads: 12,
-        patch: 14,
-        hidden: 3072,
-        gated: false,
-        files: &["dinov2_vitb14_pretrain.pth"],
-        hub: &[
-            "facebook/dinov2-base",
-            "timm/vit_base_patch14_dinov2.lvd142m",
-        ],
-    },
-    Known {
-        id: "dinov2-l14",
-        family: Family::DinoV2,
-        size: "L",
-        width: 1024,
-        depth: 24,
-        heads: 16,
-        patch: 14,
-        hidden: 4096,
-        gated: false,
-        files: &["dinov2_vitl14_pretrain.pth"],
-        hub: &[
-            "facebook/dinov2-large",
-            "timm/vit_large_patch14_dinov2.lvd142m",
-        ],
-    },
-    Known {
-        id: "dinov2-g14",
-        family: Family::DinoV2,
-        size: "G",
-        width: 1536,
-        depth: 40,
-        heads: 24,
-        patch: 14,
-        hidden: 4096,
-        gated: true,
-        files: &["dinov2_vitg14_pretrain.pth"],
-        hub: &[
-            "facebook/dinov2-giant",
-            "timm/vit_giant_patch14_dinov2.lvd142m",
-        ],
-    },
-    Known {
-        id: "dinov2reg-s14",
-        family: Family::DinoV2Reg,
-        size: "S",
-        width: 384,
-        depth: 12,
-        heads: 6,
-        patch: 14,
-        hidden: 1536,
-        gated: false,
-        files: &["dinov2_vits14_reg4_pretrain.pth"],
-        hub: &[
-            "facebook/dinov2-with-registers-small",
-            "timm/vit_small_patch14_reg4_dinov2.lvd142m",
-        ],
-    },
-    Known {
-        id: "dinov2reg-b14",
-        family: Family::DinoV2Reg,
-        size: "B",
-        width: 768,
-        depth: 12,
-        heads: 12,
-        patch: 14,
-        hidden: 3072,
-        gated: false,
-        files: &["dinov2_vitb14_reg4_pretrain.pth"],
-        hub: &[
-            "facebook/dinov2-with-registers-base",
-            "timm/vit_base_patch14_reg4_dinov2.lvd142m",
-        ],
-    },
-    Known {
-        id: "dinov2reg-l14",
-        family: Family::DinoV2Reg,
-        size: "L",
-        width: 1024,
-        depth: 24,
-        heads: 16,
-        patch: 14,
-        hidden: 4096,
-        gated: false,
-        files: &["dinov2_vitl14_reg4_pretrain.pth"],
-        hub: &[
-            "facebook/dinov2-with-registers-large",
-            "timm/vit_large_patch14_reg4_dinov2.lvd142m",
-        ],
-    },
-    Known {
-        id: "dinov2reg-g14",
-        family: Family::DinoV2Reg,
-        size: "G",
-        width: 1536,
-        depth: 40,
-        heads: 24,
-        patch: 14,
-        hidden: 4096,
-        gated: true,
-        files: &["dinov2_vitg14_reg4_pretrain.pth"],
-        hub: &[
-            "facebook/dinov2-with-registers-giant",
-            "timm/vit_giant_patch14_reg4_dinov2.lvd142m",
-        ],
-    },
-    Known {
-        id: "dinov3-s16",
-        family: Family::DinoV3,
-        size: "S",
-        width: 384,
-        depth: 12,
-        heads: 6,
-        patch: 16,
-        hidden: 1536,
-        gated: false,
-        files: &["dinov3_vits16_pretrain_lvd1689m-08c60483.pth"],
-        hub: &[
-            "facebook/dinov3-vits16-pretrain-lvd1689m",
-            "timm/vit_small_patch16_dinov3.lvd1689m",
-            "timm/vit_small_patch16_dinov3_qkvb.lvd1689m",
-        ],
-    },
-    Known {
-        id: "dinov3-s+16",
-        family: Family::DinoV3,
-        size: "S+",
-        width: 384,
-        depth: 12,
-        heads: 6,
-        patch: 16,
-        hidden: 1536,
-        gated: true,
-        files: &["dinov3_vits16plus_pretrain_lvd1689m-4057cbaa.pth"],
-        hub: &[
-            "facebook/dinov3-vits16plus-pretrain-lvd1689m",
-            "timm/vit_small_plus_patch16_dinov3.lvd1689m",
-            "timm/vit_small_plus_patch16_dinov3_qkvb.lvd1689m",
-        ],
-    },
-    Known {
-        id: "dinov3-b16",
-        family: Family::DinoV3,
-        size: "B",
-        width: 768,
-        depth: 12,
-        heads: 12,
-        patch: 16,
-        hidden: 3072,
-        gated: false,
-        files: &["dinov3_vitb16_pretrain_lvd1689m-73cec8be.pth"],
-        hub: &[
-            "facebook/dinov3-vitb16-pretrain-lvd1689m",
-            "timm/vit_base_patch16_dinov3.lvd1689m",
-            "timm/vit_base_patch16_dinov3_qkvb.lvd1689m",
-        ],
-    },
-    Known {
-        id: "dinov3-l16",
-        family: Family::DinoV3,
-        size: "L",
-        width: 1024,
-        depth: 24,
-        heads: 16,
-        patch: 16,
-        hidden: 4096,
-        gated: false,
-        files: &["dinov3_vitl16_pretrain_lvd1689m-8aa4cbdd.pth"],
-        hub: &[
-            "facebook/dinov3-vitl16-pretrain-lvd1689m",
-            "timm/vit_large_patch16_dinov3.lvd1689m",
-            "timm/vit_large_patch16_dinov3_qkvb.lvd1689m",
-        ],
-    },
-    Known {
-        id: "dinov3-h+16",
-        family: Family::DinoV3,
-        size: "H+",
-        width: 1280,
-        depth: 32,
-        heads: 20,
-        patch: 16,
-        hidden: 5120,
-        gated: true,
-        files: &["dinov3_vith16plus_pretrain_lvd1689m-7c1da9a5.pth"],
-        hub: &[
-            "facebook/dinov3-vith16plus-pretrain-lvd1689m",
-            "timm/vit_huge_plus_patch16_dinov3.lvd1689m",
-            "timm/vit_huge_plus_patch16_dinov3_qkvb.lvd1689m",
-        ],
-    },
-    Known {
-        id: "dinov3-7b16",
-        family: Family::DinoV3,
-        size: "7B",
-        width: 4096,
-        depth: 40,
-        heads: 32,
-        patch: 16,
-        hidden: 8192,
-        gated: true,
-        files: &["dinov3_vit7b16_pretrain_lvd1689m-a955f4ea.pth"],
-        hub: &[
-            "facebook/dinov3-vit7b16-pretrain-lvd1689m",
-            "timm/vit_7b_patch16_dinov3.lvd1689m",
-        ],
-    },
-];
+impl KnownModel {
+    /// Whether the model has these sizes.
+    pub(crate) fn is_built(&self, build: &Build) -> bool {
+        *build
+            == Build {
+                width: self.width,
+                depth: self.depth,
+                patch: self.patch,
+                hidden: self.hidden,
+                gated: self.swiglu,
+            }
+    }
+}
 
-/// The released model of a family with these sizes.
-#[must_use]
-pub fn find(
-    family: Family,
-    width: usize,
-    depth: usize,
-    patch: usize,
-    hidden: usize,
-    gated: bool,
-) -> Option<&'static Known> {
-    MODELS.iter().find(|known| {
-        known.family == family
-            && known.width == width
-            && known.depth == depth
-            && known.patch == patch
-            && known.hidden == hidden
-            && known.gated == gated
-    })
+/// The released models of a family with these sizes, which differ in their data alone.
+pub(crate) fn alike(family: Family, build: &Build) -> impl Iterator<Item = &'static KnownModel> {
+    let build = *build;
+    models()
+        .iter()
+        .filter(move |known| known.family == family && known.is_built(&build))
 }

@@ -7,13 +7,14 @@ mod dialect;
 mod engine;
 pub mod error;
 pub mod facet;
+pub mod files;
 pub mod identify;
 pub mod known;
 mod names;
 pub mod ops;
 pub mod params;
 mod provenance;
-mod sidecar;
+mod says;
 pub mod vit;
 
 pub use vit::Vit;

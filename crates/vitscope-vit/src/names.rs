@@ -13,6 +13,14 @@ pub enum Family {
     OpenClip,
     /// OpenAI's CLIP, which differs by its activation.
     OpenAiClip,
+    /// MetaCLIP.
+    MetaClip,
+    /// A CLIP image tower trained by others, such as DFN.
+    Clip,
+    /// DeiT: supervised training on ImageNet-1k, with or without a distillation token.
+    Deit,
+    /// DeiT III.
+    Deit3,
     /// Masked autoencoders.
     Mae,
     /// MoCo v3.
@@ -27,6 +35,8 @@ pub enum Family {
     DinoV2,
     /// DINOv2 with registers.
     DinoV2Reg,
+    /// Franca, built as DINOv2.
+    Franca,
     /// DINOv3.
     DinoV3,
     /// A model that its user describes, under the user's own label.
@@ -88,6 +98,8 @@ pub enum Format {
     OpenClip,
     /// The JAX archives of the supervised models.
     Augreg,
+    /// mmpretrain and what is built on it.
+    MmPretrain,
     /// Any other, described by the user.
     Own,
 }
@@ -107,6 +119,10 @@ const FAMILIES: &[(Family, &str)] = &[
     (Family::Supervised, "supervised"),
     (Family::OpenClip, "openclip"),
     (Family::OpenAiClip, "openai-clip"),
+    (Family::MetaClip, "metaclip"),
+    (Family::Clip, "clip"),
+    (Family::Deit, "deit"),
+    (Family::Deit3, "deit3"),
     (Family::Mae, "mae"),
     (Family::MocoV3, "mocov3"),
     (Family::Mugs, "mugs"),
@@ -114,6 +130,7 @@ const FAMILIES: &[(Family, &str)] = &[
     (Family::Dino, "dino"),
     (Family::DinoV2, "dinov2"),
     (Family::DinoV2Reg, "dinov2reg"),
+    (Family::Franca, "franca"),
     (Family::DinoV3, "dinov3"),
 ];
 
@@ -123,6 +140,7 @@ const FORMATS: &[(Format, &str)] = &[
     (Format::Transformers, "transformers"),
     (Format::OpenClip, "open_clip"),
     (Format::Augreg, "augreg"),
+    (Format::MmPretrain, "mmpretrain"),
     (Format::Own, "own"),
 ];
 
@@ -161,6 +179,7 @@ impl FromStr for Family {
         let plain = match plain.as_str() {
             "openai" => "openaiclip",
             "augreg" => "supervised",
+            "deitiii" => "deit3",
             "moco" => "mocov3",
             "dinov2g" => "dinov2",
             "dinov2registers" | "dinov2withregisters" | "dinov2greg" => "dinov2reg",
@@ -179,6 +198,7 @@ impl FromStr for Format {
         let plain = match plain.as_str() {
             "hf" | "huggingface" => "transformers",
             "npz" | "jax" => "augreg",
+            "mmseg" | "mmsegmentation" | "mmcls" => "mmpretrain",
             other => other,
         };
         named(FORMATS, text, plain)

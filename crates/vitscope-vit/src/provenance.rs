@@ -4,7 +4,7 @@ use std::path::Path;
 
 use crate::{
     identify::Family,
-    known::{self, Known},
+    known::{KnownModel, models},
 };
 
 /// The Hugging Face id in a path: a cache folder `models--owner--name`, or a folder `owner/name`
@@ -26,53 +26,97 @@ pub(crate) fn hub_id(path: &Path) -> Option<String> {
         .windows(2)
         .rev()
         .map(|pair| pair.join("/"))
-        .find(|id| {
-            known::MODELS
-                .iter()
-                .any(|known| known.hub.contains(&id.as_str()))
-        })
+        .find(|id| models().iter().any(|known| known.has_id(id)))
 }
 
 /// The family of a Hugging Face id, for the owners who publish these families.
 pub(crate) fn family_of_hub(id: &str) -> Option<Family> {
-    if let Some(known) = known::MODELS.iter().find(|known| known.hub.contains(&id)) {
+    if let Some(known) = models().iter().find(|known| known.has_id(id)) {
         return Some(known.family);
     }
     let (owner, name) = id.split_once('/')?;
     match owner {
-        "timm" => family_of_tag(name.split_once('.')?.1),
+        "timm" => {
+            let (architecture, tag) = name.split_once('.')?;
+            family_of_timm(architecture, tag)
+        }
         "openai" if name.starts_with("clip-") => Some(Family::OpenAiClip),
+        "facebook" if name.starts_with("metaclip-") => Some(Family::MetaClip),
+        "apple" if name.starts_with("DFN") => Some(Family::Clip),
+        "facebook" if name.starts_with("deit-") => Some(Family::Deit),
         "laion" if name.starts_with("CLIP-") => Some(Family::OpenClip),
         "google" if name.starts_with("vit-") => Some(Family::Supervised),
         "facebook" if name.starts_with("vit-mae-") => Some(Family::Mae),
         "facebook" if name.starts_with("dino-") => Some(Family::Dino),
-        "zhoupans" if name == "Mugs" => Some(Family::Mugs),
         _ => None,
     }
 }
 
-/// The family that timm's tag of pretrained weights names, where tensors do not show it.
-pub(crate) fn family_of_tag(tag: &str) -> Option<Family> {
-    if tag.starts_with("augreg") || tag.starts_with("orig") {
-        Some(Family::Supervised)
-    } else if tag.starts_with("openai") {
-        Some(Family::OpenAiClip)
-    } else if tag.starts_with("laion") {
-        Some(Family::OpenClip)
+/// The family that timm's architecture and tag of pretrained weights name.
+pub(crate) fn family_of_timm(architecture: &str, tag: &str) -> Option<Family> {
+    // Fine-tuned weights are those of the training that they end with.
+    let begins = |words: &[&str]| words.iter().any(|word| tag.starts_with(word));
+    let of = |word: &str| architecture.contains(word);
+    Some(if of("dinov3") {
+        Family::DinoV3
+    } else if of("reg") && of("dinov2") {
+        Family::DinoV2Reg
+    } else if of("dinov2") {
+        Family::DinoV2
+    } else if of("franca") {
+        Family::Franca
+    } else if of("deit3_") {
+        Family::Deit3
+    } else if of("deit_") {
+        Family::Deit
+    } else if begins(&["openai"]) {
+        Family::OpenAiClip
+    } else if begins(&["laion", "datacomp"]) {
+        Family::OpenClip
+    } else if begins(&["metaclip"]) {
+        Family::MetaClip
+    } else if of("_clip_") {
+        return (!tag.is_empty()).then_some(Family::Clip);
+    } else if tag == "dino" {
+        Family::Dino
+    } else if tag == "mae" {
+        Family::Mae
+    } else if begins(&["augreg", "orig", "sam_in", "miil"])
+        || tag.ends_with("in1k")
+        || tag.ends_with("in12k")
+        || tag.ends_with("in21k")
+        || tag.ends_with("in22k")
+    {
+        Family::Supervised
     } else {
-        match tag {
-            "dino" => Some(Family::Dino),
-            "mae" => Some(Family::Mae),
-            _ => None,
-        }
-    }
+        return None;
+    })
+}
+
+/// The family that a word of a path names: `metaclip-b16-fullcc2.5b`.
+pub(crate) fn family_of_words(text: &str) -> Option<Family> {
+    let text = text.to_lowercase();
+    let has = |word: &str| text.contains(word);
+    Some(if has("metaclip") {
+        Family::MetaClip
+    } else if has("dfn") || has("siglip") || has("eva") || has("clipa") {
+        Family::Clip
+    } else if has("openai") {
+        Family::OpenAiClip
+    } else if has("openclip") || has("open_clip") || has("laion") || has("datacomp") {
+        Family::OpenClip
+    } else {
+        return None;
+    })
 }
 
 /// What an official file name says: the family, and the model where the name is in the table.
-pub(crate) fn official_name(name: &str) -> Option<(Family, Option<&'static Known>)> {
-    if let Some(known) = known::MODELS
+pub(crate) fn official_name(name: &str) -> Option<(Family, Option<&'static KnownModel>)> {
+    // iBOT calls the files of all its sizes alike, and others call theirs so, too.
+    let telling = !name.starts_with("checkpoint");
+    if let Some(known) = models()
         .iter()
-        .find(|known| known.files.contains(&name))
+        .find(|known| telling && known.has_file(name))
     {
         return Some((known.family, Some(known)));
     }
@@ -135,8 +179,9 @@ mod tests {
         ] {
             assert_eq!(family_of_hub(id), family, "{id}");
         }
-        let official =
-            |name| official_name(name).map(|(family, known)| (family, known.map(|k| k.id)));
+        let official = |name| {
+            official_name(name).map(|(family, known)| (family, known.map(|k| k.name.as_str())))
+        };
         assert_eq!(
             official("dino_deitsmall8_pretrain.pth"),
             Some((Family::Dino, Some("dino-s8")))

@@ -336,13 +336,13 @@ impl Vit {
             hand(stages, layer, &[(Kind::Token, Tensor::Residual)], sink)?;
         }
         if taps.wants(self.config.depth, Kind::FinalNorm) {
-            stages.final_norm()?;
-            hand(
-                stages,
-                self.config.depth,
-                &[(Kind::FinalNorm, Tensor::Normed)],
-                sink,
-            )?;
+            let last = if self.config.final_norm {
+                stages.final_norm()?;
+                Tensor::Normed
+            } else {
+                Tensor::Residual
+            };
+            hand(stages, self.config.depth, &[(Kind::FinalNorm, last)], sink)?;
         }
         Ok(())
     }
@@ -370,7 +370,11 @@ fn check(config: &Config, params: &Params) -> Result<(), ShapeError> {
         params.stem_norm.weight.len(),
         optional(d, config.stem_norm),
     );
-    expect("final norm".into(), params.norm.weight.len(), d);
+    expect(
+        "final norm".into(),
+        params.norm.weight.len(),
+        optional(d, config.final_norm),
+    );
     match config.positions {
         Positions::Table { grid, .. } => {
             expect(

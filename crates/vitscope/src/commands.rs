@@ -107,6 +107,7 @@ fn settle(args: &ModelArgs, format: Option<Format>) -> anyhow::Result<Settle> {
         numerics,
         precision,
         device,
+        ..Settle::default()
     })
 }
 

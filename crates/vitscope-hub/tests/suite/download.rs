@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use vitscope_hub::progress::{Progress, Silent};
 use vitscope_hub::settings::{Settings, Token};
-use vitscope_hub::table::SourceFormat;
 use vitscope_hub::{HubError, Located, Origin, resolve_with};
 use vitscope_testkit::fixture;
 use vitscope_testkit::hub::{COMMIT, Standin, sha256};
@@ -241,7 +240,7 @@ fn names_that_mean_nothing_get_near_ones() {
     let format = resolve_with(
         &case.settings,
         Path::new("mocov3-b16"),
-        Some(SourceFormat::Timm),
+        Some(vitscope_vit::identify::Format::Timm),
         &mut Silent,
     );
     assert!(sentence(format).contains("its formats are official"));

@@ -1,7 +1,9 @@
-//! Names to files, and the table of known models, in one program.
+//! Names to files.
 
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+#![cfg_attr(
+    feature = "network",
+    expect(clippy::unwrap_used, reason = "a test fails by panicking")
+)]
 
 #[cfg(feature = "network")]
 mod download;
-mod table;

@@ -349,7 +349,7 @@ fn checked(file: &DataFile, listed: Listed<'_>) -> Result<Entry, VitError> {
 }
 
 /// Whether a name could leave a folder if it were ever unpacked.
-pub(super) fn is_trick(name: &str) -> bool {
+pub(crate) fn is_trick(name: &str) -> bool {
     name.starts_with('/')
         || name.contains(['\\', '\0'])
         || name.split('/').any(|part| part == "..")

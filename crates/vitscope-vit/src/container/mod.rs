@@ -6,7 +6,6 @@
 mod archive;
 mod elements;
 mod file;
-pub(crate) mod locate;
 mod npz;
 mod pickle;
 mod pickle_names;
@@ -20,6 +19,7 @@ use serde::Serialize;
 
 pub use self::tensor::Dtype;
 pub(crate) use self::{
+    archive::is_trick,
     file::DataFile,
     tensor::{Place, Stored, shape_text},
 };

@@ -5,7 +5,11 @@ use std::collections::BTreeMap;
 
 use rayon::prelude::*;
 
-use super::{Dialect, Layout, fit::Fit, geometry::Geometry};
+use super::{
+    Layout, Naming,
+    fit::Fit,
+    sizes::{Sizes, Table},
+};
 use crate::{
     container::{Container, Stored},
     error::VitError,
@@ -19,27 +23,28 @@ const TILE: usize = 16;
 pub(crate) fn params(
     container: &Container,
     fit: &Fit,
-    geometry: &Geometry,
+    sizes: &Sizes,
     periods: Option<Vec<f32>>,
 ) -> Result<Params, VitError> {
     let reader = Reader {
         container,
-        dialect: &fit.dialect,
-        geometry,
+        naming: &fit.naming,
+        sizes,
     };
     let stem = &fit.stem;
-    let width = geometry.width;
+    let width = sizes.width;
 
     let mut prefix = reader.vector(stem, "class")?;
     let mut table = reader.vector(stem, "positions")?;
-    if let Some((_, true)) = geometry.table {
-        for (class, position) in prefix.iter_mut().zip(&table) {
-            *class += position;
-        }
-        table.drain(..width);
-    }
-    if geometry.registers > 0 {
+    if sizes.registers > 0 {
         prefix.extend(reader.vector(stem, "registers")?);
+    }
+    if let Some(Table { slots, .. }) = sizes.table {
+        let own = slots * width;
+        for (token, position) in prefix[..own].iter_mut().zip(&table) {
+            *token += position;
+        }
+        table.drain(..own);
     }
     // Blocks are read in parallel; each reads with a small buffer, so memory stays bounded.
     let blocks = fit
@@ -65,8 +70,8 @@ type Parts = BTreeMap<&'static str, usize>;
 
 struct Reader<'a> {
     container: &'a Container,
-    dialect: &'a Dialect,
-    geometry: &'a Geometry,
+    naming: &'a Naming,
+    sizes: &'a Sizes,
 }
 
 impl Reader<'_> {
@@ -128,7 +133,7 @@ impl Reader<'_> {
         for (name, count) in names {
             let part = format!("{name}.weight");
             if let Some(tensor) = self.find(parts, &part) {
-                let layout = self.dialect.layout_of(&part);
+                let layout = self.naming.layout_of(&part);
                 self.place(tensor, layout, inputs, &mut weight, outputs, from)?;
             }
             let part = self.vector(parts, &format!("{name}.bias"))?;
@@ -147,10 +152,10 @@ impl Reader<'_> {
     }
 
     fn patch(&self, stem: &Parts) -> Result<Linear, VitError> {
-        let Geometry { width, patch, .. } = *self.geometry;
+        let Sizes { width, patch, .. } = *self.sizes;
         let inputs = 3 * patch * patch;
         let mut map = self.linear(stem, &[("patch", width)], inputs)?;
-        if self.dialect.layout_of("patch.weight") == Layout::InOut {
+        if self.naming.layout_of("patch.weight") == Layout::InOut {
             // Rows are (row, column, channel); a patch is flattened (channel, row, column).
             let mut weight = vec![0.0; map.weight.len()];
             for (index, values) in map.weight.chunks_exact(width).enumerate() {
@@ -164,7 +169,7 @@ impl Reader<'_> {
     }
 
     fn block(&self, parts: &Parts) -> Result<Block, VitError> {
-        let Geometry { width, hidden, .. } = *self.geometry;
+        let Sizes { width, hidden, .. } = *self.sizes;
         let mut qkv = if parts.contains_key("qkv.weight") {
             self.linear(parts, &[("qkv", 3 * width)], width)?
         } else {
@@ -190,7 +195,7 @@ impl Reader<'_> {
         let mut up = if parts.contains_key("gate.weight") {
             self.linear(parts, &[("gate", hidden), ("up", hidden)], width)?
         } else {
-            let outputs = if self.geometry.packed {
+            let outputs = if self.sizes.packed {
                 2 * hidden
             } else {
                 hidden

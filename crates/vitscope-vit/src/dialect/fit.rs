@@ -1,38 +1,62 @@
-//! Which dialect a file speaks: the one that accounts for every tensor.
+//! Which dialect a file speaks: the one that accounts for every tensor of its backbone.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use serde::Serialize;
 
-use super::{DIALECTS, Dialect, fits, mismatch};
+use super::{
+    DIALECTS, Dialect, Layout, Names, Naming,
+    draft::{self, words},
+    fits, mismatch,
+    networks::{self, BESIDE, Choice, Network},
+};
 use crate::{
-    container::{Container, Stored},
+    container::{Container, Dtype, Stored},
     error::VitError,
 };
 
-/// Root entries that hold the evaluated weights, best first; files without any are flat.
-pub(super) const GROUPS: &[&str] = &["teacher", "state_dict", "model", "model_state_dict"];
-
-/// Root entries beside the weights.
-pub(super) const BESIDE: &[(&str, &str)] = &[
-    (
-        "student",
-        "student network; the teacher is the one evaluated",
-    ),
-    ("optimizer*", "state of the optimizer"),
-    ("*scaler", "state of the loss scaler"),
-    ("*scheduler", "state of the schedule"),
-    ("*_loss", "state of the training loss"),
-    ("*_mem", "memory of the training"),
-    ("args", "settings of the training"),
-    ("amp", "state of the loss scaler"),
-];
-
 /// No backbone is deeper; a larger block number is a name of another kind.
 const DEPTH_LIMIT: usize = 512;
+
+/// Parts that a backbone may lack where it has another tensor, by its name in every dialect: one
+/// that was trained for the mean of its patches has its final norm after the mean.
+const INSTEAD: &[(&str, &str)] = &[
+    ("norm.weight", "fc_norm.weight"),
+    ("norm.bias", "fc_norm.bias"),
+];
+
+/// Words that begin the names of modules that only read a backbone's output.
+const READERS: &[&str] = &[
+    "head",
+    "heads",
+    "classifier",
+    "class",
+    "decoder",
+    "decode",
+    "project",
+    "predict",
+    "fc",
+    "logit",
+    "neck",
+    "pool",
+    "loss",
+    "probe",
+    "linear",
+    "aux",
+    "criterion",
+    "queue",
+    "center",
+    "prototype",
+    "regress",
+    "seg",
+    "depth",
+    "last",
+    "output",
+    "mlp",
+    "online",
+    "num",
+    "score",
+];
 
 /// What a tensor is for.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -47,12 +71,14 @@ pub enum Role {
 /// A file's tensors with their parts assigned.
 #[derive(Debug)]
 pub(crate) struct Fit {
-    /// The dialect that accounts for all of them.
-    pub dialect: Arc<Dialect>,
+    /// How they are named and stored.
+    pub naming: Naming,
     /// The root entry that holds the backbone; empty in flat files.
     pub group: String,
     /// What stands before the backbone's names inside the group.
     pub prefix: String,
+    /// Which of several networks it is.
+    pub choice: Option<Choice>,
     /// Parts outside the blocks: canonical name to index of the tensor.
     pub stem: BTreeMap<&'static str, usize>,
     /// Parts of every block.
@@ -61,58 +87,101 @@ pub(crate) struct Fit {
     pub roles: Vec<Role>,
 }
 
-/// An attempt to read a file as one dialect.
+impl Fit {
+    /// Where in the file the backbone is: `teacher / backbone.*`.
+    pub fn nesting(&self) -> String {
+        match (self.group.as_str(), self.prefix.as_str()) {
+            ("", "") => "flat".to_owned(),
+            ("", prefix) => format!("{prefix}*"),
+            (group, "") => group.to_owned(),
+            (group, prefix) => format!("{group} / {prefix}*"),
+        }
+    }
+}
+
+/// An attempt to read a network as one dialect.
 struct Attempt<'a> {
-    fit: Fit,
+    dialect: &'static Dialect,
+    network: Network,
+    stem: BTreeMap<&'static str, usize>,
+    blocks: Vec<BTreeMap<&'static str, usize>>,
+    roles: Vec<Option<Role>>,
     missing: Vec<String>,
     left_over: Vec<&'a Stored>,
     hits: usize,
 }
 
-/// Finds the dialect that accounts for every tensor.
+/// Finds the network of a file and the dialect that accounts for all of its tensors. `told` names
+/// the network where there are several.
 ///
 /// # Errors
 ///
-/// No dialect does; the error names the closest and the difference.
-pub(crate) fn fit(container: &Container) -> Result<Fit, VitError> {
-    let present: BTreeSet<&str> = container
-        .tensors
-        .iter()
-        .map(|tensor| tensor.group.as_str())
-        .collect();
-    let group = GROUPS
-        .iter()
-        .find(|group| present.contains(*group))
-        .copied()
-        .unwrap_or("");
-    let mut best: Option<Attempt<'_>> = None;
-    for dialect in DIALECTS.iter() {
-        for prefix in &dialect.prefixes {
-            let attempt = attempt(container, dialect, group, prefix);
-            if attempt.missing.is_empty() && attempt.left_over.is_empty() {
-                return Ok(attempt.fit);
-            }
-            if best
-                .as_ref()
-                .is_none_or(|best| attempt.score() > best.score())
-            {
+/// No dialect does, and the error names the closest and the difference; or several networks are
+/// equally likely.
+pub(crate) fn fit(container: &Container, told: Option<&str>) -> Result<Fit, VitError> {
+    let plain = networks::plain_names(container);
+    let look = Look {
+        container,
+        plain: &plain,
+    };
+    let mut whole: Vec<Attempt<'_>> = Vec::new();
+    let mut partial: Option<Attempt<'_>> = None;
+    for network in networks::find(container, &plain) {
+        let mut best: Option<Attempt<'_>> = None;
+        for &index in &network.dialects {
+            let attempt = look.attempt(&DIALECTS[index], &network);
+            if best.as_ref().is_none_or(|best| attempt.is_better(best)) {
                 best = Some(attempt);
             }
         }
+        match best {
+            Some(attempt) if attempt.is_near() => whole.push(attempt),
+            Some(attempt) if partial.as_ref().is_none_or(|p| attempt.is_better(p)) => {
+                partial = Some(attempt);
+            }
+            _ => {}
+        }
     }
-    let path = container.files[0].path.clone();
-    Err(match best {
-        Some(best) => VitError::NoFit {
-            path,
-            closest: best.fit.dialect.title.clone(),
-            difference: mismatch::difference(container, best.hits, &best.missing, &best.left_over),
-        },
-        None => VitError::NoFit {
-            path,
-            closest: "none".to_owned(),
-            difference: "no dialect is known".to_owned(),
-        },
-    })
+    if whole.is_empty() {
+        let closest = look.closest().into_iter().chain(partial);
+        let closest = closest.reduce(|best, next| if next.is_better(&best) { next } else { best });
+        return Err(refusal(container, closest.as_ref()));
+    }
+    let candidates: Vec<&Network> = whole.iter().map(|attempt| &attempt.network).collect();
+    let (at, choice) = networks::choose(container, &candidates, told)?;
+    let others: Vec<Network> = whole
+        .iter()
+        .enumerate()
+        .filter(|&(other, _)| other != at)
+        .map(|(_, attempt)| attempt.network.clone())
+        .collect();
+    let chosen = whole.swap_remove(at);
+    if !chosen.is_whole() {
+        return Err(refusal(container, Some(&chosen)));
+    }
+    Ok(look.finish(chosen, choice, &others))
+}
+
+fn refusal(container: &Container, closest: Option<&Attempt<'_>>) -> VitError {
+    let likely = draft::draft(container, std::path::Path::new("weights")).likely;
+    VitError::NoFit {
+        path: container.files[0].path.clone(),
+        likely,
+        closest: closest
+            .map_or("none", |closest| &closest.dialect.title)
+            .to_owned(),
+        difference: closest.map_or_else(
+            || "no dialect is known".to_owned(),
+            |closest| {
+                mismatch::difference(
+                    container,
+                    closest.hits,
+                    &closest.missing,
+                    &closest.left_over,
+                )
+            },
+        ),
+    }
 }
 
 impl Attempt<'_> {
@@ -120,136 +189,362 @@ impl Attempt<'_> {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX / 4);
         count(self.hits) - count(self.missing.len()) - count(self.left_over.len())
     }
+
+    fn is_whole(&self) -> bool {
+        self.missing.is_empty() && self.left_over.is_empty()
+    }
+
+    /// Whether it is a Vision Transformer, even if not one that can be run.
+    fn is_near(&self) -> bool {
+        self.is_whole() || self.hits > self.missing.len() + self.left_over.len()
+    }
+
+    fn is_better(&self, other: &Self) -> bool {
+        (self.is_whole(), self.score()) > (other.is_whole(), other.score())
+            && !(other.is_whole() && self.is_whole())
+    }
 }
 
-fn attempt<'a>(
+/// A container and its tensors' names without wrappers.
+struct Look<'a> {
     container: &'a Container,
-    dialect: &'static Arc<Dialect>,
-    group: &str,
-    prefix: &str,
-) -> Attempt<'a> {
-    let mut roles: Vec<Option<Role>> = vec![None; container.tensors.len()];
-    let mut inside: HashMap<&str, usize> = HashMap::new();
-    let mut ordered = Vec::new();
-    // Heads beside a `backbone.` share the wrapper's prefix but not the backbone's own.
-    let wrapper = prefix
-        .trim_end_matches('.')
-        .rfind('.')
-        .map_or("", |at| &prefix[..=at]);
-    for (index, tensor) in container.tensors.iter().enumerate() {
-        if tensor.group != group {
-            roles[index] = BESIDE
-                .iter()
-                .find(|(pattern, _)| !tensor.group.is_empty() && fits(pattern, &tensor.group))
-                .map(|(_, reason)| Role::Unneeded((*reason).to_owned()));
-        } else if let Some(name) = tensor.name.strip_prefix(prefix) {
-            inside.insert(name, index);
-            ordered.push((name, index));
-        } else {
-            let name = tensor.name.strip_prefix(wrapper).unwrap_or(&tensor.name);
-            roles[index] = dialect
-                .outside
-                .iter()
-                .chain(&dialect.unneeded)
-                .find(|(pattern, _)| fits(pattern, name))
-                .map(|(_, reason)| Role::Unneeded(reason.clone()));
-        }
-    }
-    let (before, after) = dialect
-        .block
-        .split_once("{i}")
-        .unwrap_or((&dialect.block, ""));
-    let depth = ordered
-        .iter()
-        .filter_map(|(name, _)| {
-            let rest = name.strip_prefix(before)?;
-            let digits = rest.find(|c: char| !c.is_ascii_digit())?;
-            rest[digits..].strip_prefix(after)?;
-            rest[..digits].parse::<usize>().ok()
-        })
-        .filter(|&number| number < DEPTH_LIMIT)
-        .max()
-        .map_or(1, |last| last + 1);
+    plain: &'a [String],
+}
 
-    let mut missing = Vec::new();
-    let mut hits = 0;
-    let mut stem = BTreeMap::new();
-    for (part, names) in &dialect.stem {
-        let (part, optional) = optional(part);
-        match names
-            .all()
-            .iter()
-            .find_map(|name| inside.get(name.as_str()))
-        {
-            Some(&index) => {
-                stem.insert(part, index);
-                roles[index] = Some(Role::Used(part.to_owned()));
-                hits += 1;
-            }
-            None if optional => {}
-            None => missing.push(format!("{prefix}{}", names.all()[0])),
+impl<'a> Look<'a> {
+    /// Attempts at files in which no patch embedding was found, where their blocks begin.
+    fn closest(&self) -> Option<Attempt<'a>> {
+        let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
+        for tensor in &self.container.tensors {
+            *sizes.entry(&tensor.group).or_default() += 1;
         }
-    }
-    let mut blocks = vec![BTreeMap::new(); depth];
-    for (part, names) in &dialect.blocks {
-        let (part, optional) = optional(part);
-        let found = |number: usize, name: &str| {
-            inside
-                .get(format!("{before}{number}{after}{name}").as_str())
-                .copied()
-        };
-        // One alternative must serve every block, or a block of a mixed file would go unnoticed.
-        let name = names
-            .all()
+        let group = sizes
             .iter()
-            .max_by_key(|name| (0..depth).filter(|&i| found(i, name).is_some()).count());
-        let Some(name) = name else { continue };
-        if optional && (0..depth).all(|number| found(number, name).is_none()) {
-            continue;
-        }
-        for (number, block) in blocks.iter_mut().enumerate() {
-            match found(number, name) {
-                Some(index) => {
-                    block.insert(part, index);
-                    roles[index] = Some(Role::Used(format!("blocks.{number}.{part}")));
-                    hits += 1;
-                }
-                None => missing.push(format!("{prefix}{before}{number}{after}{name}")),
+            .max_by_key(|(_, size)| **size)
+            .map_or("", |(group, _)| *group);
+        let mut best: Option<Attempt<'a>> = None;
+        for dialect in DIALECTS.iter() {
+            let network = self.by_blocks(dialect).unwrap_or_else(|| Network {
+                group: group.to_owned(),
+                prefix: String::new(),
+                written: String::new(),
+                dialects: Vec::new(),
+            });
+            let attempt = self.attempt(dialect, &network);
+            if best.as_ref().is_none_or(|best| attempt.is_better(best)) {
+                best = Some(attempt);
             }
         }
+        best
     }
-    for (name, index) in ordered {
-        if roles[index].is_none() {
-            roles[index] = dialect
-                .unneeded
+
+    /// The network whose first block has its first norm under the dialect's name.
+    fn by_blocks(&self, dialect: &Dialect) -> Option<Network> {
+        let norms = dialect.blocks.get("norm1.weight")?;
+        let pairs = dialect.block.all().iter().flat_map(|block| {
+            let first = block.replacen("{i}", "0", 1);
+            norms.all().iter().map(move |norm| format!("{first}{norm}"))
+        });
+        let names: Vec<String> = pairs.collect();
+        self.container
+            .tensors
+            .iter()
+            .zip(self.plain)
+            .find_map(|(tensor, plain)| {
+                let prefix = names
+                    .iter()
+                    .find_map(|name| networks::before(plain, name))?;
+                Some(Network {
+                    group: tensor.group.clone(),
+                    prefix: prefix.to_owned(),
+                    written: prefix.to_owned(),
+                    dialects: Vec::new(),
+                })
+            })
+    }
+
+    fn attempt(&self, dialect: &'static Dialect, network: &Network) -> Attempt<'a> {
+        let mut roles: Vec<Option<Role>> = vec![None; self.container.tensors.len()];
+        let mut inside: HashMap<&str, usize> = HashMap::new();
+        let mut ordered = Vec::new();
+        // Heads beside a `backbone.` share the wrapper's prefix but not the backbone's own.
+        let wrapper = network
+            .prefix
+            .trim_end_matches('.')
+            .rfind('.')
+            .map_or("", |at| &network.prefix[..=at]);
+        for (index, tensor) in self.container.tensors.iter().enumerate() {
+            let plain = self.plain[index].as_str();
+            if network.has(tensor, plain) {
+                let name = &plain[network.prefix.len()..];
+                inside.insert(name, index);
+                ordered.push((name, index));
+                continue;
+            }
+            let name = plain.strip_prefix(wrapper).unwrap_or(plain);
+            let reason = if tensor.group == network.group {
+                let lists = dialect.outside.iter().chain(&dialect.unneeded);
+                lists
+                    .filter(|(pattern, _)| fits(pattern, name))
+                    .map(|(_, reason)| reason.as_str())
+                    .next()
+            } else {
+                BESIDE
+                    .iter()
+                    .find(|(pattern, _)| !tensor.group.is_empty() && fits(pattern, &tensor.group))
+                    .map(|(_, reason)| *reason)
+            };
+            let reason = reason.unwrap_or("beside the backbone");
+            roles[index] = Some(Role::Unneeded(reason.to_owned()));
+        }
+        let chunked = unchunked(dialect, &ordered);
+        let inside = chunked.as_ref().map_or(inside, |names| {
+            names
                 .iter()
-                .find(|(pattern, _)| fits(pattern, name))
-                .map(|(_, reason)| Role::Unneeded(reason.clone()));
+                .map(|(name, index)| (name.as_str(), *index))
+                .collect()
+        });
+        let mut attempt = Attempt {
+            dialect,
+            network: network.clone(),
+            stem: BTreeMap::new(),
+            blocks: Vec::new(),
+            roles,
+            missing: Vec::new(),
+            left_over: Vec::new(),
+            hits: 0,
+        };
+        attempt.stem(&inside);
+        attempt.blocks(&inside);
+        let width = attempt.width(self.container);
+        let used = attempt.modules(&ordered);
+        for (name, index) in &ordered {
+            if attempt.roles[*index].is_none() {
+                attempt.roles[*index] = dialect
+                    .unneeded
+                    .iter()
+                    .find(|(pattern, _)| fits(pattern, name))
+                    .map(|(_, reason)| Role::Unneeded(reason.clone()))
+                    .or_else(|| self.aside(name, &ordered, &used, width));
+            }
+        }
+        attempt.left_over = self
+            .container
+            .tensors
+            .iter()
+            .zip(&attempt.roles)
+            .filter(|(_, role)| role.is_none())
+            .map(|(tensor, _)| tensor)
+            .collect();
+        attempt
+    }
+
+    /// Why a tensor beside the backbone's modules, but under its prefix, can be left aside: it is
+    /// no weight, or it belongs to a module that only reads the output. What might stand between
+    /// image and output is never left aside.
+    fn aside(
+        &self,
+        name: &str,
+        all: &[(&str, usize)],
+        used: &BTreeSet<&str>,
+        width: usize,
+    ) -> Option<Role> {
+        let module = first(name);
+        if used.contains(module) {
+            return None;
+        }
+        let tensors = || {
+            all.iter()
+                .filter(|(other, _)| first(other) == module)
+                .map(|&(_, index)| &self.container.tensors[index])
+        };
+        let reason = if tensors().all(|tensor| {
+            tensor.elements() <= 1 || matches!(tensor.dtype, Dtype::Other(..))
+        }) {
+            "a number kept beside the weights"
+        } else if words(module)
+            .iter()
+            .any(|word| READERS.iter().any(|start| word.starts_with(start)))
+            || tensors().any(|tensor| {
+                matches!(tensor.shape[..], [out, inputs] if inputs == width && out != width && out > 1)
+                    && tensor.dtype.size() > 0
+            }) && module.len() < name.len()
+        {
+            "reads the backbone's output"
+        } else {
+            return None;
+        };
+        Some(Role::Unneeded(reason.to_owned()))
+    }
+
+    fn finish(&self, attempt: Attempt<'_>, choice: Option<Choice>, others: &[Network]) -> Fit {
+        let roles = attempt.roles.into_iter().enumerate().map(|(index, role)| {
+            let (tensor, plain) = (&self.container.tensors[index], &self.plain[index]);
+            match role {
+                Some(Role::Unneeded(reason)) => {
+                    let other = others.iter().find(|other| other.has(tensor, plain));
+                    Role::Unneeded(match other {
+                        Some(other) if reason == "beside the backbone" => {
+                            format!("another network of the file ({})", other.label())
+                        }
+                        _ => reason,
+                    })
+                }
+                Some(role) => role,
+                None => Role::Unneeded("not recognized".to_owned()),
+            }
+        });
+        Fit {
+            naming: attempt.dialect.naming(),
+            group: attempt.network.group.clone(),
+            prefix: attempt.network.written.clone(),
+            choice,
+            stem: attempt.stem,
+            blocks: attempt.blocks,
+            roles: roles.collect(),
         }
     }
-    let left_over = container
-        .tensors
-        .iter()
-        .zip(&roles)
-        .filter(|(_, role)| role.is_none())
-        .map(|(tensor, _)| tensor)
-        .collect();
-    Attempt {
-        fit: Fit {
-            dialect: Arc::clone(dialect),
-            group: group.to_owned(),
-            prefix: prefix.to_owned(),
-            stem,
-            blocks,
-            roles: roles
-                .into_iter()
-                .map(|role| role.unwrap_or_else(|| Role::Unneeded("not recognized".to_owned())))
-                .collect(),
-        },
-        missing,
-        left_over,
-        hits,
+}
+
+impl Attempt<'_> {
+    fn stem(&mut self, inside: &HashMap<&str, usize>) {
+        for (part, names) in &self.dialect.stem {
+            let (part, optional) = optional(part);
+            let found = names
+                .all()
+                .iter()
+                .find_map(|name| inside.get(name.as_str()));
+            if let Some(&index) = found {
+                self.stem.insert(part, index);
+                self.roles[index] = Some(Role::Used(part.to_owned()));
+                self.hits += 1;
+                continue;
+            }
+            let replaced = INSTEAD
+                .iter()
+                .any(|(lacking, other)| *lacking == part && inside.contains_key(other));
+            if !optional && !replaced {
+                let name = &names.all()[0];
+                self.missing.push(format!("{}{name}", self.network.prefix));
+            }
+        }
     }
+
+    fn blocks(&mut self, inside: &HashMap<&str, usize>) {
+        let (block, depth) = block_of(&self.dialect.block, inside);
+        let (before, after) = block.split_once("{i}").unwrap_or((block, ""));
+        let mut blocks = vec![BTreeMap::new(); depth.max(1)];
+        let depth = blocks.len();
+        for (part, names) in &self.dialect.blocks {
+            let (part, optional) = optional(part);
+            let found = |number: usize, name: &str| {
+                inside
+                    .get(format!("{before}{number}{after}{name}").as_str())
+                    .copied()
+            };
+            // One alternative must serve every block, or a block of a mixed file would go unnoticed.
+            let count = |name: &String| (0..depth).filter(|&i| found(i, name).is_some()).count();
+            let best = names.all().iter().map(count).max().unwrap_or(0);
+            let Some(name) = names.all().iter().find(|name| count(name) == best) else {
+                continue;
+            };
+            if optional && best == 0 {
+                continue;
+            }
+            for (number, block) in blocks.iter_mut().enumerate() {
+                match found(number, name) {
+                    Some(index) => {
+                        block.insert(part, index);
+                        self.roles[index] = Some(Role::Used(format!("blocks.{number}.{part}")));
+                        self.hits += 1;
+                    }
+                    None => self.missing.push(format!(
+                        "{}{before}{number}{after}{name}",
+                        self.network.prefix
+                    )),
+                }
+            }
+        }
+        self.blocks = blocks;
+    }
+
+    /// The width that the patch embedding shows.
+    fn width(&self, container: &Container) -> usize {
+        let Some(&index) = self.stem.get("patch.weight") else {
+            return 0;
+        };
+        let shape = &container.tensors[index].shape;
+        let side = match self.dialect.layout {
+            Layout::OutIn => shape.first(),
+            Layout::InOut => shape.last(),
+        };
+        side.copied().unwrap_or(0)
+    }
+
+    /// First words of the names of tensors that are used.
+    fn modules<'b>(&self, ordered: &[(&'b str, usize)]) -> BTreeSet<&'b str> {
+        ordered
+            .iter()
+            .filter(|&&(_, index)| matches!(self.roles[index], Some(Role::Used(_))))
+            .map(|(name, _)| first(name))
+            .collect()
+    }
+}
+
+fn first(name: &str) -> &str {
+    name.split(['.', '/']).next().unwrap_or(name)
+}
+
+/// The alternative under which most blocks are found, and their number.
+fn block_of<'a>(blocks: &'a Names, inside: &HashMap<&str, usize>) -> (&'a str, usize) {
+    let depth = |block: &str| {
+        let (before, after) = block.split_once("{i}").unwrap_or((block, ""));
+        #[expect(clippy::iter_over_hash_type, reason = "a largest number has no order")]
+        let last = {
+            let mut last = None;
+            for name in inside.keys() {
+                let number = name.strip_prefix(before).and_then(|rest| {
+                    let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+                    rest[digits..].strip_prefix(after)?;
+                    rest[..digits].parse::<usize>().ok()
+                });
+                last = last.max(number.filter(|&number| number < DEPTH_LIMIT));
+            }
+            last
+        };
+        last.map_or(0, |last| last + 1)
+    };
+    let all = blocks.all();
+    let deepest = all.iter().map(|block| depth(block)).max().unwrap_or(0);
+    let block = all.iter().find(|block| depth(block) == deepest);
+    (block.map_or("", |block| block.as_str()), deepest)
+}
+
+/// Names in which blocks are kept in chunks, as DINOv2's training does: `blocks.{chunk}.{i}.`
+/// becomes `blocks.{i}.`. `None` where they are not.
+fn unchunked(dialect: &Dialect, ordered: &[(&str, usize)]) -> Option<Vec<(String, usize)>> {
+    let number = |text: &str| -> Option<usize> {
+        let digits = text.find('.')?;
+        (digits > 0 && text[..digits].bytes().all(|b| b.is_ascii_digit())).then_some(digits)
+    };
+    let before = dialect.block.all().first()?.strip_suffix("{i}.")?;
+    let mut seen = BTreeSet::new();
+    let mut names = Vec::with_capacity(ordered.len());
+    let mut chunks = 0;
+    for &(name, index) in ordered {
+        let inner = name.strip_prefix(before).and_then(|rest| {
+            let chunk = number(rest)?;
+            let inner = &rest[chunk + 1..];
+            number(inner).map(|_| inner)
+        });
+        let plain = inner.map_or_else(|| name.to_owned(), |inner| format!("{before}{inner}"));
+        chunks += usize::from(inner.is_some());
+        if !seen.insert(plain.clone()) {
+            return None;
+        }
+        names.push((plain, index));
+    }
+    (chunks > 0).then_some(names)
 }
 
 fn optional(part: &str) -> (&str, bool) {

@@ -12,19 +12,20 @@
 pub(crate) mod assemble;
 pub(crate) mod draft;
 pub(crate) mod fit;
-pub(crate) mod geometry;
 mod mismatch;
+mod networks;
 pub(crate) mod own;
 pub(crate) mod parts;
+pub(crate) mod sizes;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    sync::{Arc, LazyLock},
+    sync::LazyLock,
 };
 
 use serde::Deserialize;
 
-use crate::identify::Format;
+use crate::names::{Family, Format};
 
 /// Every dialect, in the order in which they are tried.
 const TABLES: &[(&str, &str)] = &[
@@ -49,6 +50,7 @@ const TABLES: &[(&str, &str)] = &[
         include_str!("transformers_dinov3.toml"),
     ),
     ("augreg", include_str!("augreg.toml")),
+    ("mmpretrain", include_str!("mmpretrain.toml")),
 ];
 
 /// One naming scheme.
@@ -62,16 +64,16 @@ pub(crate) struct Dialect {
     pub title: String,
     /// Formats that use it; more than one where names alone do not tell.
     pub formats: Vec<Format>,
-    /// What may stand before every name of the backbone.
-    pub prefixes: Vec<String>,
+    /// Whether the first of several formats is taken unless another one is told.
+    #[serde(default)]
+    pub usual: bool,
+    /// Training methods whose backbones come under these names.
+    pub families: Vec<Family>,
     /// What stands before the names of block `{i}`.
-    pub block: String,
+    pub block: Names,
     /// How linear maps are stored.
     #[serde(default)]
     pub layout: Layout,
-    /// Whether the position table's first row belongs to the class token.
-    #[serde(default = "yes")]
-    pub class_slot: bool,
     /// Parts outside the blocks.
     pub stem: BTreeMap<String, Names>,
     /// Parts of every block.
@@ -82,20 +84,48 @@ pub(crate) struct Dialect {
     /// As `unneeded`, but only for names without the backbone's prefix.
     #[serde(default)]
     pub outside: BTreeMap<String, String>,
-    /// Parts stored the other way round than `layout` says (descriptions of own models only).
-    #[serde(skip)]
-    pub turned: BTreeSet<&'static str>,
-    /// Rows and columns of the position table where it is not square (likewise).
-    #[serde(skip)]
-    pub grid: Option<[usize; 2]>,
 }
 
-impl Dialect {
+/// How the tensors of a fitted backbone are named and stored: by a dialect, or as its user says.
+#[derive(Clone, Debug)]
+pub(crate) struct Naming {
+    /// The name of the dialect's table; `own` for a description.
+    pub name: &'static str,
+    /// What it is, for messages.
+    pub title: String,
+    /// Formats that use it.
+    pub formats: Vec<Format>,
+    /// Whether the first of several formats is taken unless another one is told.
+    pub usual: bool,
+    /// Training methods whose backbones come under these names; none for a description.
+    pub families: Vec<Family>,
+    /// How linear maps are stored.
+    pub layout: Layout,
+    /// Parts stored the other way round.
+    pub turned: BTreeSet<&'static str>,
+}
+
+impl Naming {
     /// How a part is stored.
     pub fn layout_of(&self, part: &str) -> Layout {
         match (self.layout, self.turned.contains(part)) {
             (Layout::OutIn, false) | (Layout::InOut, true) => Layout::OutIn,
             (Layout::InOut, false) | (Layout::OutIn, true) => Layout::InOut,
+        }
+    }
+}
+
+impl Dialect {
+    /// What later stages need to know of the dialect.
+    pub fn naming(&self) -> Naming {
+        Naming {
+            name: self.name,
+            title: self.title.clone(),
+            formats: self.formats.clone(),
+            usual: self.usual,
+            families: self.families.clone(),
+            layout: self.layout,
+            turned: BTreeSet::new(),
         }
     }
 }
@@ -132,7 +162,7 @@ impl Names {
 }
 
 /// Every dialect that this program knows.
-pub(crate) static DIALECTS: LazyLock<Vec<Arc<Dialect>>> = LazyLock::new(|| {
+pub(crate) static DIALECTS: LazyLock<Vec<Dialect>> = LazyLock::new(|| {
     TABLES
         .iter()
         .map(|&(name, table)| {
@@ -140,14 +170,10 @@ pub(crate) static DIALECTS: LazyLock<Vec<Arc<Dialect>>> = LazyLock::new(|| {
             let mut dialect: Dialect = toml::from_str(table)
                 .unwrap_or_else(|error| panic!("dialect table {name} is wrong: {error}"));
             dialect.name = name;
-            Arc::new(dialect)
+            dialect
         })
         .collect()
 });
-
-fn yes() -> bool {
-    true
-}
 
 /// Whether a name fits a pattern in which `*` stands for any text, even none.
 pub(crate) fn fits(pattern: &str, name: &str) -> bool {
@@ -179,8 +205,14 @@ mod tests {
     fn every_table_is_well_formed() {
         assert_eq!(DIALECTS.len(), TABLES.len());
         for dialect in DIALECTS.iter() {
-            assert!(dialect.block.contains("{i}"), "{}", dialect.name);
-            assert!(!dialect.prefixes.is_empty() && !dialect.formats.is_empty());
+            let numbered = dialect
+                .block
+                .all()
+                .iter()
+                .all(|block| block.ends_with("{i}."));
+            // JAX separates with a slash.
+            assert!(numbered || dialect.name == "augreg", "{}", dialect.name);
+            assert!(!dialect.formats.is_empty() && !dialect.families.is_empty());
             // A misspelled part would be read from the file and then never used.
             for part in dialect.stem.keys() {
                 let part = part.trim_end_matches('?');

@@ -24,15 +24,17 @@ fn open_as_user(path: &Path, meta: &Value) -> (Checkpoint, String) {
     loop {
         match Checkpoint::open(path, &settle) {
             Ok(checkpoint) => return (checkpoint, asked.join(" ")),
-            Err(VitError::Unsettled { flag, .. }) if flag.starts_with("--heads") => {
-                assert!(settle.heads.is_none());
-                settle.heads = Some(heads);
-                asked.push("--heads");
-            }
-            Err(VitError::Unsettled { flag, .. }) if flag.starts_with("--family") => {
-                assert!(settle.family.is_none());
-                settle.family = Some(family);
-                asked.push("--family");
+            Err(VitError::Unsettled { questions, .. }) => {
+                // All of it is asked at once, so that whoever answers is not asked again.
+                assert!(asked.is_empty(), "{}: {asked:?}", path.display());
+                for question in &questions {
+                    match question.flag.as_str() {
+                        "--heads" => settle.heads = Some(heads),
+                        "--family" => settle.family = Some(family),
+                        flag => panic!("{} asks for {flag}", path.display()),
+                    }
+                    asked.push(question.flag.clone());
+                }
             }
             Err(error) => panic!("{}: {error}", path.display()),
         }
@@ -360,8 +362,12 @@ fn an_open_question_is_one_sentence_with_its_option() {
     let message = Checkpoint::open(&fixture("dino-transformers"), &Settle::default())
         .unwrap_err()
         .to_string();
+    let name = fixtures().join("dino-transformers/model.safetensors");
     assert!(
-        message.ends_with("pass --family with one of these"),
+        message.ends_with(&format!(
+            "answer with --family supervised|deit|dino|mae, as in `vitscope inspect {} --family mae`",
+            name.display()
+        )),
         "{message}"
     );
     let message = Checkpoint::open(
@@ -370,5 +376,5 @@ fn an_open_question_is_one_sentence_with_its_option() {
     )
     .unwrap_err()
     .to_string();
-    assert!(message.ends_with("pass --heads"), "{message}");
+    assert!(message.ends_with("--heads 1`"), "{message}");
 }

@@ -7,7 +7,6 @@ use vitscope_vit::{
     checkpoint::Checkpoint,
     config::{Mlp, Positions},
     identify::{Family, Format, Settle},
-    known,
 };
 
 type Tensors = Vec<(String, Vec<usize>)>;
@@ -489,16 +488,5 @@ fn open_clip_repositories() {
         )
         .unwrap();
         check(folder.path(), &Settle::default(), &model, Format::OpenClip);
-    }
-}
-
-#[test]
-fn the_table_of_known_models_is_that_of_the_facts() {
-    let models = models();
-    assert_eq!(known::MODELS.len(), models.len());
-    for (known, model) in known::MODELS.iter().zip(&models) {
-        assert_eq!(known.id, model["id"].as_str().unwrap());
-        assert_eq!(known.heads as u64, model["num_heads"].as_u64().unwrap());
-        assert_eq!(known.hidden as u64, model["mlp_hidden"].as_u64().unwrap());
     }
 }

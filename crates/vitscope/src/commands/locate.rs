@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use vitscope_hub::progress::Progress;
-use vitscope_hub::table::SourceFormat;
 use vitscope_hub::{Origin, resolve};
 use vitscope_vit::identify::Format;
 
@@ -17,13 +16,7 @@ const JSON_INTERVAL: Duration = Duration::from_secs(2);
 
 /// The local file or folder of a model: a path, a short name of the table or a Hugging Face id.
 pub fn locate(cli: &Cli, model: &Path, format: Option<Format>) -> anyhow::Result<PathBuf> {
-    let format = format.and_then(|format| match format {
-        Format::Timm => Some(SourceFormat::Timm),
-        Format::Transformers => Some(SourceFormat::Transformers),
-        Format::OpenClip => Some(SourceFormat::OpenClip),
-        Format::Official | Format::Augreg => Some(SourceFormat::Official),
-        Format::Own => None,
-    });
+    let format = format.filter(|&format| format != Format::Own);
     let mut news = News::new(cli);
     let located = resolve(model, format, &mut news)?;
     if let Origin::Hub { id, commit, .. } = &located.origin {

@@ -5,15 +5,15 @@ use std::fmt::Write;
 use vitscope_hub::HubError;
 use vitscope_hub::name::near;
 use vitscope_hub::settings::PUBLIC_HUB;
-use vitscope_hub::table::{KnownModel, Publication, models};
 use vitscope_study::paper::Paper;
+use vitscope_vit::known::{KnownModel, Publication, models};
 
 use super::print;
 use crate::args::{Cli, Output};
 
 /// Prints the known models, those that a name mentions, or everything about one.
 pub fn run(cli: &Cli, name: Option<&str>) -> anyhow::Result<()> {
-    let all = models()?;
+    let all = models();
     let named = name.and_then(|name| all.iter().find(|model| model.name == name));
     let shown: Vec<&KnownModel> = match (named, name) {
         (Some(model), _) => vec![model],
@@ -23,7 +23,7 @@ pub fn run(cli: &Cli, name: Option<&str>) -> anyhow::Result<()> {
     if let (true, Some(name)) = (shown.is_empty(), name) {
         return Err(HubError::NotInTable {
             name: name.to_owned(),
-            near: near(name, false)?,
+            near: near(name, false),
         }
         .into());
     }
@@ -67,11 +67,11 @@ fn json(model: &KnownModel, paper: &Paper) -> serde_json::Value {
 
 /// The gated publications, in words.
 fn gated(model: &KnownModel) -> String {
-    let mut formats: Vec<&str> = model
+    let mut formats: Vec<String> = model
         .sources
         .iter()
         .filter(|source| source.gated)
-        .map(|source| source.format.name())
+        .map(|source| source.format.to_string())
         .collect();
     formats.sort_unstable();
     if formats.is_empty() {

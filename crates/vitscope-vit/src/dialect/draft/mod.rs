@@ -5,6 +5,8 @@
 pub(crate) mod patterns;
 mod roles;
 
+pub(super) use self::roles::words;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write,
@@ -16,9 +18,8 @@ use self::{
     roles::Guess,
 };
 use super::{
-    Layout,
-    fit::{BESIDE, GROUPS},
-    fits,
+    Layout, fits,
+    networks::{BESIDE, GROUPS},
     own::describe::UNKNOWN,
 };
 use crate::{
@@ -206,7 +207,7 @@ fn write_ignored(
 }
 
 fn write_model(text: &mut String, divided: &Divided, width: usize, named: &impl Fn(&str) -> bool) {
-    let heads = known::MODELS
+    let heads = known::models()
         .iter()
         .find(|known| known.width == width && known.depth == divided.depth)
         .map_or(width / 64, |known| known.heads);

@@ -11,6 +11,7 @@ use crate::{
     dialect::{Layout, parts},
     error::{VitError, listed, shortened},
     names::Label,
+    says::{Activation, Images, Says, Writer},
 };
 
 /// No description is longer.
@@ -61,10 +62,6 @@ pub(crate) struct Description {
     pub path: PathBuf,
     /// The weights, found from the TOML file's folder.
     pub weights: PathBuf,
-    /// What the model is called.
-    pub name: Option<String>,
-    /// How its training is called.
-    pub family: Label,
     /// The root entry of a pickle that holds the backbone.
     pub group: Option<String>,
     /// What stands before every name in `names`.
@@ -77,45 +74,8 @@ pub(crate) struct Description {
     pub ignore: Vec<String>,
     /// Name or pattern in the file, and the part that it is.
     pub names: Vec<(String, &'static str)>,
-    /// The architecture, as far as it is said.
-    pub model: Model,
-}
-
-/// The table `[model]`; `None` where it is silent.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Model {
-    /// Attention heads.
-    pub heads: Option<usize>,
-    /// Added to the variance by every norm.
-    pub norm_eps: Option<f64>,
-    /// The feed-forward part.
-    pub mlp: Option<Mlp>,
-    /// How the position table is resized.
-    pub resize: Option<Resize>,
-    /// Base of the rotary periods.
-    pub rope_base: Option<f64>,
-    /// Per-channel mean of the preprocessing.
-    pub mean: Option<[f64; 3]>,
-    /// Per-channel standard deviation of the preprocessing.
-    pub std: Option<[f64; 3]>,
-    /// Embedding width.
-    pub width: Option<usize>,
-    /// Number of blocks.
-    pub depth: Option<usize>,
-    /// Side of a patch in pixels.
-    pub patch: Option<usize>,
-    /// Hidden width of the feed-forward part.
-    pub hidden: Option<usize>,
-    /// Register tokens.
-    pub registers: Option<usize>,
-    /// Whether the residual branches are scaled.
-    pub layer_scale: Option<bool>,
-    /// Whether a norm stands before the first block.
-    pub stem_norm: Option<bool>,
-    /// Whether the position table begins with a row for the class token.
-    pub class_slot: Option<bool>,
-    /// Rows and columns of the position table.
-    pub grid: Option<[usize; 2]>,
+    /// What the table `[model]` says, under the name and family that are given.
+    pub says: Says,
 }
 
 /// One table of the file, whose keys are taken one after another.
@@ -177,20 +137,22 @@ impl Description {
         for name in top.texts("transposed")? {
             transposed.push(part(path, "transposed", &name)?);
         }
+        let name = top.text("name")?;
         let mut model = top.section("model")?;
         let names = top.section("tensors")?.names()?;
         Ok(Self {
             path: path.to_owned(),
             weights: path.parent().unwrap_or(Path::new("")).join(weights),
-            name: top.text("name")?,
-            family,
             group: top.text("group")?,
             prefix: top.text("prefix")?.unwrap_or_default(),
             layout: layout.unwrap_or_default(),
             transposed,
             ignore: top.texts("ignore")?,
             names,
-            model: model.model()?,
+            says: Says {
+                name,
+                ..model.model(Says::new(&file_name(path), Writer::User(family)))?
+            },
         })
     }
 
@@ -201,11 +163,14 @@ impl Description {
 
     /// The description's file name, for reasons.
     pub fn file_name(&self) -> String {
-        self.path
-            .file_name()
-            .map(|name| name.to_string_lossy().into_owned())
-            .unwrap_or_default()
+        file_name(&self.path)
     }
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name()
+        .map(|name| name.to_string_lossy().into_owned())
+        .unwrap_or_default()
 }
 
 fn wrong(path: &Path, what: String) -> VitError {
@@ -375,19 +340,28 @@ impl<'a> Section<'a> {
         })
     }
 
-    fn model(&mut self) -> Result<Model, VitError> {
+    /// The table `[model]`.
+    fn model(&mut self, says: Says) -> Result<Says, VitError> {
         self.known(MODEL)?;
-        let model = Model {
+        let mlp = self.choice(
+            "mlp",
+            &[
+                ("gelu", Mlp::Gelu),
+                ("quick_gelu", Mlp::QuickGelu),
+                ("swiglu", Mlp::SwiGlu),
+            ],
+        )?;
+        let (mean, std) = (self.three("mean")?, self.three("std")?);
+        if std.is_some_and(|std| std.iter().any(|&v| v <= 0.0)) {
+            return Err(self.wrong("std", "positive in every channel"));
+        }
+        if mean.is_some() != std.is_some() {
+            return Err(self.wrong("mean", "given together with std, or neither of them"));
+        }
+        let model = Says {
             heads: self.count("heads")?,
             norm_eps: self.positive("norm_eps")?,
-            mlp: self.choice(
-                "mlp",
-                &[
-                    ("gelu", Mlp::Gelu),
-                    ("quick_gelu", Mlp::QuickGelu),
-                    ("swiglu", Mlp::SwiGlu),
-                ],
-            )?,
+            activation: mlp.map(Activation::Known),
             resize: self.choice(
                 "resize",
                 &[
@@ -397,8 +371,12 @@ impl<'a> Section<'a> {
                 ],
             )?,
             rope_base: self.positive("rope_base")?,
-            mean: self.three("mean")?,
-            std: self.three("std")?,
+            images: mean.zip(std).map(|(mean, std)| Images {
+                file: says.file.clone(),
+                mean,
+                std,
+                size: None,
+            }),
             width: self.count("width")?,
             depth: self.count("depth")?,
             patch: self.count("patch")?,
@@ -408,12 +386,10 @@ impl<'a> Section<'a> {
             stem_norm: self.flag("stem_norm")?,
             class_slot: self.flag("class_slot")?,
             grid: self.grid()?,
+            ..says
         };
         if model.rope_base.is_some_and(|base| base <= 1.0) {
             return Err(self.wrong("rope_base", "larger than 1"));
-        }
-        if model.std.is_some_and(|std| std.iter().any(|&v| v <= 0.0)) {
-            return Err(self.wrong("std", "positive in every channel"));
         }
         Ok(model)
     }

@@ -1,17 +1,15 @@
 //! Assigning a checkpoint's tensors as its description says.
 
-use std::{
-    collections::{BTreeMap, BTreeSet, HashMap},
-    sync::Arc,
-};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{describe::Description, nearest::nearest};
 use crate::{
     container::Container,
     dialect::{
-        Dialect,
-        fit::{BESIDE, Fit, GROUPS, Role},
+        Layout, Naming,
+        fit::{Fit, Role},
         fits,
+        networks::{BESIDE, GROUPS},
     },
     error::{VitError, listed, shortened},
     names::Format,
@@ -20,8 +18,6 @@ use crate::{
 /// Parts without which there is no backbone.
 const REQUIRED: &[&str] = &[
     "patch.weight",
-    "class",
-    "norm.weight",
     "norm1.weight",
     "proj.weight",
     "norm2.weight",
@@ -80,8 +76,9 @@ pub(crate) fn fit(container: &Container, description: &Description) -> Result<Fi
     let blocks = blocks(description, &numbered, &mut roles)?;
     ignore(container, description, &group, &mut roles)?;
     Ok(Fit {
-        dialect: Arc::new(dialect(container, description, &stem)),
+        naming: naming(container, description, &stem),
         group,
+        choice: None,
         prefix: description.prefix.clone(),
         stem,
         blocks,
@@ -304,26 +301,12 @@ fn absent(description: &Description, pattern: &str, inside: &HashMap<&str, usize
     ))
 }
 
-/// The description as a dialect of its own.
-fn dialect(
+/// How the description says that tensors are named and stored.
+fn naming(
     container: &Container,
     description: &Description,
     stem: &BTreeMap<&'static str, usize>,
-) -> Dialect {
-    let elements = |part: &str| {
-        stem.get(part)
-            .map(|&index| container.tensors[index].elements())
-    };
-    let model = &description.model;
-    let class_slot = model.class_slot.unwrap_or_else(|| {
-        // A table with one row more than the grid has patches begins with the class token's.
-        let width = elements("norm.weight").unwrap_or(0).max(1);
-        let rows = elements("positions").unwrap_or(0) / width;
-        match model.grid {
-            Some([high, wide]) => high.checked_mul(wide) != Some(rows),
-            None => rows.isqrt().pow(2) != rows,
-        }
-    });
+) -> Naming {
     let mut turned: BTreeSet<&'static str> = description.transposed.iter().copied().collect();
     // The shape of a convolution shows its layout, whatever that of the linear maps is.
     let conv = stem
@@ -332,26 +315,19 @@ fn dialect(
     let conv_in_out = matches!(conv, Some(&[p, q, 3, _]) if p == q);
     let conv_out_in = matches!(conv, Some(&[_, 3, p, q]) if p == q);
     if conv_in_out != conv_out_in {
-        let plain = description.layout == super::super::Layout::OutIn;
-        if conv_out_in == plain {
+        if conv_out_in == (description.layout == Layout::OutIn) {
             turned.remove("patch.weight");
         } else {
             turned.insert("patch.weight");
         }
     }
-    Dialect {
+    Naming {
         name: "own",
         title: format!("the names that {} gives", description.file_name()),
         formats: vec![Format::Own],
-        prefixes: vec![description.prefix.clone()],
-        block: String::new(),
+        usual: false,
+        families: Vec::new(),
         layout: description.layout,
-        class_slot,
-        stem: BTreeMap::new(),
-        blocks: BTreeMap::new(),
-        unneeded: BTreeMap::new(),
-        outside: BTreeMap::new(),
         turned,
-        grid: model.grid,
     }
 }

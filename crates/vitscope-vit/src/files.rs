@@ -1,4 +1,7 @@
-//! From what the user names, a file or a folder, to the files that hold the weights.
+//! The names of files that hold weights, or stand beside them; and from what the user names, a
+//! file or a folder, to the files to open.
+//!
+//! The lists are here once: the crate `vitscope-hub` chooses what to download by them.
 
 use std::{
     collections::BTreeSet,
@@ -7,14 +10,14 @@ use std::{
 
 use serde_json::Value;
 
-use super::{archive::is_trick, file::DataFile};
 use crate::{
+    container::{DataFile, is_trick},
     error::{VitError, listed, shortened},
     identify::Format,
 };
 
 /// Names under which hubs keep weights, best first.
-const WEIGHTS: &[&str] = &[
+pub const WEIGHTS: &[&str] = &[
     "model.safetensors",
     "model.safetensors.index.json",
     "open_clip_model.safetensors",
@@ -24,8 +27,15 @@ const WEIGHTS: &[&str] = &[
     "open_clip_pytorch_model.bin",
 ];
 
-/// Endings of single files that are opened when a folder holds exactly one of them.
-const ENDINGS: &[&str] = &[
+/// Files beside the weights that tell what they are.
+pub const SIDECARS: &[&str] = &[
+    "config.json",
+    "open_clip_config.json",
+    "preprocessor_config.json",
+];
+
+/// Endings of files of weights; one that is alone of them in a folder is opened.
+pub const ENDINGS: &[&str] = &[
     ".safetensors",
     ".pth",
     ".pt",
@@ -39,7 +49,24 @@ const ENDINGS: &[&str] = &[
 const JSON_LIMIT: u64 = 16 << 20;
 
 /// More shards than any release has.
-const SHARD_LIMIT: usize = 1000;
+pub const SHARD_LIMIT: usize = 1000;
+
+/// Whether a name ends as files of weights do, in any case of letters.
+#[must_use]
+pub fn is_weights(name: &str) -> bool {
+    let lower = name.to_lowercase();
+    ENDINGS.iter().any(|ending| lower.ends_with(ending))
+}
+
+/// Whether a file of a repository that holds several formats side by side can be of this one.
+#[must_use]
+pub fn can_be(name: &str, format: Option<Format>) -> bool {
+    match format {
+        Some(Format::OpenClip) => name.starts_with("open_clip"),
+        Some(Format::Timm | Format::Transformers) => !name.starts_with("open_clip"),
+        Some(Format::Official | Format::Augreg | Format::MmPretrain | Format::Own) | None => true,
+    }
+}
 
 /// The files to open, in order; where a folder holds several formats, those of `format`.
 pub(crate) fn weights(path: &Path, format: Option<Format>) -> Result<Vec<PathBuf>, VitError> {
@@ -50,14 +77,9 @@ pub(crate) fn weights(path: &Path, format: Option<Format>) -> Result<Vec<PathBuf
             Ok(vec![path.to_owned()])
         };
     }
-    // One repository may hold several formats side by side.
-    let wanted = |name: &str| match format {
-        Some(Format::OpenClip) => name.starts_with("open_clip"),
-        Some(Format::Timm | Format::Transformers) => !name.starts_with("open_clip"),
-        Some(Format::Augreg) => name.ends_with(".npz"),
-        Some(Format::Official | Format::Own) | None => true,
-    };
-    for name in WEIGHTS.iter().filter(|name| wanted(name)) {
+    // The JAX archives have names of their own, beside whatever else a folder holds.
+    let jax = format == Some(Format::Augreg);
+    for name in WEIGHTS.iter().filter(|name| !jax && can_be(name, format)) {
         let file = path.join(name);
         if file.is_file() {
             return weights(&file, format);
@@ -71,9 +93,8 @@ pub(crate) fn weights(path: &Path, format: Option<Format>) -> Result<Vec<PathBuf
     for entry in std::fs::read_dir(path).map_err(io)? {
         let entry = entry.map_err(io)?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        let lower = name.to_lowercase();
-        if ENDINGS.iter().any(|ending| lower.ends_with(ending))
-            && (format != Some(Format::Augreg) || wanted(&lower))
+        if is_weights(&name)
+            && (!jax || name.to_lowercase().ends_with(".npz"))
             && entry.path().is_file()
         {
             found.insert(name);

@@ -6,11 +6,12 @@ use super::{Layout, fit::Fit};
 use crate::{
     container::{Container, Stored, shape_text},
     error::VitError,
+    says::Says,
 };
 
 /// The sizes of a backbone as its tensors show them.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Geometry {
+pub(crate) struct Sizes {
     /// Embedding width.
     pub width: usize,
     /// Number of blocks.
@@ -29,23 +30,40 @@ pub(crate) struct Geometry {
     pub stem_norm: bool,
     /// Whether the residual branches are scaled.
     pub layer_scale: bool,
-    /// Rows and columns of the position table, and whether a row for the class token precedes it;
-    /// `None` for rotary models.
-    pub table: Option<([usize; 2], bool)>,
+    /// Whether there is a class token.
+    pub class: bool,
+    /// Whether a norm follows the last block.
+    pub final_norm: bool,
+    /// The position table; `None` for rotary models.
+    pub table: Option<Table>,
     /// Attention heads and the tensor that shows them, where one does.
     pub heads: Option<(usize, &'static str)>,
     /// Whether query, key or value has a bias.
     pub qkv_bias: bool,
 }
 
-/// Derives the sizes and checks every shape against them.
+/// A position table as its shape shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Table {
+    /// Rows and columns of patches.
+    pub grid: [usize; 2],
+    /// Tokens before the patches that have a place of their own in it, before those of the patches.
+    pub slots: usize,
+}
+
+/// Derives the sizes and checks every shape against them. `says` gives the grid of a
+/// position table that is not square.
 ///
 /// # Errors
 ///
 /// A shape contradicts the others; the error names the tensor.
-pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, VitError> {
+pub(crate) fn sizes(
+    container: &Container,
+    fit: &Fit,
+    says: Option<&Says>,
+) -> Result<Sizes, VitError> {
     let look = Look { container };
-    let layout = |part: &str| fit.dialect.layout_of(part);
+    let layout = |part: &str| fit.naming.layout_of(part);
     let stem = |part: &str| fit.stem.get(part).map(|&index| &container.tensors[index]);
     let first = &fit.blocks[0];
     let block = |part: &str| first.get(part).map(|&index| &container.tensors[index]);
@@ -53,10 +71,13 @@ pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, Vit
     // The dialects require these parts, so only a wrong table could lack them.
     let absent = |part: &str| VitError::NoFit {
         path: container.files[0].path.clone(),
-        closest: fit.dialect.title.clone(),
+        likely: false,
+        closest: fit.naming.title.clone(),
         difference: format!("of which it lacks {part}"),
     };
-    let norm = stem("norm.weight").ok_or_else(|| absent("norm.weight"))?;
+    let norm = stem("norm.weight")
+        .or_else(|| block("norm1.weight"))
+        .ok_or_else(|| absent("norm1.weight"))?;
     let width = norm.elements();
     if width == 0 {
         return Err(look.shape(norm, "a vector"));
@@ -104,29 +125,22 @@ pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, Vit
         }
     };
 
+    let class = fit.stem.contains_key("class");
     let table = match stem("positions") {
         None => None,
         Some(tensor) => {
             let rows = tensor.elements() / width;
             look.matrix(tensor, rows, width)?;
-            let slot = fit.dialect.class_slot;
-            let patches = rows.saturating_sub(usize::from(slot));
-            let side = patches.isqrt();
-            let grid = fit.dialect.grid.unwrap_or([side, side]);
-            if side == 0 || grid[0].checked_mul(grid[1]) != Some(patches) {
-                return Err(look.shape(
-                    tensor,
-                    &format!(
-                        "[{}{}, {width}]",
-                        match fit.dialect.grid {
-                            Some([rows, columns]) => format!("{rows} x {columns} patches"),
-                            None => "a square number of patches".to_owned(),
-                        },
-                        if slot { " and the class token" } else { "" }
-                    ),
-                ));
-            }
-            Some((grid, slot))
+            let before = usize::from(class) + registers;
+            let grid = says.and_then(|says| says.table_grid(patch));
+            let square = says.is_none_or(|says| says.grid.is_none())
+                && grid.is_none_or(|[rows, columns]| rows == columns);
+            // What a config file says of images may not be what the table was made for, but a
+            // table whose rows are a square number then shows its own grid.
+            let found =
+                table(rows, before, grid).or_else(|| table(rows, before, None).filter(|_| square));
+            let grid = grid.filter(|_| !square);
+            Some(found.ok_or_else(|| look.shape(tensor, &expected_table(width, before, grid)))?)
         }
     };
 
@@ -148,7 +162,7 @@ pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, Vit
     let qkv_bias = ["qkv.bias", "query.bias", "key.bias", "value.bias"]
         .iter()
         .any(|part| first.contains_key(part));
-    let geometry = Geometry {
+    let sizes = Sizes {
         width,
         depth: fit.blocks.len(),
         patch,
@@ -158,6 +172,8 @@ pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, Vit
         packed,
         stem_norm: fit.stem.contains_key("stem_norm.weight"),
         layer_scale: first.contains_key("scale1"),
+        class,
+        final_norm: fit.stem.contains_key("norm.weight"),
         table,
         heads,
         qkv_bias,
@@ -204,7 +220,54 @@ pub(crate) fn geometry(container: &Container, fit: &Fit) -> Result<Geometry, Vit
         }
     }
     bounded(container, fit)?;
-    Ok(geometry)
+    Ok(sizes)
+}
+
+/// How the rows of a position table are divided: patches, and before them the class token, or
+/// none, or all tokens that precede the patches.
+fn table(rows: usize, before: usize, grid: Option<[usize; 2]>) -> Option<Table> {
+    let slots = [before.min(1), 0, before];
+    let square = |slots: usize| {
+        let patches = rows.checked_sub(slots)?;
+        let side = patches.isqrt();
+        (side > 0 && side * side == patches).then_some(Table {
+            grid: [side, side],
+            slots,
+        })
+    };
+    match grid {
+        Some(grid) => {
+            let patches = grid[0]
+                .checked_mul(grid[1])
+                .filter(|&patches| patches > 0)?;
+            let slots = slots
+                .into_iter()
+                .find(|slots| patches.checked_add(*slots) == Some(rows))?;
+            Some(Table { grid, slots })
+        }
+        None => slots.into_iter().find_map(square),
+    }
+}
+
+/// What [`table`] would have found, for messages.
+fn expected_table(width: usize, before: usize, grid: Option<[usize; 2]>) -> String {
+    format!(
+        "[{}{}, {width}]{}",
+        match grid {
+            Some([rows, columns]) => format!("{rows} x {columns} patches"),
+            None => "a square number of patches".to_owned(),
+        },
+        if before > 0 {
+            ", with or without the tokens before them"
+        } else {
+            ""
+        },
+        match grid {
+            Some(_) => "",
+            None =>
+                " (for another one, config.json's image_size or grid = [rows, columns] in a description tells it)",
+        }
+    )
 }
 
 /// Weights do not share memory, so together they cannot exceed the files; a file in which they

@@ -1,0 +1,380 @@
+//! What the files beside the weights, or the description of an own model, say of a backbone.
+//!
+//! Whoever says it, a claim has one place in [`Says`], and the decisions of [`crate::identify`] read
+//! it there.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::{
+    config::{Mlp, Resize},
+    error::{VitError, shortened},
+    files,
+    names::Label,
+};
+
+/// Who says it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Writer {
+    /// timm: `architecture`, `pretrained_cfg`.
+    Timm,
+    /// transformers: `model_type`, `hidden_size`.
+    Transformers,
+    /// OpenCLIP: `model_cfg`.
+    OpenClip,
+    /// The user, in the description of an own model under this family's name.
+    User(Label),
+}
+
+/// A feed-forward part as a file names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Activation {
+    /// One that is known.
+    Known(Mlp),
+    /// Another.
+    Other(String),
+}
+
+/// What is said; `None` where nothing is.
+#[derive(Clone, Debug)]
+pub(crate) struct Says {
+    /// The file that says it.
+    pub file: String,
+    /// Who wrote it.
+    pub writer: Writer,
+    /// timm's architecture or transformers' model type.
+    pub kind: String,
+    /// timm's tag of the pretrained weights.
+    pub tag: Option<String>,
+    /// The Hugging Face id that it was saved from.
+    pub hub: Option<String>,
+    /// What its user calls it.
+    pub name: Option<String>,
+    /// Embedding width.
+    pub width: Option<usize>,
+    /// Number of blocks.
+    pub depth: Option<usize>,
+    /// Side of a patch in pixels.
+    pub patch: Option<usize>,
+    /// Hidden width of the feed-forward part.
+    pub hidden: Option<usize>,
+    /// Register tokens.
+    pub registers: Option<usize>,
+    /// Whether the residual branches are scaled.
+    pub layer_scale: Option<bool>,
+    /// Whether a norm stands before the first block.
+    pub stem_norm: Option<bool>,
+    /// Whether the position table begins with a row for the class token.
+    pub class_slot: Option<bool>,
+    /// Rows and columns of the position table.
+    pub grid: Option<[usize; 2]>,
+    /// Height and width of the images it was trained on, in pixels.
+    pub image: Option<[usize; 2]>,
+    /// Attention heads.
+    pub heads: Option<usize>,
+    /// Added to the variance by every norm.
+    pub norm_eps: Option<f64>,
+    /// The feed-forward part.
+    pub activation: Option<Activation>,
+    /// How the position table is resized.
+    pub resize: Option<Resize>,
+    /// Base of the rotary periods.
+    pub rope_base: Option<f64>,
+    /// Preprocessing, and the file that gives it.
+    pub images: Option<Images>,
+}
+
+/// How images are prepared for a model.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Images {
+    /// The file that says so.
+    pub file: String,
+    /// Per-channel mean, in units of full intensity.
+    pub mean: [f64; 3],
+    /// Per-channel standard deviation, likewise.
+    pub std: [f64; 3],
+    /// Height and width in pixels, and how they are reached.
+    pub size: Option<String>,
+}
+
+impl Says {
+    /// Nothing yet, by a writer.
+    pub fn new(file: &str, writer: Writer) -> Self {
+        Self {
+            file: file.to_owned(),
+            writer,
+            kind: String::new(),
+            tag: None,
+            hub: None,
+            name: None,
+            width: None,
+            depth: None,
+            patch: None,
+            hidden: None,
+            registers: None,
+            layer_scale: None,
+            stem_norm: None,
+            class_slot: None,
+            grid: None,
+            image: None,
+            heads: None,
+            norm_eps: None,
+            activation: None,
+            resize: None,
+            rope_base: None,
+            images: None,
+        }
+    }
+
+    /// The config files of a folder; the first written for `writers` is the one that counts. What
+    /// `preprocessor_config.json` says of images is added.
+    ///
+    /// # Errors
+    ///
+    /// A config file cannot be read or is not JSON.
+    pub fn beside(folder: &Path, writers: &[Writer]) -> Result<Option<Self>, VitError> {
+        let mut found = None;
+        for file in ["open_clip_config.json", "config.json"] {
+            let path = folder.join(file);
+            if found.is_none() && path.is_file() {
+                found = Self::parse(file, &files::json(&path)?)
+                    .filter(|says| writers.contains(&says.writer));
+            }
+        }
+        Ok(found)
+    }
+
+    fn parse(file: &str, json: &Value) -> Option<Self> {
+        if let Some(vision) = json.pointer("/model_cfg/vision_cfg") {
+            let mut says = Self::open_clip(file, json, vision);
+            says.images = images(file, json.get("preprocess_cfg"), ["mean", "std"]);
+            return Some(says);
+        }
+        if let Some(architecture) = text(json, "architecture") {
+            return Some(Self::timm(file, json, architecture));
+        }
+        text(json, "model_type").map(|kind| Self::transformers(file, json, kind))
+    }
+
+    fn open_clip(file: &str, json: &Value, vision: &Value) -> Self {
+        // Without a width it is a tower of another library, whose tensors have to tell the rest.
+        let width = integer(vision, "width")
+            .or_else(|| vision.get("timm_model_name").is_none().then_some(768));
+        let head_width = integer(vision, "head_width").unwrap_or(64);
+        let quick = json
+            .pointer("/model_cfg/quick_gelu")
+            .and_then(Value::as_bool)
+            .unwrap_or(false);
+        let architecture = text(vision, "timm_model_name");
+        let native = architecture.is_none();
+        Self {
+            kind: "CLIP".to_owned(),
+            width: integer(vision, "width"),
+            depth: integer(vision, "layers"),
+            heads: width
+                .filter(|_| native)
+                .and_then(|width| width.checked_div(head_width)),
+            patch: integer(vision, "patch_size"),
+            image: sides(vision.get("image_size")),
+            activation: native.then_some(Activation::Known(if quick {
+                Mlp::QuickGelu
+            } else {
+                Mlp::Gelu
+            })),
+            ..Self::new(file, Writer::OpenClip)
+        }
+    }
+
+    fn timm(file: &str, json: &Value, architecture: String) -> Self {
+        let pretrained = json.get("pretrained_cfg");
+        let none = Value::Null;
+        let arguments = json.get("model_args").unwrap_or(&none);
+        // `model_args` is what the model was built with; the size of `pretrained_cfg` is that of its
+        // images, which may differ from it where the table was resized.
+        let input = pretrained
+            .and_then(|cfg| cfg.get("input_size"))
+            .and_then(Value::as_array)
+            .and_then(|list| sides(Some(&Value::Array(list.get(1..)?.to_vec()))));
+        Self {
+            tag: pretrained.and_then(|cfg| text(cfg, "tag")),
+            hub: pretrained.and_then(|cfg| text(cfg, "hf_hub_id")),
+            width: integer(arguments, "embed_dim"),
+            depth: integer(arguments, "depth"),
+            heads: integer(arguments, "num_heads").or_else(|| heads_of_architecture(&architecture)),
+            patch: integer(arguments, "patch_size"),
+            image: sides(arguments.get("img_size")).or(input),
+            activation: architecture
+                .contains("quickgelu")
+                .then_some(Activation::Known(Mlp::QuickGelu)),
+            rope_base: arguments.get("rope_temperature").and_then(Value::as_f64),
+            images: images(file, pretrained, ["mean", "std"]),
+            kind: architecture,
+            ..Self::new(file, Writer::Timm)
+        }
+    }
+
+    fn transformers(file: &str, json: &Value, kind: String) -> Self {
+        let nested = json.get("vision_config");
+        let vision = nested.unwrap_or(json);
+        // transformers leaves out of a nested config what equals CLIP's defaults.
+        let clip = kind == "clip" && nested.is_some();
+        Self {
+            hub: text(json, "_name_or_path").filter(|name| name.matches('/').count() == 1),
+            width: integer(vision, "hidden_size"),
+            depth: integer(vision, "num_hidden_layers"),
+            heads: integer(vision, "num_attention_heads").or_else(|| clip.then_some(12)),
+            patch: integer(vision, "patch_size"),
+            image: sides(vision.get("image_size")),
+            norm_eps: vision.get("layer_norm_eps").and_then(Value::as_f64),
+            activation: text(vision, "hidden_act")
+                .or_else(|| clip.then(|| "quick_gelu".to_owned()))
+                .map(|name| activation(&name)),
+            rope_base: vision
+                .get("rope_theta")
+                .or_else(|| vision.pointer("/rope_parameters/rope_theta"))
+                .and_then(Value::as_f64),
+            kind,
+            ..Self::new(file, Writer::Transformers)
+        }
+    }
+
+    /// Rows and columns of the position table: as said, or as the images' sides give them.
+    pub fn table_grid(&self, patch: usize) -> Option<[usize; 2]> {
+        self.grid.or_else(|| {
+            let sides = self.image.filter(|_| patch > 0)?;
+            Some(sides.map(|side| side / patch))
+        })
+    }
+}
+
+impl Images {
+    /// What `preprocessor_config.json` in a folder says, where it is there.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be read or is not JSON.
+    pub fn beside(folder: &Path) -> Result<Option<Self>, VitError> {
+        const FILE: &str = "preprocessor_config.json";
+        let path = folder.join(FILE);
+        if !path.is_file() {
+            return Ok(None);
+        }
+        Ok(images(
+            FILE,
+            Some(&files::json(&path)?),
+            ["image_mean", "image_std"],
+        ))
+    }
+}
+
+fn activation(name: &str) -> Activation {
+    match name {
+        "gelu" | "gelu_python" => Activation::Known(Mlp::Gelu),
+        "quick_gelu" => Activation::Known(Mlp::QuickGelu),
+        other => Activation::Other(shortened(other)),
+    }
+}
+
+fn text(json: &Value, key: &str) -> Option<String> {
+    json.get(key)?.as_str().map(str::to_owned)
+}
+
+fn integer(json: &Value, key: &str) -> Option<usize> {
+    usize::try_from(json.get(key)?.as_u64()?).ok()
+}
+
+/// Height and width: one number for both, a list of two, or an object that names them.
+fn sides(json: Option<&Value>) -> Option<[usize; 2]> {
+    let whole = |value: &Value| value.as_u64().and_then(|side| usize::try_from(side).ok());
+    let sides = match json? {
+        Value::Array(list) => [whole(list.first()?)?, whole(list.get(1)?)?],
+        Value::Object(_) => {
+            let named = |key: &str| integer(json?, key);
+            let edge = named("shortest_edge");
+            [named("height").or(edge)?, named("width").or(edge)?]
+        }
+        one => [whole(one)?; 2],
+    };
+    sides.iter().all(|&side| side > 0).then_some(sides)
+}
+
+/// Mean and deviation under these keys, in units of full intensity: images that are scaled otherwise
+/// than to 1, or not normalized, have them changed accordingly.
+fn images(file: &str, json: Option<&Value>, [mean, std]: [&str; 2]) -> Option<Images> {
+    let json = json?;
+    let three = |key: &str| -> Option<[f64; 3]> {
+        let list = json.get(key)?;
+        if let Some(one) = list.as_f64() {
+            return Some([one; 3]);
+        }
+        let values: Vec<f64> = list.as_array()?.iter().filter_map(Value::as_f64).collect();
+        values.try_into().ok()
+    };
+    let flag = |key: &str| json.get(key).and_then(Value::as_bool).unwrap_or(true);
+    let (mean, std) = if flag("do_normalize") {
+        (three(mean)?, three(std)?)
+    } else {
+        ([0.0; 3], [1.0; 3])
+    };
+    let factor = match (flag("do_rescale"), json.get("rescale_factor")) {
+        (false, _) => 1.0,
+        (true, factor) => factor.and_then(Value::as_f64).unwrap_or(1.0 / 255.0),
+    };
+    // (255 f x - mean) / std of an intensity x from 0 to 1. Exactly 1 in the usual case.
+    let scale = 255.0 * factor;
+    let usual = (scale - 1.0).abs() < 1e-6;
+    let scaled = |values: [f64; 3]| {
+        if usual {
+            values
+        } else {
+            values.map(|value| value / scale)
+        }
+    };
+    let (mean, std) = (scaled(mean), scaled(std));
+    let sound = mean.iter().all(|value| value.is_finite())
+        && std.iter().all(|value| value.is_finite() && *value > 0.0);
+    let size = sides(
+        json.get("crop_size")
+            .filter(|_| json.get("do_center_crop") != Some(&Value::Bool(false))),
+    )
+    .or_else(|| sides(json.get("size")))
+    .map(|[height, width]| {
+        let filter = match json.get("resample").and_then(Value::as_u64) {
+            Some(0) => ", nearest",
+            Some(1) => ", Lanczos",
+            Some(2) => ", bilinear",
+            Some(3) => ", bicubic",
+            _ => "",
+        };
+        format!("{height} x {width} pixels{filter}")
+    });
+    sound.then(|| Images {
+        file: file.to_owned(),
+        mean,
+        std,
+        size,
+    })
+}
+
+/// Heads of timm's architectures by the size in their name.
+fn heads_of_architecture(architecture: &str) -> Option<usize> {
+    let dinov2 = architecture.contains("dinov2");
+    let dinov3 = architecture.contains("dinov3");
+    let size = ["vit_", "deit_", "deit3_"]
+        .iter()
+        .find_map(|start| architecture.strip_prefix(start))?;
+    Some(match &size[..size.find("_patch")?] {
+        "tiny" | "tiny_distilled" => 3,
+        "small" | "small_plus" | "small_distilled" => 6,
+        "medium" => 8,
+        "base" | "base_distilled" => 12,
+        "large" => 16,
+        "huge" if !dinov3 => 16,
+        "huge_plus" if dinov3 => 20,
+        "giant" if dinov2 => 24,
+        "giant" | "gigantic" => 16,
+        "7b" if dinov3 => 32,
+        _ => return None,
+    })
+}
