@@ -39,7 +39,7 @@ fn read(path: &Path, settle: &Settle) {
         Ok(checkpoint) => drop(checkpoint.params()),
         Err(error) => assert!(error.to_string().len() < 8000),
     }
-    drop(draft(path, FOLDER.path()));
+    drop(draft(path, FOLDER.path(), None));
 }
 
 fn file(name: &str, bytes: &[u8]) -> PathBuf {

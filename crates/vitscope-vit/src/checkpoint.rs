@@ -71,12 +71,12 @@ impl TensorReport {
 }
 
 /// Drafts the description of a checkpoint, to be kept in `folder`: a TOML file that opens as an
-/// own model once its user has completed it.
+/// own model once its user has completed it. `backbone` names the network, where there are several.
 ///
 /// # Errors
 ///
 /// The checkpoint cannot be read.
-pub fn draft(path: &Path, folder: &Path) -> Result<Draft, VitError> {
+pub fn draft(path: &Path, folder: &Path, backbone: Option<&str>) -> Result<Draft, VitError> {
     let container = Container::open(&files::weights(path, None)?)?;
     let whole = |path: &Path| path.canonicalize().unwrap_or_else(|_| path.to_owned());
     let (path, folder) = (whole(path), whole(folder));
@@ -85,7 +85,7 @@ pub fn draft(path: &Path, folder: &Path) -> Result<Draft, VitError> {
         Ok(inside) => inside,
         Err(_) => &path,
     };
-    Ok(dialect::draft::draft(&container, weights))
+    Ok(dialect::draft::draft(&container, weights, backbone))
 }
 
 impl Checkpoint {
@@ -104,9 +104,9 @@ impl Checkpoint {
             Some(description) => (description.weights.as_path(), None),
             None => (path, settle.format),
         };
-        let container = Container::open(&files::weights(weights, format)?)?;
+        let mut container = Container::open(&files::weights(weights, format)?)?;
         let fit = match &description {
-            Some(description) => own::fit(&container, description)?,
+            Some(description) => own::fit(&mut container, description)?,
             None => fit(&container, settle.backbone.as_deref())?,
         };
         let (says, images) = match description {

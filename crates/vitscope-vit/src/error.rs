@@ -57,6 +57,26 @@ pub enum VitError {
         found: String,
     },
 
+    /// A file or folder of another program, which has to be converted.
+    #[error("{} is {what}: {remedy}", path.display())]
+    Foreign {
+        /// The file or folder.
+        path: PathBuf,
+        /// What it is.
+        what: String,
+        /// How it becomes one that can be read.
+        remedy: String,
+    },
+
+    /// A sound container whose content is none that is read.
+    #[error("{} cannot be used: {what}", path.display())]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What it holds, and what to do.
+        what: String,
+    },
+
     /// A container contradicts itself, is cut short, or exceeds a safety limit.
     #[error("{} is damaged or not what it claims to be: {what}", path.display())]
     Damaged {
@@ -68,8 +88,9 @@ pub enum VitError {
 
     /// A pickle names something that a weights file has no need of.
     #[error(
-        "{} was refused because its pickle names `{name}`, which a weights file does not need; nothing in it was run, and where you trust it you can save its tensors as safetensors",
-        path.display()
+        "{} was refused because its pickle names `{name}`, which a weights file does not need; nothing in it was run, and only where you trust it, {} saves its tensors alone",
+        path.display(),
+        resave(path)
     )]
     ForbiddenName {
         /// The file.
@@ -119,7 +140,7 @@ pub enum VitError {
 
     /// A needed tensor is stored in a type that weights do not have.
     #[error(
-        "{}: tensor {tensor} is stored as {dtype}, but weights must be f32, f16, bf16 or f64",
+        "{}: tensor {tensor} is stored as {dtype}, but weights must be f32, f16, bf16 or f64: dequantize it with the program that quantized it, and save that",
         path.display()
     )]
     Dtype {
@@ -199,7 +220,7 @@ fn asked(path: &Path, questions: &[Question]) -> String {
 }
 
 /// A path as a shell reads it.
-fn quoted(path: &Path) -> String {
+pub(crate) fn quoted(path: &Path) -> String {
     let text = path.display().to_string();
     let plain = |c: char| c.is_ascii_alphanumeric() || "/._-+=@%,:".contains(c);
     if text.chars().all(plain) {
@@ -207,6 +228,14 @@ fn quoted(path: &Path) -> String {
     } else {
         format!("'{}'", text.replace('\'', "'\\''"))
     }
+}
+
+/// How whoever trusts a pickle makes one of it that holds tensors alone.
+fn resave(path: &Path) -> String {
+    let name = path.display().to_string();
+    format!(
+        "`python -c 'import torch; m = torch.load({name:?}, map_location=\"cpu\", weights_only=False); torch.save(m.state_dict() if hasattr(m, \"state_dict\") else m.get(\"state_dict\", m), \"weights.pth\")'`"
+    )
 }
 
 /// What to do with a file that no dialect knows.

@@ -11,7 +11,7 @@ use std::{
 use serde_json::Value;
 
 use crate::{
-    container::{DataFile, is_trick},
+    container::{DataFile, foreign, is_trick},
     error::{VitError, listed, shortened},
     identify::Format,
 };
@@ -84,6 +84,9 @@ pub(crate) fn weights(path: &Path, format: Option<Format>) -> Result<Vec<PathBuf
         if file.is_file() {
             return weights(&file, format);
         }
+    }
+    if let Some(error) = foreign::of_folder(path) {
+        return Err(error);
     }
     let io = |source| VitError::Io {
         path: path.to_owned(),

@@ -105,6 +105,20 @@ pub struct Identity {
     pub files: Vec<PathBuf>,
 }
 
+/// The order in which decisions are told; others follow.
+const ORDER: &[&str] = &[
+    "backbone",
+    "format",
+    "family",
+    "activation",
+    "heads",
+    "head width",
+    "norm epsilon",
+    "position table",
+    "position resize",
+    "normalization",
+];
+
 /// What [`decide`] finds.
 pub(crate) struct Found {
     pub config: Config,
@@ -169,6 +183,10 @@ pub(crate) fn decide(seen: &Seen<'_>, settle: &Settle) -> Result<Found, VitError
         return Err(case.unsettled());
     };
     let Seen { fit, sizes, .. } = seen;
+    case.decisions.sort_by_key(|decision| {
+        let place = ORDER.iter().position(|what| *what == decision.what);
+        place.unwrap_or(ORDER.len())
+    });
     let described = case.described().and_then(|says| says.name.clone());
     Ok(Found {
         config: Config {
@@ -264,11 +282,16 @@ impl<'a> Case<'a> {
     /// Everything that stays open, at once.
     fn unsettled(&self) -> VitError {
         if self.described().is_some() {
+            let keys = ["heads", "norm_eps", "mlp", "resize", "mean", "std"];
+            let lacks: Vec<&str> = keys
+                .into_iter()
+                .filter(|key| self.lacks.contains(key))
+                .collect();
             return VitError::Description {
                 path: self.seen.path.to_owned(),
                 what: format!(
                     "its table [model] lacks {}, which tensors cannot tell",
-                    self.lacks.join(", ")
+                    lacks.join(", ")
                 ),
             };
         }
@@ -347,6 +370,8 @@ impl<'a> Case<'a> {
         let flags = [
             ("layer_scale", says.layer_scale, sizes.layer_scale),
             ("stem_norm", says.stem_norm, sizes.stem_norm),
+            ("class_token", says.class, sizes.class),
+            ("final_norm", says.final_norm, sizes.final_norm),
             (
                 "class_slot",
                 says.class_slot.filter(|_| sizes.table.is_some()),
@@ -976,9 +1001,13 @@ impl<'a> Case<'a> {
     }
 
     fn final_norm(&mut self) {
-        if !self.seen.sizes.final_norm {
-            self.note(
-                "final norm",
+        if self.seen.sizes.final_norm {
+            return;
+        }
+        if let Some(says) = self.described() {
+            self.decide("final norm", "none", format!("{} says so", says.file));
+        } else {
+            self.note(                "final norm",
                 "none",
                 "it was trained with a norm after the mean of its patches (fc_norm), so its last tokens are the last block's own",
             );

@@ -63,6 +63,10 @@ pub(crate) struct Says {
     pub registers: Option<usize>,
     /// Whether the residual branches are scaled.
     pub layer_scale: Option<bool>,
+    /// Whether there is a class token.
+    pub class: Option<bool>,
+    /// Whether a norm follows the last block.
+    pub final_norm: Option<bool>,
     /// Whether a norm stands before the first block.
     pub stem_norm: Option<bool>,
     /// Whether the position table begins with a row for the class token.
@@ -114,6 +118,8 @@ impl Says {
             hidden: None,
             registers: None,
             layer_scale: None,
+            class: None,
+            final_norm: None,
             stem_norm: None,
             class_slot: None,
             grid: None,

@@ -171,6 +171,15 @@ pub struct ModelArgs {
     /// Attention heads, where the file cannot tell
     #[arg(long)]
     pub heads: Option<usize>,
+    /// The network to look at, where a file holds several: its entry or prefix, such as student
+    #[arg(long, value_name = "NAME")]
+    pub backbone: Option<String>,
+    /// Per-channel mean of the images, in place of what is known of the model: 0.5,0.5,0.5
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', action = ArgAction::Set)]
+    pub mean: Option<Vec<f64>>,
+    /// Per-channel standard deviation, likewise
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', action = ArgAction::Set)]
+    pub std: Option<Vec<f64>>,
     /// Numerics of `source` (the file's own ecosystem: eps, rotary periods, table resizing) or of
     /// the `official` code
     #[arg(long)]
@@ -445,6 +454,15 @@ pub struct ProbeFlags {
     /// Attention heads, where the file cannot tell
     #[arg(long)]
     pub heads: Option<usize>,
+    /// The network to look at, where a file holds several: its entry or prefix, such as student
+    #[arg(long, value_name = "NAME")]
+    pub backbone: Option<String>,
+    /// Per-channel mean of the images, in place of what is known of the model: 0.5,0.5,0.5
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', action = ArgAction::Set)]
+    pub mean: Option<Vec<f64>>,
+    /// Per-channel standard deviation, likewise
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', action = ArgAction::Set)]
+    pub std: Option<Vec<f64>>,
     /// Numerics of `source` (the file's own ecosystem: eps, rotary periods, table resizing) or of
     /// the `official` code
     #[arg(long)]
@@ -584,6 +602,9 @@ impl ProbeFlags {
             out: self.out.or(file.out),
             family: self.family.or(file.family),
             heads: self.heads.or(file.heads),
+            backbone: self.backbone.or(file.backbone),
+            mean: self.mean.or(file.mean),
+            std: self.std.or(file.std),
             numerics: self.numerics.or(file.numerics),
             format: self.format.or(file.format),
             size: self.size.or(file.size),
@@ -704,6 +725,9 @@ impl ProbeFlags {
         ModelArgs {
             family: self.family.clone(),
             heads: self.heads,
+            backbone: self.backbone.clone(),
+            mean: self.mean.clone(),
+            std: self.std.clone(),
             numerics: self.numerics.clone(),
             dtype: self.dtype.clone(),
             device: self.device.clone(),

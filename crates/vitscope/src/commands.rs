@@ -104,11 +104,29 @@ fn settle(args: &ModelArgs, format: Option<Format>) -> anyhow::Result<Settle> {
             .transpose()?,
         format,
         heads: args.heads,
+        backbone: args.backbone.clone(),
+        mean: channels("--mean", args.mean.as_ref())?,
+        std: channels("--std", args.std.as_ref())?,
         numerics,
         precision,
         device,
-        ..Settle::default()
     })
+}
+
+/// One value per channel.
+fn channels(flag: &str, values: Option<&Vec<f64>>) -> anyhow::Result<Option<[f64; 3]>> {
+    let Some(values) = values else {
+        return Ok(None);
+    };
+    let three: Option<[f64; 3]> = values.as_slice().try_into().ok();
+    three
+        .filter(|three| three.iter().all(|value| value.is_finite()))
+        .map(Some)
+        .ok_or_else(|| {
+            usage(anyhow::anyhow!(
+                "{flag} takes three numbers: red, green and blue"
+            ))
+        })
 }
 
 fn word_of<T: std::str::FromStr>(flag: &str, text: &str) -> anyhow::Result<T>

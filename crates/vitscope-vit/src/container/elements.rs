@@ -19,6 +19,7 @@ impl Place {
             Self::Plain { file, .. } | Self::Strided { file, .. } | Self::Deflated { file, .. } => {
                 *file
             }
+            Self::Joined(parts) => parts.first().map_or(0, |part| part.place.file()),
         }
     }
 
@@ -28,6 +29,7 @@ impl Place {
             Self::Plain { file, .. } | Self::Strided { file, .. } | Self::Deflated { file, .. } => {
                 *file += by;
             }
+            Self::Joined(parts) => parts.iter_mut().for_each(|part| part.place.shift_file(by)),
         }
     }
 }
@@ -113,6 +115,13 @@ impl Container {
                 match strides {
                     None => sink(0, &values),
                     Some(strides) => sink(0, &gathered(&values, &tensor.shape, strides)),
+                }
+            }
+            Place::Joined(parts) => {
+                let mut before = 0;
+                for part in parts {
+                    self.stream(part, row, &mut |first, values| sink(before + first, values))?;
+                    before += part.elements();
                 }
             }
         }

@@ -59,6 +59,14 @@ impl DataFile {
         Ok(bytes)
     }
 
+    /// A [`VitError::Unusable`] about this file.
+    pub fn unusable(&self, what: impl Into<String>) -> VitError {
+        VitError::Unusable {
+            path: self.path.clone(),
+            what: what.into(),
+        }
+    }
+
     /// A [`VitError::Damaged`] about this file.
     pub fn damaged(&self, what: impl Into<String>) -> VitError {
         VitError::Damaged {

@@ -6,6 +6,7 @@
 mod archive;
 mod elements;
 mod file;
+pub(crate) mod foreign;
 mod npz;
 mod pickle;
 mod pickle_names;
@@ -74,6 +75,9 @@ impl Container {
     fn open_one(path: &Path) -> Result<Self, VitError> {
         let file = DataFile::open(path)?;
         let head = file.head(512)?;
+        if let Some(error) = foreign::of_file(path, &head) {
+            return Err(error);
+        }
         if head.starts_with(b"PK\x03\x04") {
             let entries = archive::entries(&file)?;
             if entries.iter().any(|entry| entry.name.ends_with(".npy")) {
@@ -96,7 +100,7 @@ impl Container {
     fn append(&mut self, next: Self) -> Result<(), VitError> {
         let owner = &next.files[0];
         if next.kind != self.kind {
-            return Err(owner.damaged("the shards are not all of one kind"));
+            return Err(owner.unusable("the shards are not all of one kind"));
         }
         let known: std::collections::HashSet<(&str, &str)> = self
             .tensors
@@ -138,12 +142,8 @@ fn describe_head(head: &[u8]) -> String {
     } else if head.get(257..262) == Some(b"ustar") {
         "it is a tar archive (PyTorch before 0.2), which has to be saved again by a newer PyTorch"
             .to_owned()
-    } else if head.starts_with(&[0x1f, 0x8b]) {
-        "it is compressed with gzip and has to be unpacked first".to_owned()
-    } else if head.starts_with(b"\x89HDF") {
-        "it is an HDF5 file (Keras)".to_owned()
     } else if head.starts_with(&[0x80]) {
-        "it is a bare pickle, not one written by torch.save".to_owned()
+        "it is a bare pickle, not one written by torch.save: load it where it was made and write it with torch.save".to_owned()
     } else {
         let bytes: Vec<String> = head.iter().take(8).map(|b| format!("{b:02x}")).collect();
         format!("it begins with the bytes {}", bytes.join(" "))

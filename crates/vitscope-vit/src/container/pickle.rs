@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use super::{
     Dtype,
-    pickle_names::{Name, meaning},
+    pickle_names::{Name, is_class, meaning},
     tensor::checked_elements,
 };
 use crate::error::shortened;
@@ -511,8 +511,11 @@ impl Pickle {
         if module.len() + name.len() > NAME_LIMIT {
             return Err("its pickle has a name of absurd length".into());
         }
-        let meaning = meaning(module, name, self.script)
-            .ok_or_else(|| Refusal::Name(shortened(&format!("{module}.{name}"))))?;
+        let meaning = match meaning(module, name, self.script) {
+            Some(meaning) => meaning,
+            None if is_class(module, name) => Name::Class,
+            None => return Err(Refusal::Name(shortened(&format!("{module}.{name}")))),
+        };
         self.push(Value::Name(meaning))
     }
 
@@ -658,7 +661,7 @@ impl Pickle {
                 Some(&class @ Value::Name(_)) => self.instance(class, Value::Other),
                 _ => Err("its pickle makes an object without a class".into()),
             },
-            Name::Plain => self.object(),
+            Name::Plain | Name::Class => self.object(),
             Name::Ignored => Ok(Value::Other),
             Name::Storage(_) => Err("its pickle makes a storage that is not in the file".into()),
         }
@@ -667,7 +670,7 @@ impl Pickle {
     /// A new instance of a class, before its state is set.
     fn instance(&mut self, class: Value, arguments: Value) -> Result<Value, Refusal> {
         match class {
-            Value::Name(Name::Plain) => self.object(),
+            Value::Name(Name::Plain | Name::Class) => self.object(),
             Value::Name(Name::Dict) => self.new_dict(Vec::new()),
             Value::Name(Name::Ignored) => Ok(Value::Other),
             Value::Name(Name::Sequence) => self.reduce(class, arguments),

@@ -1,7 +1,10 @@
 //! The names that a pickle of weights may mention, and what each stands for.
 //!
 //! A pickle is a program that calls what it names. Here nothing is called: every name on this list
-//! has a fixed meaning that the reader carries out itself, and every other name is an error.
+//! has a fixed meaning that the reader carries out itself. A class of another library or of the
+//! training's own code may be named, too, since trainings keep settings, meters and whole modules
+//! beside their weights: an instance is its attributes and nothing else. Every other name is an
+//! error.
 
 use super::Dtype;
 
@@ -24,6 +27,125 @@ pub(super) enum Name {
     Plain,
     /// Something harmless whose value no reader needs.
     Ignored,
+    /// A class of another library, whose instances are only their attributes.
+    Class,
+}
+
+/// Packages of Python, PyTorch and NumPy, which hold what could act on the machine.
+const SYSTEM: &[&str] = &[
+    "",
+    "__torch__",
+    "_codecs",
+    "_io",
+    "_pickle",
+    "_posixsubprocess",
+    "_thread",
+    "ast",
+    "asyncio",
+    "atexit",
+    "bdb",
+    "builtins",
+    "__builtin__",
+    "cProfile",
+    "code",
+    "codecs",
+    "codeop",
+    "collections",
+    "commands",
+    "concurrent",
+    "copyreg",
+    "copy_reg",
+    "ctypes",
+    "dill",
+    "cloudpickle",
+    "distutils",
+    "doctest",
+    "ensurepip",
+    "fcntl",
+    "ftplib",
+    "functools",
+    "gc",
+    "glob",
+    "http",
+    "idlelib",
+    "imp",
+    "importlib",
+    "inspect",
+    "io",
+    "itertools",
+    "joblib",
+    "lib2to3",
+    "linecache",
+    "logging",
+    "marshal",
+    "mmap",
+    "multiprocessing",
+    "nt",
+    "ntpath",
+    "numpy",
+    "operator",
+    "os",
+    "pandas",
+    "pathlib",
+    "pdb",
+    "pickle",
+    "pip",
+    "pkgutil",
+    "platform",
+    "posix",
+    "posixpath",
+    "profile",
+    "pty",
+    "pydoc",
+    "requests",
+    "resource",
+    "runpy",
+    "scipy",
+    "setuptools",
+    "shelve",
+    "shutil",
+    "signal",
+    "site",
+    "smtplib",
+    "socket",
+    "sqlite3",
+    "ssl",
+    "string",
+    "subprocess",
+    "sys",
+    "sysconfig",
+    "tarfile",
+    "telnetlib",
+    "tempfile",
+    "test",
+    "threading",
+    "timeit",
+    "tkinter",
+    "torch",
+    "trace",
+    "traceback",
+    "types",
+    "typing",
+    "unittest",
+    "urllib",
+    "uuid",
+    "venv",
+    "warnings",
+    "weakref",
+    "webbrowser",
+    "xml",
+    "xmlrpc",
+    "zipfile",
+    "zipimport",
+];
+
+/// Whether a name is a class outside those packages, or one of PyTorch's modules or optimizers.
+pub(super) fn is_class(module: &str, name: &str) -> bool {
+    let torch = ["torch.nn.", "torch.optim."];
+    let outside = !SYSTEM.contains(&module.split('.').next().unwrap_or_default());
+    (outside || torch.iter().any(|start| module.starts_with(start)))
+        && name.starts_with(|c: char| c.is_uppercase())
+        && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_')
 }
 
 /// The meaning of a name, or `None` for one that is not allowed.

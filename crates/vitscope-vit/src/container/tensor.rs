@@ -118,6 +118,8 @@ pub(crate) enum Place {
         /// Strides in elements where the order is not row-major.
         strides: Option<Vec<usize>>,
     },
+    /// Several tensors below each other, as a description of an own model joins those of the heads.
+    Joined(Vec<Stored>),
 }
 
 /// The number of elements of a shape, or `None` where it does not fit in memory's address range.

@@ -57,7 +57,9 @@ pub(super) fn open_zip(file: DataFile, entries: Vec<Entry>) -> Result<Container,
     if let Some(order) = named("byteorder")
         && order.read(&file, 64)? != b"little"
     {
-        return Err(file.damaged("it was written on a big-endian machine"));
+        return Err(
+            file.unusable("it was written on a big-endian machine: save it again on this one")
+        );
     }
     let script = named("constants.pkl").is_some();
     let bytes = index.read(&file, LENGTH_LIMIT)?;
@@ -112,7 +114,9 @@ pub(super) fn open_legacy(file: DataFile) -> Result<Container, VitError> {
             .find(|(key, _)| system.text(*key) == Some("little_endian"))
     });
     if little.is_some_and(|(_, value)| *value == Value::Bool(false)) {
-        return Err(file.damaged("it was written on a big-endian machine"));
+        return Err(
+            file.unusable("it was written on a big-endian machine: save it again on this one")
+        );
     }
     let (pickle, root) = next()?;
     let (order, keys) = next()?;
@@ -167,16 +171,27 @@ fn listed(
     root: Value,
     places: &Places,
 ) -> Result<Container, VitError> {
-    let script = kind == ContainerKind::TorchScript;
+    // A module that was saved whole is one tree, as a TorchScript archive is.
+    let module = pickle.entries(root).is_some_and(|entries| {
+        let named = |&(key, _): &(Value, Value)| pickle.text(key) == Some("_modules");
+        matches!(root, Value::Object(_)) && entries.iter().any(named)
+    });
+    let whole = kind == ContainerKind::TorchScript || module;
     let mut names = Vec::new();
     let mut values = vec![root];
-    if !script {
+    let entries_in = |items: &&[Value]| items.iter().any(|&item| pickle.entries(item).is_some());
+    if let Some(items) = pickle.list(root).filter(entries_in) {
+        values = items.to_vec();
+        names = (0..items.len()).map(|at| at.to_string()).collect();
+    } else if !whole {
         let entries = pickle.entries(root).ok_or_else(|| {
-            file.damaged("its pickle holds something other than a dictionary of tensors")
+            file.unusable(
+                "its pickle holds something other than a dictionary of tensors: save a state_dict",
+            )
         })?;
         if entries.len() > TENSOR_LIMIT {
-            return Err(file.damaged(format!(
-                "its pickle has {} entries, more than any checkpoint",
+            return Err(file.unusable(format!(
+                "its pickle has {} entries, more than any checkpoint: save its state_dict alone",
                 entries.len()
             )));
         }
@@ -203,7 +218,9 @@ fn listed(
         tensors.push(stored(&file, pickle, found.tensor, group, name, places)?);
     }
     if tensors.is_empty() {
-        return Err(file.damaged("its pickle holds no tensors"));
+        return Err(
+            file.unusable("its pickle holds no tensors: name the file that holds the state_dict")
+        );
     }
     Ok(Container {
         kind,

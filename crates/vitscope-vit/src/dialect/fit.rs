@@ -79,6 +79,8 @@ pub(crate) struct Fit {
     pub prefix: String,
     /// Which of several networks it is.
     pub choice: Option<Choice>,
+    /// Attention heads, where each has tensors of its own.
+    pub heads: Option<usize>,
     /// Parts outside the blocks: canonical name to index of the tensor.
     pub stem: BTreeMap<&'static str, usize>,
     /// Parts of every block.
@@ -109,6 +111,8 @@ struct Attempt<'a> {
     missing: Vec<String>,
     left_over: Vec<&'a Stored>,
     hits: usize,
+    /// Tensors that are neither the network's nor of a known kind beside it.
+    beside: usize,
 }
 
 /// Finds the network of a file and the dialect that accounts for all of its tensors. `told` names
@@ -163,7 +167,7 @@ pub(crate) fn fit(container: &Container, told: Option<&str>) -> Result<Fit, VitE
 }
 
 fn refusal(container: &Container, closest: Option<&Attempt<'_>>) -> VitError {
-    let likely = draft::draft(container, std::path::Path::new("weights")).likely;
+    let likely = draft::draft(container, std::path::Path::new("weights"), None).likely;
     VitError::NoFit {
         path: container.files[0].path.clone(),
         likely,
@@ -187,7 +191,10 @@ fn refusal(container: &Container, closest: Option<&Attempt<'_>>) -> VitError {
 impl Attempt<'_> {
     fn score(&self) -> i64 {
         let count = |n: usize| i64::try_from(n).unwrap_or(i64::MAX / 4);
-        count(self.hits) - count(self.missing.len()) - count(self.left_over.len())
+        count(self.hits)
+            - count(self.missing.len())
+            - count(self.left_over.len())
+            - count(self.beside)
     }
 
     fn is_whole(&self) -> bool {
@@ -267,6 +274,7 @@ impl<'a> Look<'a> {
         let mut roles: Vec<Option<Role>> = vec![None; self.container.tensors.len()];
         let mut inside: HashMap<&str, usize> = HashMap::new();
         let mut ordered = Vec::new();
+        let mut beside = 0;
         // Heads beside a `backbone.` share the wrapper's prefix but not the backbone's own.
         let wrapper = network
             .prefix
@@ -294,6 +302,7 @@ impl<'a> Look<'a> {
                     .find(|(pattern, _)| !tensor.group.is_empty() && fits(pattern, &tensor.group))
                     .map(|(_, reason)| *reason)
             };
+            beside += usize::from(reason.is_none());
             let reason = reason.unwrap_or("beside the backbone");
             roles[index] = Some(Role::Unneeded(reason.to_owned()));
         }
@@ -313,19 +322,26 @@ impl<'a> Look<'a> {
             missing: Vec::new(),
             left_over: Vec::new(),
             hits: 0,
+            beside,
         };
         attempt.stem(&inside);
         attempt.blocks(&inside);
-        let width = attempt.width(self.container);
-        let used = attempt.modules(&ordered);
+        // Only what stands beside a whole backbone can be told to be no part of it.
+        let aside = if attempt.missing.is_empty() {
+            let width = attempt.width(self.container);
+            self.aside(&ordered, &attempt.modules(&ordered), width)
+        } else {
+            BTreeMap::new()
+        };
         for (name, index) in &ordered {
             if attempt.roles[*index].is_none() {
                 attempt.roles[*index] = dialect
                     .unneeded
                     .iter()
                     .find(|(pattern, _)| fits(pattern, name))
-                    .map(|(_, reason)| Role::Unneeded(reason.clone()))
-                    .or_else(|| self.aside(name, &ordered, &used, width));
+                    .map(|(_, reason)| reason.as_str())
+                    .or_else(|| aside.get(first(name)).copied())
+                    .map(|reason| Role::Unneeded(reason.to_owned()));
             }
         }
         attempt.left_over = self
@@ -339,42 +355,44 @@ impl<'a> Look<'a> {
         attempt
     }
 
-    /// Why a tensor beside the backbone's modules, but under its prefix, can be left aside: it is
-    /// no weight, or it belongs to a module that only reads the output. What might stand between
-    /// image and output is never left aside.
-    fn aside(
+    /// Modules beside the backbone's, but under its prefix, that can be left aside, and why: they
+    /// hold no weights, or they only read the output. What might stand between image and output is
+    /// never left aside.
+    fn aside<'b>(
         &self,
-        name: &str,
-        all: &[(&str, usize)],
+        all: &[(&'b str, usize)],
         used: &BTreeSet<&str>,
         width: usize,
-    ) -> Option<Role> {
-        let module = first(name);
-        if used.contains(module) {
-            return None;
+    ) -> BTreeMap<&'b str, &'static str> {
+        /// More tensors than a head has.
+        const HEAD: usize = 16;
+        let mut modules: BTreeMap<&'b str, Vec<&Stored>> = BTreeMap::new();
+        for &(name, index) in all {
+            if !used.contains(first(name)) {
+                let tensors = modules.entry(first(name)).or_default();
+                tensors.push(&self.container.tensors[index]);
+            }
         }
-        let tensors = || {
-            all.iter()
-                .filter(|(other, _)| first(other) == module)
-                .map(|&(_, index)| &self.container.tensors[index])
-        };
-        let reason = if tensors().all(|tensor| {
-            tensor.elements() <= 1 || matches!(tensor.dtype, Dtype::Other(..))
-        }) {
-            "a number kept beside the weights"
-        } else if words(module)
-            .iter()
-            .any(|word| READERS.iter().any(|start| word.starts_with(start)))
-            || tensors().any(|tensor| {
-                matches!(tensor.shape[..], [out, inputs] if inputs == width && out != width && out > 1)
-                    && tensor.dtype.size() > 0
-            }) && module.len() < name.len()
-        {
-            "reads the backbone's output"
-        } else {
-            return None;
-        };
-        Some(Role::Unneeded(reason.to_owned()))
+        let number =
+            |tensor: &&Stored| tensor.elements() <= 1 || matches!(tensor.dtype, Dtype::Other(..));
+        let reads = |tensor: &&Stored| matches!(tensor.shape[..], [out, inputs] if inputs == width && out != width && out > 1);
+        modules
+            .into_iter()
+            .filter_map(|(module, tensors)| {
+                let named = || {
+                    words(module)
+                        .iter()
+                        .any(|word| READERS.iter().any(|start| word.starts_with(start)))
+                };
+                if tensors.iter().all(number) {
+                    Some((module, "a number kept beside the weights"))
+                } else if named() || (tensors.len() <= HEAD && tensors.iter().any(reads)) {
+                    Some((module, "reads the backbone's output"))
+                } else {
+                    None
+                }
+            })
+            .collect()
     }
 
     fn finish(&self, attempt: Attempt<'_>, choice: Option<Choice>, others: &[Network]) -> Fit {
@@ -399,6 +417,7 @@ impl<'a> Look<'a> {
             group: attempt.network.group.clone(),
             prefix: attempt.network.written.clone(),
             choice,
+            heads: None,
             stem: attempt.stem,
             blocks: attempt.blocks,
             roles: roles.collect(),

@@ -83,13 +83,17 @@ impl Network {
 
     /// Whether a user can mean it: by its label, or by whole words of it in a row.
     fn answers_to(&self, told: &str) -> bool {
-        let told = told
-            .trim_end_matches(['.', '/', '*'])
-            .replace(" / ", ".")
-            .replace('/', ".");
-        let label = format!(".{}.", self.label().replace('/', "."));
-        label.contains(&format!(".{told}."))
+        matches_label(&self.label(), told)
     }
+}
+
+/// Whether a user can mean a network by these words.
+pub(super) fn matches_label(label: &str, told: &str) -> bool {
+    let told = told
+        .trim_end_matches(['.', '/', '*'])
+        .replace(" / ", ".")
+        .replace('/', ".");
+    format!(".{}.", label.replace('/', ".")).contains(&format!(".{told}."))
 }
 
 /// Every tensor's name without the words that wrappers put between: `_orig_mod`,
@@ -289,9 +293,13 @@ pub(super) fn choose(
     })
 }
 
-/// 1 for an average or a teacher, -1 for what stands beside one, 0 for others.
 fn standing(network: &Network) -> i8 {
-    let label = network.label().to_lowercase();
+    standing_of(&network.label())
+}
+
+/// 1 for an average or a teacher, -1 for what stands beside one, 0 for others.
+pub(super) fn standing_of(label: &str) -> i8 {
+    let label = label.to_lowercase();
     let has = |list: &[&str]| {
         label
             .split(|c: char| !c.is_ascii_alphanumeric())

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Layout, fit::Fit};
 use crate::{
-    container::{Container, Stored, shape_text},
+    container::{Container, Dtype, Stored, shape_text},
     error::VitError,
     says::Says,
 };
@@ -38,8 +38,6 @@ pub(crate) struct Sizes {
     pub table: Option<Table>,
     /// Attention heads and the tensor that shows them, where one does.
     pub heads: Option<(usize, &'static str)>,
-    /// Whether query, key or value has a bias.
-    pub qkv_bias: bool,
 }
 
 /// A position table as its shape shows it.
@@ -144,6 +142,9 @@ pub(crate) fn sizes(
         }
     };
 
+    let joined = fit
+        .heads
+        .map(|heads| (heads, "the number of tensors per block"));
     let heads = match (stem("periods"), layout("query.weight")) {
         (Some(periods), _) => {
             let count = periods.elements();
@@ -158,10 +159,8 @@ pub(crate) fn sizes(
         },
         _ => None,
     };
+    let heads = heads.or(joined);
 
-    let qkv_bias = ["qkv.bias", "query.bias", "key.bias", "value.bias"]
-        .iter()
-        .any(|part| first.contains_key(part));
     let sizes = Sizes {
         width,
         depth: fit.blocks.len(),
@@ -176,7 +175,6 @@ pub(crate) fn sizes(
         final_norm: fit.stem.contains_key("norm.weight"),
         table,
         heads,
-        qkv_bias,
     };
 
     let expected = |part: &str| -> Option<[usize; 2]> {
@@ -270,14 +268,22 @@ fn expected_table(width: usize, before: usize, grid: Option<[usize; 2]>) -> Stri
     )
 }
 
-/// Weights do not share memory, so together they cannot exceed the files; a file in which they
+/// Weights are floats, and they do not share memory, so together they cannot exceed the files; a file in which they
 /// do describes far more memory than it has.
 fn bounded(container: &Container, fit: &Fit) -> Result<(), VitError> {
-    let used = fit
-        .stem
-        .values()
-        .chain(fit.blocks.iter().flat_map(BTreeMap::values))
-        .map(|&index| &container.tensors[index])
+    let parts = || {
+        let blocks = fit.blocks.iter().flat_map(BTreeMap::values);
+        let all = fit.stem.values().chain(blocks);
+        all.map(|&index| &container.tensors[index])
+    };
+    if let Some(tensor) = parts().find(|tensor| matches!(tensor.dtype, Dtype::Other(..))) {
+        return Err(VitError::Dtype {
+            path: container.files[tensor.place.file()].path.clone(),
+            tensor: crate::error::shortened(&tensor.full_name()),
+            dtype: tensor.dtype.to_string(),
+        });
+    }
+    let used = parts()
         .filter(|tensor| !matches!(tensor.place, crate::container::Place::Deflated { .. }))
         .fold(0u64, |sum, tensor| sum.saturating_add(tensor.bytes()));
     let available = container.files.iter().map(|file| file.len).sum::<u64>();

@@ -133,7 +133,7 @@ fn read(path: &Path, settle: &Settle) -> bool {
         Ok(checkpoint) => drop(checkpoint.params()),
         Err(error) => assert!(error.to_string().len() < 8000, "{error}"),
     }
-    drop(draft(path, path.parent().unwrap()));
+    drop(draft(path, path.parent().unwrap(), None));
     assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
     accepted
 }
@@ -150,7 +150,7 @@ fn copy(from: &Path, to: &Path) {
 
 /// A description of the fixture beside it.
 fn description(weights: &Path) -> String {
-    draft(weights, weights.parent().unwrap()).unwrap().text.replacen(
+    draft(weights, weights.parent().unwrap(), None).unwrap().text.replacen(
         "[model]\n",
         "[model]\nheads = 2\nnorm_eps = 1e-6\nmlp = \"gelu\"\nresize = \"plain\"\nmean = [0.5, 0.5, 0.5]\nstd = [0.5, 0.5, 0.5]\n",
         1,

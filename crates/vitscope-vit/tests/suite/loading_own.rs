@@ -52,7 +52,7 @@ fn renamed(from: &Path, to: &Path, names: &[(&str, &str)], turn: Option<&str>) {
 
 /// The draft of a checkpoint, with its commented guesses replaced by what the user knows.
 fn completed(weights: &Path, told: &str) -> String {
-    let draft = draft(weights, weights.parent().unwrap()).unwrap();
+    let draft = draft(weights, weights.parent().unwrap(), None).unwrap();
     assert!(draft.likely, "{}", draft.text);
     draft
         .text

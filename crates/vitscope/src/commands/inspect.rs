@@ -16,13 +16,13 @@ use crate::exit::usage;
 pub fn run(cli: &Cli, args: &InspectArgs) -> anyhow::Result<()> {
     let path = locate(cli, &args.checkpoint, cli.checkpoint_format())?;
     if let Some(file) = &args.draft {
-        return draft(&path, file.as_deref());
+        return draft(&path, file.as_deref(), args.model.backbone.as_deref());
     }
     let settle = settle(&args.model, cli.checkpoint_format())?;
     let checkpoint = match Checkpoint::open(&path, &settle) {
         Ok(checkpoint) => checkpoint,
         Err(error @ VitError::NoFit { .. }) => {
-            offer(cli, &path)?;
+            offer(cli, &path, settle.backbone.as_deref())?;
             return Err(error.into());
         }
         Err(error) => return Err(error.into()),
@@ -38,15 +38,15 @@ pub fn run(cli: &Cli, args: &InspectArgs) -> anyhow::Result<()> {
 }
 
 /// Writes the draft to a file that is not there yet, or prints it.
-fn draft(path: &Path, file: Option<&Path>) -> anyhow::Result<()> {
+fn draft(path: &Path, file: Option<&Path>, backbone: Option<&str>) -> anyhow::Result<()> {
     let Some(file) = file else {
-        return print(&checkpoint::draft(path, Path::new("."))?.text);
+        return print(&checkpoint::draft(path, Path::new("."), backbone)?.text);
     };
     let folder = match file.parent() {
         Some(folder) if !folder.as_os_str().is_empty() => folder,
         _ => Path::new("."),
     };
-    let draft = checkpoint::draft(path, folder)?;
+    let draft = checkpoint::draft(path, folder, backbone)?;
     // What a user has completed is not to be lost to a second draft.
     std::fs::File::create_new(file)
         .and_then(|mut out| std::io::Write::write_all(&mut out, draft.text.as_bytes()))
@@ -55,11 +55,11 @@ fn draft(path: &Path, file: Option<&Path>) -> anyhow::Result<()> {
 }
 
 /// Prints the draft for a file that fits no family, where it looks like a Vision Transformer.
-fn offer(cli: &Cli, path: &Path) -> anyhow::Result<()> {
+fn offer(cli: &Cli, path: &Path, backbone: Option<&str>) -> anyhow::Result<()> {
     if cli.output() == Output::Json {
         return Ok(());
     }
-    let draft = checkpoint::draft(path, Path::new("."))?;
+    let draft = checkpoint::draft(path, Path::new("."), backbone)?;
     if draft.likely {
         print(&draft.text)?;
     }
@@ -92,7 +92,10 @@ fn describe(checkpoint: &Checkpoint) -> String {
     line("patch", format!("{} pixels", config.patch));
     line(
         "prefix",
-        format!("class token and {} registers", config.registers),
+        match config.class {
+            true => format!("class token and {} registers", config.registers),
+            false => format!("no class token, {} registers", config.registers),
+        },
     );
     line(
         "mlp",

@@ -4,6 +4,7 @@
 
 pub(crate) mod patterns;
 mod roles;
+mod towers;
 
 pub(super) use self::roles::words;
 
@@ -24,7 +25,7 @@ use super::{
 };
 use crate::{
     container::{Container, shape_text},
-    error::shortened,
+    error::{listed, shortened},
     known,
 };
 
@@ -40,35 +41,41 @@ pub struct Draft {
     pub likely: bool,
 }
 
-/// Drafts the description of a checkpoint whose path, as seen from the description, is `weights`.
-pub(crate) fn draft(container: &Container, weights: &Path) -> Draft {
-    let group = group(container);
+/// Drafts the description of a checkpoint whose path, as seen from the description, is `weights`;
+/// of the network that `backbone` names, where there are several.
+pub(crate) fn draft(container: &Container, weights: &Path, backbone: Option<&str>) -> Draft {
+    let towers = towers::find(container);
+    let chosen = towers::choose(&towers, backbone);
+    let group = chosen.map_or_else(|| group(container), |tower| tower.group.clone());
+    let branch = chosen.map_or("", |tower| tower.branch.as_str());
     let tensors: Vec<(usize, &str, &[usize])> = container
         .tensors
         .iter()
         .enumerate()
-        .filter(|(_, tensor)| tensor.group == group)
+        .filter(|(_, tensor)| tensor.group == group && tensor.name.starts_with(branch))
         .map(|(index, tensor)| (index, tensor.name.as_str(), tensor.shape.as_slice()))
         .collect();
-    let conv = tensors.iter().find_map(|(_, name, shape)| match **shape {
-        [d, 3, p, q] | [p, q, 3, d] if p == q && p > 1 && d > 3 => Some((*name, d)),
-        _ => None,
-    });
+    let conv = chosen.map(|tower| (tower.name.as_str(), tower.width));
     // Other towers and decoders have blocks, too: those of the image are as wide as the
     // convolution that feeds them, and share its first name.
-    let divided = divide(&tensors, |before, items| {
+    let mut divided = divide(&tensors, |before, items| {
         let Some((name, width)) = conv else { return 0 };
         let wide = items.iter().filter(|item| item.elements() == width).count() >= 2;
-        let first = name.split(['.', '/']).next().unwrap_or_default();
-        let beside = before.starts_with(&format!("{first}."));
+        let inner = &name[branch.len()..];
+        let first = inner.split(['.', '/']).next().unwrap_or_default();
+        let beside = before.starts_with(&format!("{branch}{first}."));
         usize::from(wide) * 2 + usize::from(wide && beside)
     });
     let width = conv.map_or_else(|| common_width(&divided), |(_, width)| width);
+    divided.blocks = join_heads(divided.blocks, width);
     let layout = roles::layout(&divided.blocks, width);
     let blocks = roles::of_block(&divided.blocks, width, layout);
     // Where the blocks share the convolution's tower, everything outside it is another's.
     let tower = conv
-        .and_then(|(name, _)| Some(&name[..=name.find(['.', '/'])?]))
+        .and_then(|(name, _)| {
+            let end = name[branch.len()..].find(['.', '/'])?;
+            Some(&name[..=branch.len() + end])
+        })
         .filter(|tower| {
             let inside = |item: &Item| item.name.starts_with(*tower);
             divided.blocks.iter().all(inside)
@@ -79,9 +86,11 @@ pub(crate) fn draft(container: &Container, weights: &Path) -> Draft {
             .chain(&blocks)
             .any(|guess| matches!(guess, Guess::Part(name) | Guess::Order(name) if *name == part))
     };
-    let likely = ["patch.weight", "class", "down.weight"]
+    let likely = ["patch.weight", "down.weight"]
         .iter()
-        .all(|part| named(part));
+        .all(|part| named(part))
+        && (named("qkv.weight") || named("query.weight"))
+        && (named("class") || named("positions"));
 
     let mut text = String::new();
     let shown = shortened(&weights.display().to_string());
@@ -102,16 +111,101 @@ pub(crate) fn draft(container: &Container, weights: &Path) -> Draft {
             quoted(&group)
         );
     }
+    if towers.len() > 1 {
+        let labels: Vec<String> = towers
+            .iter()
+            .filter(|tower| Some(*tower) != chosen)
+            .map(|tower| shortened(&tower.label()))
+            .collect();
+        let _ = writeln!(
+            text,
+            "# The file holds {} networks; this is {}. `--backbone NAME` drafts another: {}.",
+            towers.len(),
+            chosen.map_or(String::new(), |tower| shortened(&tower.label())),
+            listed(&labels)
+        );
+    }
     if layout == Layout::InOut {
         let _ = writeln!(
             text,
             "layout = \"in_out\"  # linear maps are [inputs, outputs]"
         );
     }
-    write_ignored(&mut text, container, &group, &divided, &stem);
+    write_ignored(&mut text, container, (&group, branch), &divided, &stem);
     write_model(&mut text, &divided, width, &named);
     write_tensors(&mut text, &divided, &stem, &blocks);
     Draft { text, likely }
+}
+
+/// A pattern for a name outside a branch: as much of it as the branch does not begin with.
+fn outside(name: &str, within: &str) -> String {
+    let mut end = 0;
+    for (at, c) in name.char_indices() {
+        if matches!(c, '.' | '/') {
+            end = at + 1;
+            if !within.starts_with(&name[..end]) {
+                return format!("{}*", &name[..end]);
+            }
+        }
+    }
+    debug_assert!(end <= name.len());
+    name.to_owned()
+}
+
+/// Joins items that differ in the number of a head: `h.0.q` and `h.1.q` of `[d, D]` become one
+/// `h.{h}.q` of `[D, D]`, where the heads together are as wide as the network.
+fn join_heads(items: Vec<Item>, width: usize) -> Vec<Item> {
+    let numbered = |item: &Item| -> Option<(String, usize)> {
+        // The block's number stands as {i}, so that what is left of digits can number a head.
+        let (from, to) = patterns::runs(&item.name).into_iter().find(|&(from, to)| {
+            let apart = |c: Option<char>| c.is_none_or(|c| matches!(c, '.' | '/' | '_'));
+            apart(item.name[..from].chars().next_back()) && apart(item.name[to..].chars().next())
+        })?;
+        let head = item.name[from..to].parse().ok()?;
+        Some((
+            format!("{}{{h}}{}", &item.name[..from], &item.name[to..]),
+            head,
+        ))
+    };
+    let mut groups: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (at, item) in items.iter().enumerate() {
+        if let Some((pattern, _)) = numbered(item) {
+            groups.entry(pattern).or_default().push(at);
+        }
+    }
+    groups.retain(|_, members| {
+        let first = &items[members[0]];
+        let rows = first.shape.first().copied().unwrap_or(0);
+        let mut heads: Vec<usize> = members
+            .iter()
+            .filter_map(|&at| numbered(&items[at]).map(|(_, head)| head))
+            .collect();
+        heads.sort_unstable();
+        members.len() > 1
+            && heads.iter().copied().eq(0..members.len())
+            && members.iter().all(|&at| items[at].shape == first.shape)
+            && rows.checked_mul(members.len()) == Some(width)
+            && matches!(first.shape[..], [_] | [_, _])
+            && first.shape.get(1).is_none_or(|&columns| columns == width)
+    });
+    let mut out = Vec::with_capacity(items.len());
+    for (at, item) in items.iter().enumerate() {
+        let member = groups.iter().find(|(_, members)| members.contains(&at));
+        match member {
+            None => out.push(item.clone()),
+            Some((pattern, members)) if members.iter().min() == Some(&at) => {
+                let mut shape = item.shape.clone();
+                shape[0] *= members.len();
+                out.push(Item {
+                    name: pattern.clone(),
+                    shape,
+                    ..item.clone()
+                });
+            }
+            Some(_) => {}
+        }
+    }
+    out
 }
 
 /// The root entry whose tensors are described.
@@ -157,7 +251,7 @@ fn common_width(divided: &Divided) -> usize {
 fn write_ignored(
     text: &mut String,
     container: &Container,
-    group: &str,
+    (group, within): (&str, &str),
     divided: &Divided,
     stem: &[Guess],
 ) {
@@ -190,6 +284,9 @@ fn write_ignored(
         });
     }
     for tensor in &container.tensors {
+        if tensor.group == group && !tensor.name.starts_with(within) {
+            patterns.insert(outside(&tensor.name, within));
+        }
         let other = tensor.group != group && !tensor.group.is_empty();
         if other && !BESIDE.iter().any(|(known, _)| fits(known, &tensor.group)) {
             patterns.insert(format!("{}/*", tensor.group));
@@ -221,6 +318,15 @@ fn write_model(text: &mut String, divided: &Divided, width: usize, named: &impl 
         let _ = writeln!(
             text,
             "# mlp = \"gelu\"  # or \"quick_gelu\"; gated maps show swiglu themselves"
+        );
+    }
+    if !named("class") {
+        let _ = writeln!(text, "class_token = false  # no tensor looks like one");
+    }
+    if !named("norm.weight") {
+        let _ = writeln!(
+            text,
+            "final_norm = false  # no norm follows the last block; one after the mean of the patches does not count"
         );
     }
     if named("positions") {

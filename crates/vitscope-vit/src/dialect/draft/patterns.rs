@@ -37,7 +37,7 @@ pub(crate) struct Divided {
 const DIGITS: usize = 4;
 
 /// Runs of digits in a name: where they begin and end.
-fn runs(name: &str) -> Vec<(usize, usize)> {
+pub(super) fn runs(name: &str) -> Vec<(usize, usize)> {
     let bytes = name.as_bytes();
     let mut runs = Vec::new();
     let mut at = 0;

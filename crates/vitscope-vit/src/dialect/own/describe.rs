@@ -23,6 +23,16 @@ const PATTERN_LIMIT: usize = 256;
 /// What a part that nobody has named yet stands as in a draft.
 pub(crate) const UNKNOWN: &str = "?";
 
+/// Parts that may come in one tensor per head.
+const PER_HEAD: &[&str] = &[
+    "query.weight",
+    "query.bias",
+    "key.weight",
+    "key.bias",
+    "value.weight",
+    "value.bias",
+];
+
 const TOP: &[&str] = &[
     "weights",
     "name",
@@ -51,6 +61,8 @@ const MODEL: &[&str] = &[
     "registers",
     "layer_scale",
     "stem_norm",
+    "class_token",
+    "final_norm",
     "class_slot",
     "grid",
 ];
@@ -384,6 +396,8 @@ impl<'a> Section<'a> {
             registers: self.count("registers")?,
             layer_scale: self.flag("layer_scale")?,
             stem_norm: self.flag("stem_norm")?,
+            class: self.flag("class_token")?,
+            final_norm: self.flag("final_norm")?,
             class_slot: self.flag("class_slot")?,
             grid: self.grid()?,
             ..says
@@ -430,6 +444,17 @@ impl<'a> Section<'a> {
                     ));
                 }
             };
+            if pattern.contains("{h}")
+                && (!PER_HEAD.contains(&part) || pattern.matches("{h}").count() > 1)
+            {
+                return Err(wrong(
+                    self.path,
+                    format!(
+                        "tensors.{shown:?} has {{h}}, the head's number, which {} may have once",
+                        PER_HEAD.join(", ")
+                    ),
+                ));
+            }
             if numbered != parts::block(&name).is_some() {
                 let what = if numbered {
                     format!("{name} is no part of a block, so its name cannot hold {{i}}")

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{describe::Description, nearest::nearest};
 use crate::{
-    container::Container,
+    container::{Container, Place, Stored},
     dialect::{
         Layout, Naming,
         fit::{Fit, Role},
@@ -15,9 +15,11 @@ use crate::{
     names::Format,
 };
 
-/// Parts without which there is no backbone.
+/// Parts without which there is no backbone, unless the description says that it has none.
 const REQUIRED: &[&str] = &[
     "patch.weight",
+    "class",
+    "norm.weight",
     "norm1.weight",
     "proj.weight",
     "norm2.weight",
@@ -36,6 +38,10 @@ const WITH: &[(&str, &str)] = &[
     ("scale2", "scale1"),
 ];
 
+/// No backbone is deeper, or has more heads.
+const DEPTH_LIMIT: usize = 512;
+const HEAD_LIMIT: usize = 256;
+
 /// Numbers of blocks, and the tensor of each.
 type Numbered = BTreeMap<usize, usize>;
 
@@ -44,10 +50,12 @@ type Numbered = BTreeMap<usize, usize>;
 /// # Errors
 ///
 /// The description contradicts the checkpoint.
-pub(crate) fn fit(container: &Container, description: &Description) -> Result<Fit, VitError> {
+pub(crate) fn fit(container: &mut Container, description: &Description) -> Result<Fit, VitError> {
     complete(description)?;
     let group = group(container, description)?;
     let mut roles: Vec<Option<Role>> = vec![None; container.tensors.len()];
+    let heads = join_heads(container, description, &group, &mut roles)?;
+    let container = &*container;
     let mut inside: HashMap<&str, usize> = HashMap::new();
     for (index, tensor) in container.tensors.iter().enumerate() {
         if tensor.group == group
@@ -70,7 +78,7 @@ pub(crate) fn fit(container: &Container, description: &Description) -> Result<Fi
                 .get(pattern.as_str())
                 .ok_or_else(|| absent(description, pattern, &inside))?;
             stem.insert(*part, index);
-            roles[index] = Some(Role::Used((*part).to_owned()));
+            note(&mut roles, index, Role::Used((*part).to_owned()));
         }
     }
     let blocks = blocks(description, &numbered, &mut roles)?;
@@ -79,6 +87,7 @@ pub(crate) fn fit(container: &Container, description: &Description) -> Result<Fi
         naming: naming(container, description, &stem),
         group,
         choice: None,
+        heads,
         prefix: description.prefix.clone(),
         stem,
         blocks,
@@ -86,10 +95,102 @@ pub(crate) fn fit(container: &Container, description: &Description) -> Result<Fi
     })
 }
 
+/// Gives a tensor its role; one that was joined of others has none, as it is not in the file.
+fn note(roles: &mut [Option<Role>], index: usize, role: Role) {
+    if let Some(place) = roles.get_mut(index) {
+        *place = Some(role);
+    }
+}
+
+/// Joins the tensors of the heads, `{h}` in the description, to one for each block, under the
+/// description's pattern with the block's number. Returns how many heads there are.
+fn join_heads(
+    container: &mut Container,
+    description: &Description,
+    group: &str,
+    roles: &mut [Option<Role>],
+) -> Result<Option<usize>, VitError> {
+    let mut all = None;
+    if !description
+        .names
+        .iter()
+        .any(|(pattern, _)| pattern.contains("{h}"))
+    {
+        return Ok(all);
+    }
+    let places: HashMap<String, usize> = container
+        .tensors
+        .iter()
+        .enumerate()
+        .filter(|(_, tensor)| tensor.group == group)
+        .map(|(index, tensor)| (tensor.name.clone(), index))
+        .collect();
+    for (pattern, part) in &description.names {
+        let Some((before, rest)) = pattern.split_once("{i}") else {
+            continue;
+        };
+        if !pattern.contains("{h}") {
+            continue;
+        }
+        for block in 0..DEPTH_LIMIT {
+            let name = format!("{}{before}{block}{rest}", description.prefix);
+            let (mut parts, mut at) = (Vec::new(), Vec::new());
+            for head in 0..HEAD_LIMIT {
+                let name = name.replacen("{h}", &head.to_string(), 1);
+                let Some(&index) = places.get(&name) else {
+                    break;
+                };
+                parts.push(container.tensors[index].clone());
+                at.push(index);
+            }
+            let Some(first) = parts.first() else {
+                if block == 0 {
+                    continue;
+                }
+                break;
+            };
+            let same = |part: &Stored| part.shape == first.shape && part.dtype == first.dtype;
+            let heads = parts.len();
+            if !parts.iter().all(same) || all.is_some_and(|all| all != heads) {
+                return Err(description.wrong(format!(
+                    "tensors.{:?} joins tensors of unequal heads in block {block}",
+                    shortened(pattern)
+                )));
+            }
+            all = Some(heads);
+            let mut shape = first.shape.clone();
+            if let Some(rows) = shape.first_mut() {
+                *rows *= heads;
+            }
+            for index in at {
+                note(roles, index, Role::Used(format!("blocks.{block}.{part}")));
+            }
+            let joined = Stored {
+                group: group.to_owned(),
+                name,
+                shape,
+                dtype: first.dtype,
+                place: Place::Joined(parts),
+            };
+            container.tensors.push(joined);
+        }
+    }
+    Ok(all)
+}
+
 /// Checks that the name map describes a whole backbone.
 fn complete(description: &Description) -> Result<(), VitError> {
     let has = |part: &str| description.names.iter().any(|(_, known)| *known == part);
-    let mut missing: Vec<&str> = REQUIRED.iter().copied().filter(|part| !has(part)).collect();
+    let says = &description.says;
+    let without = |part: &str| {
+        (part == "class" && says.class == Some(false))
+            || (part == "norm.weight" && says.final_norm == Some(false))
+    };
+    let mut missing: Vec<&str> = REQUIRED
+        .iter()
+        .copied()
+        .filter(|part| !has(part) && !without(part))
+        .collect();
     let split = ["query.weight", "key.weight", "value.weight"];
     let joint = has("qkv.weight");
     if !joint {
@@ -113,8 +214,13 @@ fn complete(description: &Description) -> Result<(), VitError> {
     }
     if !missing.is_empty() {
         return Err(description.wrong(format!(
-            "its name map lacks {}, which every backbone here has",
-            missing.join(", ")
+            "its name map lacks {}, which every backbone here has{}",
+            missing.join(", "),
+            match missing.as_slice() {
+                ["class"] => " unless model.class_token = false says otherwise",
+                ["norm.weight"] => " unless model.final_norm = false says otherwise",
+                _ => "",
+            }
         )));
     }
     let twice = if joint {
@@ -222,7 +328,7 @@ fn blocks(
             let number = first + at;
             if let Some(&index) = found.get(&number) {
                 block.insert(*part, index);
-                roles[index] = Some(Role::Used(format!("blocks.{at}.{part}")));
+                note(roles, index, Role::Used(format!("blocks.{at}.{part}")));
             } else {
                 missing.push(pattern.replacen("{i}", &number.to_string(), 1));
             }
