@@ -100,7 +100,8 @@ pub struct Skipped {
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ModelRecord {
-    /// What it is called in tables: the file's or folder's name.
+    /// What it is called in tables and captions: what it is, such as `DINOv2 ViT-S/14`, with the name
+    /// of its file where that does not tell the weights; or what its user calls it.
     pub name: String,
     /// `checkpoint` or `features`.
     pub source: String,

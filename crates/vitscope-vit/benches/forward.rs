@@ -92,6 +92,8 @@ fn main() {
         hidden,
         norm_eps: 1e-6,
         stem_norm: false,
+        class: true,
+        final_norm: true,
         layer_scale: false,
         positions: Positions::Table {
             grid: [14, 14],

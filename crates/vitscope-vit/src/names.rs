@@ -171,6 +171,32 @@ fn simple(text: &str) -> String {
     text.to_lowercase().replace(['-', '_', ' ', '+'], "")
 }
 
+impl Family {
+    /// The name as its authors write it, for captions.
+    #[must_use]
+    pub fn title(&self) -> &str {
+        match self {
+            Self::Supervised => "supervised",
+            Self::OpenClip => "OpenCLIP",
+            Self::OpenAiClip => "OpenAI CLIP",
+            Self::MetaClip => "MetaCLIP",
+            Self::Clip => "CLIP",
+            Self::Deit => "DeiT",
+            Self::Deit3 => "DeiT III",
+            Self::Mae => "MAE",
+            Self::MocoV3 => "MoCo v3",
+            Self::Mugs => "Mugs",
+            Self::Ibot => "iBOT",
+            Self::Dino => "DINO",
+            Self::DinoV2 => "DINOv2",
+            Self::DinoV2Reg => "DINOv2 (registers)",
+            Self::Franca => "Franca",
+            Self::DinoV3 => "DINOv3",
+            Self::Own(label) => label.as_str(),
+        }
+    }
+}
+
 impl FromStr for Family {
     type Err = UnknownName;
 

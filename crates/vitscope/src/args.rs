@@ -180,6 +180,9 @@ pub struct ModelArgs {
     /// Per-channel standard deviation, likewise
     #[arg(long, value_name = "R,G,B", value_delimiter = ',', action = ArgAction::Set)]
     pub std: Option<Vec<f64>>,
+    /// What the model is called in tables and captions [default: what it is, DINOv2 ViT-S/14]
+    #[arg(long)]
+    pub name: Option<String>,
     /// Numerics of `source` (the file's own ecosystem: eps, rotary periods, table resizing) or of
     /// the `official` code
     #[arg(long)]
@@ -463,6 +466,9 @@ pub struct ProbeFlags {
     /// Per-channel standard deviation, likewise
     #[arg(long, value_name = "R,G,B", value_delimiter = ',', action = ArgAction::Set)]
     pub std: Option<Vec<f64>>,
+    /// What the model is called in tables and captions [default: what it is, DINOv2 ViT-S/14]
+    #[arg(long)]
+    pub name: Option<String>,
     /// Numerics of `source` (the file's own ecosystem: eps, rotary periods, table resizing) or of
     /// the `official` code
     #[arg(long)]
@@ -605,6 +611,7 @@ impl ProbeFlags {
             backbone: self.backbone.or(file.backbone),
             mean: self.mean.or(file.mean),
             std: self.std.or(file.std),
+            name: self.name.or(file.name),
             numerics: self.numerics.or(file.numerics),
             format: self.format.or(file.format),
             size: self.size.or(file.size),
@@ -728,6 +735,7 @@ impl ProbeFlags {
             backbone: self.backbone.clone(),
             mean: self.mean.clone(),
             std: self.std.clone(),
+            name: self.name.clone(),
             numerics: self.numerics.clone(),
             dtype: self.dtype.clone(),
             device: self.device.clone(),

@@ -107,6 +107,7 @@ fn settle(args: &ModelArgs, format: Option<Format>) -> anyhow::Result<Settle> {
         backbone: args.backbone.clone(),
         mean: channels("--mean", args.mean.as_ref())?,
         std: channels("--std", args.std.as_ref())?,
+        name: args.name.clone(),
         numerics,
         precision,
         device,

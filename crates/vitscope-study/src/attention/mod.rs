@@ -512,7 +512,7 @@ pub fn attention(request: &Request, observer: &mut dyn Observer) -> Result<Outco
     let count = images.len().min(settings.limit.unwrap_or(usize::MAX));
     let queries = find_queries(&settings.queries, &data, settings.split, count, opened.grid)?;
     let run = request.out.clone().unwrap_or_else(|| {
-        let name = format!("{}-{}-attention", opened.record.name, data.kind.name());
+        let name = format!("{}-{}-attention", opened.stem, data.kind.name());
         Path::new("runs").join(name.replace(['/', '\\'], "_"))
     });
     folder::begin(&run, request.resume)?;

@@ -299,7 +299,7 @@ pub fn correspond(request: &Request, observer: &mut dyn Observer) -> Result<Outc
         return Err(StudyError::Internal("a checkpoint gave no backbone".into()));
     };
     let run = request.out.clone().unwrap_or_else(|| {
-        let name = format!("{}-spair71k", opened.record.name);
+        let name = format!("{}-spair71k", opened.stem);
         Path::new("runs").join(name.replace(['/', '\\'], "_"))
     });
     folder::begin(&run, request.resume)?;

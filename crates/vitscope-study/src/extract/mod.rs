@@ -89,6 +89,9 @@ pub fn extract_data(
 ) -> Result<Vec<PathBuf>, StudyError> {
     let model = Model::Checkpoint(what.model.clone(), what.settle.clone());
     let (mut source, opened) = model.open(cut.size, &what.layers, &what.facets)?;
+    for note in &opened.notes {
+        observer.note(note);
+    }
     files::make_dir(&what.out)?;
     let counts = [
         (Split::Test, cut.limit_test),
@@ -193,10 +196,14 @@ pub fn extract_tensor(
     what: &Extraction,
     input: &Path,
     beside: Beside,
+    observer: &mut dyn Observer,
 ) -> Result<Vec<PathBuf>, StudyError> {
     let bytes = std::fs::read(input).map_err(StudyError::io(input, "read"))?;
     let (shape, values) = read_input(input, &bytes)?;
     let checkpoint = Checkpoint::open(&what.model, &what.settle)?;
+    for note in checkpoint.notes() {
+        observer.note(&note.to_string());
+    }
     let vit = model::load(&checkpoint, &what.settle)?;
     let depth = vit.config().depth;
     let mut work = vit.workspace([shape[2], shape[3]])?;

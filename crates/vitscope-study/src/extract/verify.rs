@@ -75,6 +75,9 @@ pub struct Verification {
     pub missing: Vec<String>,
     /// Tensors of the recording whose names the layout does not know.
     pub unknown: Vec<String>,
+    /// What was decided about the checkpoint although others might decide otherwise.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub notes: Vec<String>,
 }
 
 impl Verification {
@@ -105,7 +108,10 @@ pub fn verify(
 ) -> Result<Verification, StudyError> {
     let checkpoint = Checkpoint::open(model, settle)?;
     let vit = model::load(&checkpoint, settle)?;
-    compare(&vit, recording, tolerance)
+    Ok(Verification {
+        notes: checkpoint.notes().map(ToString::to_string).collect(),
+        ..compare(&vit, recording, tolerance)?
+    })
 }
 
 /// Runs a model on a recorded input and compares every recorded tensor.
@@ -180,6 +186,7 @@ pub fn compare(vit: &Vit, recording: &Path, tolerance: f64) -> Result<Verificati
         compared,
         missing,
         unknown,
+        notes: Vec::new(),
     })
 }
 

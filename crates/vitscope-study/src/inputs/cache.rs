@@ -251,7 +251,9 @@ impl FacetCache {
                     let rows = filled.recv().map_err(ended)??;
                     times.stall += waiting.elapsed();
                     let visiting = Instant::now();
-                    visitor.slot(reading, &Rows::Host(rows.view()), &seen)?;
+                    visitor
+                        .slot(reading, &Rows::Host(rows.view()), &seen)
+                        .map_err(|error| pass.named(error, &seen, None))?;
                     times.visit += visiting.elapsed();
                     // The reader may have ended already; then the buffer is not needed.
                     let _ = free.send(rows);

@@ -126,6 +126,14 @@ impl FeatureDir {
             .collect()
     }
 
+    /// The file that holds an image of a split, and the image's number in that file.
+    pub(crate) fn file_of(&self, split: Split, image: usize) -> Option<(PathBuf, usize)> {
+        self.shards(split)
+            .iter()
+            .find(|shard| (shard.first..shard.first + shard.count).contains(&image))
+            .map(|shard| (shard.path.clone(), image - shard.first))
+    }
+
     fn shards(&self, split: Split) -> &[Shard] {
         match split {
             Split::Train => &self.train,

@@ -8,7 +8,7 @@ use vitscope_run::files::sha256_of;
 use vitscope_run::{Facet, ModelRecord, Slot};
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
-use vitscope_vit::identify::Settle;
+use vitscope_vit::identify::{Identity, Settle};
 
 use crate::error::StudyError;
 use crate::features::FeatureDir;
@@ -37,6 +37,8 @@ pub struct Opened {
     pub slots: Vec<Slot>,
     /// Embedding width of each slot.
     pub widths: Vec<usize>,
+    /// The name of its file or folder, for folders of runs.
+    pub stem: String,
     /// Things worth knowing.
     pub notes: Vec<String>,
 }
@@ -106,6 +108,18 @@ fn name_of(path: &Path) -> String {
     }
 }
 
+/// What a checkpoint is called in tables and captions: what it is, and its file where other weights
+/// could be the same.
+fn called(path: &Path, identity: &Identity) -> String {
+    if identity.named
+        || name_in_cache(path).is_some_and(|name| !name.is_empty()) && identity.model.is_some()
+    {
+        identity.title.clone()
+    } else {
+        format!("{} ({})", identity.title, name_of(path))
+    }
+}
+
 fn json<T: serde::Serialize>(value: &T) -> Value {
     serde_json::to_value(value).unwrap_or(Value::Null)
 }
@@ -138,7 +152,7 @@ fn open_checkpoint(
         facets,
     );
     let record = ModelRecord {
-        name: name_of(path),
+        name: called(path, identity),
         source: "checkpoint".to_owned(),
         path: path.display().to_string(),
         family: identity.family.to_string(),
@@ -163,7 +177,8 @@ fn open_checkpoint(
         geometry,
         slots,
         widths,
-        notes: Vec::new(),
+        stem: settle.name.clone().unwrap_or_else(|| name_of(path)),
+        notes: checkpoint.notes().map(ToString::to_string).collect(),
     };
     Ok((Source::Backbone(Box::new(backbone)), opened))
 }
@@ -242,6 +257,7 @@ fn open_features(
         precision: None,
         device: None,
     };
+    let record_stem = record.name.clone();
     let notes = if dir.about.patch.is_none() && dir.about.size.is_none() {
         vec![format!(
             "features.json does not name patch or size: crops of {} pixels, patches of {patch}, are taken from --size",
@@ -256,6 +272,7 @@ fn open_features(
         geometry,
         slots,
         widths,
+        stem: record_stem,
         notes,
     };
     Ok((Source::Features(Box::new(dir)), opened))

@@ -4,6 +4,7 @@ use std::time::{Duration, Instant};
 
 use ndarray::{Array3, Array4, ArrayView4};
 use vitscope_data::{DataSet, Geometry, IGNORE, LabelCrop, Split};
+use vitscope_probe::ProbeError;
 use vitscope_run::{Facet, Slot};
 use vitscope_vit::Vit;
 use vitscope_vit::facet::{Kind, Taps};
@@ -194,6 +195,46 @@ pub struct Pass<'a> {
     pub threads: usize,
 }
 
+impl Pass<'_> {
+    /// An error about an image of a batch, with the image's file, and that of its features where a
+    /// program of the user's made them.
+    pub(crate) fn named(
+        &self,
+        error: StudyError,
+        seen: &Seen,
+        features: Option<&FeatureDir>,
+    ) -> StudyError {
+        let StudyError::Probe {
+            slot,
+            source: ProbeError::NonFinite { image },
+        } = &error
+        else {
+            return error;
+        };
+        let Some(&index) = seen.images.get(*image) else {
+            return error;
+        };
+        let Some(item) = self.data.split(self.split).get(index) else {
+            return error;
+        };
+        match features.and_then(|dir| dir.file_of(self.split, index)) {
+            Some((file, number)) => StudyError::file(
+                &file,
+                format!(
+                    "the {slot} of its image {number} ({}) holds a value that is not finite: make it again",
+                    item.image.display()
+                ),
+            ),
+            None => StudyError::file(
+                &item.image,
+                format!(
+                    "the model's {slot} of this image holds a value that is not finite: leave the image out, or run with --dtype f32"
+                ),
+            ),
+        }
+    }
+}
+
 /// The tensor of a forward pass that a slot reads.
 #[must_use]
 pub fn tapped_kind(slot: Slot, depth: usize, token_norm: Side, rope: Side) -> Kind {
@@ -311,7 +352,9 @@ impl Backbone {
                                 .enumerate()
                                 .filter(|(_, k)| **k == (layer, kind))
                             {
-                                visitor.slot(slot, &patches, &seen)?;
+                                visitor
+                                    .slot(slot, &patches, &seen)
+                                    .map_err(|error| pass.named(error, &seen, None))?;
                             }
                         }
                         Tapped::Attention { layer, weights } => {
@@ -391,7 +434,9 @@ fn run_features(
         for (number, reading) in pass.readings.iter().enumerate() {
             dir.read(pass.split, reading.slot, batch, &mut rows)?;
             let visiting = Instant::now();
-            visitor.slot(number, &Rows::Host(rows.view()), &seen)?;
+            visitor
+                .slot(number, &Rows::Host(rows.view()), &seen)
+                .map_err(|error| pass.named(error, &seen, Some(&*dir)))?;
             times.visit += visiting.elapsed();
         }
         let visiting = Instant::now();

@@ -192,7 +192,7 @@ impl<'a> Job<'a> {
             limited(Split::Test, common.limit_test),
         ];
         let out = request.out.clone().unwrap_or_else(|| {
-            let name = format!("{}-{}", opened.record.name, data.kind.name());
+            let name = format!("{}-{}", opened.stem, data.kind.name());
             Path::new("runs").join(name.replace(['/', '\\'], "_"))
         });
         let mut job = Self {

@@ -335,7 +335,7 @@ impl Case<'_> {
         }
         let says = seen.says?;
         let quick = match &says.activation {
-            Some(super::Activation::Known(mlp)) => *mlp == crate::config::Mlp::QuickGelu,
+            Some(crate::says::Activation::Known(mlp)) => *mlp == crate::config::Mlp::QuickGelu,
             // A timm architecture without quickgelu in its name uses the exact one.
             None if says.writer == Writer::Timm => false,
             _ => return None,

@@ -10,3 +10,4 @@ mod loading_mutations;
 mod loading_own;
 mod loading_releases;
 mod loading_wrong;
+mod wild;

@@ -36,7 +36,7 @@ pub fn run(cli: &Cli, args: &ExtractArgs) -> anyhow::Result<()> {
                 prefix: args.prefix_tokens,
                 attention: args.attention,
             };
-            extract_tensor(&what, input, beside)?
+            extract_tensor(&what, input, beside, &mut Teller::new(cli))?
         }
         (None, Some(_), _) | (None, None, Some(_)) => {
             let spec = match (&args.images, &args.data) {

@@ -106,13 +106,8 @@ fn describe(checkpoint: &Checkpoint) -> String {
     line("mean", format!("{:?}", identity.mean));
     line("std", format!("{:?}", identity.std));
     for decision in &identity.decisions {
-        line(
-            "decided",
-            format!(
-                "{} = {}: {}",
-                decision.what, decision.value, decision.because
-            ),
-        );
+        let word = if decision.noted { "note" } else { "decided" };
+        line(word, decision.to_string());
     }
     let report = checkpoint.tensors();
     line(

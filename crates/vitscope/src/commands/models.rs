@@ -122,7 +122,7 @@ fn everything(model: &KnownModel, paper: &Paper) -> String {
         let _ = writeln!(text, "{name:<12} {value}");
     };
     line("name", &model.name);
-    line("family", &model.family);
+    line("family", &model.family.to_string());
     line("size", &model.size);
     line("patch", &format!("{} pixels", model.patch));
     line(

@@ -108,6 +108,9 @@ fn table(outcome: &Verification) -> String {
             let _ = writeln!(text, "{title}: {}", names.join(", "));
         }
     }
+    for note in &outcome.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
     let verdict = if outcome.passed { "passed" } else { "failed" };
     let _ = writeln!(
         text,

@@ -3,7 +3,6 @@
 //! one sentence with a way on.
 //!
 //! `tools/checkpoints/make_wild.py` made the files.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

@@ -1,0 +1,291 @@
+//! What a backbone is made of: sizes that two sources agree on, its feed-forward part, its heads.
+
+use super::{Case, Family};
+use crate::{
+    config::Mlp,
+    error::VitError,
+    known::{self, Build, KnownModel, Normalization},
+    says::Activation,
+};
+
+impl Case<'_> {
+    /// Compares what is said of sizes with what the tensors show.
+    pub(super) fn sizes_agree(&mut self) -> Result<(), VitError> {
+        let Some(says) = self.seen.says else {
+            return Ok(());
+        };
+        let own = self.described().is_some();
+        let sizes = self.seen.sizes;
+        let counts = [
+            ("width", "width", says.width, sizes.width),
+            ("depth", "number of blocks", says.depth, sizes.depth),
+            ("patch", "patch side", says.patch, sizes.patch),
+            ("hidden", "hidden width", says.hidden, sizes.hidden),
+            (
+                "registers",
+                "number of registers",
+                says.registers,
+                sizes.registers,
+            ),
+        ];
+        for (key, words, said, shown) in counts {
+            let Some(said) = said.filter(|&said| said != shown) else {
+                continue;
+            };
+            return Err(if own {
+                self.contradiction(
+                    format!("it gives {key} = {said}"),
+                    format!("the tensors show {shown}"),
+                )
+            } else {
+                self.contradiction(
+                    format!("{} beside it gives the {words} {said}", says.file),
+                    format!(
+                        "its tensors show {shown}; move the file away if it is another model's"
+                    ),
+                )
+            });
+        }
+        let slot = sizes.table.is_some_and(|table| table.slots > 0);
+        let flags = [
+            ("layer_scale", says.layer_scale, sizes.layer_scale),
+            ("stem_norm", says.stem_norm, sizes.stem_norm),
+            ("class_token", says.class, sizes.class),
+            ("final_norm", says.final_norm, sizes.final_norm),
+            (
+                "class_slot",
+                says.class_slot.filter(|_| sizes.table.is_some()),
+                slot,
+            ),
+        ];
+        for (key, said, shown) in flags {
+            if let Some(said) = said.filter(|&said| said != shown) {
+                return Err(self.contradiction(
+                    format!("it gives {key} = {said}"),
+                    match (key, shown) {
+                        ("class_slot", _) => {
+                            "the number of rows in its position table shows otherwise".to_owned()
+                        }
+                        (_, true) => "its name map has such tensors".to_owned(),
+                        (_, false) => "its name map has no such tensors".to_owned(),
+                    },
+                ));
+            }
+        }
+        if let (Some(table), Some(image), None) = (sizes.table, says.image, says.grid)
+            && table.grid != image.map(|side| side / sizes.patch)
+        {
+            self.note(
+                "position table",
+                format!("{} x {}", table.grid[0], table.grid[1]),
+                format!(
+                    "its rows show it, although {} gives images of {} x {} pixels",
+                    says.file, image[0], image[1]
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    pub(super) fn mlp(&mut self, family: Option<Family>) -> Result<Option<Mlp>, VitError> {
+        let gated = self.seen.sizes.gated;
+        let own = self.described().is_some();
+        let told = self.says(|says| says.activation.clone());
+        if own
+            && let Some((Activation::Known(mlp), _)) = &told
+            && gated != (*mlp == Mlp::SwiGlu)
+        {
+            return Err(self.contradiction(
+                "it gives mlp otherwise".to_owned(),
+                if gated {
+                    "the feed-forward tensors are gated, as swiglu's are".to_owned()
+                } else {
+                    "the feed-forward tensors are not gated, so it is gelu or quick_gelu".to_owned()
+                },
+            ));
+        }
+        if gated {
+            self.decide("activation", "SwiGLU", "its feed-forward tensors are gated");
+            return Ok(Some(Mlp::SwiGlu));
+        }
+        let (mlp, because) = match (told, family) {
+            (Some((Activation::Known(mlp), file)), _) if mlp != Mlp::SwiGlu => {
+                (mlp, format!("{file} says so"))
+            }
+            (Some((other, file)), _) => {
+                let name = match other {
+                    Activation::Other(name) => name,
+                    Activation::Known(_) => "swiglu".to_owned(),
+                };
+                return Err(self.contradiction(
+                    format!("{file} beside it gives the activation {name}"),
+                    "only gelu and quick_gelu are known for such tensors".to_owned(),
+                ));
+            }
+            (None, _) if own => {
+                self.lacks.push("mlp");
+                return Ok(None);
+            }
+            (None, Some(family @ (Family::OpenAiClip | Family::MetaClip))) => {
+                (Mlp::QuickGelu, format!("{family} was trained with it"))
+            }
+            (None, Some(family)) => (Mlp::Gelu, format!("{family} was trained with it")),
+            // The family that answers the question answers this one.
+            (None, None) => return Ok(None),
+        };
+        let name = match mlp {
+            Mlp::Gelu => "GELU",
+            Mlp::QuickGelu => "QuickGELU",
+            Mlp::SwiGlu => "SwiGLU",
+        };
+        self.decide("activation", name, because);
+        Ok(Some(mlp))
+    }
+
+    pub(super) fn build(&self) -> Build {
+        let sizes = self.seen.sizes;
+        Build {
+            width: sizes.width,
+            depth: sizes.depth,
+            patch: sizes.patch,
+            hidden: sizes.hidden,
+            gated: sizes.gated,
+        }
+    }
+
+    /// The released model of a family with these sizes; among several, the one that a name tells.
+    pub(super) fn known(&self, family: Family) -> Option<&'static KnownModel> {
+        let build = self.build();
+        let alike = || known::alike(family, &build);
+        let named = |known: &&KnownModel| {
+            known.has_file(&self.seen.file_name)
+                || self.seen.hub.as_ref().is_some_and(|hub| known.has_id(hub))
+                || (known.normalization == Normalization::Satellite && self.is_satellite())
+        };
+        alike().find(named).or_else(|| alike().next())
+    }
+
+    /// Whether a name says that DINOv3 was trained on satellite images.
+    pub(super) fn is_satellite(&self) -> bool {
+        let tag = self.seen.says.and_then(|says| says.tag.as_ref());
+        [Some(&self.seen.file_name), self.seen.hub.as_ref(), tag]
+            .into_iter()
+            .flatten()
+            .any(|name| name.to_lowercase().contains("sat493m"))
+    }
+
+    pub(super) fn heads(&mut self, family: Option<Family>) -> Result<Option<usize>, VitError> {
+        let width = self.seen.sizes.width;
+        let own = self.described().is_some();
+        let shown = self
+            .seen
+            .sizes
+            .heads
+            .map(|(heads, why)| (heads, format!("{why} shows it")));
+        let said = self
+            .says(|says| says.heads)
+            .map(|(heads, file)| (heads, format!("{file} says so")));
+        if own
+            && let (Some((shown, why)), Some((said, _))) = (&self.seen.sizes.heads, &said)
+            && shown != said
+        {
+            return Err(self.contradiction(
+                format!("it gives heads = {said}"),
+                format!("{why} shows {shown}"),
+            ));
+        }
+        let (heads, because) = match (shown.or(said), self.settle.heads) {
+            (Some((heads, why)), Some(told)) if heads != told => {
+                return Err(self.contradiction(
+                    format!("--heads says {told}"),
+                    format!("it has {heads} ({why})"),
+                ));
+            }
+            (Some(certain), _) => certain,
+            (None, Some(told)) => (told, "--heads says so".to_owned()),
+            (None, None) if own => {
+                self.lacks.push("heads");
+                return Ok(None);
+            }
+            (None, None) => match self.usual_heads(family) {
+                Some(found) => found,
+                None => return Ok(None),
+            },
+        };
+        if heads == 0 || !width.is_multiple_of(heads) {
+            return Err(self.contradiction(
+                format!("the number of heads is {heads} ({because})"),
+                format!("the width {width} is not a multiple of it"),
+            ));
+        }
+        let per_head = width / heads;
+        if self.seen.sizes.table.is_none() && !per_head.is_multiple_of(4) {
+            return Err(self.contradiction(
+                format!("the number of heads is {heads} ({because})"),
+                format!("rotary positions need a head width divisible by 4, not {per_head}"),
+            ));
+        }
+        self.decide("heads", heads, because);
+        if own {
+            self.decide("head width", per_head, "width over heads");
+        }
+        Ok(Some(heads))
+    }
+
+    /// The heads of released models with these sizes, or a question.
+    pub(super) fn usual_heads(&mut self, family: Option<Family>) -> Option<(usize, String)> {
+        let build = self.build();
+        let width = build.width;
+        if let Some(known) = family.and_then(|family| self.known(family)) {
+            return Some((
+                known.heads,
+                format!("its sizes are those of {}", known.name),
+            ));
+        }
+        // Models of other families, and of other patches, are built alike.
+        let mut alike = known::models()
+            .iter()
+            .filter(|known| known.width == width && known.depth == build.depth)
+            .filter(|known| family.is_some() || self.possible().contains(&known.family));
+        if let Some(first) = alike.next()
+            && alike.all(|known| known.heads == first.heads || known.family == Family::MocoV3)
+            && first.family != Family::MocoV3
+            && (family.is_none() || family != Some(Family::MocoV3))
+        {
+            let because = format!("width and depth are those of {}", first.name);
+            return family.map(|_| (first.heads, because));
+        }
+        if family == Some(Family::OpenAiClip) && width.is_multiple_of(64) {
+            return Some((width / 64, "OpenAI's CLIP has heads of 64".to_owned()));
+        }
+        let example = if width.is_multiple_of(64) {
+            width / 64
+        } else {
+            1
+        };
+        self.ask(
+            format!(
+                "how many attention heads it has, since width {width} and {} blocks are those of no model that is known here",
+                build.depth
+            ),
+            "--heads",
+            &[],
+            example.to_string(),
+        );
+        None
+    }
+
+    pub(super) fn final_norm(&mut self) {
+        if self.seen.sizes.final_norm {
+            return;
+        }
+        if let Some(says) = self.described() {
+            self.decide("final norm", "none", format!("{} says so", says.file));
+        } else {
+            self.note(                "final norm",
+                "none",
+                "it was trained with a norm after the mean of its patches (fc_norm), so its last tokens are the last block's own",
+            );
+        }
+    }
+}

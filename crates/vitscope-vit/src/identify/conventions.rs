@@ -1,0 +1,317 @@
+//! Whose conventions a checkpoint follows, and the numbers that depend on them: the epsilon of its
+//! norms, and where its tokens take their positions from.
+
+use super::{Case, Family, Format, Numerics, Seen};
+use crate::{
+    config::{Positions, Resize},
+    container::ContainerKind,
+    error::VitError,
+    provenance::official_name,
+    says::Writer,
+};
+
+impl Case<'_> {
+    pub(super) fn format(&mut self, family: Option<Family>) -> Result<Option<Format>, VitError> {
+        if self.described().is_some() {
+            if let Some(told) = self.settle.format.filter(|&told| told != Format::Own) {
+                return Err(self.contradiction(
+                    format!("--format says {told}"),
+                    "a described model is of the family and format that its description gives"
+                        .to_owned(),
+                ));
+            }
+            return Ok(Some(Format::Own));
+        }
+        let naming = &self.seen.fit.naming;
+        let formats = &naming.formats;
+        if let Some(told) = self.settle.format {
+            // The JAX archives are the official release, and timm reads them as they are.
+            let augreg = formats.contains(&Format::Augreg)
+                && matches!(told, Format::Official | Format::Timm);
+            if !formats.contains(&told) && !augreg {
+                return Err(self.contradiction(
+                    format!("--format says {told}"),
+                    format!("its tensors are named as in {}", naming.title),
+                ));
+            }
+            if formats.len() > 1 {
+                self.decide("format", told, "--format says so");
+                return Ok(Some(told));
+            }
+        }
+        if let &[only] = formats.as_slice() {
+            self.decide("format", only, "only it names tensors like this");
+            return Ok(Some(only));
+        }
+        if let Some((format, because)) = self.format_evidence() {
+            self.decide("format", format, because);
+            return Ok(Some(format));
+        }
+        let official = family.map(official_resize);
+        if official == Some(Resize::Antialias) {
+            let because = "neither its nesting nor a file beside it tells, and here it makes no difference: official code and timm resize positions alike";
+            self.decide("format", Format::Timm, because);
+            return Ok(Some(Format::Timm));
+        }
+        self.ask(
+            "whether its positions are resized as the authors' code or as timm does it, which give other numbers under the same names".to_owned(),
+            "--format",
+            &["official".to_owned(), "timm".to_owned()],
+            "timm".to_owned(),
+        );
+        Ok(None)
+    }
+
+    /// What speaks for a format, the strongest first.
+    pub(super) fn format_evidence(&self) -> Option<(Format, String)> {
+        let Seen { fit, container, .. } = self.seen;
+        if fit.naming.usual {
+            let script = container.kind == ContainerKind::TorchScript;
+            return Some(if script {
+                (
+                    Format::Official,
+                    "it is a TorchScript archive, as OpenAI releases".to_owned(),
+                )
+            } else {
+                let first = fit.naming.formats[0];
+                (first, format!("its tensors are named as in {first}"))
+            });
+        }
+        if official_name(&self.seen.file_name).is_some() {
+            let because = format!("{} is an official file name", self.seen.file_name);
+            return Some((Format::Official, because));
+        }
+        if let Some(says) = self.seen.says
+            && says.writer == Writer::Timm
+        {
+            return Some((Format::Timm, format!("{} beside it is timm's", says.file)));
+        }
+        if let Some(hub) = self
+            .seen
+            .hub
+            .as_ref()
+            .filter(|hub| hub.starts_with("timm/"))
+        {
+            return Some((Format::Timm, format!("its Hugging Face id is {hub}")));
+        }
+        if self.trained_officially() {
+            let because = format!(
+                "its weights are nested as {}, as the authors' training leaves them",
+                fit.nesting()
+            );
+            return Some((Format::Official, because));
+        }
+        self.has_tensor(|name| {
+            let last = name.rsplit('.').next().unwrap_or(name);
+            matches!(last, "mask_token" | "register_tokens" | "masked_embed")
+                || name.contains("mlp.w12.")
+                || name.contains("relation_blocks.")
+        })
+        .then(|| {
+            (
+                Format::Official,
+                "it has tensors that timm drops or renames".to_owned(),
+            )
+        })
+    }
+
+    /// Whether a file is nested as the training code of DINO, iBOT, Mugs, DINOv2 or MoCo v3 nests it.
+    pub(super) fn trained_officially(&self) -> bool {
+        let Seen { fit, container, .. } = self.seen;
+        let root = |name: &str| container.root.iter().any(|root| root == name);
+        let losses = ["dino_loss", "ibot_loss"].into_iter().any(root);
+        fit.prefix.contains("base_encoder.")
+            || (losses && matches!(fit.group.as_str(), "teacher" | "student"))
+            || (root("teacher") && root("student") && fit.prefix.ends_with("backbone."))
+            || (fit.group == "state_dict"
+                && self.seen.file_name == "checkpoint_teacher.pth"
+                && fit.prefix.is_empty())
+    }
+
+    pub(super) fn norm_eps(
+        &mut self,
+        family: Option<Family>,
+        format: Option<Format>,
+    ) -> Option<f64> {
+        let said = self
+            .says(|says| says.norm_eps)
+            .filter(|(eps, _)| eps.is_finite() && *eps > 0.0);
+        if self.described().is_some() {
+            let Some((eps, file)) = said else {
+                self.lacks.push("norm_eps");
+                return None;
+            };
+            self.decide(
+                "norm epsilon",
+                format!("{eps:e}"),
+                format!("{file} says so"),
+            );
+            return Some(eps);
+        }
+        let official = family.map(|family| match family {
+            Family::OpenClip
+            | Family::OpenAiClip
+            | Family::MetaClip
+            | Family::Clip
+            | Family::DinoV3 => 1e-5,
+            _ => 1e-6,
+        });
+        let (eps, because) = if self.settle.numerics == Numerics::Official {
+            (official?, "the official code uses it".to_owned())
+        } else if let Some((eps, file)) = said {
+            (eps, format!("{file} says so"))
+        } else if format == Some(Format::Transformers)
+            && self.seen.fit.naming.name == "transformers_vit"
+        {
+            (1e-12, "transformers uses it for this family".to_owned())
+        } else {
+            let (family, format) = (family?, format?);
+            (official?, format!("the {format} code uses it for {family}"))
+        };
+        self.decide("norm epsilon", format!("{eps:e}"), because);
+        Some(eps)
+    }
+
+    /// Where position comes from, and the base of rotary periods.
+    pub(super) fn positions(
+        &mut self,
+        family: Option<Family>,
+        format: Option<Format>,
+    ) -> Result<(Option<Positions>, f64), VitError> {
+        let base = self.says(|says| says.rope_base);
+        let rope_base = base.map_or(100.0, |(base, _)| base);
+        let periods = self.seen.fit.stem.contains_key("periods");
+        if self.described().is_some() {
+            self.described_positions(periods)?;
+        }
+        let Some(table) = self.seen.sizes.table else {
+            if !(rope_base.is_finite() && rope_base > 1.0) {
+                return Err(self.contradiction(
+                    format!("config.json gives the rotary base {rope_base}"),
+                    "it must be larger than 1".to_owned(),
+                ));
+            }
+            let from = match (periods, self.settle.numerics) {
+                (true, _) => "they are stored in the file".to_owned(),
+                (false, _) if self.described().is_some() => {
+                    base.map_or(String::new(), |(_, file)| format!("{file} says so"))
+                }
+                (false, Numerics::Source) => {
+                    "the file has none, so they follow their formula exactly".to_owned()
+                }
+                (false, Numerics::Official) => "the file has none, so they follow their formula, rounded to bfloat16 as officially".to_owned(),
+            };
+            let value = if periods && base.is_none() && self.described().is_some() {
+                "stored".to_owned()
+            } else {
+                format!("base {rope_base}")
+            };
+            self.decide("rotary periods", value, from);
+            return Ok((Some(Positions::Rotary), rope_base));
+        };
+        let Some((resize, because)) = self.resize(family, format) else {
+            return Ok((None, rope_base));
+        };
+        self.decide(
+            "position resize",
+            match resize {
+                Resize::Plain => "bicubic",
+                Resize::PlainOffset => "bicubic, scale offset by 0.1",
+                Resize::Antialias => "bicubic, antialiased",
+            },
+            because,
+        );
+        let grid = table.grid;
+        Ok((Some(Positions::Table { grid, resize }), rope_base))
+    }
+
+    pub(super) fn resize(
+        &mut self,
+        family: Option<Family>,
+        format: Option<Format>,
+    ) -> Option<(Resize, String)> {
+        if self.described().is_some() {
+            let said = self.says(|says| says.resize);
+            if said.is_none() {
+                self.lacks.push("resize");
+            }
+            return said.map(|(resize, file)| (resize, format!("{file} says so")));
+        }
+        let (family, format) = (family?, format?);
+        let official = official_resize(family);
+        Some(match (self.settle.numerics, format) {
+            (Numerics::Official, _) | (_, Format::Official) => (
+                official,
+                match (family, format) {
+                    (Family::MocoV3, Format::Official) => {
+                        "its code has no rule, so MAE's is taken".to_owned()
+                    }
+                    (Family::OpenAiClip, Format::Official) => {
+                        "its code has no rule, so OpenCLIP's is taken".to_owned()
+                    }
+                    _ => format!("the official code of {family} does so"),
+                },
+            ),
+            (_, Format::Timm | Format::Augreg | Format::Own) => {
+                (Resize::Antialias, "timm does so".to_owned())
+            }
+            (_, Format::OpenClip) => (Resize::Antialias, "OpenCLIP does so".to_owned()),
+            (_, Format::Transformers) if family == Family::DinoV2Reg => (
+                Resize::Antialias,
+                "transformers does so for registers".to_owned(),
+            ),
+            (_, Format::Transformers) => (Resize::Plain, "transformers does so".to_owned()),
+            (_, Format::MmPretrain) => (Resize::Plain, "mmpretrain does so".to_owned()),
+        })
+    }
+
+    /// A description tells of positions in one way.
+    pub(super) fn described_positions(&self, periods: bool) -> Result<(), VitError> {
+        let Some(says) = self.described() else {
+            return Ok(());
+        };
+        if self.seen.sizes.table.is_some() {
+            if periods || says.rope_base.is_some() {
+                return Err(self.contradiction(
+                    "it has a position table".to_owned(),
+                    "it also gives rotary periods, and no model here uses both".to_owned(),
+                ));
+            }
+            return Ok(());
+        }
+        for (key, given) in [
+            ("resize", says.resize.is_some()),
+            ("grid", says.grid.is_some()),
+            ("class_slot", says.class_slot.is_some()),
+        ] {
+            if given {
+                return Err(self.contradiction(
+                    format!("it gives {key}"),
+                    "its name map has no positions".to_owned(),
+                ));
+            }
+        }
+        match (says.rope_base, periods) {
+            (Some(_), true) => Err(self.contradiction(
+                "it gives rope_base".to_owned(),
+                "its name map has the periods themselves".to_owned(),
+            )),
+            (None, false) => Err(VitError::Description {
+                path: self.seen.path.to_owned(),
+                what: "it says nothing of positions: name a tensor as positions or periods, or give model.rope_base".to_owned(),
+            }),
+            _ => Ok(()),
+        }
+    }
+}
+
+/// How the authors' code resizes a position table.
+fn official_resize(family: Family) -> Resize {
+    match family {
+        Family::Dino | Family::Ibot | Family::Mugs | Family::DinoV2 | Family::Franca => {
+            Resize::PlainOffset
+        }
+        Family::Mae | Family::MocoV3 => Resize::Plain,
+        _ => Resize::Antialias,
+    }
+}
