@@ -25,7 +25,7 @@ pub enum RunError {
         path: PathBuf,
     },
     /// The run has not come to its end.
-    #[error("{}: is not finished: continue it with --resume, or leave it out", path.display())]
+    #[error("{}: is not finished: continue it with `resume`, or leave it out", path.display())]
     Unfinished {
         /// The folder.
         path: PathBuf,
@@ -38,6 +38,9 @@ pub enum RunError {
         /// What was expected, what was found, and what to do.
         problem: String,
     },
+    /// A folder that cannot be used as asked, one sentence.
+    #[error("{0}")]
+    Refused(String),
     /// This program contradicted itself.
     #[error("internal: {0}; please report this with the command that led to it")]
     Internal(String),

@@ -68,13 +68,88 @@ pub fn sweep(folder: &Path) -> Result<(), RunError> {
         let entry = entry.map_err(io("list"))?;
         let path = entry.path();
         let kind = entry.file_type().map_err(io("list"))?;
-        if kind.is_dir() {
-            sweep(&path)?;
-        } else if kind.is_file() && is_ours(&entry.file_name().to_string_lossy()) {
-            std::fs::remove_file(&path).map_err(RunError::io(&path, "remove"))?;
+        let ours = is_ours(&entry.file_name().to_string_lossy());
+        match (kind.is_dir(), ours) {
+            (true, true) => {
+                std::fs::remove_dir_all(&path).map_err(RunError::io(&path, "remove"))?;
+            }
+            (true, false) => sweep(&path)?,
+            (false, true) if kind.is_file() => remove_if_there(&path)?,
+            _ => {}
         }
     }
     Ok(())
+}
+
+/// Whether a folder holds nothing, or is not there: nothing but what a process of ours leaves that is
+/// killed before it has written its first file.
+///
+/// # Errors
+/// When it cannot be listed, or is a file.
+pub fn is_blank(folder: &Path) -> Result<bool, RunError> {
+    let list = match std::fs::read_dir(folder) {
+        Ok(list) => list,
+        Err(error) if is_absent(&error) => return Ok(true),
+        Err(error) => return Err(RunError::io(folder, "list")(error)),
+    };
+    for entry in list {
+        let entry = entry.map_err(RunError::io(folder, "list"))?;
+        let name = entry.file_name();
+        let name = name.to_string_lossy();
+        let blank = is_ours(&name)
+            || match &*name {
+                // Made for the lock that lies in them.
+                "state" | ".vitscope" if entry.path().is_dir() => is_blank(&entry.path())?,
+                "lock" => folder.ends_with("state") || folder.ends_with(".vitscope"),
+                _ => false,
+            };
+        if !blank {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn remove_if_there(path: &Path) -> Result<(), RunError> {
+    match std::fs::remove_file(path) {
+        Err(error) if !is_absent(&error) => Err(RunError::io(path, "remove")(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a folder of ours as a whole, if it is there: it loses its name first, so that no half of it is
+/// ever taken for the folder.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn remove_folder(folder: &Path) -> Result<(), RunError> {
+    if !folder.exists() {
+        return Ok(());
+    }
+    let parent = folder.parent().unwrap_or(Path::new("."));
+    let io = |action| RunError::io(folder, action);
+    let aside = named(&mut tempfile::Builder::new())
+        .tempdir_in(parent)
+        .map_err(io("remove the folder"))?;
+    std::fs::rename(folder, aside.path().join("removed")).map_err(io("remove the folder"))?;
+    aside.close().map_err(io("remove the folder"))
+}
+
+/// Gives what is built a name of our own.
+fn named<'a, 'b>(
+    builder: &'b mut tempfile::Builder<'a, 'static>,
+) -> &'b mut tempfile::Builder<'a, 'static> {
+    builder.prefix(UNFINISHED).suffix(SUFFIX).rand_bytes(RANDOM)
+}
+
+/// Whether a path is not there, be it for a file in the place of one of its folders.
+fn is_absent(error: &std::io::Error) -> bool {
+    use std::io::ErrorKind::{NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory)
 }
 
 /// Reads a file; `None` where there is none.
@@ -84,7 +159,7 @@ pub fn sweep(folder: &Path) -> Result<(), RunError> {
 pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, RunError> {
     match std::fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(RunError::io(path, "read")(error)),
     }
 }
@@ -121,7 +196,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// When the disk refuses.
 pub fn temporary(folder: &Path, path: &Path) -> Result<NamedTempFile, RunError> {
     let mut builder = tempfile::Builder::new();
-    builder.prefix(UNFINISHED).suffix(SUFFIX).rand_bytes(RANDOM);
+    named(&mut builder);
     #[cfg(unix)]
     {
         use std::os::unix::fs::PermissionsExt;
@@ -159,7 +234,7 @@ mod tests {
             "notes.partial",
             ".writing-mine",
             ".vitscope-short.writing",
-            ".vitscope-has+a+sign12.writing",
+            ".vitscope-has+a+sign.writing",
         ];
         for name in foreign {
             std::fs::write(dir.path().join(name), "mine").unwrap();

@@ -11,6 +11,8 @@
 //!   its range and where it is defined.
 //! - [`settings::effect`] says what a setting can change, and so whether two runs are the same but
 //!   for it.
+//! - [`Session`] is a run directory at work: begun, interrupted or complete, and tidied. [`Folder`] is a
+//!   folder of results that is no run. Both are locked, and neither touches what is not ours.
 //! - [`files`] writes a file whole or not at all; [`tensors`] reads and writes safetensors files one
 //!   tensor at a time; [`names`] says what the files of a run are called.
 //!
@@ -45,17 +47,20 @@
 
 mod error;
 pub mod files;
+mod folder;
 mod metrics;
 pub mod names;
 mod numbers;
 mod record;
 mod run;
 mod select;
+pub mod session;
 pub mod settings;
 mod slot;
 pub mod tensors;
 
 pub use error::RunError;
+pub use folder::{Folder, apart};
 pub use metrics::{COLUMNS, Measured, Metrics, Part, Row, Table, to_csv};
 pub use numbers::{NUMBERS, Number, number};
 pub use record::{
@@ -64,6 +69,7 @@ pub use record::{
 };
 pub use run::Run;
 pub use select::Select;
+pub use session::Session;
 pub use slot::{Facet, Slot, Subject};
 
 /// The version of the run directory's format that this crate writes, and the newest that it reads.

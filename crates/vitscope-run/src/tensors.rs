@@ -235,6 +235,12 @@ impl TensorFile {
         names
     }
 
+    /// The shape of a tensor; `None` where there is none of that name.
+    #[must_use]
+    pub fn shape(&self, name: &str) -> Option<&[usize]> {
+        self.metadata.info(name).map(|info| info.shape.as_slice())
+    }
+
     /// Reads a tensor; `None` where there is none of that name.
     ///
     /// # Errors

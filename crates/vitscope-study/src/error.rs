@@ -41,7 +41,7 @@ pub enum StudyError {
     #[error(transparent)]
     Run(vitscope_run::RunError),
     /// The operating system refused a read or a write.
-    #[error("{}: cannot {action}: {source}{}", path.display(), hint(source))]
+    #[error("{}: cannot {action}: {source}", path.display())]
     Io {
         /// The file.
         path: PathBuf,
@@ -65,21 +65,11 @@ pub enum StudyError {
     #[error("stopped as asked; nothing was stored")]
     StoppedEarly,
     /// The user asked to stop.
-    #[error("stopped as asked; what was done is in {}: continue with --resume", run.display())]
+    #[error("stopped as asked; what was done is in {}: continue with `resume`", run.display())]
     Interrupted {
         /// The run directory.
         run: PathBuf,
     },
-}
-
-fn hint(source: &std::io::Error) -> &'static str {
-    match source.kind() {
-        std::io::ErrorKind::StorageFull => {
-            "; free some space, then continue with --resume: nothing that was stored is lost"
-        }
-        std::io::ErrorKind::PermissionDenied => "; check its permissions",
-        _ => "",
-    }
 }
 
 impl From<vitscope_run::RunError> for StudyError {
@@ -95,6 +85,7 @@ impl From<vitscope_run::RunError> for StudyError {
                 action,
                 source,
             },
+            RunError::Refused(sentence) => Self::Setting(sentence),
             RunError::Internal(problem) => Self::Internal(problem),
             other => Self::Run(other),
         }

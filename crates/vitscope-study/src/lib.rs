@@ -17,8 +17,8 @@ pub(crate) use inputs::device;
 pub use inputs::{cache, features, model, observer, screen, source};
 pub use probe::{estimate, merge, order, outcome, shard, variants};
 pub(crate) use probe::{evaluate, examine, job, start, train, training};
-pub(crate) use session::{folder, picture, state};
 pub use session::{layers, record, settings};
+pub(crate) use session::{picture, state};
 pub(crate) use vitscope_run::{files, tensors};
 
 pub use error::StudyError;

@@ -22,8 +22,8 @@ fn of(weights: ArrayView4<'_, f32>, patches: usize) -> (Option<f64>, Vec<Option<
     let mut localities = Localities::new(&[1], weights.dim().1, patches);
     localities.add(1, weights, |_, _| {}).unwrap();
     let summary = localities.finish(0, 0).remove(0);
-    let heads = summary.heads.iter().map(|head| head.mean).collect();
-    (summary.whole.mean, heads)
+    let heads = summary.heads.iter().map(|head| head.value).collect();
+    (summary.whole.value, heads)
 }
 
 /// `tools/oracle/attention.py`, over every fixture, layer and size.
@@ -123,7 +123,7 @@ fn weights_that_are_no_attention_are_refused() {
     localities
         .add(3, Array4::zeros((1, 1, 5, 5)).view(), |_, _| {})
         .unwrap();
-    assert_eq!(localities.finish(10, 0)[0].whole.mean, None);
+    assert_eq!(localities.finish(10, 0)[0].whole.value, None);
 }
 
 #[test]

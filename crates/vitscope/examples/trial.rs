@@ -18,7 +18,7 @@ use rand_chacha::ChaCha8Rng;
 use safetensors::tensor::{Dtype, TensorView};
 use vitscope_study::model::Model;
 use vitscope_study::observer::Silent;
-use vitscope_study::probe::{Request, probe, tidy};
+use vitscope_study::probe::{ProbeRequest, probe, tidy};
 use vitscope_study::settings::Settings;
 use vitscope_vit::identify::Settle;
 
@@ -57,7 +57,7 @@ fn main() -> anyhow::Result<()> {
         scenes.display(),
         run.display()
     );
-    let request = Request {
+    let request = ProbeRequest {
         model: Model::Checkpoint(model, Settle::default()),
         data: scenes.display().to_string(),
         out: Some(run),
@@ -67,7 +67,7 @@ fn main() -> anyhow::Result<()> {
     };
     let outcome = probe(&request, &mut Silent)?;
     for (facet, layer) in &outcome.selection {
-        let shown = |summary: &&vitscope_study::outcome::Summary| {
+        let shown = |summary: &&vitscope_study::outcome::SlotSummary| {
             summary.slot.layer == *layer && summary.slot.facet.name() == facet
         };
         if let Some(summary) = outcome.slots.iter().find(shown) {

@@ -16,12 +16,15 @@ mod verify;
 
 use std::io::Write;
 
+use clap::CommandFactory;
+
+use vitscope_run::Facet;
 use vitscope_vit::config::{Device, Precision};
 use vitscope_vit::error::DeviceError;
-use vitscope_vit::identify::{Format, Numerics, Settle};
+use vitscope_vit::identify::{Family, Format, Numerics, Settle};
 use vitscope_vit::vit::ShapeError;
 
-use crate::args::{Cli, Command, ModelArgs};
+use crate::args::{Cli, Command, ModelArgs, Output};
 use crate::exit::usage;
 
 /// Runs what was typed.
@@ -38,8 +41,16 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Models { name } => models::run(&cli, name.as_deref()),
         Command::Merge(args) => merge::run(&cli, args),
         Command::Verify(args) => verify::run(&cli, args),
+        Command::Completions { shell } => completions(*shell),
         Command::Report { runs, images } => report::run(&cli, runs, images),
     }
+}
+
+/// Prints the completions of a shell.
+fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut Cli::command(), "vitscope", &mut script);
+    print(&String::from_utf8(script)?)
 }
 
 /// Prints a result.
@@ -63,52 +74,59 @@ fn use_threads(threads: Option<usize>) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Something worth knowing, on stderr.
+fn note(cli: &Cli, text: &str) -> anyhow::Result<()> {
+    if !cli.quiet && cli.output() == Output::Human {
+        writeln!(std::io::stderr(), "note: {text}")?;
+    }
+    Ok(())
+}
+
+/// How the checkpoint is laid out, if that was said.
+fn layout(cli: &Cli, args: &ModelArgs) -> anyhow::Result<Option<Format>> {
+    let old = cli.old_layout();
+    if old.is_some() {
+        note(cli, "--format of a checkpoint is now called --layout")?;
+    }
+    match args.layout.or(old) {
+        Some(word) => match word.format() {
+            Some(format) => Ok(Some(format)),
+            None => Err(usage(anyhow::anyhow!(
+                "--layout of a checkpoint is one of official, timm, transformers, open_clip"
+            ))),
+        },
+        None => Ok(None),
+    }
+}
+
+/// Facets, each once, in the order in which they are listed everywhere.
+fn facets(typed: &[Facet]) -> Vec<Facet> {
+    let mut list = typed.to_vec();
+    list.sort_unstable();
+    list.dedup();
+    list
+}
+
 /// What the user settled about a checkpoint.
 fn settle(args: &ModelArgs, format: Option<Format>) -> anyhow::Result<Settle> {
-    let numerics = match args.numerics.as_deref() {
-        None | Some("source") => Numerics::Source,
-        Some("official") => Numerics::Official,
-        Some(other) => {
-            let sentence = format!("--numerics: `{other}` is not one of source, official");
-            return Err(usage(anyhow::anyhow!(sentence)));
-        }
-    };
-    let precision = match args.dtype.as_deref() {
-        None | Some("f32") => Precision::F32,
-        Some("bf16") => Precision::Bf16,
-        Some("f16") => Precision::F16,
-        Some(other) => {
-            let sentence = format!("--dtype: `{other}` is not one of f32, bf16, f16");
-            return Err(usage(anyhow::anyhow!(sentence)));
-        }
-    };
-    let device = match args.device.as_deref() {
-        None | Some("cpu") => Device::Cpu,
-        Some("cuda") => Device::Cuda,
-        Some(other) => {
-            let sentence = format!("--device: `{other}` is not one of cpu, cuda");
-            return Err(usage(anyhow::anyhow!(sentence)));
-        }
-    };
+    let precision = args.dtype.map_or(Precision::F32, Precision::from);
+    let device = args.device.map_or(Device::Cpu, Device::from);
     if !device.is_built() {
         return Err(usage(DeviceError::NotBuilt));
     }
     if device == Device::Cpu && precision == Precision::F16 {
         return Err(usage(ShapeError::NoF16));
     }
+    let family = args.family.as_deref().map(str::parse::<Family>).transpose();
     Ok(Settle {
-        family: args
-            .family
-            .as_deref()
-            .map(|text| word_of("--family", text))
-            .transpose()?,
+        family: family.map_err(|problem| usage(anyhow::anyhow!("--family: {problem}")))?,
         format,
-        heads: args.heads,
+        heads: args.heads.map(|heads| heads as usize),
         backbone: args.backbone.clone(),
         mean: channels("--mean", args.mean.as_ref())?,
         std: channels("--std", args.std.as_ref())?,
         name: args.name.clone(),
-        numerics,
+        numerics: args.numerics.map_or(Numerics::Source, Numerics::from),
         precision,
         device,
     })
@@ -128,12 +146,4 @@ fn channels(flag: &str, values: Option<&Vec<f64>>) -> anyhow::Result<Option<[f64
                 "{flag} takes three numbers: red, green and blue"
             ))
         })
-}
-
-fn word_of<T: std::str::FromStr>(flag: &str, text: &str) -> anyhow::Result<T>
-where
-    T::Err: std::fmt::Display,
-{
-    text.parse()
-        .map_err(|problem| usage(anyhow::anyhow!("{flag}: {problem}")))
 }

@@ -1,11 +1,25 @@
-//! Exit codes: 0 ok, 1 a threshold was missed, 2 usage or configuration, 3 data or weights,
-//! 4 internal; 130 when the user stopped the run. A closed pipe is success.
+//! Exit codes, and errors as they are told.
+//!
+//! | code | when |
+//! |---|---|
+//! | 0 | the command did what was asked; a reader that closed the pipe is no failure |
+//! | 1 | a result misses a threshold that the user set |
+//! | 2 | usage or configuration: another command line would do, a missing GPU among it |
+//! | 3 | data, weights, files or the disk |
+//! | 4 | the program contradicted itself |
+//! | 130 | the user stopped it |
 
 use std::fmt;
+use std::io::ErrorKind;
 use std::process::ExitCode;
 
+use clap::error::{ContextKind, ContextValue};
+use vitscope_demo::DemoError;
+use vitscope_figure::FigureError;
 use vitscope_hub::HubError;
 use vitscope_study::StudyError;
+use vitscope_vit::error::{DeviceError, VitError};
+use vitscope_vit::vit::ShapeError;
 
 /// Marks an error as the user's wording.
 #[derive(Debug)]
@@ -42,7 +56,7 @@ pub fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
 }
 
 fn code(error: &anyhow::Error) -> u8 {
-    if error.is::<Usage>() {
+    if error.is::<Usage>() || error.is::<DeviceError>() || error.is::<ShapeError>() {
         return 2;
     }
     if error.is::<Missed>() {
@@ -51,39 +65,218 @@ fn code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<HubError>() {
         return if error.is_usage() { 2 } else { 3 };
     }
-    match error.downcast_ref::<StudyError>() {
-        Some(StudyError::Setting(_) | StudyError::Shape(_)) => 2,
-        Some(StudyError::Interrupted { .. } | StudyError::StoppedEarly) => 130,
-        Some(_) => 3,
-        None if error.is::<vitscope_vit::error::VitError>()
-            || error.is::<vitscope_data::DataError>()
-            || error.is::<vitscope_demo::DemoError>()
-            || error.is::<vitscope_figure::FigureError>() =>
-        {
+    if let Some(error) = error.downcast_ref::<StudyError>() {
+        return match error {
+            StudyError::Setting(_) | StudyError::Shape(_) | StudyError::Device(_) => 2,
+            StudyError::Interrupted { .. } | StudyError::StoppedEarly => 130,
+            StudyError::Internal(_) => 4,
+            _ => 3,
+        };
+    }
+    if let Some(error) = error.downcast_ref::<FigureError>() {
+        return if matches!(error, FigureError::Render { .. }) {
+            4
+        } else {
             3
+        };
+    }
+    if let Some(error) = error.downcast_ref::<DemoError>() {
+        return if matches!(error, DemoError::Internal(_)) {
+            4
+        } else {
+            3
+        };
+    }
+    match error.is::<VitError>() || error.is::<vitscope_data::DataError>() {
+        true => 3,
+        false => 4,
+    }
+}
+
+/// What was typed, as far as errors speak of it.
+pub struct Typed {
+    /// The flags of every command, without dashes.
+    flags: Vec<String>,
+    /// Whether the command can continue what it has begun.
+    resumes: bool,
+}
+
+impl Typed {
+    /// From the command line's own definition, and the name of the command that was typed.
+    pub fn new(cli: &clap::Command, command: &str) -> Self {
+        let longs = |command: &clap::Command| -> Vec<String> {
+            let longs = command.get_arguments().filter_map(clap::Arg::get_long);
+            longs.map(str::to_owned).collect()
+        };
+        let flags = cli.get_subcommands().flat_map(longs).collect();
+        let own = cli.find_subcommand(command);
+        Self {
+            flags,
+            resumes: own.is_some_and(|own| longs(own).iter().any(|flag| flag == "resume")),
         }
-        None => 4,
+    }
+
+    /// A sentence of a library, in which `` `batch` `` is a setting, as this program says it: `--batch`.
+    fn told(&self, sentence: &str) -> String {
+        let mut told = String::new();
+        for (index, part) in sentence.split('`').enumerate() {
+            let between = index % 2 == 1;
+            let is_flag = between && self.flags.iter().any(|flag| flag == part);
+            match (between, is_flag) {
+                (true, true) => told += &format!("--{part}"),
+                (true, false) => told += &format!("`{part}`"),
+                (false, _) => told += part,
+            }
+        }
+        // A lone backtick at the end opens nothing.
+        if sentence.matches('`').count() % 2 == 1 {
+            told.pop();
+        }
+        told
+    }
+
+    /// What to do about a refusal of the system.
+    fn hint(&self, error: &anyhow::Error) -> &'static str {
+        let Some(StudyError::Io { source, .. }) = error.downcast_ref::<StudyError>() else {
+            return "";
+        };
+        match (source.kind(), self.resumes) {
+            (ErrorKind::StorageFull, true) => {
+                "; free some space, then continue with --resume: nothing that was stored is lost"
+            }
+            (ErrorKind::StorageFull, false) => "; free some space, then repeat the command",
+            (ErrorKind::PermissionDenied, _) => "; check its permissions",
+            _ => "",
+        }
+    }
+}
+
+/// A value that cannot be, in one sentence; everything else as clap tells it.
+pub fn mistyped(error: &clap::Error) -> ExitCode {
+    let text = |kind| match error.get(kind) {
+        Some(ContextValue::String(text)) => Some(text.clone()),
+        Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
+        _ => None,
+    };
+    let flag = text(ContextKind::InvalidArg);
+    let flag = flag.as_deref().and_then(|flag| flag.split(' ').next());
+    let expected = std::error::Error::source(error)
+        .map(ToString::to_string)
+        .or_else(|| {
+            Some(format!(
+                "expected one of {}",
+                text(ContextKind::ValidValue)?
+            ))
+        });
+    match (flag, text(ContextKind::InvalidValue), expected) {
+        (Some(flag), Some(value), Some(expected)) if !value.is_empty() => {
+            #[expect(clippy::print_stderr, reason = "this is where errors are told")]
+            {
+                eprintln!("vitscope: {flag} {value}: {expected}");
+            }
+            ExitCode::from(2)
+        }
+        _ => error.exit(),
     }
 }
 
 /// Says what went wrong, in one line, and gives the exit code.
-pub fn report(result: anyhow::Result<()>) -> ExitCode {
+pub fn report(result: anyhow::Result<()>, typed: &Typed) -> ExitCode {
     let Err(error) = result else {
         return ExitCode::SUCCESS;
     };
     let closed_pipe = error
         .downcast_ref::<std::io::Error>()
-        .is_some_and(|error| error.kind() == std::io::ErrorKind::BrokenPipe);
+        .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe);
     if closed_pipe {
         return ExitCode::SUCCESS;
     }
+    // The crates' errors tell their causes themselves; only contexts added here form a chain.
+    let sentence = match code(&error) {
+        4 => format!("{error:#}"),
+        _ => error.to_string(),
+    };
     #[expect(clippy::print_stderr, reason = "this is where errors are told")]
     {
-        // The crates' errors tell their causes themselves; only contexts added here form a chain.
-        match code(&error) {
-            4 => eprintln!("vitscope: {error:#}"),
-            _ => eprintln!("vitscope: {error}"),
-        }
+        eprintln!("vitscope: {}{}", typed.told(&sentence), typed.hint(&error));
     }
     ExitCode::from(code(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn every_kind_of_error_has_its_code() {
+        let path = PathBuf::from("x");
+        let io = |kind: ErrorKind| StudyError::Io {
+            path: PathBuf::from("x"),
+            action: "write",
+            source: kind.into(),
+        };
+        let internal = || "a contradiction".to_owned();
+        let table: Vec<(anyhow::Error, u8)> = vec![
+            (missed("0.3 is below 0.4"), 1),
+            (usage(anyhow::anyhow!("two models")), 2),
+            (usage(StudyError::Internal(internal())), 2),
+            (StudyError::setting("batch").into(), 2),
+            (StudyError::Device(DeviceError::NotBuilt).into(), 2),
+            (DeviceError::NotBuilt.into(), 2),
+            (ShapeError::NoF16.into(), 2),
+            (StudyError::Shape(ShapeError::NoF16).into(), 2),
+            (StudyError::file(&path, "is damaged").into(), 3),
+            (io(ErrorKind::StorageFull).into(), 3),
+            (
+                StudyError::Run(vitscope_run::RunError::NotARun { path: path.clone() }).into(),
+                3,
+            ),
+            (FigureError::NotARun { path: path.clone() }.into(), 3),
+            (DemoError::Occupied(path).into(), 3),
+            (StudyError::Internal(internal()).into(), 4),
+            (DemoError::Internal(internal()).into(), 4),
+            (
+                FigureError::Render {
+                    figure: "curves".to_owned(),
+                    reason: internal(),
+                }
+                .into(),
+                4,
+            ),
+            (anyhow::anyhow!("unforeseen"), 4),
+            (StudyError::StoppedEarly.into(), 130),
+            (
+                StudyError::Interrupted {
+                    run: PathBuf::from("x"),
+                }
+                .into(),
+                130,
+            ),
+        ];
+        for (error, expected) in table {
+            assert_eq!(code(&error), expected, "{error}");
+        }
+    }
+
+    #[test]
+    fn settings_are_told_as_flags() {
+        let typed = Typed {
+            flags: vec!["batch".to_owned(), "resume".to_owned()],
+            resumes: false,
+        };
+        assert_eq!(
+            typed.told("choose `batch` 12 or less"),
+            "choose --batch 12 or less"
+        );
+        assert_eq!(typed.told("`x` is no layer"), "`x` is no layer");
+        assert_eq!(typed.told("a lone ` stays"), "a lone ` stays");
+        let full = StudyError::Io {
+            path: PathBuf::from("x"),
+            action: "write",
+            source: ErrorKind::StorageFull.into(),
+        };
+        assert!(typed.hint(&full.into()).contains("repeat the command"));
+    }
 }

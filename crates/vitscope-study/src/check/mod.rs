@@ -252,8 +252,9 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
     };
     let mut aggregate_path = None;
     if let Some(out) = &request.out {
+        let mut folder = vitscope_run::Folder::claim(out, "data check", &[&set.root])?;
         if let Some(picture) = picture {
-            let path = out.join("ground_truth.png");
+            let path = folder.place("ground_truth.png")?;
             picture::write_rgb(&path, [geometry.size; 2], &picture)?;
             aggregate_path = Some(path.display().to_string());
         }
@@ -264,8 +265,9 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
                 lines.extend_from_slice(item.image.as_os_str().as_encoded_bytes());
                 lines.push(b'\n');
             }
-            crate::files::write(&out.join(name), &lines)?;
+            crate::files::write(&folder.place(name)?, &lines)?;
         }
+        folder.finish()?;
     }
     let mut notes = set.notes().to_vec();
     notes.extend(warnings(&set, &train, &test, one_list));

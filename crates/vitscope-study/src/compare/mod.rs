@@ -7,7 +7,7 @@ pub mod stored;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use vitscope_run::{COLUMNS, Facet, Measured, Select, Subject, files, to_csv};
+use vitscope_run::{COLUMNS, Facet, Folder, Measured, Select, Subject, files, to_csv};
 
 use crate::error::StudyError;
 use crate::paper::{Beside, Paper};
@@ -16,7 +16,7 @@ use crate::stored::{StoredRun, open_all};
 
 /// What to compare.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct CompareRequest {
     /// Run directories of any kind.
     pub runs: Vec<PathBuf>,
     /// Where the tables go.
@@ -69,10 +69,10 @@ pub struct Comparison {
 ///
 /// # Errors
 /// One sentence, for a folder that is no finished run and for runs that contradict each other.
-pub fn compare(request: &Request) -> Result<Comparison, StudyError> {
+pub fn compare(request: &CompareRequest) -> Result<Comparison, StudyError> {
     if request.out.join("run.json").exists() {
         return Err(StudyError::setting(format!(
-            "{}: is a run itself: choose another --out",
+            "{}: is a run itself: choose another `out`",
             request.out.display()
         )));
     }
@@ -83,9 +83,11 @@ pub fn compare(request: &Request) -> Result<Comparison, StudyError> {
         lines.extend(lines_of(&runs, run, request.select, &mut notes)?);
     }
     let relations = relations(&runs, &mut notes)?;
+    let inputs: Vec<&Path> = request.runs.iter().map(PathBuf::as_path).collect();
+    let mut folder = Folder::claim(&request.out, "compare", &inputs)?;
     let mut files = vec![
-        write_comparison(&request.out, &runs, request.select)?,
-        write_relations(&request.out, &relations)?,
+        write_comparison(&mut folder, &runs, request.select)?,
+        write_relations(&mut folder, &relations)?,
     ];
     let (mut beside, mut citation) = (Vec::new(), None);
     if request.paper {
@@ -96,8 +98,9 @@ pub fn compare(request: &Request) -> Result<Comparison, StudyError> {
             "{}, \"{}\", {}, {}",
             source.authors, source.title, source.id, source.year
         ));
-        files.push(write_beside(&request.out, &beside)?);
+        files.push(write_beside(&mut folder, &beside)?);
     }
+    folder.finish()?;
     Ok(Comparison {
         lines,
         relations,
@@ -145,17 +148,23 @@ fn lines_of(
 
 /// A CSV file of some rows.
 fn write_table(
-    path: PathBuf,
+    folder: &mut Folder,
+    name: &str,
     header: &str,
     rows: impl IntoIterator<Item = Vec<String>>,
 ) -> Result<PathBuf, StudyError> {
+    let path = folder.place(name)?;
     files::write(&path, &to_csv(header.split(','), rows))?;
     Ok(path)
 }
 
 /// `comparison.csv`: every row of every run, its name before it and, behind the rows of a facet, the
 /// layer at which the run shows that facet.
-fn write_comparison(out: &Path, runs: &[StoredRun], select: Select) -> Result<PathBuf, StudyError> {
+fn write_comparison(
+    folder: &mut Folder,
+    runs: &[StoredRun],
+    select: Select,
+) -> Result<PathBuf, StudyError> {
     let mut rows = Vec::new();
     for run in runs {
         let selected = |facet: Facet| Some((facet, run.run.selected(facet, select)?));
@@ -172,7 +181,7 @@ fn write_comparison(out: &Path, runs: &[StoredRun], select: Select) -> Result<Pa
         }
     }
     let header = format!("run,{},selected_layer", COLUMNS.join(","));
-    write_table(out.join("comparison.csv"), &header, rows)
+    write_table(folder, "comparison.csv", &header, rows)
 }
 
 fn number(value: Option<f64>) -> String {
@@ -180,7 +189,7 @@ fn number(value: Option<f64>) -> String {
 }
 
 /// `relations.csv`.
-fn write_relations(out: &Path, relations: &[Relation]) -> Result<PathBuf, StudyError> {
+fn write_relations(folder: &mut Folder, relations: &[Relation]) -> Result<PathBuf, StudyError> {
     let three = |coefficient: Coefficient| {
         let (low, high) = coefficient.interval.unzip();
         [coefficient.value, low, high].map(number)
@@ -197,11 +206,11 @@ fn write_relations(out: &Path, relations: &[Relation]) -> Result<PathBuf, StudyE
     };
     let header =
         "relation,group,n,pearson,pearson_low,pearson_high,spearman,spearman_low,spearman_high";
-    write_table(out.join("relations.csv"), header, relations.iter().map(row))
+    write_table(folder, "relations.csv", header, relations.iter().map(row))
 }
 
 /// `paper.csv`: a measured number, the paper's, and the difference, all as fractions.
-fn write_beside(out: &Path, beside: &[Beside]) -> Result<PathBuf, StudyError> {
+fn write_beside(folder: &mut Folder, beside: &[Beside]) -> Result<PathBuf, StudyError> {
     let layer = |layer: Option<usize>| layer.map_or(String::new(), |layer| layer.to_string());
     let row = |entry: &Beside| {
         vec![
@@ -217,5 +226,5 @@ fn write_beside(out: &Path, beside: &[Beside]) -> Result<PathBuf, StudyError> {
         ]
     };
     let header = "run,metric,facet,layer,measured,paper,difference,paper_layer,place";
-    write_table(out.join("paper.csv"), header, beside.iter().map(row))
+    write_table(folder, "paper.csv", header, beside.iter().map(row))
 }

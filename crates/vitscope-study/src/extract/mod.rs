@@ -9,7 +9,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 use vitscope_data::{DataSet, Split};
-use vitscope_run::{Facet, Slot, files, tensors};
+use vitscope_run::{Facet, Folder, Slot, files, tensors};
 use vitscope_vit::checkpoint::Checkpoint;
 use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::identify::Settle;
@@ -92,7 +92,7 @@ pub fn extract_data(
     for note in &opened.notes {
         observer.note(note);
     }
-    files::make_dir(&what.out)?;
+    let mut folder = Folder::claim(&what.out, COMMAND, &[&what.model, &data.root])?;
     let counts = [
         (Split::Test, cut.limit_test),
         (Split::Train, cut.limit_train),
@@ -119,6 +119,9 @@ pub fn extract_data(
             .zip(opened.widths.iter().copied())
             .collect();
         let writer = SplitWriter::new(&what.out, name, slots, opened.grid, what.half, count);
+        for path in writer.paths() {
+            folder.place(&file_name(&path))?;
+        }
         let groups = writer.groups();
         observer.begin(Phase::Extract, 0, count as u64);
         let mut scribe = Scribe {
@@ -142,15 +145,8 @@ pub fn extract_data(
     }
     if same {
         for path in written.clone() {
-            let name = path
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .replacen("test", "train", 1);
-            let twin = what.out.join(name);
-            if twin.exists() {
-                std::fs::remove_file(&twin).map_err(StudyError::io(&twin, "replace the file"))?;
-            }
+            let twin = folder.place(&file_name(&path).replacen("test", "train", 1))?;
+            files::remove_if_there(&twin)?;
             std::fs::hard_link(&path, &twin)
                 .or_else(|_| std::fs::copy(&path, &twin).map(|_| ()))
                 .map_err(StudyError::io(&twin, "write"))?;
@@ -165,12 +161,21 @@ pub fn extract_data(
         model_size: Some(opened.record.size.clone()),
         depth: Some(opened.record.depth),
     };
-    written.push(write_json(&what.out, &about)?);
+    written.push(write_json(&mut folder, &about)?);
+    folder.finish()?;
     Ok(written)
 }
 
-fn write_json<T: Serialize>(out: &Path, about: &T) -> Result<PathBuf, StudyError> {
-    let path = out.join("features.json");
+/// What a folder of features says that made it.
+const COMMAND: &str = "extract";
+
+fn file_name(path: &Path) -> String {
+    let name = path.file_name().unwrap_or_default();
+    name.to_string_lossy().into_owned()
+}
+
+fn write_json<T: Serialize>(folder: &mut Folder, about: &T) -> Result<PathBuf, StudyError> {
+    let path = folder.place("features.json")?;
     let mut text = serde_json::to_string_pretty(about)
         .map_err(|error| StudyError::file(&path, format!("cannot be described: {error}")))?;
     text.push('\n');
@@ -263,8 +268,8 @@ pub fn extract_tensor(
         }
         Ok::<(), StudyError>(())
     })?;
-    files::make_dir(&what.out)?;
-    let path = what.out.join("features.safetensors");
+    let mut folder = Folder::claim(&what.out, COMMAND, &[&what.model])?;
+    let path = folder.place("features.safetensors")?;
     let dtype = if what.half { Dtype::F16 } else { Dtype::F32 };
     let views = tensors
         .iter()
@@ -287,7 +292,8 @@ pub fn extract_tensor(
         model_size: identity.size.clone(),
         depth: Some(depth),
     };
-    let json = write_json(&what.out, &about)?;
+    let json = write_json(&mut folder, &about)?;
+    folder.finish()?;
     Ok(vec![path, json])
 }
 

@@ -260,7 +260,7 @@ fn open_features(
     let record_stem = record.name.clone();
     let notes = if dir.about.patch.is_none() && dir.about.size.is_none() {
         vec![format!(
-            "features.json does not name patch or size: crops of {} pixels, patches of {patch}, are taken from --size",
+            "features.json does not name patch or size: crops of {} pixels, patches of {patch}, are taken from `size`",
             geometry.size
         )]
     } else {

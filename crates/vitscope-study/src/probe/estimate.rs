@@ -12,9 +12,9 @@ use tempfile::TempDir;
 
 use crate::cache::Worth;
 use crate::error::StudyError;
-use crate::job::{Job, Things};
+use crate::job::{Job, Prepared};
 use crate::observer::{Observer, Phase};
-use crate::probe::{Made, Request, run, trainings};
+use crate::probe::{Made, ProbeRequest, run, trainings};
 use crate::settings::Settings;
 use crate::source::{MICRO_BATCH, Source};
 use crate::variants::Vary;
@@ -167,14 +167,14 @@ impl Observer for Clock<'_> {
 /// # Errors
 /// As the job itself: what would stop it is told now.
 pub fn estimate(
-    request: &Request,
+    request: &ProbeRequest,
     vary: &Vary,
     observer: &mut dyn Observer,
 ) -> Result<Estimate, StudyError> {
     let begun = Instant::now();
-    let (mut source, things) = Things::open(request, vary, observer)?;
+    let (mut source, prepared) = Prepared::open(request, vary, observer)?;
     let opening = begun.elapsed().as_secs_f64();
-    let (job, _) = Job::new(request, vary, &things)?;
+    let (job, _) = Job::new(request, vary, &prepared)?;
     let stored = trainings(&job, request.trained.as_deref())?;
     let worth = Worth::of(&job, &stored);
     let parent = existing_parent(&job.out);
@@ -184,7 +184,7 @@ pub fn estimate(
         .tempdir_in(&parent)
         .map_err(StudyError::io(&parent, "create a folder in"))?;
     let small = reduced(request, vary, &job, folder.path(), caches);
-    let (mut rehearsal, records) = Job::new(&small, vary, &things)?;
+    let (mut rehearsal, records) = Job::new(&small, vary, &prepared)?;
     rehearsal.caches = Some(caches);
     let mut clock = Clock {
         observer,
@@ -266,10 +266,17 @@ pub fn estimate(
 }
 
 /// The request of the rehearsal.
-fn reduced(request: &Request, vary: &Vary, job: &Job<'_>, folder: &Path, caches: bool) -> Request {
+fn reduced(
+    request: &ProbeRequest,
+    vary: &Vary,
+    job: &Job<'_>,
+    folder: &Path,
+    caches: bool,
+) -> ProbeRequest {
     let common = job.common;
     let batch = common.batch.min(BATCH);
-    let largest = vary.batch.iter().copied().max().unwrap_or(batch);
+    let batches = vary.of("batch").iter().filter_map(|text| text.parse().ok());
+    let largest = batches.max().unwrap_or(batch);
     let test = job.counted_images().len().min(TEST);
     let settings = Settings {
         batch,
@@ -280,7 +287,7 @@ fn reduced(request: &Request, vary: &Vary, job: &Job<'_>, folder: &Path, caches:
         shard: None,
         ..common.clone()
     };
-    Request {
+    ProbeRequest {
         out: Some(folder.join("run")),
         settings,
         resume: false,

@@ -211,7 +211,7 @@ impl Evaluation {
         let shape = Shape { grid, patch };
         let plan = if settings.resamples > 0 && images > 0 {
             let plan = ResamplingPlan::new(grid, images, settings.resamples, settings.seed)
-                .map_err(|error| StudyError::setting(format!("--resamples: {error}")))?;
+                .map_err(|error| StudyError::setting(format!("`resamples`: {error}")))?;
             Some(Arc::new(plan))
         } else {
             None

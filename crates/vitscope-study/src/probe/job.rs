@@ -6,14 +6,16 @@ use std::time::Duration;
 
 use vitscope_data::{DataSet, Split};
 use vitscope_probe::{MAX_CLUSTERS, ProbeError};
-use vitscope_run::{Facet, Fixed, Record, RunKind, Select, Skipped};
+use vitscope_run::session::default_place;
+use vitscope_run::{
+    Facet, Fixed, Record, RunKind, Select, Session, Skipped, apart, names, session,
+};
 
 use crate::error::StudyError;
-use crate::folder;
 use crate::model::{Opened, check_counts};
 use crate::observer::Observer;
 use crate::order::TrainOrder;
-use crate::probe::Request;
+use crate::probe::ProbeRequest;
 use crate::record;
 use crate::screen::screen;
 use crate::settings::{SaveLabels, Settings};
@@ -137,17 +139,17 @@ pub(crate) fn counting_fingerprint(run: &str, shard: Option<Shard>) -> String {
 }
 
 /// What a request names, opened and looked over.
-pub(crate) struct Things {
+pub(crate) struct Prepared {
     data: DataSet,
     opened: Opened,
     layers: Vec<usize>,
     skipped: Vec<Skipped>,
 }
 
-impl Things {
+impl Prepared {
     /// Opens the data set and the model, and refuses what does not go together.
     pub(crate) fn open(
-        request: &Request,
+        request: &ProbeRequest,
         vary: &Vary,
         observer: &mut dyn Observer,
     ) -> Result<(Source, Self), StudyError> {
@@ -165,24 +167,24 @@ impl Things {
         check_source(&source, common, vary)?;
         check_selection(common.select, &opened)?;
         let (data, skipped) = leave_out_bad(data, common, &source, &opened, observer)?;
-        let things = Self {
+        let prepared = Self {
             data,
             opened,
             layers,
             skipped,
         };
-        Ok((source, things))
+        Ok((source, prepared))
     }
 }
 
 impl<'a> Job<'a> {
     /// The job that a request makes of what it names, with the record of each of its runs.
     pub(crate) fn new(
-        request: &'a Request,
+        request: &'a ProbeRequest,
         vary: &Vary,
-        things: &'a Things,
+        prepared: &'a Prepared,
     ) -> Result<(Self, Vec<Record>), StudyError> {
-        let Things { data, opened, .. } = things;
+        let Prepared { data, opened, .. } = prepared;
         let common = &request.settings;
         let limited = |split: Split, limit: Option<usize>| {
             data.split(split).len().min(limit.unwrap_or(usize::MAX))
@@ -191,15 +193,13 @@ impl<'a> Job<'a> {
             limited(Split::Train, common.limit_train),
             limited(Split::Test, common.limit_test),
         ];
-        let out = request.out.clone().unwrap_or_else(|| {
-            let name = format!("{}-{}", opened.stem, data.kind.name());
-            Path::new("runs").join(name.replace(['/', '\\'], "_"))
-        });
+        let place = || default_place(&[&opened.stem, data.kind.name()]);
+        let out = request.out.clone().unwrap_or_else(place);
         let mut job = Self {
             common,
             data,
             opened,
-            layers: things.layers.clone(),
+            layers: prepared.layers.clone(),
             readings: Vec::new(),
             widths: Vec::new(),
             test: counts[1],
@@ -214,7 +214,7 @@ impl<'a> Job<'a> {
         let mut records = Vec::new();
         for variant in &variants {
             let mut record = describe(&variant.settings, &job, counts, &request.data)?;
-            record.skipped.clone_from(&things.skipped);
+            record.skipped.clone_from(&prepared.skipped);
             job.add(&variant.name, &variant.settings, counts[0], &record)?;
             if variants.len() > 1 {
                 record.notes.push(format!(
@@ -240,7 +240,7 @@ impl Job<'_> {
     ) -> Result<(), StudyError> {
         if train < settings.batch {
             return Err(StudyError::setting(format!(
-                "the training split has {train} images, fewer than one batch of {}: choose --batch {train} or less",
+                "the training split has {train} images, fewer than one batch of {}: choose `batch` {train} or less",
                 settings.batch
             )));
         }
@@ -287,12 +287,12 @@ fn check_source(source: &Source, settings: &Settings, vary: &Vary) -> Result<(),
     let refused = |sentence| Err(StudyError::setting(sentence));
     if settings.attention {
         return refused(
-            "--attention needs a model: a feature directory holds no attention weights",
+            "`attention` needs a model: a feature directory holds no attention weights",
         );
     }
-    if vary.token_norm.len() > 1 {
+    if vary.of("token_norm").len() > 1 {
         return refused(
-            "--token-norm both needs a model: a feature directory holds one reading of the last token",
+            "`token-norm` both needs a model: a feature directory holds one reading of the last token",
         );
     }
     Ok(())
@@ -302,7 +302,7 @@ fn check_selection(select: Select, opened: &Opened) -> Result<(), StudyError> {
     match select {
         Select::Layer(layer) if opened.slots.iter().all(|slot| slot.layer != layer) => {
             Err(StudyError::setting(format!(
-                "--select layer:{layer}: this run looks at no layer {layer}; the model has {}",
+                "`select` layer:{layer}: this run looks at no layer {layer}; the model has {}",
                 opened.record.depth
             )))
         }
@@ -323,7 +323,7 @@ fn leave_out_bad(
     }
     if matches!(source, Source::Features(_)) {
         return Err(StudyError::setting(
-            "--skip-bad needs a model: a feature directory holds every image of the data set already",
+            "`skip-bad` needs a model: a feature directory holds every image of the data set already",
         ));
     }
     let used = [settings.limit_train, settings.limit_test];
@@ -337,10 +337,13 @@ fn clusters(settings: &Settings, data: &DataSet) -> Result<usize, StudyError> {
     } else {
         CLUSTERS_WITHOUT_CLASSES
     };
-    let clusters = settings.clusters.unwrap_or(classes) + settings.extra_clusters;
+    let clusters = settings
+        .clusters
+        .unwrap_or(classes)
+        .saturating_add(settings.extra_clusters);
     if clusters > MAX_CLUSTERS {
         return Err(StudyError::setting(format!(
-            "{clusters} clusters are more than the {MAX_CLUSTERS} that a label map can hold: ask for fewer with --clusters or --extra-clusters"
+            "{clusters} clusters are more than the {MAX_CLUSTERS} that a label map can hold: ask for fewer with `clusters` or `extra-clusters`"
         )));
     }
     Ok(clusters)
@@ -367,19 +370,32 @@ fn describe(
     Ok(Record::new(RunKind::Probe, asked, fixed, notes.collect()))
 }
 
-/// Makes the run directories, or refuses to touch those that hold a run.
-pub(crate) fn begin(job: &Job<'_>) -> Result<(), StudyError> {
+/// Looks at the run directories and changes nothing; whether there is nothing left to compute.
+pub(crate) fn look(job: &Job<'_>, records: &[Record]) -> Result<bool, StudyError> {
     let several = job.plans.len() > 1;
-    if several && job.out.join("run.json").exists() {
+    if several && job.out.join(names::RECORD).exists() {
         return Err(StudyError::setting(format!(
-            "{}: is a run itself, and several runs cannot lie in it: choose another --out",
+            "{}: is a run itself, and several runs cannot lie in it: choose another `out`",
             job.out.display()
         )));
     }
-    let mut runs = job.plans.iter().map(|plan| &plan.run);
-    runs.clone()
-        .try_for_each(|run| folder::refuse_held(run, job.resume))?;
-    runs.try_for_each(|run| folder::begin(run, job.resume))
+    apart(
+        &job.out,
+        &[&job.data.root, Path::new(&job.opened.record.path)],
+    )?;
+    let mut complete = true;
+    for (plan, record) in job.plans.iter().zip(records) {
+        let standing = session::look(&plan.run, record, job.resume)?;
+        complete &= matches!(standing, session::Standing::Complete(_));
+    }
+    Ok(complete)
+}
+
+/// Makes the run directories, or takes them up.
+pub(crate) fn begin(job: &Job<'_>, records: &[Record]) -> Result<Vec<Session>, StudyError> {
+    let runs = job.plans.iter().zip(records);
+    let sessions = runs.map(|(plan, record)| Session::begin(&plan.run, record, job.resume));
+    Ok(sessions.collect::<Result<_, _>>()?)
 }
 
 /// Which test images are kept as examples: evenly spread over the split.

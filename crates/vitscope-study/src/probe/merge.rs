@@ -4,15 +4,14 @@ use std::path::{Path, PathBuf};
 
 use vitscope_data::{DataSet, Geometry, Split};
 use vitscope_run::tensors::TensorFile;
-use vitscope_run::{Record, RunState, Slot, files, names};
+use vitscope_run::{Record, RunState, Session, Slot, apart, files, names, session};
 
 use crate::attention::{self, Localities};
 use crate::device::Learner;
 use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation, waiting_folder};
-use crate::folder;
 use crate::job::{counting_fingerprint, kept_indices};
-use crate::outcome::{self, Outcome};
+use crate::outcome::{self, ProbeOutcome};
 use crate::record;
 use crate::settings::Settings;
 use crate::shard::Shard;
@@ -21,7 +20,7 @@ use crate::training::Training;
 
 /// What to merge.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct MergeRequest {
     /// The directories of all shards of one run, in any order.
     pub shards: Vec<PathBuf>,
     /// The data set, where it does not lie where the shards found it.
@@ -31,7 +30,7 @@ pub struct Request {
 }
 
 /// A shard as it was stored.
-struct Part {
+struct ShardRun {
     run: PathBuf,
     record: Record,
     settings: Settings,
@@ -40,7 +39,7 @@ struct Part {
     fingerprint: String,
 }
 
-impl Part {
+impl ShardRun {
     fn open(run: &Path) -> Result<Self, StudyError> {
         let path = run.join(names::RECORD);
         let other = |problem: &dyn std::fmt::Display| {
@@ -50,11 +49,11 @@ impl Part {
         let settings: Settings = serde_json::from_value(record.settings.clone().into())
             .map_err(|error| other(&error))?;
         let Some(shard) = settings.shard else {
-            return Err(other(&"it was made without --shard"));
+            return Err(other(&"it was made without `shard`"));
         };
         if record.state != RunState::Shard {
             return Err(StudyError::setting(format!(
-                "{}: shard {shard} is not finished: continue it with --resume",
+                "{}: shard {shard} is not finished: continue it with `resume`",
                 run.display()
             )));
         }
@@ -72,10 +71,10 @@ impl Part {
 }
 
 /// All shards of one run, in their order.
-fn open_parts(folders: &[PathBuf]) -> Result<Vec<Part>, StudyError> {
+fn open_parts(folders: &[PathBuf]) -> Result<Vec<ShardRun>, StudyError> {
     let mut parts = folders
         .iter()
-        .map(|folder| Part::open(folder))
+        .map(|folder| ShardRun::open(folder))
         .collect::<Result<Vec<_>, _>>()?;
     parts.sort_by_key(|part| part.shard.index);
     let Some(first) = parts.first() else {
@@ -116,9 +115,9 @@ fn open_parts(folders: &[PathBuf]) -> Result<Vec<Part>, StudyError> {
 ///
 /// # Errors
 /// One sentence.
-pub fn merge(request: &Request) -> Result<Outcome, StudyError> {
+pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
     let parts = open_parts(&request.shards)?;
-    let Some(Part {
+    let Some(ShardRun {
         record: first,
         settings,
         ..
@@ -126,16 +125,16 @@ pub fn merge(request: &Request) -> Result<Outcome, StudyError> {
     else {
         return Err(StudyError::setting("merge needs the shards of a run"));
     };
-    folder::refuse_held(&request.out, false)?;
     let data = open_data(request, first)?;
     let training = Training::load(&parts[0].run, &parts[0].fingerprint, settings.adam())?;
     let training = training.ok_or_else(|| StudyError::Internal("a lost training".to_owned()))?;
     let slots = slots(&parts[0].run)?;
-    folder::begin(&request.out, false)?;
     let settings = Settings {
         shard: None,
         ..settings.clone()
     };
+    let mut record = merged(&parts, &settings);
+    let session = begin(request, &data, &record)?;
     let grid = (first.grid[0], first.grid[1]);
     let mut evaluation = Evaluation::new(
         &settings,
@@ -156,24 +155,10 @@ pub fn merge(request: &Request) -> Result<Outcome, StudyError> {
         add(part, &mut evaluation, localities.as_mut())?;
         take_labels(part, &request.out, &slots, &data, &settings)?;
     }
-    let mut record = first.clone();
-    record.settings = crate::settings::object(&settings);
-    record.state = RunState::Running;
-    for part in &parts[1..] {
-        for (name, value) in &part.record.times {
-            if name.starts_with("evaluate_") {
-                *record.times.entry(name.clone()).or_insert(0.0) += value;
-            }
-        }
-    }
-    record.notes.push(format!(
-        "Merged from {} shards; times of the evaluation are those of all of them, other times those of the first.",
-        parts.len()
-    ));
     let codebooks = training.trainers.iter().map(Learner::codebook);
     let codebooks = codebooks.collect::<Result<Vec<_>, StudyError>>()?;
-    let outcome = outcome::write(outcome::Input {
-        run: &request.out,
+    let outcome = outcome::write(outcome::Counted {
+        session,
         settings: &settings,
         data: &data,
         record: &record,
@@ -188,13 +173,50 @@ pub fn merge(request: &Request) -> Result<Outcome, StudyError> {
     })?;
     record.selection = outcome.selection.clone();
     record.examples.clone_from(&outcome.examples);
-    record.state = RunState::Complete;
-    record.write(&request.out)?;
+    outcome.session.set(&mut record, RunState::Complete)?;
     Ok(outcome)
 }
 
+/// The record of the run that the shards make.
+fn merged(parts: &[ShardRun], settings: &Settings) -> Record {
+    let mut record = parts[0].record.clone();
+    record.settings = crate::settings::object(settings);
+    record.state = RunState::Running;
+    for part in &parts[1..] {
+        for (name, value) in &part.record.times {
+            if name.starts_with("evaluate_") {
+                *record.times.entry(name.clone()).or_insert(0.0) += value;
+            }
+        }
+    }
+    record.notes.push(format!(
+        "Merged from {} shards; times of the evaluation are those of all of them, other times those of the first.",
+        parts.len()
+    ));
+    record
+}
+
+/// Begins the run directory. What a killed merge of the same shards has left is made anew; there is
+/// nothing in it that the shards do not hold.
+fn begin(request: &MergeRequest, data: &DataSet, record: &Record) -> Result<Session, StudyError> {
+    let mut inputs = vec![data.root.as_path()];
+    inputs.extend(request.shards.iter().map(PathBuf::as_path));
+    apart(&request.out, &inputs)?;
+    let left = Record::read(&request.out).is_ok_and(|found| {
+        found.state != RunState::Complete && found.fingerprint() == record.fingerprint()
+    });
+    if !left && request.out.join(names::RECORD).exists() {
+        return Err(StudyError::setting(format!(
+            "{}: holds a run already: choose another `out`",
+            request.out.display()
+        )));
+    }
+    session::look(&request.out, record, left)?;
+    Ok(Session::begin(&request.out, record, left)?)
+}
+
 /// The data set that the shards looked at.
-fn open_data(request: &Request, record: &Record) -> Result<DataSet, StudyError> {
+fn open_data(request: &MergeRequest, record: &Record) -> Result<DataSet, StudyError> {
     let spec = request.data.as_deref().unwrap_or(&record.asked);
     let mut data = DataSet::open(spec)?;
     for split in [Split::Train, Split::Test] {
@@ -213,7 +235,7 @@ fn open_data(request: &Request, record: &Record) -> Result<DataSet, StudyError> 
     let found = record::of_data(&data, record.data.train, record.data.test);
     if !found.is_same(&record.data) {
         return Err(StudyError::setting(format!(
-            "{spec}: is not the data set that the shards looked at: give that one with --data"
+            "{spec}: is not the data set that the shards looked at: give that one with `data`"
         )));
     }
     Ok(data)
@@ -239,14 +261,14 @@ fn slots(run: &Path) -> Result<Vec<Slot>, StudyError> {
 }
 
 fn add(
-    part: &Part,
+    part: &ShardRun,
     evaluation: &mut Evaluation,
     localities: Option<&mut Localities>,
 ) -> Result<(), StudyError> {
     let lost = || {
         StudyError::file(
             &part.run,
-            "holds no counts any more: run this shard again with --resume",
+            "holds no counts any more: run this shard again with `resume`",
         )
     };
     let key = counting_fingerprint(&part.fingerprint, Some(part.shard));
@@ -264,7 +286,7 @@ fn add(
 
 /// Takes over the label maps that a shard has kept.
 fn take_labels(
-    part: &Part,
+    part: &ShardRun,
     out: &Path,
     slots: &[Slot],
     data: &DataSet,

@@ -17,28 +17,28 @@ pub mod variants;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use vitscope_run::{Record, RunState};
+use ndarray::Array2;
+use vitscope_run::{Record, RunState, Session, session};
 
 use crate::cache::{FacetCache, Worth};
 use crate::device::Learner;
 use crate::error::StudyError;
 use crate::examine::{Examined, examine};
-use crate::job::{Job, Things, begin, folder_of};
+use crate::job::{Job, Prepared, begin, folder_of, look};
 use crate::model::Model;
 use crate::observer::Observer;
-use crate::outcome::Outcome;
+use crate::outcome::ProbeOutcome;
 use crate::settings::Settings;
 use crate::shard::Shard;
 use crate::source::{PassTimes, Source};
 use crate::start::start;
-use crate::state;
 use crate::train::train;
 use crate::training::Training;
 use crate::variants::Vary;
 
 /// What to run.
 #[derive(Clone, Debug)]
-pub struct Request {
+pub struct ProbeRequest {
     /// The model.
     pub model: Model,
     /// The data set, as the user names it.
@@ -57,7 +57,7 @@ pub struct Request {
 #[derive(Debug)]
 pub enum Made {
     /// A whole run.
-    Run(Box<Outcome>),
+    Run(Box<ProbeOutcome>),
     /// The counts of a part of the test images, which [`merge`](crate::merge::merge) takes up.
     Shard {
         /// The run directory.
@@ -73,7 +73,10 @@ pub enum Made {
 ///
 /// # Errors
 /// One sentence; what was stored before stays, and `resume` continues from it.
-pub fn probe(request: &Request, observer: &mut dyn Observer) -> Result<Outcome, StudyError> {
+pub fn probe(
+    request: &ProbeRequest,
+    observer: &mut dyn Observer,
+) -> Result<ProbeOutcome, StudyError> {
     match probe_together(request, &Vary::default(), observer)?.pop() {
         Some(Made::Run(outcome)) => Ok(*outcome),
         _ => Err(StudyError::Internal("a job without a whole run".to_owned())),
@@ -90,12 +93,12 @@ pub fn probe(request: &Request, observer: &mut dyn Observer) -> Result<Outcome, 
 /// # Errors
 /// One sentence; what was stored before stays, and `resume` continues from it.
 pub fn probe_together(
-    request: &Request,
+    request: &ProbeRequest,
     vary: &Vary,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Made>, StudyError> {
-    let (mut source, things) = Things::open(request, vary, observer)?;
-    let (job, records) = Job::new(request, vary, &things)?;
+    let (mut source, prepared) = Prepared::open(request, vary, observer)?;
+    let (job, records) = Job::new(request, vary, &prepared)?;
     run(
         &job,
         &mut source,
@@ -113,26 +116,30 @@ pub(crate) fn run(
     trained: Option<&Path>,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Made>, StudyError> {
+    if look(job, &records)? {
+        let sessions = begin(job, &records)?;
+        let stored = |session| outcome::stored(session, job.common.select);
+        let made = |outcome| Made::Run(Box::new(outcome));
+        return sessions.into_iter().map(|s| stored(s).map(made)).collect();
+    }
     // Before anything is made: what is missing here leaves no folder behind.
     let trainings = trainings(job, trained)?;
-    begin(job)?;
+    let sessions = begin(job, &records)?;
     for note in &records[0].notes {
         observer.note(note);
     }
-    for ((plan, record), training) in job.plans.iter().zip(&records).zip(&trainings) {
-        record.write(&plan.run)?;
+    for (plan, training) in job.plans.iter().zip(&trainings) {
         if let (Some(_), Some(training)) = (trained, training) {
             training.save(&plan.run, &plan.fingerprint)?;
         }
     }
-    let result = work(job, source, trainings, &mut records, observer);
-    if matches!(result, Err(StudyError::Interrupted { .. })) {
-        for (plan, record) in job.plans.iter().zip(&mut records) {
-            record.state = RunState::Interrupted;
-            record.write(&plan.run)?;
+    let counted = work(job, source, trainings, &mut records, observer);
+    if matches!(counted, Err(StudyError::Interrupted { .. })) {
+        for (session, record) in sessions.iter().zip(&mut records) {
+            session.interrupt(record)?;
         }
     }
-    result
+    finish(job, sessions, counted?, records)
 }
 
 /// What was learned before: by an earlier, unfinished run, or by the one that `--trained` names.
@@ -153,7 +160,7 @@ pub(crate) fn trainings(
                 let nothing = || {
                     StudyError::file(
                         &run,
-                        "holds no training: give --trained the directory of a shard, or of a run that was stopped",
+                        "holds no training: give `trained` the directory of a shard, or of a run that was stopped",
                     )
                 };
                 let training = Training::load(&run, &plan.fingerprint, adam)?;
@@ -171,7 +178,7 @@ fn work(
     stored: Vec<Option<Training>>,
     records: &mut [Record],
     observer: &mut dyn Observer,
-) -> Result<Vec<Made>, StudyError> {
+) -> Result<Passed, StudyError> {
     if let Some(step) = stored.iter().flatten().map(|training| training.step).min() {
         observer.note(&format!("continuing at step {step}"));
     }
@@ -186,7 +193,7 @@ fn work(
         }
         None => learn(job, source, stored, records, observer)?,
     };
-    let codebooks: Vec<Vec<_>> = trainings
+    let codebooks: Vec<Vec<Array2<f32>>> = trainings
         .iter()
         .map(|training| training.trainers.iter().map(Learner::codebook).collect())
         .collect::<Result<_, _>>()?;
@@ -194,16 +201,41 @@ fn work(
         outcome::write_codebooks(&plan.run, &job.opened.slots, codebooks, None)?;
         record.write(&plan.run)?;
     }
-    let Examined {
-        evaluations,
-        localities,
-    } = examine(job, source, &codebooks, records, observer)?;
+    let examined = examine(job, source, &codebooks, records, observer)?;
+    Ok(Passed {
+        trainings,
+        codebooks,
+        examined,
+    })
+}
+
+/// What the passes over the images have come to, one of each for every run.
+struct Passed {
+    trainings: Vec<Training>,
+    codebooks: Vec<Vec<Array2<f32>>>,
+    examined: Examined,
+}
+
+/// Turns what was counted into the files of each run.
+fn finish(
+    job: &Job<'_>,
+    sessions: Vec<Session>,
+    counted: Passed,
+    mut records: Vec<Record>,
+) -> Result<Vec<Made>, StudyError> {
+    let Passed {
+        trainings,
+        codebooks,
+        examined: Examined {
+            evaluations,
+            localities,
+        },
+    } = counted;
     let mut made = Vec::new();
-    for (index, evaluation) in evaluations.into_iter().enumerate() {
+    for (index, (evaluation, session)) in evaluations.into_iter().zip(sessions).enumerate() {
         let (plan, record) = (&job.plans[index], &mut records[index]);
         if let Some(shard) = job.common.shard {
-            record.state = RunState::Shard;
-            record.write(&plan.run)?;
+            session.set(record, RunState::Shard)?;
             made.push(Made::Shard {
                 run: plan.run.clone(),
                 shard,
@@ -213,8 +245,8 @@ fn work(
         }
         let writing = Instant::now();
         let slots = 0..job.opened.slots.len();
-        let outcome = outcome::write(outcome::Input {
-            run: &plan.run,
+        let outcome = outcome::write(outcome::Counted {
+            session,
             settings: &plan.settings,
             data: job.data,
             record,
@@ -231,8 +263,7 @@ fn work(
         record.examples.clone_from(&outcome.examples);
         let secs = writing.elapsed().as_secs_f64();
         record.times.insert("write_secs".to_owned(), secs);
-        record.state = RunState::Complete;
-        record.write(&plan.run)?;
+        outcome.session.set(record, RunState::Complete)?;
         made.push(Made::Run(Box::new(outcome)));
     }
     Ok(made)
@@ -283,7 +314,7 @@ fn learn(
 /// # Errors
 /// When the folder cannot be removed.
 pub fn tidy(run: &Path) -> Result<(), StudyError> {
-    state::remove(run)
+    Ok(session::tidy(run)?)
 }
 
 /// Adds the times of a pass to a record.

@@ -10,7 +10,7 @@ use vitscope_data::{DataSet, Geometry, IGNORE, Split};
 use vitscope_measure::{
     Matching, Positional, PositionalTest, Quality, Resampled, aggregate, positional, quality,
 };
-use vitscope_run::{Facet, Part, Record, Select, Slot, Subject, Table, names, tensors};
+use vitscope_run::{Facet, Part, Record, Select, Session, Slot, Subject, Table, names, tensors};
 
 use crate::attention::{self, Localities};
 use crate::error::StudyError;
@@ -21,7 +21,7 @@ use crate::settings::{self, SaveCounts, Settings};
 
 /// What one slot came to.
 #[derive(Clone, Debug)]
-pub struct Summary {
+pub struct SlotSummary {
     /// The slot.
     pub slot: Slot,
     /// Segmentation quality; absent without ground truth.
@@ -37,12 +37,14 @@ pub struct Summary {
 }
 
 /// What a run came to.
-#[derive(Clone, Debug)]
-pub struct Outcome {
+#[derive(Debug)]
+pub struct ProbeOutcome {
     /// The run directory.
     pub run: PathBuf,
+    /// The same at work, to be tidied once the figures exist.
+    pub session: Session,
     /// One per slot.
-    pub slots: Vec<Summary>,
+    pub slots: Vec<SlotSummary>,
     /// The ground truth's own positional effect.
     pub truth_nmi: Option<f64>,
     /// The layer at which each facet is shown, as the settings select it.
@@ -53,9 +55,9 @@ pub struct Outcome {
 
 /// What is written.
 #[derive(Debug)]
-pub struct Input<'a> {
+pub struct Counted<'a> {
     /// The run directory.
-    pub run: &'a Path,
+    pub session: Session,
     /// The settings.
     pub settings: &'a Settings,
     /// The data set.
@@ -143,7 +145,7 @@ fn flat(counts: &Array3<u32>) -> Array2<u32> {
 }
 
 /// What is kept of a slot once its counts have been turned into figures.
-struct Done {
+struct SlotDone {
     class_of: Vec<Option<usize>>,
     quality: Option<Quality>,
     effect: Effect,
@@ -177,9 +179,9 @@ impl Show {
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
-    let Input {
-        run,
+pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
+    let Counted {
+        ref session,
         settings,
         data,
         record,
@@ -187,6 +189,7 @@ pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
         ref geometry,
         ..
     } = input;
+    let run = session.run();
     let Evaluation {
         slots: counts,
         truth,
@@ -207,7 +210,7 @@ pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
         .par_iter()
         .zip(counts)
         .map(|(&slot, counts)| finish(run, size, settings, slot, counts, &show))
-        .collect::<Result<Vec<Done>, StudyError>>()?;
+        .collect::<Result<Vec<SlotDone>, StudyError>>()?;
 
     if let Some((effect, _)) = &truth {
         effect.add(&mut table, Subject::GroundTruth, Part::Index);
@@ -216,7 +219,7 @@ pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
     for ((&slot, done), &loss) in slots.iter().zip(&done).zip(&input.losses) {
         add_rows(&mut table, slot, done, loss, data.classes.len());
         let test = done.effect.test.as_ref().and_then(|test| test.nmi.as_ref());
-        summaries.push(Summary {
+        summaries.push(SlotSummary {
             slot,
             miou: done.quality.as_ref().and_then(|quality| quality.miou),
             accuracy: done.quality.as_ref().and_then(|quality| quality.accuracy),
@@ -249,8 +252,9 @@ pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
         record.data.test,
     )?;
     let examples = write_examples(run, settings, data, geometry, record.data.test)?;
-    Ok(Outcome {
+    Ok(ProbeOutcome {
         run: run.to_owned(),
+        session: input.session,
         selection: selection(settings.select, &summaries),
         truth_nmi: truth.as_ref().and_then(|(effect, _)| effect.pixel.nmi),
         slots: summaries,
@@ -258,8 +262,60 @@ pub fn write(input: Input<'_>) -> Result<Outcome, StudyError> {
     })
 }
 
+/// What a run came to that is complete, from its directory.
+///
+/// # Errors
+/// When another layer is to be shown than the run has stored, and the disk refuses.
+pub fn stored(session: Session, select: Select) -> Result<ProbeOutcome, StudyError> {
+    let run = session
+        .complete()
+        .ok_or_else(|| StudyError::Internal("a run that is not complete".to_owned()))?;
+    let mut slots: Vec<Slot> = run
+        .metrics
+        .subjects()
+        .filter_map(|subject| match subject {
+            Subject::Slot(slot) => Some(slot),
+            _ => None,
+        })
+        .collect();
+    slots.sort_by_key(|slot| (slot.layer, slot.facet));
+    let summary = |slot: Slot| {
+        let subject = Subject::Slot(slot);
+        let value = |metric| run.metrics.value(subject, metric);
+        let excess = run.metrics.whole(subject, "nmi_excess");
+        SlotSummary {
+            slot,
+            miou: value("miou"),
+            accuracy: value("accuracy"),
+            nmi: value("nmi"),
+            excess: excess.and_then(|excess| {
+                let (low, high) = excess.interval?;
+                Some((excess.value?, low, high))
+            }),
+            loss: value("loss"),
+        }
+    };
+    let slots: Vec<SlotSummary> = slots.into_iter().map(summary).collect();
+    let mut record = run.record.clone();
+    let selection = selection(select, &slots);
+    if record.selection != selection {
+        record.selection.clone_from(&selection);
+        let asked = select.to_string().into();
+        record.settings.insert("select".to_owned(), asked);
+        record.write(session.run())?;
+    }
+    Ok(ProbeOutcome {
+        run: session.run().to_owned(),
+        selection,
+        truth_nmi: run.metrics.value(Subject::GroundTruth, "nmi"),
+        slots,
+        examples: record.examples,
+        session,
+    })
+}
+
 /// The layer at which each facet is shown.
-fn selection(select: Select, summaries: &[Summary]) -> BTreeMap<String, usize> {
+fn selection(select: Select, summaries: &[SlotSummary]) -> BTreeMap<String, usize> {
     let mut selection = BTreeMap::new();
     for facet in Facet::ALL {
         let of_facet = summaries.iter().filter(|s| s.slot.facet == facet);
@@ -305,7 +361,7 @@ fn finish(
     slot: Slot,
     mut counts: Counts,
     show: &Show,
-) -> Result<Done, StudyError> {
+) -> Result<SlotDone, StudyError> {
     let matching = match settings.matching {
         settings::Matching::Hungarian => Matching::Hungarian,
         settings::Matching::Majority => Matching::Majority,
@@ -320,7 +376,7 @@ fn finish(
         &pixel,
         &show.colors(&class_of),
     )?;
-    Ok(Done {
+    Ok(SlotDone {
         quality: (confusion.ncols() > 0).then(|| quality(confusion.view(), &class_of)),
         effect: Effect::new(&mut counts, &pixel)?,
         class_of,
@@ -329,7 +385,7 @@ fn finish(
     })
 }
 
-fn add_rows(table: &mut Table, slot: Slot, done: &Done, loss: Option<f64>, classes: usize) {
+fn add_rows(table: &mut Table, slot: Slot, done: &SlotDone, loss: Option<f64>, classes: usize) {
     let subject = Subject::Slot(slot);
     if let Some(quality) = &done.quality {
         table.add(subject, "miou", Part::Whole, quality.miou, None);
@@ -368,7 +424,7 @@ fn tensor<'a>(
 fn write_counts(
     run: &Path,
     slots: &[Slot],
-    done: &[Done],
+    done: &[SlotDone],
     truth: Option<&(Effect, Array3<u32>)>,
 ) -> Result<(), StudyError> {
     let path = run.join(names::COUNTS);

@@ -2,20 +2,16 @@
 //! section 12): the backbone runs once where they need the same images, since only the probes differ.
 
 use crate::error::StudyError;
-use crate::settings::{Settings, Side};
+use crate::settings::{SETTINGS, Setting, Settings, object};
 
-/// What is varied; every combination is a run. A list of one value varies nothing, an empty one
-/// leaves the setting as it is.
+/// The most seeds that can be asked for.
+pub const MAX_SEEDS: u64 = 10_000;
+
+/// What is varied; every combination is a run.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Vary {
-    /// Clusters beyond the classes (paper 0.A.5).
-    pub extra_clusters: Vec<usize>,
-    /// Images per step (paper 0.A.2).
-    pub batch: Vec<usize>,
-    /// Every how many-th training batch gives principal directions (paper 0.A.2).
-    pub pca_interval: Vec<usize>,
-    /// Readings of the last token (paper 0.A.11).
-    pub token_norm: Vec<Side>,
+    /// Settings by name, each with what was typed for it.
+    values: Vec<(&'static str, Vec<String>)>,
     /// That many seeds, from the settings' own one upward.
     pub seeds: Option<usize>,
 }
@@ -31,112 +27,104 @@ pub struct Variant {
 }
 
 impl Vary {
-    /// Every combination, in the order in which the values were given; seeds change fastest.
+    /// Varies a setting. A list of one value varies nothing, an empty one leaves the setting as it is.
+    #[must_use]
+    pub fn with<T: ToString>(
+        mut self,
+        name: &'static str,
+        values: impl IntoIterator<Item = T>,
+    ) -> Self {
+        let values = values.into_iter().map(|value| value.to_string());
+        self.values.push((name, values.collect()));
+        self
+    }
+
+    /// What was typed for a setting; nothing where it is not varied.
+    #[must_use]
+    pub fn of(&self, name: &str) -> &[String] {
+        let found = self.values.iter().find(|(own, _)| *own == name);
+        found.map_or(&[], |(_, values)| values)
+    }
+
+    /// Every combination; settings change in the order of the help, seeds fastest.
     ///
     /// # Errors
-    /// A sentence, for a value that is given twice and for no seeds at all.
+    /// A sentence, for a value that cannot be or is given twice, and for no seeds at all.
     pub fn variants(&self, settings: &Settings) -> Result<Vec<Variant>, StudyError> {
-        let seeds: Vec<u64> = match self.seeds {
-            None => Vec::new(),
-            Some(0) => return Err(StudyError::setting("--seeds must be at least 1")),
-            Some(count) => {
-                let last = settings.seed.checked_add(count as u64 - 1);
-                let last = last.ok_or_else(|| {
-                    StudyError::setting("--seed and --seeds go beyond the largest seed")
-                })?;
-                (settings.seed..=last).collect()
-            }
-        };
-        let side = |side| match side {
-            Side::Before => "before",
-            Side::After => "after",
-        };
-        let one = Variant {
+        let mut list = vec![Variant {
             name: String::new(),
             settings: settings.clone(),
-        };
-        let mut list = vec![one];
-        let extra = "extra-clusters";
-        spread(
-            &mut list,
-            extra,
-            &self.extra_clusters,
-            usize::to_string,
-            |s, &v| {
-                s.extra_clusters = v;
-            },
-        )?;
-        spread(
-            &mut list,
-            "batch",
-            &self.batch,
-            usize::to_string,
-            |s, &v| {
-                s.batch = v;
-            },
-        )?;
-        let interval = "pca-interval";
-        spread(
-            &mut list,
-            interval,
-            &self.pca_interval,
-            usize::to_string,
-            |s, &v| {
-                s.pca_interval = v;
-            },
-        )?;
-        let token = "token-norm";
-        spread(
-            &mut list,
-            token,
-            &self.token_norm,
-            |&v| side(v).to_owned(),
-            |s, &v| {
-                s.token_norm = v;
-            },
-        )?;
-        spread(&mut list, "seed", &seeds, u64::to_string, |s, &v| {
-            s.seed = v
-        })?;
+        }];
+        for setting in SETTINGS.iter().filter(|setting| setting.varies) {
+            spread(&mut list, setting.name, setting.flag, self.of(setting.name))?;
+        }
+        spread(&mut list, "seed", "seed", &self.seeds_of(settings)?)?;
         Ok(list)
+    }
+
+    fn seeds_of(&self, settings: &Settings) -> Result<Vec<String>, StudyError> {
+        let Some(count) = self.seeds else {
+            return Ok(Vec::new());
+        };
+        if count == 0 || count as u64 > MAX_SEEDS {
+            return Err(StudyError::setting(format!(
+                "`seeds` must be a whole number from 1 to {MAX_SEEDS}"
+            )));
+        }
+        let last = settings.seed.checked_add(count as u64 - 1);
+        let last = last
+            .ok_or_else(|| StudyError::setting("`seed` and `seeds` go beyond the largest seed"))?;
+        Ok((settings.seed..=last)
+            .map(|seed| seed.to_string())
+            .collect())
     }
 }
 
 /// Replaces every run by one per value.
-fn spread<T: PartialEq>(
+fn spread(
     list: &mut Vec<Variant>,
-    flag: &str,
-    values: &[T],
-    text: impl Fn(&T) -> String,
-    set: impl Fn(&mut Settings, &T),
+    name: &'static str,
+    typed: &str,
+    values: &[String],
 ) -> Result<(), StudyError> {
-    for (index, value) in values.iter().enumerate() {
-        if values[..index].contains(value) {
-            return Err(StudyError::setting(format!(
-                "--{flag} names {} twice: give every value once",
-                text(value)
-            )));
-        }
-    }
-    if values.is_empty() {
-        return Ok(());
-    }
-    let each = |variant: &Variant| {
-        let with = |value: &T| {
+    let mut all = Vec::new();
+    for variant in &*list {
+        let mut seen: Vec<String> = Vec::new();
+        for text in values {
             let mut variant = variant.clone();
-            set(&mut variant.settings, value);
+            variant.settings.set(name, text)?;
+            let value = object(&variant.settings)[name].to_string().replace('"', "");
+            if seen.contains(&value) {
+                return Err(StudyError::setting(format!(
+                    "`{typed}` names {value} twice: give every value once"
+                )));
+            }
             if values.len() > 1 {
                 if !variant.name.is_empty() {
                     variant.name.push('_');
                 }
-                variant.name += &format!("{flag}-{}", text(value));
+                variant.name += &format!("{typed}-{value}");
             }
-            variant
-        };
-        values.iter().map(with).collect::<Vec<_>>()
-    };
-    *list = list.iter().flat_map(each).collect();
+            seen.push(value);
+            all.push(variant);
+        }
+    }
+    if !values.is_empty() {
+        *list = all;
+    }
     Ok(())
+}
+
+/// What was typed for a setting that varies, as one text per value.
+#[must_use]
+pub fn split(setting: &Setting, text: &str) -> Vec<String> {
+    match text {
+        "both" if setting.name == "token_norm" => ["after", "before"].map(str::to_owned).into(),
+        _ => text
+            .split(',')
+            .map(|value| value.trim().to_owned())
+            .collect(),
+    }
 }
 
 #[cfg(test)]
@@ -151,20 +139,15 @@ mod tests {
     #[test]
     fn every_combination_is_a_run_and_only_what_varies_is_named() {
         assert_eq!(names(&Vary::default()), [""]);
-        let one = Vary {
-            batch: vec![32],
-            seeds: Some(1),
-            ..Vary::default()
-        };
+        let mut one = Vary::default().with("batch", [32]);
+        one.seeds = Some(1);
         let list = one.variants(&Settings::default()).unwrap();
         assert_eq!((list.len(), list[0].name.as_str()), (1, ""));
         assert_eq!(list[0].settings.batch, 32);
-        let many = Vary {
-            extra_clusters: vec![0, 70],
-            token_norm: vec![Side::After, Side::Before],
-            seeds: Some(2),
-            ..Vary::default()
-        };
+        let mut many = Vary::default()
+            .with("token_norm", ["after", "before"])
+            .with("extra_clusters", [0, 70]);
+        many.seeds = Some(2);
         let list = names(&many);
         assert_eq!(list.len(), 8);
         assert_eq!(list[0], "extra-clusters-0_token-norm-after_seed-0");
@@ -190,16 +173,22 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_told() {
-        let twice = Vary {
-            batch: vec![24, 24],
-            ..Vary::default()
-        };
-        let error = twice.variants(&Settings::default()).unwrap_err();
-        assert!(error.to_string().contains("--batch names 24 twice"));
-        let none = Vary {
-            seeds: Some(0),
-            ..Vary::default()
-        };
-        assert!(none.variants(&Settings::default()).is_err());
+        for (vary, expected) in [
+            (
+                Vary::default().with("batch", [24, 24]),
+                "`batch` names 24 twice",
+            ),
+            (Vary::default().with("batch", [24, 0]), "`batch` 0"),
+        ] {
+            let error = vary.variants(&Settings::default()).unwrap_err();
+            assert!(error.to_string().contains(expected), "{error}");
+        }
+        for seeds in [0, usize::MAX] {
+            let vary = Vary {
+                seeds: Some(seeds),
+                ..Vary::default()
+            };
+            assert!(vary.variants(&Settings::default()).is_err());
+        }
     }
 }

@@ -26,7 +26,7 @@ impl Layers {
             Self::Last => Ok(vec![depth]),
             Self::List(list) => match list.iter().find(|&&layer| layer > depth) {
                 Some(layer) => Err(format!(
-                    "--layers asks for layer {layer}, but the model has {depth}: choose layers from 1 to {depth}"
+                    "`layers` asks for layer {layer}, but the model has {depth}: choose layers from 1 to {depth}"
                 )),
                 None => Ok(list.clone()),
             },

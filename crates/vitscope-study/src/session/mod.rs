@@ -1,6 +1,5 @@
 //! What the commands' runs have in common: settings, record, unfinished state and pictures.
 
-pub(crate) mod folder;
 pub mod layers;
 pub(crate) mod picture;
 pub mod record;

@@ -100,7 +100,9 @@ pub fn read_indices(path: &Path) -> Result<([usize; 2], Vec<u8>), StudyError> {
     let damaged = |error: &dyn std::fmt::Display| {
         StudyError::file(
             path,
-            format!("is damaged ({error}): start the run again without --resume"),
+            format!(
+                "is damaged ({error}): remove the run's folder `state`, then continue with `resume`"
+            ),
         )
     };
     let mut decoder = png::Decoder::new(std::io::BufReader::new(file));

@@ -1,7 +1,12 @@
 //! What a user can set for the main job, with the paper's values as defaults.
+//!
+//! [`SETTINGS`] is the one definition: the fields of [`Settings`], the flags of the command line, the
+//! names in a settings file and the help all come from it. What a setting can change is in
+//! [`vitscope_run::settings`].
 
 use std::str::FromStr;
 
+use bytesize::ByteSize;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use vitscope_probe::AdamSettings;
@@ -11,107 +16,259 @@ use crate::error::StudyError;
 use crate::layers::Layers;
 use crate::shard::Shard;
 
-/// Every setting of a probing run. All of them are written into `run.json`.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Settings {
-    /// Asked side of the square crop in pixels; the nearest multiple of the patch is used.
-    pub size: usize,
-    /// Clusters; the number of classes where the data set has them, else 27.
-    pub clusters: Option<usize>,
-    /// Clusters beyond that (overclustering, paper 0.A.5).
-    pub extra_clusters: usize,
-    /// Training steps.
-    pub steps: usize,
-    /// Images per training step.
-    pub batch: usize,
-    /// Adam's rate.
-    pub lr: f64,
-    /// Training batches whose patches give the principal directions.
-    pub pca_batches: usize,
-    /// Every how many-th training batch is one of those.
-    pub pca_interval: usize,
-    /// Seed of the image order and of everything else drawn at random.
-    pub seed: u64,
-    /// Layers looked at.
-    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
-    pub layers: Layers,
-    /// Facets looked at.
-    pub facets: Vec<Facet>,
-    /// Whether the training order is shuffled (`--no-shuffle` turns it off).
-    pub shuffle: bool,
-    /// How clusters are matched to classes.
-    pub matching: Matching,
-    /// Which pixels count for the positional effect.
-    pub positions: Positions,
-    /// Whether the last layer's token is taken after the final LayerNorm or before.
-    pub token_norm: Side,
-    /// Whether the keys and queries of a rotary model are taken before or after rotation.
-    pub rope: Side,
-    /// Which test images' label maps are kept.
-    pub save_labels: SaveLabels,
-    /// On which grid the position counts are kept.
-    pub save_counts: SaveCounts,
-    /// Whether the locality bias of attention is measured on the test images as well (PROTOCOL
-    /// section 9).
-    pub attention: bool,
-    /// The layer at which each facet is shown.
-    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
-    pub select: Select,
-    /// Number of example images.
-    pub examples: usize,
-    /// Random circular shifts for the null of the positional effect, and bootstrap samples for
-    /// its interval.
-    pub resamples: usize,
-    /// Only the first so many training images.
-    pub limit_train: Option<usize>,
-    /// Only the first so many test images.
-    pub limit_test: Option<usize>,
-    /// Images that may be left out because they cannot be used.
-    pub skip_bad: usize,
-    /// Threads; all cores unless set. Results do not depend on it.
-    pub threads: Option<usize>,
-    /// Bytes of disk that facets of training images may take until the run ends; 0 for none, a default
-    /// unless set. Results do not depend on it.
-    pub cache_budget: Option<u64>,
-    /// The part of the test images that is counted; all of them unless set.
-    pub shard: Option<Shard>,
-    /// Seconds after which unfinished work is stored. Results do not depend on it.
-    pub save_every: u64,
+/// What a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Takes {
+    /// A whole number between two, both included.
+    Whole(u64, u64),
+    /// A number above the first and up to the second.
+    Above(f64, f64),
+    /// One of some words, or several of them.
+    Words(&'static [&'static str]),
+    /// A text of the shape that is shown.
+    Text(&'static str),
+    /// Nothing: naming it turns it on.
+    Switch,
 }
 
-impl Default for Settings {
-    fn default() -> Self {
-        Self {
-            size: 320,
-            clusters: None,
-            extra_clusters: 0,
-            steps: 5000,
-            batch: 24,
-            lr: 5e-3,
-            pca_batches: 96,
-            pca_interval: 1,
-            seed: 0,
-            layers: Layers::All,
-            facets: Facet::ALL.to_vec(),
-            shuffle: true,
-            matching: Matching::Hungarian,
-            positions: Positions::All,
-            token_norm: Side::After,
-            rope: Side::Before,
-            save_labels: SaveLabels::Examples,
-            save_counts: SaveCounts::Grid,
-            attention: false,
-            select: Select::BestMiou,
-            examples: 12,
-            resamples: 100,
-            limit_train: None,
-            limit_test: None,
-            skip_bad: 0,
-            threads: None,
-            cache_budget: None,
-            shard: None,
-            save_every: 60,
+/// One setting: how it is typed, what it takes, and what it says of itself.
+#[derive(Clone, Copy, Debug)]
+pub struct Setting {
+    /// Its name in [`Settings`] and in `run.json`.
+    pub name: &'static str,
+    /// Its name as a flag and in a settings file.
+    pub flag: &'static str,
+    /// What it is, one line.
+    pub help: &'static str,
+    /// What it is unless it is set, as it is shown.
+    pub default: &'static str,
+    /// What it takes.
+    pub takes: Takes,
+    /// Whether several values may be given, each for a run of its own.
+    pub varies: bool,
+    /// Whether several values, taken together, are one.
+    pub list: bool,
+    set: fn(&mut Settings, &str) -> Result<(), String>,
+}
+
+/// A value that is read from what was typed.
+trait Typed: Sized {
+    fn typed(text: &str) -> Result<Self, String>;
+}
+
+macro_rules! typed {
+    ($($type:ty),+) => {
+        $(impl Typed for $type {
+            fn typed(text: &str) -> Result<Self, String> {
+                text.parse().map_err(|problem: <$type as FromStr>::Err| problem.to_string())
+            }
+        })+
+    };
+}
+
+typed!(
+    usize, u64, f64, bool, Layers, Select, Shard, Matching, Positions, Side, SaveLabels, SaveCounts
+);
+
+impl<T: Typed> Typed for Option<T> {
+    fn typed(text: &str) -> Result<Self, String> {
+        T::typed(text).map(Some)
+    }
+}
+
+impl Typed for Vec<Facet> {
+    /// In the order in which they are listed everywhere.
+    fn typed(text: &str) -> Result<Self, String> {
+        let words = text.split(',').map(str::trim);
+        let mut list = words.map(str::parse).collect::<Result<Self, _>>()?;
+        list.sort_unstable();
+        list.dedup();
+        Ok(list)
+    }
+}
+
+/// Bytes, as they are typed: `20GB`.
+fn bytes(text: &str) -> Result<Option<u64>, String> {
+    text.parse::<ByteSize>().map(|size| Some(size.as_u64()))
+}
+
+/// Declares [`Settings`], its defaults and [`SETTINGS`]. A line is
+/// `name: type = default, "default as shown", takes;` and may be preceded by `#[varies]`, `#[list]` or
+/// `#[flag = "..."]`, and followed by `=> how it is read`.
+macro_rules! settings {
+    (@flag $name:ident) => { stringify!($name) };
+    (@flag $name:ident $flag:literal) => { $flag };
+    (@set $name:ident) => { |settings, text| { settings.$name = Typed::typed(text)?; Ok(()) } };
+    (@set $name:ident $read:expr) => { |settings, text| { settings.$name = $read(text)?; Ok(()) } };
+    ($(
+        $(#[doc = $doc:literal])+
+        $(#[serde($($serde:tt)+)])?
+        $(#[flag = $flag:literal])?
+        $(#[is($is:ident)])?
+        $name:ident: $type:ty = $default:expr, $shown:literal, $takes:expr $(=> $read:expr)?;
+    )+) => {
+        /// Every setting of a probing run. All of them are written into `run.json`.
+        #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+        pub struct Settings {
+            $($(#[doc = $doc])+ $(#[serde($($serde)+)])? pub $name: $type,)+
         }
+
+        impl Default for Settings {
+            fn default() -> Self {
+                Self { $($name: $default,)+ }
+            }
+        }
+
+        /// Every setting, in the order of the help.
+        pub const SETTINGS: &[Setting] = &[$(Setting {
+            name: stringify!($name),
+            flag: settings!(@flag $name $($flag)?),
+            help: concat!($($doc),+),
+            default: $shown,
+            takes: $takes,
+            varies: matches!(stringify!($($is)?).as_bytes(), b"varies"),
+            list: matches!(stringify!($($is)?).as_bytes(), b"list"),
+            set: settings!(@set $name $($read)?),
+        },)+];
+    };
+}
+
+/// More images, steps or samples than this are a slip of the finger.
+const MANY: u64 = 1_000_000_000;
+
+const FACETS: &[&str] = &["key", "query", "value", "token"];
+
+settings! {
+    /// Side of the square crop in pixels; the nearest multiple of the patch is used
+    size: usize = 320, "320", Takes::Whole(1, 4096);
+    /// Clusters
+    clusters: Option<usize> = None, "the number of classes; 27 without ground truth", Takes::Whole(1, 65_535);
+    /// Clusters beyond that (the paper's overclustering uses 70); several, such as 0,70, make a run each
+    #[flag = "extra-clusters"]
+    #[is(varies)]
+    extra_clusters: usize = 0, "0", Takes::Whole(0, 65_535);
+    /// Training steps
+    steps: usize = 5000, "5000", Takes::Whole(0, 10_000_000);
+    /// Images per step; several, such as 24,32,48, make a run each
+    #[is(varies)]
+    batch: usize = 24, "24", Takes::Whole(1, 65_536);
+    /// Adam's rate
+    lr: f64 = 5e-3, "0.005", Takes::Above(0.0, 1e6);
+    /// Training batches that give the principal directions
+    #[flag = "pca-batches"]
+    pca_batches: usize = 96, "96", Takes::Whole(1, 1_000_000);
+    /// Of this many training batches, one is one of those; several, such as 1,2,4, make a run each
+    #[flag = "pca-interval"]
+    #[is(varies)]
+    pca_interval: usize = 1, "1", Takes::Whole(1, 1_000_000);
+    /// Seed of everything drawn at random
+    seed: u64 = 0, "0", Takes::Whole(0, u64::MAX);
+    /// Layers: all, last, or a list such as 1,3,9-12
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
+    layers: Layers = Layers::All, "all", Takes::Text("LAYERS");
+    /// Facets
+    #[is(list)]
+    facets: Vec<Facet> = Facet::ALL.to_vec(), "all four", Takes::Words(FACETS);
+    /// Take training images in file order
+    #[flag = "no-shuffle"]
+    shuffle: bool = true, "", Takes::Switch => |text: &str| bool::typed(text).map(|off| !off);
+    /// Matching with extra clusters: one to one, or each left-over cluster to the class it overlaps most
+    matching: Matching = Matching::Hungarian, "hungarian", Takes::Words(Matching::WORDS);
+    /// Pixels that count for the positional effect
+    positions: Positions = Positions::All, "all", Takes::Words(Positions::WORDS);
+    /// Last token after or before the final LayerNorm, or a run for both
+    #[flag = "token-norm"]
+    #[is(varies)]
+    token_norm: Side = Side::After, "after", Takes::Words(&["before", "after", "both"]);
+    /// Keys and queries of a rotary model before or after rotation
+    rope: Side = Side::Before, "before", Takes::Words(Side::WORDS);
+    /// Label maps to keep
+    #[flag = "save-labels"]
+    save_labels: SaveLabels = SaveLabels::Examples, "examples", Takes::Words(SaveLabels::WORDS);
+    /// Position counts to keep: on the patch grid, or at every pixel, which exact re-use needs
+    #[flag = "save-counts"]
+    save_counts: SaveCounts = SaveCounts::Grid, "grid", Takes::Words(SaveCounts::WORDS);
+    /// Measure the locality bias of every layer's attention too, in the same forward pass
+    attention: bool = false, "", Takes::Switch;
+    /// Layer at which each facet is shown: best-miou, layer:N or last
+    #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
+    select: Select = Select::BestMiou, "best-miou", Takes::Text("LAYER");
+    /// Example images
+    examples: usize = 12, "12", Takes::Whole(0, 10_000);
+    /// Circular shifts and bootstrap samples behind the positional effect's error bar
+    resamples: usize = 100, "100", Takes::Whole(0, 10_000);
+    /// Only this many training images, the first ones
+    #[flag = "limit-train"]
+    limit_train: Option<usize> = None, "", Takes::Whole(1, MANY);
+    /// Only this many test images, the first ones
+    #[flag = "limit-test"]
+    limit_test: Option<usize> = None, "", Takes::Whole(1, MANY);
+    /// Leave out up to this many images that cannot be used, instead of stopping at the first
+    #[flag = "skip-bad"]
+    skip_bad: usize = 0, "0", Takes::Whole(0, MANY);
+    /// Threads; results do not depend on it
+    threads: Option<usize> = None, "all cores", Takes::Whole(1, MAX_THREADS);
+    /// Disk that facets of training images may take until the run ends, so that each is run through the model once: 20GB, say, or 0 for none
+    #[flag = "cache-budget"]
+    cache_budget: Option<u64> = None, "10 GiB or half of what is free", Takes::Text("BYTES") => bytes;
+    /// Count only a part of the test images, such as 2/4 (the second quarter); `merge` makes a run of all parts
+    shard: Option<Shard> = None, "", Takes::Text("I/N");
+    /// Seconds after which unfinished work is stored, for --resume
+    #[flag = "save-every"]
+    save_every: u64 = 60, "60", Takes::Whole(0, 1_000_000);
+}
+
+/// More threads than any machine has.
+pub const MAX_THREADS: u64 = 4096;
+
+impl Takes {
+    /// Whether a number can be.
+    fn holds(self, value: f64) -> bool {
+        match self {
+            Self::Whole(least, most) => value >= least as f64 && value <= most as f64,
+            Self::Above(low, most) => value > low && value <= most,
+            _ => true,
+        }
+    }
+
+    /// What can be, for a sentence.
+    #[must_use]
+    pub fn told(self) -> String {
+        match self {
+            Self::Whole(least, u64::MAX) => format!("a whole number from {least}"),
+            Self::Whole(least, most) => format!("a whole number from {least} to {most}"),
+            Self::Above(low, most) => format!("a number above {low} and up to {most}"),
+            Self::Words(words) => format!("one of {}", words.join(", ")),
+            Self::Text(shape) => shape.to_owned(),
+            Self::Switch => "true or false".to_owned(),
+        }
+    }
+
+    /// Checks what was typed, before it is read.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn check(self, text: &str) -> Result<(), String> {
+        let can_be = match self {
+            Self::Whole(least, most) => text
+                .parse()
+                .is_ok_and(|value: u64| (least..=most).contains(&value)),
+            Self::Above(..) => text.parse().is_ok_and(|value| self.holds(value)),
+            Self::Words(words) => text.split(',').all(|word| words.contains(&word.trim())),
+            Self::Text(_) | Self::Switch => true,
+        };
+        match can_be {
+            true => Ok(()),
+            false => Err(format!("expected {}", self.told())),
+        }
+    }
+}
+
+impl Setting {
+    /// Whether this is what a flag or a name in a settings file means.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.flag == name || self.name == name
     }
 }
 
@@ -125,35 +282,47 @@ impl Settings {
         }
     }
 
-    /// Checks what can be checked without model and data.
+    /// Sets what is called `name` (as a flag, or in `run.json`) to what was typed.
+    ///
+    /// # Errors
+    /// One sentence, for a name that is none and for a value that cannot be.
+    pub fn set(&mut self, name: &str, text: &str) -> Result<(), StudyError> {
+        let mut all = SETTINGS.iter();
+        let known = all.find(|setting| setting.is_called(name));
+        let Some(setting) = known else {
+            return Err(StudyError::setting(format!("`{name}` is no setting")));
+        };
+        let read = |()| (setting.set)(self, text);
+        setting
+            .takes
+            .check(text)
+            .and_then(read)
+            .map_err(|problem| StudyError::setting(format!("`{}` {text}: {problem}", setting.flag)))
+    }
+
+    /// Checks what can be checked without model and data: every number against its range.
     ///
     /// # Errors
     /// One sentence naming the setting.
     pub fn check(&self) -> Result<(), StudyError> {
-        let at_least_one = [
-            ("--size", self.size),
-            ("--clusters", self.clusters.unwrap_or(1)),
-            ("--batch", self.batch),
-            ("--pca-batches", self.pca_batches),
-            ("--pca-interval", self.pca_interval),
-            ("--threads", self.threads.unwrap_or(1)),
-            ("--limit-train", self.limit_train.unwrap_or(1)),
-            ("--limit-test", self.limit_test.unwrap_or(1)),
-        ];
-        for (name, value) in at_least_one {
-            if value == 0 {
-                return Err(StudyError::setting(format!("{name} must be at least 1")));
+        let values = object(self);
+        for setting in SETTINGS {
+            let value = values.get(setting.name).and_then(serde_json::Value::as_f64);
+            if value.is_some_and(|value| !setting.takes.holds(value)) {
+                return Err(StudyError::setting(format!(
+                    "`{}` must be {}",
+                    setting.flag,
+                    setting.takes.told()
+                )));
             }
         }
-        if self.size > 4096 {
-            return Err(StudyError::setting("--size must be at most 4096 pixels"));
-        }
-        if !(self.lr.is_finite() && self.lr > 0.0) {
-            return Err(StudyError::setting("--lr must be a positive number"));
+        // What is not a finite number is stored as nothing at all.
+        if !self.lr.is_finite() {
+            return Err(StudyError::setting("`lr` must be a positive number"));
         }
         if self.facets.is_empty() {
             return Err(StudyError::setting(
-                "--facets must name at least one of key, query, value, token",
+                "`facets` must name at least one of key, query, value, token",
             ));
         }
         Ok(())
@@ -169,7 +338,7 @@ pub fn object<T: Serialize>(settings: &T) -> serde_json::Map<String, serde_json:
     }
 }
 
-fn as_text<T: std::fmt::Display, S: serde::Serializer>(
+pub(crate) fn as_text<T: std::fmt::Display, S: serde::Serializer>(
     value: &T,
     serializer: S,
 ) -> Result<S::Ok, S::Error> {
@@ -188,9 +357,14 @@ fn from_text<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(
 macro_rules! words {
     ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
         $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
         pub enum $name {
             $($(#[$variant_doc])* #[serde(rename = $word)] $variant),+
+        }
+
+        impl $name {
+            /// Every word, as it is typed and stored.
+            pub const WORDS: &[&'static str] = &[$($word),+];
         }
 
         impl std::str::FromStr for $name {
@@ -205,6 +379,8 @@ macro_rules! words {
         }
     };
 }
+
+pub(crate) use words;
 
 words! {
     /// How clusters are matched to classes where there are more clusters (PROTOCOL section 6).
@@ -283,12 +459,93 @@ mod tests {
             batch: 0,
             ..Settings::default()
         };
-        assert!(bad.check().unwrap_err().to_string().contains("--batch"));
+        assert!(bad.check().unwrap_err().to_string().contains("`batch`"));
+        for lr in [0.0, -1.0, f64::NAN, f64::INFINITY] {
+            let bad = Settings {
+                lr,
+                ..Settings::default()
+            };
+            assert!(
+                bad.check().unwrap_err().to_string().contains("`lr`"),
+                "{lr}"
+            );
+        }
         assert!(
             "sometimes"
                 .parse::<Side>()
                 .unwrap_err()
                 .contains("before, after")
         );
+    }
+
+    /// What is shown as a default, typed, is the default.
+    #[test]
+    fn defaults_are_what_the_help_says() {
+        for setting in SETTINGS {
+            let mut settings = Settings::default();
+            if setting.takes.check(setting.default).is_ok()
+                && !setting.default.is_empty()
+                && settings.set(setting.flag, setting.default).is_ok()
+            {
+                assert_eq!(settings, Settings::default(), "{}", setting.name);
+            }
+        }
+    }
+
+    #[test]
+    fn numbers_beyond_their_range_are_refused() {
+        for (name, text) in [
+            ("extra-clusters", "18446744073709551613"),
+            ("resamples", "1000000000"),
+            ("steps", "10000000000000"),
+            ("threads", "100000"),
+            ("size", "0"),
+            ("batch", "-3"),
+            ("lr", "inf"),
+            ("examples", "1.5"),
+            ("rope", "beside"),
+            ("stepps", "4"),
+        ] {
+            let error = Settings::default().set(name, text).unwrap_err().to_string();
+            assert!(error.contains(&format!("`{name}`")), "{error}");
+        }
+    }
+
+    #[test]
+    fn what_is_typed_is_set() {
+        let mut settings = Settings::default();
+        for (name, text) in [
+            ("no-shuffle", "true"),
+            ("facets", "token,key,key"),
+            ("cache-budget", "20GB"),
+            ("limit_train", "7"),
+            ("shard", "2/4"),
+        ] {
+            settings.set(name, text).unwrap();
+        }
+        assert!(!settings.shuffle);
+        assert_eq!(settings.facets, [Facet::Key, Facet::Token]);
+        assert_eq!(settings.cache_budget, Some(20_000_000_000));
+        assert_eq!(settings.limit_train, Some(7));
+        assert_eq!(settings.shard, Some(Shard { index: 2, of: 4 }));
+    }
+
+    #[test]
+    fn flags_are_the_names_with_hyphens() {
+        for setting in SETTINGS.iter().filter(|setting| setting.name != "shuffle") {
+            assert_eq!(setting.flag, setting.name.replace('_', "-"));
+        }
+    }
+
+    /// What cannot change a number must be a setting of some command, or it says nothing.
+    #[test]
+    fn harmless_settings_exist() {
+        let own: Vec<&str> = SETTINGS.iter().map(|setting| setting.name).collect();
+        for name in vitscope_run::settings::harmless() {
+            assert!(
+                own.contains(&name) || ["queries", "memory"].contains(&name),
+                "{name}"
+            );
+        }
     }
 }

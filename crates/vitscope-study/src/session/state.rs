@@ -24,20 +24,6 @@ pub fn folder(run: &Path) -> PathBuf {
     run.join("state")
 }
 
-/// Removes the unfinished work of a run that needs it no more.
-///
-/// # Errors
-/// When the folder cannot be removed.
-pub fn remove(run: &Path) -> Result<(), StudyError> {
-    let folder = folder(run);
-    match std::fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(StudyError::io(&folder, "remove the folder")(error))
-        }
-        _ => Ok(()),
-    }
-}
-
 fn file(run: &Path, name: &str) -> PathBuf {
     folder(run).join(format!("{name}.safetensors"))
 }
@@ -110,7 +96,7 @@ impl Found {
         match Self::open(run, name)? {
             Some(found) if found.header.fingerprint != fingerprint => {
                 Err(StudyError::setting(format!(
-                    "{}: belongs to a run of other settings, model, data or program version: repeat the command that began it, or choose another --out",
+                    "{}: belongs to a run of other settings, model, data or program version: repeat the command that began it, or choose another `out`",
                     run.display()
                 )))
             }
@@ -154,7 +140,7 @@ impl Found {
 fn damaged(path: &Path, problem: &dyn std::fmt::Display) -> StudyError {
     StudyError::file(
         path,
-        format!("is damaged ({problem}): start the run again without --resume"),
+        format!("is damaged ({problem}): remove its folder `state`, then continue with `resume`"),
     )
 }
 

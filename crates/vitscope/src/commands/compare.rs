@@ -7,26 +7,25 @@ use std::path::Path;
 use serde_json::json;
 use vitscope_figure::CompareOptions;
 use vitscope_run::Measured;
-use vitscope_run::Select;
-use vitscope_study::compare::{Comparison, Request, compare};
+use vitscope_study::compare::{CompareRequest, Comparison, compare};
 use vitscope_study::relations::{Coefficient, Relation};
 
 use super::print;
 use super::report::{choice, images};
-use crate::args::{Cli, CompareArgs, Output, word};
+use crate::args::{Cli, CompareArgs, Output};
 
 /// Sets runs side by side, writes their tables and figures, and prints the short table.
 pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
-    let request = Request {
+    let request = CompareRequest {
         runs: args.runs.clone(),
         out: args.out.clone(),
-        select: word("--select", Some(&args.select), Select::BestMiou)?,
+        select: args.select,
         paper: args.paper,
     };
     let images = images(&args.images)?;
     let comparison = compare(&request)?;
     let options = CompareOptions {
-        select: word("--select", Some(&args.select), Default::default())?,
+        select: args.select.to_string().parse().unwrap_or_default(),
         images,
     };
     // After the tables: the scatter plots show the coefficients that lie there.

@@ -3,56 +3,48 @@
 use std::fmt::Write;
 use std::path::Path;
 
-use anyhow::anyhow;
 use serde_json::json;
-use vitscope_data::pairs::{Layout, PairSplit};
-use vitscope_study::correspond::{Fit, Outcome, Request, Settings, correspond};
-use vitscope_study::layers::Layers;
-use vitscope_study::settings::Side;
+use vitscope_study::StudyError;
+use vitscope_study::correspond::{
+    CorrespondOutcome, CorrespondRequest, CorrespondSettings, correspond,
+};
 
 use super::locate::locate;
-use super::{print, settle, use_threads};
-use crate::args::{Cli, CorrespondArgs, Output, facets, word};
-use crate::exit::usage;
+use super::{facets, layout, note, print, settle, use_threads};
+use crate::args::{Cli, CorrespondArgs, LayoutWord, ListWord, Output};
 use crate::progress::Teller;
 
-/// Compares key points and prints the best layer of each facet.
+/// Compares keypoints and prints the best layer of each facet.
 pub fn run(cli: &Cli, args: &CorrespondArgs) -> anyhow::Result<()> {
-    let split = match args.split.as_str() {
-        "train" | "trn" => PairSplit::Train,
-        "val" => PairSplit::Val,
-        "test" => PairSplit::Test,
-        other => {
-            return Err(usage(anyhow!(
-                "--split: `{other}` is not one of trn, val, test"
-            )));
-        }
+    let list = match args.settle.layout {
+        // An earlier version called it so.
+        Some(LayoutWord::Large) => ListWord::Large,
+        Some(LayoutWord::Small) => ListWord::Small,
+        _ => args.list,
     };
-    let layout = match args.layout.as_str() {
-        "large" => Layout::Large,
-        "small" => Layout::Small,
-        other => {
-            return Err(usage(anyhow!(
-                "--layout: `{other}` is not one of large, small"
-            )));
+    let layout = match args.settle.layout {
+        Some(LayoutWord::Large | LayoutWord::Small) => {
+            note(cli, "--layout of pairs is now called --list")?;
+            cli.old_layout().and_then(LayoutWord::format)
         }
+        _ => layout(cli, &args.settle)?,
     };
-    let request = Request {
-        model: locate(cli, &args.model, cli.checkpoint_format())?,
-        settle: settle(&args.settle, cli.checkpoint_format())?,
+    let request = CorrespondRequest {
+        model: locate(cli, &args.model, layout)?,
+        settle: settle(&args.settle, layout)?,
         data: args.data.clone(),
         out: args.out.clone(),
         resume: args.resume,
-        settings: Settings {
+        settings: CorrespondSettings {
             size: args.size,
-            layers: word("--layers", Some(&args.layers), Layers::All)?,
-            facets: facets(&args.facets)?,
-            token_norm: word("--token-norm", Some(&args.token_norm), Side::After)?,
-            rope: word("--rope", Some(&args.rope), Side::Before)?,
-            fit: word("--fit", Some(&args.fit), Fit::Stretch)?,
-            split,
-            layout,
-            limit: args.limit_pairs,
+            layers: args.layers.clone(),
+            facets: facets(&args.facets),
+            token_norm: args.token_norm,
+            rope: args.rope,
+            fit: args.fit,
+            split: args.split.into(),
+            layout: list.into(),
+            limit_pairs: args.limit_pairs,
             alphas: args.alpha.clone(),
             examples: args.examples,
             memory: args.memory_mib.saturating_mul(1 << 20),
@@ -61,6 +53,7 @@ pub fn run(cli: &Cli, args: &CorrespondArgs) -> anyhow::Result<()> {
     use_threads(args.threads)?;
     let outcome = correspond(&request, &mut Teller::new(cli))?;
     let page = vitscope_figure::draw(&outcome.run)?.page;
+    outcome.session.tidy().map_err(StudyError::from)?;
     match cli.output() {
         Output::Human => print(&table(&outcome, &page)),
         Output::Json => print(&serde_json::to_string(&json!({
@@ -79,7 +72,7 @@ pub fn run(cli: &Cli, args: &CorrespondArgs) -> anyhow::Result<()> {
     }
 }
 
-fn table(outcome: &Outcome, page: &Path) -> String {
+fn table(outcome: &CorrespondOutcome, page: &Path) -> String {
     let number = |value: Option<f64>| value.map_or("undefined".to_owned(), |v| format!("{v:.4}"));
     let mut text = "facet  layer  PCK per point  per image\n".to_owned();
     for (facet, &layer) in &outcome.selection {
@@ -97,7 +90,7 @@ fn table(outcome: &Outcome, page: &Path) -> String {
         }
     }
     let [pairs, points] = outcome.counts;
-    let _ = writeln!(text, "{points} key points of {pairs} pairs");
+    let _ = writeln!(text, "{points} keypoints of {pairs} pairs");
     let _ = writeln!(text, "page: {}", page.display());
     text
 }

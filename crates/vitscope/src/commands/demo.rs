@@ -13,7 +13,7 @@ use vitscope_run::Facet;
 use vitscope_run::Select;
 use vitscope_study::layers::Layers;
 use vitscope_study::observer::Observer;
-use vitscope_study::outcome::Summary;
+use vitscope_study::outcome::SlotSummary;
 use vitscope_study::settings::{Settings, Side};
 use vitscope_study::{StudyError, attention, compare, correspond, model::Model, probe};
 use vitscope_vit::identify::Settle;
@@ -44,10 +44,10 @@ const COMPARISON: &str = "comparison";
 /// Everything that was found for one model.
 struct Found {
     model: BuiltIn,
-    probe: vitscope_study::outcome::Outcome,
+    probe: vitscope_study::outcome::ProbeOutcome,
     page: PathBuf,
-    attention: attention::Outcome,
-    correspond: correspond::Outcome,
+    attention: attention::AttentionOutcome,
+    correspond: correspond::CorrespondOutcome,
 }
 
 /// Makes scenes and models in a folder, runs everything on them, and says what to look at.
@@ -96,7 +96,7 @@ fn set_side_by_side(found: &[Found], out: &Path) -> anyhow::Result<PathBuf> {
         })
         .cloned()
         .collect();
-    compare::compare(&compare::Request {
+    compare::compare(&compare::CompareRequest {
         runs: runs.clone(),
         out: out.to_owned(),
         select: Select::BestMiou,
@@ -117,7 +117,7 @@ fn look(
     let folder = |suffix: &str| out.join(format!("{}{suffix}", model.name));
     let size = vitscope_demo::SIDE;
     let probed = probe::probe(
-        &probe::Request {
+        &probe::ProbeRequest {
             model: Model::Checkpoint(path.to_owned(), Settle::default()),
             data: format!("folder:{}", scenes.display()),
             out: Some(folder("")),
@@ -139,13 +139,13 @@ fn look(
     let drawn = vitscope_figure::draw(&probed.run)?;
     probe::tidy(&probed.run)?;
     let attention = attention::attention(
-        &attention::Request {
+        &attention::AttentionRequest {
             model: path.to_owned(),
             settle: Settle::default(),
             data: format!("folder:{}", scenes.display()),
             out: Some(folder("-attention")),
             resume: false,
-            settings: attention::Settings {
+            settings: attention::AttentionSettings {
                 size,
                 layers: Layers::All,
                 split: Split::Test,
@@ -159,13 +159,13 @@ fn look(
     )
     .map_err(unfinished)?;
     let correspond = correspond::correspond(
-        &correspond::Request {
+        &correspond::CorrespondRequest {
             model: path.to_owned(),
             settle: Settle::default(),
             data: format!("spair71k:{}", pairs.display()),
             out: Some(folder("-correspond")),
             resume: false,
-            settings: correspond::Settings {
+            settings: correspond::CorrespondSettings {
                 size,
                 layers: Layers::All,
                 facets: Facet::ALL.to_vec(),
@@ -174,7 +174,7 @@ fn look(
                 fit: correspond::Fit::Stretch,
                 split: PairSplit::Test,
                 layout: Layout::Large,
-                limit: None,
+                limit_pairs: None,
                 alphas: vec![0.1],
                 examples: 6,
                 memory: 1 << 30,
@@ -183,6 +183,9 @@ fn look(
         teller,
     )
     .map_err(unfinished)?;
+    for session in [&attention.session, &correspond.session] {
+        session.tidy().map_err(StudyError::from)?;
+    }
     Ok(Found {
         model: *model,
         probe: probed,
@@ -242,7 +245,11 @@ fn write_mark(out: &Path, results: &Value) -> anyhow::Result<()> {
 }
 
 impl Found {
-    fn best_by(&self, facet: Facet, value: impl Fn(&Summary) -> Option<f64>) -> Option<&Summary> {
+    fn best_by(
+        &self,
+        facet: Facet,
+        value: impl Fn(&SlotSummary) -> Option<f64>,
+    ) -> Option<&SlotSummary> {
         let of_facet = self
             .probe
             .slots
@@ -260,7 +267,7 @@ impl Found {
             })
     }
 
-    fn best_pck(&self) -> Option<&correspond::Summary> {
+    fn best_pck(&self) -> Option<&correspond::SlotPck> {
         self.correspond
             .slots
             .iter()
@@ -290,7 +297,7 @@ fn results(found: &[Found], page: &Path) -> Value {
                 "attention": found.attention.run,
                 "locality": found.attention.layers.iter().map(|layer| json!({
                     "layer": layer.layer,
-                    "value": layer.whole.mean,
+                    "value": layer.whole.value,
                     "low": layer.whole.interval.map(|interval| interval.0),
                     "high": layer.whole.interval.map(|interval| interval.1),
                 })).collect::<Vec<_>>(),
@@ -343,7 +350,7 @@ fn text(found: &[Found], page: &Path) -> String {
             .attention
             .layers
             .iter()
-            .filter_map(|layer| layer.whole.mean);
+            .filter_map(|layer| layer.whole.value);
         let pck = found.best_pck();
         let _ = writeln!(
             text,
@@ -370,7 +377,7 @@ fn text(found: &[Found], page: &Path) -> String {
     text
 }
 
-fn interval(summary: &Summary) -> String {
+fn interval(summary: &SlotSummary) -> String {
     summary
         .excess
         .map_or("undefined".to_owned(), |(value, low, high)| {

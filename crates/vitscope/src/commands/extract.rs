@@ -3,31 +3,25 @@
 use anyhow::anyhow;
 use vitscope_data::DataSet;
 use vitscope_study::extract::{Beside, Cut, Extraction, extract_data, extract_tensor};
-use vitscope_study::layers::Layers;
-use vitscope_study::settings::Side;
 
 use super::locate::locate;
-use super::{print, settle, use_threads};
-use crate::args::{Cli, ExtractArgs, Output, facets, word};
+use super::{facets, layout, print, settle, use_threads};
+use crate::args::{Cli, ExtractArgs, Output, StoreWord};
 use crate::exit::usage;
 use crate::progress::Teller;
 
 /// Writes facets and prints the files.
 pub fn run(cli: &Cli, args: &ExtractArgs) -> anyhow::Result<()> {
     use_threads(args.threads)?;
-    let half = match args.store.as_str() {
-        "f32" => false,
-        "f16" => true,
-        other => return Err(usage(anyhow!("--store: `{other}` is not one of f32, f16"))),
-    };
+    let layout = layout(cli, &args.settle)?;
     let what = Extraction {
-        model: locate(cli, &args.model, cli.checkpoint_format())?,
-        settle: settle(&args.settle, cli.checkpoint_format())?,
-        layers: word("--layers", Some(&args.layers), Layers::All)?,
-        facets: facets(&args.facets)?,
-        token_norm: word("--token-norm", Some(&args.token_norm), Side::After)?,
-        rope: word("--rope", Some(&args.rope), Side::Before)?,
-        half,
+        model: locate(cli, &args.model, layout)?,
+        settle: settle(&args.settle, layout)?,
+        layers: args.layers.clone(),
+        facets: facets(&args.facets),
+        token_norm: args.token_norm,
+        rope: args.rope,
+        half: args.store == StoreWord::F16,
         out: args.out.clone(),
     };
     let files = match (&args.tensor, &args.images, &args.data) {

@@ -8,17 +8,18 @@ use vitscope_vit::checkpoint::{self, Checkpoint, Role};
 use vitscope_vit::error::VitError;
 
 use super::locate::locate;
-use super::{print, settle};
+use super::{layout, print, settle};
 use crate::args::{Cli, InspectArgs, Output};
 use crate::exit::usage;
 
 /// Prints what a checkpoint is, or drafts its description.
 pub fn run(cli: &Cli, args: &InspectArgs) -> anyhow::Result<()> {
-    let path = locate(cli, &args.checkpoint, cli.checkpoint_format())?;
+    let layout = layout(cli, &args.model)?;
+    let path = locate(cli, &args.checkpoint, layout)?;
     if let Some(file) = &args.draft {
         return draft(&path, file.as_deref(), args.model.backbone.as_deref());
     }
-    let settle = settle(&args.model, cli.checkpoint_format())?;
+    let settle = settle(&args.model, layout)?;
     let checkpoint = match Checkpoint::open(&path, &settle) {
         Ok(checkpoint) => checkpoint,
         Err(error @ VitError::NoFit { .. }) => {

@@ -1,6 +1,6 @@
 //! `vitscope merge`.
 
-use vitscope_study::merge::{Request, merge};
+use vitscope_study::merge::{MergeRequest, merge};
 use vitscope_study::probe::tidy;
 
 use super::probe::{draw, print_runs};
@@ -10,7 +10,7 @@ use crate::args::{Cli, MergeArgs};
 /// Adds up the shards of a run, draws its figures and prints its table.
 pub fn run(cli: &Cli, args: &MergeArgs) -> anyhow::Result<()> {
     use_threads(args.threads)?;
-    let request = Request {
+    let request = MergeRequest {
         shards: args.shards.clone(),
         data: args.data.clone(),
         out: args.out.clone(),

@@ -9,57 +9,31 @@ use bytesize::ByteSize;
 use serde_json::json;
 use vitscope_study::estimate::{Estimate, estimate};
 use vitscope_study::model::Model;
-use vitscope_study::outcome::{Outcome, Summary};
-use vitscope_study::probe::{Made, Request, probe_together, tidy};
+use vitscope_study::outcome::{ProbeOutcome, SlotSummary};
+use vitscope_study::probe::{Made, ProbeRequest, probe_together, tidy};
 use vitscope_study::shard::Shard;
 
 use super::locate::locate;
-use super::{print, settle, use_threads, word_of};
-use crate::args::{Cli, Output, ProbeArgs, ProbeFlags};
+use super::{layout, print, settle, use_threads};
+use crate::args::{Cli, Output, ProbeArgs};
 use crate::exit::usage;
 use crate::progress::Teller;
 
 /// Runs the main job, draws its figures and prints its table.
 pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
-    let mut flags = args.flags.clone();
-    flags.model.clone_from(&args.model);
-    if let Some(path) = &args.config {
-        flags = flags.over(ProbeFlags::from_file(path)?);
-    }
-    let (settings, vary) = (flags.settings()?, flags.vary()?);
+    let args = args.clone().with_file()?;
+    let (settings, mut vary) = args.settings.read()?;
+    vary.seeds = args.seeds.map(|seeds| seeds as usize);
     use_threads(settings.threads)?;
-    let format = match (cli.checkpoint_format(), &flags.format) {
-        (None, Some(text)) => Some(word_of("format", text)?),
-        (said, _) => said,
-    };
-    let model = match (&flags.model, &flags.features) {
-        (Some(model), None) => Model::Checkpoint(
-            locate(cli, model, format)?,
-            settle(&flags.model_args(), format)?,
-        ),
-        (None, Some(_)) if flags.dtype.is_some() => {
-            return Err(usage(anyhow!(
-                "--dtype needs a model: features are as they are"
-            )));
-        }
-        (None, Some(path)) => Model::Features(path.clone()),
-        (Some(_), Some(_)) => return Err(usage(anyhow!("give a model or --features, not both"))),
-        (None, None) => {
-            return Err(usage(anyhow!(
-                "give a model, or embeddings with --features"
-            )));
-        }
-    };
-    let data = flags
-        .data
-        .ok_or_else(|| usage(anyhow!("give a data set with --data")))?;
-    let request = Request {
-        model,
-        data,
-        out: flags.out,
+    let request = ProbeRequest {
+        model: model(cli, &args)?,
+        data: args
+            .data
+            .ok_or_else(|| usage(anyhow!("give a data set with --data")))?,
+        out: args.out,
         settings,
         resume: args.resume,
-        trained: flags.trained,
+        trained: args.trained,
     };
     let mut teller = Teller::new(cli);
     if args.plan {
@@ -88,6 +62,25 @@ pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
     match shards.is_empty() {
         true => print_runs(cli, &runs),
         false => print_shards(cli, &shards),
+    }
+}
+
+/// What is probed.
+fn model(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<Model> {
+    match (&args.model, &args.features) {
+        (Some(model), None) => {
+            let layout = layout(cli, &args.settle)?;
+            let path = locate(cli, model, layout)?;
+            Ok(Model::Checkpoint(path, settle(&args.settle, layout)?))
+        }
+        (None, Some(_)) if args.settle.dtype.is_some() => Err(usage(anyhow!(
+            "--dtype needs a model: features are as they are"
+        ))),
+        (None, Some(path)) => Ok(Model::Features(path.clone())),
+        (Some(_), Some(_)) => Err(usage(anyhow!("give a model or --features, not both"))),
+        (None, None) => Err(usage(anyhow!(
+            "give a model, or embeddings with --features"
+        ))),
     }
 }
 
@@ -173,10 +166,10 @@ fn duration(secs: f64) -> String {
 }
 
 /// A finished run with its page.
-pub(super) type Drawn = (Outcome, PathBuf);
+pub(super) type Drawn = (ProbeOutcome, PathBuf);
 
 /// Draws the figures of a run.
-pub(super) fn draw(outcome: Outcome) -> anyhow::Result<Drawn> {
+pub(super) fn draw(outcome: ProbeOutcome) -> anyhow::Result<Drawn> {
     let page = vitscope_figure::draw(&outcome.run)?.page;
     Ok((outcome, page))
 }
@@ -187,7 +180,7 @@ pub(super) fn print_runs(cli: &Cli, runs: &[Drawn]) -> anyhow::Result<()> {
     match (cli.output(), runs().len()) {
         (Output::Human, 1) => print(&runs().map(|(o, page)| table(o, page)).collect::<String>()),
         (Output::Human, _) => {
-            let titled = |(outcome, page): (&Outcome, &PathBuf)| {
+            let titled = |(outcome, page): (&ProbeOutcome, &PathBuf)| {
                 format!("{}\n{}", outcome.run.display(), table(outcome, page))
             };
             print(&runs().map(titled).collect::<Vec<_>>().join("\n"))
@@ -224,7 +217,7 @@ fn print_shards(cli: &Cli, shards: &[(PathBuf, Shard, usize)]) -> anyhow::Result
     }
 }
 
-fn run_json(outcome: &Outcome, page: &Path) -> serde_json::Value {
+fn run_json(outcome: &ProbeOutcome, page: &Path) -> serde_json::Value {
     json!({
         "run": outcome.run,
         "page": page,
@@ -235,7 +228,7 @@ fn run_json(outcome: &Outcome, page: &Path) -> serde_json::Value {
 }
 
 /// What a slot came to, for programs.
-pub(super) fn slot_json(summary: &Summary) -> serde_json::Value {
+pub(super) fn slot_json(summary: &SlotSummary) -> serde_json::Value {
     let (excess, low, high) = summary
         .excess
         .map_or((None, None, None), |(value, low, high)| {
@@ -255,7 +248,7 @@ pub(super) fn slot_json(summary: &Summary) -> serde_json::Value {
 }
 
 /// The shown layer of each facet, and where to look.
-fn table(outcome: &Outcome, page: &Path) -> String {
+fn table(outcome: &ProbeOutcome, page: &Path) -> String {
     let number = |value: Option<f64>| value.map_or("undefined".to_owned(), |v| format!("{v:.4}"));
     let mut text = format!(
         "{:<6} {:>5}  {:>9}  {:>9}  {:>9}  beyond chance [95 % interval]\n",

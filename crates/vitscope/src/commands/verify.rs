@@ -6,16 +6,16 @@ use std::fmt::Write;
 use vitscope_study::verify::{Compared, KINDS, Verification, verify};
 
 use super::locate::locate;
-use super::{print, settle};
+use super::{layout, print, settle};
 use crate::args::{Cli, Output, VerifyArgs};
 use crate::exit::missed;
 
 /// Compares a model with recorded activations and prints the differences; an error past the
 /// tolerance.
 pub fn run(cli: &Cli, args: &VerifyArgs) -> anyhow::Result<()> {
-    let format = cli.checkpoint_format();
-    let settle = settle(&args.settle, format)?;
-    let model = locate(cli, &args.model, format)?;
+    let layout = layout(cli, &args.settle)?;
+    let settle = settle(&args.settle, layout)?;
+    let model = locate(cli, &args.model, layout)?;
     let outcome = verify(&model, &settle, &args.against, args.tolerance)?;
     match cli.output() {
         Output::Human => print(&table(&outcome))?,

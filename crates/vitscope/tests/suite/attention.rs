@@ -4,7 +4,7 @@ use std::path::Path;
 use crate::common::{assert_same, command, metrics, run_json, succeed};
 use safetensors::{SafeTensors, serialize, tensor::Dtype, tensor::TensorView};
 use vitscope_data::{DataSet, Geometry, Split};
-use vitscope_study::attention::{Request, Settings, attention};
+use vitscope_study::attention::{AttentionRequest, AttentionSettings, attention};
 use vitscope_study::observer::Silent;
 
 fn args(out: &Path, more: &[&str]) -> Vec<String> {
@@ -85,7 +85,7 @@ fn brute(matrix: &[f64], n: usize) -> f64 {
 fn figures_are_those_of_the_extracted_attention() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
-    let queries = ["--queries", "0001TP_008550:1,2", "0001TP_008670:3,0"];
+    let queries = ["--queries", "0000:1,2", "0003:3,0"];
     let table = succeed(command().args(args(&run, &queries)).output().unwrap());
     assert!(table.contains("I(K,Q)"), "{table}");
     let record = run_json(&run);
@@ -135,15 +135,12 @@ fn figures_are_those_of_the_extracted_attention() {
             let expected = (0..5).map(|i| averaged(i)[at]).sum::<f64>() / 5.0;
             assert!((f64::from(found) - expected).abs() < 1e-6);
         }
-        let (shape, row) = floats(&stored, &format!("query.{layer}.0001TP_008550.1-2"));
+        let (shape, row) = floats(&stored, &format!("query.{layer}.0000.1-2"));
         assert_eq!(shape, [4, 4]);
         for (k, &found) in row.iter().enumerate() {
             assert!((f64::from(found) - averaged(0)[6 * n + k]).abs() < 1e-6);
         }
-        for picture in [
-            format!("mean.{layer}"),
-            format!("query.{layer}.0001TP_008670.3-0"),
-        ] {
+        for picture in [format!("mean.{layer}"), format!("query.{layer}.0003.3-0")] {
             let picture = image::open(run.join(format!("attention/{picture}.png"))).unwrap();
             assert!(picture.width() == picture.height());
         }
@@ -155,7 +152,7 @@ fn threads_change_no_byte_and_a_run_is_not_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let run = |name: &str, threads: &str| {
         let out = dir.path().join(name);
-        let more = ["--threads", threads, "--queries", "0001TP_008550:0,0"];
+        let more = ["--threads", threads, "--queries", "0000:0,0"];
         succeed(command().args(args(&out, &more)).output().unwrap());
         out
     };
@@ -170,16 +167,16 @@ fn threads_change_no_byte_and_a_run_is_not_overwritten() {
 #[test]
 fn a_broken_run_resumes_to_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    let more = ["--queries", "0001TP_008550:1,2", "--limit-test", "21"];
+    let more = ["--queries", "0000:1,2", "--limit-test", "21"];
     let [whole, broken] = ["whole", "broken"].map(|name| dir.path().join(name));
     succeed(command().args(args(&whole, &more)).output().unwrap());
-    let settings = Settings {
+    let settings = AttentionSettings {
         size: 64,
         limit: Some(21),
-        queries: vec!["0001TP_008550:1,2".parse().unwrap()],
-        ..Settings::default()
+        queries: vec!["0000:1,2".parse().unwrap()],
+        ..AttentionSettings::default()
     };
-    let mut request = Request {
+    let mut request = AttentionRequest {
         model: crate::common::checkpoint(),
         settle: crate::common::settled(),
         data: crate::common::camvid(),
@@ -190,15 +187,19 @@ fn a_broken_run_resumes_to_the_same_bytes() {
     for resume in [false, true] {
         request.resume = resume;
         let error = attention(&request, &mut crate::common::Impatient).unwrap_err();
-        assert!(error.to_string().contains("--resume"), "{error}");
+        assert!(
+            error.to_string().contains("continue with `resume`"),
+            "{error}"
+        );
         assert_eq!(run_json(&broken)["state"], "interrupted");
     }
     let mut other = request.clone();
     other.settings.seed = 1;
     let error = attention(&other, &mut Silent).unwrap_err();
     assert!(error.to_string().contains("other settings"), "{error}");
-    attention(&request, &mut Silent).unwrap();
+    let outcome = attention(&request, &mut Silent).unwrap();
     vitscope_figure::draw(&broken).unwrap();
+    outcome.session.tidy().unwrap();
     assert_same(&whole, &broken);
     assert!(!broken.join("state").exists());
 }
@@ -208,8 +209,8 @@ fn wrong_words_are_told() {
     let dir = tempfile::tempdir().unwrap();
     for (more, word) in [
         (["--queries", "nowhere:0,0"], "nowhere"),
-        (["--queries", "0001TP_008550:4,0"], "4 x 4"),
-        (["--queries", "0001TP_008550"], "query"),
+        (["--queries", "0000:4,0"], "4 x 4"),
+        (["--queries", "0000"], "query"),
         (["--split", "all"], "--split"),
         (["--layers", "4"], "layer 4"),
     ] {

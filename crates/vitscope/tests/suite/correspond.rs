@@ -6,7 +6,7 @@ use image::{DynamicImage, GenericImageView, imageops::FilterType};
 use safetensors::{SafeTensors, serialize, tensor::Dtype, tensor::TensorView};
 use serde_json::json;
 use vitscope_data::resize::{RgbImage, pil_resize};
-use vitscope_study::correspond::{Request, Settings, correspond};
+use vitscope_study::correspond::{CorrespondRequest, CorrespondSettings, correspond};
 use vitscope_study::observer::{Observer, Phase, Silent};
 use vitscope_testkit::{samples, scenes};
 
@@ -183,7 +183,7 @@ fn matches_and_pck_are_those_of_brute_force() {
     make_set(&set);
     let more = ["--alpha", "0.1", "0.05", "--layers", "1,3"];
     let table = succeed(command().args(args(&set, &run, &more)).output().unwrap());
-    assert!(table.contains("72 key points of 6 pairs"), "{table}");
+    assert!(table.contains("72 keypoints of 6 pairs"), "{table}");
     let record = run_json(&run);
     assert_eq!(record["command"], "correspond");
     assert_eq!(record["state"], "complete");
@@ -326,21 +326,24 @@ fn a_broken_run_resumes_to_the_same_bytes() {
     make_set(&set);
     let [whole, broken] = ["whole", "broken"].map(|name| dir.path().join(name));
     succeed(command().args(args(&set, &whole, &[])).output().unwrap());
-    let mut request = Request {
+    let mut request = CorrespondRequest {
         model: crate::common::checkpoint(),
         settle: crate::common::settled(),
         data: format!("spair71k:{}", set.display()),
         out: Some(broken.clone()),
-        settings: Settings {
+        settings: CorrespondSettings {
             size: 64,
-            ..Settings::default()
+            ..CorrespondSettings::default()
         },
         resume: false,
     };
     // Five photographs to a category: one chance to stop after they were run, one after each.
     for patience in [3, 8] {
         let error = correspond(&request, &mut Patience(patience.into())).unwrap_err();
-        assert!(error.to_string().contains("--resume"), "{error}");
+        assert!(
+            error.to_string().contains("continue with `resume`"),
+            "{error}"
+        );
         assert!(broken.join("state/matches.safetensors").exists());
         assert_eq!(run_json(&broken)["state"], "interrupted");
         request.resume = true;
@@ -349,8 +352,9 @@ fn a_broken_run_resumes_to_the_same_bytes() {
     other.settings.alphas = vec![0.2];
     let error = correspond(&other, &mut Silent).unwrap_err();
     assert!(error.to_string().contains("other settings"), "{error}");
-    correspond(&request, &mut Silent).unwrap();
+    let outcome = correspond(&request, &mut Silent).unwrap();
     vitscope_figure::draw(&broken).unwrap();
+    outcome.session.tidy().unwrap();
     assert_same(&whole, &broken);
     assert!(!broken.join("state").exists());
 }

@@ -1,0 +1,214 @@
+//! A folder of results that is no run: what a command may replace in it, and what it may not.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::error::RunError;
+use crate::session::Lock;
+use crate::{FORMAT, files};
+
+/// Where a folder keeps what says that it is ours.
+const MARK: &str = ".vitscope";
+const MADE: &str = "made.json";
+
+/// What a command has written into a folder.
+#[derive(Debug, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Made {
+    format: u32,
+    command: String,
+    files: BTreeSet<String>,
+}
+
+/// A folder that this process, and no other, fills. It was new, empty, or made by the same command
+/// before; only files that the command has written are replaced or removed.
+#[derive(Debug)]
+pub struct Folder {
+    path: PathBuf,
+    made: Made,
+    /// Files of this time.
+    placed: BTreeSet<String>,
+    /// Held until the folder is filled; a kill frees it.
+    _lock: Lock,
+}
+
+impl Folder {
+    /// Takes a folder for `command`, which reads `inputs`.
+    ///
+    /// # Errors
+    /// [`RunError::Refused`], for a folder that is not ours and not empty, that another process is at
+    /// work in, and that lies in an input or around it.
+    pub fn claim(path: &Path, command: &str, inputs: &[&Path]) -> Result<Self, RunError> {
+        apart(path, inputs)?;
+        let refused =
+            |sentence: String| Err(RunError::Refused(format!("{}: {sentence}", path.display())));
+        let mark = path.join(MARK);
+        let made = match files::read_if_there(&mark.join(MADE))? {
+            Some(bytes) => serde_json::from_slice::<Made>(&bytes).ok(),
+            None if files::is_blank(path)? => Some(Made {
+                format: FORMAT,
+                command: command.to_owned(),
+                files: BTreeSet::new(),
+            }),
+            None => None,
+        };
+        let Some(made) = made.filter(|made| made.format == FORMAT && made.command == command)
+        else {
+            return refused(format!(
+                "holds something, and no mark that vitscope {command} made it: choose another `out`"
+            ));
+        };
+        let lock = Lock::take(&mark, path)?;
+        files::sweep(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            made,
+            placed: BTreeSet::new(),
+            _lock: lock,
+        })
+    }
+
+    /// The folder.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Where a file of this name goes. It is noted as ours before it is written.
+    ///
+    /// # Errors
+    /// [`RunError::Refused`], where a file of this name is there that the command has not written.
+    pub fn place(&mut self, name: &str) -> Result<PathBuf, RunError> {
+        let path = self.path.join(name);
+        if !self.made.files.contains(name) {
+            if path.exists() {
+                return Err(RunError::Refused(format!(
+                    "{}: is not of an earlier {} and is not replaced: move it away, or choose another `out`",
+                    path.display(),
+                    self.made.command
+                )));
+            }
+            self.made.files.insert(name.to_owned());
+            self.note()?;
+        }
+        self.placed.insert(name.to_owned());
+        Ok(path)
+    }
+
+    /// Removes what an earlier call of the command has written and this one has not.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn finish(mut self) -> Result<(), RunError> {
+        for name in self.made.files.difference(&self.placed) {
+            files::remove_if_there(&self.path.join(name))?;
+        }
+        if self.made.files != self.placed {
+            self.made.files.clone_from(&self.placed);
+            self.note()?;
+        }
+        Ok(())
+    }
+
+    fn note(&self) -> Result<(), RunError> {
+        let path = self.path.join(MARK).join(MADE);
+        let text = serde_json::to_vec_pretty(&self.made)
+            .map_err(|error| RunError::Internal(error.to_string()))?;
+        files::write(&path, &text)
+    }
+}
+
+/// Refuses an output that is an input, lies in one, or has one in it.
+///
+/// # Errors
+/// [`RunError::Refused`].
+pub fn apart(out: &Path, inputs: &[&Path]) -> Result<(), RunError> {
+    let place = whole(out);
+    for input in inputs {
+        // A file among others is no folder that could be written into.
+        let Ok(found) = input.canonicalize() else {
+            continue;
+        };
+        let inside = if found.is_dir() {
+            place.starts_with(&found) || found.starts_with(&place)
+        } else {
+            place == found
+        };
+        if inside {
+            return Err(RunError::Refused(format!(
+                "{}: lies in {}, or that in it, and what is read is never written into: choose another `out`",
+                out.display(),
+                input.display()
+            )));
+        }
+    }
+    Ok(())
+}
+
+/// A path without links as far as it exists.
+fn whole(path: &Path) -> PathBuf {
+    let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    for ancestor in absolute.ancestors() {
+        if let (Ok(found), Ok(rest)) = (ancestor.canonicalize(), absolute.strip_prefix(ancestor)) {
+            return match rest.as_os_str().is_empty() {
+                true => found,
+                false => found.join(rest),
+            };
+        }
+    }
+    absolute
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_was_written_before_is_replaced_or_removed() {
+        let dir = tempfile::tempdir().unwrap();
+        let out = dir.path().join("out");
+        let mut folder = Folder::claim(&out, "compare", &[]).unwrap();
+        for name in ["a.csv", "b.csv"] {
+            std::fs::write(folder.place(name).unwrap(), "1").unwrap();
+        }
+        let busy = Folder::claim(&out, "compare", &[]).unwrap_err();
+        assert!(busy.to_string().contains("at work"), "{busy}");
+        folder.finish().unwrap();
+        std::fs::write(out.join("mine.csv"), "mine").unwrap();
+        assert!(Folder::claim(&out, "extract", &[]).is_err());
+        let mut again = Folder::claim(&out, "compare", &[]).unwrap();
+        again.place("a.csv").unwrap();
+        let error = again.place("mine.csv").unwrap_err().to_string();
+        assert!(error.contains("is not replaced"), "{error}");
+        again.finish().unwrap();
+        assert!(out.join("a.csv").exists() && out.join("mine.csv").exists());
+        assert!(!out.join("b.csv").exists());
+    }
+
+    #[test]
+    fn a_folder_of_others_is_refused() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("photo.png"), "mine").unwrap();
+        let error = Folder::claim(dir.path(), "extract", &[]).unwrap_err();
+        assert!(error.to_string().contains("no mark"), "{error}");
+        let file = dir.path().join("photo.png");
+        assert!(Folder::claim(&file, "extract", &[]).is_err());
+    }
+
+    #[test]
+    fn input_and_output_lie_apart() {
+        let dir = tempfile::tempdir().unwrap();
+        let data = dir.path().join("data");
+        std::fs::create_dir_all(data.join("images")).unwrap();
+        for out in ["data", "data/run", "data/images/../run", ""] {
+            let error = apart(&dir.path().join(out), &[&data]);
+            assert!(error.is_err(), "{out}");
+        }
+        apart(&dir.path().join("data-run"), &[&data]).unwrap();
+        let file = dir.path().join("weights");
+        std::fs::write(&file, "").unwrap();
+        apart(&dir.path().join("run"), &[&file]).unwrap();
+    }
+}

@@ -1,0 +1,284 @@
+//! A run directory while it is made: begun, at work, interrupted or complete, and tidied.
+//!
+//! Whatever the moment at which a process is killed, the directory is one of these: blank (a new run
+//! may begin in it), unfinished (`--resume` goes on from what is stored), or complete (`--resume` finds
+//! that nothing is left to do but figures and tidying).
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::path::{Path, PathBuf};
+
+use crate::error::RunError;
+use crate::record::{Record, RunState};
+use crate::run::Run;
+use crate::{files, names};
+
+/// The file inside [`names::STATE`] that is locked as long as a process is at work.
+const LOCK: &str = "lock";
+
+/// What lies in the directory that a run is to be made in.
+#[derive(Debug)]
+pub enum Standing {
+    /// Nothing yet.
+    Blank,
+    /// This run, not at its end.
+    Unfinished,
+    /// This run, with all of its numbers.
+    Complete(Box<Run>),
+}
+
+/// A run directory in which this process, and no other, is at work.
+#[derive(Debug)]
+pub struct Session {
+    run: PathBuf,
+    standing: Standing,
+    /// Held until the session ends; a kill frees it.
+    _lock: Lock,
+}
+
+impl Session {
+    /// Begins the run that `record` describes, or takes it up with `resume`. The record is written
+    /// unless the run is complete.
+    ///
+    /// # Errors
+    /// As [`look`]; and a sentence, where another process is at work in the directory.
+    pub fn begin(run: &Path, record: &Record, resume: bool) -> Result<Self, RunError> {
+        look(run, record, resume)?;
+        files::make_dir(run)?;
+        let lock = Lock::take(&run.join(names::STATE), run)?;
+        // Another process may have been at work until the lock was free.
+        let standing = look(run, record, resume)?;
+        files::sweep(run)?;
+        if !matches!(standing, Standing::Complete(_)) {
+            record.write(run)?;
+        }
+        Ok(Self {
+            run: run.to_owned(),
+            standing,
+            _lock: lock,
+        })
+    }
+
+    /// The directory.
+    #[must_use]
+    pub fn run(&self) -> &Path {
+        &self.run
+    }
+
+    /// The finished run, where there was nothing left to do.
+    #[must_use]
+    pub fn complete(&self) -> Option<&Run> {
+        match &self.standing {
+            Standing::Complete(run) => Some(run),
+            _ => None,
+        }
+    }
+
+    /// Notes that the work was stopped in an orderly way. A run that was complete stays so.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn interrupt(&self, record: &mut Record) -> Result<(), RunError> {
+        match self.complete() {
+            Some(_) => Ok(()),
+            None => self.set(record, RunState::Interrupted),
+        }
+    }
+
+    /// Notes that the work is done: complete, or a shard. Unfinished state stays until
+    /// [`Session::tidy`], so that a kill while figures are drawn costs the figures alone.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn set(&self, record: &mut Record, state: RunState) -> Result<(), RunError> {
+        record.state = state;
+        record.write(&self.run)
+    }
+
+    /// Removes the unfinished state, once the figures exist.
+    ///
+    /// # Errors
+    /// When the disk refuses; the run is complete all the same.
+    pub fn tidy(&self) -> Result<(), RunError> {
+        tidy(&self.run)
+    }
+}
+
+/// Removes the unfinished state of a run: by one rename, then deletion.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn tidy(run: &Path) -> Result<(), RunError> {
+    files::remove_folder(&run.join(names::STATE))
+}
+
+/// Looks at what lies in a directory, and changes nothing.
+///
+/// # Errors
+/// [`RunError::Refused`], for a folder that is not ours, that holds a run and `resume` was not asked
+/// for, or that holds another run.
+pub fn look(run: &Path, record: &Record, resume: bool) -> Result<Standing, RunError> {
+    let refused = |sentence: &str| Err(RunError::Refused(format!("{}: {sentence}", run.display())));
+    let found = match Record::read(run) {
+        Ok(found) => found,
+        Err(RunError::NotARun { .. }) if files::is_blank(run)? => return Ok(Standing::Blank),
+        Err(RunError::NotARun { .. }) => {
+            return refused(
+                "holds something, and no run.json that says vitscope made it: choose another `out`",
+            );
+        }
+        Err(error) => return Err(error),
+    };
+    if !resume {
+        return refused("holds a run already: continue it with `resume`, or choose another `out`");
+    }
+    if found.fingerprint() != record.fingerprint() {
+        return refused(
+            "belongs to a run of other settings, model, data or program version: repeat the command that began it, or choose another `out`",
+        );
+    }
+    match found.state {
+        RunState::Complete => Ok(Standing::Complete(Box::new(Run::open(run)?))),
+        _ => Ok(Standing::Unfinished),
+    }
+}
+
+/// The directory of a run where the user names none: `runs/` and some names, joined by `-`.
+#[must_use]
+pub fn default_place(names: &[&str]) -> PathBuf {
+    Path::new("runs").join(names.join("-").replace(['/', '\\'], "_"))
+}
+
+/// A file that is locked, by the system, as long as this lives.
+#[derive(Debug)]
+pub(crate) struct Lock {
+    _file: File,
+}
+
+impl Lock {
+    /// Locks `folder`/lock on behalf of what the user knows as `shown`.
+    pub(crate) fn take(folder: &Path, shown: &Path) -> Result<Self, RunError> {
+        let path = folder.join(LOCK);
+        loop {
+            files::make_dir(folder)?;
+            let file = OpenOptions::new()
+                .create(true)
+                .truncate(false)
+                .write(true)
+                .open(&path)
+                .map_err(RunError::io(&path, "open"))?;
+            match file.try_lock() {
+                // A file system that knows no locks: nothing can be said of other processes.
+                Err(TryLockError::Error(error))
+                    if error.kind() == std::io::ErrorKind::Unsupported => {}
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(RunError::Refused(format!(
+                        "{}: another vitscope is at work in it: wait for its end, or choose another `out`",
+                        shown.display()
+                    )));
+                }
+                Err(TryLockError::Error(error)) => return Err(RunError::io(&path, "lock")(error)),
+            }
+            // The one that held it may have removed the file in the meantime.
+            if is_at(&file, &path) {
+                return Ok(Self { _file: file });
+            }
+        }
+    }
+}
+
+/// Whether an open file is the one that lies at a path.
+#[cfg(unix)]
+fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), path.metadata()) {
+        (Ok(own), Ok(there)) => (own.dev(), own.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+/// An open file cannot be removed.
+#[cfg(not(unix))]
+fn is_at(_: &File, _: &Path) -> bool {
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::record::{Fixed, RunKind};
+
+    fn record(size: usize) -> Record {
+        let fixed = Fixed {
+            settings: serde_json::json!({ "steps": 3 }),
+            model: Default::default(),
+            data: Default::default(),
+            clusters: 2,
+            grid: [2, 2],
+            size,
+            seed: 0,
+            threads: 1,
+        };
+        Record::new(RunKind::Probe, "folder:x", fixed, Vec::new())
+    }
+
+    fn refusal(result: Result<Session, RunError>) -> String {
+        match result {
+            Err(RunError::Refused(sentence)) => sentence,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_run_goes_from_blank_to_complete_and_tidy() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("a/run");
+        let mut own = record(32);
+        let session = Session::begin(&run, &own, false).unwrap();
+        assert!(refusal(Session::begin(&run, &own, true)).contains("at work"));
+        session.interrupt(&mut own).unwrap();
+        drop(session);
+        assert!(refusal(Session::begin(&run, &own, false)).contains("`resume`"));
+        assert!(refusal(Session::begin(&run, &record(64), true)).contains("other settings"));
+        let session = Session::begin(&run, &own, true).unwrap();
+        assert!(session.complete().is_none());
+        session.set(&mut own, RunState::Complete).unwrap();
+        drop(session);
+        let session = Session::begin(&run, &record(32), true).unwrap();
+        assert!(session.complete().is_some());
+        session.interrupt(&mut own).unwrap();
+        assert_eq!(Record::read(&run).unwrap().state, RunState::Complete);
+        session.tidy().unwrap();
+        let left: Vec<_> = std::fs::read_dir(&run).unwrap().collect();
+        assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn what_a_kill_before_the_first_record_leaves_is_blank() {
+        let dir = tempfile::tempdir().unwrap();
+        drop(Lock::take(&dir.path().join(names::STATE), dir.path()).unwrap());
+        let (_, left) = files::temporary(dir.path(), &dir.path().join("run.json"))
+            .unwrap()
+            .keep()
+            .unwrap();
+        Session::begin(dir.path(), &record(32), false).unwrap();
+        assert!(!left.exists());
+    }
+
+    #[test]
+    fn what_is_not_ours_is_left_alone() {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::create_dir(dir.path().join("state")).unwrap();
+        for name in ["notes.txt", "state/mine"] {
+            let path = dir.path().join(name);
+            std::fs::write(&path, "mine").unwrap();
+            let own = record(32);
+            assert!(refusal(Session::begin(dir.path(), &own, true)).contains("no run.json"));
+            assert_eq!(std::fs::read(&path).unwrap(), b"mine");
+            std::fs::remove_file(&path).unwrap();
+        }
+        std::fs::write(dir.path().join("run.json"), "{}").unwrap();
+        assert!(Session::begin(dir.path(), &record(32), true).is_err());
+        assert_eq!(std::fs::read(dir.path().join("run.json")).unwrap(), b"{}");
+    }
+}

@@ -1,0 +1,209 @@
+//! Photographs of one category, and what the backbone makes of them.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use ndarray::ArrayView2;
+use rayon::prelude::*;
+use vitscope_data::pairs::{Pair, PairImage};
+use vitscope_data::resize::{RgbImage, pil_resize};
+use vitscope_probe::View;
+use vitscope_run::Slot;
+use vitscope_vit::facet::Taps;
+use vitscope_vit::vit::Tapped;
+
+use super::settings::{CorrespondSettings, Fit};
+use crate::error::StudyError;
+use crate::model::Opened;
+use crate::source::{Backbone, tapped_kind};
+
+/// A photograph of one category.
+pub(super) struct Photo {
+    pub(super) path: PathBuf,
+    /// Width and height in pixels.
+    pub(super) size: (usize, usize),
+    /// Pixels (column, row) at which pairs give keypoints, each once.
+    pub(super) points: Vec<[usize; 2]>,
+    /// What is looked for in it: number of the keypoint among all, photograph and point there.
+    pub(super) wanted: Vec<(usize, usize, usize)>,
+}
+
+/// A photograph as the network sees it, and how its pixels lie over the patches.
+pub(super) struct Input {
+    pub(super) square: Vec<u8>,
+    pub(super) view: View,
+}
+
+/// Embeddings of one photograph, per slot `[N, D]`.
+pub(super) type Features = Vec<Vec<f32>>;
+
+/// Everything that is fixed once model and pairs are open.
+pub(super) struct Job<'a> {
+    pub(super) settings: &'a CorrespondSettings,
+    pub(super) opened: &'a Opened,
+    pub(super) taps: Taps,
+    pub(super) run: &'a Path,
+    pub(super) fingerprint: String,
+}
+
+#[derive(Default)]
+pub(super) struct Times {
+    pub(super) load: Duration,
+    pub(super) forward: Duration,
+    pub(super) matching: Duration,
+    pub(super) forwards: usize,
+}
+
+/// The pixel that holds a keypoint, inside the image.
+pub(super) fn pixel_of(point: [f64; 2], (width, height): (usize, usize)) -> [usize; 2] {
+    // A float below zero becomes 0, one beyond every integer the largest.
+    [
+        (point[0] as usize).min(width - 1),
+        (point[1] as usize).min(height - 1),
+    ]
+}
+
+/// The place of an image among a category's photographs, where it is put if it is new.
+fn place<'a>(
+    image: &'a PairImage,
+    places: &mut BTreeMap<&'a Path, usize>,
+    photos: &mut Vec<Photo>,
+) -> usize {
+    *places.entry(&image.image).or_insert_with(|| {
+        photos.push(Photo {
+            path: image.image.clone(),
+            size: image.size,
+            points: Vec::new(),
+            wanted: Vec::new(),
+        });
+        photos.len() - 1
+    })
+}
+
+/// The photographs of one category's pairs. `pairs` come with the number of their first keypoint.
+pub(super) fn photos(pairs: &[(&Pair, usize)]) -> Vec<Photo> {
+    let mut places = BTreeMap::new();
+    let mut photos = Vec::new();
+    for &(pair, first) in pairs {
+        let source = place(&pair.source, &mut places, &mut photos);
+        let target = place(&pair.target, &mut places, &mut photos);
+        for (point, &at) in pair.source.points.iter().enumerate() {
+            let pixel = pixel_of(at, pair.source.size);
+            let points = &mut photos[source].points;
+            let known = points.iter().position(|&other| other == pixel);
+            let known = known.unwrap_or_else(|| {
+                points.push(pixel);
+                points.len() - 1
+            });
+            photos[target].wanted.push((first + point, source, known));
+        }
+    }
+    photos
+}
+
+pub(super) fn run_photos(
+    job: &Job<'_>,
+    backbone: &mut Backbone,
+    photos: &[Photo],
+    batch: &[usize],
+    times: &mut Times,
+) -> Result<(Vec<Input>, Vec<Features>), StudyError> {
+    let begun = Instant::now();
+    let inputs = batch
+        .par_iter()
+        .map(|&index| load(job, &photos[index].path, photos[index].size))
+        .collect::<Vec<_>>()
+        .into_iter()
+        .collect::<Result<Vec<_>, _>>()?;
+    times.load += begun.elapsed();
+    let begun = Instant::now();
+    let features = run_inputs(job, backbone, &inputs, &job.opened.slots)?;
+    times.forward += begun.elapsed();
+    times.forwards += batch.len();
+    Ok((inputs, features))
+}
+
+/// Decodes a photograph and makes the network's square of it.
+pub(super) fn load(job: &Job<'_>, path: &Path, size: (usize, usize)) -> Result<Input, StudyError> {
+    let image = RgbImage::open(path)?;
+    let (width, height) = (image.width(), image.height());
+    if (width, height) != size {
+        return Err(StudyError::file(
+            path,
+            format!(
+                "is {width} x {height} pixels, but its pair's annotation says {} x {}",
+                size.0, size.1
+            ),
+        ));
+    }
+    if width.max(height) > usize::from(u16::MAX) {
+        return Err(StudyError::file(path, "is more than 65,535 pixels long"));
+    }
+    let side = job.opened.geometry.size;
+    let [rows, columns] = job.opened.grid;
+    let wrong = |error: vitscope_probe::ProbeError| StudyError::Internal(error.to_string());
+    match job.settings.fit {
+        Fit::Stretch => Ok(Input {
+            square: pil_resize(&image, side, side).into_pixels(),
+            view: View::stretched((height, width), (rows, columns)).map_err(wrong)?,
+        }),
+        Fit::Pad => {
+            let longer = width.max(height);
+            let scaled = |length: usize| ((2 * length * side + longer) / (2 * longer)).max(1);
+            let (w, h) = (scaled(width), scaled(height));
+            let (left, top) = ((side - w) / 2, (side - h) / 2);
+            let small = pil_resize(&image, w, h);
+            let mut square = vec![0; side * side * 3];
+            for (row, line) in small.pixels().chunks_exact(w * 3).enumerate() {
+                let at = ((top + row) * side + left) * 3;
+                square[at..at + w * 3].copy_from_slice(line);
+            }
+            let patch = job.opened.record.patch;
+            let view = View::placed((height, width), (rows, columns), patch, (h, w), (top, left));
+            Ok(Input {
+                square,
+                view: view.map_err(wrong)?,
+            })
+        }
+    }
+}
+
+/// The embeddings of some slots of a batch.
+pub(super) fn run_inputs(
+    job: &Job<'_>,
+    backbone: &mut Backbone,
+    inputs: &[Input],
+    slots: &[Slot],
+) -> Result<Vec<Features>, StudyError> {
+    let squares: Vec<&[u8]> = inputs.iter().map(|input| input.square.as_slice()).collect();
+    let mut features: Vec<Features> = vec![vec![Vec::new(); slots.len()]; inputs.len()];
+    let depth = job.opened.record.depth;
+    let (token_norm, rope) = (job.settings.token_norm, job.settings.rope);
+    backbone.squares(&squares, &job.taps, |tapped| {
+        let Tapped::Rows {
+            layer,
+            kind,
+            patches,
+            ..
+        } = tapped
+        else {
+            return Ok(());
+        };
+        let patches = patches.host()?;
+        for (number, &slot) in slots.iter().enumerate() {
+            if (slot.layer, tapped_kind(slot, depth, token_norm, rope)) == (layer, kind) {
+                for (rows, features) in patches.outer_iter().zip(&mut features) {
+                    features[number] = rows.iter().copied().collect();
+                }
+            }
+        }
+        Ok(())
+    })?;
+    Ok(features)
+}
+
+pub(super) fn rows_of(features: &[f32], width: usize) -> Result<ArrayView2<'_, f32>, StudyError> {
+    ArrayView2::from_shape((features.len() / width.max(1), width), features)
+        .map_err(|error| StudyError::Internal(error.to_string()))
+}

@@ -1,0 +1,247 @@
+//! What a run of `correspond` leaves: numbers, matches and example pairs.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use rayon::prelude::*;
+use safetensors::tensor::Dtype;
+use serde::Serialize;
+use vitscope_data::pairs::{CATEGORIES, Pair, PairImage};
+use vitscope_measure::{Pck, pck};
+use vitscope_probe::Target;
+use vitscope_run::tensors::{self, Lazy};
+use vitscope_run::{Part, Record, Subject, Table, files, names, to_csv};
+
+use super::SlotPck;
+use super::photos::{Job, load, pixel_of, rows_of, run_inputs};
+use super::search::slot_error;
+use super::settings::at_alpha;
+use crate::error::StudyError;
+use crate::source::Backbone;
+
+/// PCK of every slot at every threshold.
+pub(super) fn measure(
+    job: &Job<'_>,
+    pairs: &[Pair],
+    matches: &[Vec<[u16; 2]>],
+) -> Result<Vec<Vec<Pck>>, StudyError> {
+    let points = pairs.iter().enumerate().flat_map(|(index, pair)| {
+        let points = pair.target.points.iter();
+        points.map(move |&point| (point, pair.target.box_side(), index, pair.category))
+    });
+    let points: Vec<([f64; 2], f64, usize, usize)> = points.collect();
+    let of_pair: Vec<usize> = points.iter().map(|point| point.2).collect();
+    let of_category: Vec<usize> = points.iter().map(|point| point.3).collect();
+    matches
+        .par_iter()
+        .map(|found| {
+            let distances: Vec<f64> = points
+                .iter()
+                .zip(found)
+                .map(|(([x, y], ..), at)| (f64::from(at[0]) - x).hypot(f64::from(at[1]) - y))
+                .collect();
+            let at_alpha = |&alpha: &f64| {
+                let limits: Vec<f64> = points.iter().map(|point| alpha * point.1).collect();
+                pck(
+                    &distances,
+                    &limits,
+                    &of_pair,
+                    &of_category,
+                    CATEGORIES.len(),
+                )
+                .map_err(|error| StudyError::Internal(error.to_string()))
+            };
+            job.settings.alphas.iter().map(at_alpha).collect()
+        })
+        .collect()
+}
+
+/// The layer of the largest PCK per point of each facet, the first on ties.
+pub(super) fn best_layers(summaries: &[SlotPck]) -> BTreeMap<String, usize> {
+    let mut best: BTreeMap<String, (f64, usize)> = BTreeMap::new();
+    for SlotPck { slot, pck } in summaries {
+        let value = pck.per_point.unwrap_or(f64::NEG_INFINITY);
+        let entry = best
+            .entry(slot.facet.name().to_owned())
+            .or_insert((value, slot.layer));
+        if value > entry.0 {
+            *entry = (value, slot.layer);
+        }
+    }
+    best.into_iter()
+        .map(|(facet, (_, layer))| (facet, layer))
+        .collect()
+}
+
+/// `pck` and `pck_image`, with `@alpha` behind unless it is 0.1; `pck` with a class is a category's.
+pub(super) fn write_metrics(
+    job: &Job<'_>,
+    record: &Record,
+    measured: &[Vec<Pck>],
+) -> Result<(), StudyError> {
+    let model = &record.model;
+    let mut table = Table::new(&model.name, &model.family, &model.size);
+    for (&slot, by_alpha) in job.opened.slots.iter().zip(measured) {
+        let subject = Subject::Slot(slot);
+        for (&alpha, pck) in job.settings.alphas.iter().zip(by_alpha) {
+            let named = |metric| at_alpha(metric, alpha);
+            table.add(subject, &named("pck"), Part::Whole, pck.per_point, None);
+            table.add(
+                subject,
+                &named("pck_image"),
+                Part::Whole,
+                pck.per_pair,
+                None,
+            );
+            for (category, &value) in pck.per_category.iter().enumerate() {
+                if value.is_some() {
+                    table.add(subject, &named("pck"), Part::Index(category), value, None);
+                }
+            }
+        }
+    }
+    Ok(table.write(&job.run.join(names::METRICS))?)
+}
+
+/// `pairs.csv`: the pairs in order. `pairs.safetensors`: every keypoint, pair by pair: `pair` `[P]`
+/// (row of pairs.csv, from 0), `source` and `true` `[P, 2]` (x, y in pixels), `side` `[P]` (longer side
+/// of the target's box), and `match.{facet}.{layer}` `[P, 2]` (x, y of the best pixel).
+pub(super) fn write_pairs(
+    job: &Job<'_>,
+    pairs: &[Pair],
+    matches: &[Vec<[u16; 2]>],
+) -> Result<(), StudyError> {
+    let mut rows = Vec::new();
+    let name = |image: &PairImage| {
+        let name = image.image.file_name().unwrap_or_default();
+        name.to_string_lossy().into_owned()
+    };
+    let (mut index, mut from, mut to, mut side) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+    for (number, pair) in pairs.iter().enumerate() {
+        rows.push([
+            pair.name.clone(),
+            pair.category_name().to_owned(),
+            name(&pair.source),
+            name(&pair.target),
+            pair.target.points.len().to_string(),
+        ]);
+        for (s, t) in pair.source.points.iter().zip(&pair.target.points) {
+            index.extend((number as u32).to_le_bytes());
+            from.extend(s.iter().flat_map(|&v| (v as f32).to_le_bytes()));
+            to.extend(t.iter().flat_map(|&v| (v as f32).to_le_bytes()));
+            side.extend((pair.target.box_side() as f32).to_le_bytes());
+        }
+    }
+    let header = ["pair", "category", "source", "target", "points"];
+    files::write(&job.run.join("pairs.csv"), &to_csv(header, rows))?;
+    let points = index.len() / size_of::<u32>();
+    let mut tensors: Vec<(String, Lazy<'_>)> = [
+        ("pair", Lazy::of(Dtype::U32, vec![points], index)),
+        ("source", Lazy::of(Dtype::F32, vec![points, 2], from)),
+        ("true", Lazy::of(Dtype::F32, vec![points, 2], to)),
+        ("side", Lazy::of(Dtype::F32, vec![points], side)),
+    ]
+    .map(|(name, tensor)| (name.to_owned(), tensor))
+    .into();
+    for (slot, found) in job.opened.slots.iter().zip(matches) {
+        let bytes: Vec<u8> = found
+            .as_flattened()
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
+        let tensor = Lazy::of(Dtype::U16, vec![points, 2], bytes);
+        tensors.push((format!("match.{slot}"), tensor));
+    }
+    let path = job.run.join("pairs.safetensors");
+    Ok(tensors::write_lazily(&path, tensors, None)?)
+}
+
+/// One pair as `examples.json` lists it.
+#[derive(Serialize)]
+struct ExamplePair {
+    pair: String,
+    category: &'static str,
+    source: String,
+    target: String,
+    source_points: Vec<[f64; 2]>,
+    true_points: Vec<[f64; 2]>,
+    target_box: [f64; 4],
+    /// Best matches by slot.
+    matches: BTreeMap<String, Vec<[u16; 2]>>,
+}
+
+/// Copies a photograph into the run directory, as it is, and returns its place there: figures are drawn
+/// from the directory alone.
+fn keep(job: &Job<'_>, path: &Path, example: usize, which: &str) -> Result<String, StudyError> {
+    let bytes = std::fs::read(path).map_err(StudyError::io(path, "read"))?;
+    let suffix = path.extension().unwrap_or_default().to_string_lossy();
+    let name = format!("examples/{example}-{which}.{suffix}");
+    files::write(&job.run.join(&name), &bytes)?;
+    Ok(name)
+}
+
+/// `examples.json`, the photographs under `examples/`, and `examples.safetensors` with the cosine of
+/// every keypoint with every patch of the target: `{number}.{facet}.{layer}` `[points, Hp, Wp]`. The
+/// photographs go through the backbone again. Returns the pairs' names.
+pub(super) fn write_examples(
+    job: &Job<'_>,
+    backbone: &mut Backbone,
+    pairs: &[Pair],
+    matches: &[Vec<[u16; 2]>],
+) -> Result<Vec<String>, StudyError> {
+    let count = job.settings.examples.min(pairs.len());
+    let chosen: Vec<usize> = (0..count).map(|k| k * pairs.len() / count).collect();
+    let slots = &job.opened.slots;
+    let [rows, columns] = job.opened.grid;
+    let mut tensors: Vec<(String, Lazy<'_>)> = Vec::new();
+    let mut listed = Vec::new();
+    for (example, &index) in chosen.iter().enumerate() {
+        let pair = &pairs[index];
+        let first: usize = pairs[..index].iter().map(|p| p.target.points.len()).sum();
+        let points = pair.target.points.len();
+        let inputs = [&pair.source, &pair.target]
+            .map(|image| load(job, &image.image, image.size))
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()?;
+        let features = run_inputs(job, backbone, &inputs, slots)?;
+        let mut found = BTreeMap::new();
+        for (number, &slot) in slots.iter().enumerate() {
+            let width = job.opened.widths[number];
+            let source = rows_of(&features[0][number], width)?;
+            let target = Target::new(rows_of(&features[1][number], width)?, &inputs[1].view)
+                .map_err(slot_error(slot))?;
+            let mut bytes = Vec::new();
+            for &point in &pair.source.points {
+                let [column, row] = pixel_of(point, pair.source.size);
+                let sampled = inputs[0].view.sample(source, row, column);
+                let products = target.products(&sampled.map_err(slot_error(slot))?);
+                let map = target.patch_map(&products.map_err(slot_error(slot))?);
+                bytes.extend(map.iter().flat_map(|value| value.to_le_bytes()));
+            }
+            let shape = vec![points, rows, columns];
+            let tensor = Lazy::of(Dtype::F32, shape, bytes);
+            tensors.push((format!("{example}.{slot}"), tensor));
+            found.insert(
+                slot.to_string(),
+                matches[number][first..first + points].to_vec(),
+            );
+        }
+        listed.push(ExamplePair {
+            pair: pair.name.clone(),
+            category: pair.category_name(),
+            source: keep(job, &pair.source.image, example, "source")?,
+            target: keep(job, &pair.target.image, example, "target")?,
+            source_points: pair.source.points.clone(),
+            true_points: pair.target.points.clone(),
+            target_box: pair.target.bbox,
+            matches: found,
+        });
+    }
+    tensors::write_lazily(&job.run.join("examples.safetensors"), tensors, None)?;
+    let path = job.run.join("examples.json");
+    let mut text = serde_json::to_string_pretty(&listed)
+        .map_err(|error| StudyError::file(&path, format!("cannot be described: {error}")))?;
+    text.push('\n');
+    files::write(&path, text.as_bytes())?;
+    Ok(listed.into_iter().map(|example| example.pair).collect())
+}

@@ -1,0 +1,400 @@
+//! What can be typed. Doc comments are the help texts.
+
+mod probe;
+mod words;
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args, Parser, Subcommand};
+use vitscope_run::{Facet, Select};
+use vitscope_study::attention::Query;
+use vitscope_study::correspond::Fit;
+use vitscope_study::layers::Layers;
+use vitscope_study::settings::{MAX_THREADS, Side};
+
+pub use self::probe::ProbeArgs;
+use self::words::{
+    DeviceWord, FormatWord, NumericsWord, PairSplitWord, PrecisionWord, SplitWord, one_of,
+    positive, read, whole,
+};
+pub use self::words::{LayoutWord, ListWord, Output, StoreWord};
+
+/// The largest crop that can be asked for, in pixels.
+const MAX_SIDE: u64 = 4096;
+
+/// More images or pairs than this are a slip of the finger.
+const MANY: u64 = 1_000_000_000;
+
+/// The most bootstrap samples or random shifts.
+const MAX_RESAMPLES: u64 = 10_000;
+
+const FACETS: [&str; 4] = ["key", "query", "value", "token"];
+
+/// Shows what a frozen Vision Transformer has learned: every layer and embedding, segmented
+/// without supervision, with its positional effect.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+    /// How results (stdout) and progress (stderr) are written
+    #[arg(long = "format", global = true, value_enum, value_name = "FORMAT")]
+    pub formats: Vec<FormatWord>,
+    /// No progress, only results and errors
+    #[arg(long, global = true)]
+    pub quiet: bool,
+}
+
+impl Cli {
+    /// How results are written.
+    pub fn output(&self) -> Output {
+        let said = self.formats.iter().rev().find_map(|word| word.output());
+        said.unwrap_or_default()
+    }
+
+    /// How the checkpoint is laid out, where that was said with `--format`, as in earlier versions.
+    pub fn old_layout(&self) -> Option<LayoutWord> {
+        self.formats.iter().rev().find_map(|word| word.layout())
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The whole protocol on built-in models and scenes, offline, in about a minute
+    Demo(DemoArgs),
+    /// The main job: every layer and facet of a model over a data set, in one pass
+    Probe(Box<ProbeArgs>),
+    /// Write facets as safetensors, for other programs or for `probe --features`
+    Extract(Box<ExtractArgs>),
+    /// What a checkpoint is: architecture, how it was recognized, every tensor and its use
+    Inspect(InspectArgs),
+    /// What a data set is worth before any model is run on it
+    #[command(subcommand)]
+    Data(DataCommand),
+    /// Locality bias and attention pictures of every layer, over a data set
+    Attention(Box<AttentionArgs>),
+    /// Zero-shot correspondence of keypoints on SPair-71k, every layer and facet
+    Correspond(Box<CorrespondArgs>),
+    /// Runs of any kind side by side: models, layers, sizes, seeds, settings
+    Compare(CompareArgs),
+    /// The table of known models: sizes, ids, license, gated or not
+    Models {
+        /// A short name, for everything about that model, or part of a name
+        name: Option<String>,
+    },
+    /// The shards of one run (`probe --shard`) made into the run, to the byte as if made in one piece
+    Merge(MergeArgs),
+    /// Compare a model with activations that another program recorded; exit code 1 where they
+    /// differ by more than the tolerance
+    Verify(VerifyArgs),
+    /// Print the completions of a shell, for its startup file
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Draw figures and page again from what a run has stored
+    Report {
+        /// Run directories, of probe, attention or correspond
+        #[arg(required = true)]
+        runs: Vec<PathBuf>,
+        /// Which of the stored examples to show: names, or `random:SEED` (all, shuffled), or `class:C`
+        /// (those in which a class is largest; `class:k7` for a cluster)
+        #[arg(long, num_args = 1.., value_name = "NAME")]
+        images: Vec<String>,
+    },
+}
+
+#[derive(Debug, Args)]
+pub struct DemoArgs {
+    /// Where scenes, models and runs go: a new folder, or one with an earlier demo, which is replaced
+    #[arg(long, default_value = "runs/demo")]
+    pub out: PathBuf,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum DataCommand {
+    /// Counts, label histogram, bad files, and the set's own positional effect; exit code 3 if
+    /// something would stop a run
+    Check(DataCheckArgs),
+}
+
+#[derive(Debug, Args)]
+pub struct DataCheckArgs {
+    /// Data set: `kind:root`, a directory, or a TOML description
+    pub data: String,
+    /// Side of the square crop in pixels; the nearest multiple of the patch is used
+    #[arg(long, default_value_t = 320, value_parser = whole::<usize>(1, MAX_SIDE))]
+    pub size: usize,
+    /// Side of a patch in pixels
+    #[arg(long, default_value_t = 16, value_parser = whole::<usize>(1, MAX_SIDE))]
+    pub patch: usize,
+    /// Circular shifts and bootstrap samples behind the positional effect's error bar
+    #[arg(long, default_value_t = 100, value_parser = whole::<usize>(0, MAX_RESAMPLES))]
+    pub resamples: usize,
+    /// Their seed
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Where the aggregate map (ground_truth.png) and the lists of images go
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Threads; all cores unless set
+    #[arg(long, value_parser = whole::<usize>(1, MAX_THREADS))]
+    pub threads: Option<usize>,
+}
+
+/// What settles what a checkpoint leaves open.
+#[derive(Clone, Debug, Default, Args)]
+pub struct ModelArgs {
+    /// Family of the model, where its file cannot tell (DINO, iBOT, MAE and supervised ViTs share
+    /// every tensor name)
+    #[arg(long)]
+    pub family: Option<String>,
+    /// Attention heads, where the file cannot tell
+    #[arg(long, value_parser = whole::<u64>(1, 1024))]
+    pub heads: Option<u64>,
+    /// The network to look at, where a file holds several: its entry or prefix, such as student
+    #[arg(long, value_name = "NAME")]
+    pub backbone: Option<String>,
+    /// Per-channel mean of the images, in place of what is known of the model: 0.5,0.5,0.5
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', action = ArgAction::Set)]
+    pub mean: Option<Vec<f64>>,
+    /// Per-channel standard deviation, likewise
+    #[arg(long, value_name = "R,G,B", value_delimiter = ',', action = ArgAction::Set)]
+    pub std: Option<Vec<f64>>,
+    /// What the model is called in tables and captions [default: what it is, DINOv2 ViT-S/14]
+    #[arg(long)]
+    pub name: Option<String>,
+    /// Numerics of the file's own ecosystem (eps, rotary periods, table resizing), or of the official
+    /// code
+    #[arg(long, value_enum)]
+    pub numerics: Option<NumericsWord>,
+    /// What products multiply: f32; bf16 (1.7 times as fast on processors that can; numbers move in the
+    /// third digit); f16 (on a GPU only) [default: f32]
+    #[arg(long, value_enum)]
+    pub dtype: Option<PrecisionWord>,
+    /// What computes; cuda in a build with that feature [default: cpu]
+    #[arg(long, value_enum)]
+    pub device: Option<DeviceWord>,
+    /// Whose names the checkpoint's tensors carry, where they leave it open
+    #[arg(long, value_enum)]
+    pub layout: Option<LayoutWord>,
+}
+
+#[derive(Debug, Args)]
+pub struct VerifyArgs {
+    /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
+    pub model: PathBuf,
+    /// A safetensors file with the normalized `input` `[B,3,H,W]` and any of `embed`,
+    /// `block{l}.query|key|value|query_rot|key_rot|attention|token` (l from 0) and `final_norm`,
+    /// all tokens included
+    #[arg(long, value_name = "FILE")]
+    pub against: PathBuf,
+    /// Largest difference, relative to the largest magnitude of each tensor
+    #[arg(long, default_value_t = vitscope_study::verify::TOLERANCE, value_parser = positive(1e6))]
+    pub tolerance: f64,
+    #[command(flatten)]
+    pub settle: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct InspectArgs {
+    /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
+    pub checkpoint: PathBuf,
+    /// Write a first draft of the TOML description of an own model, guessed from names and
+    /// shapes, to this file, or to the output
+    #[arg(long, value_name = "FILE", num_args = 0..=1)]
+    pub draft: Option<Option<PathBuf>>,
+    #[command(flatten)]
+    pub model: ModelArgs,
+}
+
+#[derive(Debug, Args)]
+pub struct ExtractArgs {
+    /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
+    pub model: PathBuf,
+    /// Data set: `kind:root`, a directory, or a TOML description
+    #[arg(long, required_unless_present_any = ["images", "tensor"])]
+    pub data: Option<String>,
+    /// A folder of images without ground truth
+    #[arg(long, conflicts_with_all = ["data", "tensor"])]
+    pub images: Option<PathBuf>,
+    /// A safetensors file whose `input` `[B,3,H,W]` is already normalized
+    #[arg(long, conflicts_with = "data")]
+    pub tensor: Option<PathBuf>,
+    /// Where the feature directory goes
+    #[arg(long)]
+    pub out: PathBuf,
+    #[command(flatten)]
+    pub settle: ModelArgs,
+    /// Side of the square crop in pixels; the nearest multiple of the patch is used
+    #[arg(long, default_value_t = 320, value_parser = whole::<usize>(1, MAX_SIDE))]
+    pub size: usize,
+    /// Layers: all, last, or a list such as 1,3,9-12
+    #[arg(long, default_value = "all", value_parser = read::<Layers>)]
+    pub layers: Layers,
+    /// Facets
+    #[arg(long, value_delimiter = ',', default_values = FACETS, value_parser = one_of::<Facet>(&FACETS))]
+    pub facets: Vec<Facet>,
+    /// Last token after or before the final LayerNorm
+    #[arg(long, default_value = "after", value_parser = one_of::<Side>(Side::WORDS))]
+    pub token_norm: Side,
+    /// Keys and queries before or after rotary rotation
+    #[arg(long, default_value = "before", value_parser = one_of::<Side>(Side::WORDS))]
+    pub rope: Side,
+    /// Also write the class token and the registers (with --tensor)
+    #[arg(long, requires = "tensor")]
+    pub prefix_tokens: bool,
+    /// Also write the attention weights (with --tensor)
+    #[arg(long, requires = "tensor")]
+    pub attention: bool,
+    /// How values are stored
+    #[arg(long, value_enum, default_value = "f32")]
+    pub store: StoreWord,
+    /// Only this many training images, the first ones
+    #[arg(long, value_parser = whole::<usize>(1, MANY))]
+    pub limit_train: Option<usize>,
+    /// Only this many test images, the first ones
+    #[arg(long, value_parser = whole::<usize>(1, MANY))]
+    pub limit_test: Option<usize>,
+    /// Threads; all cores unless set
+    #[arg(long, value_parser = whole::<usize>(1, MAX_THREADS))]
+    pub threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct AttentionArgs {
+    /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
+    pub model: PathBuf,
+    /// Data set: `kind:root`, a directory, or a TOML description
+    #[arg(long)]
+    pub data: String,
+    /// Run directory [default: runs/MODEL-DATA-attention]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Continue a run that was stopped or killed; it ends in the same bytes as an unbroken one
+    #[arg(long)]
+    pub resume: bool,
+    #[command(flatten)]
+    pub settle: ModelArgs,
+    /// Side of the square crop in pixels; the nearest multiple of the patch is used
+    #[arg(long, default_value_t = 320, value_parser = whole::<usize>(1, MAX_SIDE))]
+    pub size: usize,
+    /// Layers: all, last, or a list such as 1,3,9-12
+    #[arg(long, default_value = "all", value_parser = read::<Layers>)]
+    pub layers: Layers,
+    /// Which images
+    #[arg(long, value_enum, default_value = "test")]
+    pub split: SplitWord,
+    /// Only this many training images, the first ones
+    #[arg(long, value_parser = whole::<usize>(1, MANY))]
+    pub limit_train: Option<usize>,
+    /// Only this many test images, the first ones
+    #[arg(long, value_parser = whole::<usize>(1, MANY))]
+    pub limit_test: Option<usize>,
+    /// Patches whose attention over their image is kept and drawn: image name, then row and column
+    /// of the patch from 0, such as 0001TP_008550:3,12
+    #[arg(long, num_args = 1.., value_name = "NAME:ROW,COLUMN", value_parser = read::<Query>)]
+    pub queries: Vec<Query>,
+    /// Bootstrap samples behind the intervals over images; 0 for none
+    #[arg(long, default_value_t = 1000, value_parser = whole::<usize>(0, MAX_RESAMPLES))]
+    pub resamples: usize,
+    /// Their seed
+    #[arg(long, default_value_t = 0)]
+    pub seed: u64,
+    /// Threads; all cores unless set. Results do not depend on it
+    #[arg(long, value_parser = whole::<usize>(1, MAX_THREADS))]
+    pub threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct CorrespondArgs {
+    /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
+    pub model: PathBuf,
+    /// The directory of SPair-71k, with or without `spair71k:` before it
+    #[arg(long)]
+    pub data: String,
+    /// Run directory [default: runs/MODEL-spair71k]
+    #[arg(long)]
+    pub out: Option<PathBuf>,
+    /// Continue a run that was stopped or killed; it ends in the same bytes as an unbroken one
+    #[arg(long)]
+    pub resume: bool,
+    #[command(flatten)]
+    pub settle: ModelArgs,
+    /// Which pairs
+    #[arg(long, value_enum, default_value = "test")]
+    pub split: PairSplitWord,
+    /// Which list of them
+    #[arg(long, value_enum, default_value = "large")]
+    pub list: ListWord,
+    /// A match counts within this many times the longer side of the target's box; one or more. The
+    /// first one selects the best layers
+    #[arg(long, num_args = 1.., default_values_t = [0.1], value_parser = positive(1e3))]
+    pub alpha: Vec<f64>,
+    /// Side of the network's square input in pixels; the nearest multiple of the patch is used
+    #[arg(long, default_value_t = 320, value_parser = whole::<usize>(1, MAX_SIDE))]
+    pub size: usize,
+    /// How a photograph becomes that square: stretched, or in proportion on black
+    #[arg(long, default_value = "stretch", value_parser = one_of::<Fit>(Fit::WORDS))]
+    pub fit: Fit,
+    /// Layers: all, last, or a list such as 1,3,9-12
+    #[arg(long, default_value = "all", value_parser = read::<Layers>)]
+    pub layers: Layers,
+    /// Facets
+    #[arg(long, value_delimiter = ',', default_values = FACETS, value_parser = one_of::<Facet>(&FACETS))]
+    pub facets: Vec<Facet>,
+    /// Last token after or before the final LayerNorm
+    #[arg(long, default_value = "after", value_parser = one_of::<Side>(Side::WORDS))]
+    pub token_norm: Side,
+    /// Keys and queries of a rotary model before or after rotation
+    #[arg(long, default_value = "before", value_parser = one_of::<Side>(Side::WORDS))]
+    pub rope: Side,
+    /// Only this many pairs, the first ones
+    #[arg(long, value_parser = whole::<usize>(0, MANY))]
+    pub limit_pairs: Option<usize>,
+    /// Pairs whose similarity maps are kept
+    #[arg(long, default_value_t = 6, value_parser = whole::<usize>(0, 10_000))]
+    pub examples: usize,
+    /// Memory for the embeddings of one category, in MiB; photographs beyond it are run twice, which
+    /// changes no number
+    #[arg(long, default_value_t = 2048, value_parser = whole::<usize>(0, 1 << 30))]
+    pub memory_mib: usize,
+    /// Threads; all cores unless set. Results do not depend on it
+    #[arg(long, value_parser = whole::<usize>(1, MAX_THREADS))]
+    pub threads: Option<usize>,
+}
+
+#[derive(Debug, Args)]
+pub struct CompareArgs {
+    /// Run directories that `probe`, `attention` and `correspond` have written
+    #[arg(required = true)]
+    pub runs: Vec<PathBuf>,
+    /// Where tables, figures and page go
+    #[arg(long)]
+    pub out: PathBuf,
+    /// Layer at which each facet is shown: best-miou, layer:N or last
+    #[arg(long, default_value = "best-miou", value_parser = read::<Select>)]
+    pub select: Select,
+    /// Which of the stored examples to show: names, or `random:SEED`, or `class:C`
+    #[arg(long, num_args = 1.., value_name = "NAME")]
+    pub images: Vec<String>,
+    /// Set the paper's numbers beside those of the same model and data set
+    #[arg(long)]
+    pub paper: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct MergeArgs {
+    /// The directories of all shards of one run
+    #[arg(required = true)]
+    pub shards: Vec<PathBuf>,
+    /// Run directory
+    #[arg(long)]
+    pub out: PathBuf,
+    /// The data set, where it does not lie where the shards found it
+    #[arg(long)]
+    pub data: Option<String>,
+    /// Threads; all cores unless set. Results do not depend on it
+    #[arg(long, value_parser = whole::<usize>(1, MAX_THREADS))]
+    pub threads: Option<usize>,
+}
