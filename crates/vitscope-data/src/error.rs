@@ -221,6 +221,16 @@ pub enum DataError {
         /// How many images the split has.
         count: usize,
     },
+    /// Making the crops of an image panicked, which is a mistake of this program.
+    #[error(
+        "{} could not be made into a crop ({reason}), which is a mistake of this program; please report it with the file, and leave the image out meanwhile", Show(.path)
+    )]
+    Panicked {
+        /// The image.
+        path: PathBuf,
+        /// What the panic said.
+        reason: String,
+    },
     /// The background threads that decode images could not be started or ended early.
     #[error(
         "no background thread could decode images ({reason}), expected the system to allow at least one; ask for fewer threads"
@@ -255,7 +265,7 @@ impl DataError {
             Self::UnknownId { .. } | Self::UnknownColor { .. } => "label off the table",
             Self::Annotation { .. } => "annotation",
             Self::PhotographSize { .. } => "image size",
-            Self::NoSuchImage { .. } | Self::Threads { .. } => "internal",
+            Self::NoSuchImage { .. } | Self::Threads { .. } | Self::Panicked { .. } => "internal",
         }
     }
 
@@ -284,6 +294,7 @@ impl DataError {
             | Self::UnknownColor { path, .. }
             | Self::Annotation { path, .. }
             | Self::PhotographSize { path, .. }
+            | Self::Panicked { path, .. }
             | Self::Pairs { path } => Some(path),
         }
     }

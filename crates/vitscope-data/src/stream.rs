@@ -1,6 +1,8 @@
 //! Decoded samples in a given order, made ahead of need by background threads.
 
+use std::any::Any;
 use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -39,8 +41,30 @@ pub fn stream(
     look_ahead: usize,
     threads: usize,
 ) -> ImageStream {
+    let look_ahead = look_ahead.max(1);
+    stream_by(
+        load,
+        set,
+        split,
+        order.into(),
+        (geometry, want_labels),
+        (look_ahead, threads),
+    )
+}
+
+/// What makes a sample of an item: [`load`], but for a test.
+type Load =
+    fn(&LabelTable, &Item, Geometry, bool) -> Result<(RgbCrop, Option<LabelCrop>), DataError>;
+
+fn stream_by(
+    load: Load,
+    set: &DataSet,
+    split: Split,
+    order: Vec<usize>,
+    (geometry, want_labels): (Geometry, bool),
+    (look_ahead, threads): (usize, usize),
+) -> ImageStream {
     let items = set.split(split);
-    let order: Vec<usize> = order.into();
     let jobs = order
         .iter()
         .map(|&index| (index, items.get(index).cloned()))
@@ -51,7 +75,8 @@ pub fn stream(
         table: Arc::clone(&set.table),
         geometry,
         want_labels,
-        look_ahead: look_ahead.max(1),
+        load,
+        look_ahead,
         state: Mutex::new(State::default()),
         changed: Condvar::new(),
     });
@@ -136,7 +161,8 @@ impl Drop for ImageStream {
         self.shared.lock().stopped = true;
         self.shared.changed.notify_all();
         for worker in self.workers.drain(..) {
-            // A worker catches its own panics, so there is nothing to learn from its end.
+            // A panic in a job stands in the job's place (`Shared::work`), so there is nothing to
+            // learn from a worker's end.
             let _ = worker.join();
         }
     }
@@ -150,6 +176,7 @@ struct Shared {
     table: Arc<LabelTable>,
     geometry: Geometry,
     want_labels: bool,
+    load: Load,
     look_ahead: usize,
     state: Mutex<State>,
     changed: Condvar,
@@ -192,7 +219,10 @@ impl Shared {
             };
             state.taken += 1;
             drop(state);
-            let result = self.sample(job);
+            // Whatever a job panics in, decoder or crop, its consumer must not wait for ever. What
+            // it had in hand is dropped with it, so nothing half done is seen afterwards.
+            let result = catch_unwind(AssertUnwindSafe(|| self.sample(job)));
+            let result = result.unwrap_or_else(|panic| Err(self.panicked(job, panic.as_ref())));
             self.lock().ready.insert(job, result);
             self.changed.notify_all();
         }
@@ -204,11 +234,79 @@ impl Shared {
             index: *index,
             count: self.available,
         })?;
-        let (image, label) = load(&self.table, item, self.geometry, self.want_labels)?;
+        let (image, label) = (self.load)(&self.table, item, self.geometry, self.want_labels)?;
         Ok(Sample {
             index: *index,
             image,
             label,
         })
+    }
+
+    /// The error that stands for a job that panicked.
+    fn panicked(&self, job: usize, panic: &(dyn Any + Send)) -> DataError {
+        let text = panic.downcast_ref::<&str>().copied();
+        let text = text.or_else(|| panic.downcast_ref::<String>().map(String::as_str));
+        let reason = text.and_then(|text| text.lines().next());
+        let item = self.jobs[job].1.as_ref();
+        DataError::Panicked {
+            path: item.map(|item| item.image.clone()).unwrap_or_default(),
+            reason: reason.unwrap_or("no reason given").to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A load that panics at one image, as a mistake in the crop would.
+    fn faulty(
+        _: &LabelTable,
+        item: &Item,
+        geometry: Geometry,
+        _: bool,
+    ) -> Result<(RgbCrop, Option<LabelCrop>), DataError> {
+        assert!(item.name != "03", "a crop that\ngoes wrong");
+        let (size, pixels) = (geometry.size, vec![0; 3 * geometry.size * geometry.size]);
+        Ok((RgbCrop { size, pixels }, None))
+    }
+
+    #[test]
+    fn a_workers_panic_reaches_the_consumer() {
+        let folder = tempfile::tempdir().unwrap();
+        for index in 0..8 {
+            std::fs::write(folder.path().join(format!("{index:02}.png")), "no image").unwrap();
+        }
+        let set = DataSet::open(&format!("folder:{}", folder.path().display())).unwrap();
+        // More panics than workers: each worker outlives its own.
+        let order = vec![0, 3, 1, 3, 3, 3, 7, 3, 2];
+        for threads in [1, 2, 16] {
+            let geometry = (Geometry { size: 4 }, true);
+            let stream = stream_by(
+                faulty,
+                &set,
+                Split::Test,
+                order.clone(),
+                geometry,
+                (2, threads),
+            );
+            let results: Vec<_> = stream.collect();
+            assert_eq!(results.len(), order.len());
+            for (result, &index) in results.iter().zip(&order) {
+                match result {
+                    Ok(sample) => assert_eq!(sample.index, index),
+                    Err(error) => {
+                        let text = error.to_string();
+                        assert_eq!(index, 3, "{text}");
+                        assert!(
+                            text.contains("03.png") && text.contains("a crop that)"),
+                            "{text}"
+                        );
+                        assert_eq!(error.sort(), "internal");
+                    }
+                }
+            }
+            assert_eq!(results.iter().filter(|result| result.is_err()).count(), 5);
+        }
     }
 }
