@@ -21,16 +21,37 @@ const MAX_PIXELS: u64 = 1 << 28;
 pub(crate) struct Decoded {
     /// The image, upright.
     pub image: RgbImage,
-    /// Whether EXIF orientation turned it.
-    pub turned: bool,
+    /// How EXIF orientation turned it.
+    pub orientation: Orientation,
+    /// The largest sample of an image of 16 bits a sample, of which the high byte is kept.
+    pub deepest: Option<u16>,
+    /// Whether it has pixels that are not opaque; their transparency is dropped.
+    pub transparent: bool,
+}
+
+impl Decoded {
+    /// Its size, as a mask of it must have it.
+    pub(crate) fn extent(&self) -> Extent {
+        Extent {
+            size: (self.image.width(), self.image.height()),
+            orientation: self.orientation,
+        }
+    }
 }
 
 /// The size of an image without its pixels.
 pub(crate) struct Extent {
     /// Width and height in pixels, upright.
     pub size: (usize, usize),
+    /// How EXIF orientation turns it.
+    pub orientation: Orientation,
+}
+
+impl Extent {
     /// Whether EXIF orientation turns it.
-    pub turned: bool,
+    pub(crate) fn turned(&self) -> bool {
+        self.orientation != Orientation::NoTransforms
+    }
 }
 
 /// The formats that are told apart by content.
@@ -95,27 +116,34 @@ pub(crate) fn sniff(bytes: &[u8]) -> Option<Format> {
 
 /// Decodes an image file to upright 8-bit RGB.
 pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Decoded, DataError> {
-    let (width, height, pixels, orientation) = match known_format(path, bytes)? {
-        Format::Jpeg => jpeg::decode(path, bytes)?,
+    let raw = match known_format(path, bytes)? {
+        Format::Jpeg => {
+            let (width, height, pixels, orientation) = jpeg::decode(path, bytes)?;
+            Raw::plain(width, height, pixels, orientation)
+        }
         Format::Png => decode_png(path, bytes)?,
         Format::Bmp => decode_with(path, "BMP", BmpDecoder::new(Cursor::new(bytes)))?,
         Format::WebP | Format::Other(_) => {
-            decode_with(path, "WebP", WebPDecoder::new(Cursor::new(bytes)))?
+            decode_with(path, "WebP", WebPDecoder::new(whole_webp(path, bytes)?))?
         }
     };
     let empty = || damaged(path, "an image", "it has no pixels");
-    let turned = orientation != Orientation::NoTransforms;
-    if !turned {
-        let image = RgbImage::new(width, height, pixels).ok_or_else(empty)?;
-        return Ok(Decoded { image, turned });
-    }
-    let buffer =
-        image::RgbImage::from_raw(width as u32, height as u32, pixels).ok_or_else(empty)?;
-    let mut upright = DynamicImage::ImageRgb8(buffer);
-    upright.apply_orientation(orientation);
-    let (width, height) = (upright.width() as usize, upright.height() as usize);
-    let image = RgbImage::new(width, height, upright.into_rgb8().into_raw()).ok_or_else(empty)?;
-    Ok(Decoded { image, turned })
+    let image = if raw.orientation == Orientation::NoTransforms {
+        RgbImage::new(raw.width, raw.height, raw.pixels).ok_or_else(empty)?
+    } else {
+        let (width, height) = (raw.width as u32, raw.height as u32);
+        let buffer = image::RgbImage::from_raw(width, height, raw.pixels).ok_or_else(empty)?;
+        let mut upright = DynamicImage::ImageRgb8(buffer);
+        upright.apply_orientation(raw.orientation);
+        let (width, height) = (upright.width() as usize, upright.height() as usize);
+        RgbImage::new(width, height, upright.into_rgb8().into_raw()).ok_or_else(empty)?
+    };
+    Ok(Decoded {
+        image,
+        orientation: raw.orientation,
+        deepest: raw.deepest,
+        transparent: raw.transparent,
+    })
 }
 
 /// The upright size of an image file, from its header.
@@ -133,7 +161,7 @@ pub(crate) fn extent(path: &Path, bytes: &[u8]) -> Result<Extent, DataError> {
         }
         Format::Bmp => header_with(path, "BMP", BmpDecoder::new(Cursor::new(bytes)))?,
         Format::WebP | Format::Other(_) => {
-            header_with(path, "WebP", WebPDecoder::new(Cursor::new(bytes)))?
+            header_with(path, "WebP", WebPDecoder::new(whole_webp(path, bytes)?))?
         }
     };
     use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
@@ -141,10 +169,7 @@ pub(crate) fn extent(path: &Path, bytes: &[u8]) -> Result<Extent, DataError> {
         Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => (height, width),
         _ => (width, height),
     };
-    Ok(Extent {
-        size,
-        turned: orientation != Orientation::NoTransforms,
-    })
+    Ok(Extent { size, orientation })
 }
 
 /// The format, or why the file is not read.
@@ -189,22 +214,61 @@ pub(crate) fn check_pixels(path: &Path, width: u64, height: u64) -> Result<(), D
     })
 }
 
-type Raw = (usize, usize, Vec<u8>, Orientation);
+/// An image as its file stores it, made 8-bit RGB.
+struct Raw {
+    width: usize,
+    height: usize,
+    pixels: Vec<u8>,
+    orientation: Orientation,
+    deepest: Option<u16>,
+    transparent: bool,
+}
+
+impl Raw {
+    /// An opaque image of 8 bits a sample.
+    fn plain(width: usize, height: usize, pixels: Vec<u8>, orientation: Orientation) -> Self {
+        Self {
+            width,
+            height,
+            pixels,
+            orientation,
+            deepest: None,
+            transparent: false,
+        }
+    }
+}
 
 /// A PNG's header, with the transformations of an image: palettes and small depths expanded.
 fn png_reader<'a>(
     path: &Path,
     bytes: &'a [u8],
 ) -> Result<png::Reader<Cursor<&'a [u8]>>, DataError> {
-    let limits = png::Limits { bytes: usize::MAX };
-    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
+    let mut decoder = png_decoder(bytes);
     decoder.set_transformations(png::Transformations::EXPAND);
     decoder
         .read_info()
         .map_err(|error| damaged(path, "PNG", error))
 }
 
-fn png_orientation(info: &png::Info<'_>) -> Orientation {
+/// A PNG decoder that leaves out what a picture does not need: 2 MB of a compressed color profile
+/// would become 2 GB. What it does keep is stored plainly, so the file's own length bounds it.
+pub(crate) fn png_decoder(bytes: &[u8]) -> png::Decoder<Cursor<&[u8]>> {
+    // The limit is on that and on a row of pixels, of which the header gives the length.
+    let width = bytes.get(16..20).and_then(|width| width.try_into().ok());
+    let row = 16 * u32::from_be_bytes(width.unwrap_or_default()) as usize;
+    let limits = png::Limits {
+        bytes: bytes
+            .len()
+            .saturating_mul(4)
+            .saturating_add(row + (1 << 16)),
+    };
+    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
+    decoder.set_ignore_text_chunk(true);
+    decoder.set_ignore_iccp_chunk(true);
+    decoder
+}
+
+pub(crate) fn png_orientation(info: &png::Info<'_>) -> Orientation {
     info.exif_metadata
         .as_ref()
         .and_then(|exif| Orientation::from_exif_chunk(exif))
@@ -235,16 +299,26 @@ fn decode_png(path: &Path, bytes: &[u8]) -> Result<Raw, DataError> {
         1
     };
     let channels = frame.color_type.samples();
+    let colors = if channels >= 3 { 3 } else { 1 };
+    let deepest = (step == 2).then(|| {
+        let pixels = data.chunks_exact(channels * step);
+        let samples = pixels.flat_map(|pixel| pixel[..colors * step].as_chunks::<2>().0);
+        samples.map(|&sample| u16::from_be_bytes(sample)).max()
+    });
+    let transparent = channels > colors && {
+        let mut pixels = data.chunks_exact(channels * step);
+        pixels.any(|pixel| pixel[colors * step] != 255)
+    };
     let pixels = match (frame.color_type, step) {
         (png::ColorType::Rgb, 1) => data,
         _ => to_rgb(&data, channels, step),
     };
-    Ok((
-        width as usize,
-        height as usize,
-        pixels,
-        png_orientation(reader.info()),
-    ))
+    let (width, height) = (width as usize, height as usize);
+    Ok(Raw {
+        deepest: deepest.flatten(),
+        transparent,
+        ..Raw::plain(width, height, pixels, png_orientation(reader.info()))
+    })
 }
 
 /// Takes the first byte of each of a pixel's color samples; grey is repeated, alpha left out.
@@ -254,6 +328,25 @@ fn to_rgb(data: &[u8], channels: usize, step: usize) -> Vec<u8> {
     data.chunks_exact(channels * step)
         .flat_map(|p| [p[red], p[green], p[blue]])
         .collect()
+}
+
+/// A WebP whose chunks lie within the file: the decoder makes room for a chunk by the length that it
+/// claims, which may be 4 GB in a file of a hundred bytes.
+fn whole_webp<'a>(path: &Path, bytes: &'a [u8]) -> Result<Cursor<&'a [u8]>, DataError> {
+    let length = |at: usize| {
+        let length = bytes.get(at..at + 4)?.try_into().ok()?;
+        usize::try_from(u32::from_le_bytes(length)).ok()
+    };
+    let end = length(4).map_or(0, |claimed| bytes.len().min(claimed.saturating_add(8)));
+    let mut at = 12;
+    while at + 8 <= end {
+        let size = length(at + 4).unwrap_or(usize::MAX);
+        if size > bytes.len() - (at + 8) {
+            return Err(damaged(path, "WebP", "the file ends before the image does"));
+        }
+        at += 8 + size + size % 2;
+    }
+    Ok(Cursor::new(bytes))
 }
 
 fn header_with<D: ImageDecoder>(
@@ -282,11 +375,14 @@ fn decode_with<D: ImageDecoder>(
         .map_err(|error| damaged(path, format, error))?;
     let image =
         DynamicImage::from_decoder(decoder).map_err(|error| damaged(path, format, error))?;
+    let transparent = match &image {
+        DynamicImage::ImageRgba8(image) => image.pixels().any(|pixel| pixel[3] != 255),
+        _ => false,
+    };
     // `into_rgb8` repeats grey and drops alpha, and both formats hold 8 bits a sample.
-    Ok((
-        width as usize,
-        height as usize,
-        image.into_rgb8().into_raw(),
-        orientation,
-    ))
+    let pixels = image.into_rgb8().into_raw();
+    Ok(Raw {
+        transparent,
+        ..Raw::plain(width as usize, height as usize, pixels, orientation)
+    })
 }

@@ -3,6 +3,7 @@
 use std::path::Path;
 
 use image::metadata::Orientation;
+use jpeg_decoder::ColorTransform;
 use zune_core::bytestream::ZCursor;
 use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
@@ -10,12 +11,13 @@ use zune_jpeg::JpegDecoder;
 
 use crate::decode::{check_pixels, damaged};
 use crate::error::DataError;
+use crate::jpeg_segments::{Colors, Segments, is_complete};
 
 /// Width, height and EXIF orientation of a JPEG.
 pub(crate) fn header(path: &Path, bytes: &[u8]) -> Result<(usize, usize, Orientation), DataError> {
-    let decoder = open(path, bytes)?;
-    let (width, height) = decoder.dimensions().unwrap_or_default();
-    Ok((width, height, orientation(&decoder)))
+    let segments = Segments::read(bytes).map_err(|reason| damaged(path, "JPEG", reason))?;
+    let (width, height) = segments.size;
+    Ok((width, height, segments.orientation))
 }
 
 /// Width, height, RGB pixels as stored, and EXIF orientation of a JPEG.
@@ -27,25 +29,98 @@ pub(crate) fn decode(
     if !is_complete(bytes) {
         return Err(damaged(path, "JPEG", "the file ends before the image does"));
     }
-    let mut decoder = open(path, bytes)?;
-    let (width, height) = decoder.dimensions().unwrap_or_default();
+    let segments = Segments::read(bytes).map_err(|reason| damaged(path, "JPEG", reason))?;
+    let (width, height) = segments.size;
     check_pixels(path, width as u64, height as u64)?;
-    let inks = decoder.input_colorspace();
-    if let Some(inks @ (ColorSpace::CMYK | ColorSpace::YCCK)) = inks {
-        let options = decoder.options().jpeg_set_out_colorspace(inks);
-        decoder.set_options(options);
+    if let Some(found) = unread(&segments) {
+        return Err(DataError::UnsupportedImage {
+            path: path.to_path_buf(),
+            found,
+            expected: "a JPEG of 8 bits a sample with Huffman codes (jpegtran rewrites others)",
+        });
     }
-    let pixels = decoder
-        .decode()
-        .map_err(|error| damaged(path, "JPEG", error))?;
-    let pixels = match inks {
-        Some(ColorSpace::CMYK) => from_inks(&pixels, |inks| inks),
-        Some(ColorSpace::YCCK) => {
+    let plain = segments.plain();
+    let components = if segments.regular {
+        fast(path, &plain, &segments)?
+    } else {
+        thorough(path, &plain, &segments)?
+    };
+    let pixels = match components {
+        Components::Rgb(pixels) => pixels,
+        Components::YCbCr(pixels) => {
+            let (each, _) = pixels.as_chunks::<3>();
+            let each = each.iter();
+            each.flat_map(|&[y, cb, cr]| to_rgb(y, cb, cr)).collect()
+        }
+        Components::Inks(pixels) if segments.colors == Colors::Ycck => {
             from_inks(&pixels, |[y, cb, cr]| to_rgb(y, cb, cr).map(|v| 255 - v))
         }
-        _ => pixels,
+        Components::Inks(pixels) => from_inks(&pixels, |inks| inks),
     };
-    Ok((width, height, pixels, orientation(&decoder)))
+    Ok((width, height, pixels, segments.orientation))
+}
+
+/// Pixels as a decoder gives them.
+enum Components {
+    Rgb(Vec<u8>),
+    YCbCr(Vec<u8>),
+    /// Four a pixel, as stored.
+    Inks(Vec<u8>),
+}
+
+/// Decodes what nearly all files are, by zune-jpeg. It tells colors by other rules than libjpeg:
+/// where the two may differ it is asked for the components as they are.
+fn fast(path: &Path, plain: &[u8], segments: &Segments<'_>) -> Result<Components, DataError> {
+    let asked = match (segments.colors, segments.lettered) {
+        (Colors::Cmyk | Colors::Ycck, _) => ColorSpace::CMYK,
+        (Colors::Rgb, false) => ColorSpace::YCbCr,
+        (Colors::Grey | Colors::Rgb | Colors::YCbCr, _) => ColorSpace::RGB,
+    };
+    let pixels = open(plain, asked)
+        .decode()
+        .map_err(|error| damaged(path, "JPEG", error))?;
+    Ok(match (segments.colors, segments.lettered) {
+        (Colors::Cmyk | Colors::Ycck, _) => Components::Inks(pixels),
+        (Colors::YCbCr, true) => Components::YCbCr(pixels),
+        _ => Components::Rgb(pixels),
+    })
+}
+
+/// Decodes the forms that the fast decoder gets wrong, by jpeg-decoder: one scan for each
+/// component, and unusual sampling.
+fn thorough(path: &Path, plain: &[u8], segments: &Segments<'_>) -> Result<Components, DataError> {
+    let (width, height) = segments.size;
+    let mut decoder = jpeg_decoder::Decoder::new(plain);
+    decoder.set_max_decoding_buffer_size(width.saturating_mul(height).saturating_mul(4));
+    decoder.set_color_transform(match segments.colors {
+        Colors::Grey => ColorTransform::Grayscale,
+        Colors::YCbCr => ColorTransform::YCbCr,
+        Colors::Rgb => ColorTransform::RGB,
+        Colors::Cmyk | Colors::Ycck => ColorTransform::CMYK,
+    });
+    let mut pixels = decoder
+        .decode()
+        .map_err(|error| damaged(path, "JPEG", error))?;
+    Ok(match segments.colors {
+        Colors::Grey => Components::Rgb(pixels.iter().flat_map(|&grey| [grey; 3]).collect()),
+        Colors::YCbCr | Colors::Rgb => Components::Rgb(pixels),
+        Colors::Cmyk | Colors::Ycck => {
+            // It gives them turned over, and what is wanted here is as stored.
+            pixels.iter_mut().for_each(|ink| *ink = 255 - *ink);
+            Components::Inks(pixels)
+        }
+    })
+}
+
+/// What the decoder does not read, in words.
+fn unread(segments: &Segments<'_>) -> Option<String> {
+    match (segments.frame, segments.bits) {
+        (0xc0..=0xc2, 8) => None,
+        (0xc0..=0xc2, bits) => Some(format!("a JPEG of {bits} bits a sample")),
+        (0xc3, _) => Some("a lossless JPEG".to_owned()),
+        (0xc9..=0xcb, _) => Some("a JPEG with arithmetic codes".to_owned()),
+        _ => Some("a hierarchical JPEG".to_owned()),
+    }
 }
 
 /// Four inks to RGB as Pillow does it: JPEG stores them inverted (as Adobe began it), and each
@@ -74,72 +149,14 @@ fn to_rgb(y: u8, cb: u8, cr: u8) -> [u8; 3] {
     .map(|value| value.round() as u8)
 }
 
-/// A decoder that has read the headers and will give RGB, grey repeated.
-fn open<'a>(path: &Path, bytes: &'a [u8]) -> Result<JpegDecoder<ZCursor<&'a [u8]>>, DataError> {
+/// A decoder that will give `asked`; of RGB, grey is repeated.
+fn open(bytes: &[u8], asked: ColorSpace) -> JpegDecoder<ZCursor<&[u8]>> {
     // Strict mode would refuse files that every other program reads, such as those with stray
     // bytes between segments.
     let options = DecoderOptions::default()
         .set_strict_mode(false)
         .set_max_width(usize::MAX)
         .set_max_height(usize::MAX)
-        .jpeg_set_out_colorspace(ColorSpace::RGB);
-    let mut decoder = JpegDecoder::new_with_options(ZCursor::new(bytes), options);
-    decoder
-        .decode_headers()
-        .map_err(|error| damaged(path, "JPEG", error))?;
-    Ok(decoder)
-}
-
-fn orientation(decoder: &JpegDecoder<ZCursor<&[u8]>>) -> Orientation {
-    decoder
-        .exif()
-        .and_then(|exif| Orientation::from_exif_chunk(exif))
-        .unwrap_or(Orientation::NoTransforms)
-}
-
-/// Whether the segments of a JPEG lead to its end-of-image marker. Pillow refuses files where they
-/// do not.
-fn is_complete(bytes: &[u8]) -> bool {
-    let mut rest = bytes.get(2..).unwrap_or_default();
-    loop {
-        let Some(start) = rest.iter().position(|&byte| byte == 0xff) else {
-            return false;
-        };
-        rest = &rest[start + 1..];
-        let Some(&marker) = rest.first() else {
-            return false;
-        };
-        match marker {
-            0xd9 => return true,
-            // 0xff fills before a marker; 0x00 and restarts belong to the coded data.
-            0xff => {}
-            0x00 | 0x01 | 0xd0..=0xd8 => rest = &rest[1..],
-            _ => {
-                let Some(&[high, low]) = rest.get(1..3) else {
-                    return false;
-                };
-                let length = usize::from(u16::from_be_bytes([high, low]));
-                let Some(after) = rest.get(1 + length..) else {
-                    return false;
-                };
-                rest = after;
-            }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_end_marker_inside_a_segment_does_not_count() {
-        let thumbnail =
-            b"\xff\xd8\xff\xe1\x00\x06\xff\xd9\x00\x00\xff\xda\x00\x02ab\xff\x00\xff\xd0cd";
-        assert!(!is_complete(thumbnail));
-        let whole = [thumbnail.as_slice(), b"\xff\xd9trailing"].concat();
-        assert!(is_complete(&whole));
-        assert!(!is_complete(b"\xff\xd8"));
-        assert!(!is_complete(b"\xff\xd8\xff\xe1\xff"));
-    }
+        .jpeg_set_out_colorspace(asked);
+    JpegDecoder::new_with_options(ZCursor::new(bytes), options)
 }

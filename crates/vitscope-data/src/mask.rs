@@ -1,20 +1,28 @@
 //! Mask files to label indices: palette and grey PNG are read as the numbers they store, never as
 //! colors.
 
-use std::collections::BTreeSet;
-use std::io::Cursor;
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use image::metadata::Orientation;
 use png::{BitDepth, ColorType};
 
-use crate::decode::{Format, check_pixels, damaged, sniff};
+use crate::decode::{Format, check_pixels, damaged, png_decoder, png_orientation, sniff};
 use crate::error::DataError;
+
+/// Colors that an error names one by one.
+const SHOWN_COLORS: usize = 6;
 
 /// A decoded mask, `[height, width]` row-major.
 pub(crate) struct Mask {
     pub width: usize,
     pub height: usize,
     pub values: Values,
+    /// The file's own palette, which says nothing of its indices unless a set is told by color.
+    pub palette: Option<Vec<[u8; 3]>>,
+    /// Whether the file has an EXIF orientation, which is never applied to masks.
+    pub turned: bool,
 }
 
 /// What a mask stores at each pixel.
@@ -29,6 +37,19 @@ pub(crate) enum Values {
 }
 
 impl Mask {
+    /// Its colors: as stored, or through its palette. None for ids without colors.
+    pub(crate) fn colors(&self) -> Option<Cow<'_, [[u8; 3]]>> {
+        match (&self.values, &self.palette) {
+            (Values::Colors(colors), _) => Some(Cow::Borrowed(colors)),
+            (Values::Ids8(ids), Some(palette)) => {
+                // An index past the palette is black, as Pillow shows it.
+                let color = |&id: &u8| palette.get(usize::from(id)).copied().unwrap_or_default();
+                Some(Cow::Owned(ids.iter().map(color).collect()))
+            }
+            _ => None,
+        }
+    }
+
     /// The ids that occur. Colors are not ids and give none.
     pub(crate) fn ids(&self) -> BTreeSet<u16> {
         match &self.values {
@@ -70,8 +91,7 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Mask, DataError> {
             ));
         }
     }
-    let limits = png::Limits { bytes: usize::MAX };
-    let mut decoder = png::Decoder::new_with_limits(Cursor::new(bytes), limits);
+    let mut decoder = png_decoder(bytes);
     decoder.set_transformations(png::Transformations::IDENTITY);
     let mut reader = decoder
         .read_info()
@@ -117,10 +137,17 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Mask, DataError> {
             return Err(coding(path, "a PNG with 16-bit color or alpha", remedy));
         }
     };
+    let info = reader.info();
+    let palette = info
+        .palette
+        .as_deref()
+        .filter(|_| info.color_type == Indexed);
     Ok(Mask {
         width,
         height,
         values,
+        palette: palette.map(|palette| palette.as_chunks::<3>().0.to_vec()),
+        turned: png_orientation(info) != Orientation::NoTransforms,
     })
 }
 
@@ -130,6 +157,32 @@ fn coding(path: &Path, found: &str, remedy: &'static str) -> DataError {
         found: found.to_owned(),
         expected: "a PNG of label ids (grey or palette) or 8-bit colors",
         remedy,
+    }
+}
+
+/// The error of a mask that stores colors where ids are wanted, with the colors that it holds.
+pub(crate) fn colored(path: &Path, colors: &[[u8; 3]]) -> DataError {
+    let mut counts: BTreeMap<[u8; 3], u64> = BTreeMap::new();
+    for &color in colors {
+        *counts.entry(color).or_insert(0) += 1;
+    }
+    let mut common: Vec<([u8; 3], u64)> = counts.into_iter().collect();
+    common.sort_by_key(|&(color, count)| (std::cmp::Reverse(count), color));
+    let share = |count: u64| 100.0 * count as f64 / colors.len().max(1) as f64;
+    let named = common
+        .iter()
+        .take(SHOWN_COLORS)
+        .map(|&([r, g, b], count)| format!("#{r:02x}{g:02x}{b:02x} {:.1} %", share(count)));
+    let mut named = named.collect::<Vec<_>>().join(", ");
+    if common.len() > SHOWN_COLORS {
+        named.push_str(&format!(" and {} more", common.len() - SHOWN_COLORS));
+    }
+    DataError::MaskCoding {
+        path: path.to_path_buf(),
+        found: format!("an RGB picture ({named})"),
+        expected: "label ids (grey or palette)",
+        remedy: "describe its colors in a .toml file, one [[classes]] with 'name' and 'rgb = [[R, G, B]]' for each \
+            ('vitscope data check DATA --draft FILE.toml' writes it), or convert it to ids",
     }
 }
 
