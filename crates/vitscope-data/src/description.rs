@@ -48,6 +48,7 @@ use crate::findings::Findings;
 use crate::kinds::{Kind, pascal_part};
 use crate::labels::{ColorTable, IGNORE, IdTable, LabelTable, MAX_CLASSES};
 use crate::listing::{self, Item};
+use crate::pairing;
 use crate::palette::palette;
 use crate::parts::PartSettings;
 
@@ -240,30 +241,59 @@ fn split(
 ) -> Result<Vec<Item>, DataError> {
     let images = expand(path, root, &files.images, findings)?;
     let Some(masks) = &files.masks else {
-        return Ok(listing::without_masks(images));
+        let names = listing::names_below(&listing::common_directory(&images), &images);
+        let items = images.into_iter().zip(names);
+        let item = |(image, name)| Item {
+            name,
+            image,
+            mask: None,
+        };
+        return Ok(items.map(item).collect());
     };
     let masks = expand(path, root, masks, findings)?;
-    let ending = |suffix: &str| {
-        let suffix = suffix.to_owned();
-        move |file: &Path| {
-            let stem = listing::stem(file);
-            stem.strip_suffix(&suffix)
-                .map(str::to_owned)
-                .unwrap_or(stem)
-        }
+    let ending = |key: String, suffix: &str| {
+        let stripped = key.strip_suffix(suffix).map(str::to_owned);
+        stripped.unwrap_or(key)
     };
-    let image_key = ending(&description.image_suffix);
+    let below = listing::common_directory(&images);
+    let names = listing::names_below(&below, &images);
+    // Where stems alone would not tell files apart, their folders are part of their names.
+    let nested = names
+        .iter()
+        .zip(&images)
+        .any(|(name, image)| *name != listing::stem(image));
+    let keys: Vec<String> = if nested {
+        images
+            .iter()
+            .map(|image| listing::key_below(&below, image))
+            .collect()
+    } else {
+        names.clone()
+    };
+    let keys: Vec<String> = keys
+        .into_iter()
+        .map(|key| ending(key, &description.image_suffix))
+        .collect();
+    let masks_below = listing::common_directory(&masks);
+    let mask_key = |file: &Path| {
+        let key = if nested {
+            listing::key_below(&masks_below, file)
+        } else {
+            listing::stem(file)
+        };
+        ending(key, &description.mask_suffix)
+    };
     let beside = masks
         .first()
         .and_then(|mask| mask.parent())
         .unwrap_or(root)
         .to_path_buf();
-    let mut masks = listing::by_stem(masks, ending(&description.mask_suffix), findings)?;
+    let masks = listing::by_stem(masks, mask_key, findings)?;
+    let paired = pairing::pair(&keys, masks, &beside, findings);
     let mut items = Vec::with_capacity(images.len());
     let mut seen = BTreeSet::new();
-    for image in images {
-        let key = image_key(&image);
-        let mask = masks.remove(&key);
+    let images = images.into_iter().zip(names);
+    for (((image, name), mask), key) in images.zip(paired.masks).zip(keys) {
         if mask.is_none() {
             findings.problem(if seen.contains(&key) {
                 let problem = format!("{} and another image have the stem {key}", image.display());
@@ -277,14 +307,10 @@ fn split(
                 DataError::NoMask { image, expected }
             })?;
         }
-        items.push(Item {
-            name: listing::stem(&image),
-            image,
-            mask,
-        });
+        items.push(Item { name, image, mask });
         seen.insert(key);
     }
-    findings.unclaimed(masks.into_values(), &beside);
+    findings.unclaimed(paired.unclaimed.into_iter(), &beside);
     Ok(items)
 }
 
@@ -431,12 +457,9 @@ fn table(path: &Path, description: &Description) -> Result<LabelTable, DataError
     if let Some(id) = all.find(|&id| !seen.insert(id)) {
         return Err(wrong(format!("the id {id} is named twice, expected once")));
     }
-    Ok(LabelTable::Ids(IdTable::new(
-        name,
-        ids,
-        ignored,
-        others_ignored,
-    )))
+    let table = IdTable::new(name, ids, ignored, others_ignored);
+    let named = description.ignore.is_some();
+    Ok(LabelTable::Ids(table.with_ignored_named(named)))
 }
 
 /// A TOML error as part of one sentence, with its line.
@@ -445,5 +468,28 @@ fn one_line(text: &str, error: &toml::de::Error) -> String {
     match error.span().and_then(|span| text.get(..span.start)) {
         Some(before) => format!("line {}: {message}", before.matches('\n').count() + 1),
         None => message,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Every example of the documentation is a description that can be used.
+    #[test]
+    fn documented_descriptions_are_read() {
+        let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/datasets.md");
+        let page = fs::read_to_string(page).unwrap();
+        let examples: Vec<&str> = page
+            .split("```toml\n")
+            .skip(1)
+            .filter_map(|rest| rest.split("```").next())
+            .collect();
+        assert!(examples.len() >= 7);
+        for text in examples {
+            if let Err(error) = check_text(Path::new("example.toml"), text) {
+                panic!("{error}\n{text}");
+            }
+        }
     }
 }

@@ -1,10 +1,12 @@
 //! The kinds of data set, and which kind a directory is.
 
 mod ade20k;
+mod beside;
 mod camvid;
 mod cityscapes;
 pub(crate) mod coco_stuff;
 mod folder;
+mod layout;
 pub(crate) mod pascal_part;
 mod voc;
 
@@ -137,25 +139,45 @@ pub(crate) fn parse(spec: &str) -> Result<(Kind, PathBuf), DataError> {
         &path,
         "the directory of a data set, 'kind:root' or a .toml file",
     )?;
+    // An archive often unpacks to one directory that holds the set.
+    let path = match layout::only_directory(&path) {
+        Some(inner) if !is_set(&path) => inner,
+        _ => path,
+    };
     Ok((recognize(&path)?, path))
 }
 
-/// The kind of a directory by what lies in it.
-fn recognize(root: &Path) -> Result<Kind, DataError> {
-    let has = |names: &[&str]| names.iter().all(|name| root.join(name).is_dir());
-    let fits = |kind: Kind| match kind {
-        Kind::CocoStuff27 => coco_stuff::fits(root),
+/// Whether a directory is a set by the names in it, and not for what lies in directories below.
+fn is_set(root: &Path) -> bool {
+    fitting(root).next().is_some() || layout::is_named(root) || ade20k::is_full(root)
+}
+
+/// The kinds that a directory fits by the names in it.
+fn fitting(root: &Path) -> impl Iterator<Item = Kind> {
+    let root = root.to_path_buf();
+    let has = {
+        let root = root.clone();
+        move |names: &[&str]| names.iter().all(|name| root.join(name).is_dir())
+    };
+    let fits = move |kind: &Kind| match kind {
+        Kind::CocoStuff27 => coco_stuff::fits(&root),
         Kind::Cityscapes27 => has(&["leftImg8bit", "gtFine"]),
         Kind::PascalPartAnimals => has(&["Annotations_Part"]),
-        Kind::Voc => voc::fits(root),
-        Kind::Ade20k => ade20k::fits(root),
+        Kind::Voc => voc::fits(&root),
+        Kind::Ade20k => ade20k::fits(&root),
         Kind::Camvid => has(&["train", "trainannot"]) || has(&["test", "testannot"]),
         Kind::Spair71k => has(&["PairAnnotation"]),
         Kind::Folder | Kind::Described => false,
     };
-    let found: Vec<Kind> = NAMED.into_iter().filter(|&kind| fits(kind)).collect();
+    NAMED.into_iter().filter(fits)
+}
+
+/// The kind of a directory by what lies in it.
+fn recognize(root: &Path) -> Result<Kind, DataError> {
+    let found: Vec<Kind> = fitting(root).collect();
     match found[..] {
         [kind] => Ok(kind),
+        [] if ade20k::is_full(root) => Err(ade20k::full(root)),
         [] if folder::fits(root)? => Ok(Kind::Folder),
         [] => Err(DataError::Unrecognized {
             path: root.to_path_buf(),

@@ -1,13 +1,14 @@
 //! Directory listings in one fixed order, and images paired with their masks by stem.
 
-use std::collections::BTreeMap;
 use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use crate::error::DataError;
 use crate::findings::Findings;
+use crate::pairing;
 
 /// One image of a data set, and its mask if it has one.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -169,31 +170,137 @@ pub(crate) fn without_masks(images: Vec<PathBuf>) -> Vec<Item> {
         .collect()
 }
 
-/// Images with the masks of the same stem in `masks_in`. Masks that no image claims are noted.
+/// Images with their masks in `masks_in`, by their stems (see [`pairing`](crate::pairing)). Masks
+/// that no image claims are noted.
 pub(crate) fn paired(
     images: Vec<PathBuf>,
     masks: Vec<PathBuf>,
     masks_in: &Path,
     findings: &mut Findings,
 ) -> Result<Vec<Item>, DataError> {
-    let mut masks = by_stem(masks, stem, findings)?;
-    let mut items = Vec::with_capacity(images.len());
+    let masks = by_stem(masks, stem, findings)?;
     // By stem, and then in the order of the files again.
     let mut images: Vec<(String, PathBuf)> = by_stem(images, stem, findings)?.into_iter().collect();
     images.sort_by(|a, b| bytewise(&a.1, &b.1));
-    for (name, image) in images {
-        let mask = masks.remove(&name);
+    let (names, images): (Vec<String>, Vec<PathBuf>) = images.into_iter().unzip();
+    with_masks(&names, &names, images, masks, masks_in, findings)
+}
+
+/// Images, whose names and keys are given, with the masks of the same keys.
+pub(crate) fn with_masks(
+    names: &[String],
+    keys: &[String],
+    images: Vec<PathBuf>,
+    masks: BTreeMap<String, PathBuf>,
+    masks_in: &Path,
+    findings: &mut Findings,
+) -> Result<Vec<Item>, DataError> {
+    let paired = pairing::pair(keys, masks, masks_in, findings);
+    let mut items = Vec::with_capacity(images.len());
+    for (((image, mask), name), key) in images.into_iter().zip(paired.masks).zip(names).zip(keys) {
         if mask.is_none() {
-            let file = Path::new(image.file_stem().unwrap_or_default());
             findings.problem(DataError::NoMask {
-                expected: masks_in.join(file).with_added_extension("png"),
+                expected: masks_in.join(key).with_added_extension("png"),
                 image: image.clone(),
             })?;
         }
-        items.push(Item { name, image, mask });
+        items.push(Item {
+            name: name.clone(),
+            image,
+            mask,
+        });
     }
-    findings.unclaimed(masks.into_values(), masks_in);
+    findings.unclaimed(paired.unclaimed.into_iter(), masks_in);
     Ok(items)
+}
+
+/// The image files in a directory and in those below it, in bytewise order of their paths: those of
+/// at most [`DEPTH`] levels, each directory once whatever links lead to it.
+pub(crate) fn images_below(
+    directory: &Path,
+    findings: &mut Findings,
+) -> Result<Vec<PathBuf>, DataError> {
+    let mut files = Vec::new();
+    let mut seen = BTreeSet::new();
+    below(directory, DEPTH, &mut seen, &mut files, findings)?;
+    sort(&mut files);
+    Ok(files)
+}
+
+/// How deep images are looked for.
+const DEPTH: usize = 5;
+
+fn below(
+    directory: &Path,
+    depth: usize,
+    seen: &mut BTreeSet<PathBuf>,
+    files: &mut Vec<PathBuf>,
+    findings: &mut Findings,
+) -> Result<(), DataError> {
+    let place = fs::canonicalize(directory).map_err(|source| DataError::read(directory, source))?;
+    if !seen.insert(place) {
+        return Ok(());
+    }
+    files.extend(images_in(directory, findings)?);
+    if depth > 0 {
+        for inner in directories_in(directory, findings)? {
+            below(&inner, depth - 1, seen, files, findings)?;
+        }
+    }
+    Ok(())
+}
+
+/// Whether a directory, or one below it, holds an image. What cannot be read holds none.
+pub(crate) fn holds_images(directory: &Path) -> bool {
+    fn look(directory: &Path, depth: usize) -> bool {
+        let findings = &mut Findings::collecting();
+        let some = |files: Result<Vec<PathBuf>, DataError>| files.is_ok_and(|f| !f.is_empty());
+        some(images_in(directory, findings))
+            || depth > 0
+                && directories_in(directory, findings)
+                    .unwrap_or_default()
+                    .iter()
+                    .any(|inner| look(inner, depth - 1))
+    }
+    look(directory, DEPTH)
+}
+
+/// A file's path below a directory, without its extension and with `/` between its parts.
+pub(crate) fn key_below(directory: &Path, file: &Path) -> String {
+    let parent = file.parent().unwrap_or(directory);
+    let mut key = String::new();
+    for part in parent.strip_prefix(directory).unwrap_or(Path::new("")) {
+        // The extension of a folder's name belongs to it.
+        key.push_str(&stem(&Path::new(part).with_added_extension("x")));
+        key.push('/');
+    }
+    key + &stem(file)
+}
+
+/// The deepest directory that all files are in, or below.
+pub(crate) fn common_directory(files: &[PathBuf]) -> PathBuf {
+    let mut parents = files.iter().filter_map(|file| file.parent());
+    let first = parents.next().unwrap_or(Path::new("")).to_path_buf();
+    parents.fold(first, |common, parent| {
+        let mut common = common;
+        while !parent.starts_with(&common) && common.pop() {}
+        common
+    })
+}
+
+/// Names for files of several directories: their stems, or where two are equal their keys with
+/// dots between the parts.
+pub(crate) fn names_below(directory: &Path, files: &[PathBuf]) -> Vec<String> {
+    let stems: BTreeSet<String> = files.iter().map(|file| stem(file)).collect();
+    let unique = stems.len() == files.len();
+    let name = |file: &PathBuf| {
+        if unique {
+            stem(file)
+        } else {
+            key_below(directory, file).replace('/', ".")
+        }
+    };
+    files.iter().map(name).collect()
 }
 
 /// Requires a directory.

@@ -175,6 +175,19 @@ pub(super) fn fits(root: &Path) -> bool {
     is_root(&nested(root, &INNER, is_root))
 }
 
+/// Whether a directory holds the full ADE20K, whose masks are colors of objects and parts.
+pub(super) fn is_full(root: &Path) -> bool {
+    let has = |name: &str| root.join(name).is_file();
+    has("index_ade20k.pkl") || has("index_ade20k.mat") || root.join("images/ADE").is_dir()
+}
+
+/// What to do with the full ADE20K.
+pub(super) fn full(root: &Path) -> DataError {
+    let problem = "is the full ADE20K, whose masks are colors of some 3,000 objects and their parts; the kind ade20k is its form for scene parsing with 150 classes (ADEChallengeData2016)";
+    let remedy = "download http://data.csail.mit.edu/places/ADEchallenge/ADEChallengeData2016.zip and give the directory that it unpacks to";
+    DataError::layout(root, problem, remedy)
+}
+
 pub(super) fn open(root: &Path, findings: &mut Findings) -> Result<(PathBuf, Contents), DataError> {
     let root = nested(root, &INNER, is_root);
     let train = split(&root, "training", findings);

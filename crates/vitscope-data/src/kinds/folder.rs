@@ -1,5 +1,6 @@
 //! The form for anyone's own images: `images/{train,test}` with `masks/{train,test}`, or `images/`
-//! with `masks/`, or a plain directory of images.
+//! with `masks/`, or a plain directory of images, and what people have in their place
+//! ([`layout`](super::layout)).
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -15,54 +16,25 @@ use crate::listing::{self, Item};
 use crate::mask::{self, Values};
 use crate::palette::palette;
 
-/// Whether there is an `images/` directory, or an image.
+use super::beside::{self, Split};
+use super::layout::{self, Layout, Place};
+
+/// Whether there is a directory of images, or an image.
 pub(super) fn fits(root: &Path) -> Result<bool, DataError> {
-    let findings = &mut Findings::collecting();
-    Ok(root.join("images").is_dir() || !listing::images_in(root, findings)?.is_empty())
+    layout::fits(root)
 }
 
 pub(super) fn open(root: &Path, findings: &mut Findings) -> Result<Contents, DataError> {
-    let (images, masks) = (root.join("images"), root.join("masks"));
-    let masks = masks.is_dir().then_some(masks);
-    if !images.is_dir() {
-        if masks.is_some() {
-            let problem = "has masks/ but no images/, expected both";
-            return Err(DataError::layout(
-                root,
-                problem,
-                "put the images in images/",
-            ));
-        }
-        let items = listing::without_masks(listing::some_images_in(root, findings)?);
-        return Ok(unlabeled(items.clone(), items));
-    }
-    let (train, test) = (images.join("train"), images.join("test"));
-    let (train, test) = match (train.is_dir(), test.is_dir()) {
-        (true, true) => {
-            let loose = listing::images_in(&images, findings)?.len();
-            if loose > 0 {
-                let place = images.display();
-                findings.note(format!("{loose} images directly in {place} are left out, as train/ and test/ hold the set."));
-            }
-            let of = |split: &str| masks.as_ref().map(|masks| masks.join(split));
-            let train = items(&train, of("train"), findings);
-            let train = findings.or_nothing(train)?;
-            let test = items(&test, of("test"), findings);
-            (train, findings.or_nothing(test)?)
-        }
-        (false, false) => {
-            let items = items(&images, masks.clone(), findings)?;
+    let (train, test) = match layout::find(root, findings)? {
+        Layout::One(place) => {
+            let items = items(&place, findings)?;
             (items.clone(), items)
         }
-        (has_train, _) => {
-            let (present, absent) = if has_train {
-                ("train", "test")
-            } else {
-                ("test", "train")
-            };
-            let problem = format!("has {present}/ but no {absent}/, expected both or neither");
-            let remedy = format!("add {absent}/, or move the images up to use them for both");
-            return Err(DataError::layout(&images, problem, remedy));
+        Layout::Two { train, test } => {
+            let train = items(&train, findings);
+            let train = findings.or_nothing(train)?;
+            let test = items(&test, findings);
+            (train, findings.or_nothing(test)?)
         }
     };
     if train.iter().chain(&test).all(|item| item.mask.is_none()) {
@@ -100,25 +72,61 @@ fn unlabeled(train: Vec<Item>, test: Vec<Item>) -> Contents {
     }
 }
 
-/// The images of one directory with their masks, if the directory for those exists.
-fn items(
-    images: &Path,
-    masks: Option<PathBuf>,
-    findings: &mut Findings,
-) -> Result<Vec<Item>, DataError> {
-    let files = listing::some_images_in(images, findings)?;
-    let Some(masks) = masks else {
-        return Ok(listing::without_masks(files));
-    };
-    if !masks.is_dir() {
+/// The images of one split with their masks, if the directory for those exists.
+fn items(place: &Place, findings: &mut Findings) -> Result<Vec<Item>, DataError> {
+    let images = &place.images;
+    let mut files = listing::images_in(images, findings)?;
+    let nested = files.is_empty();
+    if nested {
+        files = listing::images_below(images, findings)?;
+    }
+    if files.is_empty() {
+        files = listing::some_images_in(images, findings)?;
+    }
+    let masks = place.masks.as_ref();
+    if let Some(masks) = masks.filter(|masks| !masks.is_dir()) {
         findings.note(format!(
             "{} does not exist, so those images have no masks.",
             masks.display()
         ));
-        return Ok(listing::without_masks(files));
     }
-    let mask_files = listing::images_in(&masks, findings)?;
-    listing::paired(files, mask_files, &masks, findings)
+    let Some(masks) = masks.filter(|masks| masks.is_dir()) else {
+        if nested {
+            let names = listing::names_below(images, &files);
+            let named = files.into_iter().zip(names);
+            let item = |(image, name)| Item {
+                name,
+                image,
+                mask: None,
+            };
+            return Ok(named.map(item).collect());
+        }
+        return match beside::split(images, files, findings)? {
+            Split::Images(files) => Ok(listing::without_masks(files)),
+            Split::Pairs(items) => Ok(items),
+        };
+    };
+    let mut mask_files = listing::images_in(masks, findings)?;
+    let direct = !mask_files.is_empty();
+    if direct && !nested {
+        return listing::paired(files, mask_files, masks, findings);
+    }
+    if !direct {
+        mask_files = listing::images_below(masks, findings)?;
+    }
+    // Where both lie in folders, the folders are part of what they are matched by.
+    let flat = direct || !nested;
+    let key = |root: &Path, file: &Path| {
+        if flat {
+            listing::stem(file)
+        } else {
+            listing::key_below(root, file)
+        }
+    };
+    let names = listing::names_below(images, &files);
+    let keys: Vec<String> = files.iter().map(|file| key(images, file)).collect();
+    let of_masks = listing::by_stem(mask_files, |file| key(masks, file), findings)?;
+    listing::with_masks(&names, &keys, files, of_masks, masks, findings)
 }
 
 /// The lines of `classes.txt`: line `n`, from 0, names id `n`.
@@ -152,7 +160,7 @@ fn occurring_ids(
     root: &Path,
     train: &[Item],
     test: &[Item],
-    findings: &Findings,
+    findings: &mut Findings,
 ) -> Result<Vec<u16>, DataError> {
     let masks: BTreeSet<&PathBuf> = train
         .iter()
@@ -176,17 +184,20 @@ fn occurring_ids(
     }
     ids.remove(&u16::from(IGNORE));
     if ids.len() > MAX_CLASSES {
-        return Err(DataError::TooManyClasses {
+        // A survey goes on, as the masks may show why there are so many.
+        findings.problem(DataError::TooManyClasses {
             path: root.to_path_buf(),
             count: ids.len(),
-        });
+        })?;
+        ids = ids.into_iter().take(MAX_CLASSES).collect();
     }
     if ids.is_empty() && findings.is_strict() {
         let problem = "has masks that hold nothing but 255 (ignored), expected at least one class";
         return Err(DataError::layout(
             root,
             problem,
-            "label some pixels, or remove masks/",
+            "label some pixels, remove masks/, or if 255 is a class describe the set in a TOML file \
+             with 'ignore = []' and 'ids = [255]' ('vitscope data check DATA --draft set.toml' writes it)",
         ));
     }
     Ok(ids.into_iter().collect())
@@ -195,13 +206,8 @@ fn occurring_ids(
 /// The ids in one mask.
 fn ids_of(path: &Path) -> Result<BTreeSet<u16>, DataError> {
     let mask = mask::decode(path, &decode::read_file(path, "a mask")?)?;
-    if let Values::Colors(_) = mask.values {
-        return Err(DataError::MaskCoding {
-            path: path.to_path_buf(),
-            found: "an RGB picture".to_owned(),
-            expected: "label ids (grey or palette)",
-            remedy: "describe its colors in a .toml file with 'rgb', or convert it to ids",
-        });
+    if let Values::Colors(colors) = &mask.values {
+        return Err(mask::colored(path, colors));
     }
     Ok(mask.ids())
 }
