@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
 use crate::decode;
 use crate::description;
+use crate::doubts::Doubt;
 use crate::error::DataError;
 use crate::findings::Findings;
 use crate::geometry::Geometry;
@@ -34,7 +35,11 @@ pub struct DataSet {
     /// The test images, in file order.
     pub test: Vec<Item>,
     pub(crate) table: Arc<LabelTable>,
+    /// The DATA argument that it was opened by.
+    pub(crate) spec: String,
     notes: Vec<String>,
+    /// What [`doubts`](Self::doubts) found, as several parts of a run ask for it.
+    pub(crate) doubted: OnceLock<Vec<Doubt>>,
 }
 
 /// One class of a data set.
@@ -136,7 +141,9 @@ impl DataSet {
             train,
             test,
             table: Arc::new(table),
+            spec: spec.to_owned(),
             notes: Vec::new(),
+            doubted: OnceLock::new(),
         })
     }
 
@@ -150,6 +157,7 @@ impl DataSet {
             Split::Train => &mut self.train,
             Split::Test => &mut self.test,
         };
+        self.doubted = OnceLock::new();
         let left_out: BTreeSet<usize> = indices.iter().copied().collect();
         let mut index = 0;
         items.retain(|_| {
@@ -242,12 +250,7 @@ pub(crate) fn load(
     })?;
     let label = match &item.mask {
         Some(path) if want_label => {
-            let size = (decoded.image.width(), decoded.image.height());
-            let extent = decode::Extent {
-                size,
-                turned: decoded.turned,
-            };
-            let label = || label_crop(table, item, path, extent, geometry);
+            let label = || label_crop(table, item, path, decoded.extent(), geometry);
             Some(decode::guarded(path, label)?)
         }
         _ => None,
@@ -301,7 +304,7 @@ pub(crate) fn size_error(
         mask_size: (map.width, map.height),
         image: item.image.clone(),
         image_size: extent.size,
-        note: if extent.turned {
+        note: if extent.turned() {
             " once turned by its EXIF orientation, which is never applied to masks"
         } else {
             ""

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::decode;
 use crate::error::DataError;
 use crate::geometry::Geometry;
-use crate::mask::{self, Values};
+use crate::mask::{self, Mask, Values};
 use crate::panoptic::PanopticTable;
 use crate::parts::PartTable;
 
@@ -51,6 +51,8 @@ pub(crate) struct IdTable {
     entries: Vec<u16>,
     /// What an id past the entries is.
     rest: u16,
+    /// Whether the user named the ignored ids.
+    named_ignored: bool,
 }
 
 /// Which class each color is.
@@ -63,6 +65,14 @@ pub(crate) struct ColorTable {
 }
 
 impl IdTable {
+    /// This table, of a set that names what it ignores.
+    pub(crate) fn with_ignored_named(self, named: bool) -> Self {
+        Self {
+            named_ignored: named,
+            ..self
+        }
+    }
+
     /// A table from (id, class) pairs and the ignored ids; of an id named twice, the last holds.
     pub(crate) fn new(
         name: impl Into<String>,
@@ -90,6 +100,7 @@ impl IdTable {
             name: name.into(),
             entries,
             rest,
+            named_ignored: false,
         }
     }
 
@@ -119,6 +130,22 @@ impl IdTable {
         format!("{} (classes {classes}; ignored {ignored})", self.name)
     }
 
+    /// The classes of ids of up to 8 bits; those that the table does not have are counted.
+    fn look_up(&self, ids: &[u8], unknown: &mut BTreeMap<u32, u64>) -> Vec<u8> {
+        let mut counts = [0u64; 256];
+        ids.iter().for_each(|&id| counts[usize::from(id)] += 1);
+        let mut lookup = [IGNORE; 256];
+        for (id, entry) in (0u16..256).zip(&mut lookup) {
+            match self.entry(id) {
+                UNKNOWN if counts[usize::from(id)] > 0 => {
+                    unknown.insert(u32::from(id), counts[usize::from(id)]);
+                }
+                class => *entry = class as u8,
+            }
+        }
+        ids.iter().map(|&id| lookup[usize::from(id)]).collect()
+    }
+
     fn entry(&self, id: u16) -> u16 {
         self.entries
             .get(usize::from(id))
@@ -142,6 +169,25 @@ impl ColorTable {
         }
     }
 
+    /// The classes of colors; those that the table does not have are counted.
+    fn look_up(&self, colors: &[[u8; 3]], unknown: &mut BTreeMap<u32, u64>) -> Vec<u8> {
+        let mut classes = Vec::with_capacity(colors.len());
+        // Neighbors mostly share a color, so the last look-up is kept.
+        let mut last: Option<([u8; 3], Option<u8>)> = None;
+        for &color in colors {
+            let class = match last {
+                Some((known, class)) if known == color => class,
+                _ => self.class(color),
+            };
+            last = Some((color, class));
+            if class.is_none() {
+                *unknown.entry(packed(color)).or_insert(0) += 1;
+            }
+            classes.push(class.unwrap_or(IGNORE));
+        }
+        classes
+    }
+
     fn class(&self, color: [u8; 3]) -> Option<u8> {
         match self.entries.binary_search_by_key(&color, |entry| entry.0) {
             Ok(index) => Some(self.entries[index].1),
@@ -152,11 +198,46 @@ impl ColorTable {
 }
 
 impl LabelTable {
+    /// Whether an id counts nowhere.
+    pub(crate) fn ignores(&self, id: u16) -> bool {
+        matches!(self, Self::Ids(table) if table.entry(id) == u16::from(IGNORE))
+    }
+
+    /// Whether an id is a class or ignored.
+    pub(crate) fn knows(&self, id: u16) -> bool {
+        matches!(self, Self::Ids(table) if table.entry(id) != UNKNOWN)
+    }
+
+    /// The class of an id, if it is one.
+    pub(crate) fn class_of(&self, id: u16) -> Option<u8> {
+        match self {
+            Self::Ids(table) => u8::try_from(table.entry(id))
+                .ok()
+                .filter(|&class| class != IGNORE),
+            _ => None,
+        }
+    }
+
+    /// Whether the user named the ids that count nowhere.
+    pub(crate) fn named_ignored(&self) -> bool {
+        matches!(self, Self::Ids(table) if table.named_ignored)
+    }
+
     /// Decodes a mask and looks up the class of each of its pixels.
     ///
     /// Every pixel is looked up, whether a crop keeps it or not, so that what is an error does not
     /// depend on the crop.
     pub(crate) fn read(&self, path: &Path) -> Result<ClassMap, DataError> {
+        self.read_with_mask(path, &mut |_| ())
+    }
+
+    /// As [`read`](Self::read); `look` is shown what the file stores, where that is a picture of
+    /// labels, before the table is asked for it.
+    pub(crate) fn read_with_mask(
+        &self,
+        path: &Path,
+        look: &mut dyn FnMut(&Mask),
+    ) -> Result<ClassMap, DataError> {
         let bytes = decode::read_file(path, "a mask")?;
         match self {
             Self::Parts(parts) => return parts.read(path, &bytes),
@@ -164,22 +245,15 @@ impl LabelTable {
             Self::Absent | Self::Ids(_) | Self::Colors(_) => {}
         }
         let mask = mask::decode(path, &bytes)?;
+        look(&mask);
+        self.classify(path, &mask)
+    }
+
+    /// Looks up the class of each pixel of a decoded mask.
+    fn classify(&self, path: &Path, mask: &Mask) -> Result<ClassMap, DataError> {
         let mut unknown = BTreeMap::new();
         let classes = match (self, &mask.values) {
-            (Self::Ids(table), Values::Ids8(ids)) => {
-                let mut counts = [0u64; 256];
-                ids.iter().for_each(|&id| counts[usize::from(id)] += 1);
-                let mut lookup = [IGNORE; 256];
-                for (id, entry) in (0u16..256).zip(&mut lookup) {
-                    match table.entry(id) {
-                        UNKNOWN if counts[usize::from(id)] > 0 => {
-                            unknown.insert(u32::from(id), counts[usize::from(id)]);
-                        }
-                        class => *entry = class as u8,
-                    }
-                }
-                ids.iter().map(|&id| lookup[usize::from(id)]).collect()
-            }
+            (Self::Ids(table), Values::Ids8(ids)) => table.look_up(ids, &mut unknown),
             (Self::Ids(table), Values::Ids16(ids)) => {
                 let class = |&id: &u16| match table.entry(id) {
                     UNKNOWN => {
@@ -190,39 +264,18 @@ impl LabelTable {
                 };
                 ids.iter().map(class).collect()
             }
-            (Self::Colors(table), Values::Colors(colors)) => {
-                let mut classes = Vec::with_capacity(colors.len());
-                // Neighbors mostly share a color, so the last look-up is kept.
-                let mut last: Option<([u8; 3], Option<u8>)> = None;
-                for &color in colors {
-                    let class = match last {
-                        Some((known, class)) if known == color => class,
-                        _ => table.class(color),
-                    };
-                    last = Some((color, class));
-                    if class.is_none() {
-                        *unknown.entry(packed(color)).or_insert(0) += 1;
-                    }
-                    classes.push(class.unwrap_or(IGNORE));
+            (Self::Ids(_), Values::Colors(colors)) => return Err(mask::colored(path, colors)),
+            (Self::Colors(table), _) => match mask.colors() {
+                Some(colors) => table.look_up(&colors, &mut unknown),
+                None => {
+                    return Err(DataError::MaskCoding {
+                        path: path.to_path_buf(),
+                        found: "a PNG of ids without a palette".to_owned(),
+                        expected: "8-bit RGB colors, as its description gives a color table",
+                        remedy: "use 'ids' in the description, or convert the mask to RGB",
+                    });
                 }
-                classes
-            }
-            (Self::Colors(_), _) => {
-                return Err(DataError::MaskCoding {
-                    path: path.to_path_buf(),
-                    found: "a PNG of ids".to_owned(),
-                    expected: "8-bit RGB colors, as its description gives a color table",
-                    remedy: "use 'ids' in the description, or convert the mask to RGB",
-                });
-            }
-            (Self::Ids(_), Values::Colors(_)) => {
-                return Err(DataError::MaskCoding {
-                    path: path.to_path_buf(),
-                    found: "an RGB picture".to_owned(),
-                    expected: "label ids (grey or palette)",
-                    remedy: "describe its colors in a .toml file with 'rgb', or convert it to ids",
-                });
-            }
+            },
             _ => vec![IGNORE; mask.width * mask.height],
         };
         Ok(ClassMap {
@@ -265,7 +318,7 @@ impl LabelTable {
 }
 
 /// A color as one number.
-fn packed([red, green, blue]: [u8; 3]) -> u32 {
+pub(crate) fn packed([red, green, blue]: [u8; 3]) -> u32 {
     u32::from_be_bytes([0, red, green, blue])
 }
 

@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use crate::dataset::{DataSet, size_error};
-use crate::decode;
+use crate::decode::{self, Decoded};
 use crate::error::DataError;
+use crate::evidence::{Facts, Fit, ImageFacts, MaskFacts};
 use crate::findings::{Listed, Problems};
 use crate::geometry::Geometry;
 use crate::labels::{LabelCrop, LabelTable};
@@ -36,6 +37,8 @@ pub struct Examined {
     /// Values that the table does not have, as text (an id, or a color as `#rrggbb`), with their
     /// pixels. They are among the ignored in `label`.
     pub unknown: Vec<(String, u64)>,
+    /// What image and mask show beyond that, for [`Evidence`](crate::Evidence).
+    pub facts: Facts,
     /// The labels of the crop, where image and mask can be read and their sizes agree.
     pub label: Option<LabelCrop>,
 }
@@ -51,26 +54,18 @@ impl DataSet {
         let image = decode::guarded(&item.image, || {
             decode::decode(&item.image, &decode::read_file(&item.image, "an image")?)
         });
-        let extent = match image {
-            Ok(decoded) => Some(decode::Extent {
-                size: (decoded.image.width(), decoded.image.height()),
-                turned: decoded.turned,
-            }),
+        let decoded = match image {
+            Ok(decoded) => Some(decoded),
             Err(error) => {
                 examined.problems.push(error);
                 None
             }
         };
-        examined.image_size = extent.as_ref().map(|extent| extent.size);
+        examined.facts.image = decoded.as_ref().map(ImageFacts::of);
+        examined.image_size = decoded.as_ref().map(|decoded| decoded.extent().size);
         if let Some(path) = &item.mask {
-            let mask = examine_mask(
-                &self.table,
-                item,
-                path,
-                extent.as_ref(),
-                geometry,
-                &mut examined,
-            );
+            let decoded = decoded.as_ref();
+            let mask = examine_mask(&self.table, item, path, decoded, geometry, &mut examined);
             if let Err(error) = mask {
                 examined.problems.push(error);
             }
@@ -91,11 +86,14 @@ fn examine_mask(
     table: &LabelTable,
     item: &Item,
     path: &Path,
-    extent: Option<&decode::Extent>,
+    image: Option<&Decoded>,
     geometry: &Geometry,
     examined: &mut Examined,
 ) -> Result<(), DataError> {
-    let map = decode::guarded(path, || table.read(path))?;
+    let map = decode::guarded(path, || {
+        let facts = &mut examined.facts.mask;
+        table.read_with_mask(path, &mut |mask| *facts = Some(MaskFacts::of(mask)))
+    })?;
     let mut counts = [0u64; 256];
     for &class in &map.classes {
         counts[usize::from(class)] += 1;
@@ -108,12 +106,13 @@ fn examine_mask(
         examined.problems.push(table.unknown(path, value));
         examined.unknown.push((table.show(value), pixels));
     }
-    let Some(extent) = extent else {
+    let Some(image) = image else {
         return Ok(());
     };
-    if let Some(error) = size_error(item, path, &map, extent) {
+    if let Some(error) = size_error(item, path, &map, &image.extent()) {
         return Err(error);
     }
+    examined.facts.fit = Fit::of(&image.image, &map, image.orientation);
     examined.label = Some(map.crop(*geometry));
     Ok(())
 }

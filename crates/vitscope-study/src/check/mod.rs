@@ -1,27 +1,26 @@
 //! What a data set is worth before any model is run on it: what is wrong with its files, how its
 //! labels are distributed, and how much position alone tells of them (paper 3.1.1).
 
+mod look;
 pub mod pairs;
+mod position;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
-use rayon::prelude::*;
 use serde::Serialize;
-use vitscope_data::{DataError, DataSet, Examined, Geometry, Item, Problems};
-use vitscope_measure::{
-    CellCounts, MeasureError, Positions, Resampling, Tally, aggregate, positional,
-};
+use vitscope_data::{DataError, DataSet, Doubt, Evidence, Geometry, Listed, Problems, Survey};
 
 use crate::error::StudyError;
 use crate::observer::{Observer, Phase};
 use crate::picture;
 
+use look::Looker;
+use position::Counts;
+pub use position::PositionCheck;
+
 /// The version of the report's form.
 pub const FORMAT: u32 = 1;
-
-/// Images of a batch per thread: what is in memory at a time.
-const PER_THREAD: usize = 4;
 
 /// What to look at.
 #[derive(Clone, Debug)]
@@ -39,6 +38,8 @@ pub struct Request {
     pub seed: u64,
     /// Where the aggregate map and the lists of image paths go.
     pub out: Option<PathBuf>,
+    /// Where a description of the set goes, a TOML file.
+    pub draft: Option<PathBuf>,
 }
 
 /// Everything that was found.
@@ -72,10 +73,14 @@ pub struct Check {
     pub unclaimed_masks: PathList,
     /// What is worth knowing.
     pub notes: Vec<String>,
+    /// What there is to doubt of the images and masks, the gravest first; it stops nothing.
+    pub warnings: Vec<Warning>,
     /// How much position tells of the test labels; absent without ground truth.
     pub position: Option<PositionCheck>,
     /// Where the aggregate map was written.
     pub aggregate: Option<String>,
+    /// Where a description of the set was written.
+    pub draft: Option<String>,
 }
 
 /// One split.
@@ -97,6 +102,8 @@ pub struct SplitCheck {
     pub labeled_pixels: u64,
     /// Pixels of all masks that count nowhere.
     pub ignored_pixels: u64,
+    /// How many classes occur. With fewer than two, no score says anything.
+    pub classes_present: usize,
     /// The classes in order.
     pub classes: Vec<ClassCheck>,
 }
@@ -142,6 +149,24 @@ impl ProblemList {
     }
 }
 
+/// One doubt.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Warning {
+    /// Its sort, such as `ignored class`.
+    pub sort: &'static str,
+    /// One sentence with its evidence and the way out.
+    pub message: String,
+}
+
+impl From<Doubt> for Warning {
+    fn from(doubt: Doubt) -> Self {
+        Self {
+            sort: doubt.sort,
+            message: doubt.text,
+        }
+    }
+}
+
 /// One problem.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Problem {
@@ -173,36 +198,14 @@ pub struct PathList {
     pub listed: Vec<String>,
 }
 
-/// How much position tells of the labels (PROTOCOL section 8), over the crops of the test images.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct PositionCheck {
-    /// Images counted.
-    pub images: u64,
-    /// Mutual information of position and class over pixels, in nats.
-    pub mi: f64,
-    /// Entropy of the classes, in nats.
-    pub entropy: f64,
-    /// `mi / entropy`; undefined with one class.
-    pub nmi: Option<f64>,
-    /// NMI on the patch grid, which null and interval belong to.
-    pub nmi_grid: Option<f64>,
-    /// Its mean over maps shifted at random: what the number of images alone gives.
-    pub nmi_null: Option<f64>,
-    /// What is beyond that.
-    pub nmi_excess: Option<f64>,
-    /// Lower end of the 95 % interval of the excess.
-    pub nmi_excess_low: Option<f64>,
-    /// Upper end of it.
-    pub nmi_excess_high: Option<f64>,
-    /// The excess in standard deviations of the null.
-    pub nmi_z: Option<f64>,
-    /// Part of the mutual information that each class holds, in nats.
-    pub class_mi: Vec<f64>,
-    /// Pixel accuracy of always naming the commonest class, 0 to 1.
-    pub accuracy_of_commonest: f64,
-    /// Pixel accuracy of naming the commonest class of each patch position, 0 to 1: what a model
-    /// could reach on these images that sees nothing but where it is.
-    pub accuracy_of_position: f64,
+impl PathList {
+    fn new(paths: &Listed) -> Self {
+        let shown = paths.first.iter().map(|path| path.display().to_string());
+        Self {
+            count: paths.count,
+            listed: shown.collect(),
+        }
+    }
 }
 
 /// Looks at every image and mask of a data set.
@@ -221,8 +224,11 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
     if request.resamples == 1 {
         return Err(StudyError::setting("--resamples must be 0, or at least 2"));
     }
-    let survey = DataSet::survey(&request.data)?;
-    let (set, mut problems) = (survey.set, survey.problems);
+    let Survey {
+        set,
+        mut problems,
+        unclaimed,
+    } = DataSet::survey(&request.data)?;
     let geometry = Geometry::for_patch(request.size, request.patch);
     let one_list = set.train == set.test;
     let mut looker = Looker {
@@ -230,6 +236,7 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
         geometry,
         problems: &mut problems,
         off_the_table: BTreeMap::new(),
+        evidence: Evidence::default(),
         observer,
     };
     let total = set.test.len() + if one_list { 0 } else { set.train.len() };
@@ -243,6 +250,7 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
     };
     looker.observer.end();
     let off_the_table = looker.off_the_table.into_values().collect();
+    let evidence = looker.evidence;
     let (position, picture) = match counts {
         Some(counts) if counts.tally.images() > 0 => {
             let (position, picture) = counts.finish(&set)?;
@@ -250,31 +258,20 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
         }
         _ => (None, None),
     };
-    let mut aggregate_path = None;
-    if let Some(out) = &request.out {
-        let mut folder = vitscope_run::Folder::claim(out, "data check", &[&set.root])?;
-        if let Some(picture) = picture {
-            let path = folder.place("ground_truth.png")?;
-            picture::write_rgb(&path, [geometry.size; 2], &picture)?;
-            aggregate_path = Some(path.display().to_string());
-        }
-        for (name, items) in [("train.txt", &set.train), ("test.txt", &set.test)] {
-            let mut lines = Vec::new();
-            for item in items {
-                // A path's own bytes, which need not be UTF-8.
-                lines.extend_from_slice(item.image.as_os_str().as_encoded_bytes());
-                lines.push(b'\n');
-            }
-            crate::files::write(&folder.place(name)?, &lines)?;
-        }
-        folder.finish()?;
-    }
+    let aggregate = match &request.out {
+        Some(out) => write(out, &set, geometry, picture.as_deref())?,
+        None => None,
+    };
     let mut notes = set.notes().to_vec();
-    notes.extend(warnings(&set, &train, &test, one_list));
-    let usable = problems.count() == 0 && !set.train.is_empty() && !set.test.is_empty();
+    notes.extend(remarks(&set, &train, &test, one_list));
+    let doubts = evidence.doubts(&set);
+    let draft = match &request.draft {
+        Some(path) => Some(write_draft(path, &set, &evidence)?),
+        None => None,
+    };
     Ok(Check {
         format: FORMAT,
-        usable,
+        usable: problems.count() == 0 && !set.train.is_empty() && !set.test.is_empty(),
         kind: set.kind.name(),
         root: set.root.display().to_string(),
         list_hash: set.list_hash(),
@@ -285,214 +282,67 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
         test,
         problems: ProblemList::new(&problems),
         off_the_table,
-        unclaimed_masks: PathList {
-            count: survey.unclaimed.count,
-            listed: survey
-                .unclaimed
-                .first
-                .iter()
-                .map(|path| path.display().to_string())
-                .collect(),
-        },
+        unclaimed_masks: PathList::new(&unclaimed),
         notes,
+        warnings: doubts.into_iter().map(Warning::from).collect(),
         position,
-        aggregate: aggregate_path,
+        aggregate,
+        draft,
     })
 }
 
-/// Goes over images in parallel, a bounded number at a time, and adds up in file order.
-struct Looker<'a> {
-    set: &'a DataSet,
+/// What a sample of a set gives reason to doubt, as a run says it before it begins: see
+/// [`DataSet::doubts`], which decodes at most 64 images of each split.
+#[must_use]
+pub fn warnings(set: &DataSet) -> Vec<String> {
+    let doubts = set.doubts().iter();
+    doubts
+        .map(|doubt| format!("warning: {}", doubt.text))
+        .collect()
+}
+
+/// Writes the aggregate map and the lists of images; comes back with the map's path.
+fn write(
+    out: &Path,
+    set: &DataSet,
     geometry: Geometry,
-    problems: &'a mut Problems,
-    off_the_table: BTreeMap<String, OffTable>,
-    observer: &'a mut dyn Observer,
+    picture: Option<&[u8]>,
+) -> Result<Option<String>, StudyError> {
+    let mut folder = vitscope_run::Folder::claim(out, "data check", &[&set.root])?;
+    let mut aggregate = None;
+    if let Some(picture) = picture {
+        let path = folder.place("ground_truth.png")?;
+        picture::write_rgb(&path, [geometry.size; 2], picture)?;
+        aggregate = Some(path.display().to_string());
+    }
+    for (name, items) in [("train.txt", &set.train), ("test.txt", &set.test)] {
+        let mut lines = Vec::new();
+        for item in items {
+            // A path's own bytes, which need not be UTF-8.
+            lines.extend_from_slice(item.image.as_os_str().as_encoded_bytes());
+            lines.push(b'\n');
+        }
+        crate::files::write(&folder.place(name)?, &lines)?;
+    }
+    folder.finish()?;
+    Ok(aggregate)
 }
 
-impl Looker<'_> {
-    fn look(
-        &mut self,
-        items: &[Item],
-        mut counts: Option<&mut Counts>,
-    ) -> Result<SplitCheck, StudyError> {
-        let class = |(index, class): (usize, &vitscope_data::Class)| ClassCheck {
-            index,
-            name: class.name.clone(),
-            ..ClassCheck::default()
-        };
-        let mut split = SplitCheck {
-            images: items.len(),
-            masks: items.iter().filter(|item| item.mask.is_some()).count(),
-            classes: self.set.classes.iter().enumerate().map(class).collect(),
-            ..SplitCheck::default()
-        };
-        let batch = PER_THREAD * rayon::current_num_threads();
-        let (set, geometry) = (self.set, self.geometry);
-        for (items, first) in items.chunks(batch).zip((0..).step_by(batch)) {
-            let shape = counts.as_ref().map(|counts| counts.shape);
-            let examined: Vec<_> = items
-                .par_iter()
-                .map(|item| {
-                    let examined = set.examine(item, &geometry);
-                    let label = examined.label.as_ref();
-                    let cells = label
-                        .zip(shape)
-                        .map(|(label, (grid, patch))| CellCounts::new(&label.ids, grid, patch));
-                    (examined, cells)
-                })
-                .collect();
-            for ((examined, cells), index) in examined.into_iter().zip(first..) {
-                if let (Some(counts), Some(label), Some(cells)) =
-                    (counts.as_deref_mut(), &examined.label, cells)
-                {
-                    counts.add(index, &label.ids, cells).map_err(mix_up)?;
-                }
-                self.add(&mut split, examined);
-            }
-            self.observer.advance(items.len() as u64, None);
-            if self.observer.stop() {
-                return Err(StudyError::StoppedEarly);
-            }
-        }
-        for class in &mut split.classes {
-            class.share = class.pixels as f64 / split.labeled_pixels.max(1) as f64;
-        }
-        Ok(split)
+/// Writes a description of the set, which must not be there yet; comes back with its path.
+fn write_draft(path: &Path, set: &DataSet, evidence: &Evidence) -> Result<String, StudyError> {
+    if path.exists() {
+        return Err(StudyError::setting(format!(
+            "{}: exists already, and a draft replaces nothing: choose another file for --draft",
+            path.display()
+        )));
     }
-
-    fn add(&mut self, split: &mut SplitCheck, examined: Examined) {
-        split.sound += usize::from(examined.problems.is_empty());
-        if let Some((width, height)) = examined.image_size {
-            let area = |size: [usize; 2]| size[0] * size[1];
-            let size = [width, height];
-            if split.smallest.is_none_or(|other| area(size) < area(other)) {
-                split.smallest = Some(size);
-            }
-            if split.largest.is_none_or(|other| area(size) > area(other)) {
-                split.largest = Some(size);
-            }
-            split.enlarged += usize::from(width.min(height) < self.geometry.size);
-        }
-        for (class, pixels) in split.classes.iter_mut().zip(&examined.pixels) {
-            class.pixels += pixels;
-            class.images += usize::from(*pixels > 0);
-            split.labeled_pixels += pixels;
-        }
-        split.ignored_pixels += examined.ignored;
-        for (value, pixels) in examined.unknown {
-            let entry = self.off_the_table.entry(value.clone()).or_insert(OffTable {
-                value,
-                images: 0,
-                pixels: 0,
-            });
-            entry.images += 1;
-            entry.pixels += pixels;
-        }
-        for problem in examined.problems {
-            self.problems.push(problem);
-        }
-    }
-}
-
-/// What is counted of the crops' labels.
-struct Counts {
-    tally: Tally,
-    resampling: Option<Resampling>,
-    /// Rows and columns of patches, and their side.
-    shape: ((usize, usize), usize),
-}
-
-impl Counts {
-    /// Nothing counted yet; nothing to count without ground truth.
-    fn new(
-        set: &DataSet,
-        geometry: Geometry,
-        request: &Request,
-    ) -> Result<Option<Self>, StudyError> {
-        let classes = set.classes.len();
-        if !set.has_truth() || classes == 0 {
-            return Ok(None);
-        }
-        let (patch, side) = (request.patch, geometry.size / request.patch);
-        let resampling = if request.resamples > 0 {
-            let (images, count) = (set.test.len(), request.resamples);
-            let made = Resampling::new(classes, (side, side), patch, images, count, request.seed);
-            Some(made.map_err(mix_up)?)
-        } else {
-            None
-        };
-        Ok(Some(Self {
-            tally: Tally::new(classes, 0, (side, side), patch),
-            resampling,
-            shape: ((side, side), patch),
-        }))
-    }
-
-    fn add(
-        &mut self,
-        index: usize,
-        labels: &[u8],
-        cells: Result<CellCounts, MeasureError>,
-    ) -> Result<(), MeasureError> {
-        self.tally.add(labels, None, Positions::All)?;
-        match &mut self.resampling {
-            Some(resampling) => resampling.add_counts(index, cells?),
-            None => Ok(()),
-        }
-    }
-
-    /// The figures, and the aggregate map `[size, size, 3]`.
-    fn finish(self, set: &DataSet) -> Result<(PositionCheck, Vec<u8>), StudyError> {
-        let pixel = self.tally.position_pixel();
-        let grid = self.tally.position_grid();
-        let colors: Vec<[u8; 3]> = set.classes.iter().map(|class| class.color).collect();
-        let picture = aggregate(pixel.view(), &colors).map_err(mix_up)?;
-        let flat = |counts: &ndarray::Array3<u32>| {
-            let (classes, rows, columns) = counts.dim();
-            counts
-                .to_shape((classes, rows * columns))
-                .map(|flat| positional(flat.view()))
-                .map_err(|error| StudyError::Internal(error.to_string()))
-        };
-        let (effect, on_grid) = (flat(&pixel)?, flat(&grid)?);
-        let test = self
-            .resampling
-            .map(|resampling| resampling.finish(grid.view()).map_err(mix_up))
-            .transpose()?;
-        let nmi = test.and_then(|test| test.nmi);
-        let total: u64 = grid.iter().map(|&count| u64::from(count)).sum();
-        let share = |count: u64| count as f64 / total.max(1) as f64;
-        let of_class = |plane: ndarray::ArrayView2<'_, u32>| -> u64 {
-            plane.iter().map(|&count| u64::from(count)).sum()
-        };
-        let commonest = grid.outer_iter().map(of_class).max().unwrap_or(0);
-        let best = |lane: ndarray::ArrayView1<'_, u32>| lane.iter().copied().max().unwrap_or(0);
-        let by_position = grid
-            .lanes(ndarray::Axis(0))
-            .into_iter()
-            .map(|lane| u64::from(best(lane)))
-            .sum();
-        let position = PositionCheck {
-            images: self.tally.images(),
-            mi: effect.mi,
-            entropy: effect.entropy,
-            nmi: effect.nmi,
-            nmi_grid: on_grid.nmi,
-            nmi_null: nmi.map(|nmi| nmi.null_mean),
-            nmi_excess: nmi.map(|nmi| nmi.excess),
-            nmi_excess_low: nmi.map(|nmi| nmi.low),
-            nmi_excess_high: nmi.map(|nmi| nmi.high),
-            nmi_z: nmi.and_then(|nmi| nmi.z),
-            class_mi: effect.class_mi,
-            accuracy_of_commonest: share(commonest),
-            accuracy_of_position: share(by_position),
-        };
-        Ok((position, picture))
-    }
+    let text = set.draft(evidence, path)?;
+    crate::files::write(path, text.as_bytes())?;
+    Ok(path.display().to_string())
 }
 
 /// What a user should think of before a run.
-fn warnings(set: &DataSet, train: &SplitCheck, test: &SplitCheck, one_list: bool) -> Vec<String> {
+fn remarks(set: &DataSet, train: &SplitCheck, test: &SplitCheck, one_list: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if one_list {
         notes.push("one list of images serves both splits: figures are on the images that the probes are fitted to.".to_owned());
@@ -530,9 +380,4 @@ fn warnings(set: &DataSet, train: &SplitCheck, test: &SplitCheck, one_list: bool
         }
     }
     notes
-}
-
-/// Sizes are fixed by the request; a mismatch here would be this program's mistake.
-fn mix_up(error: MeasureError) -> StudyError {
-    StudyError::Internal(error.to_string())
 }

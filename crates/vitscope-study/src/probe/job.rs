@@ -357,6 +357,7 @@ fn describe(
 ) -> Result<Record, StudyError> {
     let opened = job.opened;
     let notes = opened.notes.iter().chain(job.data.notes()).cloned();
+    let notes = notes.chain(crate::check::warnings(job.data));
     let fixed = Fixed {
         settings: serde_json::to_value(settings).unwrap_or_default(),
         model: opened.record.clone(),

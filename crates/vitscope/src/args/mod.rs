@@ -137,6 +137,9 @@ pub struct DataCheckArgs {
     /// Where the aggregate map (ground_truth.png) and the lists of images go
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// A TOML file to write: a description of the set as it was found, to correct and give as DATA
+    #[arg(long, value_name = "FILE")]
+    pub draft: Option<PathBuf>,
     /// Threads; all cores unless set
     #[arg(long, value_parser = whole::<usize>(1, MAX_THREADS))]
     pub threads: Option<usize>,

@@ -43,6 +43,7 @@ fn run_check(cli: &Cli, args: &DataCheckArgs) -> anyhow::Result<()> {
         resamples: args.resamples,
         seed: args.seed,
         out: args.out.clone(),
+        draft: args.draft.clone(),
     };
     let result = unreadable(cli, check(&request, &mut teller))?;
     match cli.output() {
@@ -116,6 +117,9 @@ fn describe(result: &Check) -> String {
     for note in &result.notes {
         line("note", note);
     }
+    for warning in &result.warnings {
+        line("warning", &warning.message);
+    }
     if result.test.labeled_pixels + result.train.labeled_pixels > 0 {
         text.push_str(&histogram(result));
     }
@@ -124,6 +128,9 @@ fn describe(result: &Check) -> String {
     }
     if let Some(path) = &result.aggregate {
         let _ = writeln!(text, "aggregate map: {path}");
+    }
+    if let Some(path) = &result.draft {
+        let _ = writeln!(text, "description: {path}");
     }
     text.push_str(&problems(result));
     text

@@ -1,0 +1,368 @@
+//! What images and masks show beyond their pixels and labels: the facts by which
+//! [`doubts`](crate::doubts) tells masks that lie. Summed in the order of the files.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use image::GrayImage;
+use image::metadata::Orientation;
+
+use crate::decode::Decoded;
+use crate::labels::{ClassMap, packed};
+use crate::listing::Item;
+use crate::mask::{Mask, Values};
+use crate::resize::RgbImage;
+
+/// Distinct values of masks that are kept one by one. Ids have no more; photographs taken for
+/// color masks have.
+const KEPT_VALUES: usize = 1 << 16;
+
+/// What one image and its mask show.
+#[derive(Debug, Default)]
+pub struct Facts {
+    pub(crate) image: Option<ImageFacts>,
+    pub(crate) mask: Option<MaskFacts>,
+    pub(crate) fit: Option<Fit>,
+}
+
+/// What a decoded image shows.
+#[derive(Debug)]
+pub(crate) struct ImageFacts {
+    pub orientation: Orientation,
+    pub deepest: Option<u16>,
+    pub brightest: u8,
+    pub transparent: bool,
+}
+
+/// What the values of a mask show.
+#[derive(Debug, Default)]
+pub(crate) struct MaskFacts {
+    /// Per id, or color as a number: its pixels.
+    pub values: BTreeMap<u32, Value>,
+    /// Whether the values are colors.
+    pub colored: bool,
+    /// Pairs of neighbors of different values, in rows and columns.
+    pub borders: u64,
+    /// Pixels whose value lies between those of its two neighbors in its row or column.
+    pub softened: u64,
+    /// The palette's colors of the ids that occur.
+    pub palette: BTreeMap<u32, [u8; 3]>,
+    pub turned: bool,
+}
+
+/// The pixels of one value.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Value {
+    pub pixels: u64,
+    /// Of those, with no neighbor (above, below, left, right) of another value.
+    pub inside: u64,
+    /// Masks that have it.
+    pub masks: u64,
+}
+
+/// How much of an image's change of brightness lies on the borders of its mask: over the pairs of
+/// neighbors that a border parts, the mean difference, in that of all pairs. About 1 for a mask of
+/// another image.
+#[derive(Debug, Default, Clone, Copy)]
+pub(crate) struct Fit {
+    /// The mask as it is, on the upright image.
+    pub upright: f64,
+    /// The mask turned as the image was, which fits if it was drawn on the stored pixels.
+    pub turned: f64,
+}
+
+impl ImageFacts {
+    pub(crate) fn of(decoded: &Decoded) -> Self {
+        Self {
+            orientation: decoded.orientation,
+            deepest: decoded.deepest,
+            brightest: decoded.image.pixels().iter().copied().max().unwrap_or(0),
+            transparent: decoded.transparent,
+        }
+    }
+}
+
+impl MaskFacts {
+    pub(crate) fn of(mask: &Mask) -> Self {
+        let mut facts = match &mask.values {
+            Values::Ids8(ids) => Self::of_values(ids, mask.width, between),
+            Values::Ids16(ids) => Self::of_values(ids, mask.width, between),
+            Values::Colors(colors) => {
+                let packed: Vec<u32> = colors.iter().map(|&color| packed(color)).collect();
+                Self::of_values(&packed, mask.width, color_between)
+            }
+        };
+        facts.colored = matches!(mask.values, Values::Colors(_));
+        facts.turned = mask.turned;
+        if let Some(palette) = &mask.palette {
+            let color = |&id: &u32| Some((id, *palette.get(id as usize)?));
+            facts.palette = facts.values.keys().filter_map(color).collect();
+        }
+        facts
+    }
+
+    fn of_values<T: Copy + Ord + Into<u32>>(
+        values: &[T],
+        width: usize,
+        between: impl Fn(u32, u32, u32) -> bool,
+    ) -> Self {
+        let mut facts = Self::default();
+        let height = values.len() / width.max(1);
+        let at = |x: usize, y: usize| values[y * width + x];
+        for y in 0..height {
+            // Neighbors mostly share a value, so a run of them is added at once.
+            let mut run: Option<(T, Value)> = None;
+            for x in 0..width {
+                let value = at(x, y);
+                let left = (x > 0).then(|| at(x - 1, y));
+                let right = (x + 1 < width).then(|| at(x + 1, y));
+                let above = (y > 0).then(|| at(x, y - 1));
+                let below = (y + 1 < height).then(|| at(x, y + 1));
+                let other = |neighbor: Option<T>| neighbor.is_some_and(|other| other != value);
+                facts.borders += u64::from(other(left)) + u64::from(other(above));
+                let lies = |a: Option<T>, b: Option<T>| {
+                    a.zip(b)
+                        .is_some_and(|(a, b)| between(a.into(), value.into(), b.into()))
+                };
+                facts.softened += u64::from(lies(left, right) || lies(above, below));
+                let edge = other(left) || other(right) || other(above) || other(below);
+                match &mut run {
+                    Some((same, counts)) if *same == value => {
+                        counts.pixels += 1;
+                        counts.inside += u64::from(!edge);
+                    }
+                    _ => {
+                        facts.add(run.take());
+                        let inside = u64::from(!edge);
+                        run = Some((
+                            value,
+                            Value {
+                                pixels: 1,
+                                inside,
+                                masks: 0,
+                            },
+                        ));
+                    }
+                }
+            }
+            facts.add(run);
+        }
+        facts
+    }
+
+    fn add<T: Into<u32>>(&mut self, run: Option<(T, Value)>) {
+        if let Some((value, counts)) = run {
+            add_value(&mut self.values, value.into(), counts);
+        }
+    }
+}
+
+fn add_value(values: &mut BTreeMap<u32, Value>, value: u32, counts: Value) {
+    if values.len() >= KEPT_VALUES && !values.contains_key(&value) {
+        return;
+    }
+    let entry = values.entry(value).or_default();
+    entry.pixels += counts.pixels;
+    entry.inside += counts.inside;
+    entry.masks += counts.masks;
+}
+
+/// Whether the second lies strictly between the others.
+fn between(a: u32, value: u32, b: u32) -> bool {
+    a.min(b) < value && value < a.max(b)
+}
+
+/// Whether a color lies between two others: in every channel not outside, and equal to neither.
+fn color_between(a: u32, value: u32, b: u32) -> bool {
+    let (first, color, second) = (a.to_be_bytes(), value.to_be_bytes(), b.to_be_bytes());
+    let inside = |channel: usize| {
+        let (a, b) = (first[channel], second[channel]);
+        (a.min(b)..=a.max(b)).contains(&color[channel])
+    };
+    value != a && value != b && (1..4).all(inside)
+}
+
+impl Fit {
+    /// How well a mask fits an upright image as it is and turned, where that differs and the sizes
+    /// allow both.
+    pub(crate) fn of(image: &RgbImage, map: &ClassMap, orientation: Orientation) -> Option<Self> {
+        if orientation == Orientation::NoTransforms {
+            return None;
+        }
+        let (width, height) = (map.width as u32, map.height as u32);
+        let buffer = GrayImage::from_raw(width, height, map.classes.clone())?;
+        let mut turned = image::DynamicImage::ImageLuma8(buffer);
+        turned.apply_orientation(orientation);
+        let size = (image.width(), image.height());
+        if size != (map.width, map.height)
+            || size != (turned.width() as usize, turned.height() as usize)
+        {
+            return None;
+        }
+        let light = brightness(image);
+        Some(Self {
+            upright: contrast(&light, &map.classes, map.width)?,
+            turned: contrast(&light, turned.as_luma8()?.as_raw(), map.width)?,
+        })
+    }
+}
+
+fn brightness(image: &RgbImage) -> Vec<i32> {
+    let (pixels, _) = image.pixels().as_chunks::<3>();
+    let sum = |pixel: &[u8; 3]| pixel.iter().map(|&value| i32::from(value)).sum();
+    pixels.iter().map(sum).collect()
+}
+
+/// The mean difference of brightness across the borders of a mask, in that of all neighbors; none
+/// without borders or differences.
+fn contrast(light: &[i32], labels: &[u8], width: usize) -> Option<f64> {
+    let (mut across, mut borders, mut all, mut pairs) = (0u64, 0u64, 0u64, 0u64);
+    let mut pair = |a: usize, b: usize| {
+        let difference = u64::from(light[a].abs_diff(light[b]));
+        all += difference;
+        pairs += 1;
+        if labels[a] != labels[b] {
+            across += difference;
+            borders += 1;
+        }
+    };
+    for at in 0..labels.len() {
+        if at % width + 1 < width {
+            pair(at, at + 1);
+        }
+        if at + width < labels.len() {
+            pair(at, at + width);
+        }
+    }
+    (borders > 0 && all > 0).then(|| across as f64 / borders as f64 / (all as f64 / pairs as f64))
+}
+
+/// The facts of many images and masks.
+#[derive(Debug, Default)]
+pub struct Evidence {
+    /// Images and masks whose facts are in here.
+    pub(crate) images: usize,
+    pub(crate) masks: usize,
+    /// Images with masks that EXIF turns, and the first of them.
+    pub(crate) turned: usize,
+    pub(crate) first_turned: Option<(PathBuf, Orientation)>,
+    /// Images with masks whose orientation was read.
+    pub(crate) headers: usize,
+    /// Sums of [`Fit`], and of how many.
+    pub(crate) fit: Fit,
+    pub(crate) fits: usize,
+    /// Images of 16 bits a sample, and their largest sample.
+    pub(crate) deep: usize,
+    pub(crate) deepest: u16,
+    /// The brightest value of all images, of 255.
+    pub(crate) brightest: u8,
+    pub(crate) transparent: usize,
+    pub(crate) first_transparent: Option<PathBuf>,
+    /// Masks with an EXIF orientation.
+    pub(crate) turned_masks: usize,
+    /// The values of all masks of ids, and of all masks of colors.
+    pub(crate) ids: BTreeMap<u32, Value>,
+    pub(crate) colors: BTreeMap<u32, Value>,
+    pub(crate) colored: usize,
+    pub(crate) borders: u64,
+    pub(crate) softened: u64,
+    /// Per id, the color of the first palette that has it; and the first id with two colors.
+    pub(crate) palette: BTreeMap<u32, ([u8; 3], PathBuf)>,
+    pub(crate) clash: Option<Clash>,
+    /// Pixels of the colors that palettes give to ids.
+    pub(crate) palette_colors: BTreeMap<[u8; 3], u64>,
+    /// Masks that disagree with the palette of an earlier one.
+    pub(crate) clashing: usize,
+    /// Pixels per class.
+    pub(crate) classes: Vec<u64>,
+}
+
+/// One id that two masks show in different colors.
+#[derive(Debug)]
+pub(crate) struct Clash {
+    pub id: u32,
+    pub first: ([u8; 3], PathBuf),
+    pub second: ([u8; 3], PathBuf),
+}
+
+impl Evidence {
+    /// Adds the orientation of an image of which nothing else was read.
+    pub(crate) fn add_orientation(&mut self, image: &Path, orientation: Orientation) {
+        self.headers += 1;
+        if orientation != Orientation::NoTransforms {
+            self.turned += 1;
+            self.first_turned
+                .get_or_insert_with(|| (image.to_path_buf(), orientation));
+        }
+    }
+
+    /// Adds the facts of one image and its mask, and the mask's pixels of each class.
+    pub fn add(&mut self, item: &Item, facts: Facts, pixels: &[u64]) {
+        let (image, mask) = (&item.image, item.mask.as_deref());
+        if let Some(facts) = facts.image {
+            self.images += 1;
+            self.brightest = self.brightest.max(facts.brightest);
+            if let Some(deepest) = facts.deepest {
+                self.deep += 1;
+                self.deepest = self.deepest.max(deepest);
+            }
+            if facts.transparent {
+                self.transparent += 1;
+                self.first_transparent.get_or_insert_with(|| image.clone());
+            }
+            if mask.is_some() {
+                self.add_orientation(image, facts.orientation);
+            }
+        }
+        if let Some(fit) = facts.fit {
+            self.fit.upright += fit.upright;
+            self.fit.turned += fit.turned;
+            self.fits += 1;
+        }
+        if self.classes.len() < pixels.len() {
+            self.classes.resize(pixels.len(), 0);
+        }
+        for (sum, pixels) in self.classes.iter_mut().zip(pixels) {
+            *sum += pixels;
+        }
+        if let (Some(facts), Some(mask)) = (facts.mask, mask) {
+            self.add_mask(mask, facts);
+        }
+    }
+
+    fn add_mask(&mut self, mask: &Path, facts: MaskFacts) {
+        self.masks += 1;
+        self.turned_masks += usize::from(facts.turned);
+        self.colored += usize::from(facts.colored);
+        self.borders += facts.borders;
+        self.softened += facts.softened;
+        for (id, color) in &facts.palette {
+            let pixels = facts.values.get(id).map_or(0, |value| value.pixels);
+            *self.palette_colors.entry(*color).or_insert(0) += pixels;
+        }
+        let sums = if facts.colored {
+            &mut self.colors
+        } else {
+            &mut self.ids
+        };
+        for (value, counts) in facts.values {
+            add_value(sums, value, Value { masks: 1, ..counts });
+        }
+        let mut clashes = false;
+        for (id, color) in facts.palette {
+            let first = self
+                .palette
+                .entry(id)
+                .or_insert_with(|| (color, mask.to_path_buf()));
+            if first.0 != color {
+                clashes = true;
+                self.clash.get_or_insert_with(|| Clash {
+                    id,
+                    first: first.clone(),
+                    second: (color, mask.to_path_buf()),
+                });
+            }
+        }
+        self.clashing += usize::from(clashes);
+    }
+}

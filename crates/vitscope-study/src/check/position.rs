@@ -1,0 +1,145 @@
+//! How much position tells of the labels, summed over the crops of the test images.
+
+use serde::Serialize;
+use vitscope_data::DataSet;
+use vitscope_measure::{
+    CellCounts, MeasureError, Positions, Resampling, Tally, aggregate, positional,
+};
+
+use super::Request;
+use crate::error::StudyError;
+use vitscope_data::Geometry;
+
+/// How much position tells of the labels (PROTOCOL section 8), over the crops of the test images.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct PositionCheck {
+    /// Images counted.
+    pub images: u64,
+    /// Mutual information of position and class over pixels, in nats.
+    pub mi: f64,
+    /// Entropy of the classes, in nats.
+    pub entropy: f64,
+    /// `mi / entropy`; undefined with one class.
+    pub nmi: Option<f64>,
+    /// NMI on the patch grid, which null and interval belong to.
+    pub nmi_grid: Option<f64>,
+    /// Its mean over maps shifted at random: what the number of images alone gives.
+    pub nmi_null: Option<f64>,
+    /// What is beyond that.
+    pub nmi_excess: Option<f64>,
+    /// Lower end of the 95 % interval of the excess.
+    pub nmi_excess_low: Option<f64>,
+    /// Upper end of it.
+    pub nmi_excess_high: Option<f64>,
+    /// The excess in standard deviations of the null.
+    pub nmi_z: Option<f64>,
+    /// Part of the mutual information that each class holds, in nats.
+    pub class_mi: Vec<f64>,
+    /// Pixel accuracy of always naming the commonest class, 0 to 1.
+    pub accuracy_of_commonest: f64,
+    /// Pixel accuracy of naming the commonest class of each patch position, 0 to 1: what a model
+    /// could reach on these images that sees nothing but where it is.
+    pub accuracy_of_position: f64,
+}
+
+/// What is counted of the crops' labels.
+pub(super) struct Counts {
+    pub(super) tally: Tally,
+    resampling: Option<Resampling>,
+    /// Rows and columns of patches, and their side.
+    pub(super) shape: ((usize, usize), usize),
+}
+
+impl Counts {
+    /// Nothing counted yet; nothing to count without ground truth.
+    pub(super) fn new(
+        set: &DataSet,
+        geometry: Geometry,
+        request: &Request,
+    ) -> Result<Option<Self>, StudyError> {
+        let classes = set.classes.len();
+        if !set.has_truth() || classes == 0 {
+            return Ok(None);
+        }
+        let (patch, side) = (request.patch, geometry.size / request.patch);
+        let resampling = if request.resamples > 0 {
+            let (images, count) = (set.test.len(), request.resamples);
+            let made = Resampling::new(classes, (side, side), patch, images, count, request.seed);
+            Some(made.map_err(mix_up)?)
+        } else {
+            None
+        };
+        Ok(Some(Self {
+            tally: Tally::new(classes, 0, (side, side), patch),
+            resampling,
+            shape: ((side, side), patch),
+        }))
+    }
+
+    pub(super) fn add(
+        &mut self,
+        index: usize,
+        labels: &[u8],
+        cells: Result<CellCounts, MeasureError>,
+    ) -> Result<(), MeasureError> {
+        self.tally.add(labels, None, Positions::All)?;
+        match &mut self.resampling {
+            Some(resampling) => resampling.add_counts(index, cells?),
+            None => Ok(()),
+        }
+    }
+
+    /// The figures, and the aggregate map `[size, size, 3]`.
+    pub(super) fn finish(self, set: &DataSet) -> Result<(PositionCheck, Vec<u8>), StudyError> {
+        let pixel = self.tally.position_pixel();
+        let grid = self.tally.position_grid();
+        let colors: Vec<[u8; 3]> = set.classes.iter().map(|class| class.color).collect();
+        let picture = aggregate(pixel.view(), &colors).map_err(mix_up)?;
+        let flat = |counts: &ndarray::Array3<u32>| {
+            let (classes, rows, columns) = counts.dim();
+            counts
+                .to_shape((classes, rows * columns))
+                .map(|flat| positional(flat.view()))
+                .map_err(|error| StudyError::Internal(error.to_string()))
+        };
+        let (effect, on_grid) = (flat(&pixel)?, flat(&grid)?);
+        let test = self
+            .resampling
+            .map(|resampling| resampling.finish(grid.view()).map_err(mix_up))
+            .transpose()?;
+        let nmi = test.and_then(|test| test.nmi);
+        let total: u64 = grid.iter().map(|&count| u64::from(count)).sum();
+        let share = |count: u64| count as f64 / total.max(1) as f64;
+        let of_class = |plane: ndarray::ArrayView2<'_, u32>| -> u64 {
+            plane.iter().map(|&count| u64::from(count)).sum()
+        };
+        let commonest = grid.outer_iter().map(of_class).max().unwrap_or(0);
+        let best = |lane: ndarray::ArrayView1<'_, u32>| lane.iter().copied().max().unwrap_or(0);
+        let by_position = grid
+            .lanes(ndarray::Axis(0))
+            .into_iter()
+            .map(|lane| u64::from(best(lane)))
+            .sum();
+        let position = PositionCheck {
+            images: self.tally.images(),
+            mi: effect.mi,
+            entropy: effect.entropy,
+            nmi: effect.nmi,
+            nmi_grid: on_grid.nmi,
+            nmi_null: nmi.map(|nmi| nmi.null_mean),
+            nmi_excess: nmi.map(|nmi| nmi.excess),
+            nmi_excess_low: nmi.map(|nmi| nmi.low),
+            nmi_excess_high: nmi.map(|nmi| nmi.high),
+            nmi_z: nmi.and_then(|nmi| nmi.z),
+            class_mi: effect.class_mi,
+            accuracy_of_commonest: share(commonest),
+            accuracy_of_position: share(by_position),
+        };
+        Ok((position, picture))
+    }
+}
+
+/// Sizes are fixed by the request; a mismatch here would be this program's mistake.
+pub(super) fn mix_up(error: MeasureError) -> StudyError {
+    StudyError::Internal(error.to_string())
+}
