@@ -2,13 +2,13 @@
 //! layout of the paper's overview, shared by every figure that compares segmentations.
 
 use crate::error::FigureError;
-use crate::figure;
 use crate::metrics::Measured;
 use crate::pixels::{LabelMap, NONE, Rgb};
-use crate::run_dir::Run;
-use crate::svg::{Anchor, Embedded, Svg, Type};
+use crate::run_dir::{Run, Slot};
+use crate::svg::{Anchor, Embedded, Lettering, Svg};
 use crate::text::{self, Weight};
 use crate::theme::{self, Paint};
+use crate::words;
 
 const GAP: f64 = 4.0;
 const WIDE_GAP: f64 = 16.0;
@@ -24,13 +24,13 @@ pub(crate) const MOST_COLUMNS: usize = 6;
 pub(crate) struct Grid {
     /// Name and photograph of each example.
     pub(crate) images: Vec<(String, Option<Rgb>)>,
-    pub(crate) rows: Vec<Row>,
+    pub(crate) rows: Vec<GridRow>,
     bars: Vec<Bars>,
     label_width: f64,
 }
 
 /// One row of label maps.
-pub(crate) struct Row {
+pub(crate) struct GridRow {
     /// Its name, in one or more lines.
     pub(crate) name: Vec<String>,
     pub(crate) paint: Paint,
@@ -43,14 +43,14 @@ pub(crate) struct Row {
 
 /// A column of horizontal bars.
 struct Bars {
-    of: fn(&Row) -> Measured,
+    of: fn(&GridRow) -> Measured,
     title: [&'static str; 2],
     /// The value of the longest bar.
     largest: f64,
 }
 
 /// Where everything stands.
-struct Layout {
+struct GridLayout {
     left: f64,
     columns: usize,
     side: f64,
@@ -61,10 +61,10 @@ struct Layout {
 impl Grid {
     pub(crate) fn new(
         images: Vec<(String, Option<Rgb>)>,
-        rows: Vec<Row>,
+        rows: Vec<GridRow>,
         label_width: f64,
     ) -> Self {
-        let bar = |of: fn(&Row) -> Measured, title| {
+        let bar = |of: fn(&GridRow) -> Measured, title| {
             let values = rows.iter().map(of);
             let values = values.flat_map(|measured| [measured.value, measured.high]);
             let largest = values.flatten().reduce(f64::max)?;
@@ -92,11 +92,11 @@ impl Grid {
 
     /// How many of the images are shown.
     pub(crate) fn columns(&self) -> usize {
-        Layout::of(self).columns
+        GridLayout::of(self).columns
     }
 
     /// Which indices occur in the label maps that are drawn, of the rows for which `counts` holds.
-    pub(crate) fn seen(&self, counts: impl Fn(&Row) -> bool) -> [bool; 256] {
+    pub(crate) fn seen(&self, counts: impl Fn(&GridRow) -> bool) -> [bool; 256] {
         let columns = self.columns();
         let mut seen = [false; 256];
         for row in &self.rows {
@@ -114,24 +114,29 @@ impl Grid {
 
     /// Draws everything from `top`; gives the position below.
     pub(crate) fn draw(&self, svg: &mut Svg, top: f64) -> Result<f64, FigureError> {
-        let layout = Layout::of(self);
+        let layout = GridLayout::of(self);
         let top = self.draw_images(svg, &layout, top)?;
         self.draw_rows(svg, &layout, top)
     }
 
-    fn panels(&self, layout: &Layout) -> impl Iterator<Item = (&Bars, f64)> {
+    fn panels(&self, layout: &GridLayout) -> impl Iterator<Item = (&Bars, f64)> {
         let left = layout.bars;
         let panels = self.bars.iter().enumerate();
         panels.map(move |(index, bars)| (bars, left + index as f64 * (BAR_PANEL + WIDE_GAP)))
     }
 
     /// The row of images and the heads of the other columns; gives the position below.
-    fn draw_images(&self, svg: &mut Svg, layout: &Layout, top: f64) -> Result<f64, FigureError> {
+    fn draw_images(
+        &self,
+        svg: &mut Svg,
+        layout: &GridLayout,
+        top: f64,
+    ) -> Result<f64, FigureError> {
         let mut bottom = top + HEADER + GAP;
         if self.images.iter().any(|image| image.1.is_some()) {
             svg.text(
                 [theme::MARGIN, top + layout.side / 2.0 + 5.0],
-                Type::HEAD,
+                Lettering::HEAD,
                 "image",
             );
             for (column, (stem, image)) in self.images.iter().take(layout.columns).enumerate() {
@@ -141,7 +146,7 @@ impl Grid {
             bottom = top + layout.side + GAP;
         }
         if let Some(left) = layout.aggregate {
-            let style = Type::LABEL.anchor(Anchor::Middle);
+            let style = Lettering::LABEL.anchor(Anchor::Middle);
             svg.text(
                 [left + layout.side / 2.0, bottom - 12.0],
                 style,
@@ -149,14 +154,14 @@ impl Grid {
             );
         }
         for (bars, left) in self.panels(layout) {
-            svg.text([left, bottom - 29.0], Type::LABEL, bars.title[0]);
-            svg.text([left, bottom - 12.0], Type::LABEL, bars.title[1]);
+            svg.text([left, bottom - 29.0], Lettering::LABEL, bars.title[0]);
+            svg.text([left, bottom - 12.0], Lettering::LABEL, bars.title[1]);
         }
         Ok(bottom)
     }
 
     /// The rows of label maps with their bars; gives the position below.
-    fn draw_rows(&self, svg: &mut Svg, layout: &Layout, top: f64) -> Result<f64, FigureError> {
+    fn draw_rows(&self, svg: &mut Svg, layout: &GridLayout, top: f64) -> Result<f64, FigureError> {
         let half = layout.side / 2.0;
         let pitch = layout.side + GAP;
         for (index, row) in self.rows.iter().enumerate() {
@@ -199,7 +204,7 @@ impl Grid {
     }
 
     /// The name of a row, beside a stroke in its color.
-    fn draw_label(&self, svg: &mut Svg, row: &Row, middle: f64) {
+    fn draw_label(&self, svg: &mut Svg, row: &GridRow, middle: f64) {
         const LEADING: f64 = 17.0;
         let room = self.label_width - 14.0;
         let height = row.name.len() as f64 * LEADING;
@@ -209,9 +214,9 @@ impl Grid {
         );
         for (index, line) in row.name.iter().enumerate() {
             let style = if index == 0 || row.is_truth {
-                Type::HEAD
+                Lettering::HEAD
             } else {
-                Type::LABEL
+                Lettering::LABEL
             };
             let y = middle - height / 2.0 + (index as f64 + 0.78) * LEADING;
             let line = text::fit(line, room, style.size, style.weight);
@@ -219,12 +224,12 @@ impl Grid {
         }
     }
 
-    fn draw_bar(&self, svg: &mut Svg, bars: &Bars, row: &Row, [left, middle]: [f64; 2]) {
+    fn draw_bar(&self, svg: &mut Svg, bars: &Bars, row: &GridRow, [left, middle]: [f64; 2]) {
         let measured = (bars.of)(row);
         let Some(value) = measured.value else {
             // The ground truth's own mIoU is 1 by definition: nothing to show.
             if !row.is_truth {
-                svg.text([left + 6.0, middle + 5.0], Type::NOTE, "undefined");
+                svg.text([left + 6.0, middle + 5.0], Lettering::NOTE, "undefined");
             }
             return;
         };
@@ -238,8 +243,8 @@ impl Grid {
             }
             end = end.max(ends[1]);
         }
-        let number = figure::number(Some(value));
-        let width = text::width(&number, Type::LABEL.size, Weight::Regular);
+        let number = words::number(Some(value));
+        let width = text::width(&number, Lettering::LABEL.size, Weight::Regular);
         // The number must not stand on the ground truth's line.
         let truth = self.truth(bars).map(|value| left + bars.length(value));
         if let (false, Some(truth)) = (row.is_truth, truth)
@@ -247,11 +252,34 @@ impl Grid {
         {
             end = truth;
         }
-        svg.text([end + 6.0, middle + 5.0], Type::LABEL, &number);
+        svg.text([end + 6.0, middle + 5.0], Lettering::LABEL, &number);
     }
 }
 
-impl Layout {
+impl GridRow {
+    /// A slot's label maps of these examples, its aggregate map and its numbers, without a name.
+    pub(crate) fn of(run: &Run, slot: Slot, stems: &[String]) -> Result<Self, FigureError> {
+        let maps = stems.iter().map(|stem| run.labels(slot, stem));
+        Ok(Self {
+            name: Vec::new(),
+            paint: theme::TRUTH,
+            is_truth: slot == Slot::Truth,
+            maps: maps.collect::<Result<_, _>>()?,
+            aggregate: run.aggregate(slot)?,
+            nmi: run.metrics.get(slot, "nmi"),
+            miou: run.metrics.get(slot, "miou"),
+        })
+    }
+
+    /// Gives the label maps other colors.
+    pub(crate) fn recolor(&mut self, color: impl Fn(usize) -> [u8; 3]) {
+        for map in self.maps.iter_mut().flatten() {
+            map.palette = (0..256).map(&color).collect();
+        }
+    }
+}
+
+impl GridLayout {
     /// As many columns as leave cells that can be read.
     fn of(grid: &Grid) -> Self {
         let has_aggregate = grid.rows.iter().any(|row| row.aggregate.is_some());
@@ -293,18 +321,6 @@ impl Bars {
     fn length(&self, value: f64) -> f64 {
         BAR_WIDTH * value / self.largest
     }
-}
-
-/// The label maps of a slot, in the order of `stems`.
-pub(crate) fn maps<'a>(
-    run: &Run,
-    slot: crate::run_dir::Slot,
-    stems: impl IntoIterator<Item = &'a String>,
-) -> Result<Vec<Option<LabelMap>>, FigureError> {
-    stems
-        .into_iter()
-        .map(|stem| run.labels(slot, stem))
-        .collect()
 }
 
 /// A photograph or an aggregate map in its place, or the empty place.
@@ -353,7 +369,7 @@ pub(crate) fn missing(svg: &mut Svg, [x, y, width, height]: [f64; 4]) {
         theme::RULE,
         1.0,
     );
-    let style = Type::NOTE.anchor(Anchor::Middle);
+    let style = Lettering::NOTE.anchor(Anchor::Middle);
     svg.text(
         [x + width / 2.0, y + height / 2.0 + 4.0],
         style,

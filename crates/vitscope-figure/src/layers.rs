@@ -1,144 +1,196 @@
 //! The figures `layers-key` and so on: one facet across the layers, its aggregate map under each.
 
 use crate::error::FigureError;
-use crate::figure::{self, Plate};
 use crate::grid::{label_map, missing, photo_or_missing};
+use crate::legend::legend;
+use crate::members::Member;
 use crate::run_dir::{Facet, Run, Slot};
-use crate::svg::{Anchor, Svg, Type};
+use crate::sheet::{Plate, Sheet};
+use crate::svg::{Anchor, Lettering, Svg};
 use crate::theme;
+use crate::words;
 
 /// Layers beside one another before they continue below.
 const PER_BAND: usize = 12;
 /// Examples shown: more would leave no room for the eye to compare layers.
 const EXAMPLES: usize = 3;
 const GAP: f64 = 3.0;
+const METRICS: [(&str, &str); 2] = [("nmi", "NMI"), ("miou", "mIoU")];
 
-pub(crate) fn draw(run: &Run) -> Result<Vec<Plate>, FigureError> {
-    let has = |facet: &Facet| run.probes().iter().any(|probe| probe.0 == *facet);
-    let facets = Facet::ALL.into_iter().filter(has);
-    facets.map(|facet| draw_facet(run, facet)).collect()
+/// What is drawn: guides (image and ground truth) at the left, then the layers.
+struct Course<'a> {
+    run: &'a Run,
+    facet: Facet,
+    stems: &'a [String],
+    guides: usize,
+    pitch: f64,
+    /// How many pictures there were.
+    pictures: usize,
+    /// Which classes the label maps show.
+    seen: [bool; 256],
 }
 
-fn draw_facet(run: &Run, facet: Facet) -> Result<Plate, FigureError> {
+pub(crate) fn draw(member: &Member) -> Result<Vec<Plate>, FigureError> {
+    let facets = member.run.facets().into_iter();
+    facets.map(|facet| draw_facet(member, facet)).collect()
+}
+
+fn draw_facet(member: &Member, facet: Facet) -> Result<Plate, FigureError> {
+    let run = &member.run;
     let name = format!("layers-{}", facet.name());
     let heading = format!("From layer to layer: {}", facet.name());
+    let mut sheet = Sheet::new(&name, heading, theme::FULL_WIDTH, &[member]);
     let probes = run.probes().into_iter();
-    let layers: Vec<u32> = probes
-        .filter(|probe| probe.0 == facet)
-        .map(|probe| probe.1)
-        .collect();
-    let stems = &run.examples[..run.examples.len().min(EXAMPLES)];
-    let columns = layers.len().min(PER_BAND);
-    let guides = 1 + usize::from(run.data.has_truth);
-    let room = theme::FULL_WIDTH - 2.0 * theme::MARGIN - 10.0;
-    let pitch = (room / (columns + guides) as f64).min(150.0).floor();
-    let side = pitch - GAP;
-    let mut svg = Svg::new(&name, theme::FULL_WIDTH);
+    let probes = probes.filter(|probe| probe.0 == facet);
+    let layers: Vec<u32> = probes.map(|probe| probe.1).collect();
+    let columns = layers.len().clamp(1, PER_BAND);
+    let mut course = Course::new(run, facet, columns);
     let mut top = theme::MARGIN;
-    let mut pictures = 0;
-    let mut seen = [false; 256];
-    for band in layers.chunks(columns.max(1)) {
-        let guide = |column: usize| theme::MARGIN + column as f64 * pitch;
-        let column = |index: usize| theme::MARGIN + 10.0 + (guides + index) as f64 * pitch;
-        let style = Type::LABEL.anchor(Anchor::Middle);
-        let middle = |left: f64| [left + side / 2.0, top + 12.0];
-        svg.text(middle(guide(0)), style, "image");
-        if guides > 1 {
-            svg.text(middle(guide(1)), style, "truth");
+    for band in layers.chunks(columns) {
+        top = course.draw_heads(&mut sheet.svg, band, top);
+        top = course.draw_examples(&mut sheet.svg, band, top)? + 6.0;
+        top = course.draw_aggregates(&mut sheet.svg, band, top)?;
+    }
+    if course.pictures == 0 {
+        return Ok(sheet.absent("The run stored no label maps and no aggregate maps."));
+    }
+    let bottom = legend(&mut sheet.svg, run, top - 6.0, Some(&course.seen));
+    sheet.note(words::aggregate_note(run));
+    sheet.note("In bold: the facet's chosen layer.");
+    sheet.notes(words::cluster_note(run));
+    if facet == Facet::Token {
+        sheet.notes(words::token_note(run));
+    }
+    sheet.columns(&["layer", "facet", "examples", "nmi", "miou"]);
+    for layer in layers {
+        let slot = Slot::Probe(facet, layer);
+        let mut cells = words::slot_cells(slot).to_vec();
+        cells.push(course.stems.join(" "));
+        let values = METRICS.map(|(metric, _)| run.metrics.get(slot, metric).value);
+        cells.extend(values.map(words::cell));
+        sheet.row(member, cells);
+    }
+    sheet.finish(bottom + 2.0)
+}
+
+impl<'a> Course<'a> {
+    fn new(run: &'a Run, facet: Facet, columns: usize) -> Self {
+        let guides = 1 + usize::from(run.data.has_truth);
+        let room = theme::FULL_WIDTH - 2.0 * theme::MARGIN - 10.0;
+        Self {
+            run,
+            facet,
+            stems: &run.examples[..run.examples.len().min(EXAMPLES)],
+            guides,
+            pitch: (room / (columns + guides) as f64).min(150.0).floor(),
+            pictures: 0,
+            seen: [false; 256],
         }
-        for (index, layer) in band.iter().enumerate() {
-            let chosen = run.selection.contains(&(facet, *layer));
-            let style = if chosen {
-                Type::HEAD.anchor(Anchor::Middle)
+    }
+
+    fn side(&self) -> f64 {
+        self.pitch - GAP
+    }
+
+    fn guide(&self, column: usize) -> f64 {
+        theme::MARGIN + column as f64 * self.pitch
+    }
+
+    fn column(&self, index: usize) -> f64 {
+        theme::MARGIN + 10.0 + (self.guides + index) as f64 * self.pitch
+    }
+
+    /// The slots that have a cell in a row, and where: the ground truth, if there is one, and layers.
+    fn slots(&self, band: &[u32]) -> Vec<(f64, Slot)> {
+        let truth = (self.guides > 1).then(|| (self.guide(1), Slot::Truth));
+        let layers = band.iter().enumerate();
+        let layers =
+            layers.map(|(index, &layer)| (self.column(index), Slot::Probe(self.facet, layer)));
+        truth.into_iter().chain(layers).collect()
+    }
+
+    fn draw_heads(&self, svg: &mut Svg, band: &[u32], top: f64) -> f64 {
+        let style = Lettering::LABEL.anchor(Anchor::Middle);
+        let middle = |left: f64| [left + self.side() / 2.0, top + 12.0];
+        svg.text(middle(self.guide(0)), style, "image");
+        if self.guides > 1 {
+            svg.text(middle(self.guide(1)), style, "truth");
+        }
+        for (index, &layer) in band.iter().enumerate() {
+            let is_chosen = self.run.selection.contains(&(self.facet, layer));
+            let style = if is_chosen {
+                Lettering::HEAD.anchor(Anchor::Middle)
             } else {
                 style
             };
-            let text = if index == 0 {
+            let name = if index == 0 {
                 format!("layer {layer}")
             } else {
                 layer.to_string()
             };
-            svg.text(middle(column(index)), style, &text);
+            svg.text(middle(self.column(index)), style, &name);
         }
-        top += 20.0;
-        for stem in stems {
-            let image = run.image(stem)?;
-            let place = [guide(0), top, side, side];
-            photo_or_missing(&mut svg, place, image.as_ref(), &format!("image {stem}"))?;
-            let truth = (guides > 1).then_some((guide(1), Slot::Truth));
-            let slots = band.iter().enumerate();
-            let slots = slots.map(|(index, &layer)| (column(index), Slot::Probe(facet, layer)));
-            for (left, slot) in truth.into_iter().chain(slots) {
+        top + 20.0
+    }
+
+    fn draw_examples(
+        &mut self,
+        svg: &mut Svg,
+        band: &[u32],
+        mut top: f64,
+    ) -> Result<f64, FigureError> {
+        let side = self.side();
+        for stem in self.stems {
+            let image = self.run.image(stem)?;
+            let place = [self.guide(0), top, side, side];
+            photo_or_missing(svg, place, image.as_ref(), &format!("image {stem}"))?;
+            for (left, slot) in self.slots(band) {
                 let place = [left, top, side, side];
-                match run.labels(slot, stem)? {
-                    Some(map) => {
-                        pictures += 1;
-                        if slot == Slot::Truth || run.labels_are_classes() {
-                            let used = map.indices.iter();
-                            used.for_each(|&index| seen[usize::from(index)] = true);
-                        }
-                        label_map(&mut svg, place, &map, &format!("{slot}, {stem}"))?;
+                let Some(map) = self.run.labels(slot, stem)? else {
+                    missing(svg, place);
+                    continue;
+                };
+                self.pictures += 1;
+                if slot == Slot::Truth || self.run.labels_are_classes() {
+                    for &index in &map.indices {
+                        self.seen[usize::from(index)] = true;
                     }
-                    None => missing(&mut svg, place),
                 }
+                label_map(svg, place, &map, &format!("{slot}, {stem}"))?;
             }
-            top += pitch;
+            top += self.pitch;
         }
-        top += 6.0;
-        svg.text(
-            [theme::MARGIN, top + side / 2.0 + 5.0],
-            Type::NOTE,
-            "aggregate",
-        );
-        let truth = (guides > 1).then_some((guide(1), Slot::Truth));
-        let slots = band.iter().enumerate();
-        let slots = slots.map(|(index, &layer)| (column(index), Slot::Probe(facet, layer)));
-        for (left, slot) in truth.into_iter().chain(slots) {
-            let map = run.aggregate(slot)?;
-            pictures += usize::from(map.is_some());
+        Ok(top)
+    }
+
+    fn draw_aggregates(
+        &mut self,
+        svg: &mut Svg,
+        band: &[u32],
+        top: f64,
+    ) -> Result<f64, FigureError> {
+        let side = self.side();
+        let place = [theme::MARGIN, top + side / 2.0 + 5.0];
+        svg.text(place, Lettering::NOTE, "aggregate");
+        for (left, slot) in self.slots(band) {
+            let map = self.run.aggregate(slot)?;
+            self.pictures += usize::from(map.is_some());
             let label = format!("aggregate map of {slot}");
-            photo_or_missing(&mut svg, [left, top, side, side], map.as_ref(), &label)?;
-            let metrics = ["nmi", "miou"].map(|metric| run.metrics.get(slot, metric).value);
-            for (line, value) in metrics.into_iter().enumerate() {
-                if let Some(value) = value {
+            photo_or_missing(svg, [left, top, side, side], map.as_ref(), &label)?;
+            for (line, (metric, _)) in METRICS.into_iter().enumerate() {
+                if let Some(value) = self.run.metrics.get(slot, metric).value {
                     let place = [left + side / 2.0, top + side + 15.0 + 15.0 * line as f64];
-                    let style = Type::NOTE.anchor(Anchor::Middle);
+                    let style = Lettering::NOTE.anchor(Anchor::Middle);
                     svg.text(place, style, &format!("{value:.3}"));
                 }
             }
         }
-        for (line, name) in ["NMI", "mIoU"].into_iter().enumerate() {
-            if run.metrics.has(["nmi", "miou"][line]) {
+        for (line, (metric, name)) in METRICS.into_iter().enumerate() {
+            if self.run.metrics.has(metric) {
                 let place = [theme::MARGIN, top + side + 15.0 + 15.0 * line as f64];
-                svg.text(place, Type::NOTE, name);
+                svg.text(place, Lettering::NOTE, name);
             }
         }
-        top += side + 46.0;
+        Ok(top + side + 46.0)
     }
-    if pictures == 0 {
-        let why = "The run stored no label maps and no aggregate maps.";
-        return Ok(figure::absent(&name, heading, why));
-    }
-    let bottom = figure::legend(&mut svg, run, top - 6.0, Some(&seen));
-    let mut notes = vec![figure::provenance(run), figure::aggregate_note(run)];
-    notes.push("In bold: the facet's chosen layer.".to_owned());
-    notes.extend(figure::cluster_note(run).map(str::to_owned));
-    if facet == Facet::Token {
-        notes.extend(figure::token_note(run));
-    }
-    let caption = notes.join(" ");
-    let height = svg.notes(theme::MARGIN, bottom + 2.0, std::slice::from_ref(&caption));
-    let rows = layers.iter().map(|&layer| {
-        let slot = Slot::Probe(facet, layer);
-        let mut cells = figure::slot_cells(slot).to_vec();
-        cells.push(stems.join(" "));
-        cells.extend(
-            ["nmi", "miou"].map(|metric| figure::cell(run.metrics.get(slot, metric).value)),
-        );
-        cells
-    });
-    let csv = figure::table(&["layer", "facet", "examples", "nmi", "miou"], rows)?;
-    let title = format!("{heading}: {}", figure::provenance(run));
-    let drawing = svg.finish(height, title, caption);
-    Ok(figure::drawn(&name, heading, drawing, csv))
 }

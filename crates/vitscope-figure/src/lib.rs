@@ -4,42 +4,61 @@
 //! be called again at any time, also on a run that is still going: what is not there yet is left
 //! out, and the page says what is missing and why. The same run gives the same bytes on every
 //! machine: fonts are embedded, and nothing depends on time, locale or hash order.
+//!
+//! Every figure takes one way: select what is shown, lay it out, draw it on a [`Sheet`], say in its
+//! caption what must be said, fill its table; the sheet writes it in four forms.
+//!
+//! [`Sheet`]: sheet::Sheet
 
 mod aggregates;
 mod attention;
+mod bands;
+mod best;
 mod chart;
-mod class_mi;
-mod clusters;
-mod compare;
+mod class_bars;
 mod correspond;
 mod curves;
+mod drawing;
 mod error;
-mod examples;
-mod figure;
 mod files;
 mod grid;
 mod layers;
+mod legend;
+mod locality;
+mod matching;
+mod members;
 mod metrics;
 mod page;
-mod pen;
 mod pixels;
+mod plates;
 mod relations;
 mod run_dir;
+mod scale;
+mod segmentations;
 mod select;
+mod sensitivity;
+mod sheet;
 mod svg;
 mod text;
 mod theme;
+mod words;
 
 use std::path::{Path, PathBuf};
 
-pub use compare::CompareOptions;
 pub use error::FigureError;
 pub use select::{Images, Select};
 
-use compare::Member;
-use figure::Plate;
-use relations::Correlations;
+use members::Member;
 use run_dir::{Kind, Run};
+
+/// What a comparison shows of its runs.
+#[derive(Clone, Debug, Default)]
+pub struct CompareOptions {
+    /// Which single layer stands for each facet.
+    pub select: Select,
+    /// Which of the examples that the runs have in common are shown.
+    pub images: Images,
+}
 
 /// The files that were written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -78,45 +97,9 @@ pub fn draw_with(run: &Path, images: &Images) -> Result<Drawn, FigureError> {
         run.examples = images.of(&run)?;
     }
     let member = Member::alone(run);
-    let plates = of_run(&member)?;
-    let figures = files::write_plates(&member.run.figures_dir(), &plates)?;
-    let page = root.join("report.html");
-    files::write(&page, page::of_run(&member, &plates)?.as_bytes())?;
-    Ok(Drawn { figures, page })
-}
-
-/// The figures of a single run, in the page's order.
-fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
-    let run = &member.run;
-    let mut plates = Vec::new();
-    match run.kind {
-        Kind::Probe => {
-            plates.push(examples::draw(run)?);
-            plates.push(clusters::draw(run)?);
-            plates.push(aggregates::draw_best(run)?);
-            plates.push(curves::draw_miou(run)?);
-            plates.push(curves::draw_nmi(run)?);
-            plates.push(curves::draw_excess(run)?);
-            plates.push(relations::draw(&[member], &Correlations::NotMeant)?);
-            plates.push(class_mi::draw(run)?);
-            plates.push(aggregates::draw_layers(run)?);
-            plates.extend(layers::draw(run)?);
-            plates.push(attention::draw_locality(run)?);
-            plates.push(attention::draw_matrices(run)?);
-        }
-        Kind::Attention => {
-            plates.push(attention::draw_locality(run)?);
-            plates.push(attention::draw_matrices(run)?);
-        }
-        Kind::Correspond => {
-            plates.push(curves::draw_pck(run)?);
-            plates.push(correspond::draw_categories(run)?);
-            plates.push(correspond::draw_similarity(run)?);
-            plates.push(correspond::draw_similarity_by_layer(run)?);
-            plates.push(correspond::draw_matches(run)?);
-        }
-    }
-    Ok(plates)
+    let plates = plates::of_run(&member)?;
+    let text = page::of_run(&member, &plates)?;
+    write(root, &plates, &text)
 }
 
 /// Draws every comparison figure of several runs into `out/figures` and writes `out/report.html`.
@@ -140,11 +123,15 @@ pub fn compare(
             problem: "this is a run, whose own page would be lost: give another folder".to_owned(),
         });
     }
-    let members = compare::open(runs)?;
-    let plates = compare::plates(&members, out, options)?;
-    let figures = files::write_plates(&out.join("figures"), &plates)?;
-    let page = out.join("report.html");
+    let members = members::open(runs)?;
+    let plates = plates::of_comparison(&members, out, options)?;
     let text = page::of_comparison(&members, &plates, options)?;
+    write(out, &plates, &text)
+}
+
+fn write(root: &Path, plates: &[sheet::Plate], text: &str) -> Result<Drawn, FigureError> {
+    let figures = sheet::write(&root.join("figures"), plates)?;
+    let page = root.join("report.html");
     files::write(&page, text.as_bytes())?;
     Ok(Drawn { figures, page })
 }

@@ -306,10 +306,6 @@ impl Run {
         &self.root
     }
 
-    pub(crate) fn figures_dir(&self) -> PathBuf {
-        self.root.join("figures")
-    }
-
     /// Whether photographs of pairs were padded to the network's square, not stretched.
     pub(crate) fn is_padded(&self) -> bool {
         self.settings.get("fit").and_then(|fit| fit.as_str()) == Some("pad")
@@ -323,6 +319,13 @@ impl Run {
         probes.sort_unstable();
         probes.dedup();
         probes
+    }
+
+    /// Every facet that has a probe, in the order of all figures.
+    pub(crate) fn facets(&self) -> Vec<Facet> {
+        let probes = self.probes();
+        let has = |facet: &Facet| probes.iter().any(|probe| probe.0 == *facet);
+        Facet::ALL.into_iter().filter(has).collect()
     }
 
     /// All layers that occur, ascending.
@@ -625,6 +628,12 @@ pub(crate) fn read_bytes_if_there(path: &Path) -> Result<Option<Vec<u8>>, Figure
             source,
         }),
     }
+}
+
+/// The numbers of a tensor of type f32.
+pub(crate) fn floats(bytes: &[u8]) -> Vec<f32> {
+    let chunks = bytes.as_chunks().0.iter();
+    chunks.map(|&bytes| f32::from_le_bytes(bytes)).collect()
 }
 
 pub(crate) fn read_if_there(path: &Path) -> Result<Option<String>, FigureError> {

@@ -1,29 +1,15 @@
-//! A small SVG writer, and the way from SVG to PNG.
-//!
-//! Pictures in a grid, with few marks and exact places for their labels, are written by hand;
-//! charts are drawn by plotters (`chart.rs`), which writes here too (`pen.rs`).
+//! A small SVG writer: what every figure is drawn with, element by element.
 //!
 //! Every element carries its color twice: as an attribute, for the file on its own, and as a
 //! class (`f-` for fills, `s-` for strokes), so that the page can recolor it for a dark screen.
 
 use std::fmt::Write;
-use std::sync::Arc;
 
 use ::base64::Engine;
 use ::base64::engine::general_purpose::STANDARD;
-use krilla::Document;
-use krilla::geom::Size;
-use krilla::metadata::Metadata;
-use krilla::page::PageSettings;
-use krilla_svg::{SurfaceExt, SvgSettings};
-use resvg::{tiny_skia, usvg};
 
-use crate::error::FigureError;
-use crate::text::{self, Weight};
+use crate::text::Weight;
 use crate::theme::{self, Paint};
-
-/// PNG pixels per SVG unit.
-const PNG_SCALE: f32 = 2.0;
 
 pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
@@ -46,14 +32,14 @@ pub(crate) enum Anchor {
 
 /// How a text is set.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Type {
+pub(crate) struct Lettering {
     pub(crate) size: f64,
     pub(crate) weight: Weight,
     pub(crate) anchor: Anchor,
     pub(crate) paint: Paint,
 }
 
-impl Type {
+impl Lettering {
     pub(crate) const LABEL: Self = Self {
         size: theme::TEXT,
         weight: Weight::Regular,
@@ -82,20 +68,9 @@ impl Type {
 /// A drawing in progress. Coordinates run right and down from the top left corner.
 #[derive(Debug)]
 pub(crate) struct Svg {
-    name: String,
+    pub(crate) name: String,
     pub(crate) width: f64,
-    body: String,
-}
-
-/// A finished drawing.
-#[derive(Debug)]
-pub(crate) struct Drawing {
-    name: String,
-    title: String,
-    description: String,
-    width: f64,
-    height: f64,
-    body: String,
+    pub(crate) body: String,
 }
 
 impl Svg {
@@ -129,15 +104,14 @@ impl Svg {
 
     /// A rectangle hatched in gray: pixels that carry no label.
     pub(crate) fn hatched(&mut self, [x, y, width, height]: [f64; 4]) {
-        let rect = format!(
-            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"url(#{}-hatch)\"/>",
+        let name = self.name.clone();
+        self.element(format_args!(
+            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"url(#{name}-hatch)\"/>",
             n(x),
             n(y),
             n(width),
-            n(height),
-            self.name
-        );
-        self.element(format_args!("{rect}"));
+            n(height)
+        ));
     }
 
     /// A swatch of a data set's own color, which stays the same on every background.
@@ -270,16 +244,16 @@ impl Svg {
         }
     }
 
-    pub(crate) fn text(&mut self, place: [f64; 2], style: Type, text: &str) {
+    pub(crate) fn text(&mut self, place: [f64; 2], style: Lettering, text: &str) {
         self.set_text(place, style, &colors(Some(style.paint), None), text);
     }
 
     /// A text on a cell whose color is a value: the same on every background.
-    pub(crate) fn text_in(&mut self, place: [f64; 2], style: Type, color: &str, text: &str) {
+    pub(crate) fn text_in(&mut self, place: [f64; 2], style: Lettering, color: &str, text: &str) {
         self.set_text(place, style, &format!("fill=\"{color}\""), text);
     }
 
-    fn set_text(&mut self, [x, y]: [f64; 2], style: Type, fill: &str, text: &str) {
+    fn set_text(&mut self, [x, y]: [f64; 2], style: Lettering, fill: &str, text: &str) {
         let anchor = match style.anchor {
             Anchor::Start => "",
             Anchor::Middle => " text-anchor=\"middle\"",
@@ -300,28 +274,13 @@ impl Svg {
     }
 
     /// A text that reads upward, centered on its position: the name of a vertical axis.
-    pub(crate) fn text_upward(&mut self, [x, y]: [f64; 2], style: Type, text: &str) {
+    pub(crate) fn text_upward(&mut self, [x, y]: [f64; 2], style: Lettering, text: &str) {
         let (x, y) = (n(x), n(y));
         self.element(format_args!(
             "<g transform=\"translate({x} {y}) rotate(-90)\">"
         ));
         self.text([0.0, 0.0], style.anchor(Anchor::Middle), text);
         self.element(format_args!("</g>"));
-    }
-
-    /// Lines of notes; gives the position below them.
-    pub(crate) fn notes(&mut self, x: f64, y: f64, notes: &[String]) -> f64 {
-        let leading = theme::NOTE * 1.4;
-        let mut baseline = y;
-        let room = self.width - x - theme::MARGIN;
-        for line in notes
-            .iter()
-            .flat_map(|note| text::wrap(note, room, theme::NOTE))
-        {
-            baseline += leading;
-            self.text([x, baseline], Type::NOTE, &line);
-        }
-        baseline + leading * 0.5
     }
 
     pub(crate) fn picture(
@@ -337,146 +296,14 @@ impl Svg {
         ));
     }
 
-    pub(crate) fn finish(self, height: f64, title: String, description: String) -> Drawing {
-        Drawing {
-            name: self.name,
-            title,
-            description,
-            width: self.width,
-            height: height.ceil(),
-            body: self.body,
-        }
-    }
-
     fn element(&mut self, element: std::fmt::Arguments<'_>) {
         // Writing to a String cannot fail.
         let _ = writeln!(self.body, "{element}");
     }
 }
 
-impl Drawing {
-    /// Whether it fits a column of a page.
-    pub(crate) fn is_narrow(&self) -> bool {
-        self.width <= theme::COLUMN_WIDTH
-    }
-
-    /// The drawing as a file that stands alone, its font inside.
-    pub(crate) fn file(&self) -> String {
-        let fonts = format!("<style>\n{}</style>\n", *text::FONT_FACES);
-        let paper = format!(
-            "<rect width=\"100%\" height=\"100%\" {}/>\n",
-            colors(Some(theme::PAPER), None)
-        );
-        self.render(&fonts, &paper)
-    }
-
-    /// The drawing as an element of a page that has the font already.
-    pub(crate) fn element(&self) -> String {
-        self.render("", "")
-    }
-
-    fn render(&self, fonts: &str, paper: &str) -> String {
-        let Self {
-            name,
-            width,
-            height,
-            body,
-            ..
-        } = self;
-        let (title, description) = (escape(&self.title), escape(&self.description));
-        let (width, height) = (n(*width), n(*height));
-        let hatch = if body.contains(&format!("#{name}-hatch")) {
-            format!(
-                "<defs><pattern id=\"{name}-hatch\" width=\"5\" height=\"5\" patternUnits=\"userSpaceOnUse\">\
-                 <rect width=\"5\" height=\"5\" fill=\"#e6e8ec\"/>\
-                 <path d=\"M-1 1L1 -1M0 5L5 0M4 6L6 4\" stroke=\"#9299a3\" stroke-width=\"1\"/></pattern></defs>\n"
-            )
-        } else {
-            String::new()
-        };
-        format!(
-            "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
-             role=\"img\" aria-labelledby=\"{name}-title {name}-desc\" font-family=\"Inter, Helvetica, Arial, sans-serif\">\n\
-             <title id=\"{name}-title\">{title}</title>\n<desc id=\"{name}-desc\">{description}</desc>\n\
-             {fonts}{hatch}{paper}{body}</svg>\n"
-        )
-    }
-
-    /// The drawing as the renderers see it, with the embedded font only.
-    fn tree(&self) -> Result<usvg::Tree, FigureError> {
-        let options = usvg::Options {
-            fontdb: Arc::clone(&text::FONTS),
-            font_family: "Inter".to_owned(),
-            ..usvg::Options::default()
-        };
-        let paper = format!(
-            "<rect width=\"100%\" height=\"100%\" {}/>\n",
-            colors(Some(theme::PAPER), None)
-        );
-        usvg::Tree::from_str(&self.render("", &paper), &options)
-            .map_err(|error| FigureError::render(&self.name, error))
-    }
-
-    /// The drawing as PDF: vectors, embedded subsets of the font, selectable text, no dates.
-    pub(crate) fn pdf(&self) -> Result<Vec<u8>, FigureError> {
-        let failed = |reason: &str| FigureError::render(&self.name, reason);
-        let tree = self.tree()?;
-        let [width, height] =
-            [self.width, self.height].map(|length| (length * theme::POINTS) as f32);
-        let page = PageSettings::from_wh(width, height).ok_or_else(|| failed("it has no area"))?;
-        let size = Size::from_wh(width, height).ok_or_else(|| failed("it has no area"))?;
-        let mut document = Document::new();
-        document.set_metadata(
-            Metadata::new()
-                .title(self.title.clone())
-                .creator("vitscope".to_owned()),
-        );
-        let mut page = document.start_page_with(page);
-        let mut surface = page.surface();
-        surface
-            .draw_svg(&tree, size, SvgSettings::default())
-            .ok_or_else(|| failed("it has no form as PDF"))?;
-        surface.finish();
-        page.finish();
-        document
-            .finish()
-            .map_err(|error| failed(&format!("{error:?}")))
-    }
-
-    /// The drawing as PNG.
-    pub(crate) fn png(&self) -> Result<Vec<u8>, FigureError> {
-        let tree = self.tree()?;
-        let size = tree.size().to_int_size().scale_by(PNG_SCALE);
-        let mut pixmap = size
-            .and_then(|size| tiny_skia::Pixmap::new(size.width(), size.height()))
-            .ok_or_else(|| FigureError::render(&self.name, "it has no area"))?;
-        resvg::render(
-            &tree,
-            tiny_skia::Transform::from_scale(PNG_SCALE, PNG_SCALE),
-            &mut pixmap.as_mut(),
-        );
-        // The background is opaque, so alpha would only make the file larger.
-        let colors: Vec<u8> = pixmap
-            .data()
-            .as_chunks::<4>()
-            .0
-            .iter()
-            .flat_map(|pixel| [pixel[0], pixel[1], pixel[2]])
-            .collect();
-        let failed = |error: png::EncodingError| FigureError::render(&self.name, error);
-        let mut bytes = Vec::new();
-        let mut encoder = png::Encoder::new(&mut bytes, pixmap.width(), pixmap.height());
-        encoder.set_color(png::ColorType::Rgb);
-        encoder.set_depth(png::BitDepth::Eight);
-        let mut writer = encoder.write_header().map_err(failed)?;
-        writer.write_image_data(&colors).map_err(failed)?;
-        writer.finish().map_err(failed)?;
-        Ok(bytes)
-    }
-}
-
 /// A coordinate with at most two decimals, so that files stay small and equal.
-fn n(number: f64) -> String {
+pub(crate) fn n(number: f64) -> String {
     let text = format!("{number:.2}");
     let text = text.trim_end_matches('0').trim_end_matches('.');
     if text == "-0" {
@@ -487,7 +314,7 @@ fn n(number: f64) -> String {
 }
 
 /// The attributes that color an element: classes for the page, values for the file.
-fn colors(fill: Option<Paint>, stroke: Option<Paint>) -> String {
+pub(crate) fn colors(fill: Option<Paint>, stroke: Option<Paint>) -> String {
     match (fill, stroke) {
         (Some(fill), Some(stroke)) => {
             format!(
@@ -509,7 +336,7 @@ fn path(points: &[[f64; 2]]) -> String {
         .join(" ")
 }
 
-fn escape(text: &str) -> String {
+pub(crate) fn escape(text: &str) -> String {
     // Control characters are not allowed in XML in any form.
     text.chars()
         .filter(|letter| !letter.is_control())

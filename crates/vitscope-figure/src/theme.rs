@@ -1,8 +1,5 @@
 //! Colors, marks and sizes that all figures share.
 
-use plotters::style::Color;
-use plotters_backend::BackendColor;
-
 use crate::run_dir::{Facet, Slot};
 
 /// Size of ordinary text: seven points where a figure is as wide as a page of a paper.
@@ -44,23 +41,6 @@ const FURTHER: [Paint; 3] = [
 
 /// Dashes of a line that is a reference, not a measured course.
 pub(crate) const DASHES: &str = "6 4";
-
-impl Color for Paint {
-    fn to_backend_color(&self) -> BackendColor {
-        let value = u32::from_str_radix(self.hex.trim_start_matches('#'), 16).unwrap_or(0);
-        let [_, red, green, blue] = value.to_be_bytes();
-        let rgb = (red, green, blue);
-        BackendColor { alpha: 1.0, rgb }
-    }
-}
-
-/// The paint of this color: plotters hands colors on without their names.
-pub(crate) fn named(rgb: [u8; 3]) -> Paint {
-    let all = [PAPER, INK, MUTED, RULE, TRUTH, KEY, QUERY, VALUE, TOKEN];
-    let mut all = all.into_iter().chain(FURTHER);
-    all.find(|paint| <[u8; 3]>::from(paint.rgb()) == rgb)
-        .unwrap_or(INK)
-}
 
 /// The color of a facet: Okabe and Ito's set, which color-blind readers can tell apart.
 pub(crate) fn facet(facet: Facet) -> Paint {

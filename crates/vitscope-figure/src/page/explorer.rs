@@ -8,12 +8,13 @@ use flate2::write::ZlibEncoder;
 use serde::Serialize;
 
 use super::table;
-use crate::compare::Member;
 use crate::error::FigureError;
-use crate::figure::{self, Plate};
+use crate::members::Member;
 use crate::pixels::NONE;
 use crate::run_dir::{Facet, Kind, Run, Slot};
+use crate::sheet::Plate;
 use crate::svg::base64;
+use crate::words;
 
 /// What the page's script reads.
 #[derive(Serialize)]
@@ -32,21 +33,21 @@ struct RunData<'a> {
     facets: Vec<&'static str>,
     layers: Vec<u32>,
     start: String,
-    entries: Vec<Entry>,
+    entries: Vec<LegendLine>,
     /// Whether lines of the legend mean the same in every slot.
     has_classes: bool,
     /// Whether any label map has a pixel without a label.
     has_none: bool,
     size: [usize; 2],
     grid: [usize; 2],
-    examples: Vec<Example>,
+    examples: Vec<ShownImage>,
     truth: Option<SlotData>,
     slots: BTreeMap<String, SlotData>,
 }
 
 /// A line of the legend: a class, or a cluster where there are no classes.
 #[derive(Serialize)]
-struct Entry {
+struct LegendLine {
     name: String,
     color: [u8; 3],
     /// Whether the line stands for many clusters, each in a color of its own.
@@ -54,7 +55,7 @@ struct Entry {
 }
 
 #[derive(Serialize)]
-struct Example {
+struct ShownImage {
     stem: String,
     /// Its place among the pictures.
     image: Option<usize>,
@@ -96,7 +97,7 @@ impl<'a> Island<'a> {
             }
         }
         let tables = plates.iter().filter_map(|plate| match plate {
-            Plate::Drawn(figure) => Some((figure.name.as_str(), figure.csv.as_str())),
+            Plate::Drawn(picture) => Some((picture.name.as_str(), picture.csv.as_str())),
             Plate::Absent { .. } => None,
         });
         Ok(Self {
@@ -134,7 +135,7 @@ impl<'a> RunData<'a> {
                 })
             });
             let stem = stem.clone();
-            examples.push(Example { stem, image });
+            examples.push(ShownImage { stem, image });
         }
         let mut reader = Reader {
             run,
@@ -220,20 +221,20 @@ impl Legend {
         }
     }
 
-    fn entries(self, run: &Run, colors: &[[u8; 3]]) -> Vec<Entry> {
+    fn entries(self, run: &Run, colors: &[[u8; 3]]) -> Vec<LegendLine> {
         const GRAY: [u8; 3] = [128; 3];
-        let cluster = |index: usize| Entry {
+        let cluster = |index: usize| LegendLine {
             name: format!("cluster {index}"),
             color: colors.get(index).copied().unwrap_or(GRAY),
             is_rest: false,
         };
-        let rest = Entry {
+        let rest = LegendLine {
             name: "unmatched clusters".to_owned(),
             color: GRAY,
             is_rest: true,
         };
         let classes = run.classes.iter();
-        let classes = classes.map(|class| Entry {
+        let classes = classes.map(|class| LegendLine {
             name: class.name.clone(),
             color: class.color,
             is_rest: false,
@@ -359,7 +360,7 @@ impl Reader<'_> {
         let numbers = shown.map(|(metric, name)| {
             format!(
                 "{name} {}",
-                figure::number(metrics.class(slot, metric, &class).value)
+                words::number(metrics.class(slot, metric, &class).value)
             )
         });
         numbers.collect::<Vec<_>>().join(", ")

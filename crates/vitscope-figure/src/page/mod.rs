@@ -9,11 +9,13 @@ mod table;
 
 use askama::Template;
 
-use crate::compare::{CompareOptions, Member};
+use crate::CompareOptions;
 use crate::error::FigureError;
-use crate::figure::{self, Plate};
+use crate::members::Member;
 use crate::run_dir::{Facet, Kind, Run, Slot, State};
+use crate::sheet::Plate;
 use crate::text;
+use crate::words;
 
 use explorer::Island;
 use table::Table;
@@ -31,7 +33,7 @@ struct Page<'a> {
     summary: Vec<(String, String)>,
     settings: Vec<(String, String)>,
     decisions: Vec<[String; 3]>,
-    plates: Vec<Shown<'a>>,
+    plates: Vec<PageFigure<'a>>,
     absent: Vec<(String, &'a str)>,
     table: Table,
     footnotes: Vec<String>,
@@ -43,7 +45,7 @@ struct Page<'a> {
 }
 
 /// A figure as the page embeds it.
-struct Shown<'a> {
+struct PageFigure<'a> {
     name: &'a str,
     heading: &'a str,
     /// Figures of a column's width stand side by side where there is room.
@@ -70,7 +72,7 @@ pub(crate) fn of_run(member: &Member, plates: &[Plate]) -> Result<String, Figure
     let island = Island::of(&members, usize::MAX, plates)?;
     let lines = summary::lines(run).into_iter();
     Page {
-        title: summary::title(run),
+        title: words::title(run),
         state: match run.state {
             State::Complete => "",
             State::Running => {
@@ -191,16 +193,16 @@ fn text_of(island: &Island<'_>) -> Result<String, FigureError> {
 }
 
 /// The figures that there are, and why the others are not.
-fn sorted(plates: &[Plate]) -> (Vec<Shown<'_>>, Vec<(String, &str)>) {
+fn sorted(plates: &[Plate]) -> (Vec<PageFigure<'_>>, Vec<(String, &str)>) {
     let mut shown = Vec::new();
     let mut absent = Vec::new();
     for plate in plates {
         match plate {
-            Plate::Drawn(figure) => shown.push(Shown {
-                name: &figure.name,
-                heading: &figure.heading,
-                is_narrow: figure.drawing.is_narrow(),
-                svg: figure.drawing.element(),
+            Plate::Drawn(picture) => shown.push(PageFigure {
+                name: &picture.name,
+                heading: &picture.heading,
+                is_narrow: picture.drawing.is_narrow(),
+                svg: picture.drawing.element(),
             }),
             Plate::Absent { heading, why, .. } => absent.push((heading.clone(), why.as_str())),
         }
@@ -211,7 +213,7 @@ fn sorted(plates: &[Plate]) -> (Vec<Shown<'_>>, Vec<(String, &str)>) {
 fn footnotes_of(run: &Run) -> Vec<String> {
     const FACETS: &str = "Facets: key, query and value are the projections inside a layer's \
                           attention; token is the layer's output. Layers count from 1.";
-    const UNDEFINED: &str = "\"undefined\" means that a figure has no value here, which is not 0.";
+    const UNDEFINED: &str = "\"undefined\" means that a number has no value here, which is not 0.";
     let mut notes: Vec<String> = match run.kind {
         Kind::Probe => vec![
             FACETS.to_owned(),
@@ -223,7 +225,7 @@ fn footnotes_of(run: &Run) -> Vec<String> {
              label map; z is that excess in standard deviations; intervals are 95 % bootstrap \
              intervals over images."
                 .to_owned(),
-            figure::aggregate_note(run),
+            words::aggregate_note(run),
             "Photographs and aggregate maps are embedded as JPEG; the exact maps are in the run's \
              folder aggregate."
                 .to_owned(),
@@ -250,8 +252,8 @@ fn footnotes_of(run: &Run) -> Vec<String> {
         notes.push(matching.to_owned());
     }
     if run.kind == Kind::Probe {
-        notes.extend(figure::cluster_note(run).map(str::to_owned));
-        notes.extend(figure::token_note(run));
+        notes.extend(words::cluster_note(run).map(str::to_owned));
+        notes.extend(words::token_note(run));
     }
     notes
 }

@@ -4,15 +4,6 @@ use serde_json::Value;
 
 use crate::run_dir::{Kind, Run};
 
-pub(super) fn title(run: &Run) -> String {
-    let model = if run.model.name.is_empty() {
-        "Unnamed model"
-    } else {
-        &run.model.name
-    };
-    format!("{model} on {}", run.data.name())
-}
-
 /// The lines under the heading; what the run does not say is left out.
 pub(super) fn lines(run: &Run) -> Vec<(&'static str, String)> {
     let mut lines = vec![

@@ -1,8 +1,8 @@
 //! The numbers of every slot: the page's table, and the same columns for the explorer.
 
-use crate::compare::Member;
-use crate::figure;
+use crate::members::Member;
 use crate::run_dir::{Kind, Run, Slot};
+use crate::words;
 
 /// The table of all slots: columns that have no value anywhere are left out.
 pub(super) struct Table {
@@ -115,7 +115,7 @@ impl Column {
             (Part::Value, Some(value), _) if self.metric == "nmi_z" => {
                 (format!("{value:.1}"), Some(value))
             }
-            (Part::Value, Some(value), _) => (figure::number(Some(value)), Some(value)),
+            (Part::Value, Some(value), _) => (words::number(Some(value)), Some(value)),
             (Part::Interval, _, Some((low, high))) => (format!("{low:.3} to {high:.3}"), Some(low)),
             // The ground truth is not measured against itself, nor is it trained; facets have no
             // locality, and attention nothing else.
@@ -124,11 +124,11 @@ impl Column {
             {
                 ("–".to_owned(), None)
             }
-            _ => (figure::number(None), None),
+            _ => (words::number(None), None),
         };
         Cell {
             text,
-            sort: figure::cell(key),
+            sort: words::cell(key),
         }
     }
 }

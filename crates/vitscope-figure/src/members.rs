@@ -1,33 +1,16 @@
-//! Several runs side by side: the comparison figures, drawn from stored runs alone.
-
-mod best;
-mod class_bars;
-mod curves;
-mod matching;
-mod overview;
-mod sensitivity;
+//! The runs that figures show, under the names by which figures call them. A single run is a
+//! comparison of one.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::Value;
 
 use crate::error::FigureError;
-use crate::figure::Plate;
 use crate::metrics::Measured;
-use crate::relations::{self, Correlations, Relations};
-use crate::run_dir::{Facet, Kind, Run};
-use crate::select::{Images, Select};
+use crate::run_dir::{Kind, Run};
 use crate::theme::{self, Mark, Paint};
-
-/// What a comparison shows of its runs.
-#[derive(Clone, Debug, Default)]
-pub struct CompareOptions {
-    /// Which single layer stands for each facet.
-    pub select: Select,
-    /// Which of the examples that the runs have in common are shown.
-    pub images: Images,
-}
+use crate::words;
 
 /// A run under the name by which figures call it.
 #[derive(Debug)]
@@ -147,13 +130,7 @@ pub(crate) fn settings(run: &Run) -> BTreeMap<String, String> {
 /// The model's name; runs of one name also say in which settings they differ, and where even that
 /// is the same, which folder they lie in.
 fn labels(runs: &[Run], paths: &[PathBuf]) -> Vec<String> {
-    let base = |run: &Run| {
-        if run.model.name.is_empty() {
-            "unnamed model".to_owned()
-        } else {
-            run.model.name.clone()
-        }
-    };
+    let base = |run: &Run| words::model_name(run).to_owned();
     // Runs of different commands do not stand beside one another in a figure.
     let mut by_kind: BTreeMap<(String, Kind), Vec<usize>> = BTreeMap::new();
     for (index, run) in runs.iter().enumerate() {
@@ -189,48 +166,4 @@ fn labels(runs: &[Run], paths: &[PathBuf]) -> Vec<String> {
         }
     }
     labels
-}
-
-/// Every comparison figure, or why there is none.
-pub(crate) fn plates(
-    members: &[Member],
-    out: &Path,
-    options: &CompareOptions,
-) -> Result<Vec<Plate>, FigureError> {
-    let of_kind = |kind: Kind| -> Vec<&Member> {
-        let members = members.iter();
-        members.filter(|member| member.run.kind == kind).collect()
-    };
-    // A run that has measured nothing yet would only have a name; the page says how far it is.
-    let mut probes = of_kind(Kind::Probe);
-    probes.retain(|member| !member.run.probes().is_empty());
-    let mut plates = Vec::new();
-    if !probes.is_empty() {
-        plates.extend(overview::draw(&probes, options)?);
-        plates.push(best::draw(&probes, options.select)?);
-        for subject in curves::OF_PROBES {
-            plates.push(curves::draw(&probes, subject)?);
-        }
-        let stored = Relations::read(&out.join("relations.csv"))?;
-        let correlations = stored
-            .as_ref()
-            .map_or(Correlations::Absent, Correlations::Read);
-        plates.push(relations::draw(&probes, &correlations)?);
-        for facet in Facet::ALL {
-            plates.extend(class_bars::draw(&probes, facet, options.select)?);
-        }
-        plates.push(sensitivity::draw(&probes, options.select)?);
-    }
-    let correspond = of_kind(Kind::Correspond);
-    if !correspond.is_empty() {
-        plates.push(curves::draw(&correspond, &curves::PCK)?);
-    }
-    let with_locality: Vec<&Member> = members
-        .iter()
-        .filter(|member| !member.run.metrics.of_layers("locality", "").is_empty())
-        .collect();
-    if !with_locality.is_empty() {
-        plates.push(curves::draw_locality(&with_locality)?);
-    }
-    Ok(plates)
 }

@@ -10,7 +10,7 @@ use crate::theme;
 /// For each cluster of `maps` the cluster of `reference` that it is matched with: the one-to-one
 /// assignment of the most pixels in common (the Hungarian step of segmentation quality). A cluster
 /// that shares no pixel with its partner stays without one. Maps of other sizes are passed over.
-pub(super) fn partners(
+pub(crate) fn partners(
     maps: &[Option<LabelMap>],
     reference: &[Option<LabelMap>],
 ) -> Vec<Option<usize>> {
@@ -37,7 +37,7 @@ pub(super) fn partners(
 
 /// The color of a cluster: that of its partner in the reference, whose clusters have the fixed
 /// colors; one that no reference cluster has where there is no partner.
-pub(super) fn color(partners: &[Option<usize>], cluster: usize) -> [u8; 3] {
+pub(crate) fn color(partners: &[Option<usize>], cluster: usize) -> [u8; 3] {
     let partner = partners.get(cluster).copied().flatten();
     theme::cluster(partner.unwrap_or(usize::from(NONE) + cluster))
 }

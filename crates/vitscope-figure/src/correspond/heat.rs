@@ -1,0 +1,117 @@
+//! Maps of similarity: the cosines of a key point with the target's patches, as they are stored and
+//! as they are shown at pixels.
+
+use std::path::Path;
+
+use safetensors::{Dtype, SafeTensors};
+
+use super::pairs::PointPair;
+use crate::error::FigureError;
+use crate::pixels::Rgb;
+use crate::run_dir::{Slot, floats};
+
+/// The cosines of one key point with the target's patches, and the rows and columns of those.
+pub(super) struct PatchMap {
+    pub(super) values: Vec<f32>,
+    pub(super) grid: [usize; 2],
+}
+
+/// The stored maps of the example pairs.
+pub(super) struct Maps<'a> {
+    path: &'a Path,
+    tensors: SafeTensors<'a>,
+}
+
+impl<'a> Maps<'a> {
+    pub(super) fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, FigureError> {
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| {
+            FigureError::malformed(path, format!("is not a safetensors file ({error})"))
+        })?;
+        Ok(Self { path, tensors })
+    }
+
+    /// The map of a key point; `None` where the slot is not stored.
+    pub(super) fn of(
+        &self,
+        number: usize,
+        slot: Slot,
+        pair: &PointPair,
+        point: usize,
+    ) -> Result<Option<PatchMap>, FigureError> {
+        let bad = |problem| FigureError::malformed(self.path, problem);
+        let name = format!("{number}.{slot}");
+        let Ok(tensor) = self.tensors.tensor(&name) else {
+            return Ok(None);
+        };
+        let (Dtype::F32, &[count, rows, columns]) = (tensor.dtype(), tensor.shape()) else {
+            return Err(bad(format!(
+                "has {name} of another type or shape than expected"
+            )));
+        };
+        if count != pair.true_points.len() || rows * columns == 0 {
+            return Err(bad(format!("has {name} of {count} points")));
+        }
+        let values = floats(tensor.data());
+        let patches = rows * columns;
+        let of_point = values[point * patches..(point + 1) * patches].to_vec();
+        Ok(Some(PatchMap {
+            values: of_point,
+            grid: [rows, columns],
+        }))
+    }
+}
+
+/// The cosines of one key point with the target's patches, read at pixels.
+pub(super) struct Heat<'a> {
+    values: &'a [f32],
+    grid: [usize; 2],
+    /// Left, top, width and height of the photograph within the network's square, as shares of it.
+    inside: [f64; 4],
+    size: [f64; 2],
+    least: f64,
+    range: f64,
+}
+
+impl<'a> Heat<'a> {
+    pub(super) fn new(values: &'a [f32], grid: [usize; 2], picture: &Rgb, padded: bool) -> Self {
+        let size = [picture.width as f64, picture.height as f64];
+        let longer = size[0].max(size[1]);
+        let inside = if padded {
+            let (w, h) = (size[0] / longer, size[1] / longer);
+            [(1.0 - w) / 2.0, (1.0 - h) / 2.0, w, h]
+        } else {
+            [0.0, 0.0, 1.0, 1.0]
+        };
+        let bounds = values
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |ends, &value| {
+                (ends.0.min(value.into()), ends.1.max(value.into()))
+            });
+        Self {
+            values,
+            grid,
+            inside,
+            size,
+            least: bounds.0,
+            range: (bounds.1 - bounds.0).max(1e-12),
+        }
+    }
+
+    /// 0 for the least similar patch, 1 for the most; between patches bilinearly.
+    pub(super) fn at(&self, x: usize, y: usize) -> f64 {
+        let [rows, columns] = self.grid;
+        let place = |at: usize, axis: usize, count: usize| {
+            let share = (at as f64 + 0.5) / self.size[axis];
+            let share = self.inside[axis] + share * self.inside[axis + 2];
+            (share * count as f64 - 0.5).clamp(0.0, count as f64 - 1.0)
+        };
+        let (across, down) = (place(x, 0, columns), place(y, 1, rows));
+        let (x0, y0) = (across.floor() as usize, down.floor() as usize);
+        let (x1, y1) = ((x0 + 1).min(columns - 1), (y0 + 1).min(rows - 1));
+        let value = |row: usize, column: usize| f64::from(self.values[row * columns + column]);
+        let mix = |a: f64, b: f64, part: f64| a * (1.0 - part) + b * part;
+        let above = mix(value(y0, x0), value(y0, x1), across.fract());
+        let below = mix(value(y1, x0), value(y1, x1), across.fract());
+        (mix(above, below, down.fract()) - self.least) / self.range
+    }
+}

@@ -1,0 +1,93 @@
+//! Which figures there are, in the page's order.
+
+use std::path::Path;
+
+use crate::CompareOptions;
+use crate::error::FigureError;
+use crate::members::Member;
+use crate::relations::{self, Correlations, Relations};
+use crate::run_dir::{Facet, Kind};
+use crate::sheet::Plate;
+use crate::{
+    aggregates, attention, best, class_bars, correspond, curves, layers, locality, segmentations,
+    sensitivity,
+};
+
+/// The figures of a single run.
+pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
+    let one = &[member];
+    let mut plates = Vec::new();
+    match member.run.kind {
+        Kind::Probe => {
+            plates.push(segmentations::examples(member)?);
+            plates.push(segmentations::clusters(member)?);
+            plates.push(aggregates::draw_best(member)?);
+            for subject in OF_PROBES {
+                plates.push(curves::draw(one, subject)?);
+            }
+            plates.push(relations::draw(one, &Correlations::NotMeant)?);
+            plates.push(class_bars::draw_facets(member)?);
+            plates.push(aggregates::draw_layers(member)?);
+            plates.extend(layers::draw(member)?);
+            plates.push(locality::draw(one)?);
+            plates.push(attention::draw(member)?);
+        }
+        Kind::Attention => {
+            plates.push(locality::draw(one)?);
+            plates.push(attention::draw(member)?);
+        }
+        Kind::Correspond => {
+            plates.push(curves::draw(one, &curves::PCK)?);
+            plates.push(correspond::categories::draw(member)?);
+            plates.push(correspond::similarity::draw(member)?);
+            plates.push(correspond::layers::draw_similarity(member)?);
+            plates.push(correspond::layers::draw_matches(member)?);
+        }
+    }
+    Ok(plates)
+}
+
+const OF_PROBES: [&curves::Subject; 3] = [&curves::MIOU, &curves::NMI, &curves::EXCESS];
+
+/// The figures of several runs. `out` may hold their correlations.
+pub(crate) fn of_comparison(
+    members: &[Member],
+    out: &Path,
+    options: &CompareOptions,
+) -> Result<Vec<Plate>, FigureError> {
+    let of_kind = |kind: Kind| -> Vec<&Member> {
+        let members = members.iter();
+        members.filter(|member| member.run.kind == kind).collect()
+    };
+    // A run that has measured nothing yet would only have a name; the page says how far it is.
+    let mut probes = of_kind(Kind::Probe);
+    probes.retain(|member| !member.run.probes().is_empty());
+    let mut plates = Vec::new();
+    if !probes.is_empty() {
+        let select = options.select;
+        plates.extend(segmentations::overviews(&probes, &options.images, select)?);
+        plates.push(best::draw(&probes, select)?);
+        for subject in OF_PROBES {
+            plates.push(curves::draw(&probes, subject)?);
+        }
+        let stored = Relations::read(&out.join("relations.csv"))?;
+        let correlations = stored
+            .as_ref()
+            .map_or(Correlations::Absent, Correlations::Read);
+        plates.push(relations::draw(&probes, &correlations)?);
+        for facet in Facet::ALL {
+            plates.extend(class_bars::draw_runs(&probes, facet, select)?);
+        }
+        plates.push(sensitivity::draw(&probes, select)?);
+    }
+    let correspond = of_kind(Kind::Correspond);
+    if !correspond.is_empty() {
+        plates.push(curves::draw(&correspond, &curves::PCK)?);
+    }
+    let has_locality = |member: &&Member| !member.run.metrics.of_layers("locality", "").is_empty();
+    let with_locality: Vec<&Member> = members.iter().filter(has_locality).collect();
+    if !with_locality.is_empty() {
+        plates.push(locality::draw(&with_locality)?);
+    }
+    Ok(plates)
+}

@@ -1,0 +1,234 @@
+//! The figure `relations`: positional effect against segmentation quality and against the locality
+//! of attention, every slot a point (the paper's Figure 9).
+
+mod correlations;
+
+use crate::chart::{self, Chart, Frame};
+use crate::error::FigureError;
+use crate::locality;
+use crate::members::Member;
+use crate::run_dir::{Facet, Slot};
+use crate::scale::Scale;
+use crate::sheet::{self, Plate, Sheet};
+use crate::svg::{Lettering, Svg};
+use crate::theme::{self, Mark, Paint};
+use crate::words;
+
+pub(crate) use correlations::Relations;
+
+const NAME: &str = "relations";
+const HEADING: &str = "Positional effect, quality and locality";
+const LEFT: f64 = 66.0;
+const GAP: f64 = 84.0;
+const HEIGHT: f64 = 300.0;
+
+/// What a caption can say of correlations.
+pub(crate) enum Correlations<'a> {
+    /// A single run has none of its own.
+    NotMeant,
+    /// The comparison's were not computed.
+    Absent,
+    Read(&'a Relations),
+}
+
+/// The number that stands against the positional effect.
+type Height<'a> = &'a dyn Fn(&Member, (Facet, u32)) -> Option<f64>;
+
+/// One slot as a point.
+struct Dot<'a> {
+    member: &'a Member,
+    run: usize,
+    slot: (Facet, u32),
+    x: f64,
+    y: f64,
+}
+
+/// Two numbers against one another.
+struct Relation<'a> {
+    name: &'static str,
+    title: &'static str,
+    y_name: &'static str,
+    y: Scale,
+    dots: Vec<Dot<'a>>,
+}
+
+pub(crate) fn draw(
+    members: &[&Member],
+    correlations: &Correlations<'_>,
+) -> Result<Plate, FigureError> {
+    let relations = select(members);
+    if relations.is_empty() {
+        let why = "The positional effect has nothing to stand against: no mIoU, no locality.";
+        return Ok(sheet::absent(NAME, HEADING, why));
+    }
+    // A chart of one relation fills a column, of two the page.
+    let full = relations.len() > 1;
+    let page = if full {
+        theme::FULL_WIDTH
+    } else {
+        theme::COLUMN_WIDTH
+    };
+    let mut sheet = Sheet::new(NAME, HEADING, page, members);
+    let top = draw_keys(&mut sheet.svg, members, &relations) + 26.0;
+    let count = relations.len() as f64;
+    let width = (page - theme::MARGIN - LEFT - (count - 1.0) * GAP) / count;
+    for (column, relation) in relations.iter().enumerate() {
+        let left = LEFT + column as f64 * (width + GAP);
+        let place = [left, top, width, HEIGHT];
+        relation.draw(&mut sheet.svg, place, members.len() > 1);
+    }
+    for relation in &relations {
+        if let Correlations::Read(stored) = correlations {
+            let sentence = stored.sentence(relation.name);
+            let title = words::capitalized(relation.title);
+            sheet.notes(sentence.map(|text| format!("{title}: {text}.")));
+        }
+    }
+    match correlations {
+        Correlations::Read(_) => sheet.note("In brackets: 95 % intervals."),
+        Correlations::Absent => {
+            sheet.note("No correlations: relations.csv is not there, so they were not computed.");
+        }
+        Correlations::NotMeant => {}
+    }
+    if !full {
+        sheet.note("Locality of attention was not measured.");
+    }
+    sheet.note("Every point is one layer and facet.");
+    if members.len() > theme::SERIES_COLORS {
+        sheet.note("Colors repeat; on the page, pointing at a point names its run.");
+    }
+    let header = ["relation", "run", "layer", "facet", "nmi", "value"];
+    sheet.table(&header, relations.iter().flat_map(Relation::rows));
+    sheet.finish(top + HEIGHT + 46.0)
+}
+
+/// The relations that have a point.
+fn select<'a>(members: &[&'a Member]) -> Vec<Relation<'a>> {
+    let dots = |facets: &[Facet], height: Height<'_>| {
+        let mut dots = Vec::new();
+        for (run, &member) in members.iter().enumerate() {
+            for slot in member.run.probes() {
+                let x = Slot::Probe(slot.0, slot.1);
+                let x = member.run.metrics.get(x, "nmi").value;
+                if let (true, Some(x), Some(y)) =
+                    (facets.contains(&slot.0), x, height(member, slot))
+                {
+                    dots.push(Dot {
+                        member,
+                        run,
+                        slot,
+                        x,
+                        y,
+                    });
+                }
+            }
+        }
+        dots
+    };
+    let miou = |member: &Member, (facet, layer): (Facet, u32)| {
+        let slot = Slot::Probe(facet, layer);
+        let value = member.run.metrics.get(slot, "miou").value;
+        value.filter(|&value| value > 0.0)
+    };
+    let bias = |member: &Member, (_, layer): (Facet, u32)| member.locality.get(&layer)?.value;
+    let quality = dots(&Facet::ALL, &miou);
+    let local = dots(&[Facet::Key, Facet::Query], &bias);
+    let mut relations = vec![
+        Relation {
+            name: "nmi~log_miou",
+            title: "all facets",
+            y_name: "mIoU (log scale)",
+            y: Scale::log(quality.iter().map(|dot| dot.y)),
+            dots: quality,
+        },
+        Relation {
+            name: "nmi~locality",
+            title: "keys and queries",
+            y_name: locality::AXIS,
+            y: Scale::linear(local.iter().map(|dot| dot.y)),
+            dots: local,
+        },
+    ];
+    relations.retain(|relation| !relation.dots.is_empty());
+    relations
+}
+
+/// What marks and colors mean: marks say the facet; colors the facet too, or the run among several.
+fn draw_keys(svg: &mut Svg, members: &[&Member], relations: &[Relation<'_>]) -> f64 {
+    let several = members.len() > 1;
+    let is_shown = |facet: &Facet| {
+        let mut dots = relations.iter().flat_map(|relation| &relation.dots);
+        dots.any(|dot| dot.slot.0 == *facet)
+    };
+    let facets = Facet::ALL.into_iter().filter(is_shown);
+    let facets: Vec<(String, Mark, Paint)> = facets
+        .map(|facet| {
+            let paint = if several {
+                theme::INK
+            } else {
+                theme::facet(facet)
+            };
+            (facet.name().to_owned(), Mark::of(facet), paint)
+        })
+        .collect();
+    let top = chart::key(svg, LEFT, theme::MARGIN - 4.0, &facets);
+    if !several {
+        return top;
+    }
+    let runs = members.iter();
+    let runs: Vec<_> = runs
+        .map(|member| (member.label.clone(), Mark::Circle, member.paint()))
+        .collect();
+    chart::key(svg, LEFT, top, &runs)
+}
+
+impl Relation<'_> {
+    fn draw(&self, svg: &mut Svg, place: [f64; 4], several: bool) {
+        svg.text([place[0], place[1] - 8.0], Lettering::HEAD, self.title);
+        let frame = Frame {
+            place,
+            x: Scale::linear(self.dots.iter().map(|dot| dot.x)),
+            y: self.y.clone(),
+            x_name: "positional effect (NMI)",
+            y_name: self.y_name,
+            labels: [true; 2],
+        };
+        let mut chart = frame.open(svg);
+        for dot in &self.dots {
+            self.draw_dot(&mut chart, dot, several);
+        }
+    }
+
+    fn draw_dot(&self, chart: &mut Chart<'_>, dot: &Dot<'_>, several: bool) {
+        let (facet, layer) = dot.slot;
+        let (paint, run) = if several {
+            (dot.member.paint(), format!("{}, ", dot.member.label))
+        } else {
+            (theme::facet(facet), String::new())
+        };
+        let name = self.y_name.split(" (").next().unwrap_or_default();
+        let title = format!(
+            "{run}{} layer {layer}: NMI {:.3}, {name} {:.3}",
+            facet.name(),
+            dot.x,
+            dot.y
+        );
+        // The explorer counts the runs that have slots, which are the ones shown here.
+        let slot = format!("{}/{}", dot.run, Slot::Probe(facet, layer));
+        let place = chart.at(dot.x, dot.y);
+        chart.group("slot", &slot, |chart| {
+            chart.svg.title(&title);
+            chart.svg.mark(place, Mark::of(facet), paint);
+        });
+    }
+
+    fn rows(&self) -> impl Iterator<Item = Vec<String>> {
+        self.dots.iter().map(|dot| {
+            let mut cells = vec![self.name.to_owned(), dot.member.label.clone()];
+            cells.extend(words::slot_cells(Slot::Probe(dot.slot.0, dot.slot.1)));
+            cells.extend([dot.x.to_string(), dot.y.to_string()]);
+            cells
+        })
+    }
+}

@@ -1,0 +1,192 @@
+//! A figure from its first line to its files: every figure begins as a [`Sheet`] and ends with
+//! [`Sheet::finish`], which adds caption, title and table.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use crate::drawing::Drawing;
+use crate::error::FigureError;
+use crate::files;
+use crate::members::Member;
+use crate::svg::Svg;
+use crate::words;
+
+/// A drawn figure with the table of what it shows.
+#[derive(Debug)]
+pub(crate) struct Picture {
+    /// The stem of its files.
+    pub(crate) name: String,
+    pub(crate) heading: String,
+    pub(crate) drawing: Drawing,
+    pub(crate) csv: String,
+}
+
+/// A figure, or why there is none.
+#[derive(Debug)]
+pub(crate) enum Plate {
+    Drawn(Box<Picture>),
+    Absent {
+        name: String,
+        heading: String,
+        why: String,
+    },
+}
+
+/// The plate of a figure that the runs have no material for.
+pub(crate) fn absent(name: &str, heading: impl Into<String>, why: &str) -> Plate {
+    Plate::Absent {
+        name: name.to_owned(),
+        heading: heading.into(),
+        why: why.to_owned(),
+    }
+}
+
+/// A figure in the making: its drawing, the notes of its caption, and its table.
+#[derive(Debug)]
+pub(crate) struct Sheet {
+    name: String,
+    heading: String,
+    title: String,
+    /// What readers of screens hear before the caption.
+    lead: &'static str,
+    has_runs: bool,
+    pub(crate) svg: Svg,
+    notes: Vec<String>,
+    header: Vec<&'static str>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Sheet {
+    /// A figure of these runs; of a single one, its caption begins with what was run on what.
+    pub(crate) fn new(
+        name: &str,
+        heading: impl Into<String>,
+        width: f64,
+        members: &[&Member],
+    ) -> Self {
+        let heading = heading.into();
+        let (title, notes) = match members {
+            [member] => {
+                let provenance = words::provenance(&member.run);
+                (format!("{heading}: {provenance}"), vec![provenance])
+            }
+            _ => (heading.clone(), Vec::new()),
+        };
+        Self {
+            name: name.to_owned(),
+            heading,
+            title,
+            lead: "",
+            has_runs: members.len() > 1,
+            svg: Svg::new(name, width),
+            notes,
+            header: Vec::new(),
+            rows: Vec::new(),
+        }
+    }
+
+    pub(crate) fn lead(&mut self, lead: &'static str) {
+        self.lead = lead;
+    }
+
+    /// Adds sentences to the caption; empty ones are left out.
+    pub(crate) fn notes<N: Into<String>>(&mut self, notes: impl IntoIterator<Item = N>) {
+        let notes = notes.into_iter().map(Into::into);
+        self.notes.extend(notes.filter(|note| !note.is_empty()));
+    }
+
+    pub(crate) fn note(&mut self, note: impl Into<String>) {
+        self.notes([note]);
+    }
+
+    /// The table's columns. Where a figure shows several runs, their names come first.
+    pub(crate) fn columns(&mut self, names: &[&'static str]) {
+        self.header = self.has_runs.then_some("run").into_iter().collect();
+        self.header.extend(names);
+    }
+
+    /// A row of the table, about something of `member`.
+    pub(crate) fn row(&mut self, member: &Member, cells: impl IntoIterator<Item = String>) {
+        let label = self.has_runs.then(|| member.label.clone());
+        self.rows.push(label.into_iter().chain(cells).collect());
+    }
+
+    /// The whole table, of a figure whose rows are not those of runs.
+    pub(crate) fn table(
+        &mut self,
+        header: &[&'static str],
+        rows: impl IntoIterator<Item = Vec<String>>,
+    ) {
+        self.header = header.to_vec();
+        self.rows.extend(rows);
+    }
+
+    /// Whether the table has no row yet.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Why this figure is not drawn after all.
+    pub(crate) fn absent(self, why: &str) -> Plate {
+        absent(&self.name, self.heading, why)
+    }
+
+    /// Ends the figure, whose drawing reaches down to `bottom`, with its caption.
+    pub(crate) fn finish(self, bottom: f64) -> Result<Plate, FigureError> {
+        let caption = self.notes.join(" ");
+        let description = format!("{}{caption}", self.lead);
+        let csv = csv_text(&self.name, &self.header, &self.rows)?;
+        Ok(Plate::Drawn(Box::new(Picture {
+            drawing: Drawing::new(self.svg, bottom, &caption, self.title, description),
+            name: self.name,
+            heading: self.heading,
+            csv,
+        })))
+    }
+}
+
+fn csv_text(name: &str, header: &[&str], rows: &[Vec<String>]) -> Result<String, FigureError> {
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut write = || {
+        writer.write_record(header)?;
+        rows.iter().try_for_each(|row| writer.write_record(row))
+    };
+    write().map_err(|error| FigureError::render(name, error))?;
+    let bytes = writer
+        .into_inner()
+        .map_err(|error| FigureError::render(name, error))?;
+    String::from_utf8(bytes).map_err(|error| FigureError::render(name, error))
+}
+
+/// Writes every figure in all its forms; removes the files of figures that are absent.
+pub(crate) fn write(folder: &Path, plates: &[Plate]) -> Result<Vec<PathBuf>, FigureError> {
+    const FORMS: [&str; 4] = ["svg", "png", "pdf", "csv"];
+    fs::create_dir_all(folder).map_err(|source| FigureError::Write {
+        path: folder.to_owned(),
+        source,
+    })?;
+    let mut written = Vec::new();
+    for plate in plates {
+        match plate {
+            Plate::Drawn(picture) => {
+                let bytes = [
+                    picture.drawing.file().into_bytes(),
+                    picture.drawing.png()?,
+                    picture.drawing.pdf()?,
+                    picture.csv.clone().into_bytes(),
+                ];
+                for (form, bytes) in FORMS.into_iter().zip(bytes) {
+                    let path = folder.join(format!("{}.{form}", picture.name));
+                    files::write(&path, &bytes)?;
+                    written.push(path);
+                }
+            }
+            Plate::Absent { name, .. } => {
+                for form in FORMS {
+                    files::remove(&folder.join(format!("{name}.{form}")))?;
+                }
+            }
+        }
+    }
+    Ok(written)
+}
