@@ -1,12 +1,14 @@
 //! The figures `aggregate` and `aggregate-layers`: what each facet predicts where.
 
+use vitscope_run::{Slot, Subject};
+
 use crate::bands::Bands;
 use crate::error::FigureError;
 use crate::grid::photo_or_missing;
 use crate::legend::legend;
 use crate::members::Member;
 use crate::pixels::Rgb;
-use crate::run_dir::{Choice, Run, Slot};
+use crate::run_view::{Choice, RunView};
 use crate::sheet::{Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
 use crate::theme;
@@ -21,7 +23,7 @@ pub(crate) fn draw_best(member: &Member) -> Result<Plate, FigureError> {
     let heading = words::heading(run, "Aggregate maps");
     let mut sheet = Sheet::new("aggregate", heading, theme::FULL_WIDTH, &[member]);
     let mut maps = Vec::new();
-    for slot in run.best_slots() {
+    for slot in run.best() {
         maps.push((slot, run.aggregate(slot)?));
     }
     if maps.iter().all(|(_, map)| map.is_none()) {
@@ -46,7 +48,7 @@ pub(crate) fn draw_best(member: &Member) -> Result<Plate, FigureError> {
     sheet.columns(&["layer", "facet", "file", "nmi", "miou"]);
     for (slot, map) in &maps {
         let file = map.as_ref().map(|_| format!("aggregate/{slot}.png"));
-        let mut cells = words::slot_cells(*slot).to_vec();
+        let mut cells = words::subject_cells(*slot).to_vec();
         cells.push(file.unwrap_or_default());
         cells.extend(numbers(run, *slot).map(words::cell));
         sheet.row(member, cells);
@@ -55,31 +57,31 @@ pub(crate) fn draw_best(member: &Member) -> Result<Plate, FigureError> {
 }
 
 /// NMI and mIoU.
-fn numbers(run: &Run, slot: Slot) -> [Option<f64>; 2] {
-    ["nmi", "miou"].map(|metric| run.metrics.get(slot, metric).value)
+fn numbers(run: &RunView, subject: Subject) -> [Option<f64>; 2] {
+    ["nmi", "miou"].map(|metric| run.get(subject, metric).value)
 }
 
 /// One map with its slot's name above and its numbers below.
 fn draw_map(
     svg: &mut Svg,
-    run: &Run,
-    slot: Slot,
+    run: &RunView,
+    subject: Subject,
     map: Option<&Rgb>,
     [x, side]: [f64; 2],
 ) -> Result<(), FigureError> {
     let top = theme::MARGIN + 22.0;
-    let (name, layer) = words::slot_label(slot);
+    let (name, layer) = words::subject_label(subject);
     let end = Lettering::LABEL.anchor(Anchor::End);
     svg.text([x, top - 9.0], Lettering::HEAD, name);
     svg.text([x + side, top - 9.0], end, &layer);
     let label = format!("aggregate map of {name} {layer}");
     photo_or_missing(svg, [x, top, side, side], map, &label)?;
-    let [nmi, miou] = numbers(run, slot).map(words::number);
+    let [nmi, miou] = numbers(run, subject).map(words::number);
     let below = top + side + 18.0;
-    if run.metrics.has("nmi") {
+    if run.has("nmi") {
         svg.text([x, below], Lettering::LABEL, &format!("NMI {nmi}"));
     }
-    if slot != Slot::Truth && run.metrics.has("miou") {
+    if subject != Subject::GroundTruth && run.has("miou") {
         svg.text([x + side, below], end, &format!("mIoU {miou}"));
     }
     Ok(())
@@ -99,18 +101,25 @@ pub(crate) fn draw_layers(member: &Member) -> Result<Plate, FigureError> {
         for facet in run.facets() {
             bands.label(&mut sheet.svg, top + side / 2.0, facet.name(), "");
             for (column, &layer) in band.iter().enumerate() {
-                let slot = Slot::Probe(facet, layer);
+                let slot = Subject::slot(facet, layer);
                 let place = bands.cell(column, top);
                 let map = run.aggregate(slot)?;
                 let label = format!("aggregate map of {} layer {layer}", facet.name());
                 photo_or_missing(&mut sheet.svg, place, map.as_ref(), &label)?;
+                if let Some(used) = words::thin_label(run, slot) {
+                    if run.is_collapsed(Slot { facet, layer }) {
+                        sheet.svg.void(place);
+                    }
+                    let middle = [place[0] + side / 2.0, top + side - 6.0];
+                    sheet.svg.tag(middle, used.trim_end_matches(" clusters"));
+                }
                 if map.is_some() {
-                    let mut cells = words::slot_cells(slot).to_vec();
+                    let mut cells = words::subject_cells(slot).to_vec();
                     cells.push(format!("aggregate/{slot}.png"));
-                    cells.push(words::cell(run.metrics.get(slot, "nmi").value));
+                    cells.push(words::cell(run.get(slot, "nmi").value));
                     sheet.row(member, cells);
                 }
-                if run.selection.contains(&(facet, layer)) {
+                if run.selection.contains(&Slot { facet, layer }) {
                     let frame = [place[0] - 1.0, top - 1.0, side + 2.0, side + 2.0];
                     sheet.svg.frame(frame, theme::INK, 2.5);
                 }
@@ -135,7 +144,7 @@ pub(crate) fn draw_layers(member: &Member) -> Result<Plate, FigureError> {
     sheet.finish(bottom + 2.0)
 }
 
-fn notes(sheet: &mut Sheet, run: &Run, more: &[&str]) {
+fn notes(sheet: &mut Sheet, run: &RunView, more: &[&str]) {
     sheet.note(words::aggregate_note(run));
     sheet.notes(more.iter().copied());
     sheet.notes(words::cluster_note(run));

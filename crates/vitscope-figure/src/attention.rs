@@ -4,15 +4,16 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use vitscope_run::tensors::TensorFile;
+use vitscope_run::{Measured, Part, names};
 
 use crate::bands::Bands;
 use crate::error::FigureError;
 use crate::grid::photo_or_missing;
 use crate::members::Member;
-use crate::metrics::Measured;
 use crate::pixels::Rgb;
-use crate::run_dir::{Run, floats, read_bytes_if_there, read_picture};
+use crate::run_view::{RunView, open_tensors, read_picture};
 use crate::sheet::{Plate, Sheet};
 use crate::svg::{Lettering, Svg};
 use crate::theme;
@@ -35,23 +36,23 @@ type Matrix = (usize, Vec<f32>);
 
 /// What is drawn.
 struct Attention<'a> {
-    run: &'a Run,
-    matrices: BTreeMap<u32, Matrix>,
+    run: &'a RunView,
+    matrices: BTreeMap<usize, Matrix>,
     queries: Vec<QueryPatch>,
-    locality: BTreeMap<u32, Measured>,
+    locality: BTreeMap<usize, Measured>,
 }
 
 pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
     let run = &member.run;
     let heading = "Attention between patches";
     let mut sheet = Sheet::new("attention", heading, theme::FULL_WIDTH, &[member]);
-    let path = run.root().join("attention.safetensors");
-    let Some(bytes) = read_bytes_if_there(&path)? else {
+    let path = run.root.join(names::ATTENTION);
+    let Some(mut file) = open_tensors(&path)? else {
         return Ok(
             sheet.absent("The run stored no attention matrices (`vitscope attention` does).")
         );
     };
-    let (matrices, queries) = parse(&path, &bytes)?;
+    let (matrices, queries) = parse(&path, &mut file)?;
     if matrices.is_empty() {
         return Ok(sheet.absent("The run stored no attention matrices yet."));
     }
@@ -59,7 +60,7 @@ pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
         run,
         matrices,
         queries,
-        locality: run.metrics.of_layers("locality", ""),
+        locality: run.of_layers("locality", Part::Whole),
     };
     let bands = Bands::new(attention.matrices.keys().copied().collect(), 126.0, 220.0);
     let mut top = theme::MARGIN;
@@ -89,7 +90,7 @@ pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
 }
 
 impl Attention<'_> {
-    fn locality(&self, layer: u32) -> Option<f64> {
+    fn locality(&self, layer: usize) -> Option<f64> {
         self.locality.get(&layer)?.value
     }
 
@@ -98,7 +99,7 @@ impl Attention<'_> {
         &self,
         svg: &mut Svg,
         bands: &Bands,
-        band: &[u32],
+        band: &[usize],
         top: f64,
     ) -> Result<f64, FigureError> {
         let side = bands.side();
@@ -123,7 +124,7 @@ impl Attention<'_> {
         &self,
         svg: &mut Svg,
         bands: &Bands,
-        band: &[u32],
+        band: &[usize],
         mut top: f64,
     ) -> Result<f64, FigureError> {
         for query in self.queries.iter().take(MOST_QUERIES) {
@@ -134,7 +135,7 @@ impl Attention<'_> {
                     "query.{layer}.{}.{}-{}.png",
                     query.image, query.row, query.column
                 );
-                let path = self.run.root().join("attention").join(name);
+                let path = self.run.root.join("attention").join(name);
                 let picture = read_picture(&path, Rgb::decode)?;
                 let label = format!("attention of {} at {place}, layer {layer}", query.image);
                 photo_or_missing(svg, bands.cell(column, top), picture.as_ref(), &label)?;
@@ -148,24 +149,22 @@ impl Attention<'_> {
 /// The mean matrices by layer, and every query that was kept.
 fn parse(
     path: &Path,
-    bytes: &[u8],
-) -> Result<(BTreeMap<u32, Matrix>, Vec<QueryPatch>), FigureError> {
+    file: &mut TensorFile,
+) -> Result<(BTreeMap<usize, Matrix>, Vec<QueryPatch>), FigureError> {
     let bad = |problem| FigureError::malformed(path, problem);
-    let tensors = SafeTensors::deserialize(bytes)
-        .map_err(|error| bad(format!("is not a safetensors file ({error})")))?;
     let (mut matrices, mut queries) = (BTreeMap::new(), Vec::new());
-    for (name, tensor) in tensors.iter() {
-        if let Some(layer) = name
-            .strip_prefix("mean.")
-            .and_then(|text| text.parse().ok())
+    for name in file.names() {
+        let layer = name.strip_prefix("mean.").map(str::parse);
+        if let Some(Ok(layer)) = layer
+            && let Some(tensor) = file.read(&name)?
         {
-            let (Dtype::F32, &[rows, columns]) = (tensor.dtype(), tensor.shape()) else {
+            let (Dtype::F32, &[rows, columns]) = (tensor.dtype, tensor.shape.as_slice()) else {
                 return Err(bad(format!("has {name} that is not a matrix of type f32")));
             };
             if rows != columns {
                 return Err(bad(format!("has {name} of {rows} x {columns}, not square")));
             }
-            matrices.insert(layer, (rows, floats(tensor.data())));
+            matrices.insert(layer, (rows, tensor.f32s()));
         } else if let Some(query) = name.strip_prefix("query.").and_then(parse_query) {
             queries.push(query);
         }

@@ -10,7 +10,7 @@ const GAP: f64 = 4.0;
 
 /// The columns of a figure that has one per layer.
 pub(crate) struct Bands {
-    layers: Vec<u32>,
+    layers: Vec<usize>,
     columns: usize,
     left: f64,
     pitch: f64,
@@ -18,7 +18,7 @@ pub(crate) struct Bands {
 
 impl Bands {
     /// Columns right of labels that take `label_width`, each at most `most` wide.
-    pub(crate) fn new(layers: Vec<u32>, label_width: f64, most: f64) -> Self {
+    pub(crate) fn new(layers: Vec<usize>, label_width: f64, most: f64) -> Self {
         let columns = layers.len().clamp(1, PER_BAND);
         let room = theme::FULL_WIDTH - 2.0 * theme::MARGIN - label_width + GAP;
         Self {
@@ -40,7 +40,7 @@ impl Bands {
     }
 
     /// The layers of each band.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = &[u32]> {
+    pub(crate) fn iter(&self) -> impl Iterator<Item = &[usize]> {
         self.layers.chunks(self.columns)
     }
 
@@ -55,7 +55,7 @@ impl Bands {
     }
 
     /// The layers' numbers above a band; gives the position below.
-    pub(crate) fn heads(&self, svg: &mut Svg, band: &[u32], top: f64) -> f64 {
+    pub(crate) fn heads(&self, svg: &mut Svg, band: &[usize], top: f64) -> f64 {
         let y = top + 12.0;
         svg.text([theme::MARGIN, y], Lettering::LABEL, "layer");
         for (column, layer) in band.iter().enumerate() {

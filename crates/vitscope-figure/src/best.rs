@@ -1,12 +1,11 @@
 //! The figure `best-miou`: each run's facets as grouped bars, with the layer on each bar.
 
+use vitscope_run::{Facet, Measured, Select, Subject};
+
 use crate::chart::{Chart, Frame};
 use crate::error::FigureError;
 use crate::members::Member;
-use crate::metrics::Measured;
-use crate::run_dir::{Facet, Slot};
 use crate::scale::Scale;
-use crate::select::Select;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
 use crate::text;
@@ -25,13 +24,13 @@ struct Bar<'a> {
     group: usize,
     place: usize,
     facet: Facet,
-    layer: u32,
+    layer: usize,
     miou: Measured,
 }
 
 impl Bar<'_> {
-    fn slot(&self) -> Slot {
-        Slot::Probe(self.facet, self.layer)
+    fn subject(&self) -> Subject {
+        Subject::slot(self.facet, self.layer)
     }
 }
 
@@ -42,7 +41,7 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         Select::Last => "Segmentation of each run at its last layer".to_owned(),
     };
     let bars = bars(members, select);
-    let values = bars.iter().flat_map(|bar| bar.miou.ends()).flatten();
+    let values = bars.iter().flat_map(|bar| words::ends(bar.miou));
     let values: Vec<f64> = values.collect();
     if values.is_empty() {
         let why = "mIoU needs ground truth, and no run has it.";
@@ -72,15 +71,15 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
     let bottom = draw_names(&mut sheet.svg, members, group);
     sheet.note(words::data_note(members));
     sheet.note("Bars stand in the order of the legend.");
-    sheet.note(select.note());
-    if bars.iter().any(|bar| bar.miou.interval().is_some()) {
+    sheet.note(words::select_note(select));
+    if bars.iter().any(|bar| bar.miou.interval.is_some()) {
         sheet.note(words::INTERVAL_NOTE);
     }
     sheet.columns(&["layer", "facet", "miou", "nmi"]);
     for bar in &bars {
-        let metrics = &bar.member.run.metrics;
-        let values = ["miou", "nmi"].map(|metric| metrics.get(bar.slot(), metric).value);
-        let cells = words::slot_cells(bar.slot()).into_iter();
+        let run = &bar.member.run;
+        let values = ["miou", "nmi"].map(|metric| run.get(bar.subject(), metric).value);
+        let cells = words::subject_cells(bar.subject()).into_iter();
         sheet.row(bar.member, cells.chain(values.map(words::cell)));
     }
     sheet.finish(bottom + 8.0)
@@ -90,15 +89,15 @@ fn bars<'a>(members: &[&'a Member], select: Select) -> Vec<Bar<'a>> {
     let mut bars = Vec::new();
     for (group, &member) in members.iter().enumerate() {
         for (place, facet) in Facet::ALL.into_iter().enumerate() {
-            if let Some(layer) = select.layer(&member.run, facet) {
-                let slot = Slot::Probe(facet, layer);
+            if let Some(layer) = member.run.selected(facet, select) {
+                let slot = Subject::slot(facet, layer);
                 bars.push(Bar {
                     member,
                     group,
                     place,
                     facet,
                     layer,
-                    miou: member.run.metrics.get(slot, "miou"),
+                    miou: member.run.get(slot, "miou"),
                 });
             }
         }
@@ -125,12 +124,13 @@ fn draw_bar(chart: &mut Chart<'_>, bar: &Bar<'_>, group: f64) {
     let half = (width / 2.0 - 1.0) / group;
     let corners = [(middle - half, 0.0), (middle + half, height)];
     chart.bar(corners, theme::facet(bar.facet));
-    chart.interval(middle, bar.miou.interval(), theme::INK);
+    chart.interval(middle, bar.miou.interval, theme::INK);
     let label = match bar.miou.value {
         Some(_) => bar.layer.to_string(),
         None => "?".to_owned(),
     };
-    let top = (middle, bar.miou.high.unwrap_or(height));
+    let high = bar.miou.interval.map(|interval| interval.1);
+    let top = (middle, high.unwrap_or(height));
     let style = Lettering::NOTE.anchor(Anchor::Middle);
     chart.text(top, [0.0, -4.0], style, &label);
 }

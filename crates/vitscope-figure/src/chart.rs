@@ -3,7 +3,8 @@
 
 use std::ops::Range;
 
-use crate::metrics::Measured;
+use vitscope_run::Measured;
+
 use crate::scale::{MOST_NAMES, MOST_TICKS, Scale};
 use crate::svg::{Anchor, Lettering, Svg};
 use crate::text;
@@ -128,12 +129,17 @@ impl<'a> Chart<'a> {
         }
     }
 
+    /// Where the axes begin and end.
+    pub(crate) fn ends(&self) -> [Range<f64>; 2] {
+        [self.x.ends(), self.y.ends()]
+    }
+
     /// Where values lie in the drawing.
     pub(crate) fn at(&self, x: f64, y: f64) -> [f64; 2] {
         let [left, top, width, height] = self.place;
         [
-            left + width * self.x.share(x),
-            top + height - height * self.y.share(y),
+            left + along(width, self.x.share(x)),
+            top + height - along(height, self.y.share(y)),
         ]
     }
 
@@ -169,10 +175,17 @@ impl<'a> Chart<'a> {
     }
 
     /// A dashed line across the chart: a value that belongs to no single place.
-    pub(crate) fn across(&mut self, y: f64, paint: Paint) {
+    pub(crate) fn across(&mut self, y: f64, paint: Paint, dashes: &str) {
         let Range { start, end } = self.x.ends();
         let [from, to] = [self.at(start, y), self.at(end, y)];
-        self.svg.line(from, to, paint, 1.6, theme::DASHES);
+        self.svg.line(from, to, paint, 1.6, dashes);
+    }
+
+    /// A dashed line up the chart.
+    pub(crate) fn upright(&mut self, x: f64, paint: Paint, dashes: &str) {
+        let Range { start, end } = self.y.ends();
+        let [from, to] = [self.at(x, start), self.at(x, end)];
+        self.svg.line(from, to, paint, 1.6, dashes);
     }
 
     /// Translucent areas between the lower and upper ends of intervals; a missing one breaks the
@@ -228,7 +241,7 @@ impl<'a> Chart<'a> {
                 Some(value) => chart.bar([(0.0, y - 0.3), (value.max(0.0), y + 0.3)], paint),
                 None => chart.text((0.0, y), [5.0, 4.5], Lettering::NOTE, "undefined"),
             }
-            if let Some((low, high)) = measured.interval() {
+            if let Some((low, high)) = measured.interval {
                 chart.line(&[(low, y), (high, y)], theme::INK, 1.4);
             }
             if let Some(truth) = truth {
@@ -239,17 +252,28 @@ impl<'a> Chart<'a> {
 
     /// A line through points with their marks; a missing point breaks the line.
     pub(crate) fn series(&mut self, points: &[Option<(f64, f64)>], mark: Mark, paint: Paint) {
+        self.course(points, paint);
+        for &(x, y) in points.iter().flatten() {
+            let place = self.at(x, y);
+            self.svg.mark(place, mark, paint);
+        }
+    }
+
+    /// A line through points; a missing one breaks it.
+    pub(crate) fn course(&mut self, points: &[Option<(f64, f64)>], paint: Paint) {
         for stretch in points.split(Option::is_none) {
             let line: Vec<(f64, f64)> = stretch.iter().flatten().copied().collect();
             if line.len() > 1 {
                 self.line(&line, paint, 1.8);
             }
         }
-        for &(x, y) in points.iter().flatten() {
-            let place = self.at(x, y);
-            self.svg.mark(place, mark, paint);
-        }
     }
+}
+
+/// A part of a length in whole thousandths: two decimals are written, and a last bit must not decide
+/// which.
+fn along(length: f64, share: f64) -> f64 {
+    (1000.0 * length * share + 1e-3).floor() / 1000.0
 }
 
 /// Names with their marks in a line that breaks where it must; gives the position below.

@@ -2,15 +2,14 @@
 //! (the paper's Figure 6). Of one run the columns are its facets; of several, such as the sizes of one
 //! model, the runs at one facet, each below its aggregate map.
 
+use vitscope_run::{Facet, Measured, Part, Select, Slot, Subject};
+
 use crate::chart::Frame;
 use crate::error::FigureError;
 use crate::grid::photo_or_missing;
 use crate::members::Member;
-use crate::metrics::Measured;
 use crate::pixels::Rgb;
-use crate::run_dir::{Facet, Slot};
 use crate::scale::Scale;
-use crate::select::Select;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
 use crate::text;
@@ -25,15 +24,15 @@ const MOST_COLUMNS: usize = 7;
 struct Column<'a> {
     name: String,
     member: &'a Member,
-    slot: Slot,
+    subject: Subject,
     paint: Paint,
     aggregate: Option<Rgb>,
 }
 
 impl Column<'_> {
     fn class_mi(&self, class: usize) -> Measured {
-        let metrics = &self.member.run.metrics;
-        metrics.class(self.slot, "class_mi", &class.to_string())
+        let run = &self.member.run;
+        run.part(self.subject, "class_mi", Part::Index(class))
     }
 }
 
@@ -62,15 +61,15 @@ pub(crate) fn draw_facets(member: &Member) -> Result<Plate, FigureError> {
     const NAME: &str = "class-mi";
     let run = &member.run;
     let heading = words::heading(run, "Class-wise positional information");
-    let columns = run.best_slots().into_iter().map(|slot| Column {
-        name: words::slot_label(slot).0.to_owned(),
+    let columns = run.best().into_iter().map(|subject| Column {
+        name: words::subject_label(subject).0.to_owned(),
         member,
-        slot,
-        paint: theme::slot(slot),
+        subject,
+        paint: theme::subject(subject),
         aggregate: None,
     });
     let Some(bars) = Bars::select(columns.collect(), 12) else {
-        let why = if run.data.has_truth {
+        let why = if run.has_truth() {
             "The run has no class-wise mutual information yet."
         } else {
             "Class-wise figures need ground truth: clusters of different facets have no names in common."
@@ -81,14 +80,14 @@ pub(crate) fn draw_facets(member: &Member) -> Result<Plate, FigureError> {
     let layout = bars.layout(22.0, f64::INFINITY, theme::MARGIN + 26.0, 24.0);
     bars.draw(&mut sheet.svg, &layout);
     for (index, column) in bars.columns.iter().enumerate() {
-        let (name, layer) = words::slot_label(column.slot);
+        let (name, layer) = words::subject_label(column.subject);
         let (start, y) = (layout.start(index), theme::MARGIN + 13.0);
         let style = Lettering::HEAD;
         sheet.svg.text([start, y], style, name);
         let after = start + text::width(name, style.size, style.weight) + 7.0;
         sheet.svg.text([after, y], Lettering::LABEL, &layer);
     }
-    if run.data.has_truth {
+    if run.has_truth() {
         sheet.note("Upright line: ground truth.");
     }
     sheet.notes(bars.left_out());
@@ -106,7 +105,7 @@ pub(crate) fn draw_runs(
 ) -> Result<Option<Plate>, FigureError> {
     let name = format!("class-mi-{}", facet.name());
     let heading = format!("Positional information of classes: {}", facet.name());
-    let with_truth = members.iter().filter(|member| member.run.data.has_truth);
+    let with_truth = members.iter().filter(|member| member.run.has_truth());
     let with_truth: Vec<&Member> = with_truth.copied().collect();
     let Some(&first) = with_truth.first() else {
         let why = "Class-wise figures need ground truth, and no run has it.";
@@ -139,7 +138,11 @@ pub(crate) fn draw_runs(
     let layout = bars.layout(26.0, 330.0, top + side + 44.0, 22.0);
     bars.draw_maps(&mut sheet.svg, &layout, &heads, [top, side])?;
     bars.draw(&mut sheet.svg, &layout);
-    sheet.note(format!("On {}. {}", first.run.data.name(), select.note()));
+    sheet.note(format!(
+        "On {}. {}",
+        words::data_name(&first.run),
+        words::select_note(select)
+    ));
     sheet.note("Upright line: ground truth.");
     sheet.notes(bars.left_out());
     if left_out > 0 {
@@ -165,27 +168,27 @@ fn columns_of_runs<'a>(
     let first = members[0];
     let mut columns = vec![Column {
         name: "ground truth".to_owned(),
-        slot: Slot::Truth,
+        subject: Subject::GroundTruth,
         member: first,
         paint: theme::TRUTH,
-        aggregate: first.run.aggregate(Slot::Truth)?,
+        aggregate: first.run.aggregate(Subject::GroundTruth)?,
     }];
     let mut left_out = 0;
     for &member in members {
-        let Some(layer) = select.layer(&member.run, facet) else {
+        let Some(layer) = member.run.selected(facet, select) else {
             continue;
         };
         if names(member) != names(first) || columns.len() == MOST_COLUMNS {
             left_out += 1;
             continue;
         }
-        let slot = Slot::Probe(facet, layer);
+        let subject = Subject::slot(facet, layer);
         columns.push(Column {
             name: member.label.clone(),
-            slot,
+            subject,
             member,
             paint: member.paint(),
-            aggregate: member.run.aggregate(slot)?,
+            aggregate: member.run.aggregate(subject)?,
         });
     }
     Ok((columns, left_out))
@@ -207,7 +210,9 @@ impl<'a> Bars<'a> {
         let all = classes.len();
         classes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
         classes.truncate(most);
-        let truth = columns.iter().find(|column| column.slot == Slot::Truth);
+        let truth = columns
+            .iter()
+            .find(|column| column.subject == Subject::GroundTruth);
         let truth = |class: usize| {
             let value = truth.and_then(|column| column.class_mi(class).value);
             value.unwrap_or(f64::NEG_INFINITY)
@@ -255,10 +260,13 @@ impl<'a> Bars<'a> {
         let value = |column: &Column<'_>, class: usize| column.class_mi(class);
         let ends = self.columns.iter().flat_map(|column| {
             let measured = self.classes.iter().map(|&class| value(column, class));
-            measured.flat_map(|measured| [measured.value, measured.high])
+            measured.flat_map(words::ends)
         });
-        let scale = Scale::linear(ends.flatten());
-        let truth = self.columns.iter().find(|one| one.slot == Slot::Truth);
+        let scale = Scale::linear(ends);
+        let truth = self
+            .columns
+            .iter()
+            .find(|one| one.subject == Subject::GroundTruth);
         for (index, column) in self.columns.iter().enumerate() {
             let height = layout.bottom - layout.top;
             let frame = Frame {
@@ -271,7 +279,7 @@ impl<'a> Bars<'a> {
             };
             let mut chart = frame.open(svg);
             for (row, &class) in self.classes.iter().enumerate() {
-                let truth = truth.filter(|_| column.slot != Slot::Truth);
+                let truth = truth.filter(|_| column.subject != Subject::GroundTruth);
                 let truth = truth.and_then(|truth| value(truth, class).value);
                 chart.class_bar(row, class, value(column, class), truth, column.paint);
             }
@@ -306,13 +314,12 @@ impl<'a> Bars<'a> {
             let place = [start, top, side, side];
             photo_or_missing(svg, place, column.aggregate.as_ref(), &label)?;
             for (line, metric) in ["nmi", "miou"].into_iter().enumerate() {
-                let metrics = &column.member.run.metrics;
-                if let Some(value) = metrics.get(column.slot, metric).value {
+                if let Some(value) = column.member.run.get(column.subject, metric).value {
                     let place = [start, below + 15.0 * line as f64];
                     svg.text(place, Lettering::NOTE, &format!("{value:.3}"));
                 }
             }
-            if let Slot::Probe(_, layer) = column.slot {
+            if let Subject::Slot(Slot { layer, .. }) = column.subject {
                 let style = Lettering::NOTE.anchor(Anchor::End);
                 svg.text([start + side, below], style, &format!("layer {layer}"));
             }
@@ -329,7 +336,7 @@ impl<'a> Bars<'a> {
         sheet.columns(&["layer", "facet", "class", "name", "class_mi", "low", "high"]);
         for column in &self.columns {
             for &class in &self.classes {
-                let mut cells = words::slot_cells(column.slot).to_vec();
+                let mut cells = words::subject_cells(column.subject).to_vec();
                 cells.extend([class.to_string(), self.name(class).to_owned()]);
                 cells.extend(words::measured_cells(column.class_mi(class)));
                 sheet.row(column.member, cells);

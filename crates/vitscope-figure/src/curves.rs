@@ -1,20 +1,21 @@
 //! A metric against the layer (the paper's Figures 4, 11 and 15): of one run a chart whose curves
 //! are facets, of several a chart per facet whose curves are runs.
 
+use vitscope_run::{Facet, Measured, RunKind, Slot, Subject};
+
 use crate::chart::{self, Chart, Frame};
+use crate::cluster_use::ClusterUse;
 use crate::error::FigureError;
 use crate::members::Member;
-use crate::metrics::Measured;
-use crate::run_dir::{Facet, Slot};
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
-use crate::svg::{Lettering, Svg};
+use crate::svg::{Anchor, Lettering, Svg};
 use crate::text::{self, Weight};
 use crate::theme::{self, Mark, Paint};
 use crate::words;
 
 /// What one of these figures shows.
-pub(crate) struct Subject {
+pub(crate) struct LayerMetric {
     name: &'static str,
     heading: &'static str,
     metric: &'static str,
@@ -24,7 +25,7 @@ pub(crate) struct Subject {
     absent: &'static str,
 }
 
-pub(crate) const MIOU: Subject = Subject {
+pub(crate) const MIOU: LayerMetric = LayerMetric {
     name: "miou-by-layer",
     heading: "Segmentation quality by layer",
     metric: "miou",
@@ -33,7 +34,7 @@ pub(crate) const MIOU: Subject = Subject {
     absent: "There is no mIoU yet.",
 };
 
-pub(crate) const NMI: Subject = Subject {
+pub(crate) const NMI: LayerMetric = LayerMetric {
     name: "nmi-by-layer",
     heading: "Positional effect by layer",
     metric: "nmi",
@@ -42,7 +43,7 @@ pub(crate) const NMI: Subject = Subject {
     absent: "There is no positional effect: it is undefined, or not measured yet.",
 };
 
-pub(crate) const EXCESS: Subject = Subject {
+pub(crate) const EXCESS: LayerMetric = LayerMetric {
     name: "excess-by-layer",
     heading: "Positional effect above chance by layer",
     metric: "nmi_excess",
@@ -51,7 +52,7 @@ pub(crate) const EXCESS: Subject = Subject {
     absent: "Label maps were not resampled (see the setting resamples), so chance is unknown.",
 };
 
-pub(crate) const PCK: Subject = Subject {
+pub(crate) const PCK: LayerMetric = LayerMetric {
     name: "pck-by-layer",
     heading: "Correct key points by layer",
     metric: "pck",
@@ -60,14 +61,26 @@ pub(crate) const PCK: Subject = Subject {
     absent: "There is no PCK at the threshold 0.1.",
 };
 
+/// A value that belongs to no slot: the ground truth's own, or what a baseline gives.
+struct Reference {
+    name: &'static str,
+    measured: Measured,
+    dashes: &'static str,
+}
+
 /// One course over the layers.
 struct Curve<'a> {
     member: &'a Member,
+    /// The run's place among those of the figure, by which the explorer knows it.
+    run: usize,
+    layers: Vec<usize>,
     facet: Facet,
     mark: Mark,
     paint: Paint,
     /// One value per layer of the plot; an undefined one breaks the curve.
     points: Vec<Measured>,
+    /// How many of its clusters each slot uses, where that is known.
+    uses: Vec<Option<ClusterUse>>,
 }
 
 /// One chart of the figure.
@@ -78,16 +91,16 @@ struct Panel<'a> {
 
 /// Everything that is drawn.
 struct Plot<'a> {
-    layers: Vec<u32>,
+    layers: Vec<usize>,
     panels: Vec<Panel<'a>>,
-    /// Values of the ground truth: runs on the same data share one.
-    truths: Vec<Measured>,
-    has_intervals: bool,
+    /// Runs on the same data share them.
+    references: Vec<Reference>,
+    scale: Scale,
 }
 
-pub(crate) fn draw(members: &[&Member], subject: &Subject) -> Result<Plate, FigureError> {
+pub(crate) fn draw(members: &[&Member], subject: &LayerMetric) -> Result<Plate, FigureError> {
     let Some(plot) = Plot::select(members, subject.metric) else {
-        let has_truth = members.iter().any(|member| member.run.data.has_truth);
+        let has_truth = members.iter().any(|member| member.run.has_truth());
         let why = match subject.metric {
             "miou" if !has_truth => "mIoU needs ground truth, and there is none.",
             _ => subject.absent,
@@ -115,33 +128,14 @@ impl<'a> Plot<'a> {
     fn select(members: &[&'a Member], metric: &str) -> Option<Self> {
         let layers = layers_of(members.iter().flat_map(|member| member.run.layers()));
         let several = members.len() > 1;
-        let curve = |member: &'a Member, facet: Facet| {
-            let points = layers.iter();
-            let points = points.map(|&layer| {
-                let slot = Slot::Probe(facet, layer);
-                member.run.metrics.get(slot, metric)
-            });
-            Curve {
-                member,
-                facet,
-                mark: if several {
-                    member.mark()
-                } else {
-                    Mark::of(facet)
-                },
-                paint: if several {
-                    member.paint()
-                } else {
-                    theme::facet(facet)
-                },
-                points: points.collect(),
-            }
-        };
         let mut panels: Vec<Panel<'_>> = Facet::ALL
             .into_iter()
-            .map(|facet| Panel {
-                facet,
-                curves: members.iter().map(|member| curve(member, facet)).collect(),
+            .map(|facet| {
+                let curves = members.iter().enumerate();
+                let curves =
+                    curves.map(|member| Curve::new(member, facet, metric, &layers, several));
+                let curves = curves.collect();
+                Panel { facet, curves }
             })
             .collect();
         panels.retain(|panel| panel.curves.iter().any(Curve::has_value));
@@ -153,23 +147,20 @@ impl<'a> Plot<'a> {
             let facet = Facet::Key;
             panels.push(Panel { facet, curves });
         }
-        let mut truths: Vec<Measured> = Vec::new();
-        for member in members {
-            let truth = member.run.metrics.get(Slot::Truth, metric);
-            if truth.value.is_some() && truths.iter().all(|other| other.value != truth.value) {
-                truths.push(truth);
-            }
-        }
-        let mut points = panels.iter().flat_map(|panel| &panel.curves);
-        let has_intervals = points.any(|curve| {
-            let mut points = curve.points.iter();
-            points.any(|point| point.interval().is_some())
-        }) || truths.iter().any(|truth| truth.interval().is_some());
+        let references = references(members, metric);
+        let points = panels.iter().flat_map(|panel| &panel.curves);
+        let points = points.flat_map(|curve| curve.points.iter().copied());
+        let values = points.chain(references.iter().map(|reference| reference.measured));
+        let scale = match metric {
+            // What is compared has one scale everywhere.
+            "nmi" => Scale::Linear(0.0..1.0),
+            _ => Scale::linear(values.flat_map(words::ends)),
+        };
         Some(Self {
             layers,
             panels,
-            truths,
-            has_intervals,
+            references,
+            scale,
         })
     }
 
@@ -177,48 +168,48 @@ impl<'a> Plot<'a> {
         self.panels.iter().flat_map(|panel| &panel.curves)
     }
 
-    fn scales(&self) -> [Scale; 2] {
+    fn has_intervals(&self) -> bool {
         let points = self.curves().flat_map(|curve| &curve.points);
-        let values = points
-            .chain(&self.truths)
-            .flat_map(|measured| measured.ends());
-        [
-            Scale::Places(self.layers.iter().map(u32::to_string).collect()),
-            Scale::linear(values.flatten()),
-        ]
+        let references = self.references.iter().map(|reference| &reference.measured);
+        let mut all = points.chain(references);
+        all.any(|measured| measured.interval.is_some())
+    }
+
+    fn places(&self) -> Scale {
+        Scale::Places(self.layers.iter().map(usize::to_string).collect())
     }
 
     /// One chart with its curves named at their ends; gives the position below.
-    fn draw_one(&self, svg: &mut Svg, subject: &Subject) -> f64 {
+    fn draw_one(&self, svg: &mut Svg, subject: &LayerMetric) -> f64 {
         const PLACE: [f64; 4] = [62.0, 16.0, 300.0, 240.0];
-        let [x, y] = self.scales();
         let frame = Frame {
             place: PLACE,
-            x,
-            y,
+            x: self.places(),
+            y: self.scale.clone(),
             x_name: "layer",
             y_name: subject.axis,
             labels: [true; 2],
         };
         let mut chart = frame.open(svg);
         let mut names = Vec::new();
-        for truth in &self.truths {
-            if let Some(interval) = truth.interval() {
+        for reference in &self.references {
+            if let Some(interval) = reference.measured.interval {
                 chart.band_across(interval, theme::TRUTH);
             }
-            names.extend(reference(&mut chart, truth, "ground truth"));
+            names.extend(reference.draw(&mut chart));
         }
         for curve in self.curves() {
             chart.bands(&curve.edges(), curve.paint);
         }
         for curve in self.curves() {
             let points = curve.places();
-            chart.series(&points, curve.mark, curve.paint);
+            curve.draw(&mut chart);
             names.extend(points.iter().flatten().last().map(|&(x, y)| EndName {
                 y: chart.at(x, y)[1],
                 name: curve.facet.name(),
                 paint: curve.paint,
                 mark: Some(curve.mark),
+                dashes: "",
             }));
         }
         end_names(svg, names, PLACE);
@@ -226,7 +217,7 @@ impl<'a> Plot<'a> {
     }
 
     /// A chart per facet below the runs' names; gives the position below.
-    fn draw_several(&self, svg: &mut Svg, subject: &Subject, members: &[&Member]) -> f64 {
+    fn draw_several(&self, svg: &mut Svg, subject: &LayerMetric, members: &[&Member]) -> f64 {
         const LEFT: f64 = 66.0;
         const GAP: f64 = 18.0;
         const HEIGHT: f64 = 210.0;
@@ -234,57 +225,143 @@ impl<'a> Plot<'a> {
         let room = theme::FULL_WIDTH - theme::MARGIN - LEFT - (count - 1.0) * GAP;
         let width = (room / count).min(420.0);
         let top = chart::key(svg, LEFT, theme::MARGIN - 4.0, &key_of(members)) + 24.0;
-        let [x, y] = self.scales();
         for (column, panel) in self.panels.iter().enumerate() {
             let left = LEFT + column as f64 * (width + GAP);
-            svg.text([left, top - 8.0], Lettering::HEAD, panel.facet.name());
+            svg.panel([left, top - 8.0], panel.facet.name());
             let frame = Frame {
                 place: [left, top, width, HEIGHT],
-                x: x.clone(),
-                y: y.clone(),
+                x: self.places(),
+                y: self.scale.clone(),
                 x_name: "layer",
                 y_name: subject.axis,
                 labels: [true, column == 0],
             };
             let mut chart = frame.open(svg);
-            for truth in &self.truths {
-                reference(&mut chart, truth, "");
+            for reference in &self.references {
+                reference.draw(&mut chart);
             }
             for curve in &panel.curves {
                 for (x, interval) in curve.edges().into_iter().flatten() {
                     chart.interval(x, Some(interval), curve.paint);
                 }
-                chart.series(&curve.places(), curve.mark, curve.paint);
+                curve.draw(&mut chart);
             }
         }
         top + HEIGHT + 48.0
     }
 }
 
-impl Curve<'_> {
+impl<'a> Curve<'a> {
+    fn new(
+        (run, member): (usize, &&'a Member),
+        facet: Facet,
+        metric: &str,
+        layers: &[usize],
+        several: bool,
+    ) -> Self {
+        let slots = layers.iter().map(|&layer| Slot { facet, layer });
+        let (mark, paint) = if several {
+            (member.mark(), member.paint())
+        } else {
+            (Mark::of(facet), theme::facet(facet))
+        };
+        Self {
+            member,
+            run,
+            layers: layers.to_vec(),
+            facet,
+            mark,
+            paint,
+            points: slots
+                .clone()
+                .map(|slot| member.run.get(Subject::Slot(slot), metric))
+                .collect(),
+            uses: slots.map(|slot| member.run.cluster_use(slot)).collect(),
+        }
+    }
+
     fn has_value(&self) -> bool {
         self.points.iter().any(|point| point.value.is_some())
     }
 
-    /// Its values, by place along the axis of layers.
+    /// Whether the slot of the layer with this place is collapsed.
+    fn is_collapsed(&self, place: usize) -> bool {
+        self.uses[place].is_some_and(ClusterUse::is_collapsed)
+    }
+
+    /// Its values, by place along the axis of layers, without those of collapsed slots.
     fn places(&self) -> Vec<Option<(f64, f64)>> {
         let points = self.points.iter().enumerate();
         points
-            .map(|(index, point)| Some((index as f64, point.value?)))
+            .map(|(place, point)| Some((place as f64, point.value?)))
+            .map(|point| point.filter(|point| !self.is_collapsed(point.0 as usize)))
             .collect()
     }
 
     fn edges(&self) -> Vec<Option<(f64, (f64, f64))>> {
         let points = self.points.iter().enumerate();
         points
-            .map(|(index, point)| Some((index as f64, point.interval()?)))
+            .map(|(place, point)| Some((place as f64, point.interval?)))
+            .map(|edge| edge.filter(|edge| !self.is_collapsed(edge.0 as usize)))
             .collect()
+    }
+
+    /// Line and marks; collapsed slots are crosses without a line through them. Slots that use less
+    /// than half of their clusters say how many.
+    fn draw(&self, chart: &mut Chart<'_>) {
+        chart.course(&self.places(), self.paint);
+        for (x, y) in self.places().into_iter().flatten() {
+            let at = chart.at(x, y);
+            self.open_slot(chart, x as usize, |chart| {
+                chart.svg.mark(at, self.mark, self.paint)
+            });
+        }
+        for (place, (point, used)) in self.points.iter().zip(&self.uses).enumerate() {
+            let (Some(value), Some(used)) = (point.value, used) else {
+                continue;
+            };
+            let at = (place as f64, value);
+            if used.is_collapsed() {
+                let cross = chart.at(at.0, at.1);
+                self.open_slot(chart, place, |chart| chart.svg.crossed(cross, self.paint));
+            }
+            if used.is_thin() {
+                let style = Lettering::NOTE.anchor(Anchor::Middle).paint(self.paint);
+                chart.text(at, [0.0, -8.0], style, &used.label());
+            }
+        }
+    }
+
+    /// What `draw` draws opens the slot in the page's explorer, which has the slots of probes.
+    fn open_slot(&self, chart: &mut Chart<'_>, place: usize, draw: impl FnOnce(&mut Chart<'_>)) {
+        if self.member.run.kind() != RunKind::Probe {
+            return draw(chart);
+        }
+        let slot = Slot {
+            facet: self.facet,
+            layer: self.layers[place],
+        };
+        let run = match &self.member.label {
+            label if self.member.is_compared => format!("{label}, "),
+            _ => String::new(),
+        };
+        let value = words::number(self.points[place].value);
+        chart.group("slot", &format!("{}/{slot}", self.run), |chart| {
+            let title = format!("{run}{} layer {}: {value}", slot.facet, slot.layer);
+            chart.svg.title(&title);
+            draw(chart);
+        });
+    }
+
+    fn has_thin(&self) -> bool {
+        let mut points = self.points.iter().zip(&self.uses);
+        points.any(|(point, used)| point.value.is_some() && used.is_some_and(ClusterUse::is_thin))
     }
 }
 
 /// Ascending, each once.
-pub(crate) fn layers_of(layers: impl Iterator<Item = u32>) -> Vec<u32> {
-    let mut layers: Vec<u32> = layers.collect();
+pub(crate) fn layers_of(layers: impl Iterator<Item = usize>) -> Vec<usize> {
+    let mut layers: Vec<usize> = layers.collect();
     layers.sort_unstable();
     layers.dedup();
     layers
@@ -298,56 +375,114 @@ pub(crate) fn key_of(members: &[&Member]) -> Vec<(String, Mark, Paint)> {
         .collect()
 }
 
-/// A dashed line at a value that belongs to no layer, and its name, wanted beside its end.
-fn reference(chart: &mut Chart<'_>, measured: &Measured, name: &'static str) -> Option<EndName> {
-    let value = measured.value?;
-    chart.across(value, theme::TRUTH);
-    Some(EndName {
-        y: chart.at(0.0, value)[1],
-        name,
-        paint: theme::TRUTH,
-        mark: None,
-    })
+/// What stands beside every slot, with its name and dashes: the ground truth's own value, or the
+/// baselines of mIoU.
+fn beside(metric: &str) -> Vec<(&str, &'static str, &'static str)> {
+    match metric {
+        "miou" => vec![
+            ("place_alone", "place alone", theme::DASHES),
+            ("one_class", "one class", theme::DOTS),
+        ],
+        metric => vec![(metric, "ground truth", theme::DASHES)],
+    }
 }
 
-fn caption(sheet: &mut Sheet, members: &[&Member], subject: &Subject, plot: &Plot<'_>) {
+fn references(members: &[&Member], metric: &str) -> Vec<Reference> {
+    let mut references: Vec<Reference> = Vec::new();
+    for member in members {
+        for (metric, name, dashes) in beside(metric) {
+            let measured = member.run.get(Subject::GroundTruth, metric);
+            let is_new =
+                |other: &Reference| (other.name, other.measured.value) != (name, measured.value);
+            if measured.value.is_some() && references.iter().all(is_new) {
+                references.push(Reference {
+                    name,
+                    measured,
+                    dashes,
+                });
+            }
+        }
+    }
+    references
+}
+
+impl Reference {
+    /// A line across the chart; gives its name, wanted beside its end.
+    fn draw(&self, chart: &mut Chart<'_>) -> Option<EndName> {
+        let value = self.measured.value?;
+        chart.across(value, theme::TRUTH, self.dashes);
+        Some(EndName {
+            y: chart.at(0.0, value)[1],
+            name: self.name,
+            paint: theme::TRUTH,
+            mark: None,
+            dashes: self.dashes,
+        })
+    }
+}
+
+fn caption(sheet: &mut Sheet, members: &[&Member], subject: &LayerMetric, plot: &Plot<'_>) {
     if let [member] = members {
         sheet.note(subject.note);
-        if plot.has_intervals {
+        if plot.has_intervals() {
             sheet.note("Bands: 95 % bootstrap interval over images.");
         }
         sheet.notes(words::token_note(&member.run));
-        return;
+    } else {
+        sheet.note(words::data_note(members));
+        if plot.has_intervals() {
+            sheet.note(words::INTERVAL_NOTE);
+        }
+        sheet.note(subject.note);
+        for (name, dashes) in [
+            ("ground truth", "Dashed"),
+            ("place alone", "Dashed"),
+            ("one class", "Dotted"),
+        ] {
+            if plot
+                .references
+                .iter()
+                .any(|reference| reference.name == name)
+            {
+                sheet.note(format!("{dashes} line: {name}."));
+            }
+        }
     }
-    sheet.note(words::data_note(members));
-    if plot.has_intervals {
-        sheet.note(words::INTERVAL_NOTE);
+    if subject.metric == "miou" {
+        sheet.notes(words::baseline_notes(members));
     }
-    sheet.note(subject.note);
-    if !plot.truths.is_empty() {
-        sheet.note("Dashed line: ground truth.");
+    if plot.curves().any(Curve::has_thin) {
+        sheet.note(words::USE_NOTE);
     }
 }
 
 fn table(sheet: &mut Sheet, members: &[&Member], metric: &str, plot: &Plot<'_>) {
     sheet.columns(&["layer", "facet", "metric", "value", "low", "high"]);
-    let cells = |slot: Slot, measured: Measured| {
-        let mut cells = words::slot_cells(slot).to_vec();
+    let cells = |subject: Subject, metric: &str, measured: Measured| {
+        let mut cells = words::subject_cells(subject).to_vec();
         cells.push(metric.to_owned());
         cells.extend(words::measured_cells(measured));
         cells
     };
     for &member in members {
-        let truth = member.run.metrics.get(Slot::Truth, metric);
-        if truth.value.is_some() {
-            sheet.row(member, cells(Slot::Truth, truth));
+        for (metric, ..) in beside(metric) {
+            let measured = member.run.get(Subject::GroundTruth, metric);
+            if measured.value.is_some() {
+                sheet.row(member, cells(Subject::GroundTruth, metric, measured));
+            }
         }
-        let probes = member.run.probes();
+        let slots = member.run.slots();
         let own = |curve: &&Curve<'_>| std::ptr::eq(curve.member, member);
         for curve in plot.curves().filter(own) {
             for (&layer, &measured) in plot.layers.iter().zip(&curve.points) {
-                if probes.contains(&(curve.facet, layer)) {
-                    sheet.row(member, cells(Slot::Probe(curve.facet, layer), measured));
+                if slots.contains(&Slot {
+                    facet: curve.facet,
+                    layer,
+                }) {
+                    sheet.row(
+                        member,
+                        cells(Subject::slot(curve.facet, layer), metric, measured),
+                    );
                 }
             }
         }
@@ -360,6 +495,7 @@ struct EndName {
     name: &'static str,
     paint: Paint,
     mark: Option<Mark>,
+    dashes: &'static str,
 }
 
 /// Writes names beside the ends of their lines, moved apart where they would overlap.
@@ -394,7 +530,7 @@ fn end_names(svg: &mut Svg, mut names: Vec<EndName>, [left, top, width, height]:
         }
         match name.mark {
             Some(mark) => svg.mark([x + 9.0, y], mark, name.paint),
-            None => svg.line([x + 1.0, y], [x + 17.0, y], name.paint, 1.6, "6 4"),
+            None => svg.line([x + 1.0, y], [x + 17.0, y], name.paint, 1.6, name.dashes),
         }
         let room = svg.width - theme::MARGIN - (x + 22.0);
         let text = text::fit(name.name, room, Lettering::HEAD.size, Weight::SemiBold);

@@ -10,6 +10,7 @@ use krilla::page::PageSettings;
 use krilla_svg::{SurfaceExt, SvgSettings};
 use resvg::{tiny_skia, usvg};
 
+use crate::Look;
 use crate::error::FigureError;
 use crate::svg::{Lettering, Svg, colors, escape, n};
 use crate::text;
@@ -18,41 +19,63 @@ use crate::theme;
 /// PNG pixels per SVG unit.
 const PNG_SCALE: f32 = 2.0;
 
+/// Begins a panel's heading: it becomes the panel's letter, or nothing.
+pub(crate) const PANEL: char = '\u{e000}';
+
 /// A drawing that nothing is added to any more.
 #[derive(Debug)]
 pub(crate) struct Drawing {
     name: String,
     title: String,
     description: String,
+    pub(crate) caption: String,
     width: f64,
-    height: f64,
+    /// Without the caption.
+    bottom: f64,
     body: String,
 }
 
 impl Drawing {
-    /// Ends `svg` with a caption below `bottom`. Readers of screens hear title and description.
+    /// Ends `svg`, whose caption begins at `bottom`. Readers of screens hear title and description.
     pub(crate) fn new(
-        mut svg: Svg,
+        svg: Svg,
         bottom: f64,
-        caption: &str,
+        caption: String,
         title: String,
         description: String,
     ) -> Self {
-        let leading = theme::NOTE * 1.4;
-        let room = svg.width - 2.0 * theme::MARGIN;
-        let mut baseline = bottom;
-        for line in text::wrap(caption, room, theme::NOTE) {
-            baseline += leading;
-            svg.text([theme::MARGIN, baseline], Lettering::NOTE, &line);
-        }
         Self {
             name: svg.name,
             title,
             description,
+            caption,
             width: svg.width,
-            height: (baseline + leading * 0.5).ceil(),
+            bottom,
             body: svg.body,
         }
+    }
+
+    /// Everything that is drawn, and how high that is.
+    fn content(&self, look: &Look) -> (String, f64) {
+        let mut letters = ('a'..='z').map(|letter| format!("{letter}\u{2002}"));
+        let mut svg = Svg::new(&self.name, self.width);
+        for (index, part) in self.body.split(PANEL).enumerate() {
+            if index > 0 && look.letters {
+                svg.body.push_str(&letters.next().unwrap_or_default());
+            }
+            svg.body.push_str(part);
+        }
+        if look.no_caption {
+            return (svg.body, self.bottom.ceil());
+        }
+        let leading = theme::NOTE * 1.4;
+        let room = svg.width - 2.0 * theme::MARGIN;
+        let mut baseline = self.bottom;
+        for line in text::wrap(&self.caption, room, theme::NOTE) {
+            baseline += leading;
+            svg.text([theme::MARGIN, baseline], Lettering::NOTE, &line);
+        }
+        (svg.body, (baseline + leading * 0.5).ceil())
     }
 
     /// Whether it fits a column of a page.
@@ -61,20 +84,21 @@ impl Drawing {
     }
 
     /// The drawing as a file that stands alone, its font inside.
-    pub(crate) fn file(&self) -> String {
+    pub(crate) fn file(&self, look: &Look) -> String {
         let fonts = format!("<style>\n{}</style>\n", *text::FONT_FACES);
-        self.render(&fonts, &paper())
+        self.render(look, &fonts, &paper())
     }
 
     /// The drawing as an element of a page that has the font already.
     pub(crate) fn element(&self) -> String {
-        self.render("", "")
+        self.render(&Look::default(), "", "")
     }
 
-    fn render(&self, fonts: &str, paper: &str) -> String {
-        let Self { name, body, .. } = self;
+    fn render(&self, look: &Look, fonts: &str, paper: &str) -> String {
+        let name = &self.name;
+        let (body, height) = self.content(look);
         let (title, description) = (escape(&self.title), escape(&self.description));
-        let (width, height) = (n(self.width), n(self.height));
+        let (width, height) = (n(self.width), n(height));
         let mut text = format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" viewBox=\"0 0 {width} {height}\" width=\"{width}\" height=\"{height}\" \
              role=\"img\" aria-labelledby=\"{name}-title {name}-desc\" font-family=\"Inter, Helvetica, Arial, sans-serif\">\n\
@@ -89,7 +113,7 @@ impl Drawing {
                  <path d=\"M-1 1L1 -1M0 5L5 0M4 6L6 4\" stroke=\"#9299a3\" stroke-width=\"1\"/></pattern></defs>"
             );
         }
-        text + paper + body + "</svg>\n"
+        text + paper + &body + "</svg>\n"
     }
 
     fn failed(&self, reason: impl ToString) -> FigureError {
@@ -97,21 +121,22 @@ impl Drawing {
     }
 
     /// The drawing as the renderers see it, with the embedded font only.
-    fn tree(&self) -> Result<usvg::Tree, FigureError> {
+    fn tree(&self, look: &Look) -> Result<usvg::Tree, FigureError> {
         let options = usvg::Options {
             fontdb: Arc::clone(&text::FONTS),
             font_family: "Inter".to_owned(),
             ..usvg::Options::default()
         };
-        usvg::Tree::from_str(&self.render("", &paper()), &options)
+        usvg::Tree::from_str(&self.render(look, "", &paper()), &options)
             .map_err(|error| self.failed(error))
     }
 
     /// The drawing as PDF: vectors, embedded subsets of the font, selectable text, no dates.
-    pub(crate) fn pdf(&self) -> Result<Vec<u8>, FigureError> {
-        let tree = self.tree()?;
+    pub(crate) fn pdf(&self, look: &Look) -> Result<Vec<u8>, FigureError> {
+        let tree = self.tree(look)?;
+        let size = tree.size();
         let [width, height] =
-            [self.width, self.height].map(|length| (length * theme::POINTS) as f32);
+            [size.width(), size.height()].map(|length| length * theme::POINTS as f32);
         let no_area = || self.failed("it has no area");
         let page = PageSettings::from_wh(width, height).ok_or_else(no_area)?;
         let size = Size::from_wh(width, height).ok_or_else(no_area)?;
@@ -130,8 +155,8 @@ impl Drawing {
     }
 
     /// The drawing as PNG.
-    pub(crate) fn png(&self) -> Result<Vec<u8>, FigureError> {
-        let tree = self.tree()?;
+    pub(crate) fn png(&self, look: &Look) -> Result<Vec<u8>, FigureError> {
+        let tree = self.tree(look)?;
         let size = tree.size().to_int_size().scale_by(PNG_SCALE);
         let mut pixmap = size
             .and_then(|size| tiny_skia::Pixmap::new(size.width(), size.height()))

@@ -1,6 +1,5 @@
 //! The one error type: what a run directory can have wrong with it.
 
-use std::io;
 use std::path::{Path, PathBuf};
 
 /// Why a run could not be drawn.
@@ -9,30 +8,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FigureError {
-    /// The path is not a run directory.
-    #[error(
-        "{path} has no run.json, which every run directory has: give the directory that `vitscope probe` wrote"
-    )]
-    NotARun {
-        /// The directory that was given.
-        path: PathBuf,
-    },
-    /// The directory holds a part of a run.
-    #[error(
-        "{path} is of a shard, with nothing to draw yet: make the run of all its shards with `vitscope merge`"
-    )]
-    Shard {
-        /// Its run.json.
-        path: PathBuf,
-    },
-    /// A file of the run could not be read.
-    #[error("{path} could not be read ({source}): check that it exists and may be read")]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
-    },
+    /// The run directory could not be read, or a file not written.
+    #[error(transparent)]
+    Run(#[from] vitscope_run::RunError),
     /// A file of the run is not what the format says.
     #[error("{path} {problem}: {remedy}")]
     Malformed {
@@ -50,14 +28,6 @@ pub enum FigureError {
         asked: String,
         /// What is missing, and what there is.
         problem: String,
-    },
-    /// A figure or the page could not be written.
-    #[error("{path} could not be written ({source}): check the free space and the permissions")]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the operating system said.
-        source: io::Error,
     },
     /// A figure could not be turned into pixels or text. This is a defect of the program.
     #[error("the figure {figure} could not be drawn ({reason}): please report this")]

@@ -1,10 +1,12 @@
 //! Rows of label maps under their images, each with its aggregate map and its numbers as bars: the
 //! layout of the paper's overview, shared by every figure that compares segmentations.
 
+use vitscope_run::{Measured, Subject};
+
 use crate::error::FigureError;
-use crate::metrics::Measured;
 use crate::pixels::{LabelMap, NONE, Rgb};
-use crate::run_dir::{Run, Slot};
+use crate::run_view::RunView;
+use crate::scale::Scale;
 use crate::svg::{Anchor, Embedded, Lettering, Svg};
 use crate::text::{self, Weight};
 use crate::theme::{self, Paint};
@@ -45,8 +47,9 @@ pub(crate) struct GridRow {
 struct Bars {
     of: fn(&GridRow) -> Measured,
     title: [&'static str; 2],
-    /// The value of the longest bar.
-    largest: f64,
+    scale: Scale,
+    /// A value that all rows stand against: the ground truth's own, or what place alone gives.
+    line: Option<f64>,
 }
 
 /// Where everything stands.
@@ -59,23 +62,32 @@ struct GridLayout {
 }
 
 impl Grid {
+    /// `place_alone` is the mIoU of knowing the place alone, where it is known.
     pub(crate) fn new(
         images: Vec<(String, Option<Rgb>)>,
         rows: Vec<GridRow>,
         label_width: f64,
+        place_alone: Option<f64>,
     ) -> Self {
-        let bar = |of: fn(&GridRow) -> Measured, title| {
-            let values = rows.iter().map(of);
-            let values = values.flat_map(|measured| [measured.value, measured.high]);
-            let largest = values.flatten().reduce(f64::max)?;
-            let largest = if largest > 0.0 { largest } else { 1.0 };
-            Some(Bars { of, title, largest })
-        };
-        let bars = [
-            bar(|row| row.nmi, ["positional", "effect (NMI)"]),
-            bar(|row| row.miou, ["", "mIoU"]),
-        ];
-        let bars = bars.into_iter().flatten().collect();
+        let values = |of: fn(&GridRow) -> Measured| rows.iter().map(of).flat_map(words::ends);
+        let truth = rows.iter().find(|row| row.is_truth);
+        let mut bars = Vec::new();
+        if values(|row| row.nmi).next().is_some() {
+            bars.push(Bars {
+                of: |row| row.nmi,
+                title: ["positional", "effect (NMI)"],
+                scale: Scale::Linear(0.0..1.0),
+                line: truth.and_then(|row| row.nmi.value),
+            });
+        }
+        if values(|row| row.miou).next().is_some() {
+            bars.push(Bars {
+                of: |row| row.miou,
+                title: ["", "mIoU"],
+                scale: Scale::linear(values(|row| row.miou).chain(place_alone)),
+                line: place_alone,
+            });
+        }
         Self {
             images,
             rows,
@@ -190,17 +202,25 @@ impl Grid {
         let bottom = top + self.rows.len() as f64 * pitch - GAP;
         for (bars, left) in self.panels(layout) {
             svg.line([left, top], [left, bottom], theme::MUTED, 1.0, "");
-            if let Some(truth) = self.truth(bars) {
-                let x = left + bars.length(truth);
-                svg.line([x, top + half + 9.0], [x, bottom], theme::TRUTH, 1.2, "4 3");
+            if let Some(line) = bars.line {
+                let x = left + bars.length(line);
+                // The ground truth's own bar ends at its line.
+                let top = if self.rows.iter().any(|row| row.is_truth) {
+                    top + half + 9.0
+                } else {
+                    top
+                };
+                svg.line([x, top], [x, bottom], theme::TRUTH, 1.2, "4 3");
+            }
+            for (value, label) in bars.scale.ticks(3) {
+                let x = left + bars.length(value);
+                svg.line([x, bottom], [x, bottom + 3.5], theme::MUTED, 1.0, "");
+                let style = Lettering::NOTE.anchor(Anchor::Middle);
+                svg.text([x, bottom + 15.0], style, &label);
             }
         }
-        Ok(bottom)
-    }
-
-    fn truth(&self, bars: &Bars) -> Option<f64> {
-        let row = self.rows.iter().find(|row| row.is_truth)?;
-        (bars.of)(row).value
+        let ticks = if self.bars.is_empty() { 0.0 } else { 12.0 };
+        Ok(bottom + ticks)
     }
 
     /// The name of a row, beside a stroke in its color.
@@ -235,7 +255,7 @@ impl Grid {
         };
         let mut end = left + bars.length(value);
         svg.rect([left, middle - 9.0, end - left, 18.0], row.paint);
-        if let Some((low, high)) = measured.interval() {
+        if let Some((low, high)) = measured.interval {
             let ends = [low, high].map(|value| left + bars.length(value));
             svg.line([ends[0], middle], [ends[1], middle], theme::INK, 1.4, "");
             for x in ends {
@@ -245,12 +265,12 @@ impl Grid {
         }
         let number = words::number(Some(value));
         let width = text::width(&number, Lettering::LABEL.size, Weight::Regular);
-        // The number must not stand on the ground truth's line.
-        let truth = self.truth(bars).map(|value| left + bars.length(value));
-        if let (false, Some(truth)) = (row.is_truth, truth)
-            && (end..=end + width + 10.0).contains(&truth)
+        // The number must not stand on the line.
+        let line = bars.line.map(|value| left + bars.length(value));
+        if let (false, Some(line)) = (row.is_truth, line)
+            && (end..=end + width + 10.0).contains(&line)
         {
-            end = truth;
+            end = line;
         }
         svg.text([end + 6.0, middle + 5.0], Lettering::LABEL, &number);
     }
@@ -258,16 +278,20 @@ impl Grid {
 
 impl GridRow {
     /// A slot's label maps of these examples, its aggregate map and its numbers, without a name.
-    pub(crate) fn of(run: &Run, slot: Slot, stems: &[String]) -> Result<Self, FigureError> {
-        let maps = stems.iter().map(|stem| run.labels(slot, stem));
+    pub(crate) fn of(
+        run: &RunView,
+        subject: Subject,
+        stems: &[String],
+    ) -> Result<Self, FigureError> {
+        let maps = stems.iter().map(|stem| run.labels(subject, stem));
         Ok(Self {
             name: Vec::new(),
             paint: theme::TRUTH,
-            is_truth: slot == Slot::Truth,
+            is_truth: subject == Subject::GroundTruth,
             maps: maps.collect::<Result<_, _>>()?,
-            aggregate: run.aggregate(slot)?,
-            nmi: run.metrics.get(slot, "nmi"),
-            miou: run.metrics.get(slot, "miou"),
+            aggregate: run.aggregate(subject)?,
+            nmi: run.get(subject, "nmi"),
+            miou: run.get(subject, "miou"),
         })
     }
 
@@ -275,6 +299,7 @@ impl GridRow {
     pub(crate) fn recolor(&mut self, color: impl Fn(usize) -> [u8; 3]) {
         for map in self.maps.iter_mut().flatten() {
             map.palette = (0..256).map(&color).collect();
+            map.muted.clear();
         }
     }
 }
@@ -319,7 +344,7 @@ impl GridLayout {
 
 impl Bars {
     fn length(&self, value: f64) -> f64 {
-        BAR_WIDTH * value / self.largest
+        BAR_WIDTH * self.scale.share(value).clamp(0.0, 1.0)
     }
 }
 

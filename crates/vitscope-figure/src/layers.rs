@@ -1,10 +1,12 @@
 //! The figures `layers-key` and so on: one facet across the layers, its aggregate map under each.
 
+use vitscope_run::{Facet, Slot, Subject};
+
 use crate::error::FigureError;
 use crate::grid::{label_map, missing, photo_or_missing};
 use crate::legend::legend;
 use crate::members::Member;
-use crate::run_dir::{Facet, Run, Slot};
+use crate::run_view::RunView;
 use crate::sheet::{Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
 use crate::theme;
@@ -19,7 +21,7 @@ const METRICS: [(&str, &str); 2] = [("nmi", "NMI"), ("miou", "mIoU")];
 
 /// What is drawn: guides (image and ground truth) at the left, then the layers.
 struct Course<'a> {
-    run: &'a Run,
+    run: &'a RunView,
     facet: Facet,
     stems: &'a [String],
     guides: usize,
@@ -40,9 +42,9 @@ fn draw_facet(member: &Member, facet: Facet) -> Result<Plate, FigureError> {
     let name = format!("layers-{}", facet.name());
     let heading = format!("From layer to layer: {}", facet.name());
     let mut sheet = Sheet::new(&name, heading, theme::FULL_WIDTH, &[member]);
-    let probes = run.probes().into_iter();
-    let probes = probes.filter(|probe| probe.0 == facet);
-    let layers: Vec<u32> = probes.map(|probe| probe.1).collect();
+    let slots = run.slots().into_iter();
+    let slots = slots.filter(|slot| slot.facet == facet);
+    let layers: Vec<usize> = slots.map(|slot| slot.layer).collect();
     let columns = layers.len().clamp(1, PER_BAND);
     let mut course = Course::new(run, facet, columns);
     let mut top = theme::MARGIN;
@@ -57,16 +59,17 @@ fn draw_facet(member: &Member, facet: Facet) -> Result<Plate, FigureError> {
     let bottom = legend(&mut sheet.svg, run, top - 6.0, Some(&course.seen));
     sheet.note(words::aggregate_note(run));
     sheet.note("In bold: the facet's chosen layer.");
+    sheet.notes(words::earned_note(run));
     sheet.notes(words::cluster_note(run));
     if facet == Facet::Token {
         sheet.notes(words::token_note(run));
     }
     sheet.columns(&["layer", "facet", "examples", "nmi", "miou"]);
     for layer in layers {
-        let slot = Slot::Probe(facet, layer);
-        let mut cells = words::slot_cells(slot).to_vec();
+        let slot = Subject::slot(facet, layer);
+        let mut cells = words::subject_cells(slot).to_vec();
         cells.push(course.stems.join(" "));
-        let values = METRICS.map(|(metric, _)| run.metrics.get(slot, metric).value);
+        let values = METRICS.map(|(metric, _)| run.get(slot, metric).value);
         cells.extend(values.map(words::cell));
         sheet.row(member, cells);
     }
@@ -74,8 +77,8 @@ fn draw_facet(member: &Member, facet: Facet) -> Result<Plate, FigureError> {
 }
 
 impl<'a> Course<'a> {
-    fn new(run: &'a Run, facet: Facet, columns: usize) -> Self {
-        let guides = 1 + usize::from(run.data.has_truth);
+    fn new(run: &'a RunView, facet: Facet, columns: usize) -> Self {
+        let guides = 1 + usize::from(run.has_truth());
         let room = theme::FULL_WIDTH - 2.0 * theme::MARGIN - 10.0;
         Self {
             run,
@@ -101,15 +104,15 @@ impl<'a> Course<'a> {
     }
 
     /// The slots that have a cell in a row, and where: the ground truth, if there is one, and layers.
-    fn slots(&self, band: &[u32]) -> Vec<(f64, Slot)> {
-        let truth = (self.guides > 1).then(|| (self.guide(1), Slot::Truth));
+    fn subjects(&self, band: &[usize]) -> Vec<(f64, Subject)> {
+        let truth = (self.guides > 1).then(|| (self.guide(1), Subject::GroundTruth));
         let layers = band.iter().enumerate();
         let layers =
-            layers.map(|(index, &layer)| (self.column(index), Slot::Probe(self.facet, layer)));
+            layers.map(|(index, &layer)| (self.column(index), Subject::slot(self.facet, layer)));
         truth.into_iter().chain(layers).collect()
     }
 
-    fn draw_heads(&self, svg: &mut Svg, band: &[u32], top: f64) -> f64 {
+    fn draw_heads(&self, svg: &mut Svg, band: &[usize], top: f64) -> f64 {
         let style = Lettering::LABEL.anchor(Anchor::Middle);
         let middle = |left: f64| [left + self.side() / 2.0, top + 12.0];
         svg.text(middle(self.guide(0)), style, "image");
@@ -117,7 +120,8 @@ impl<'a> Course<'a> {
             svg.text(middle(self.guide(1)), style, "truth");
         }
         for (index, &layer) in band.iter().enumerate() {
-            let is_chosen = self.run.selection.contains(&(self.facet, layer));
+            let facet = self.facet;
+            let is_chosen = self.run.selection.contains(&Slot { facet, layer });
             let style = if is_chosen {
                 Lettering::HEAD.anchor(Anchor::Middle)
             } else {
@@ -136,7 +140,7 @@ impl<'a> Course<'a> {
     fn draw_examples(
         &mut self,
         svg: &mut Svg,
-        band: &[u32],
+        band: &[usize],
         mut top: f64,
     ) -> Result<f64, FigureError> {
         let side = self.side();
@@ -144,14 +148,14 @@ impl<'a> Course<'a> {
             let image = self.run.image(stem)?;
             let place = [self.guide(0), top, side, side];
             photo_or_missing(svg, place, image.as_ref(), &format!("image {stem}"))?;
-            for (left, slot) in self.slots(band) {
+            for (left, slot) in self.subjects(band) {
                 let place = [left, top, side, side];
                 let Some(map) = self.run.labels(slot, stem)? else {
                     missing(svg, place);
                     continue;
                 };
                 self.pictures += 1;
-                if slot == Slot::Truth || self.run.labels_are_classes() {
+                if slot == Subject::GroundTruth || self.run.labels_are_classes() {
                     for &index in &map.indices {
                         self.seen[usize::from(index)] = true;
                     }
@@ -166,19 +170,27 @@ impl<'a> Course<'a> {
     fn draw_aggregates(
         &mut self,
         svg: &mut Svg,
-        band: &[u32],
+        band: &[usize],
         top: f64,
     ) -> Result<f64, FigureError> {
         let side = self.side();
         let place = [theme::MARGIN, top + side / 2.0 + 5.0];
         svg.text(place, Lettering::NOTE, "aggregate");
-        for (left, slot) in self.slots(band) {
+        for (left, slot) in self.subjects(band) {
             let map = self.run.aggregate(slot)?;
             self.pictures += usize::from(map.is_some());
             let label = format!("aggregate map of {slot}");
-            photo_or_missing(svg, [left, top, side, side], map.as_ref(), &label)?;
+            let cell = [left, top, side, side];
+            photo_or_missing(svg, cell, map.as_ref(), &label)?;
+            if let (Some(used), Subject::Slot(slot)) = (words::thin_label(self.run, slot), slot) {
+                if self.run.is_collapsed(slot) {
+                    svg.void(cell);
+                }
+                let place = [left + side / 2.0, top + side - 6.0];
+                svg.tag(place, used.trim_end_matches(" clusters"));
+            }
             for (line, (metric, _)) in METRICS.into_iter().enumerate() {
-                if let Some(value) = self.run.metrics.get(slot, metric).value {
+                if let Some(value) = self.run.get(slot, metric).value {
                     let place = [left + side / 2.0, top + side + 15.0 + 15.0 * line as f64];
                     let style = Lettering::NOTE.anchor(Anchor::Middle);
                     svg.text(place, style, &format!("{value:.3}"));
@@ -186,7 +198,7 @@ impl<'a> Course<'a> {
             }
         }
         for (line, (metric, name)) in METRICS.into_iter().enumerate() {
-            if self.run.metrics.has(metric) {
+            if self.run.has(metric) {
                 let place = [theme::MARGIN, top + side + 15.0 + 15.0 * line as f64];
                 svg.text(place, Lettering::NOTE, name);
             }

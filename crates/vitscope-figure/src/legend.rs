@@ -1,7 +1,7 @@
 //! The classes with their colors, as a legend below pictures.
 
 use crate::pixels::NONE;
-use crate::run_dir::Run;
+use crate::run_view::RunView;
 use crate::svg::{Lettering, Svg};
 use crate::text::{self, Weight};
 use crate::theme;
@@ -13,7 +13,7 @@ const MOST_CLASSES: usize = 40;
 ///
 /// `seen` says which classes the figure's label maps show; a figure without label maps gives
 /// `None` and, with very many classes, gets no legend. Gives the position below.
-pub(crate) fn legend(svg: &mut Svg, run: &Run, top: f64, seen: Option<&[bool; 256]>) -> f64 {
+pub(crate) fn legend(svg: &mut Svg, run: &RunView, top: f64, seen: Option<&[bool; 256]>) -> f64 {
     const SIDE: f64 = 12.0;
     const GAP: f64 = 16.0;
     const LINE: f64 = 21.0;

@@ -16,48 +16,76 @@ mod bands;
 mod best;
 mod chart;
 mod class_bars;
+mod cluster_use;
 mod correspond;
 mod curves;
 mod drawing;
 mod error;
-mod files;
 mod grid;
+mod images;
 mod layers;
 mod legend;
 mod locality;
+mod locked;
 mod matching;
 mod members;
-mod metrics;
 mod page;
 mod pixels;
 mod plates;
+mod position_locked;
+mod positions;
 mod relations;
-mod run_dir;
+mod run_view;
 mod scale;
 mod segmentations;
-mod select;
 mod sensitivity;
 mod sheet;
 mod svg;
 mod text;
 mod theme;
+mod verdict;
 mod words;
 
 use std::path::{Path, PathBuf};
 
 pub use error::FigureError;
-pub use select::{Images, Select};
+pub use images::Images;
+pub use verdict::{Verdict, verdict};
+pub use vitscope_run::Select;
 
 use members::Member;
-use run_dir::{Kind, Run};
+use run_view::RunView;
+use vitscope_run::RunKind;
 
-/// What a comparison shows of its runs.
+/// How figures look, for authors who set their own captions.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Look {
+    /// What the runs are called, in their order; a run beyond these keeps its own name.
+    pub labels: Vec<String>,
+    /// Whether captions stand in text files beside the figures, not in them.
+    pub no_caption: bool,
+    /// Whether the panels of a figure have letters.
+    pub letters: bool,
+}
+
+/// What is shown of a single run, and how.
+#[derive(Clone, Debug, Default)]
+pub struct DrawOptions {
+    /// Which of the examples that the run stored are shown.
+    pub images: Images,
+    /// How figures look.
+    pub look: Look,
+}
+
+/// What a comparison shows of its runs, and how.
 #[derive(Clone, Debug, Default)]
 pub struct CompareOptions {
     /// Which single layer stands for each facet.
     pub select: Select,
     /// Which of the examples that the runs have in common are shown.
     pub images: Images,
+    /// How figures look.
+    pub look: Look,
 }
 
 /// The files that were written.
@@ -76,10 +104,10 @@ pub struct Drawn {
 ///
 /// As [`draw_with`].
 pub fn draw(run: &Path) -> Result<Drawn, FigureError> {
-    draw_with(run, &Images::All)
+    draw_with(run, &DrawOptions::default())
 }
 
-/// Draws every figure of one run, of whatever command, with the examples that `images` chooses.
+/// Draws every figure of one run, of whatever command.
 ///
 /// Each file is written beside its place and renamed, so a reader never sees half a file.
 /// A figure that the run has no material for is left out, and its files of an earlier call are
@@ -90,16 +118,16 @@ pub fn draw(run: &Path) -> Result<Drawn, FigureError> {
 /// If `run` is not a run directory, a file in it is not what the format says, an image that was
 /// asked for is not among its examples, or a figure cannot be written. Missing files other than
 /// `run.json` are no error.
-pub fn draw_with(run: &Path, images: &Images) -> Result<Drawn, FigureError> {
+pub fn draw_with(run: &Path, options: &DrawOptions) -> Result<Drawn, FigureError> {
     let root = run;
-    let mut run = Run::open(root)?;
-    if run.kind == Kind::Probe {
-        run.examples = images.of(&run)?;
+    let mut run = RunView::open(root)?;
+    if run.kind() == RunKind::Probe {
+        run.examples = options.images.of(&run)?;
     }
-    let member = Member::alone(run);
+    let member = Member::alone(run, options.look.labels.first());
     let plates = plates::of_run(&member)?;
     let text = page::of_run(&member, &plates)?;
-    write(root, &plates, &text)
+    write(root, &plates, &text, &options.look)
 }
 
 /// Draws every comparison figure of several runs into `out/figures` and writes `out/report.html`.
@@ -123,15 +151,20 @@ pub fn compare(
             problem: "this is a run, whose own page would be lost: give another folder".to_owned(),
         });
     }
-    let members = members::open(runs)?;
+    let members = members::open(runs, &options.look.labels)?;
     let plates = plates::of_comparison(&members, out, options)?;
     let text = page::of_comparison(&members, &plates, options)?;
-    write(out, &plates, &text)
+    write(out, &plates, &text, &options.look)
 }
 
-fn write(root: &Path, plates: &[sheet::Plate], text: &str) -> Result<Drawn, FigureError> {
-    let figures = sheet::write(&root.join("figures"), plates)?;
+fn write(
+    root: &Path,
+    plates: &[sheet::Plate],
+    text: &str,
+    look: &Look,
+) -> Result<Drawn, FigureError> {
+    let figures = sheet::write(&root.join("figures"), plates, look)?;
     let page = root.join("report.html");
-    files::write(&page, text.as_bytes())?;
+    vitscope_run::files::write(&page, text.as_bytes())?;
     Ok(Drawn { figures, page })
 }

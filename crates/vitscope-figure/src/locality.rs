@@ -3,11 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use vitscope_run::{Measured, Part};
+
 use crate::chart::{self, Chart, Frame};
 use crate::curves::{key_of, layers_of};
 use crate::error::FigureError;
 use crate::members::Member;
-use crate::metrics::Measured;
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
 use crate::theme;
@@ -18,7 +19,7 @@ const HEADING: &str = "Locality of attention by layer";
 /// The name of an axis of it.
 pub(crate) const AXIS: &str = "locality bias I(K,Q) (nats)";
 
-type ByLayer = BTreeMap<u32, Measured>;
+type ByLayer = BTreeMap<usize, Measured>;
 
 /// What one run measured: over the heads' average, and of each head.
 struct Locality<'a> {
@@ -49,11 +50,11 @@ pub(crate) fn draw(members: &[&Member]) -> Result<Plate, FigureError> {
     let heads = shown.iter().flat_map(|one| &one.heads);
     let averages = shown.iter().map(|one| &one.average);
     let values = averages.chain(heads.filter(|_| has_heads));
-    let values = values.flat_map(|values| values.values().flat_map(|value| value.ends()));
+    let values = values.flat_map(|values| values.values().flat_map(|&value| words::ends(value)));
     let frame = Frame {
         place: [62.0, top, 420.0, 240.0],
-        x: Scale::Places(layers.iter().map(u32::to_string).collect()),
-        y: Scale::linear(values.flatten()),
+        x: Scale::Places(layers.iter().map(usize::to_string).collect()),
+        y: Scale::linear(values),
         x_name: "layer",
         y_name: AXIS,
         labels: [true; 2],
@@ -85,16 +86,16 @@ pub(crate) fn draw(members: &[&Member]) -> Result<Plate, FigureError> {
 
 impl<'a> Locality<'a> {
     fn of(member: &'a Member) -> Self {
-        let metrics = &member.run.metrics;
-        let heads = (0..).map(|head: usize| metrics.of_layers("locality_head", &head.to_string()));
+        let run = &member.run;
+        let heads = (0..).map(|head| run.of_layers("locality_head", Part::Index(head)));
         Self {
             member,
-            average: metrics.of_layers("locality", ""),
+            average: run.of_layers("locality", Part::Whole),
             heads: heads.take_while(|head| !head.is_empty()).collect(),
         }
     }
 
-    fn draw_heads(&self, chart: &mut Chart<'_>, layers: &[u32]) {
+    fn draw_heads(&self, chart: &mut Chart<'_>, layers: &[usize]) {
         for head in &self.heads {
             for (index, layer) in layers.iter().enumerate() {
                 if let Some(value) = head.get(layer).and_then(|measured| measured.value) {
@@ -105,11 +106,11 @@ impl<'a> Locality<'a> {
         }
     }
 
-    fn draw_average(&self, chart: &mut Chart<'_>, layers: &[u32]) {
+    fn draw_average(&self, chart: &mut Chart<'_>, layers: &[usize]) {
         let (mark, paint) = (self.member.mark(), self.member.paint());
-        let value = |layer: &u32| self.average.get(layer).copied().unwrap_or_default();
+        let value = |layer: &usize| self.average.get(layer).copied().unwrap_or_default();
         for (index, layer) in layers.iter().enumerate() {
-            chart.interval(index as f64, value(layer).interval(), paint);
+            chart.interval(index as f64, value(layer).interval, paint);
         }
         let points: Vec<_> = layers
             .iter()

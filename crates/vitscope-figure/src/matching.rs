@@ -1,8 +1,8 @@
 //! Runs without ground truth: their clusters take the colors of a reference run's clusters with
 //! which they occur together, so that rows can be compared at all.
 
-use pathfinding::kuhn_munkres::kuhn_munkres;
-use pathfinding::matrix::Matrix;
+use ndarray::Array2;
+use vitscope_measure::match_to_reference;
 
 use crate::pixels::{LabelMap, NONE};
 use crate::theme;
@@ -23,15 +23,13 @@ pub(crate) fn partners(
     let Some(most) = labels().map(|(a, b)| usize::from(*a.max(b))).max() else {
         return Vec::new();
     };
-    let side = most + 1;
-    let mut shared = Matrix::new(side, side, 0_i64);
+    let mut shared = Array2::<i64>::zeros((most + 1, most + 1));
     for (&a, &b) in labels() {
-        shared[(usize::from(a), usize::from(b))] += 1;
+        shared[[usize::from(a), usize::from(b)]] += 1;
     }
-    let (_, assigned) = kuhn_munkres(&shared);
-    let pairs = assigned.into_iter().enumerate();
+    let pairs = match_to_reference(shared.view()).into_iter().enumerate();
     pairs
-        .map(|(cluster, partner)| (shared[(cluster, partner)] > 0).then_some(partner))
+        .map(|(cluster, partner)| partner.filter(|&partner| shared[[cluster, partner]] > 0))
         .collect()
 }
 
@@ -52,6 +50,7 @@ mod tests {
             height: 1,
             indices: indices.to_vec(),
             palette: Vec::new(),
+            muted: Vec::new(),
         })
     }
 

@@ -5,10 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
 use serde_json::Value;
+use vitscope_run::{Measured, Part, RunKind};
 
 use crate::error::FigureError;
-use crate::metrics::Measured;
-use crate::run_dir::{Kind, Run};
+use crate::run_view::RunView;
 use crate::theme::{self, Mark, Paint};
 use crate::words;
 
@@ -16,12 +16,14 @@ use crate::words;
 #[derive(Debug)]
 pub(crate) struct Member {
     pub(crate) label: String,
-    pub(crate) run: Run,
+    /// Whether it stands in a comparison, whose tables name runs.
+    pub(crate) is_compared: bool,
+    pub(crate) run: RunView,
     /// The place of its label among the runs' labels, which gives its color and mark: what was
     /// measured on one model looks the same in every figure.
     pub(crate) index: usize,
     /// The locality bias of its layers: its own, or that of a run of the same weights.
-    pub(crate) locality: BTreeMap<u32, Measured>,
+    pub(crate) locality: BTreeMap<usize, Measured>,
 }
 
 impl Member {
@@ -34,10 +36,12 @@ impl Member {
     }
 
     /// A single run, which needs no name beside others.
-    pub(crate) fn alone(run: Run) -> Self {
-        let locality = run.metrics.of_layers("locality", "");
+    pub(crate) fn alone(mut run: RunView, label: Option<&String>) -> Self {
+        run.label = label.cloned();
+        let locality = run.of_layers("locality", Part::Whole);
         Self {
-            label: run.model.name.clone(),
+            label: run.record.model.name.clone(),
+            is_compared: false,
             run,
             index: 0,
             locality,
@@ -46,15 +50,18 @@ impl Member {
 }
 
 /// Opens the runs and names them.
-pub(crate) fn open(paths: &[PathBuf]) -> Result<Vec<Member>, FigureError> {
+pub(crate) fn open(paths: &[PathBuf], given: &[String]) -> Result<Vec<Member>, FigureError> {
     let runs = paths
         .iter()
-        .map(|path| Run::open(path))
+        .map(|path| RunView::open(path))
         .collect::<Result<Vec<_>, _>>()?;
-    let labels = labels(&runs, paths);
+    let mut labels = labels(&runs, paths);
+    for (label, given) in labels.iter_mut().zip(given) {
+        label.clone_from(given);
+    }
     let localities: Vec<_> = runs
         .iter()
-        .map(|run| (same_weights(run), run.metrics.of_layers("locality", "")))
+        .map(|run| (same_weights(run), run.of_layers("locality", Part::Whole)))
         .collect();
     let mut known: Vec<String> = Vec::new();
     let members = runs.into_iter().zip(labels);
@@ -65,7 +72,7 @@ pub(crate) fn open(paths: &[PathBuf]) -> Result<Vec<Member>, FigureError> {
             }
             let index = known.iter().position(|other| *other == label);
             let index = index.unwrap_or_default();
-            let own = run.metrics.of_layers("locality", "");
+            let own = run.of_layers("locality", Part::Whole);
             let weights = same_weights(&run);
             let other = || {
                 localities
@@ -79,6 +86,7 @@ pub(crate) fn open(paths: &[PathBuf]) -> Result<Vec<Member>, FigureError> {
             };
             Member {
                 label,
+                is_compared: true,
                 run,
                 index,
                 locality,
@@ -88,22 +96,13 @@ pub(crate) fn open(paths: &[PathBuf]) -> Result<Vec<Member>, FigureError> {
 }
 
 /// What two runs of one model share, whatever was measured on it.
-fn same_weights(run: &Run) -> (Option<String>, String) {
-    let sum = run.model.sha256.clone().filter(|sum| !sum.is_empty());
-    (sum, run.model.name.clone())
+fn same_weights(run: &RunView) -> (String, String) {
+    let model = &run.record.model;
+    (model.sha256.clone(), model.name.clone())
 }
 
-/// The settings that can change a number, with seed, data and clusters, as text.
-pub(crate) fn settings(run: &Run) -> BTreeMap<String, String> {
-    const IDLE: [&str; 7] = [
-        "threads",
-        "save_labels",
-        "save_counts",
-        "examples",
-        "queries",
-        "device",
-        "memory",
-    ];
+/// The settings that can change a number, with seed and data, as text.
+pub(crate) fn settings(run: &RunView) -> BTreeMap<String, String> {
     let plain = |value: &Value| match value {
         Value::String(text) => text.clone(),
         Value::Null => "none".to_owned(),
@@ -114,28 +113,25 @@ pub(crate) fn settings(run: &Run) -> BTreeMap<String, String> {
         }
         other => other.to_string(),
     };
-    let mut settings: BTreeMap<String, String> = run
-        .settings
-        .iter()
-        .filter(|(name, _)| !IDLE.contains(&name.as_str()))
-        .map(|(name, value)| (name.clone(), plain(value)))
-        .collect();
+    let counting = run.record.settings_that_count();
+    let counting = counting.map(|(name, value)| (name.to_owned(), plain(value)));
+    let mut settings: BTreeMap<String, String> = counting.collect();
     settings
         .entry("seed".to_owned())
-        .or_insert_with(|| run.seed.unwrap_or(0).to_string());
-    settings.insert("data".to_owned(), run.data.kind.clone());
+        .or_insert_with(|| run.record.seed.to_string());
+    settings.insert("data".to_owned(), run.record.data.kind.clone());
     settings
 }
 
 /// The model's name; runs of one name also say in which settings they differ, and where even that
 /// is the same, which folder they lie in.
-fn labels(runs: &[Run], paths: &[PathBuf]) -> Vec<String> {
-    let base = |run: &Run| words::model_name(run).to_owned();
+fn labels(runs: &[RunView], paths: &[PathBuf]) -> Vec<String> {
+    let base = |run: &RunView| words::model_name(run).to_owned();
     // Runs of different commands do not stand beside one another in a figure.
-    let mut by_kind: BTreeMap<(String, Kind), Vec<usize>> = BTreeMap::new();
+    let mut by_kind: BTreeMap<(String, RunKind), Vec<usize>> = BTreeMap::new();
     for (index, run) in runs.iter().enumerate() {
         by_kind
-            .entry((base(run), run.kind))
+            .entry((base(run), run.kind()))
             .or_default()
             .push(index);
     }

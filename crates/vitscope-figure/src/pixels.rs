@@ -7,6 +7,7 @@ use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
 
 use crate::error::FigureError;
+use crate::theme;
 
 /// The index that no class and no cluster has: ignored in ground truth, none in a prediction.
 pub(crate) const NONE: u8 = 255;
@@ -29,6 +30,8 @@ pub(crate) struct LabelMap {
     pub(crate) height: usize,
     pub(crate) indices: Vec<u8>,
     pub(crate) palette: Vec<[u8; 3]>,
+    /// Indices whose color is muted and hatched: clusters that have not earned their class's name.
+    pub(crate) muted: Vec<bool>,
 }
 
 struct Decoded {
@@ -172,7 +175,7 @@ impl Rgb {
         const VEIL: f64 = 0.62;
         let pixels = self.pixels.iter().enumerate().map(|(index, pixel)| {
             let gray = gray(pixel);
-            let color = crate::theme::heat(heat(index % self.width, index / self.width));
+            let color = theme::heat(heat(index % self.width, index / self.width));
             color.map(|channel| (gray * (1.0 - VEIL) + f64::from(channel) * VEIL).round() as u8)
         });
         Self {
@@ -253,6 +256,7 @@ impl LabelMap {
             height: picture.height,
             indices,
             palette: picture.palette,
+            muted: Vec::new(),
         })
     }
 
@@ -274,15 +278,47 @@ impl LabelMap {
             height,
             indices: indices.collect(),
             palette: self.palette.clone(),
+            muted: self.muted.clone(),
         }
     }
 
     /// The color of an index; a palette that ends early leaves gray.
-    pub(crate) fn color(&self, index: u8) -> [u8; 3] {
-        self.palette
-            .get(usize::from(index))
-            .copied()
-            .unwrap_or([128; 3])
+    fn color(&self, index: u8) -> [u8; 3] {
+        let color = self.palette.get(usize::from(index)).copied();
+        let color = color.unwrap_or([128; 3]);
+        if self.is_muted(index) {
+            theme::muted(color)
+        } else {
+            color
+        }
+    }
+
+    fn is_muted(&self, index: u8) -> bool {
+        self.muted.get(usize::from(index)) == Some(&true)
+    }
+
+    /// The indices with every muted one striped by one that nothing else uses, and the color of each
+    /// such stripe. Where none is left, the muted color alone must do.
+    fn striped(&self) -> (Vec<u8>, Vec<(u8, [u8; 3])>) {
+        let mut used = [false; 256];
+        for &index in &self.indices {
+            used[usize::from(index)] = true;
+        }
+        let mut free = (0..NONE).filter(|&index| !used[usize::from(index)]);
+        let muted = (0..NONE).filter(|&index| used[usize::from(index)] && self.is_muted(index));
+        let stripes: Vec<(u8, u8)> = muted.zip(&mut free).collect();
+        let of = |index: u8| stripes.iter().find(|pair| pair.0 == index);
+        let indices = self.indices.iter().enumerate().map(|(place, &index)| {
+            let is_stripe = (place % self.width + place / self.width) % 7 < 3;
+            match of(index).filter(|_| is_stripe) {
+                Some(&(_, stripe)) => stripe,
+                None => index,
+            }
+        });
+        let colors = stripes
+            .iter()
+            .map(|&(index, stripe)| (stripe, theme::stripe(self.color(index))));
+        (indices.collect(), colors.collect())
     }
 
     /// The map as a palette PNG whose pixels without a label are transparent, so that whatever
@@ -292,7 +328,12 @@ impl LabelMap {
         let mut bytes = Vec::new();
         let (width, height) = (self.width as u32, self.height as u32);
         let mut encoder = png::Encoder::new(&mut bytes, width, height);
-        let mut palette: Vec<u8> = (0..NONE).flat_map(|index| self.color(index)).collect();
+        let (indices, stripes) = self.striped();
+        let mut colors: Vec<[u8; 3]> = (0..NONE).map(|index| self.color(index)).collect();
+        for (index, color) in stripes {
+            colors[usize::from(index)] = color;
+        }
+        let mut palette = colors.concat();
         palette.extend([255; 3]);
         let mut alpha = vec![255; usize::from(NONE)];
         alpha.push(0);
@@ -303,7 +344,7 @@ impl LabelMap {
         encoder.set_compression(png::Compression::High);
         encoder.set_filter(png::Filter::NoFilter);
         let mut writer = encoder.write_header().map_err(failed)?;
-        writer.write_image_data(&self.indices).map_err(failed)?;
+        writer.write_image_data(&indices).map_err(failed)?;
         writer.finish().map_err(failed)?;
         Ok(bytes)
     }
@@ -347,6 +388,7 @@ mod tests {
             height: 1,
             indices: vec![1, NONE],
             palette: vec![[0; 3], [9, 8, 7]],
+            muted: Vec::new(),
         };
         let mut decoder = png::Decoder::new(Cursor::new(map.png().unwrap()));
         decoder.set_transformations(png::Transformations::normalize_to_color8());
@@ -354,6 +396,26 @@ mod tests {
         let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
         reader.next_frame(&mut pixels).unwrap();
         assert_eq!(pixels, [9, 8, 7, 255, 255, 255, 255, 0]);
+    }
+
+    #[test]
+    fn what_is_muted_is_striped_and_nothing_else() {
+        let map = LabelMap {
+            width: 7,
+            height: 1,
+            indices: vec![1; 7],
+            palette: vec![[0; 3], [200, 0, 0]],
+            muted: vec![true, true],
+        };
+        let mut decoder = png::Decoder::new(Cursor::new(map.png().unwrap()));
+        decoder.set_transformations(png::Transformations::normalize_to_color8());
+        let mut reader = decoder.read_info().unwrap();
+        let mut pixels = vec![0; reader.output_buffer_size().unwrap()];
+        reader.next_frame(&mut pixels).unwrap();
+        let muted = theme::muted([200, 0, 0]);
+        assert_eq!(pixels[..3], theme::stripe(muted));
+        assert_eq!(pixels[12..15], muted);
+        assert!(muted != [200, 0, 0]);
     }
 
     #[test]

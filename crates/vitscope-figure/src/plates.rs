@@ -2,23 +2,24 @@
 
 use std::path::Path;
 
+use vitscope_run::{Facet, Part, RunKind};
+
 use crate::CompareOptions;
 use crate::error::FigureError;
 use crate::members::Member;
 use crate::relations::{self, Correlations, Relations};
-use crate::run_dir::{Facet, Kind};
 use crate::sheet::Plate;
 use crate::{
-    aggregates, attention, best, class_bars, correspond, curves, layers, locality, segmentations,
-    sensitivity,
+    aggregates, attention, best, class_bars, correspond, curves, layers, locality, position_locked,
+    segmentations, sensitivity,
 };
 
 /// The figures of a single run.
 pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
     let one = &[member];
     let mut plates = Vec::new();
-    match member.run.kind {
-        Kind::Probe => {
+    match member.run.kind() {
+        RunKind::Probe => {
             plates.push(segmentations::examples(member)?);
             plates.push(segmentations::clusters(member)?);
             plates.push(aggregates::draw_best(member)?);
@@ -27,16 +28,17 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
             }
             plates.push(relations::draw(one, &Correlations::NotMeant)?);
             plates.push(class_bars::draw_facets(member)?);
+            plates.push(position_locked::draw(member)?);
             plates.push(aggregates::draw_layers(member)?);
             plates.extend(layers::draw(member)?);
             plates.push(locality::draw(one)?);
             plates.push(attention::draw(member)?);
         }
-        Kind::Attention => {
+        RunKind::Attention => {
             plates.push(locality::draw(one)?);
             plates.push(attention::draw(member)?);
         }
-        Kind::Correspond => {
+        RunKind::Correspond => {
             plates.push(curves::draw(one, &curves::PCK)?);
             plates.push(correspond::categories::draw(member)?);
             plates.push(correspond::similarity::draw(member)?);
@@ -47,7 +49,7 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
     Ok(plates)
 }
 
-const OF_PROBES: [&curves::Subject; 3] = [&curves::MIOU, &curves::NMI, &curves::EXCESS];
+const OF_PROBES: [&curves::LayerMetric; 3] = [&curves::MIOU, &curves::NMI, &curves::EXCESS];
 
 /// The figures of several runs. `out` may hold their correlations.
 pub(crate) fn of_comparison(
@@ -55,13 +57,13 @@ pub(crate) fn of_comparison(
     out: &Path,
     options: &CompareOptions,
 ) -> Result<Vec<Plate>, FigureError> {
-    let of_kind = |kind: Kind| -> Vec<&Member> {
+    let of_kind = |kind: RunKind| -> Vec<&Member> {
         let members = members.iter();
-        members.filter(|member| member.run.kind == kind).collect()
+        members.filter(|member| member.run.kind() == kind).collect()
     };
     // A run that has measured nothing yet would only have a name; the page says how far it is.
-    let mut probes = of_kind(Kind::Probe);
-    probes.retain(|member| !member.run.probes().is_empty());
+    let mut probes = of_kind(RunKind::Probe);
+    probes.retain(|member| !member.run.slots().is_empty());
     let mut plates = Vec::new();
     if !probes.is_empty() {
         let select = options.select;
@@ -80,11 +82,11 @@ pub(crate) fn of_comparison(
         }
         plates.push(sensitivity::draw(&probes, select)?);
     }
-    let correspond = of_kind(Kind::Correspond);
+    let correspond = of_kind(RunKind::Correspond);
     if !correspond.is_empty() {
         plates.push(curves::draw(&correspond, &curves::PCK)?);
     }
-    let has_locality = |member: &&Member| !member.run.metrics.of_layers("locality", "").is_empty();
+    let has_locality = |member: &&Member| !member.run.of_layers("locality", Part::Whole).is_empty();
     let with_locality: Vec<&Member> = members.iter().filter(has_locality).collect();
     if !with_locality.is_empty() {
         plates.push(locality::draw(&with_locality)?);

@@ -186,7 +186,7 @@ mod tests {
 
     #[test]
     fn many_places_are_named_in_part() {
-        let names = (1..=24).map(|layer: u32| layer.to_string()).collect();
+        let names = (1..=24).map(|layer: usize| layer.to_string()).collect();
         assert_eq!(labels(&Scale::Places(names))[..3], ["2", "4", "6"]);
     }
 

@@ -2,15 +2,16 @@
 //! ground truth and each slot say of them (the paper's Figure 1). Of one run the rows are its facets,
 //! of several each run's best facet, or one facet of all.
 
+use vitscope_run::{Facet, Measured, Select, Subject};
+
 use crate::error::FigureError;
 use crate::grid::{Grid, GridRow, MOST_COLUMNS};
+use crate::images::Images;
 use crate::legend::legend;
 use crate::matching;
 use crate::members::Member;
-use crate::metrics::Measured;
 use crate::pixels::LabelMap;
-use crate::run_dir::{Facet, Run, Slot};
-use crate::select::{Images, Select};
+use crate::run_view::RunView;
 use crate::sheet::{Plate, Sheet};
 use crate::svg::Lettering;
 use crate::text;
@@ -22,7 +23,7 @@ const FACET_WIDTH: f64 = 98.0;
 const RUN_WIDTH: f64 = 150.0;
 
 /// What the rows of a figure are about.
-type Shown<'a> = Vec<(&'a Member, Slot)>;
+type Shown<'a> = Vec<(&'a Member, Subject)>;
 
 /// Each facet of one run at its chosen layer.
 pub(crate) fn examples(member: &Member) -> Result<Plate, FigureError> {
@@ -30,7 +31,12 @@ pub(crate) fn examples(member: &Member) -> Result<Plate, FigureError> {
     let heading = words::heading(run, "Examples");
     let stems = first(&run.examples);
     let rows = rows_of_run(run, stems, Palette::Classes)?;
-    let grid = Grid::new(pictures(run, stems)?, rows, FACET_WIDTH);
+    let grid = Grid::new(
+        pictures(run, stems)?,
+        rows,
+        FACET_WIDTH,
+        words::place_alone(run),
+    );
     let mut sheet = Sheet::new("examples", heading, theme::FULL_WIDTH, &[member]);
     if grid.is_empty() {
         return Ok(sheet.absent(NOT_STORED));
@@ -40,19 +46,14 @@ pub(crate) fn examples(member: &Member) -> Result<Plate, FigureError> {
     let bottom = legend(&mut sheet.svg, run, bottom + 14.0, Some(&seen));
     sheet.lead("Test images with the segmentation that each facet gives, its aggregate map over all test images, and its numbers. ");
     sheet.note(words::selection_note(run));
-    if run.metrics.has("nmi") {
+    if run.has("nmi") {
         sheet.note(words::NMI_NOTE);
     }
-    if run.metrics.get(Slot::Truth, "nmi").value.is_some() {
-        sheet.note("Dashed line: ground truth.");
-    }
+    sheet.notes(words::lines_note(run));
+    sheet.notes(words::earned_note(run));
     sheet.notes(words::cluster_note(run));
     sheet.notes(words::token_note(run));
-    let shown: Shown<'_> = run
-        .best_slots()
-        .into_iter()
-        .map(|slot| (member, slot))
-        .collect();
+    let shown: Shown<'_> = run.best().into_iter().map(|slot| (member, slot)).collect();
     table(
         &mut sheet,
         &shown,
@@ -73,12 +74,17 @@ pub(crate) fn clusters(member: &Member) -> Result<Plate, FigureError> {
     }
     let stems = first(&run.examples);
     let rows = rows_of_run(run, stems, Palette::Clusters)?;
-    let grid = Grid::new(pictures(run, stems)?, rows, FACET_WIDTH);
+    let grid = Grid::new(
+        pictures(run, stems)?,
+        rows,
+        FACET_WIDTH,
+        words::place_alone(run),
+    );
     if grid.is_empty() {
         return Ok(sheet.absent(NOT_STORED));
     }
     let bottom = grid.draw(&mut sheet.svg, theme::MARGIN)?;
-    let clusters = run.clusters.unwrap_or(0);
+    let clusters = run.record.clusters;
     sheet.note(format!(
         "{clusters} clusters; within a row, the same color is the same cluster in every image."
     ));
@@ -86,11 +92,11 @@ pub(crate) fn clusters(member: &Member) -> Result<Plate, FigureError> {
     sheet.note(words::selection_note(run));
     sheet.notes(words::token_note(run));
     sheet.columns(&["layer", "facet", "image", "cluster", "pixels"]);
-    for slot in run.best_slots() {
+    for slot in run.best() {
         for stem in &stems[..grid.columns().min(stems.len())] {
             for (cluster, count) in counts(run, slot, stem)? {
                 let cells = [stem.clone(), cluster.to_string(), count.to_string()];
-                sheet.row(member, words::slot_cells(slot).into_iter().chain(cells));
+                sheet.row(member, words::subject_cells(slot).into_iter().chain(cells));
             }
         }
     }
@@ -104,12 +110,12 @@ pub(crate) fn overviews(
     select: Select,
 ) -> Result<Vec<Plate>, FigureError> {
     let at = |member: &Member, facet: Facet| {
-        let layer = select.layer(&member.run, facet)?;
-        Some(Slot::Probe(facet, layer))
+        let layer = member.run.selected(facet, select)?;
+        Some(Subject::slot(facet, layer))
     };
     let best = |member: &Member| {
         let slots = Facet::ALL.into_iter().filter_map(|facet| at(member, facet));
-        let miou = |slot: Slot| member.run.metrics.get(slot, "miou").value;
+        let miou = |slot: Subject| member.run.get(slot, "miou").value;
         slots.reduce(|best, other| {
             if miou(other) > miou(best) {
                 other
@@ -118,7 +124,7 @@ pub(crate) fn overviews(
             }
         })
     };
-    let shown = |slot: &dyn Fn(&Member) -> Option<Slot>| -> Shown<'_> {
+    let shown = |slot: &dyn Fn(&Member) -> Option<Subject>| -> Shown<'_> {
         let members = members.iter();
         members
             .filter_map(|&member| Some((member, slot(member)?)))
@@ -173,11 +179,12 @@ fn overview(
     if stems.is_empty() {
         return Ok(sheet.absent("The runs have no example image in common."));
     }
-    let grid = Grid::new(
-        pictures(run, &stems)?,
-        rows_of_runs(shown, &stems)?,
-        RUN_WIDTH,
-    );
+    // Runs on other data have another baseline, which one line cannot show.
+    let alone = words::place_alone(run);
+    let mut all = members.iter();
+    let alone = alone.filter(|_| all.all(|member| words::place_alone(&member.run) == alone));
+    let rows = rows_of_runs(shown, &stems)?;
+    let grid = Grid::new(pictures(run, &stems)?, rows, RUN_WIDTH, alone);
     if grid.is_empty() {
         return Ok(sheet.absent(NOT_STORED));
     }
@@ -186,17 +193,20 @@ fn overview(
     let seen = grid.seen(|row| row.is_truth || all_classes);
     let bottom = legend(&mut sheet.svg, run, bottom + 14.0, Some(&seen));
     if members.len() > 1 {
-        sheet.note(format!("On {}.", run.data.name()));
+        sheet.note(format!("On {}.", words::data_name(run)));
     }
     sheet.note("Aggregate: the mean of the colors over all test images.");
-    sheet.note(select.note());
-    if run.metrics.get(Slot::Truth, "nmi").value.is_some() {
-        sheet.note("Dashed line: ground truth.");
-    }
+    sheet.note(words::select_note(select));
+    sheet.notes(words::lines_note(run));
     sheet.note(words::NMI_NOTE);
-    if members.iter().any(|member| !member.run.data.has_truth) {
+    if members.iter().any(|member| !member.run.has_truth()) {
         sheet.note("Without ground truth, a cluster has the color of the first row's cluster with which it shares the most pixels in a one-to-one matching.");
     }
+    sheet.notes(
+        members
+            .iter()
+            .find_map(|member| words::earned_note(&member.run)),
+    );
     let mut loose = members
         .iter()
         .filter(|member| member.run.has_loose_clusters());
@@ -216,7 +226,7 @@ fn first(stems: &[String]) -> &[String] {
 
 /// The photographs of examples, with their names.
 fn pictures(
-    run: &Run,
+    run: &RunView,
     stems: &[String],
 ) -> Result<Vec<(String, Option<crate::pixels::Rgb>)>, FigureError> {
     let stems = stems.iter();
@@ -234,18 +244,24 @@ enum Palette {
     Clusters,
 }
 
-fn rows_of_run(run: &Run, stems: &[String], palette: Palette) -> Result<Vec<GridRow>, FigureError> {
+fn rows_of_run(
+    run: &RunView,
+    stems: &[String],
+    palette: Palette,
+) -> Result<Vec<GridRow>, FigureError> {
     let mut rows = Vec::new();
-    for slot in run.best_slots() {
+    for slot in run.best() {
         let mut row = GridRow::of(run, slot, stems)?;
-        row.paint = theme::slot(slot);
+        row.paint = theme::subject(slot);
+        let (name, layer) = words::subject_label(slot);
         row.name = match slot {
-            Slot::Truth => vec!["ground".to_owned(), "truth".to_owned()],
-            Slot::Probe(facet, layer) => vec![facet.name().to_owned(), format!("layer {layer}")],
+            Subject::GroundTruth => vec!["ground".to_owned(), "truth".to_owned()],
+            _ => vec![name.to_owned(), layer],
         };
+        row.name.extend(words::thin_label(run, slot));
         if palette == Palette::Clusters {
             row.aggregate = None;
-            if slot != Slot::Truth {
+            if slot != Subject::GroundTruth {
                 row.recolor(theme::cluster);
             }
         }
@@ -259,9 +275,9 @@ fn rows_of_run(run: &Run, stems: &[String], palette: Palette) -> Result<Vec<Grid
 fn rows_of_runs(shown: &Shown<'_>, stems: &[String]) -> Result<Vec<GridRow>, FigureError> {
     let mut rows = Vec::new();
     if let Some((first, _)) = shown.first()
-        && first.run.data.has_truth
+        && first.run.has_truth()
     {
-        let mut row = GridRow::of(&first.run, Slot::Truth, stems)?;
+        let mut row = GridRow::of(&first.run, Subject::GroundTruth, stems)?;
         row.name = vec!["ground truth".to_owned()];
         row.miou = Measured::default();
         rows.push(row);
@@ -269,7 +285,7 @@ fn rows_of_runs(shown: &Shown<'_>, stems: &[String]) -> Result<Vec<GridRow>, Fig
     let mut reference: Option<Vec<Option<LabelMap>>> = None;
     for &(member, slot) in shown {
         let mut row = GridRow::of(&member.run, slot, stems)?;
-        if !member.run.data.has_truth {
+        if !member.run.has_truth() {
             let partners = match &reference {
                 Some(reference) => matching::partners(&row.maps, reference),
                 None => {
@@ -281,10 +297,11 @@ fn rows_of_runs(shown: &Shown<'_>, stems: &[String]) -> Result<Vec<GridRow>, Fig
             row.recolor(color);
             row.aggregate = member.run.aggregate_in(slot, color).or(row.aggregate);
         }
-        let (facet, layer) = words::slot_label(slot);
+        let (facet, layer) = words::subject_label(slot);
         let style = Lettering::HEAD;
         row.name = text::wrap_in(&member.label, RUN_WIDTH - 14.0, style.size, 3);
         row.name.push(format!("{facet}, {layer}"));
+        row.name.extend(words::thin_label(&member.run, slot));
         row.paint = member.paint();
         rows.push(row);
     }
@@ -304,17 +321,17 @@ fn table(sheet: &mut Sheet, shown: &Shown<'_>, stems: &[String]) {
         "miou_high",
     ]);
     for &(member, slot) in shown {
-        let mut cells = words::slot_cells(slot).to_vec();
+        let mut cells = words::subject_cells(slot).to_vec();
         cells.push(stems.join(" "));
         for metric in ["nmi", "miou"] {
-            cells.extend(words::measured_cells(member.run.metrics.get(slot, metric)));
+            cells.extend(words::measured_cells(member.run.get(slot, metric)));
         }
         sheet.row(member, cells);
     }
 }
 
 /// How many pixels each cluster has in an example.
-fn counts(run: &Run, slot: Slot, stem: &str) -> Result<Vec<(usize, u64)>, FigureError> {
+fn counts(run: &RunView, slot: Subject, stem: &str) -> Result<Vec<(usize, u64)>, FigureError> {
     let mut counts = [0_u64; 256];
     if let Some(map) = run.labels(slot, stem)? {
         for &index in &map.indices {

@@ -3,13 +3,12 @@
 
 use std::collections::BTreeMap;
 
+use vitscope_run::{Facet, Measured, Select, Subject};
+
 use crate::chart::{self, Frame};
 use crate::error::FigureError;
 use crate::members::{Member, settings};
-use crate::metrics::Measured;
-use crate::run_dir::{Facet, Slot};
 use crate::scale::Scale;
-use crate::select::Select;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Lettering, Svg};
 use crate::text;
@@ -54,7 +53,7 @@ fn variations<'a>(members: &[&'a Member]) -> Vec<Variation<'a>> {
             };
             let rest = settings.iter().filter(|(other, _)| *other != name);
             let rest = rest.map(|(name, value)| (name.clone(), value.clone()));
-            let key = (member.run.model.name.clone(), rest.collect());
+            let key = (member.run.record.model.name.clone(), rest.collect());
             groups.entry(key).or_default().push((value.clone(), member));
         }
         for ((model, _), mut runs) in groups {
@@ -75,9 +74,9 @@ fn variations<'a>(members: &[&'a Member]) -> Vec<Variation<'a>> {
 }
 
 fn measured(member: &Member, facet: Facet, metric: &str, select: Select) -> Measured {
-    let layer = select.layer(&member.run, facet);
-    let slot = layer.map(|layer| Slot::Probe(facet, layer));
-    slot.map(|slot| member.run.metrics.get(slot, metric))
+    let layer = member.run.selected(facet, select);
+    let slot = layer.map(|layer| Subject::slot(facet, layer));
+    slot.map(|slot| member.run.get(slot, metric))
         .unwrap_or_default()
 }
 
@@ -109,9 +108,9 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         top += 22.0 + 2.0 * (HEIGHT + 22.0) + 40.0;
     }
     sheet.note("Each panel: runs of one model that are equal but for the setting below it.");
-    sheet.note(select.note());
+    sheet.note(words::select_note(select));
     let mut members = members.iter();
-    if members.any(|member| member.run.metrics.has_interval("miou")) {
+    if members.any(|member| member.run.has_interval("miou")) {
         sheet.note(words::INTERVAL_NOTE);
     }
     let header = [
@@ -129,7 +128,7 @@ impl Variation<'_> {
     fn draw(&self, svg: &mut Svg, [left, top, width]: [f64; 3], select: Select) {
         let style = Lettering::HEAD;
         let title = text::fit(&self.model, width, style.size, style.weight);
-        svg.text([left, top + 12.0], style, &title);
+        svg.panel([left, top + 12.0], &title);
         let setting = self.setting.replace('_', " ");
         for (line, (metric, name)) in METRICS.into_iter().enumerate() {
             let value = |member: &Member, facet| measured(member, facet, metric, select);
@@ -139,7 +138,10 @@ impl Variation<'_> {
             let frame = Frame {
                 place: [left, y, width, HEIGHT],
                 x: Scale::Places(self.runs.iter().map(|run| run.0.clone()).collect()),
-                y: Scale::linear(all.flat_map(Measured::ends).flatten()),
+                y: match metric {
+                    "nmi" => Scale::Linear(0.0..1.0),
+                    _ => Scale::linear(all.flat_map(words::ends)),
+                },
                 x_name: &setting,
                 y_name: name,
                 labels: [line + 1 == METRICS.len(), true],
@@ -149,7 +151,7 @@ impl Variation<'_> {
                 let values = self.runs.iter().map(|(_, member)| value(member, facet));
                 let values: Vec<Measured> = values.collect();
                 for (place, value) in values.iter().enumerate() {
-                    chart.interval(place as f64, value.interval(), theme::facet(facet));
+                    chart.interval(place as f64, value.interval, theme::facet(facet));
                 }
                 let points = values.iter().enumerate();
                 let points: Vec<_> = points
@@ -164,12 +166,12 @@ impl Variation<'_> {
         let mut rows = Vec::new();
         for (value, member) in &self.runs {
             for facet in Facet::ALL {
-                let Some(layer) = select.layer(&member.run, facet) else {
+                let Some(layer) = member.run.selected(facet, select) else {
                     continue;
                 };
                 let mut cells = vec![self.model.clone(), self.setting.clone(), value.clone()];
                 cells.push(member.label.clone());
-                cells.extend(words::slot_cells(Slot::Probe(facet, layer)));
+                cells.extend(words::subject_cells(Subject::slot(facet, layer)));
                 let values = METRICS.map(|(metric, _)| measured(member, facet, metric, select));
                 cells.extend(values.map(|measured| words::cell(measured.value)));
                 rows.push(cells);

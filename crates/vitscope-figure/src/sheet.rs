@@ -1,12 +1,13 @@
 //! A figure from its first line to its files: every figure begins as a [`Sheet`] and ends with
 //! [`Sheet::finish`], which adds caption, title and table.
 
-use std::fs;
 use std::path::{Path, PathBuf};
 
+use vitscope_run::{RunError, files, to_csv};
+
+use crate::Look;
 use crate::drawing::Drawing;
 use crate::error::FigureError;
-use crate::files;
 use crate::members::Member;
 use crate::svg::Svg;
 use crate::words;
@@ -77,7 +78,7 @@ impl Sheet {
             heading,
             title,
             lead: "",
-            has_runs: members.len() > 1,
+            has_runs: members.iter().any(|member| member.is_compared),
             svg: Svg::new(name, width),
             notes,
             header: Vec::new(),
@@ -135,44 +136,31 @@ impl Sheet {
     pub(crate) fn finish(self, bottom: f64) -> Result<Plate, FigureError> {
         let caption = self.notes.join(" ");
         let description = format!("{}{caption}", self.lead);
-        let csv = csv_text(&self.name, &self.header, &self.rows)?;
         Ok(Plate::Drawn(Box::new(Picture {
-            drawing: Drawing::new(self.svg, bottom, &caption, self.title, description),
+            drawing: Drawing::new(self.svg, bottom, caption, self.title, description),
+            csv: String::from_utf8(to_csv(&self.header, &self.rows))
+                .map_err(|error| FigureError::render(&self.name, error))?,
             name: self.name,
             heading: self.heading,
-            csv,
         })))
     }
 }
 
-fn csv_text(name: &str, header: &[&str], rows: &[Vec<String>]) -> Result<String, FigureError> {
-    let mut writer = csv::Writer::from_writer(Vec::new());
-    let mut write = || {
-        writer.write_record(header)?;
-        rows.iter().try_for_each(|row| writer.write_record(row))
-    };
-    write().map_err(|error| FigureError::render(name, error))?;
-    let bytes = writer
-        .into_inner()
-        .map_err(|error| FigureError::render(name, error))?;
-    String::from_utf8(bytes).map_err(|error| FigureError::render(name, error))
-}
-
 /// Writes every figure in all its forms; removes the files of figures that are absent.
-pub(crate) fn write(folder: &Path, plates: &[Plate]) -> Result<Vec<PathBuf>, FigureError> {
+pub(crate) fn write(
+    folder: &Path,
+    plates: &[Plate],
+    look: &Look,
+) -> Result<Vec<PathBuf>, FigureError> {
     const FORMS: [&str; 4] = ["svg", "png", "pdf", "csv"];
-    fs::create_dir_all(folder).map_err(|source| FigureError::Write {
-        path: folder.to_owned(),
-        source,
-    })?;
     let mut written = Vec::new();
     for plate in plates {
         match plate {
             Plate::Drawn(picture) => {
                 let bytes = [
-                    picture.drawing.file().into_bytes(),
-                    picture.drawing.png()?,
-                    picture.drawing.pdf()?,
+                    picture.drawing.file(look).into_bytes(),
+                    picture.drawing.png(look)?,
+                    picture.drawing.pdf(look)?,
                     picture.csv.clone().into_bytes(),
                 ];
                 for (form, bytes) in FORMS.into_iter().zip(bytes) {
@@ -180,13 +168,30 @@ pub(crate) fn write(folder: &Path, plates: &[Plate]) -> Result<Vec<PathBuf>, Fig
                     files::write(&path, &bytes)?;
                     written.push(path);
                 }
+                let path = folder.join(format!("{}.txt", picture.name));
+                if look.no_caption {
+                    files::write(&path, format!("{}\n", picture.drawing.caption).as_bytes())?;
+                    written.push(path);
+                } else {
+                    remove(&path)?;
+                }
             }
             Plate::Absent { name, .. } => {
-                for form in FORMS {
-                    files::remove(&folder.join(format!("{name}.{form}")))?;
+                for form in FORMS.into_iter().chain(["txt"]) {
+                    remove(&folder.join(format!("{name}.{form}")))?;
                 }
             }
         }
     }
     Ok(written)
+}
+
+/// Removes a file, if it is there.
+fn remove(path: &Path) -> Result<(), FigureError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            Err(RunError::io(path, "remove")(error).into())
+        }
+        _ => Ok(()),
+    }
 }

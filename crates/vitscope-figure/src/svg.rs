@@ -8,7 +8,8 @@ use std::fmt::Write;
 use ::base64::Engine;
 use ::base64::engine::general_purpose::STANDARD;
 
-use crate::text::Weight;
+use crate::drawing::PANEL;
+use crate::text::{self, Weight};
 use crate::theme::{self, Paint};
 
 pub(crate) fn base64(bytes: &[u8]) -> String {
@@ -112,6 +113,16 @@ impl Svg {
             n(width),
             n(height)
         ));
+    }
+
+    /// A veil of hatching over a picture that means nothing, and a cross through it.
+    pub(crate) fn void(&mut self, [x, y, width, height]: [f64; 4]) {
+        let name = self.name.clone();
+        self.element(format_args!(
+            "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"url(#{name}-hatch)\" fill-opacity=\"0.72\"/>",
+            n(x), n(y), n(width), n(height)
+        ));
+        self.frame([x, y, width, height], theme::MUTED, 1.0);
     }
 
     /// A swatch of a data set's own color, which stays the same on every background.
@@ -244,8 +255,29 @@ impl Svg {
         }
     }
 
+    /// A short text on a picture, centered on its baseline, on a plate of paper.
+    pub(crate) fn tag(&mut self, [x, y]: [f64; 2], words: &str) {
+        let style = Lettering::NOTE.anchor(Anchor::Middle).paint(theme::INK);
+        let width = text::width(words, style.size, style.weight) + 8.0;
+        self.rect([x - width / 2.0, y - 12.0, width, 16.0], theme::PAPER);
+        self.text([x, y], style, words);
+    }
+
+    /// A cross at a point: a value that means nothing.
+    pub(crate) fn crossed(&mut self, [x, y]: [f64; 2], paint: Paint) {
+        const ARM: f64 = 4.0;
+        for [dx, dy] in [[ARM, ARM], [ARM, -ARM]] {
+            self.line([x - dx, y - dy], [x + dx, y + dy], paint, 1.8, "");
+        }
+    }
+
     pub(crate) fn text(&mut self, place: [f64; 2], style: Lettering, text: &str) {
         self.set_text(place, style, &colors(Some(style.paint), None), text);
+    }
+
+    /// The heading of one of several panels, which may have letters.
+    pub(crate) fn panel(&mut self, place: [f64; 2], text: &str) {
+        self.text(place, Lettering::HEAD, &format!("{PANEL}{text}"));
     }
 
     /// A text on a cell whose color is a value: the same on every background.

@@ -1,6 +1,6 @@
 //! Colors, marks and sizes that all figures share.
 
-use crate::run_dir::{Facet, Slot};
+use vitscope_run::{Facet, Subject};
 
 /// Size of ordinary text: seven points where a figure is as wide as a page of a paper.
 pub(crate) const TEXT: f64 = 14.0;
@@ -41,6 +41,8 @@ const FURTHER: [Paint; 3] = [
 
 /// Dashes of a line that is a reference, not a measured course.
 pub(crate) const DASHES: &str = "6 4";
+/// Dots of a second such line.
+pub(crate) const DOTS: &str = "2 4";
 
 /// The color of a facet: Okabe and Ito's set, which color-blind readers can tell apart.
 pub(crate) fn facet(facet: Facet) -> Paint {
@@ -52,10 +54,10 @@ pub(crate) fn facet(facet: Facet) -> Paint {
     }
 }
 
-pub(crate) fn slot(slot: Slot) -> Paint {
-    match slot {
-        Slot::Truth => TRUTH,
-        Slot::Probe(name, _) => facet(name),
+pub(crate) fn subject(subject: Subject) -> Paint {
+    match subject {
+        Subject::GroundTruth | Subject::Layer(_) => TRUTH,
+        Subject::Slot(slot) => facet(slot.facet),
     }
 }
 
@@ -90,6 +92,16 @@ pub(crate) fn heat(share: f64) -> [u8; 3] {
     std::array::from_fn(|channel| {
         (STOPS[index][channel] * (1.0 - part) + STOPS[index + 1][channel] * part).round() as u8
     })
+}
+
+/// The color of a cluster that has not earned its class's name: the class's, mostly gray.
+pub(crate) fn muted(color: [u8; 3]) -> [u8; 3] {
+    color.map(|channel| (0.4 * f64::from(channel) + 0.6 * 150.0).round() as u8)
+}
+
+/// The stripes over such a color.
+pub(crate) fn stripe(muted: [u8; 3]) -> [u8; 3] {
+    muted.map(|channel| (0.45 * f64::from(channel) + 0.55 * 235.0).round() as u8)
 }
 
 /// A color for a share of 0 to 1 behind a number, from white to a blue on which white can be read.

@@ -1,10 +1,16 @@
 //! Numbers and sentences as captions, tables and the page say them.
 
+use std::path::Path;
+
+use vitscope_run::{Measured, RunKind, Select, Slot, Subject};
+
 use crate::members::Member;
-use crate::metrics::Measured;
-use crate::run_dir::{Choice, Kind, Run, Slot};
+use crate::run_view::{Choice, EARNED, RunView};
+use crate::verdict;
 
 pub(crate) const INTERVAL_NOTE: &str = "Upright lines: 95 % bootstrap intervals over images.";
+
+pub(crate) const USE_NOTE: &str = "Small numbers: effective clusters used, exp H(C), of all; a cross: a collapsed slot (used < max(2, K/4), or one cluster on over 95 % of pixels).";
 
 pub(crate) const NMI_NOTE: &str = "Positional effect: NMI = I(P;C)/H(C), natural logarithm.";
 
@@ -20,45 +26,63 @@ pub(crate) fn cell(value: Option<f64>) -> String {
 
 /// The three columns by which tables show a value: itself and the ends of its interval.
 pub(crate) fn measured_cells(measured: Measured) -> [String; 3] {
-    measured.ends().map(cell)
+    let (low, high) = measured.interval.unzip();
+    [measured.value, low, high].map(cell)
+}
+
+/// Everything that an axis must reach: the value and the ends of its interval.
+pub(crate) fn ends(measured: Measured) -> impl Iterator<Item = f64> {
+    let (low, high) = measured.interval.unzip();
+    [measured.value, low, high].into_iter().flatten()
 }
 
 /// The two columns by which tables name a slot: layer and facet.
-pub(crate) fn slot_cells(slot: Slot) -> [String; 2] {
-    match slot {
-        Slot::Truth => [String::new(), "ground_truth".to_owned()],
-        Slot::Probe(facet, layer) => [layer.to_string(), facet.name().to_owned()],
+pub(crate) fn subject_cells(subject: Subject) -> [String; 2] {
+    match subject {
+        Subject::GroundTruth => [String::new(), "ground_truth".to_owned()],
+        Subject::Layer(layer) => [layer.to_string(), String::new()],
+        Subject::Slot(Slot { facet, layer }) => [layer.to_string(), facet.name().to_owned()],
     }
 }
 
 /// What readers see as the name of a slot, in one or two lines.
-pub(crate) fn slot_label(slot: Slot) -> (&'static str, String) {
-    match slot {
-        Slot::Truth => ("ground truth", String::new()),
-        Slot::Probe(facet, layer) => (facet.name(), format!("layer {layer}")),
+pub(crate) fn subject_label(subject: Subject) -> (&'static str, String) {
+    match subject {
+        Subject::GroundTruth => ("ground truth", String::new()),
+        Subject::Layer(layer) => ("attention", format!("layer {layer}")),
+        Subject::Slot(Slot { facet, layer }) => (facet.name(), format!("layer {layer}")),
     }
 }
 
-/// The model's name, or that it has none.
-pub(crate) fn model_name(run: &Run) -> &str {
-    match run.model.name.as_str() {
-        "" => "unnamed model",
-        name => name,
+/// What the model is called.
+pub(crate) fn model_name(run: &RunView) -> &str {
+    match (&run.label, run.record.model.name.as_str()) {
+        (Some(label), _) => label,
+        (None, "") => "unnamed model",
+        (None, name) => name,
+    }
+}
+
+/// What readers know the data set by: its kind, or for a layout that any set may have, its folder.
+pub(crate) fn data_name(run: &RunView) -> &str {
+    let data = &run.record.data;
+    let folder = Path::new(&data.root).file_stem();
+    let folder = folder.and_then(|folder| folder.to_str());
+    match (data.kind.as_str(), folder) {
+        ("folder" | "toml", Some(folder)) => folder,
+        ("spair71k", Some(folder)) if !folder.to_ascii_lowercase().contains("spair") => folder,
+        ("", _) => "unnamed data",
+        (kind, _) => kind,
     }
 }
 
 /// "vit_base on camvid"
-pub(crate) fn title(run: &Run) -> String {
-    format!("{} on {}", capital(model_name(run), run), run.data.name())
-}
-
-/// A name stays as it is; that there is none begins a sentence.
-fn capital(name: &str, run: &Run) -> String {
-    if run.model.name.is_empty() {
-        capitalized(name)
-    } else {
-        name.to_owned()
-    }
+pub(crate) fn title(run: &RunView) -> String {
+    let name = match model_name(run) {
+        "unnamed model" => "Unnamed model",
+        name => name,
+    };
+    format!("{name} on {}", data_name(run))
 }
 
 pub(crate) fn capitalized(text: &str) -> String {
@@ -67,18 +91,27 @@ pub(crate) fn capitalized(text: &str) -> String {
     first.into_iter().chain(letters).collect()
 }
 
+/// "1 slot", "3 slots"
+pub(crate) fn counted(count: usize, what: &str) -> String {
+    let plural = if count == 1 { "" } else { "s" };
+    format!("{count} {what}{plural}")
+}
+
 /// What the run counts as its test set: images or pairs.
-fn units(run: &Run) -> &'static str {
-    match run.kind {
-        Kind::Correspond => "pairs",
-        Kind::Probe | Kind::Attention => "test images",
+fn units(run: &RunView) -> &'static str {
+    match run.kind() {
+        RunKind::Correspond => "pairs",
+        RunKind::Probe | RunKind::Attention => "test images",
     }
 }
 
 /// "vit_base on camvid, 94 test images."
-pub(crate) fn provenance(run: &Run) -> String {
-    let count = run.data.test.map(|test| format!(", {test} {}", units(run)));
-    format!("{}{}.", title(run), count.unwrap_or_default())
+pub(crate) fn provenance(run: &RunView) -> String {
+    let count = match run.record.data.test {
+        0 => String::new(),
+        test => format!(", {test} {}", units(run)),
+    };
+    format!("{}{count}.", title(run))
 }
 
 /// What the runs were measured on: said once where it is the same.
@@ -87,8 +120,8 @@ pub(crate) fn data_note(members: &[&Member]) -> String {
         .iter()
         .map(|member| {
             let run = &member.run;
-            let test = run.data.test.unwrap_or(0);
-            format!("{} ({test} {})", run.data.name(), units(run))
+            let test = run.record.data.test;
+            format!("{} ({test} {})", data_name(run), units(run))
         })
         .collect();
     kinds.dedup();
@@ -98,8 +131,48 @@ pub(crate) fn data_note(members: &[&Member]) -> String {
     }
 }
 
+/// The mIoU of knowing the place alone, where it is known.
+pub(crate) fn place_alone(run: &RunView) -> Option<f64> {
+    run.get(Subject::GroundTruth, "place_alone").value
+}
+
+/// What the dashed lines across bars are.
+pub(crate) fn lines_note(run: &RunView) -> Option<&'static str> {
+    let truth = run.get(Subject::GroundTruth, "nmi").value;
+    match (truth, place_alone(run)) {
+        (Some(_), Some(_)) => Some("Dashed lines: ground truth (NMI), place alone (mIoU)."),
+        (Some(_), None) => Some("Dashed line: ground truth."),
+        (None, Some(_)) => Some("Dashed line: place alone."),
+        (None, None) => None,
+    }
+}
+
+/// "1/11 clusters", of a slot that uses less than half of them.
+pub(crate) fn thin_label(run: &RunView, subject: Subject) -> Option<String> {
+    let Subject::Slot(slot) = subject else {
+        return None;
+    };
+    let used = run.cluster_use(slot).filter(|used| used.is_thin())?;
+    Some(format!("{} clusters", used.label()))
+}
+
+/// How many slots know less than the place alone does.
+pub(crate) fn baseline_notes(members: &[&Member]) -> Vec<String> {
+    let mut notes = Vec::new();
+    for member in members {
+        if let Some(below) = verdict::below_place_alone(&member.run) {
+            let count = member.run.slots().len();
+            notes.push(match members {
+                [_] => format!("Place alone, the training labels' most frequent class at each position: {below} of {count} slots lie below it."),
+                _ => format!("Of {}, {below} of {count} slots lie below place alone.", member.label),
+            });
+        }
+    }
+    notes
+}
+
 /// The heading of a figure that shows one layer per facet.
-pub(crate) fn heading(run: &Run, what: &str) -> String {
+pub(crate) fn heading(run: &RunView, what: &str) -> String {
     let which = match run.choice {
         Choice::Best | Choice::BestPck => "best",
         Choice::Stored => "chosen",
@@ -109,7 +182,7 @@ pub(crate) fn heading(run: &Run, what: &str) -> String {
 }
 
 /// How the shown layers were chosen.
-pub(crate) fn selection_note(run: &Run) -> &'static str {
+pub(crate) fn selection_note(run: &RunView) -> &'static str {
     match run.choice {
         Choice::Best => "Each facet at its layer of best mIoU.",
         Choice::Stored => "Each facet at the layer that the run chose.",
@@ -118,8 +191,17 @@ pub(crate) fn selection_note(run: &Run) -> &'static str {
     }
 }
 
+/// How a comparison chose the layer that stands for a facet.
+pub(crate) fn select_note(select: Select) -> String {
+    match select {
+        Select::BestMiou => "Each facet at its layer of best mIoU.".to_owned(),
+        Select::Layer(layer) => format!("Every facet at layer {layer}."),
+        Select::Last => "Each facet at its last layer.".to_owned(),
+    }
+}
+
 /// What an aggregate map is.
-pub(crate) fn aggregate_note(run: &Run) -> String {
+pub(crate) fn aggregate_note(run: &RunView) -> String {
     let what = if run.labels_are_classes() {
         "class"
     } else {
@@ -130,9 +212,16 @@ pub(crate) fn aggregate_note(run: &Run) -> String {
     )
 }
 
+/// What muted colors are, where there are any.
+pub(crate) fn earned_note(run: &RunView) -> Option<String> {
+    run.has_unearned().then(|| {
+        format!("Muted and hatched: a cluster whose class has an IoU below {EARNED} in that slot.")
+    })
+}
+
 /// What colors stand for where they do not stand for classes.
-pub(crate) fn cluster_note(run: &Run) -> Option<&'static str> {
-    match (run.data.has_truth, run.labels_are_classes()) {
+pub(crate) fn cluster_note(run: &RunView) -> Option<&'static str> {
+    match (run.has_truth(), run.labels_are_classes()) {
         (true, true) => None,
         (true, false) => Some(
             "There are more or fewer clusters than classes: a matched cluster has its class's color; the others have colors of their own, which mean nothing in another facet.",
@@ -144,9 +233,12 @@ pub(crate) fn cluster_note(run: &Run) -> Option<&'static str> {
 }
 
 /// What must be said when a figure shows the last layer's tokens.
-pub(crate) fn token_note(run: &Run) -> Option<String> {
-    let when = run.settings.get("token_norm")?.as_str()?;
-    let last = run.model.depth.or_else(|| run.layers().last().copied())?;
+pub(crate) fn token_note(run: &RunView) -> Option<String> {
+    let when = run.record.settings.get("token_norm")?.as_str()?;
+    let last = match run.record.model.depth {
+        0 => run.layers().last().copied()?,
+        depth => depth,
+    };
     Some(format!(
         "Tokens of layer {last} are taken {when} the final norm."
     ))

@@ -64,6 +64,47 @@
     section.querySelector("figcaption").append(line);
   }
 
+  // Figures of one kind for each facet: one at a time. Without a script they stand below one another.
+  for (const box of document.querySelectorAll(".tabs")) {
+    const sections = [...box.querySelectorAll("section")];
+    if (sections.length < 2) continue;
+    const list = make("div");
+    list.setAttribute("role", "tablist");
+    list.setAttribute("aria-label", box.dataset.heading);
+    list.append(make("h2", "", box.dataset.heading));
+    const tabs = sections.map((section) => {
+      const tab = button(section.dataset.tab, () => choose(section));
+      tab.setAttribute("role", "tab");
+      tab.setAttribute("aria-controls", section.id);
+      section.setAttribute("role", "tabpanel");
+      list.append(tab);
+      return tab;
+    });
+    const choose = (chosen) => sections.forEach((section, index) => {
+      section.hidden = section !== chosen;
+      tabs[index].setAttribute("aria-selected", String(section === chosen));
+      tabs[index].tabIndex = section === chosen ? 0 : -1;
+    });
+    list.addEventListener("keydown", (event) => {
+      const step = { ArrowLeft: -1, ArrowRight: 1 }[event.key];
+      if (!step) return;
+      event.preventDefault();
+      event.stopPropagation();
+      const next = (tabs.indexOf(document.activeElement) + step + tabs.length) % tabs.length;
+      choose(sections[next]);
+      tabs[next].focus();
+    });
+    const follow = () => {
+      const wanted = sections.find((section) => `#${section.id}` === location.hash);
+      if (wanted) choose(wanted);
+    };
+    box.classList.add("live");
+    box.prepend(list);
+    choose(sections[0]);
+    follow();
+    window.addEventListener("hashchange", follow);
+  }
+
   // The table: sorting is stable, and what is undefined stays last in both directions.
   const sortBy = (head, column) => {
     const table = head.closest("table");
@@ -157,10 +198,16 @@
     // Around a lit class the image shows gray, veiled white behind a dark color, black behind a light one.
     const luminance = state.lit < 0 ? 0 : [0.3, 0.59, 0.11].reduce((sum, share, at) => sum + share * run().entries[state.lit].color[at], 0);
     const veil = luminance < 110 ? 0x8cffffff : 0x8c000000;
+    // A cluster that has not earned its class's name is muted and striped.
+    const stripes = new Uint32Array(256);
     for (let index = 0; index < NONE; index += 1) {
-      const [red, green, blue] = source.palette[index] || [128, 128, 128];
+      const color = source.palette[index] || [128, 128, 128];
       const isLit = state.lit < 0 || source.entries[index] === state.lit;
-      table[index] = isLit ? (((state.lit < 0 ? solid : 255) << 24) | (blue << 16) | (green << 8) | red) >>> 0 : veil;
+      const word = ([red, green, blue]) => (isLit ? (((state.lit < 0 ? solid : 255) << 24) | (blue << 16) | (green << 8) | red) >>> 0 : veil);
+      const isMuted = source.unearned[source.entries[index]] === true;
+      const muted = isMuted ? color.map((channel) => Math.round(0.4 * channel + 90)) : color;
+      table[index] = word(muted);
+      stripes[index] = isMuted ? word(muted.map((channel) => Math.round(0.45 * channel + 129.25))) : table[index];
     }
     // Pixels without a label are hatched, so that no class's color can be mistaken for them.
     const [light, dark] = [0xece8e6, 0xa39992].map((gray) => (state.lit < 0 ? ((solid << 24) | gray) >>> 0 : veil));
@@ -168,7 +215,8 @@
     let differing = 0;
     for (let pixel = 0; pixel < words.length; pixel += 1) {
       const index = map[pixel];
-      const color = index !== NONE ? table[index] : (pixel % width + Math.floor(pixel / width)) % 24 < 8 ? dark : light;
+      const diagonal = pixel % width + Math.floor(pixel / width);
+      const color = index !== NONE ? (diagonal % 9 < 4 ? stripes : table)[index] : diagonal % 24 < 8 ? dark : light;
       if (!compared) {
         words[pixel] = color;
       } else if (source.entries[index] !== from[other[pixel]]) {
@@ -495,6 +543,9 @@
     return show(Math.max(0, run().facets.indexOf(facet)), Math.max(0, run().layers.indexOf(layer)));
   }
 
+  // The address names the slot once a reader has chosen one, so that a link opens it again.
+  let remember = false;
+
   async function show(facet, layer) {
     state.facet = Math.min(run().facets.length - 1, Math.max(0, facet));
     state.layer = Math.min(run().layers.length - 1, Math.max(0, layer));
@@ -522,7 +573,16 @@
     const truth = run().truth ? run().truth.nmi : null;
     find(".meter b").hidden = truth === null;
     find(".meter b").style.left = `${100 * (truth || 0)}%`;
-    for (const node of document.querySelectorAll("tr[data-slot], svg g[data-slot]")) node.classList.toggle("shown", node.dataset.slot === here);
+    for (const node of document.querySelectorAll("[data-slot], [data-open]")) node.classList.toggle("shown", (node.dataset.slot || node.dataset.open) === here);
+    // IoU stands in the legend; a name that is not earned here is a question.
+    buttons.forEach((node, entry) => {
+      const iou = current && current.ious[entry];
+      const isUnearned = Boolean(current && current.unearned[entry]);
+      const { name } = run().entries[entry];
+      node.textContent = iou === null || iou === undefined ? name : `${name}${isUnearned ? "?" : ""} ${iou.toFixed(2)}`;
+      node.classList.toggle("unearned", isUnearned);
+    });
+    if (remember) history.replaceState(null, "", `#slot=${here}`);
     bars = makeBars();
     const waiting = [unpack(current, run()), unpack(run().truth, run())];
     if (state.base) waiting.push(unpack(slotOf(state.base), data.runs[state.base.run]));
@@ -547,30 +607,51 @@
   for (const point of document.querySelectorAll("svg g[data-slot]")) {
     point.addEventListener("click", () => open(point.dataset.slot));
   }
+  for (const cell of document.querySelectorAll("[data-open]")) {
+    cell.addEventListener("click", () => open(cell.dataset.open));
+  }
 
   explorer.tabIndex = 0;
   explorer.setAttribute("role", "group");
   explorer.setAttribute("aria-label", "Explorer: left and right change the layer, up and down the facet");
-  explorer.addEventListener("keydown", (event) => {
+  // Keys work in the explorer and wherever nothing else has the focus.
+  document.addEventListener("keydown", (event) => {
     const steps = { ArrowLeft: [0, -1], ArrowRight: [0, 1], ArrowUp: [-1, 0], ArrowDown: [1, 0] };
-    // Sliders, radio buttons and lists have their own keys.
-    if (event.altKey || event.ctrlKey || event.metaKey) return;
+    if (event.altKey || event.ctrlKey || event.metaKey || event.defaultPrevented) return;
+    const at = event.target;
+    if (at !== document.body && at !== document.documentElement && !explorer.contains(at)) return;
     if (event.key === "Escape") {
       if (state.pinned >= 0) pin(state.pinned);
       light(-1);
     }
-    if (event.target.matches("select")) return;
+    // Sliders and lists have their own keys; the facets' radio buttons follow ours.
+    if (at.matches("select")) return;
     if (event.key === "r") keep();
     if (event.key === "d") setView(state.view === "difference" ? "labels" : "difference");
-    if (!(event.key in steps) || event.target.matches("input")) return;
+    if (!(event.key in steps) || at.matches("input[type=range], .view input")) return;
+    // Up and down scroll the page unless a reader is in the explorer.
+    if (!explorer.contains(at) && (event.key === "ArrowUp" || event.key === "ArrowDown")) return;
     event.preventDefault();
+    remember = true;
     const [facet, layer] = steps[event.key];
     show(state.facet + facet, state.layer + layer);
+    if (at.matches(".facets input")) facetInputs[state.facet].focus();
   });
 
   explorer.hidden = false;
+  const linked = () => {
+    const [, index, facet, layer] = location.hash.match(/^#slot=(\d+)\/(\w+)\.(\d+)$/) || [];
+    const there = index !== undefined && data.runs[index] && data.runs[index].slots[`${facet}.${layer}`];
+    return there ? [Number(index), [facet, Number(layer)]] : null;
+  };
+  window.addEventListener("hashchange", () => {
+    const link = linked();
+    if (link) showRun(...link);
+  });
   const [startFacet, startLayer] = run().start.split(".");
-  showRun(0, [startFacet, Number(startLayer)]).then(() => {
+  const [first, at] = linked() || [0, [startFacet, Number(startLayer)]];
+  showRun(first, at).then(() => {
+    remember = true;
     document.documentElement.dataset.ready = "true";
   });
 })();

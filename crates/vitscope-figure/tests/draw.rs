@@ -14,8 +14,9 @@ use common::{Spec, write_manifest};
 use resvg::usvg::roxmltree::Document;
 use serde_json::{Value, json};
 use vitscope_figure::{FigureError, draw};
+use vitscope_run::RunError;
 
-const FIGURES: [&str; 12] = [
+const FIGURES: [&str; 13] = [
     "examples",
     "aggregate",
     "miou-by-layer",
@@ -23,6 +24,7 @@ const FIGURES: [&str; 12] = [
     "excess-by-layer",
     "relations",
     "class-mi",
+    "position-locked",
     "aggregate-layers",
     "layers-key",
     "layers-query",
@@ -406,7 +408,10 @@ fn what_is_wrong_is_said_in_one_sentence() {
     }
     let empty = tempfile::tempdir().unwrap();
     let error = draw(empty.path()).unwrap_err();
-    assert!(matches!(error, FigureError::NotARun { .. }), "{error}");
+    assert!(
+        matches!(error, FigureError::Run(RunError::NotARun { .. })),
+        "{error}"
+    );
 }
 
 #[test]

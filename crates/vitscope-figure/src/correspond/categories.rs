@@ -1,9 +1,11 @@
 //! The figure `pck-by-category`: PCK of every category at each facet's best layer, as a table whose
 //! cells are shaded.
 
+use vitscope_run::{Part, Slot, Subject};
+
 use crate::error::FigureError;
 use crate::members::Member;
-use crate::run_dir::{Run, Slot};
+use crate::run_view::RunView;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
 use crate::text;
@@ -19,10 +21,7 @@ const TOP: f64 = theme::MARGIN + 38.0;
 
 pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
     let run = &member.run;
-    let slots = run.selection.iter();
-    let slots: Vec<Slot> = slots
-        .map(|&(facet, layer)| Slot::Probe(facet, layer))
-        .collect();
+    let slots = run.selection.as_slice();
     let categories: Vec<usize> = (0..run.classes.len())
         .filter(|&class| slots.iter().any(|&slot| value(run, slot, class).is_some()))
         .collect();
@@ -33,7 +32,7 @@ pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
     let mut sheet = Sheet::new(NAME, HEADING, theme::COLUMN_WIDTH, &[member]);
     let svg = &mut sheet.svg;
     let width = (theme::COLUMN_WIDTH - theme::MARGIN - LEFT) / slots.len() as f64;
-    draw_heads(svg, &slots, width);
+    draw_heads(svg, slots, width);
     for (row, &class) in categories.iter().enumerate() {
         let y = TOP + row as f64 * ROW;
         let style = Lettering::LABEL;
@@ -49,24 +48,30 @@ pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
     sheet.note("PCK@0.1 per point.");
     sheet.note(words::selection_note(run));
     sheet.columns(&["layer", "facet", "category", "pck"]);
-    for slot in slots {
+    for &slot in slots {
         for &class in &categories {
             let name = run.classes[class].name.clone();
             let cells = [name, words::cell(value(run, slot, class))];
-            sheet.row(member, words::slot_cells(slot).into_iter().chain(cells));
+            sheet.row(
+                member,
+                words::subject_cells(Subject::Slot(slot))
+                    .into_iter()
+                    .chain(cells),
+            );
         }
     }
     sheet.finish(bottom + 6.0)
 }
 
-fn value(run: &Run, slot: Slot, class: usize) -> Option<f64> {
-    run.metrics.class(slot, "pck", &class.to_string()).value
+fn value(run: &RunView, slot: Slot, class: usize) -> Option<f64> {
+    run.part(Subject::Slot(slot), "pck", Part::Index(class))
+        .value
 }
 
 fn draw_heads(svg: &mut Svg, slots: &[Slot], width: f64) {
     for (column, &slot) in slots.iter().enumerate() {
         let middle = LEFT + (column as f64 + 0.5) * width;
-        let (name, layer) = words::slot_label(slot);
+        let (name, layer) = words::subject_label(Subject::Slot(slot));
         let style = Lettering::HEAD.anchor(Anchor::Middle);
         svg.text([middle, theme::MARGIN + 12.0], style, name);
         let style = Lettering::NOTE.anchor(Anchor::Middle);

@@ -1,14 +1,16 @@
 //! Maps of similarity: the cosines of a key point with the target's patches, as they are stored and
 //! as they are shown at pixels.
 
-use std::path::Path;
+use std::path::PathBuf;
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
+use vitscope_run::Slot;
+use vitscope_run::tensors::TensorFile;
 
 use super::pairs::PointPair;
 use crate::error::FigureError;
 use crate::pixels::Rgb;
-use crate::run_dir::{Slot, floats};
+use crate::run_view::{RunView, open_tensors};
 
 /// The cosines of one key point with the target's patches, and the rows and columns of those.
 pub(super) struct PatchMap {
@@ -17,47 +19,56 @@ pub(super) struct PatchMap {
 }
 
 /// The stored maps of the example pairs.
-pub(super) struct Maps<'a> {
-    path: &'a Path,
-    tensors: SafeTensors<'a>,
+pub(super) struct Maps {
+    path: PathBuf,
+    file: TensorFile,
 }
 
-impl<'a> Maps<'a> {
-    pub(super) fn new(path: &'a Path, bytes: &'a [u8]) -> Result<Self, FigureError> {
-        let tensors = SafeTensors::deserialize(bytes).map_err(|error| {
-            FigureError::malformed(path, format!("is not a safetensors file ({error})"))
-        })?;
-        Ok(Self { path, tensors })
+impl Maps {
+    /// Opens a run's maps; `None` where it stored none.
+    pub(super) fn of_run(run: &RunView) -> Result<Option<Self>, FigureError> {
+        let path = run.root.join("examples.safetensors");
+        let file = open_tensors(&path)?;
+        Ok(file.map(|file| Self { path, file }))
     }
 
-    /// The map of a key point; `None` where the slot is not stored.
+    /// The map of a keypoint of the pair with this number; `None` where the slot is not stored.
     pub(super) fn of(
-        &self,
+        &mut self,
         number: usize,
         slot: Slot,
         pair: &PointPair,
         point: usize,
     ) -> Result<Option<PatchMap>, FigureError> {
-        let bad = |problem| FigureError::malformed(self.path, problem);
         let name = format!("{number}.{slot}");
-        let Ok(tensor) = self.tensors.tensor(&name) else {
+        let Some(tensor) = self.file.read(&name)? else {
             return Ok(None);
         };
-        let (Dtype::F32, &[count, rows, columns]) = (tensor.dtype(), tensor.shape()) else {
-            return Err(bad(format!(
-                "has {name} of another type or shape than expected"
-            )));
+        let bad =
+            |problem: &str| FigureError::malformed(&self.path, format!("has {name} {problem}"));
+        let (Dtype::F32, &[count, rows, columns]) = (tensor.dtype, tensor.shape.as_slice()) else {
+            return Err(bad("of another type or shape than expected"));
         };
         if count != pair.true_points.len() || rows * columns == 0 {
-            return Err(bad(format!("has {name} of {count} points")));
+            return Err(bad(&format!("of {count} points")));
         }
-        let values = floats(tensor.data());
         let patches = rows * columns;
-        let of_point = values[point * patches..(point + 1) * patches].to_vec();
         Ok(Some(PatchMap {
-            values: of_point,
+            values: tensor.f32s()[point * patches..(point + 1) * patches].to_vec(),
             grid: [rows, columns],
         }))
+    }
+
+    /// The map of a keypoint that the run's list of examples promises.
+    pub(super) fn promised(
+        &mut self,
+        number: usize,
+        slot: Slot,
+        pair: &PointPair,
+        point: usize,
+    ) -> Result<PatchMap, FigureError> {
+        let map = self.of(number, slot, pair, point)?;
+        map.ok_or_else(|| FigureError::malformed(&self.path, format!("has no {number}.{slot}")))
     }
 }
 

@@ -1,6 +1,8 @@
 //! The figures `similarity-by-layer` and `matches-by-layer`: one pair at every layer and facet, once
 //! with the similarity to one key point and once with the matches of all.
 
+use vitscope_run::{Facet, Slot, Subject};
+
 use super::heat::{Heat, Maps};
 use super::pairs::{PointPair, pairs, photograph, stored_matches};
 use super::similarity::marks_key;
@@ -10,7 +12,7 @@ use crate::error::FigureError;
 use crate::grid::missing;
 use crate::members::Member;
 use crate::pixels::Rgb;
-use crate::run_dir::{Facet, Run, Slot, read_bytes_if_there};
+use crate::run_view::RunView;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Lettering, Svg};
 use crate::theme::{self, Paint};
@@ -35,14 +37,12 @@ pub(crate) fn draw_similarity(member: &Member) -> Result<Plate, FigureError> {
     let run = &member.run;
     let none = |why| Ok(sheet::absent(NAME, HEADING, why));
     let listed = pairs(run)?;
-    let path = run.root().join("examples.safetensors");
-    let (Some(bytes), Some(pair)) = (read_bytes_if_there(&path)?, listed.first()) else {
+    let (Some(mut maps), Some(pair)) = (Maps::of_run(run)?, listed.first()) else {
         return none("The run stored no example pairs.");
     };
     let (Some(target), Some(point)) = (photograph(run, &pair.target)?, pair.shown()) else {
         return none(GONE);
     };
-    let maps = Maps::new(&path, &bytes)?;
     let mut sheet = Sheet::new(NAME, HEADING, theme::FULL_WIDTH, &[member]);
     sheet.columns(&["layer", "facet", "pair", "point", "distance_px"]);
     let shown = &pair.source_points[point..=point];
@@ -71,7 +71,12 @@ pub(crate) fn draw_similarity(member: &Member) -> Result<Plate, FigureError> {
         sheet.svg.cross(fitted.at(matched), 3.0, MATCH);
         let distance = (truth[0] - matched[0]).hypot(truth[1] - matched[1]);
         let cells = [pair.pair.clone(), point.to_string(), distance.to_string()];
-        sheet.row(member, words::slot_cells(slot).into_iter().chain(cells));
+        sheet.row(
+            member,
+            words::subject_cells(Subject::Slot(slot))
+                .into_iter()
+                .chain(cells),
+        );
         Ok(Some(format!("{distance:.0} px")))
     })?;
     if sheet.is_empty() {
@@ -102,17 +107,14 @@ pub(crate) fn draw_matches(member: &Member) -> Result<Plate, FigureError> {
     let [right, below] = reference(&mut sheet.svg, run, pair, &pair.source_points)?;
     verdicts_key(&mut sheet.svg, right + 24.0, &pair.category);
     let faded = target.faded();
-    let has = |facet: &Facet| matches.keys().any(|slot| slot.0 == *facet);
+    let has = |facet: &Facet| matches.keys().any(|slot| slot.facet == *facet);
     let layers = EveryLayer {
         run,
         facets: Facet::ALL.into_iter().filter(has).collect(),
         target: &target,
     };
     let top = layers.draw(&mut sheet, below + 14.0, |sheet, fitted, slot| {
-        let Slot::Probe(facet, layer) = slot else {
-            return Ok(None);
-        };
-        let Some(found) = matches.get(&(facet, layer)) else {
+        let Some(found) = matches.get(&slot) else {
             return Ok(None);
         };
         let label = format!("{slot}, target of {}", pair.pair);
@@ -129,7 +131,12 @@ pub(crate) fn draw_matches(member: &Member) -> Result<Plate, FigureError> {
         }
         let count = found.len();
         let cells = [pair.pair.clone(), right.to_string(), count.to_string()];
-        sheet.row(member, words::slot_cells(slot).into_iter().chain(cells));
+        sheet.row(
+            member,
+            words::subject_cells(Subject::Slot(slot))
+                .into_iter()
+                .chain(cells),
+        );
         Ok(Some(format!("{right}/{count}")))
     })?;
     sheet.note(format!(
@@ -141,7 +148,7 @@ pub(crate) fn draw_matches(member: &Member) -> Result<Plate, FigureError> {
 
 /// A cell for every layer (across, in bands) and facet (down), as high as the target needs.
 struct EveryLayer<'a> {
-    run: &'a Run,
+    run: &'a RunView,
     facets: Vec<Facet>,
     target: &'a Rgb,
 }
@@ -166,7 +173,7 @@ impl EveryLayer<'_> {
                 for (column, &layer) in band.iter().enumerate() {
                     let cell = [bands.left(column), top, width, height];
                     let fitted = Fitted::new(cell, self.target);
-                    match paint(sheet, fitted, Slot::Probe(facet, layer))? {
+                    match paint(sheet, fitted, Slot { facet, layer })? {
                         Some(note) => bands.note(&mut sheet.svg, column, top + height, &note),
                         None => missing(&mut sheet.svg, cell),
                     }
@@ -183,7 +190,7 @@ impl EveryLayer<'_> {
 /// right of it and below it.
 fn reference(
     svg: &mut Svg,
-    run: &Run,
+    run: &RunView,
     pair: &PointPair,
     points: &[[f64; 2]],
 ) -> Result<[f64; 2], FigureError> {

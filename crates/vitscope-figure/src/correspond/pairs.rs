@@ -2,12 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use safetensors::{Dtype, SafeTensors};
+use safetensors::Dtype;
 use serde::Deserialize;
+use vitscope_run::{Slot, files};
 
 use crate::error::FigureError;
 use crate::pixels::Rgb;
-use crate::run_dir::{Facet, Run, Slot, read_bytes_if_there, read_if_there};
+use crate::run_view::{RunView, open_tensors, read_picture};
 
 /// A match within this share of the target box's longer side is right.
 const ALPHA: f64 = 0.1;
@@ -38,12 +39,12 @@ impl PointPair {
     }
 }
 
-pub(super) fn pairs(run: &Run) -> Result<Vec<PointPair>, FigureError> {
-    let path = run.root().join("examples.json");
-    let Some(text) = read_if_there(&path)? else {
+pub(super) fn pairs(run: &RunView) -> Result<Vec<PointPair>, FigureError> {
+    let path = run.root.join("examples.json");
+    let Some(text) = files::read_if_there(&path)? else {
         return Ok(Vec::new());
     };
-    let pairs: Vec<PointPair> = serde_json::from_str(&text).map_err(|error| {
+    let pairs: Vec<PointPair> = serde_json::from_slice(&text).map_err(|error| {
         FigureError::malformed(&path, format!("does not list pairs as expected ({error})"))
     })?;
     match pairs.iter().find(|pair| {
@@ -59,79 +60,67 @@ pub(super) fn pairs(run: &Run) -> Result<Vec<PointPair>, FigureError> {
 }
 
 /// A photograph in the run directory (or, of older runs, where the data set lay), or `None`.
-pub(super) fn photograph(run: &Run, path: &str) -> Result<Option<Rgb>, FigureError> {
-    let path = run.root().join(path);
-    read_bytes_if_there(&path)?
-        .map(|bytes| Rgb::photograph(&path, &bytes))
-        .transpose()
+pub(super) fn photograph(run: &RunView, path: &str) -> Result<Option<Rgb>, FigureError> {
+    let path = run.root.join(path);
+    read_picture(&path, Rgb::photograph)
 }
 
-type SlotMatches = BTreeMap<(Facet, u32), Vec<[f64; 2]>>;
+type SlotMatches = BTreeMap<Slot, Vec<[f64; 2]>>;
 
 /// The matches of the first listed pair by slot, and its row in `pairs.csv`.
 pub(super) fn stored_matches(
-    run: &Run,
+    run: &RunView,
     listed: &[PointPair],
 ) -> Result<Option<(usize, SlotMatches)>, FigureError> {
-    let table = run.root().join("pairs.csv");
-    let path = run.root().join("pairs.safetensors");
-    let (Some(text), Some(bytes), Some(pair)) = (
-        read_if_there(&table)?,
-        read_bytes_if_there(&path)?,
-        listed.first(),
-    ) else {
+    let path = run.root.join("pairs.safetensors");
+    let Some(pair) = listed.first() else {
         return Ok(None);
     };
-    let mut reader = csv::Reader::from_reader(text.as_bytes());
-    let names: Result<Vec<csv::StringRecord>, _> = reader.records().collect();
-    let names = names
-        .map_err(|error| FigureError::malformed(&table, format!("is not a table ({error})")))?;
-    let row = names
-        .iter()
-        .position(|record| record.get(0) == Some(&pair.pair));
-    let Some(row) = row else {
-        return Err(FigureError::malformed(
-            &table,
-            format!("does not list {}, which examples.json does", pair.pair),
-        ));
+    let (Some(row), Some(mut file)) = (row_of(run, pair)?, open_tensors(&path)?) else {
+        return Ok(None);
     };
-    let bad = |problem| FigureError::malformed(&path, problem);
-    let tensors = SafeTensors::deserialize(&bytes)
-        .map_err(|error| bad(format!("is not a safetensors file ({error})")))?;
-    let index = tensors
-        .tensor("pair")
-        .map_err(|_| bad("has no pair".to_owned()))?;
-    let of_pair = index.data().as_chunks().0.iter();
-    let of_pair: Vec<bool> = of_pair
-        .map(|&bytes| u32::from_le_bytes(bytes) as usize == row)
-        .collect();
+    let bad = |problem: String| FigureError::malformed(&path, problem);
+    let index = file.read("pair")?;
+    let index = index.ok_or_else(|| bad("has no pair".to_owned()))?.u32s();
     let mut matches = SlotMatches::new();
-    for (facet, layer) in run.probes() {
-        let name = format!("match.{}", Slot::Probe(facet, layer));
-        let Ok(tensor) = tensors.tensor(&name) else {
+    for slot in run.slots() {
+        let name = format!("match.{slot}");
+        let Some(tensor) = file.read(&name)? else {
             continue;
         };
-        let numbers = tensor.data().as_chunks::<2>().0;
-        let numbers = numbers
-            .iter()
-            .map(|&bytes| f64::from(u16::from_le_bytes(bytes)));
-        let numbers: Vec<f64> = numbers.collect();
-        let points = numbers.as_chunks::<2>().0;
-        if tensor.dtype() != Dtype::U16 || points.len() != of_pair.len() {
-            return Err(bad(format!(
-                "has {name} of another type or length than expected"
-            )));
+        let points = tensor.bytes.as_chunks::<4>().0;
+        if tensor.dtype != Dtype::U16 || points.len() != index.len() {
+            let problem = format!("has {name} of another type or length than expected");
+            return Err(bad(problem));
         }
-        let found: Vec<[f64; 2]> = points
-            .iter()
-            .zip(&of_pair)
-            .filter(|(_, here)| **here)
-            .map(|(point, _)| *point)
-            .collect();
+        let point = |&[x0, x1, y0, y1]: &[u8; 4]| {
+            [[x0, x1], [y0, y1]].map(|bytes| f64::from(u16::from_le_bytes(bytes)))
+        };
+        let found = points.iter().zip(&index);
+        let found = found.filter(|&(_, &of)| of as usize == row);
+        let found: Vec<[f64; 2]> = found.map(|(bytes, _)| point(bytes)).collect();
         if found.len() != pair.true_points.len() {
             return Err(bad(format!("has {} points of {}", found.len(), pair.pair)));
         }
-        matches.insert((facet, layer), found);
+        matches.insert(slot, found);
     }
     Ok((!matches.is_empty()).then_some((row, matches)))
+}
+
+/// The row of a pair in `pairs.csv`; `None` where there is no such table.
+fn row_of(run: &RunView, pair: &PointPair) -> Result<Option<usize>, FigureError> {
+    let path = run.root.join("pairs.csv");
+    let Some(bytes) = files::read_if_there(&path)? else {
+        return Ok(None);
+    };
+    let mut reader = csv::Reader::from_reader(bytes.as_slice());
+    for (row, record) in reader.records().enumerate() {
+        let record = record
+            .map_err(|error| FigureError::malformed(&path, format!("is not a table ({error})")))?;
+        if record.get(0) == Some(&pair.pair) {
+            return Ok(Some(row));
+        }
+    }
+    let problem = format!("does not list {}, which examples.json does", pair.pair);
+    Err(FigureError::malformed(&path, problem))
 }

@@ -1,7 +1,7 @@
 //! The figure `similarity`: for one key point of each example pair, where its embedding finds its
 //! like in the target, at each facet's best layer.
 
-use std::path::PathBuf;
+use vitscope_run::{Slot, Subject};
 
 use super::heat::{Heat, Maps};
 use super::pairs::{PointPair, pairs, photograph};
@@ -10,7 +10,7 @@ use crate::error::FigureError;
 use crate::grid::missing;
 use crate::members::Member;
 use crate::pixels::Rgb;
-use crate::run_dir::{Facet, Run, Slot, read_bytes_if_there};
+use crate::run_view::RunView;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
 use crate::text;
@@ -33,20 +33,17 @@ struct PairRow<'a> {
 
 /// Columns of equal width: the source, then a target per facet.
 struct Columns<'a> {
-    slots: &'a [(Facet, u32)],
+    slots: &'a [Slot],
     pitch: f64,
 }
 
 pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
     let run = &member.run;
     let listed = pairs(run)?;
-    let path = run.root().join("examples.safetensors");
-    let bytes = read_bytes_if_there(&path)?;
-    let (Some(bytes), false) = (bytes, listed.is_empty()) else {
+    let (Some(mut maps), false) = (Maps::of_run(run)?, listed.is_empty()) else {
         let why = "The run stored no example pairs.";
         return Ok(sheet::absent(NAME, HEADING, why));
     };
-    let maps = Maps::new(&path, &bytes)?;
     let rows = rows(run, &listed)?;
     let count = (run.selection.len() + 1) as f64;
     let columns = Columns {
@@ -72,10 +69,9 @@ pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
     for row in &rows {
         let height = row.height(columns.width());
         row.draw_source(&mut sheet.svg, columns.cell(0, top, height))?;
-        for (column, &(facet, layer)) in columns.slots.iter().enumerate() {
+        for (column, &slot) in columns.slots.iter().enumerate() {
             let cell = columns.cell(column + 1, top, height);
-            let slot = Slot::Probe(facet, layer);
-            row.draw_target(&mut sheet, member, cell, slot, &maps, &path)?;
+            row.draw_target(&mut sheet, member, cell, slot, &mut maps)?;
         }
         let note = format!("{}, point {}", row.pair.category, row.point + 1);
         let place = [columns.left(0), top + height + 14.0];
@@ -93,7 +89,7 @@ pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
     sheet.finish(top - 2.0)
 }
 
-fn rows<'a>(run: &Run, listed: &'a [PointPair]) -> Result<Vec<PairRow<'a>>, FigureError> {
+fn rows<'a>(run: &RunView, listed: &'a [PointPair]) -> Result<Vec<PairRow<'a>>, FigureError> {
     let mut rows = Vec::new();
     for (number, pair) in listed.iter().take(MOST_PAIRS).enumerate() {
         if let Some(point) = pair.shown() {
@@ -125,11 +121,11 @@ impl Columns<'_> {
     fn draw_heads(&self, svg: &mut Svg, top: f64) -> f64 {
         let style = Lettering::HEAD;
         svg.text([self.left(0), top + 13.0], style, "reference");
-        for (column, (facet, layer)) in self.slots.iter().enumerate() {
-            let (left, name) = (self.left(column + 1), facet.name());
+        for (column, slot) in self.slots.iter().enumerate() {
+            let (left, name) = (self.left(column + 1), slot.facet.name());
             svg.text([left, top + 13.0], style, name);
             let after = left + text::width(name, style.size, style.weight) + 7.0;
-            let layer = format!("layer {layer}");
+            let layer = format!("layer {}", slot.layer);
             svg.text([after, top + 13.0], Lettering::LABEL, &layer);
         }
         top + 22.0
@@ -163,8 +159,7 @@ impl PairRow<'_> {
         member: &Member,
         cell: [f64; 4],
         slot: Slot,
-        maps: &Maps<'_>,
-        path: &PathBuf,
+        maps: &mut Maps,
     ) -> Result<(), FigureError> {
         let pair = self.pair;
         let found = pair.matches.get(&slot.to_string());
@@ -172,10 +167,7 @@ impl PairRow<'_> {
             missing(&mut sheet.svg, cell);
             return Ok(());
         };
-        let Some(map) = maps.of(self.number, slot, pair, self.point)? else {
-            let problem = format!("has no {}.{slot}", self.number);
-            return Err(FigureError::malformed(path, problem));
-        };
+        let map = maps.promised(self.number, slot, pair, self.point)?;
         let fitted = Fitted::new(cell, target);
         // No more pixels than are shown, so that heat is computed only there.
         let small = target.reduced(fitted.pixels());
@@ -200,7 +192,7 @@ impl PairRow<'_> {
             pair.category.clone(),
             self.point.to_string(),
         ];
-        cells.extend(words::slot_cells(slot));
+        cells.extend(words::subject_cells(Subject::Slot(slot)));
         let values = [truth[0], truth[1], matched[0], matched[1], distance];
         cells.extend(values.map(|value| value.to_string()));
         cells.push(u8::from(is_right).to_string());

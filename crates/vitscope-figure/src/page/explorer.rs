@@ -6,12 +6,13 @@ use std::io::Write;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
 use serde::Serialize;
+use vitscope_run::{Facet, Part, RunKind, Slot, Subject};
 
 use super::table;
 use crate::error::FigureError;
 use crate::members::Member;
 use crate::pixels::NONE;
-use crate::run_dir::{Facet, Kind, Run, Slot};
+use crate::run_view::RunView;
 use crate::sheet::Plate;
 use crate::svg::base64;
 use crate::words;
@@ -31,7 +32,7 @@ pub(super) struct Island<'a> {
 struct RunData<'a> {
     label: &'a str,
     facets: Vec<&'static str>,
-    layers: Vec<u32>,
+    layers: Vec<usize>,
     start: String,
     entries: Vec<LegendLine>,
     /// Whether lines of the legend mean the same in every slot.
@@ -75,6 +76,10 @@ struct SlotData {
     labels: Option<String>,
     maps: Vec<bool>,
     palette: Vec<[u8; 3]>,
+    /// The IoU of each legend entry; none where there are no classes.
+    ious: Vec<Option<f64>>,
+    /// Whether each legend entry's name is not earned here.
+    unearned: Vec<bool>,
     /// The legend entry of each index of the label maps, -1 for none.
     entries: Vec<i64>,
     /// The share of each legend entry at each place of the patch grid, in 255ths, compressed.
@@ -121,7 +126,7 @@ impl<'a> RunData<'a> {
     ) -> Result<Self, FigureError> {
         let run = &member.run;
         let stems = &run.examples[..run.examples.len().min(most)];
-        let explorable = run.kind == Kind::Probe;
+        let explorable = run.kind() == RunKind::Probe;
         let stems = if explorable { stems } else { &[] };
         let mut examples = Vec::new();
         for stem in stems {
@@ -145,18 +150,14 @@ impl<'a> RunData<'a> {
             has_none: false,
             colors: Vec::new(),
         };
-        let truth = run
-            .data
-            .has_truth
-            .then(|| reader.slot(Slot::Truth))
-            .transpose()?;
-        let probes = if explorable { run.probes() } else { Vec::new() };
+        let truth = run.has_truth().then(|| reader.slot(Subject::GroundTruth));
+        let truth = truth.transpose()?;
+        let shown = if explorable { run.slots() } else { Vec::new() };
         let mut slots = BTreeMap::new();
-        for &(facet, layer) in &probes {
-            let slot = Slot::Probe(facet, layer);
-            slots.insert(slot.to_string(), reader.slot(slot)?);
+        for &slot in &shown {
+            slots.insert(slot.to_string(), reader.slot(Subject::Slot(slot))?);
         }
-        let has = |facet: &Facet| probes.iter().any(|probe| probe.0 == *facet);
+        let has = |facet: &Facet| shown.iter().any(|slot| slot.facet == *facet);
         Ok(Self {
             label: &member.label,
             facets: Facet::ALL
@@ -167,10 +168,10 @@ impl<'a> RunData<'a> {
             layers: run.layers(),
             start: start(run),
             entries: reader.legend.entries(run, &reader.colors),
-            has_classes: run.data.has_truth,
+            has_classes: run.has_truth(),
             has_none: reader.has_none,
             size: reader.size.unwrap_or([1, 1]),
-            grid: run.grid.unwrap_or([0, 0]),
+            grid: run.record.grid,
             examples,
             truth,
             slots,
@@ -179,19 +180,11 @@ impl<'a> RunData<'a> {
 }
 
 /// The slot at which the explorer opens: of the chosen ones, that of best mIoU.
-fn start(run: &Run) -> String {
-    let miou = |&(facet, layer): &(Facet, u32)| {
-        run.metrics
-            .get(Slot::Probe(facet, layer), "miou")
-            .value
-            .unwrap_or(0.0)
-    };
-    let best = run
-        .selection
-        .iter()
-        .max_by(|a, b| miou(a).total_cmp(&miou(b)).then(b.0.cmp(&a.0)));
-    best.map(|&(facet, layer)| Slot::Probe(facet, layer).to_string())
-        .unwrap_or_default()
+fn start(run: &RunView) -> String {
+    let miou = |&slot: &Slot| run.get(Subject::Slot(slot), "miou").value.unwrap_or(0.0);
+    let slots = run.selection.iter();
+    let best = slots.max_by(|a, b| miou(a).total_cmp(&miou(b)).then(b.facet.cmp(&a.facet)));
+    best.map(Slot::to_string).unwrap_or_default()
 }
 
 /// What the legend's lines stand for.
@@ -206,11 +199,11 @@ enum Legend {
 }
 
 impl Legend {
-    fn of(run: &Run) -> Self {
-        match (run.data.has_truth, run.labels_are_classes()) {
+    fn of(run: &RunView) -> Self {
+        match (run.has_truth(), run.labels_are_classes()) {
             (true, true) => Self::Classes(run.classes.len()),
             (true, false) => Self::ClassesAndRest(run.classes.len()),
-            (false, _) => Self::Clusters(run.clusters.unwrap_or(0).min(NONE.into()) as usize),
+            (false, _) => Self::Clusters(run.record.clusters.min(NONE.into())),
         }
     }
 
@@ -221,7 +214,7 @@ impl Legend {
         }
     }
 
-    fn entries(self, run: &Run, colors: &[[u8; 3]]) -> Vec<LegendLine> {
+    fn entries(self, run: &RunView, colors: &[[u8; 3]]) -> Vec<LegendLine> {
         const GRAY: [u8; 3] = [128; 3];
         let cluster = |index: usize| LegendLine {
             name: format!("cluster {index}"),
@@ -247,38 +240,38 @@ impl Legend {
     }
 
     /// The line of a cluster of a slot; the ground truth's "clusters" are its classes.
-    fn of_cluster(self, run: &Run, slot: Slot, cluster: usize) -> Option<usize> {
-        let entry = match (slot, self) {
-            (Slot::Truth, _) | (_, Self::Clusters(_)) => Some(cluster),
-            (Slot::Probe(facet, layer), Self::Classes(_)) => run.class_of(facet, layer, cluster),
-            (Slot::Probe(facet, layer), Self::ClassesAndRest(rest)) => {
-                run.class_of(facet, layer, cluster).or(Some(rest))
+    fn of_cluster(self, run: &RunView, subject: Subject, cluster: usize) -> Option<usize> {
+        let entry = match (subject, self) {
+            (Subject::Slot(slot), Self::Classes(_)) => run.class_of(slot, cluster),
+            (Subject::Slot(slot), Self::ClassesAndRest(rest)) => {
+                run.class_of(slot, cluster).or(Some(rest))
             }
+            _ => Some(cluster),
         };
         entry.filter(|&entry| entry < self.len())
     }
 
     /// The line of an index of a slot's label maps.
-    fn of_index(self, run: &Run, slot: Slot, index: usize) -> Option<usize> {
+    fn of_index(self, run: &RunView, subject: Subject, index: usize) -> Option<usize> {
         match self {
-            Self::ClassesAndRest(_) => self.of_cluster(run, slot, index),
+            Self::ClassesAndRest(_) => self.of_cluster(run, subject, index),
             Self::Classes(count) | Self::Clusters(count) => (index < count).then_some(index),
         }
     }
 
     /// The name by which metrics know a line.
-    fn metric_class(self, entry: usize) -> Option<String> {
+    fn part(self, entry: usize) -> Option<Part> {
         match self {
-            Self::Clusters(_) => Some(format!("k{entry}")),
+            Self::Clusters(_) => Some(Part::Cluster(entry)),
             Self::ClassesAndRest(rest) if entry == rest => None,
-            Self::Classes(_) | Self::ClassesAndRest(_) => Some(entry.to_string()),
+            Self::Classes(_) | Self::ClassesAndRest(_) => Some(Part::Index(entry)),
         }
     }
 }
 
 /// Reads slots one by one, and learns from them what they have in common.
 struct Reader<'a> {
-    run: &'a Run,
+    run: &'a RunView,
     stems: &'a [String],
     legend: Legend,
     /// Width and height of all label maps.
@@ -289,7 +282,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn slot(&mut self, slot: Slot) -> Result<SlotData, FigureError> {
+    fn slot(&mut self, slot: Subject) -> Result<SlotData, FigureError> {
         let (run, legend) = (self.run, self.legend);
         let (mut pixels, mut maps, mut palette) = (Vec::new(), Vec::new(), Vec::new());
         for stem in self.stems {
@@ -330,14 +323,13 @@ impl Reader<'_> {
             entry_numbers: (0..legend.len())
                 .map(|entry| self.entry_numbers(slot, entry))
                 .collect(),
-            nmi: run.metrics.get(slot, "nmi").value,
+            nmi: run.get(slot, "nmi").value,
             mi: (0..legend.len())
-                .map(|entry| {
-                    let class = legend.metric_class(entry)?;
-                    run.metrics.class(slot, "class_mi", &class).value
-                })
+                .map(|entry| run.part(slot, "class_mi", legend.part(entry)?).value)
                 .collect(),
             aggregate: aggregate.map(|bytes| base64(&bytes)),
+            ious: self.ious(slot),
+            unearned: self.unearned(slot),
             labels,
             maps,
             palette,
@@ -346,46 +338,63 @@ impl Reader<'_> {
         })
     }
 
+    /// The classes among the legend's lines.
+    fn classes(&self) -> std::ops::Range<usize> {
+        match self.legend {
+            Legend::Classes(count) | Legend::ClassesAndRest(count) => 0..count,
+            Legend::Clusters(_) => 0..0,
+        }
+    }
+
+    fn ious(&self, subject: Subject) -> Vec<Option<f64>> {
+        let iou = |class| self.run.part(subject, "iou", Part::Index(class)).value;
+        self.classes().map(iou).collect()
+    }
+
+    fn unearned(&self, subject: Subject) -> Vec<bool> {
+        let Subject::Slot(slot) = subject else {
+            return Vec::new();
+        };
+        let unearned = |class| !self.run.is_earned(slot, class);
+        self.classes().map(unearned).collect()
+    }
+
     /// "IoU 0.312, class-wise MI 0.021"
-    fn entry_numbers(&self, slot: Slot, entry: usize) -> String {
-        let Some(class) = self.legend.metric_class(entry) else {
+    fn entry_numbers(&self, slot: Subject, entry: usize) -> String {
+        let Some(part) = self.legend.part(entry) else {
             return String::new();
         };
-        let metrics = &self.run.metrics;
+        let run = self.run;
         let shown = [("iou", "IoU"), ("class_mi", "class-wise MI")];
         let shown = shown.into_iter().filter(|(metric, _)| {
             // The ground truth has no IoU with itself.
-            metrics.has(metric) && (slot != Slot::Truth || *metric != "iou")
+            run.has(metric) && (slot != Subject::GroundTruth || *metric != "iou")
         });
         let numbers = shown.map(|(metric, name)| {
             format!(
                 "{name} {}",
-                words::number(metrics.class(slot, metric, &class).value)
+                words::number(run.part(slot, metric, part).value)
             )
         });
         numbers.collect::<Vec<_>>().join(", ")
     }
 
     /// The share of each line of the legend among all predictions at a place.
-    fn shares(&self, slot: Slot) -> Result<Option<String>, FigureError> {
-        let (Some(counts), Some([rows, columns])) = (self.run.positions(slot), self.run.grid)
-        else {
+    fn shares(&self, slot: Subject) -> Result<Option<String>, FigureError> {
+        let Some(positions) = self.run.positions(slot) else {
             return Ok(None);
         };
-        let places = rows * columns;
+        let totals = positions.totals();
+        let places = totals.len();
         let mut sums = vec![0; self.legend.len() * places];
-        let mut totals = vec![0; places];
-        for (cluster, counts) in counts.chunks_exact(places).enumerate() {
-            let entry = self.legend.of_cluster(self.run, slot, cluster);
-            for (place, &count) in counts.iter().enumerate() {
-                totals[place] += count;
-                if let Some(entry) = entry {
-                    sums[entry * places + place] += count;
-                }
+        for (cluster, counts) in positions.clusters().enumerate() {
+            if let Some(entry) = self.legend.of_cluster(self.run, slot, cluster) {
+                let sums = sums[entry * places..(entry + 1) * places].iter_mut();
+                sums.zip(counts).for_each(|(sum, count)| *sum += count);
             }
         }
         let share = |(index, &sum): (usize, &u64)| {
-            let total: u64 = totals[index % places].max(1);
+            let total = totals[index % places].max(1);
             // Rounded; a share is at most 1, so it fits a byte.
             ((sum * 510 + total) / (2 * total)).min(255) as u8
         };

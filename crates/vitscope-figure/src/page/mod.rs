@@ -4,21 +4,23 @@
 //! from a JSON island, where label maps lie compressed slot by slot and are unpacked on demand.
 
 mod explorer;
+mod standing;
 mod summary;
 mod table;
 
 use askama::Template;
+use explorer::Island;
+use standing::RunVerdict;
+use table::SlotTable;
+use vitscope_run::{Facet, Part, RunKind, RunState, Subject};
 
 use crate::CompareOptions;
 use crate::error::FigureError;
 use crate::members::Member;
-use crate::run_dir::{Facet, Kind, Run, Slot, State};
+use crate::run_view::RunView;
 use crate::sheet::Plate;
 use crate::text;
 use crate::words;
-
-use explorer::Island;
-use table::Table;
 
 /// Examples of each run on a comparison page: with many runs, more would make the file too large.
 const EXAMPLES_OF_MANY: usize = 6;
@@ -33,9 +35,10 @@ struct Page<'a> {
     summary: Vec<(String, String)>,
     settings: Vec<(String, String)>,
     decisions: Vec<[String; 3]>,
-    plates: Vec<PageFigure<'a>>,
+    verdicts: Vec<RunVerdict>,
+    groups: Vec<Group<'a>>,
     absent: Vec<(String, &'a str)>,
-    table: Table,
+    table: SlotTable,
     footnotes: Vec<String>,
     has_explorer: bool,
     fonts: &'a str,
@@ -44,10 +47,19 @@ struct Page<'a> {
     island: String,
 }
 
+/// Figures that stand in one place: one, or several as tabs.
+struct Group<'a> {
+    /// The heading of tabs; empty for a figure that stands alone.
+    heading: &'static str,
+    figures: Vec<PageFigure<'a>>,
+}
+
 /// A figure as the page embeds it.
 struct PageFigure<'a> {
     name: &'a str,
     heading: &'a str,
+    /// What the figure's tab is called.
+    tab: &'a str,
     /// Figures of a column's width stand side by side where there is room.
     is_narrow: bool,
     svg: String,
@@ -57,11 +69,11 @@ struct PageFigure<'a> {
 pub(crate) fn of_run(member: &Member, plates: &[Plate]) -> Result<String, FigureError> {
     let run = &member.run;
     let (shown, mut absent) = sorted(plates);
-    if run.kind == Kind::Probe && !run.data.has_truth {
+    if run.kind() == RunKind::Probe && !run.has_truth() {
         let why = "The data have no ground truth; colors stand for clusters.";
         absent.push(("mIoU and pixel accuracy".to_owned(), why));
     }
-    if shown.is_empty() && run.state != State::Complete {
+    if shown.is_empty() && run.record.state != RunState::Complete {
         // Each figure's own reason would only repeat this one.
         absent = vec![(
             "Figures".to_owned(),
@@ -73,23 +85,24 @@ pub(crate) fn of_run(member: &Member, plates: &[Plate]) -> Result<String, Figure
     let lines = summary::lines(run).into_iter();
     Page {
         title: words::title(run),
-        state: match run.state {
-            State::Complete => "",
-            State::Running => {
+        state: match run.record.state {
+            RunState::Complete | RunState::Shard => "",
+            RunState::Running => {
                 "This run is still going. The page shows what was finished when it was drawn."
             }
-            State::Interrupted => {
+            RunState::Interrupted => {
                 "This run was interrupted. The page shows what was finished before."
             }
         },
-        notes: run.notes.clone(),
+        notes: run.record.notes.clone(),
         skipped: summary::skipped(run),
         summary: lines.map(|(name, line)| (name.to_owned(), line)).collect(),
         settings: summary::settings(run),
         decisions: summary::decisions(run),
-        plates: shown,
+        verdicts: standing::of(&members),
+        groups: groups(shown),
         absent,
-        table: Table::of(&members, Run::best_slots),
+        table: SlotTable::of(&members, RunView::best),
         footnotes: footnotes_of(run),
         has_explorer: !island.is_empty(),
         island: text_of(&island)?,
@@ -107,22 +120,22 @@ pub(crate) fn of_comparison(
     let (shown, absent) = sorted(plates);
     let members: Vec<&Member> = members.iter().collect();
     let island = Island::of(&members, EXAMPLES_OF_MANY, plates)?;
-    let chosen = |run: &Run| -> Vec<Slot> {
+    let chosen = |run: &RunView| -> Vec<Subject> {
         let facets = Facet::ALL.into_iter();
         let slots = facets.filter_map(|facet| {
-            let layer = options.select.layer(run, facet)?;
-            Some(Slot::Probe(facet, layer))
+            let layer = run.selected(facet, options.select)?;
+            Some(Subject::slot(facet, layer))
         });
         slots.collect()
     };
     let mut notes = Vec::new();
     for member in &members {
-        let own = member.run.notes.iter();
+        let own = member.run.record.notes.iter();
         notes.extend(own.map(|note| format!("{}: {note}", member.label)));
-        let unfinished = match member.run.state {
-            State::Complete => continue,
-            State::Running => "still going",
-            State::Interrupted => "interrupted",
+        let unfinished = match member.run.record.state {
+            RunState::Complete | RunState::Shard => continue,
+            RunState::Running => "still going",
+            RunState::Interrupted => "interrupted",
         };
         notes.push(format!("{}: this run is {unfinished}.", member.label));
     }
@@ -140,9 +153,10 @@ pub(crate) fn of_comparison(
         title: format!("{} runs side by side", members.len()),
         notes,
         summary: lines.collect(),
-        plates: shown,
+        verdicts: standing::of(&members),
+        groups: groups(shown),
         absent,
-        table: Table::of(&members, chosen),
+        table: SlotTable::of(&members, chosen),
         footnotes,
         has_explorer: !island.is_empty(),
         island: text_of(&island)?,
@@ -161,9 +175,10 @@ impl Default for Page<'_> {
             summary: Vec::new(),
             settings: Vec::new(),
             decisions: Vec::new(),
-            plates: Vec::new(),
+            verdicts: Vec::new(),
+            groups: Vec::new(),
             absent: Vec::new(),
-            table: Table {
+            table: SlotTable {
                 has_runs: false,
                 columns: Vec::new(),
                 rows: Vec::new(),
@@ -192,6 +207,31 @@ fn text_of(island: &Island<'_>) -> Result<String, FigureError> {
     Ok(text.replace('<', "\\u003c"))
 }
 
+/// Figures of one kind for each facet stand behind tabs.
+const TABS: [(&str, &str); 3] = [
+    ("layers-", "From layer to layer"),
+    ("overview", "Runs side by side"),
+    ("class-mi-", "Positional information of classes"),
+];
+
+fn groups(figures: Vec<PageFigure<'_>>) -> Vec<Group<'_>> {
+    let mut groups: Vec<Group<'_>> = Vec::new();
+    for figure in figures {
+        let tabs = TABS.iter().find(|(name, _)| figure.name.starts_with(name));
+        let heading = tabs.map_or("", |tabs| tabs.1);
+        match groups.last_mut() {
+            Some(group) if !heading.is_empty() && group.heading == heading => {
+                group.figures.push(figure);
+            }
+            _ => groups.push(Group {
+                heading,
+                figures: vec![figure],
+            }),
+        }
+    }
+    groups
+}
+
 /// The figures that there are, and why the others are not.
 fn sorted(plates: &[Plate]) -> (Vec<PageFigure<'_>>, Vec<(String, &str)>) {
     let mut shown = Vec::new();
@@ -201,6 +241,10 @@ fn sorted(plates: &[Plate]) -> (Vec<PageFigure<'_>>, Vec<(String, &str)>) {
             Plate::Drawn(picture) => shown.push(PageFigure {
                 name: &picture.name,
                 heading: &picture.heading,
+                tab: match picture.name.rsplit_once('-') {
+                    Some((_, facet)) => facet,
+                    None => "best facet",
+                },
                 is_narrow: picture.drawing.is_narrow(),
                 svg: picture.drawing.element(),
             }),
@@ -210,12 +254,12 @@ fn sorted(plates: &[Plate]) -> (Vec<PageFigure<'_>>, Vec<(String, &str)>) {
     (shown, absent)
 }
 
-fn footnotes_of(run: &Run) -> Vec<String> {
+fn footnotes_of(run: &RunView) -> Vec<String> {
     const FACETS: &str = "Facets: key, query and value are the projections inside a layer's \
                           attention; token is the layer's output. Layers count from 1.";
     const UNDEFINED: &str = "\"undefined\" means that a number has no value here, which is not 0.";
-    let mut notes: Vec<String> = match run.kind {
-        Kind::Probe => vec![
+    let mut notes: Vec<String> = match run.kind() {
+        RunKind::Probe => vec![
             FACETS.to_owned(),
             "Positional effect: NMI = I(P;C)/H(C), with natural logarithms, of position P and \
              predicted cluster C over all test images. 0: the prediction says nothing about \
@@ -230,15 +274,15 @@ fn footnotes_of(run: &Run) -> Vec<String> {
              folder aggregate."
                 .to_owned(),
         ],
-        Kind::Attention => Vec::new(),
-        Kind::Correspond => vec![
+        RunKind::Attention => Vec::new(),
+        RunKind::Correspond => vec![
             FACETS.to_owned(),
             "PCK@0.1: the share of key points whose match, the target's pixel of largest cosine \
              similarity, lies within a tenth of the longer side of the target's box."
                 .to_owned(),
         ],
     };
-    if !run.metrics.of_layers("locality", "").is_empty() {
+    if !run.of_layers("locality", Part::Whole).is_empty() {
         notes.push(
             "Locality bias: I(K,Q), the mutual information of key and query position under the \
              attention among patches, averaged over heads, in nats."
@@ -246,12 +290,12 @@ fn footnotes_of(run: &Run) -> Vec<String> {
         );
     }
     notes.push(UNDEFINED.to_owned());
-    if run.kind == Kind::Probe && run.data.has_truth {
+    if run.kind() == RunKind::Probe && run.has_truth() {
         let matching = "mIoU: mean over classes of TP/(TP+FP+FN) after clusters are matched to \
                         classes; pixels without a label are left out.";
         notes.push(matching.to_owned());
     }
-    if run.kind == Kind::Probe {
+    if run.kind() == RunKind::Probe {
         notes.extend(words::cluster_note(run).map(str::to_owned));
         notes.extend(words::token_note(run));
     }

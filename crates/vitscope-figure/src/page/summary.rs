@@ -1,21 +1,22 @@
 //! The page's heading: what was run on what, in a glance, and every setting.
 
 use serde_json::Value;
+use vitscope_run::RunKind;
 
-use crate::run_dir::{Kind, Run};
+use crate::run_view::RunView;
 
 /// The lines under the heading; what the run does not say is left out.
-pub(super) fn lines(run: &Run) -> Vec<(&'static str, String)> {
+pub(super) fn lines(run: &RunView) -> Vec<(&'static str, String)> {
     let mut lines = vec![
         ("Model", model(run)),
         ("Data", data(run)),
-        ("Root", run.data.root.clone()),
+        ("Root", run.record.data.root.clone()),
         ("Protocol", protocol(run)),
         ("Machine", machine(run)),
         ("Time", times(run)),
         (
             "Program",
-            format!("{} {}", run.program.name, run.program.version)
+            format!("{} {}", run.record.program.name, run.record.program.version)
                 .trim()
                 .to_owned(),
         ),
@@ -25,57 +26,51 @@ pub(super) fn lines(run: &Run) -> Vec<(&'static str, String)> {
 }
 
 /// What a comparison says of one of its runs.
-pub(super) fn short(run: &Run) -> String {
-    let parts = [model(run), run.data.kind.clone(), protocol(run)];
+pub(super) fn short(run: &RunView) -> String {
+    let parts = [model(run), run.record.data.kind.clone(), protocol(run)];
     let parts = parts.into_iter().filter(|part| !part.is_empty());
     parts.collect::<Vec<_>>().join("; ")
 }
 
 /// The images that the run could not use, each with what was wrong with it.
-pub(super) fn skipped(run: &Run) -> Vec<String> {
-    let skipped = run.skipped.iter();
+pub(super) fn skipped(run: &RunView) -> Vec<String> {
+    let skipped = run.record.skipped.iter();
     skipped
         .map(|image| format!("{} ({}): {}", image.name, image.split, image.problem))
         .collect()
 }
 
 /// The settings as they were run, and the sums that pin down weights and images.
-pub(super) fn settings(run: &Run) -> Vec<(String, String)> {
+pub(super) fn settings(run: &RunView) -> Vec<(String, String)> {
     let sums = [
-        ("weights (SHA-256)", &run.model.sha256),
-        ("image list (hash)", &run.data.list_hash),
+        ("weights (SHA-256)", &run.record.model.sha256),
+        ("image list (hash)", &run.record.data.list_hash),
     ];
-    let settings = run
-        .settings
-        .iter()
-        .map(|(name, value)| (name.clone(), plain(value)));
-    let sums = sums
-        .into_iter()
-        .filter_map(|(name, sum)| Some((name.to_owned(), sum.clone()?)));
+    let settings = run.record.settings.iter();
+    let settings = settings.map(|(name, value)| (name.clone(), plain(value)));
+    let sums = sums.into_iter().filter(|(_, sum)| !sum.is_empty());
+    let sums = sums.map(|(name, sum)| (name.to_owned(), sum.clone()));
     settings.chain(sums).collect()
 }
 
-pub(super) fn decisions(run: &Run) -> Vec<[String; 3]> {
-    let decisions = run.model.decisions.iter();
+pub(super) fn decisions(run: &RunView) -> Vec<[String; 3]> {
+    let decisions = run.record.model.decisions().into_iter();
     decisions
-        .map(|made| [made.what.clone(), plain(&made.value), made.because.clone()])
+        .map(|made| [made.what, plain(&made.value), made.because])
         .collect()
 }
 
-fn model(run: &Run) -> String {
-    let model = &run.model;
-    let text = |text: &Option<String>| text.clone().filter(|text| !text.is_empty());
+fn model(run: &RunView) -> String {
+    let model = &run.record.model;
+    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     join([
         text(&model.family),
         text(&model.size),
-        counted(model.depth.map(u64::from), "layers"),
+        counted(model.depth, "layers"),
         counted(model.width, "wide"),
-        counted(model.heads, "heads"),
-        model
-            .patch
-            .filter(|&patch| patch > 0)
-            .map(|patch| format!("patch {patch}")),
-        text(&model.format).map(|format| format!("{format} format")),
+        counted(model.heads.unwrap_or(0), "heads"),
+        (model.patch > 0).then(|| format!("patch {}", model.patch)),
+        model.layout().map(|layout| format!("{layout} format")),
         text(&model.source).map(|source| format!("from {}", article(&source))),
     ])
 }
@@ -88,55 +83,56 @@ fn article(source: &str) -> String {
     }
 }
 
-fn data(run: &Run) -> String {
-    if run.kind == Kind::Correspond {
-        return join([counted(run.data.test, "pairs")]);
+fn data(run: &RunView) -> String {
+    if run.kind() == RunKind::Correspond {
+        return join([counted(run.record.data.test, "pairs")]);
     }
-    let truth = if run.data.has_truth {
+    let truth = if run.has_truth() {
         format!("{} classes", run.classes.len())
     } else {
         "no ground truth".to_owned()
     };
-    let (train, test) = (run.data.train, run.data.test);
+    let (train, test) = (run.record.data.train, run.record.data.test);
     join([
         counted(train, "training images"),
         counted(test, "test images"),
-        counted(Some(run.skipped.len() as u64), "images left out"),
+        counted(run.record.skipped.len(), "images left out"),
         Some(truth),
     ])
 }
 
-fn protocol(run: &Run) -> String {
-    let setting = |name: &str| run.settings.get(name).map(plain);
+fn protocol(run: &RunView) -> String {
+    let setting = |name: &str| run.record.settings.get(name).map(plain);
     join([
-        counted(run.clusters, "clusters"),
-        run.size.map(|size| format!("{size} × {size} pixels")),
+        counted(run.record.clusters, "clusters"),
+        counted(run.record.size, &format!("× {} pixels", run.record.size)),
         setting("steps").map(|steps| format!("{steps} steps")),
         setting("batch").map(|batch| format!("batch {batch}")),
         setting("lr").map(|rate| format!("rate {rate}")),
         setting("matching")
-            .filter(|_| run.data.has_truth)
+            .filter(|_| run.has_truth())
             .map(|way| format!("{way} matching")),
-        run.seed.map(|seed| format!("seed {seed}")),
+        Some(format!("seed {}", run.record.seed)),
     ])
 }
 
-fn machine(run: &Run) -> String {
-    let text = |name: &str| run.machine.get(name).map(plain);
+fn machine(run: &RunView) -> String {
+    let machine = &run.record.machine;
+    let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     join([
-        text("cpu"),
-        text("threads").map(|count| format!("{count} threads")),
-        text("os"),
+        text(&machine.cpu),
+        counted(machine.threads, "threads"),
+        text(&machine.os),
     ])
 }
 
 /// How long each phase took. Parts of phases, such as `train_forward_secs`, stay in run.json.
-fn times(run: &Run) -> String {
-    let times = run.times.iter().filter_map(|(name, value)| {
+fn times(run: &RunView) -> String {
+    let times = run.record.times.iter().filter_map(|(name, value)| {
         let phase = name
             .strip_suffix("_secs")
             .filter(|phase| !phase.contains('_'))?;
-        Some(format!("{phase} {}", duration(value.as_f64()?)))
+        Some(format!("{phase} {}", duration(*value)))
     });
     times.collect::<Vec<_>>().join(", ")
 }
@@ -146,10 +142,8 @@ fn join<const N: usize>(parts: [Option<String>; N]) -> String {
 }
 
 /// A count with its unit; runs write 0 for a count that they do not know.
-fn counted(count: Option<u64>, unit: &str) -> Option<String> {
-    count
-        .filter(|&count| count > 0)
-        .map(|count| format!("{count} {unit}"))
+fn counted(count: usize, unit: &str) -> Option<String> {
+    (count > 0).then(|| format!("{count} {unit}"))
 }
 
 fn duration(secs: f64) -> String {

@@ -1,18 +1,21 @@
 //! The numbers of every slot: the page's table, and the same columns for the explorer.
 
+use vitscope_run::{Measured, Part, RunKind, Subject};
+
+use crate::cluster_use::ClusterUse;
 use crate::members::Member;
-use crate::run_dir::{Kind, Run, Slot};
+use crate::run_view::RunView;
 use crate::words;
 
 /// The table of all slots: columns that have no value anywhere are left out.
-pub(super) struct Table {
+pub(super) struct SlotTable {
     /// Whether several runs stand in it, which then have a column.
     pub(super) has_runs: bool,
     pub(super) columns: Vec<&'static str>,
-    pub(super) rows: Vec<Row>,
+    pub(super) rows: Vec<TableRow>,
 }
 
-pub(super) struct Row {
+pub(super) struct TableRow {
     pub(super) run: String,
     pub(super) is_truth: bool,
     pub(super) facet: &'static str,
@@ -20,172 +23,190 @@ pub(super) struct Row {
     /// The slot as the script knows it; empty where the explorer has none.
     pub(super) slot: String,
     pub(super) is_chosen: bool,
-    pub(super) cells: Vec<Cell>,
+    /// Whether its numbers mean nothing.
+    pub(super) is_collapsed: bool,
+    pub(super) cells: Vec<TableCell>,
 }
 
-pub(super) struct Cell {
+pub(super) struct TableCell {
     pub(super) text: String,
     /// What sorting compares; empty sorts last.
     pub(super) sort: String,
 }
 
-/// What a row is about.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Subject {
-    Slot(Slot),
-    /// The attention of a layer.
-    Attention(u32),
-}
-
+/// A number under its name.
 struct Column {
     name: &'static str,
     metric: &'static str,
-    part: Part,
 }
 
-#[derive(Clone, Copy)]
-enum Part {
-    Value,
-    Interval,
-}
-
-const COLUMNS: [Column; 14] = [
-    Column::value("mIoU", "miou"),
-    Column::interval("mIoU interval", "miou"),
-    Column::value("pixel accuracy", "accuracy"),
-    Column::value("NMI", "nmi"),
-    Column::interval("NMI interval", "nmi"),
-    Column::value("NMI on patch grid", "nmi_grid"),
-    Column::value("excess", "nmi_excess"),
-    Column::interval("excess interval", "nmi_excess"),
-    Column::value("z", "nmi_z"),
-    Column::value("loss", "loss"),
-    Column::value("PCK@0.1", "pck"),
-    Column::value("PCK@0.1 per image", "pck_image"),
-    Column::value("I(K,Q) in nats", "locality"),
-    Column::interval("I(K,Q) interval", "locality"),
+const COLUMNS: [Column; 11] = [
+    Column::new("mIoU", "miou"),
+    Column::new("pixel accuracy", "accuracy"),
+    Column::new("NMI", "nmi"),
+    Column::new("NMI on patch grid", "nmi_grid"),
+    Column::new("beyond chance", "nmi_excess"),
+    Column::new("z", "nmi_z"),
+    Column::new("clusters used", "clusters_used"),
+    Column::new("loss", "loss"),
+    Column::new("PCK@0.1", "pck"),
+    Column::new("PCK@0.1 per image", "pck_image"),
+    Column::new("I(K,Q) in nats", "locality"),
 ];
 
-impl Column {
-    const fn value(name: &'static str, metric: &'static str) -> Self {
-        Self {
-            name,
-            metric,
-            part: Part::Value,
+/// What a row is about: a subject, or a baseline of mIoU.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum About {
+    Subject(Subject),
+    PlaceAlone,
+    OneClass,
+}
+
+impl About {
+    /// The number that stands in a column of this row.
+    fn measured(self, run: &RunView, metric: &str) -> Measured {
+        let of_truth = |metric| run.get(Subject::GroundTruth, metric);
+        match (self, metric) {
+            (Self::Subject(Subject::Slot(slot)), "clusters_used") => Measured {
+                value: run.cluster_use(slot).map(|used| used.used),
+                interval: None,
+            },
+            (Self::Subject(subject), metric) => run.get(subject, metric),
+            (Self::PlaceAlone, "miou") => of_truth("place_alone"),
+            (Self::PlaceAlone, "accuracy") => of_truth("place_alone_accuracy"),
+            (Self::OneClass, "miou") => of_truth("one_class"),
+            _ => Measured::default(),
         }
     }
 
-    const fn interval(name: &'static str, metric: &'static str) -> Self {
-        Self {
-            name,
-            metric,
-            part: Part::Interval,
+    fn name(self) -> &'static str {
+        match self {
+            Self::Subject(subject) => words::subject_label(subject).0,
+            Self::PlaceAlone => "place alone",
+            Self::OneClass => "one class",
         }
+    }
+
+    fn subject(self) -> Option<Subject> {
+        match self {
+            Self::Subject(subject) => Some(subject),
+            Self::PlaceAlone | Self::OneClass => None,
+        }
+    }
+
+    /// Whether it stands above the rows that are sorted.
+    fn is_reference(self) -> bool {
+        !matches!(self.subject(), Some(Subject::Slot(_) | Subject::Layer(_)))
+    }
+}
+
+impl Column {
+    const fn new(name: &'static str, metric: &'static str) -> Self {
+        Self { name, metric }
     }
 
     /// The columns that these runs have something for.
-    fn of<'a>(runs: &'a [&'a Run]) -> impl Iterator<Item = &'static Self> + 'a {
+    fn of<'a>(runs: &'a [&'a RunView]) -> impl Iterator<Item = &'static Self> + 'a {
         COLUMNS.iter().filter(move |column| {
-            runs.iter().any(|run| {
-                let mut layers = run.metrics.of_layers(column.metric, "").into_values();
-                match column.part {
-                    Part::Value => {
-                        run.metrics.has(column.metric)
-                            || layers.any(|measured| measured.value.is_some())
-                    }
-                    Part::Interval => {
-                        run.metrics.has_interval(column.metric)
-                            || layers.any(|measured| measured.interval().is_some())
-                    }
-                }
-            })
+            let mut subjects = runs.iter().flat_map(|run| {
+                let subjects = subjects(run).into_iter();
+                subjects.map(move |subject| subject.measured(run, column.metric))
+            });
+            subjects.any(|measured| measured.value.is_some())
         })
     }
 
-    fn cell(&self, run: &Run, subject: Subject) -> Cell {
-        let is_of_layers = self.metric == "locality";
-        let measured = match subject {
-            Subject::Slot(slot) => run.metrics.get(slot, self.metric),
-            Subject::Attention(layer) => {
-                let values = run.metrics.of_layers(self.metric, "");
-                values.get(&layer).copied().unwrap_or_default()
-            }
+    fn cell(&self, run: &RunView, about: About) -> TableCell {
+        let measured = about.measured(run, self.metric);
+        let slot = match about {
+            About::Subject(Subject::Slot(slot)) => Some(slot),
+            _ => None,
         };
-        let (text, key) = match (self.part, measured.value, measured.interval()) {
-            (Part::Value, Some(value), _) if self.metric == "nmi_z" => {
-                (format!("{value:.1}"), Some(value))
+        let text = match (measured.value, measured.interval) {
+            (Some(value), _) if self.metric == "nmi_z" => format!("{value:.1}"),
+            (Some(value), _) if self.metric == "clusters_used" => slot
+                .and_then(|slot| run.cluster_use(slot))
+                .map_or_else(|| format!("{value:.1}"), ClusterUse::label),
+            (Some(value), Some((low, high))) => format!("{value:.3} [{low:.3}, {high:.3}]"),
+            (Some(value), None) => words::number(Some(value)),
+            // The ground truth is not measured against itself, nor is it trained; a baseline is no
+            // slot; facets have no locality, and attention nothing else.
+            _ if about.is_reference() || (self.metric == "locality") != (slot.is_none()) => {
+                "–".to_owned()
             }
-            (Part::Value, Some(value), _) => (words::number(Some(value)), Some(value)),
-            (Part::Interval, _, Some((low, high))) => (format!("{low:.3} to {high:.3}"), Some(low)),
-            // The ground truth is not measured against itself, nor is it trained; facets have no
-            // locality, and attention nothing else.
-            _ if subject == Subject::Slot(Slot::Truth)
-                || is_of_layers != matches!(subject, Subject::Attention(_)) =>
-            {
-                ("–".to_owned(), None)
-            }
-            _ => (words::number(None), None),
+            _ => words::number(None),
         };
-        Cell {
+        TableCell {
             text,
-            sort: words::cell(key),
+            sort: words::cell(measured.value),
         }
     }
 }
 
-/// Every number of a slot with its name.
-pub(super) fn numbers(run: &Run, slot: Slot) -> Vec<(&'static str, String)> {
-    Column::of(&[run])
-        .filter(|column| column.metric != "locality")
-        .map(|column| (column.name, column.cell(run, Subject::Slot(slot)).text))
+/// The rows of a run: ground truth and baselines, slots, attention.
+fn subjects(run: &RunView) -> Vec<About> {
+    let slots = run.slots();
+    let is_probe = run.kind() == RunKind::Probe && !slots.is_empty();
+    let truth = (is_probe && run.has_truth()).then_some(About::Subject(Subject::GroundTruth));
+    let baselines = [
+        ("place_alone", About::PlaceAlone),
+        ("one_class", About::OneClass),
+    ];
+    let baselines = baselines.into_iter().filter(|(metric, _)| {
+        let measured = run.get(Subject::GroundTruth, metric);
+        measured.value.is_some()
+    });
+    let attention = run.of_layers("locality", Part::Whole).into_keys();
+    truth
+        .into_iter()
+        .chain(baselines.map(|(_, about)| about))
+        .chain(slots.into_iter().map(Subject::Slot).map(About::Subject))
+        .chain(attention.map(Subject::Layer).map(About::Subject))
         .collect()
 }
 
-impl Table {
+/// Every number of a slot, or of the ground truth, with its name.
+pub(super) fn numbers(run: &RunView, subject: Subject) -> Vec<(&'static str, String)> {
+    Column::of(&[run])
+        .filter(|column| column.metric != "locality")
+        .map(|column| (column.name, column.cell(run, About::Subject(subject)).text))
+        .collect()
+}
+
+impl SlotTable {
     /// `chosen` says which slots of a run are marked.
-    pub(super) fn of(members: &[&Member], chosen: impl Fn(&Run) -> Vec<Slot>) -> Self {
-        let runs: Vec<&Run> = members.iter().map(|member| &member.run).collect();
+    pub(super) fn of(members: &[&Member], chosen: impl Fn(&RunView) -> Vec<Subject>) -> Self {
+        let runs: Vec<&RunView> = members.iter().map(|member| &member.run).collect();
         let columns: Vec<&Column> = Column::of(&runs).collect();
         let mut rows = Vec::new();
         // The place of a run among those that the explorer has.
         let mut explored = 0;
         for member in members {
             let run = &member.run;
-            let is_probe = run.kind == Kind::Probe;
-            let probes = run.probes();
-            let truth = (is_probe && run.data.has_truth && !probes.is_empty())
-                .then_some(Subject::Slot(Slot::Truth));
-            let attention = run.metrics.of_layers("locality", "").into_keys();
-            let attention = attention.map(Subject::Attention);
-            let slots = probes.iter();
-            let slots = slots.map(|&(facet, layer)| Subject::Slot(Slot::Probe(facet, layer)));
+            let is_probe = run.kind() == RunKind::Probe;
             let chosen = chosen(run);
-            rows.extend(truth.into_iter().chain(slots).chain(attention).map(|subject| {
-                let (facet, layer) = match subject {
-                    Subject::Slot(Slot::Truth) => ("ground truth", String::new()),
-                    Subject::Slot(Slot::Probe(facet, layer)) => (facet.name(), layer.to_string()),
-                    Subject::Attention(layer) => ("attention", layer.to_string()),
-                };
-                let slot = match subject {
-                    Subject::Slot(slot @ Slot::Probe(..)) if is_probe => {
+            rows.extend(subjects(run).into_iter().map(|about| TableRow {
+                run: member.label.clone(),
+                is_truth: about.is_reference(),
+                facet: about.name(),
+                layer: match about {
+                    About::Subject(subject) => words::subject_cells(subject)[0].clone(),
+                    _ => String::new(),
+                },
+                slot: match about {
+                    About::Subject(Subject::Slot(slot)) if is_probe => {
                         format!("{explored}/{slot}")
                     }
                     _ => String::new(),
-                };
-                Row {
-                    run: member.label.clone(),
-                    is_truth: subject == Subject::Slot(Slot::Truth),
-                    facet,
-                    layer,
-                    slot,
-                    is_chosen: matches!(subject, Subject::Slot(slot) if chosen.contains(&slot)),
-                    cells: columns
-                        .iter()
-                        .map(|column| column.cell(run, subject))
-                        .collect(),
-                }
+                },
+                is_chosen: about.subject().is_some_and(|one| chosen.contains(&one)),
+                is_collapsed: matches!(about, About::Subject(Subject::Slot(slot)) if run.is_collapsed(slot)),
+                cells: columns
+                    .iter()
+                    .map(|column| column.cell(run, about))
+                    .collect(),
             }));
-            explored += usize::from(is_probe && !probes.is_empty());
+            explored += usize::from(is_probe && !run.slots().is_empty());
         }
         Self {
             has_runs: members.len() > 1,

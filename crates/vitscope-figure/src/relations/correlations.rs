@@ -3,9 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use vitscope_run::{Measured, files};
+
 use crate::error::FigureError;
-use crate::metrics::Measured;
-use crate::run_dir::read_if_there;
 
 /// Correlations by relation and group.
 pub(crate) struct Relations {
@@ -22,11 +22,11 @@ struct Correlation {
 impl Relations {
     /// Reads the file; `None` if there is none.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, FigureError> {
-        let Some(text) = read_if_there(path)? else {
+        let Some(bytes) = files::read_if_there(path)? else {
             return Ok(None);
         };
         let bad = |problem| FigureError::malformed(path, problem);
-        let mut reader = csv::Reader::from_reader(text.as_bytes());
+        let mut reader = csv::Reader::from_reader(bytes.as_slice());
         let table = |error: csv::Error| bad(format!("is not a table ({error})"));
         let header = reader.headers().map_err(table)?.clone();
         let column = |name: &str| {
@@ -53,8 +53,7 @@ impl Relations {
             let measured = |[value, low, high]: [usize; 3]| {
                 Ok::<_, FigureError>(Measured {
                     value: number(value)?,
-                    low: number(low)?,
-                    high: number(high)?,
+                    interval: number(low)?.zip(number(high)?),
                 })
             };
             let key = (field(relation).to_owned(), field(group).to_owned());
@@ -75,7 +74,7 @@ impl Relations {
         let with = |name: &str, measured: Measured| {
             let number = |value: f64| format!("{value:.2}").replace('-', "−");
             let value = number(measured.value?);
-            let interval = measured.interval();
+            let interval = measured.interval;
             let interval =
                 interval.map(|(low, high)| format!(" [{}, {}]", number(low), number(high)));
             Some(format!("{name} {value}{}", interval.unwrap_or_default()))

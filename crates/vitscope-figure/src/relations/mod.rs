@@ -3,14 +3,18 @@
 
 mod correlations;
 
+use std::cmp::Ordering;
+
+use vitscope_measure::{pearson, spearman};
+use vitscope_run::{Facet, Slot, Subject};
+
 use crate::chart::{self, Chart, Frame};
 use crate::error::FigureError;
 use crate::locality;
 use crate::members::Member;
-use crate::run_dir::{Facet, Slot};
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
-use crate::svg::{Lettering, Svg};
+use crate::svg::{Anchor, Lettering, Svg};
 use crate::theme::{self, Mark, Paint};
 use crate::words;
 
@@ -32,13 +36,13 @@ pub(crate) enum Correlations<'a> {
 }
 
 /// The number that stands against the positional effect.
-type Height<'a> = &'a dyn Fn(&Member, (Facet, u32)) -> Option<f64>;
+type Height<'a> = &'a dyn Fn(&Member, Slot) -> Option<f64>;
 
 /// One slot as a point.
 struct Dot<'a> {
     member: &'a Member,
     run: usize,
-    slot: (Facet, u32),
+    slot: Slot,
     x: f64,
     y: f64,
 }
@@ -78,23 +82,32 @@ pub(crate) fn draw(
         relation.draw(&mut sheet.svg, place, members.len() > 1);
     }
     for relation in &relations {
-        if let Correlations::Read(stored) = correlations {
-            let sentence = stored.sentence(relation.name);
-            let title = words::capitalized(relation.title);
-            sheet.notes(sentence.map(|text| format!("{title}: {text}.")));
-        }
+        let sentence = match correlations {
+            Correlations::Read(stored) => stored.sentence(relation.name),
+            Correlations::NotMeant => relation.own_coefficients(),
+            Correlations::Absent => None,
+        };
+        let title = words::capitalized(relation.title);
+        sheet.notes(sentence.map(|text| format!("{title}: {text}.")));
     }
     match correlations {
         Correlations::Read(_) => sheet.note("In brackets: 95 % intervals."),
         Correlations::Absent => {
             sheet.note("No correlations: relations.csv is not there, so they were not computed.");
         }
-        Correlations::NotMeant => {}
+        Correlations::NotMeant => sheet.note(
+            "Coefficients over the slots of one run, which are not independent of one another: no interval can be given.",
+        ),
     }
     if !full {
         sheet.note("Locality of attention was not measured.");
     }
-    sheet.note("Every point is one layer and facet.");
+    let mut all = members.iter();
+    sheet.note(if all.any(|member| member.run.has_collapsed()) {
+        "Every point is one layer and facet; collapsed slots are left out."
+    } else {
+        "Every point is one layer and facet."
+    });
     if members.len() > theme::SERIES_COLORS {
         sheet.note("Colors repeat; on the page, pointing at a point names its run.");
     }
@@ -108,11 +121,13 @@ fn select<'a>(members: &[&'a Member]) -> Vec<Relation<'a>> {
     let dots = |facets: &[Facet], height: Height<'_>| {
         let mut dots = Vec::new();
         for (run, &member) in members.iter().enumerate() {
-            for slot in member.run.probes() {
-                let x = Slot::Probe(slot.0, slot.1);
-                let x = member.run.metrics.get(x, "nmi").value;
+            for slot in member.run.slots() {
+                if member.run.is_collapsed(slot) {
+                    continue;
+                }
+                let x = member.run.get(Subject::Slot(slot), "nmi").value;
                 if let (true, Some(x), Some(y)) =
-                    (facets.contains(&slot.0), x, height(member, slot))
+                    (facets.contains(&slot.facet), x, height(member, slot))
                 {
                     dots.push(Dot {
                         member,
@@ -126,12 +141,11 @@ fn select<'a>(members: &[&'a Member]) -> Vec<Relation<'a>> {
         }
         dots
     };
-    let miou = |member: &Member, (facet, layer): (Facet, u32)| {
-        let slot = Slot::Probe(facet, layer);
-        let value = member.run.metrics.get(slot, "miou").value;
+    let miou = |member: &Member, slot: Slot| {
+        let value = member.run.get(Subject::Slot(slot), "miou").value;
         value.filter(|&value| value > 0.0)
     };
-    let bias = |member: &Member, (_, layer): (Facet, u32)| member.locality.get(&layer)?.value;
+    let bias = |member: &Member, slot: Slot| member.locality.get(&slot.layer)?.value;
     let quality = dots(&Facet::ALL, &miou);
     let local = dots(&[Facet::Key, Facet::Query], &bias);
     let mut relations = vec![
@@ -139,7 +153,10 @@ fn select<'a>(members: &[&'a Member]) -> Vec<Relation<'a>> {
             name: "nmi~log_miou",
             title: "all facets",
             y_name: "mIoU (log scale)",
-            y: Scale::log(quality.iter().map(|dot| dot.y)),
+            y: Scale::log(quality.iter().flat_map(|dot| {
+                let alone = words::place_alone(&dot.member.run);
+                [Some(dot.y), alone].into_iter().flatten()
+            })),
             dots: quality,
         },
         Relation {
@@ -159,7 +176,7 @@ fn draw_keys(svg: &mut Svg, members: &[&Member], relations: &[Relation<'_>]) -> 
     let several = members.len() > 1;
     let is_shown = |facet: &Facet| {
         let mut dots = relations.iter().flat_map(|relation| &relation.dots);
-        dots.any(|dot| dot.slot.0 == *facet)
+        dots.any(|dot| dot.slot.facet == *facet)
     };
     let facets = Facet::ALL.into_iter().filter(is_shown);
     let facets: Vec<(String, Mark, Paint)> = facets
@@ -185,23 +202,55 @@ fn draw_keys(svg: &mut Svg, members: &[&Member], relations: &[Relation<'_>]) -> 
 
 impl Relation<'_> {
     fn draw(&self, svg: &mut Svg, place: [f64; 4], several: bool) {
-        svg.text([place[0], place[1] - 8.0], Lettering::HEAD, self.title);
+        svg.panel([place[0], place[1] - 8.0], self.title);
         let frame = Frame {
             place,
-            x: Scale::linear(self.dots.iter().map(|dot| dot.x)),
+            x: Scale::Linear(0.0..1.0),
             y: self.y.clone(),
             x_name: "positional effect (NMI)",
             y_name: self.y_name,
             labels: [true; 2],
         };
         let mut chart = frame.open(svg);
+        self.draw_lines(&mut chart);
         for dot in &self.dots {
             self.draw_dot(&mut chart, dot, several);
         }
     }
 
+    /// The data sets' own positional effect and, against mIoU, what the place alone gives.
+    fn draw_lines(&self, chart: &mut Chart<'_>) {
+        let mut values: Vec<(bool, f64)> = Vec::new();
+        for dot in &self.dots {
+            let run = &dot.member.run;
+            let truth = run.get(Subject::GroundTruth, "nmi").value;
+            let alone = words::place_alone(run).filter(|_| self.name == "nmi~log_miou");
+            let found = [(true, truth), (false, alone)];
+            values.extend(
+                found
+                    .into_iter()
+                    .filter_map(|(up, value)| Some((up, value?))),
+            );
+        }
+        values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
+        values.dedup();
+        for (is_upright, value) in values {
+            let style = Lettering::NOTE.paint(theme::INK);
+            if is_upright {
+                chart.upright(value, theme::TRUTH, theme::DASHES);
+                let top = (value, chart.ends()[1].end);
+                chart.text(top, [5.0, 12.0], style, &format!("ground truth {value:.3}"));
+            } else if chart.ends()[1].contains(&value) {
+                chart.across(value, theme::TRUTH, theme::DASHES);
+                let end = (1.0, value);
+                let style = style.anchor(Anchor::End);
+                chart.text(end, [-4.0, -5.0], style, &format!("place alone {value:.3}"));
+            }
+        }
+    }
+
     fn draw_dot(&self, chart: &mut Chart<'_>, dot: &Dot<'_>, several: bool) {
-        let (facet, layer) = dot.slot;
+        let Slot { facet, layer } = dot.slot;
         let (paint, run) = if several {
             (dot.member.paint(), format!("{}, ", dot.member.label))
         } else {
@@ -215,7 +264,7 @@ impl Relation<'_> {
             dot.y
         );
         // The explorer counts the runs that have slots, which are the ones shown here.
-        let slot = format!("{}/{}", dot.run, Slot::Probe(facet, layer));
+        let slot = format!("{}/{}", dot.run, dot.slot);
         let place = chart.at(dot.x, dot.y);
         chart.group("slot", &slot, |chart| {
             chart.svg.title(&title);
@@ -223,10 +272,27 @@ impl Relation<'_> {
         });
     }
 
+    /// The coefficients over these points alone; mIoU enters by its logarithm.
+    fn own_coefficients(&self) -> Option<String> {
+        let x: Vec<f64> = self.dots.iter().map(|dot| dot.x).collect();
+        let y = self.dots.iter().map(|dot| match self.name {
+            "nmi~log_miou" => dot.y.ln(),
+            _ => dot.y,
+        });
+        let y: Vec<f64> = y.collect();
+        let number = |value: f64| format!("{value:.2}").replace('-', "−");
+        Some(format!(
+            "Pearson {}, Spearman {}, n = {}",
+            number(pearson(&x, &y)?),
+            number(spearman(&x, &y)?),
+            x.len()
+        ))
+    }
+
     fn rows(&self) -> impl Iterator<Item = Vec<String>> {
         self.dots.iter().map(|dot| {
             let mut cells = vec![self.name.to_owned(), dot.member.label.clone()];
-            cells.extend(words::slot_cells(Slot::Probe(dot.slot.0, dot.slot.1)));
+            cells.extend(words::subject_cells(Subject::Slot(dot.slot)));
             cells.extend([dot.x.to_string(), dot.y.to_string()]);
             cells
         })

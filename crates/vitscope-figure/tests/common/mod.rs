@@ -226,9 +226,11 @@ impl Spec {
             "state": "complete",
             "settings": { "size": self.side, "steps": 5000, "batch": 24, "seed": self.seed, "token_norm": "after" },
             "model": {
-                "name": self.model, "family": "dino", "size": "base", "format": "timm", "sha256": format!("{:064x}", self.model.len()),
+                "name": self.model, "family": "dino", "size": "base", "sha256": format!("{:064x}", self.model.len()),
                 "width": 768, "depth": self.layers, "heads": 12, "patch": 16,
-                "decisions": [{ "what": "heads", "value": 12, "because": "config.json says so" }]
+                "identity": {
+                    "format": "timm", "decisions": [{ "what": "heads", "value": 12, "because": "config.json says so" }]
+                }
             },
             "data": {
                 "kind": "camvid", "root": "data/camvid", "train": 150, "test": 94, "list_hash": "cd".repeat(32),

@@ -1,70 +1,10 @@
-//! What a reader may choose: which layer stands for a facet, and which images are shown.
+//! Which of the stored examples are shown.
 
-use std::str::FromStr;
+use vitscope_run::Subject;
 
 use crate::error::FigureError;
 use crate::pixels::NONE;
-use crate::run_dir::{Facet, Run, Slot};
-
-/// Which single layer of each facet a comparison shows.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum Select {
-    /// The layer of best mIoU, the first on ties; without ground truth, the layer that the run
-    /// chose.
-    #[default]
-    BestMiou,
-    /// One layer for every facet and model, from 1.
-    Layer(u32),
-    /// Each model's last layer.
-    Last,
-}
-
-impl FromStr for Select {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        let layer = |text: &str| text.parse().ok().filter(|&layer| layer > 0);
-        match text {
-            "best-miou" => Ok(Self::BestMiou),
-            "last" => Ok(Self::Last),
-            _ => text
-                .strip_prefix("layer:")
-                .and_then(layer)
-                .map(Self::Layer)
-                .ok_or_else(|| format!("`{text}` is not one of best-miou, layer:N, last")),
-        }
-    }
-}
-
-impl Select {
-    /// The chosen layer of a facet; `None` if the run has no such layer.
-    pub(crate) fn layer(self, run: &Run, facet: Facet) -> Option<u32> {
-        let layers = run.probes().into_iter();
-        let mut layers = layers.filter(|probe| probe.0 == facet).map(|probe| probe.1);
-        match self {
-            Self::Layer(layer) => layers.find(|&other| other == layer),
-            Self::Last => layers.next_back(),
-            Self::BestMiou => {
-                let value = |layer| run.metrics.get(Slot::Probe(facet, layer), "miou").value;
-                let best = layers
-                    .filter_map(|layer| Some((layer, value(layer)?)))
-                    .reduce(|best, other| if other.1 > best.1 { other } else { best });
-                let stored = || run.selection.iter().find(|slot| slot.0 == facet);
-                best.map(|best| best.0)
-                    .or_else(|| stored().map(|slot| slot.1))
-            }
-        }
-    }
-
-    /// How a caption says it.
-    pub(crate) fn note(self) -> String {
-        match self {
-            Self::BestMiou => "Each facet at its layer of best mIoU.".to_owned(),
-            Self::Layer(layer) => format!("Every facet at layer {layer}."),
-            Self::Last => "Each facet at its last layer.".to_owned(),
-        }
-    }
-}
+use crate::run_view::RunView;
 
 /// Which of a run's stored examples are shown, and in which order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -108,14 +48,14 @@ impl Images {
     }
 
     /// The run's examples as chosen.
-    pub(crate) fn of(&self, run: &Run) -> Result<Vec<String>, FigureError> {
+    pub(crate) fn of(&self, run: &RunView) -> Result<Vec<String>, FigureError> {
         let fail = |asked: String, problem: String| {
             let asked = format!("--images {asked}");
             Err(FigureError::Choice { asked, problem })
         };
         let stored = || {
             let list = run.examples.join(", ");
-            format!("{} stored {list}", run.root().display())
+            format!("{} stored {list}", run.root.display())
         };
         match self {
             Self::All => Ok(run.examples.clone()),
@@ -178,19 +118,17 @@ impl Images {
 }
 
 /// The label maps in which to look for a class or cluster, and its index there.
-fn wanted(run: &Run, name: &str) -> Option<(Slot, u8)> {
+fn wanted(run: &RunView, name: &str) -> Option<(Subject, u8)> {
     let class = run.classes.iter().position(|class| class.name == name);
     let by_index = || name.parse().ok().filter(|&index| index < run.classes.len());
     if let Some(index) = class.or_else(by_index) {
-        return Some((Slot::Truth, u8::try_from(index).ok()?));
+        return Some((Subject::GroundTruth, u8::try_from(index).ok()?));
     }
     let cluster = name.strip_prefix('k')?.parse::<u8>().ok()?;
-    let known = cluster != NONE && u64::from(cluster) < run.clusters.unwrap_or(0);
-    let slot = run
-        .selection
-        .first()
-        .filter(|_| known && !run.labels_are_classes())?;
-    Some((Slot::Probe(slot.0, slot.1), cluster))
+    let known = cluster != NONE && usize::from(cluster) < run.record.clusters;
+    let slots = run.selection.first();
+    let slot = slots.filter(|_| known && !run.labels_are_classes())?;
+    Some((Subject::Slot(*slot), cluster))
 }
 
 /// The same number for the same seed and index, always (SplitMix64).
@@ -208,9 +146,6 @@ mod tests {
 
     #[test]
     fn words_are_read() {
-        let select = |text: &str| text.parse::<Select>();
-        assert_eq!(select("layer:9"), Ok(Select::Layer(9)));
-        assert!(select("layer:0").is_err() && select("best").is_err());
         let images = |words: &[&str]| {
             Images::parse(
                 &words

@@ -1,0 +1,455 @@
+//! What a run says, in sentences: which slot to use and how sure that is, what position does, and
+//! what to be careful about. Every sentence is a rule over stored numbers; nothing is drawn here, so
+//! that the page and the terminal say the same.
+
+use std::fmt;
+use std::path::Path;
+
+use vitscope_run::{Measured, Part, RunKind, Slot, Subject};
+
+use crate::cluster_use::ClusterUse;
+use crate::error::FigureError;
+use crate::locked::{self, Locked, Shape};
+use crate::run_view::RunView;
+use crate::words::{capitalized, counted};
+
+/// The paper's number of steps: with fewer, probes may not have settled.
+const STEPS: u64 = 5_000;
+/// From here on, a data set's own positional effect is called strong.
+const STRONG: f64 = 0.4;
+/// Locked clusters that are named one by one.
+const MOST_NAMED: usize = 3;
+
+/// What a run says, in its order: findings, then warnings.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Verdict {
+    /// What was found.
+    pub findings: Vec<String>,
+    /// What to be careful about.
+    pub warnings: Vec<String>,
+}
+
+impl fmt::Display for Verdict {
+    /// A paragraph of findings, then a line per warning.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}", self.findings.join(" "))?;
+        for warning in &self.warnings {
+            write!(out, "\nwarning: {warning}")?;
+        }
+        Ok(())
+    }
+}
+
+/// The verdict of a run directory, finished or not.
+///
+/// # Errors
+///
+/// If `run` is not a run directory, or a file in it is not what the format says.
+pub fn verdict(run: &Path) -> Result<Verdict, FigureError> {
+    RunView::open(run).map(|run| Verdict::of(&run))
+}
+
+impl Verdict {
+    pub(crate) fn of(run: &RunView) -> Self {
+        let mut verdict = Self::default();
+        match run.kind() {
+            RunKind::Probe => verdict.of_probes(run),
+            RunKind::Attention => verdict.of_attention(run),
+            RunKind::Correspond => verdict.of_matches(run),
+        }
+        verdict
+    }
+
+    fn of_probes(&mut self, run: &RunView) {
+        let slots = run.slots();
+        if slots.is_empty() {
+            return;
+        }
+        if run.has("miou") {
+            self.findings.push(best(run));
+            self.findings.extend(baselines(run));
+        }
+        self.findings.extend(position(run));
+        self.findings.extend(beyond_chance(run));
+        self.warnings.extend(collapsed(run));
+        self.warnings.extend(thin(run));
+        self.warnings.extend(locked_clusters(run));
+        self.warnings.extend(bias(run));
+        self.warnings.extend(few_steps(run));
+        self.warnings.extend(same_images(run));
+    }
+
+    fn of_attention(&mut self, run: &RunView) {
+        let locality = run.of_layers("locality", Part::Whole);
+        let values: Vec<(usize, f64)> = locality
+            .iter()
+            .filter_map(|(&layer, measured)| Some((layer, measured.value?)))
+            .collect();
+        let least = values.iter().min_by(|a, b| a.1.total_cmp(&b.1));
+        let most = values.iter().max_by(|a, b| a.1.total_cmp(&b.1));
+        if let (Some(least), Some(most)) = (least, most) {
+            self.findings.push(format!(
+                "Attention looks at its own neighborhood most in layer {} (locality bias {:.3} nats) and least in layer {} ({:.3}).",
+                most.0, most.1, least.0, least.1
+            ));
+        }
+    }
+
+    fn of_matches(&mut self, run: &RunView) {
+        let ranked = ranked(run, "pck", run.slots());
+        if let Some((slot, pck)) = ranked.first() {
+            self.findings.push(format!(
+                "Keypoints are found best by {}: {} of them lie within a tenth of the object's size (PCK@0.1).",
+                name(*slot),
+                with_interval(*pck)
+            ));
+        }
+    }
+}
+
+/// "key, layer 9"
+pub(crate) fn name(slot: Slot) -> String {
+    format!("{}, layer {}", slot.facet, slot.layer)
+}
+
+/// "0.236 [0.221, 0.250]"
+fn with_interval(measured: Measured) -> String {
+    let value = measured.value.unwrap_or(f64::NAN);
+    match measured.interval {
+        Some((low, high)) => format!("{value:.3} [{low:.3}, {high:.3}]"),
+        None => format!("{value:.3}"),
+    }
+}
+
+/// The slots that have a value, the highest first.
+fn ranked(run: &RunView, metric: &str, slots: Vec<Slot>) -> Vec<(Slot, Measured)> {
+    let measured = slots.into_iter().map(|slot| {
+        let subject = Subject::Slot(slot);
+        (slot, run.get(subject, metric))
+    });
+    let mut ranked: Vec<(Slot, Measured)> = measured
+        .filter(|(_, measured)| measured.value.is_some())
+        .collect();
+    ranked.sort_by(|a, b| b.1.value.partial_cmp(&a.1.value).unwrap_or(a.0.cmp(&b.0)));
+    ranked
+}
+
+/// The slots whose numbers mean something.
+fn sound(run: &RunView) -> Vec<Slot> {
+    let mut slots = run.slots();
+    slots.retain(|&slot| !run.is_collapsed(slot));
+    slots
+}
+
+/// Slots that cannot be told apart from the highest: their intervals reach its own.
+pub(crate) fn tied(run: &RunView) -> Vec<Slot> {
+    let ranked = ranked(run, "miou", sound(run));
+    let Some((low, _)) = ranked.first().and_then(|first| first.1.interval) else {
+        return Vec::new();
+    };
+    let others = ranked.iter().skip(1);
+    let others = others.filter(|(_, miou)| miou.interval.is_some_and(|(_, high)| high >= low));
+    others.map(|(slot, _)| *slot).collect()
+}
+
+/// Which slot to use.
+fn best(run: &RunView) -> String {
+    let ranked = ranked(run, "miou", sound(run));
+    let Some(&(slot, miou)) = ranked.first() else {
+        return "No slot can be used: every one is collapsed.".to_owned();
+    };
+    let of = counted(ranked.len(), "slot");
+    let (named, value) = (capitalized_name(slot), with_interval(miou));
+    if ranked.len() == 1 {
+        return format!("{named} has mIoU {value}; there is no other slot to compare it with.");
+    }
+    if miou.interval.is_none() {
+        let (next, other) = ranked[1];
+        return format!(
+            "{named} has the highest mIoU of {of}, {value}; {} follows with {:.3}. Without intervals, this run cannot say whether that is more than chance.",
+            name(next),
+            other.value.unwrap_or(f64::NAN)
+        );
+    }
+    let tied = tied(run);
+    match tied.as_slice() {
+        [] => format!(
+            "Use {}: its mIoU, {value}, is the highest of {of}.",
+            name(slot)
+        ),
+        [other] => format!(
+            "{named} has the highest mIoU of {of}, {value}, but {} cannot be told apart from it.",
+            name(*other)
+        ),
+        [first, rest @ ..] => format!(
+            "{named} has the highest mIoU of {of}, {value}, but {} and {} cannot be told apart from it.",
+            name(*first),
+            if rest.len() == 1 {
+                name(rest[0])
+            } else {
+                format!("{} more", rest.len())
+            }
+        ),
+    }
+}
+
+fn capitalized_name(slot: Slot) -> String {
+    capitalized(&name(slot))
+}
+
+/// What knowing nothing of the picture would give.
+fn baselines(run: &RunView) -> Option<String> {
+    let place = run.get(Subject::GroundTruth, "place_alone");
+    let value = place.value?;
+    let ranked = ranked(run, "miou", sound(run));
+    let below = below_place_alone(run)?;
+    let one = run.get(Subject::GroundTruth, "one_class").value;
+    let one = one.map(|one| format!(" (one class everywhere: {one:.3})"));
+    let many = match below {
+        0 => "no slot falls".to_owned(),
+        1 => "1 slot falls".to_owned(),
+        count => format!("{count} of {} slots fall", run.slots().len()),
+    };
+    let mut sentence = format!(
+        "Knowing the place alone gives {value:.3}{}; {many} below that.",
+        one.unwrap_or_default()
+    );
+    if let Some((_, best)) = ranked.first() {
+        let place_high = place.interval.map_or(value, |interval| interval.1);
+        let verdict = match (best.value, best.interval) {
+            (Some(best), _) if best <= value => {
+                " Even the highest mIoU is not more than the place alone gives."
+            }
+            (_, Some((low, _))) if low <= place_high => {
+                " The highest mIoU is not surely more than the place alone gives."
+            }
+            _ => "",
+        };
+        sentence.push_str(verdict);
+    }
+    Some(sentence)
+}
+
+/// How many slots have a lower mIoU than knowing the place alone gives; `None` where that is unknown.
+pub(crate) fn below_place_alone(run: &RunView) -> Option<usize> {
+    let place = run.get(Subject::GroundTruth, "place_alone").value?;
+    let values = run.slots().into_iter();
+    let values = values.filter_map(|slot| run.get(Subject::Slot(slot), "miou").value);
+    Some(values.filter(|&miou| miou < place).count())
+}
+
+/// What position does, against the data set's own.
+fn position(run: &RunView) -> Option<String> {
+    let ranked = ranked(run, "nmi", sound(run));
+    let (&(most, high), &(least, low)) = (ranked.first()?, ranked.last()?);
+    let (high_value, low_value) = (high.value?, low.value?);
+    let mut sentence = if most == least {
+        format!("Its positional effect (NMI) is {high_value:.3}")
+    } else {
+        format!(
+            "The positional effect (NMI) runs from {low_value:.3} ({}) to {high_value:.3} ({})",
+            name(least),
+            name(most)
+        )
+    };
+    let truth = run.get(Subject::GroundTruth, "nmi");
+    let Some(own) = truth.value else {
+        return Some(sentence + ".");
+    };
+    // More than the data set's own only where the intervals, as far as there are any, lie apart.
+    let own_high = truth.interval.map_or(own, |interval| interval.1);
+    let above = ranked.iter().filter(|(_, nmi)| {
+        let low = nmi.interval.map_or(nmi.value, |interval| Some(interval.0));
+        low > Some(own_high)
+    });
+    let above = above.count();
+    sentence.push_str(&format!("; the data set's own is {own:.3}. "));
+    sentence.push_str(&match above {
+        0 => "No slot follows position more than the data set's labels do.".to_owned(),
+        1 => "1 slot follows position more than the data set's labels do.".to_owned(),
+        count => format!("{count} slots follow position more than the data set's labels do."),
+    });
+    Some(sentence)
+}
+
+/// How many slots know nothing of position beyond chance.
+fn beyond_chance(run: &RunView) -> Option<String> {
+    let ranked = ranked(run, "nmi_excess", sound(run));
+    let with = ranked.iter().filter_map(|(_, excess)| excess.interval);
+    let none = with.filter(|&(low, _)| low <= 0.0).count();
+    (none > 0).then(|| {
+        format!(
+            "Of {} {} no positional effect beyond chance.",
+            counted(ranked.len(), "slot"),
+            if none == 1 {
+                "1 has".to_owned()
+            } else {
+                format!("{none} have")
+            }
+        )
+    })
+}
+
+/// The slots of which this holds, and "key, layer 4 (1/11 clusters used)" for the worst of them.
+fn by_use(run: &RunView, holds: impl Fn(ClusterUse) -> bool) -> Option<(usize, String)> {
+    let slots = run.slots().into_iter();
+    let mut found: Vec<(Slot, ClusterUse)> = slots
+        .filter_map(|slot| Some((slot, run.cluster_use(slot)?)))
+        .filter(|&(_, used)| holds(used))
+        .collect();
+    found.sort_by(|a, b| a.1.used.total_cmp(&b.1.used));
+    let &(slot, used) = found.first()?;
+    let worst = format!("{} ({} clusters used)", name(slot), used.label());
+    Some((found.len(), worst))
+}
+
+fn collapsed(run: &RunView) -> Option<String> {
+    let (count, worst) = by_use(run, ClusterUse::is_collapsed)?;
+    Some(if count == 1 {
+        let worst = capitalized(&worst);
+        format!("{worst} is collapsed: its numbers say nothing about the facet.")
+    } else {
+        format!(
+            "{count} of {} are collapsed, most of all {worst}: their numbers say nothing about the facet.",
+            counted(run.slots().len(), "slot")
+        )
+    })
+}
+
+fn thin(run: &RunView) -> Option<String> {
+    let is_thin = |used: ClusterUse| used.is_thin() && !used.is_collapsed();
+    let (count, worst) = by_use(run, is_thin)?;
+    Some(if count == 1 {
+        let worst = capitalized(&worst);
+        format!("{worst} uses less than half of its clusters.")
+    } else {
+        format!(
+            "{} use less than half of their clusters, least of all {worst}.",
+            counted(count, "slot")
+        )
+    })
+}
+
+/// The clusters of sound slots that are tied to position, most tightly first; each slot with its
+/// tightest.
+pub(crate) fn locked_in(run: &RunView) -> Vec<(Slot, Vec<Locked>)> {
+    let truth = locked::by_position(run, Subject::GroundTruth);
+    let mut slots = Vec::new();
+    for slot in sound(run) {
+        let mut clusters = locked::by_position(run, Subject::Slot(slot));
+        clusters.retain(|cluster| locked::is_locked(cluster, &truth));
+        if !clusters.is_empty() {
+            slots.push((slot, clusters));
+        }
+    }
+    slots.sort_by(|a, b| b.1[0].lock.total_cmp(&a.1[0].lock));
+    slots
+}
+
+fn locked_clusters(run: &RunView) -> Vec<String> {
+    let slots = locked_in(run);
+    let mut sentences: Vec<String> = slots
+        .iter()
+        .take(MOST_NAMED)
+        .map(|(slot, clusters)| {
+            let first = &clusters[0];
+            let more = match clusters.len() {
+                1 => String::new(),
+                count => format!(", and {} more are tied to position", count - 1),
+            };
+            format!(
+                "{}: {} {} ({:.0} % of the pixels){more}.",
+                capitalized_name(*slot),
+                label_of(run, *slot, first),
+                holds(first.shape),
+                100.0 * first.share
+            )
+        })
+        .collect();
+    if slots.len() > MOST_NAMED {
+        let rest = slots.len() - MOST_NAMED;
+        sentences.push(format!(
+            "{} more {} clusters that are tied to position.",
+            counted(rest, "slot"),
+            if rest == 1 { "has" } else { "have" }
+        ));
+    }
+    sentences
+}
+
+fn holds(shape: Shape) -> &'static str {
+    match shape {
+        Shape::Corner => "holds the corners",
+        Shape::Border => "holds the border",
+        Shape::Band => "is a band across the picture",
+        Shape::Center => "holds the center",
+        Shape::Grid => "is a grid over the picture",
+        Shape::Spot => "holds one place",
+    }
+}
+
+/// "k9 (indoor? 0.00)" where the name is not earned, "person" where it is, "cluster k9" without one.
+pub(crate) fn label_of(run: &RunView, slot: Slot, cluster: &Locked) -> String {
+    let known = cluster.class.and_then(|(class, iou)| {
+        let name = &run.classes.get(class)?.name;
+        Some(match iou {
+            Some(iou) if run.is_earned(slot, class) => format!("{name} ({iou:.2})"),
+            Some(iou) => format!("k{} ({name}? {iou:.2})", cluster.cluster),
+            None => name.clone(),
+        })
+    });
+    known.unwrap_or_else(|| format!("cluster k{}", cluster.cluster))
+}
+
+fn bias(run: &RunView) -> Option<String> {
+    let own = run.get(Subject::GroundTruth, "nmi").value?;
+    (own >= STRONG).then(|| {
+        format!("The data set itself is strongly tied to position (NMI {own:.3}): much of a mIoU needs no more than the place.")
+    })
+}
+
+fn few_steps(run: &RunView) -> Option<String> {
+    let steps = run.record.settings.get("steps")?.as_u64()?;
+    (steps < STEPS).then(|| {
+        format!("{steps} steps were taken; the paper's protocol takes 5000, so these probes may not have settled.")
+    })
+}
+
+fn same_images(run: &RunView) -> Option<String> {
+    let same = run.record.notes.iter().any(|note| note.contains(SAME));
+    same.then(|| {
+        "Training and test images are the same, so nothing here says how well it carries over to others.".to_owned()
+    })
+}
+
+/// How a run notes that it was trained on the images that it was tested on.
+const SAME: &str = "same images";
+
+/// What the grid of the page says of a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Standing {
+    /// Highest, or not to be told apart from the highest.
+    Best,
+    /// Below knowing the place alone.
+    Below,
+    /// In between, or unknown.
+    Plain,
+    Collapsed,
+}
+
+/// Where a slot stands.
+pub(crate) fn standing(run: &RunView, slot: Slot) -> Standing {
+    let miou = run.get(Subject::Slot(slot), "miou").value;
+    let place = run.get(Subject::GroundTruth, "place_alone").value;
+    let first = ranked(run, "miou", sound(run));
+    let first = first.first().map(|first| first.0);
+    if run.is_collapsed(slot) {
+        Standing::Collapsed
+    } else if miou.is_some() && miou < place {
+        Standing::Below
+    } else if Some(slot) == first || tied(run).contains(&slot) {
+        Standing::Best
+    } else {
+        Standing::Plain
+    }
+}

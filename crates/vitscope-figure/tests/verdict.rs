@@ -1,0 +1,337 @@
+//! What a verdict says of planted runs: a position-only model, a semantic one, a collapsed one, a
+//! biased data set, a model with corners.
+
+#![expect(
+    clippy::unwrap_used,
+    reason = "a helper of a test may fail as the test itself may"
+)]
+
+use std::fmt::Write;
+use std::path::Path;
+
+use safetensors::Dtype;
+use safetensors::tensor::TensorView;
+use serde_json::json;
+use tempfile::TempDir;
+use vitscope_figure::{Verdict, verdict};
+
+const GRID: usize = 10;
+const CLUSTERS: usize = 8;
+
+/// A run of two layers of keys and tokens, whose rows and counts a test gives.
+struct Planted {
+    dir: TempDir,
+    rows: String,
+    tensors: Vec<(String, Vec<u32>)>,
+    steps: u64,
+}
+
+impl Planted {
+    fn new() -> Self {
+        Self {
+            dir: tempfile::tempdir().unwrap(),
+            rows: "layer,facet,metric,class,value,low,high\n".to_owned(),
+            tensors: Vec::new(),
+            steps: 5000,
+        }
+    }
+
+    /// A number of a slot such as `key.1`, or of `ground_truth`.
+    fn number(mut self, of: &str, metric: &str, value: f64, interval: Option<(f64, f64)>) -> Self {
+        let (facet, layer) = of.split_once('.').unwrap_or((of, ""));
+        let (low, high) = interval.map_or_else(Default::default, |(low, high)| {
+            (low.to_string(), high.to_string())
+        });
+        writeln!(self.rows, "{layer},{facet},{metric},,{value},{low},{high}").unwrap();
+        self
+    }
+
+    fn miou(self, of: &str, value: f64, half: f64) -> Self {
+        self.number(of, "miou", value, Some((value - half, value + half)))
+    }
+
+    fn iou(mut self, of: &str, class: usize, value: f64) -> Self {
+        let (facet, layer) = of.split_once('.').unwrap();
+        writeln!(self.rows, "{layer},{facet},iou,{class},{value},,").unwrap();
+        self
+    }
+
+    /// Counts of positions: of each cluster at each place.
+    fn positions(mut self, of: &str, count: impl Fn(usize, usize, usize) -> u32) -> Self {
+        let places = GRID * GRID;
+        let counts = (0..CLUSTERS * places).map(|index| {
+            let (cluster, place) = (index / places, index % places);
+            count(cluster, place / GRID, place % GRID)
+        });
+        let name = format!("position.{of}");
+        self.tensors.push((name, counts.collect()));
+        self
+    }
+
+    /// Writes the run and reads its verdict.
+    fn verdict(self) -> Verdict {
+        let run = self.dir.path();
+        std::fs::write(run.join("metrics.csv"), &self.rows).unwrap();
+        self.write_tensors(run);
+        let classes: Vec<_> = (0..CLUSTERS)
+            .map(|class| json!({ "name": format!("class{class}"), "color": [class, 0, 0] }))
+            .collect();
+        let record = json!({
+            "format": 1, "state": "complete", "command": "probe",
+            "settings": { "steps": self.steps }, "model": { "name": "planted" },
+            "data": { "kind": "folder", "root": "set", "test": 9, "classes": classes, "has_truth": true },
+            "clusters": CLUSTERS, "grid": [GRID, GRID]
+        });
+        std::fs::write(run.join("run.json"), record.to_string()).unwrap();
+        verdict(run).unwrap()
+    }
+
+    fn write_tensors(&self, run: &Path) {
+        let bytes: Vec<(String, Vec<u8>)> = self
+            .tensors
+            .iter()
+            .map(|(name, counts)| {
+                let bytes = counts.iter().flat_map(|count| count.to_le_bytes());
+                (name.clone(), bytes.collect())
+            })
+            .collect();
+        let views = bytes.iter().map(|(name, bytes)| {
+            let shape = vec![CLUSTERS, GRID, GRID];
+            (name, TensorView::new(Dtype::U32, shape, bytes).unwrap())
+        });
+        let file = safetensors::serialize(views, None).unwrap();
+        std::fs::write(run.join("counts.safetensors"), file).unwrap();
+        // Every cluster is matched with the class of its number.
+        let matched: Vec<u8> = (0..CLUSTERS as i64).flat_map(i64::to_le_bytes).collect();
+        let names = self.tensors.iter().filter_map(|(name, _)| {
+            let of = name.strip_prefix("position.")?;
+            (of != "ground_truth").then(|| format!("match.{of}"))
+        });
+        let views = names.map(|name| {
+            let view = TensorView::new(Dtype::I64, vec![CLUSTERS], &matched).unwrap();
+            (name, view)
+        });
+        let file = safetensors::serialize(views, None).unwrap();
+        std::fs::write(run.join("codebooks.safetensors"), file).unwrap();
+    }
+}
+
+/// Clusters evenly spread over all places.
+fn even(_: usize, _: usize, _: usize) -> u32 {
+    100
+}
+
+/// Each cluster a strip of rows of its own.
+fn strips(cluster: usize, y: usize, _: usize) -> u32 {
+    if y * CLUSTERS / GRID == cluster {
+        800
+    } else {
+        0
+    }
+}
+
+fn says(sentences: &[String], part: &str) -> bool {
+    sentences.iter().any(|sentence| sentence.contains(part))
+}
+
+#[test]
+fn a_semantic_model_is_recommended_with_its_interval_and_the_baselines() {
+    let verdict = Planted::new()
+        .number("ground_truth", "nmi", 0.1, Some((0.08, 0.12)))
+        .number("ground_truth", "place_alone", 0.2, None)
+        .number("ground_truth", "one_class", 0.05, None)
+        .miou("key.1", 0.15, 0.02)
+        .miou("key.2", 0.3, 0.02)
+        .miou("token.1", 0.35, 0.02)
+        .miou("token.2", 0.5, 0.02)
+        .number("key.1", "nmi", 0.05, None)
+        .number("token.2", "nmi", 0.02, None)
+        .verdict();
+    assert_eq!(
+        verdict.findings[..2],
+        [
+            "Use token, layer 2: its mIoU, 0.500 [0.480, 0.520], is the highest of 4 slots.",
+            "Knowing the place alone gives 0.200 (one class everywhere: 0.050); 1 slot falls below that.",
+        ]
+    );
+    assert!(says(
+        &verdict.findings,
+        "the data set's own is 0.100. No slot follows position more"
+    ));
+    assert_eq!(verdict.warnings, [""; 0]);
+}
+
+#[test]
+fn what_intervals_do_not_carry_is_not_said() {
+    let tied = Planted::new()
+        .number("ground_truth", "place_alone", 0.28, None)
+        .miou("key.1", 0.30, 0.03)
+        .miou("key.2", 0.29, 0.03)
+        .miou("token.1", 0.28, 0.03)
+        .miou("token.2", 0.10, 0.03)
+        .verdict();
+    assert_eq!(
+        tied.findings[0],
+        "Key, layer 1 has the highest mIoU of 4 slots, 0.300 [0.270, 0.330], but key, layer 2 and token, layer 1 cannot be told apart from it."
+    );
+    assert!(says(
+        &tied.findings,
+        "The highest mIoU is not surely more than the place alone gives."
+    ));
+    let bare = Planted::new()
+        .number("key.1", "miou", 0.3, None)
+        .number("key.2", "miou", 0.2, None)
+        .verdict();
+    assert!(says(
+        &bare.findings,
+        "Without intervals, this run cannot say"
+    ));
+    assert!(!says(&bare.findings, "Use "));
+    let alone = Planted::new().number("key.1", "miou", 0.3, None).verdict();
+    assert!(says(
+        &alone.findings,
+        "there is no other slot to compare it with"
+    ));
+}
+
+#[test]
+fn a_position_only_model_does_not_beat_the_place_and_its_clusters_are_named() {
+    let verdict = Planted::new()
+        .number("ground_truth", "nmi", 0.1, Some((0.08, 0.12)))
+        .number("ground_truth", "place_alone", 0.2, None)
+        .miou("key.1", 0.15, 0.02)
+        .miou("key.2", 0.18, 0.01)
+        .number("key.1", "nmi", 0.8, Some((0.78, 0.82)))
+        .number("key.2", "nmi", 0.7, Some((0.68, 0.72)))
+        .positions("ground_truth", even)
+        .positions("key.1", strips)
+        .positions("key.2", even)
+        .verdict();
+    assert!(says(&verdict.findings, "2 of 2 slots fall below that."));
+    assert!(says(
+        &verdict.findings,
+        "Even the highest mIoU is not more than the place alone gives."
+    ));
+    assert!(says(
+        &verdict.findings,
+        "2 slots follow position more than the data set's labels do."
+    ));
+    assert!(says(&verdict.warnings, "is a band across the picture"));
+    assert!(says(&verdict.warnings, "and 7 more are tied to position"));
+    assert!(!says(&verdict.warnings, "Key, layer 2"));
+}
+
+#[test]
+fn clusters_are_held_against_the_ground_truth() {
+    // The same strips are no warning where the data set's own classes are strips.
+    let verdict = Planted::new()
+        .miou("key.1", 0.9, 0.02)
+        .positions("ground_truth", strips)
+        .positions("key.1", strips)
+        .verdict();
+    assert_eq!(verdict.warnings, [""; 0]);
+}
+
+#[test]
+fn a_collapsed_slot_is_never_the_best_and_is_named() {
+    let one = |cluster: usize, _: usize, _: usize| if cluster == 0 { 970 } else { 4 };
+    let verdict = Planted::new()
+        .miou("key.1", 0.9, 0.02)
+        .miou("key.2", 0.3, 0.02)
+        .miou("token.1", 0.1, 0.02)
+        .number("key.1", "nmi", 0.9, None)
+        .number("key.2", "nmi", 0.1, None)
+        .positions("key.1", one)
+        .positions("key.2", even)
+        .number("token.1", "clusters_used", 3.2, None)
+        .number("token.1", "largest_cluster", 0.6, None)
+        .verdict();
+    assert!(
+        verdict.findings[0].starts_with("Use key, layer 2: "),
+        "{verdict}"
+    );
+    assert!(says(
+        &verdict.findings,
+        "Its positional effect (NMI) is 0.100"
+    ));
+    assert!(says(
+        &verdict.warnings,
+        "Key, layer 1 (1/8 clusters used) is collapsed: its numbers say nothing about the facet."
+    ));
+    assert!(says(
+        &verdict.warnings,
+        "Token, layer 1 (3/8 clusters used) uses less than half of its clusters."
+    ));
+    let none = Planted::new()
+        .miou("key.1", 0.9, 0.02)
+        .positions("key.1", one)
+        .verdict();
+    assert_eq!(
+        none.findings[0],
+        "No slot can be used: every one is collapsed."
+    );
+}
+
+#[test]
+fn corners_are_found_and_a_name_that_is_not_earned_is_a_question() {
+    let corner = |at: usize| at == 0 || at == GRID - 1;
+    let corners = |cluster: usize, y: usize, x: usize| match (cluster, corner(y) && corner(x)) {
+        (7, true) => 700,
+        (7, false) | (..7, true) => 0,
+        _ => 100,
+    };
+    let verdict = Planted::new()
+        .miou("key.2", 0.3, 0.02)
+        .iou("key.2", 7, 0.004)
+        .iou("key.2", 0, 0.4)
+        .positions("ground_truth", even)
+        .positions("key.2", corners)
+        .verdict();
+    assert_eq!(
+        verdict.warnings,
+        ["Key, layer 2: k7 (class7? 0.00) holds the corners (4 % of the pixels)."]
+    );
+}
+
+#[test]
+fn a_biased_data_set_and_a_short_run_are_warned_of() {
+    let mut planted = Planted::new()
+        .number("ground_truth", "nmi", 0.54, None)
+        .miou("key.1", 0.3, 0.02)
+        .miou("key.2", 0.2, 0.02);
+    planted.steps = 150;
+    let verdict = planted.verdict();
+    assert!(says(
+        &verdict.warnings,
+        "The data set itself is strongly tied to position (NMI 0.540)"
+    ));
+    assert!(says(
+        &verdict.warnings,
+        "150 steps were taken; the paper's protocol takes 5000"
+    ));
+}
+
+#[test]
+fn chance_is_said_from_the_intervals_of_the_excess() {
+    let verdict = Planted::new()
+        .miou("key.1", 0.3, 0.02)
+        .miou("key.2", 0.2, 0.02)
+        .number("key.1", "nmi_excess", 0.01, Some((-0.01, 0.03)))
+        .number("key.2", "nmi_excess", 0.2, Some((0.18, 0.22)))
+        .verdict();
+    assert!(says(
+        &verdict.findings,
+        "Of 2 slots 1 has no positional effect beyond chance."
+    ));
+}
+
+#[test]
+fn the_terminal_gets_a_paragraph_and_a_line_per_warning() {
+    let mut planted = Planted::new()
+        .miou("key.1", 0.3, 0.02)
+        .miou("key.2", 0.2, 0.02);
+    planted.steps = 150;
+    let text = planted.verdict().to_string();
+    let lines: Vec<&str> = text.lines().collect();
+    assert!(lines[0].starts_with("Use key, layer 1") && lines[1].starts_with("warning: 150 steps"));
+}
