@@ -132,7 +132,7 @@ pub(crate) fn draw_layers(member: &Member) -> Result<Plate, FigureError> {
         return Ok(sheet.absent(NONE_YET));
     }
     let chosen = match run.choice {
-        Choice::Best => "Framed: each facet's layer of best mIoU.",
+        Choice::Best => "Framed: each facet's layer of highest mIoU.",
         Choice::Stored => "Framed: the layer that the run chose for each facet.",
         Choice::Last | Choice::BestPck => "Framed: each facet's last layer.",
     };

@@ -138,8 +138,8 @@ impl<'a> Chart<'a> {
     pub(crate) fn at(&self, x: f64, y: f64) -> [f64; 2] {
         let [left, top, width, height] = self.place;
         [
-            left + along(width, self.x.share(x)),
-            top + height - along(height, self.y.share(y)),
+            left + width * self.x.share(x),
+            top + height - height * self.y.share(y),
         ]
     }
 
@@ -268,12 +268,6 @@ impl<'a> Chart<'a> {
             }
         }
     }
-}
-
-/// A part of a length in whole thousandths: two decimals are written, and a last bit must not decide
-/// which.
-fn along(length: f64, share: f64) -> f64 {
-    (1000.0 * length * share + 1e-3).floor() / 1000.0
 }
 
 /// Names with their marks in a line that breaks where it must; gives the position below.

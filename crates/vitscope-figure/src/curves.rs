@@ -45,19 +45,19 @@ pub(crate) const NMI: LayerMetric = LayerMetric {
 
 pub(crate) const EXCESS: LayerMetric = LayerMetric {
     name: "excess-by-layer",
-    heading: "Positional effect above chance by layer",
+    heading: "Positional effect beyond chance by layer",
     metric: "nmi_excess",
-    axis: "excess positional effect (NMI)",
-    note: "Excess: NMI on the patch grid minus its mean under random circular shifts of every label map.",
+    axis: "NMI beyond chance",
+    note: "Beyond chance: NMI on the patch grid minus its mean under random circular shifts of every label map.",
     absent: "Label maps were not resampled (see the setting resamples), so chance is unknown.",
 };
 
 pub(crate) const PCK: LayerMetric = LayerMetric {
     name: "pck-by-layer",
-    heading: "Correct key points by layer",
+    heading: "Correct keypoints by layer",
     metric: "pck",
-    axis: "correct key points (PCK@0.1)",
-    note: "PCK@0.1: share of key points matched within a tenth of the longer side of the target's box.",
+    axis: "correct keypoints (PCK@0.1)",
+    note: "PCK@0.1: share of keypoints matched within a tenth of the longer side of the target's box.",
     absent: "There is no PCK at the threshold 0.1.",
 };
 

@@ -133,7 +133,7 @@ pub fn draw_with(run: &Path, options: &DrawOptions) -> Result<Drawn, FigureError
 /// Draws every comparison figure of several runs into `out/figures` and writes `out/report.html`.
 ///
 /// Runs of any command may stand together: figures of segmentations show `probe` runs, that of
-/// correct key points `correspond` runs, that of locality whatever measured attention. Correlations
+/// correct keypoints `correspond` runs, that of locality whatever measured attention. Correlations
 /// are read from `out/relations.csv`, where that exists.
 ///
 /// # Errors

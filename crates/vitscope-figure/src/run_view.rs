@@ -27,7 +27,7 @@ pub(crate) const EARNED: f64 = 0.1;
 /// How the layer that stands for a facet was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Choice {
-    /// By the run, as the layer of best mIoU.
+    /// By the run, as the layer of highest mIoU.
     Best,
     /// By the run, in another way.
     Stored,

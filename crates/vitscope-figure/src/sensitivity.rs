@@ -157,6 +157,11 @@ impl Variation<'_> {
                 let points: Vec<_> = points
                     .map(|(place, value)| Some((place as f64, value.value?)))
                     .collect();
+                // Seeds have no order: dots, and no course between them.
+                let points: Vec<_> = match self.setting.as_str() {
+                    "seed" => points.into_iter().flat_map(|point| [point, None]).collect(),
+                    _ => points,
+                };
                 chart.series(&points, Mark::of(facet), theme::facet(facet));
             }
         }

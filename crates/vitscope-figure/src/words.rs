@@ -174,27 +174,28 @@ pub(crate) fn baseline_notes(members: &[&Member]) -> Vec<String> {
 /// The heading of a figure that shows one layer per facet.
 pub(crate) fn heading(run: &RunView, what: &str) -> String {
     let which = match run.choice {
-        Choice::Best | Choice::BestPck => "best",
-        Choice::Stored => "chosen",
-        Choice::Last => "last",
+        Choice::Best => "layer of highest mIoU",
+        Choice::BestPck => "layer of highest PCK",
+        Choice::Stored => "chosen layer",
+        Choice::Last => "last layer",
     };
-    format!("{what} at each facet's {which} layer")
+    format!("{what} at each facet's {which}")
 }
 
 /// How the shown layers were chosen.
 pub(crate) fn selection_note(run: &RunView) -> &'static str {
     match run.choice {
-        Choice::Best => "Each facet at its layer of best mIoU.",
+        Choice::Best => "Each facet at its layer of highest mIoU.",
         Choice::Stored => "Each facet at the layer that the run chose.",
         Choice::Last => "Each facet at its last layer.",
-        Choice::BestPck => "Each facet at its layer of the largest share of correct key points.",
+        Choice::BestPck => "Each facet at its layer of the largest share of correct keypoints.",
     }
 }
 
 /// How a comparison chose the layer that stands for a facet.
 pub(crate) fn select_note(select: Select) -> String {
     match select {
-        Select::BestMiou => "Each facet at its layer of best mIoU.".to_owned(),
+        Select::BestMiou => "Each facet at its layer of highest mIoU.".to_owned(),
         Select::Layer(layer) => format!("Every facet at layer {layer}."),
         Select::Last => "Each facet at its last layer.".to_owned(),
     }

@@ -13,7 +13,9 @@ use std::path::{Path, PathBuf};
 use common::{Spec, write_attention, write_correspond, write_manifest};
 use resvg::usvg::roxmltree::Document;
 use serde_json::json;
-use vitscope_figure::{CompareOptions, Images, Select, compare, draw, draw_with};
+use vitscope_figure::{
+    CompareOptions, DrawOptions, Images, Look, Select, compare, draw, draw_with,
+};
 
 fn texts(svg: &str) -> Vec<String> {
     let document = Document::parse(svg).unwrap();
@@ -165,7 +167,7 @@ fn the_chosen_layer_is_the_one_that_was_asked_for() {
     let best = |select| {
         let options = CompareOptions {
             select,
-            images: Images::All,
+            ..CompareOptions::default()
         };
         compare(&runs, &out, &options).unwrap();
         fs::read_to_string(out.join("figures/best-miou.csv")).unwrap()
@@ -295,7 +297,7 @@ fn images_are_chosen_by_name_seed_and_class() {
     spec.write(run.path());
     let shown = |words: &[&str]| {
         let words: Vec<String> = words.iter().map(|&word| word.to_owned()).collect();
-        draw_with(run.path(), &Images::parse(&words).unwrap()).map(|_| {
+        draw_with(run.path(), &of_images(&words)).map(|_| {
             let csv = fs::read_to_string(run.path().join("figures/examples.csv")).unwrap();
             let line = csv.lines().nth(1).unwrap().to_owned();
             line.split(',').nth(2).unwrap().to_owned()
@@ -364,6 +366,46 @@ fn images_that_were_left_out_are_listed() {
     write_manifest(run.path(), &manifest);
     let page = fs::read_to_string(draw(run.path()).unwrap().page).unwrap();
     assert!(page.contains("bad_7 (train): is cut short") && page.contains("1 images left out"));
+}
+
+fn of_images(words: &[String]) -> DrawOptions {
+    DrawOptions {
+        images: Images::parse(words).unwrap(),
+        ..DrawOptions::default()
+    }
+}
+
+#[test]
+fn authors_give_names_and_letters_and_take_captions_as_text() {
+    let root = tempfile::tempdir().unwrap();
+    let runs = five(root.path());
+    let out = root.path().join("out");
+    let look = Look {
+        labels: vec!["Ours".to_owned()],
+        no_caption: true,
+        letters: true,
+    };
+    let options = CompareOptions {
+        look,
+        ..CompareOptions::default()
+    };
+    compare(&runs[..3], &out, &options).unwrap();
+    let svg = fs::read_to_string(out.join("figures/miou-by-layer.svg")).unwrap();
+    let found = texts(&svg);
+    for text in ["Ours", "vit_base, seed 7", "a\u{2002}key", "d\u{2002}token"] {
+        assert!(found.iter().any(|found| found == text), "{text}: {found:?}");
+    }
+    assert!(!found.iter().any(|text| text.starts_with("On camvid")));
+    let caption = fs::read_to_string(out.join("figures/miou-by-layer.txt")).unwrap();
+    assert!(
+        caption.starts_with("On camvid (94 test images)."),
+        "{caption}"
+    );
+    // Without such wishes the text is gone, and no letter's place is left.
+    compare(&runs[..3], &out, &CompareOptions::default()).unwrap();
+    assert!(!out.join("figures/miou-by-layer.txt").exists());
+    let svg = fs::read_to_string(out.join("figures/miou-by-layer.svg")).unwrap();
+    assert!(!svg.contains('\u{e000}') && texts(&svg).iter().any(|text| text == "key"));
 }
 
 /// What a figure looks like, against what it looked like when it was last looked at. To accept a

@@ -148,9 +148,9 @@ fn curves_name_their_axes_and_series() {
         "3",
         "positional effect (NMI)",
         "0.0",
-        "0.1",
         "0.2",
-        "0.3",
+        "0.4",
+        "0.6",
     ];
     assert_eq!(found[..expected.len()], expected);
     for name in ["ground truth", "key", "query", "value", "token"] {
@@ -164,6 +164,90 @@ fn curves_name_their_axes_and_series() {
         csv.contains("\n1,token,nmi,,,\n"),
         "undefined stays empty: {csv}"
     );
+}
+
+/// Adds rows to a run's metrics.csv: layer, facet, metric, class, value.
+fn add_rows(run: &Path, rows: &[&str]) {
+    let mut csv = read(run, "metrics.csv");
+    for row in rows {
+        csv.push_str(&format!("vit_base,dino,base,{row},,\n"));
+    }
+    fs::write(run.join("metrics.csv"), csv).unwrap();
+}
+
+#[test]
+fn baselines_collapsed_slots_and_unearned_names_are_shown() {
+    let run = tempfile::tempdir().unwrap();
+    Spec::default().write(run.path());
+    add_rows(
+        run.path(),
+        &[
+            ",ground_truth,place_alone,,0.26",
+            ",ground_truth,one_class,,0.05",
+            // The key of highest mIoU says nothing; the second layer uses half of its clusters.
+            "3,key,clusters_used,,1.3",
+            "3,key,largest_cluster,,0.97",
+            "2,key,clusters_used,,4.6",
+            "2,key,iou,0,0.6",
+            "2,key,iou,3,0.02",
+        ],
+    );
+    let page = fs::read_to_string(draw(run.path()).unwrap().page).unwrap();
+    let svg = read(run.path(), "figures/miou-by-layer.svg");
+    let found = texts(&svg);
+    for text in ["place alone", "one class", "1/11", "5/11"] {
+        assert!(found.iter().any(|found| found == text), "{text}: {found:?}");
+    }
+    let caption = found.join(" ");
+    assert!(caption.contains("8 of 12 slots lie below it"), "{caption}");
+    // Two points and no course: the third is a cross of two lines.
+    assert!(svg.contains("data-slot=\"0/key.3\""));
+    assert!(
+        read(run.path(), "figures/miou-by-layer.csv")
+            .contains(",ground_truth,place_alone,0.26,,\n")
+    );
+    // The layer of highest mIoU that means something is shown.
+    assert!(read(run.path(), "figures/examples.csv").contains("\n2,key,"));
+    let examples = texts(&read(run.path(), "figures/examples.svg"));
+    assert!(
+        examples.iter().any(|text| text == "5/11 clusters"),
+        "{examples:?}"
+    );
+    assert!(
+        examples
+            .join(" ")
+            .contains("Muted and hatched: a cluster whose class has an IoU below 0.1")
+    );
+    let relations = read(run.path(), "figures/relations.svg");
+    assert!(
+        !relations.contains("data-slot=\"0/key.3\"") && relations.contains("place alone 0.260")
+    );
+    assert!(texts(&relations).join(" ").contains("Pearson"));
+    let slot = &island(&page)["runs"][0]["slots"]["key.2"];
+    assert_eq!(
+        (&slot["unearned"][0], &slot["unearned"][3]),
+        (&json!(false), &json!(true))
+    );
+    for part in [
+        "<td class=\"number\" data-sort=\"0.26\">0.260</td>",
+        "class=\"collapsed\"",
+        "(1/11 clusters used) is collapsed",
+    ] {
+        assert!(page.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn clusters_that_know_their_place_are_mapped() {
+    let run = tempfile::tempdir().unwrap();
+    Spec::default().write(run.path());
+    draw(run.path()).unwrap();
+    let svg = read(run.path(), "figures/position-locked.svg");
+    // No counts of the ground truth are stored: four facets of six clusters.
+    assert_eq!(count(&svg, "image"), 4 * 6);
+    let csv = read(run.path(), "figures/position-locked.csv");
+    assert_eq!(csv.lines().count(), 1 + 4 * 6);
+    assert!(csv.starts_with("layer,facet,cluster,name,iou,share,information,lock,shape,locked\n"));
 }
 
 #[test]
@@ -249,6 +333,7 @@ fn a_run_without_truth_shows_clusters_and_says_what_is_absent() {
             "aggregate",
             "nmi-by-layer",
             "excess-by-layer",
+            "position-locked",
             "aggregate-layers",
             "layers-key",
             "layers-query",
@@ -257,7 +342,7 @@ fn a_run_without_truth_shows_clusters_and_says_what_is_absent() {
         ]
     );
     let page = fs::read_to_string(drawn.page).unwrap();
-    assert!(page.contains("mIoU needs ground truth, and this run has none."));
+    assert!(page.contains("mIoU needs ground truth, and there is none."));
     assert!(
         page.contains("Examples at each facet's last layer")
             || page.contains("Examples at each facet&#39;s last layer")

@@ -13,7 +13,7 @@ use crate::theme;
 use crate::words;
 
 const NAME: &str = "pck-by-category";
-const HEADING: &str = "Correct key points by category";
+const HEADING: &str = "Correct keypoints by category";
 const LABEL_WIDTH: f64 = 110.0;
 const ROW: f64 = 24.0;
 const LEFT: f64 = theme::MARGIN + LABEL_WIDTH;

@@ -1,4 +1,4 @@
-//! Maps of similarity: the cosines of a key point with the target's patches, as they are stored and
+//! Maps of similarity: the cosines of a keypoint with the target's patches, as they are stored and
 //! as they are shown at pixels.
 
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ use crate::error::FigureError;
 use crate::pixels::Rgb;
 use crate::run_view::{RunView, open_tensors};
 
-/// The cosines of one key point with the target's patches, and the rows and columns of those.
+/// The cosines of one keypoint with the target's patches, and the rows and columns of those.
 pub(super) struct PatchMap {
     pub(super) values: Vec<f32>,
     pub(super) grid: [usize; 2],
@@ -72,7 +72,7 @@ impl Maps {
     }
 }
 
-/// The cosines of one key point with the target's patches, read at pixels.
+/// The cosines of one keypoint with the target's patches, read at pixels.
 pub(super) struct Heat<'a> {
     values: &'a [f32],
     grid: [usize; 2],

@@ -1,5 +1,5 @@
 //! The figures `similarity-by-layer` and `matches-by-layer`: one pair at every layer and facet, once
-//! with the similarity to one key point and once with the matches of all.
+//! with the similarity to one keypoint and once with the matches of all.
 
 use vitscope_run::{Facet, Slot, Subject};
 
@@ -30,10 +30,10 @@ const WRONG: Paint = Paint {
     hex: "#d55e00",
 };
 
-/// The similarity of one key point of the first pair with its target, at every layer.
+/// The similarity of one keypoint of the first pair with its target, at every layer.
 pub(crate) fn draw_similarity(member: &Member) -> Result<Plate, FigureError> {
     const NAME: &str = "similarity-by-layer";
-    const HEADING: &str = "Similarity to a key point by layer";
+    const HEADING: &str = "Similarity to a keypoint by layer";
     let run = &member.run;
     let none = |why| Ok(sheet::absent(NAME, HEADING, why));
     let listed = pairs(run)?;
@@ -47,7 +47,7 @@ pub(crate) fn draw_similarity(member: &Member) -> Result<Plate, FigureError> {
     sheet.columns(&["layer", "facet", "pair", "point", "distance_px"]);
     let shown = &pair.source_points[point..=point];
     let [right, below] = reference(&mut sheet.svg, run, pair, shown)?;
-    let title = format!("{}, key point {}", pair.category, point + 1);
+    let title = format!("{}, keypoint {}", pair.category, point + 1);
     let place = [right + 16.0, theme::MARGIN + 14.0];
     sheet.svg.text(place, Lettering::HEAD, &title);
     marks_key(&mut sheet.svg, right + 16.0, theme::MARGIN + 28.0, false);
@@ -89,7 +89,7 @@ pub(crate) fn draw_similarity(member: &Member) -> Result<Plate, FigureError> {
     sheet.finish(top - 8.0)
 }
 
-/// All key points of one pair and what each layer takes them for.
+/// All keypoints of one pair and what each layer takes them for.
 pub(crate) fn draw_matches(member: &Member) -> Result<Plate, FigureError> {
     const NAME: &str = "matches-by-layer";
     const HEADING: &str = "Matches of one pair by layer";
@@ -186,7 +186,7 @@ impl EveryLayer<'_> {
     }
 }
 
-/// The source photograph of a pair with key points, for a figure of its targets; gives the places
+/// The source photograph of a pair with keypoints, for a figure of its targets; gives the places
 /// right of it and below it.
 fn reference(
     svg: &mut Svg,

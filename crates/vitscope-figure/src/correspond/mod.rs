@@ -1,4 +1,4 @@
-//! The figures of a run's correspondences: where a key point's embedding finds its like
+//! The figures of a run's correspondences: where a keypoint's embedding finds its like
 //! (`similarity`), the same and all matches layer by layer, and the share of right ones by category.
 
 pub(crate) mod categories;

@@ -27,7 +27,7 @@ pub(super) struct PointPair {
 }
 
 impl PointPair {
-    /// The key point that is shown alone: the middle one.
+    /// The keypoint that is shown alone: the middle one.
     pub(super) fn shown(&self) -> Option<usize> {
         self.source_points.len().checked_sub(1).map(|last| last / 2)
     }

@@ -1,4 +1,4 @@
-//! The figure `similarity`: for one key point of each example pair, where its embedding finds its
+//! The figure `similarity`: for one keypoint of each example pair, where its embedding finds its
 //! like in the target, at each facet's best layer.
 
 use vitscope_run::{Slot, Subject};
@@ -18,14 +18,14 @@ use crate::theme;
 use crate::words;
 
 const NAME: &str = "similarity";
-const HEADING: &str = "Similarity to a key point";
+const HEADING: &str = "Similarity to a keypoint";
 const MOST_PAIRS: usize = 5;
 
 /// A pair's row in the figure.
 struct PairRow<'a> {
     number: usize,
     pair: &'a PointPair,
-    /// The key point that is shown.
+    /// The keypoint that is shown.
     point: usize,
     source: Option<Rgb>,
     target: Option<Rgb>,
@@ -210,7 +210,7 @@ pub(super) fn marks_key(svg: &mut Svg, left: f64, top: f64, is_one_line: bool) -
     let style = Lettering::LABEL;
     let width = |name: &str| text::width(name, style.size, style.weight);
     for (is_ring, name) in [
-        (true, "the key point, in targets where it truly is"),
+        (true, "the keypoint, in targets where it truly is"),
         (false, "the most similar pixel"),
     ] {
         let at = [place[0] + 7.0, place[1] + 9.0];

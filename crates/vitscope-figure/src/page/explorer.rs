@@ -179,7 +179,7 @@ impl<'a> RunData<'a> {
     }
 }
 
-/// The slot at which the explorer opens: of the chosen ones, that of best mIoU.
+/// The slot at which the explorer opens: of the chosen ones, that of highest mIoU.
 fn start(run: &RunView) -> String {
     let miou = |&slot: &Slot| run.get(Subject::Slot(slot), "miou").value.unwrap_or(0.0);
     let slots = run.selection.iter();

@@ -265,7 +265,7 @@ fn footnotes_of(run: &RunView) -> Vec<String> {
              predicted cluster C over all test images. 0: the prediction says nothing about \
              position."
                 .to_owned(),
-            "Excess: NMI on the patch grid minus its mean under random circular shifts of every \
+            "Beyond chance: NMI on the patch grid minus its mean under random circular shifts of every \
              label map; z is that excess in standard deviations; intervals are 95 % bootstrap \
              intervals over images."
                 .to_owned(),
@@ -277,7 +277,7 @@ fn footnotes_of(run: &RunView) -> Vec<String> {
         RunKind::Attention => Vec::new(),
         RunKind::Correspond => vec![
             FACETS.to_owned(),
-            "PCK@0.1: the share of key points whose match, the target's pixel of largest cosine \
+            "PCK@0.1: the share of keypoints whose match, the target's pixel of largest cosine \
              similarity, lies within a tenth of the longer side of the target's box."
                 .to_owned(),
         ],

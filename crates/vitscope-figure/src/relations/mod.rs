@@ -14,7 +14,8 @@ use crate::locality;
 use crate::members::Member;
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
-use crate::svg::{Anchor, Lettering, Svg};
+use crate::svg::{Lettering, Svg};
+use crate::text;
 use crate::theme::{self, Mark, Paint};
 use crate::words;
 
@@ -235,18 +236,25 @@ impl Relation<'_> {
         values.sort_by(|a, b| a.partial_cmp(b).unwrap_or(Ordering::Equal));
         values.dedup();
         for (is_upright, value) in values {
-            let style = Lettering::NOTE.paint(theme::INK);
+            let [_, y] = chart.ends();
             if is_upright {
                 chart.upright(value, theme::TRUTH, theme::DASHES);
-                let top = (value, chart.ends()[1].end);
-                chart.text(top, [5.0, 12.0], style, &format!("ground truth {value:.3}"));
-            } else if chart.ends()[1].contains(&value) {
+                let [x, top] = chart.at(value, y.end);
+                self.line_name(chart, [x + 6.0, top + 12.0], "ground truth", value);
+            } else if y.contains(&value) {
                 chart.across(value, theme::TRUTH, theme::DASHES);
-                let end = (1.0, value);
-                let style = style.anchor(Anchor::End);
-                chart.text(end, [-4.0, -5.0], style, &format!("place alone {value:.3}"));
+                let [left, line] = chart.at(0.0, value);
+                self.line_name(chart, [left + 6.0, line - 6.0], "place alone", value);
             }
         }
+    }
+
+    /// The name of a line on a plate of paper, so that points do not run through it.
+    fn line_name(&self, chart: &mut Chart<'_>, [x, y]: [f64; 2], name: &str, value: f64) {
+        let name = format!("{name} {value:.3}");
+        let style = Lettering::NOTE;
+        let width = text::width(&name, style.size, style.weight);
+        chart.svg.tag([x + width / 2.0, y], &name);
     }
 
     fn draw_dot(&self, chart: &mut Chart<'_>, dot: &Dot<'_>, several: bool) {

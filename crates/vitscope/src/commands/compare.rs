@@ -27,6 +27,7 @@ pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
     let options = CompareOptions {
         select: args.select.to_string().parse().unwrap_or_default(),
         images,
+        ..CompareOptions::default()
     };
     // After the tables: the scatter plots show the coefficients that lie there.
     let drawn = vitscope_figure::compare(&args.runs, &args.out, &options).map_err(choice)?;

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use vitscope_figure::{FigureError, Images};
+use vitscope_figure::{DrawOptions, FigureError, Images};
 
 use super::print;
 use crate::args::{Cli, Output};
@@ -10,9 +10,12 @@ use crate::exit::usage;
 
 /// Draws figures and pages again and prints where the pages are.
 pub fn run(cli: &Cli, runs: &[PathBuf], words: &[String]) -> anyhow::Result<()> {
-    let images = images(words)?;
+    let options = DrawOptions {
+        images: images(words)?,
+        ..DrawOptions::default()
+    };
     for run in runs {
-        let drawn = vitscope_figure::draw_with(run, &images).map_err(choice)?;
+        let drawn = vitscope_figure::draw_with(run, &options).map_err(choice)?;
         match cli.output() {
             Output::Human => print(&drawn.page.display().to_string())?,
             Output::Json => print(&serde_json::to_string(&serde_json::json!({
