@@ -233,7 +233,10 @@ mod tests {
                 StudyError::Run(vitscope_run::RunError::NotARun { path: path.clone() }).into(),
                 3,
             ),
-            (FigureError::NotARun { path: path.clone() }.into(), 3),
+            (
+                FigureError::Run(vitscope_run::RunError::NotARun { path: path.clone() }).into(),
+                3,
+            ),
             (DemoError::Occupied(path).into(), 3),
             (StudyError::Internal(internal()).into(), 4),
             (DemoError::Internal(internal()).into(), 4),
