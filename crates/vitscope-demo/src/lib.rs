@@ -1,4 +1,4 @@
-//! Everything that `vitscope demo` needs and that nothing else has: scenes whose truth is known, two tiny
+//! Everything that `vitscope demo` needs and that nothing else has: scenes whose truth is known, tiny
 //! Vision Transformers that were trained on such scenes, and embeddings with a planted content.
 //!
 //! - [`Scene`] draws an image of 128 pixels with its exact mask, the same bytes on every machine; [`Scenes`]
