@@ -433,6 +433,8 @@ pub(super) fn pair(low: f32, high: f32) -> u32 {
 
 #[cfg(test)]
 mod tests {
+    use vitscope_testkit::left_out;
+
     use super::*;
 
     /// Small integers, so that every order of summation gives the same exact result, in bf16 too.
@@ -489,6 +491,8 @@ mod tests {
         equals_the_definition(Layout::Rows);
         if has_wide() {
             equals_the_definition(Layout::Panels);
+        } else {
+            left_out("products of AVX-512", "this processor has none");
         }
     }
 
@@ -496,9 +500,13 @@ mod tests {
     fn bf16_equals_the_definition_at_every_remainder() {
         if has_bf16() {
             equals_the_definition(Layout::Pairs);
+        } else {
+            left_out("bf16 on the processor", "it has no bf16 products");
         }
         if has_tiles() {
             equals_the_definition(Layout::Tiles);
+        } else {
+            left_out("tile registers (AMX)", "this processor has none");
         }
     }
 
