@@ -67,7 +67,7 @@ pub const CAMVID: (usize, usize) = (40, 94);
 pub fn camvid() -> &'static Path {
     static FOLDER: OnceLock<PathBuf> = OnceLock::new();
     FOLDER.get_or_init(|| {
-        once("camvid", |root| {
+        once("camvid-layout", |root| {
             for (split, name, count) in [
                 (Split::Train, "train", CAMVID.0),
                 (Split::Test, "test", CAMVID.1),
@@ -76,7 +76,8 @@ pub fn camvid() -> &'static Path {
                     let mut photograph = Photograph::new(split, index);
                     let (width, height) = SIZE;
                     photograph.mask[width * (height - 4)..].fill(11);
-                    let file = format!("{index:04}.png");
+                    // No name occurs in both splits.
+                    let file = format!("{name}-{index:04}.png");
                     photograph.save(&root.join(name).join(&file));
                     photograph.save_mask(&root.join(format!("{name}annot")).join(&file));
                 });
