@@ -42,7 +42,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Merge(args) => merge::run(&cli, args),
         Command::Verify(args) => verify::run(&cli, args),
         Command::Completions { shell } => completions(*shell),
-        Command::Report { runs, images } => report::run(&cli, runs, images),
+        Command::Report { runs, images, look } => report::run(&cli, runs, images, look),
     }
 }
 

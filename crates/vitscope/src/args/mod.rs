@@ -101,7 +101,23 @@ pub enum Command {
         /// (those in which a class is largest; `class:k7` for a cluster)
         #[arg(long, num_args = 1.., value_name = "NAME")]
         images: Vec<String>,
+        #[command(flatten)]
+        look: LookArgs,
     },
+}
+
+/// How figures look, for authors who set their own captions.
+#[derive(Debug, Args)]
+pub struct LookArgs {
+    /// What a run is called in figures and page; given once for each run, in their order
+    #[arg(long = "label", value_name = "NAME")]
+    pub labels: Vec<String>,
+    /// Leave captions out of the figures, and write each into a text file beside its figure
+    #[arg(long)]
+    pub no_caption: bool,
+    /// Give the panels of a figure letters
+    #[arg(long)]
+    pub letters: bool,
 }
 
 #[derive(Debug, Args)]
@@ -384,6 +400,8 @@ pub struct CompareArgs {
     /// Set the paper's numbers beside those of the same model and data set
     #[arg(long)]
     pub paper: bool,
+    #[command(flatten)]
+    pub look: LookArgs,
 }
 
 #[derive(Debug, Args)]

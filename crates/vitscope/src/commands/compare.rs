@@ -11,7 +11,7 @@ use vitscope_study::compare::{CompareRequest, Comparison, compare};
 use vitscope_study::relations::{Coefficient, Relation};
 
 use super::print;
-use super::report::{choice, images};
+use super::report::{choice, images, look};
 use crate::args::{Cli, CompareArgs, Output};
 
 /// Sets runs side by side, writes their tables and figures, and prints the short table.
@@ -25,9 +25,9 @@ pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
     let images = images(&args.images)?;
     let comparison = compare(&request)?;
     let options = CompareOptions {
-        select: args.select.to_string().parse().unwrap_or_default(),
+        select: args.select,
         images,
-        ..CompareOptions::default()
+        look: look(&args.look, args.runs.len())?,
     };
     // After the tables: the scatter plots show the coefficients that lie there.
     let drawn = vitscope_figure::compare(&args.runs, &args.out, &options).map_err(choice)?;

@@ -168,6 +168,11 @@ fn duration(secs: f64) -> String {
 /// A finished run with its page.
 pub(super) type Drawn = (ProbeOutcome, PathBuf);
 
+/// What a run says, as its page says it.
+fn verdict(outcome: &ProbeOutcome) -> anyhow::Result<String> {
+    Ok(format!("\n{}\n", vitscope_figure::verdict(&outcome.run)?))
+}
+
 /// Draws the figures of a run.
 pub(super) fn draw(outcome: ProbeOutcome) -> anyhow::Result<Drawn> {
     let page = vitscope_figure::draw(&outcome.run)?.page;
@@ -178,12 +183,21 @@ pub(super) fn draw(outcome: ProbeOutcome) -> anyhow::Result<Drawn> {
 pub(super) fn print_runs(cli: &Cli, runs: &[Drawn]) -> anyhow::Result<()> {
     let runs = || runs.iter().map(|(outcome, page)| (outcome, page));
     match (cli.output(), runs().len()) {
-        (Output::Human, 1) => print(&runs().map(|(o, page)| table(o, page)).collect::<String>()),
+        (Output::Human, 1) => {
+            let texts = runs().map(|(o, page)| Ok(table(o, page) + &verdict(o)?));
+            print(&texts.collect::<anyhow::Result<String>>()?)
+        }
         (Output::Human, _) => {
             let titled = |(outcome, page): (&ProbeOutcome, &PathBuf)| {
-                format!("{}\n{}", outcome.run.display(), table(outcome, page))
+                let run = outcome.run.display();
+                Ok(format!(
+                    "{run}\n{}{}",
+                    table(outcome, page),
+                    verdict(outcome)?
+                ))
             };
-            print(&runs().map(titled).collect::<Vec<_>>().join("\n"))
+            let texts: anyhow::Result<Vec<String>> = runs().map(titled).collect();
+            print(&texts?.join("\n"))
         }
         (Output::Json, 1) => {
             let mut objects = runs().map(|(outcome, page)| run_json(outcome, page));

@@ -2,19 +2,24 @@
 
 use std::path::PathBuf;
 
-use vitscope_figure::{DrawOptions, FigureError, Images};
+use vitscope_figure::{DrawOptions, FigureError, Images, Look};
 
 use super::print;
-use crate::args::{Cli, Output};
+use crate::args::{Cli, LookArgs, Output};
 use crate::exit::usage;
 
 /// Draws figures and pages again and prints where the pages are.
-pub fn run(cli: &Cli, runs: &[PathBuf], words: &[String]) -> anyhow::Result<()> {
-    let options = DrawOptions {
-        images: images(words)?,
-        ..DrawOptions::default()
-    };
-    for run in runs {
+pub fn run(cli: &Cli, runs: &[PathBuf], words: &[String], asked: &LookArgs) -> anyhow::Result<()> {
+    let all = look(asked, runs.len())?;
+    let images = images(words)?;
+    for (index, run) in runs.iter().enumerate() {
+        let options = DrawOptions {
+            images: images.clone(),
+            look: Look {
+                labels: all.labels.get(index).cloned().into_iter().collect(),
+                ..all.clone()
+            },
+        };
         let drawn = vitscope_figure::draw_with(run, &options).map_err(choice)?;
         match cli.output() {
             Output::Human => print(&drawn.page.display().to_string())?,
@@ -25,6 +30,23 @@ pub fn run(cli: &Cli, runs: &[PathBuf], words: &[String]) -> anyhow::Result<()> 
         }
     }
     Ok(())
+}
+
+/// What `--label`, `--no-caption` and `--letters` mean for so many runs.
+pub fn look(args: &LookArgs, runs: usize) -> anyhow::Result<Look> {
+    let labels = args.labels.clone();
+    if labels.len() > runs {
+        let problem = format!(
+            "--label is given {} times for {runs} runs: give it once for each",
+            labels.len()
+        );
+        return Err(usage(anyhow::anyhow!(problem)));
+    }
+    Ok(Look {
+        labels,
+        no_caption: args.no_caption,
+        letters: args.letters,
+    })
 }
 
 /// What `--images` means.
