@@ -21,10 +21,12 @@
 //! | [`pck`] | share of correct key points | 10 |
 
 mod aggregate;
+mod cells;
 mod error;
 mod locality;
 mod matching;
 mod pck;
+mod plan;
 mod positional;
 mod quality;
 mod quantile;
@@ -34,15 +36,17 @@ mod shifts;
 mod tally;
 
 pub use aggregate::{UNLABELED, aggregate};
+pub use cells::CellCounts;
 pub use error::MeasureError;
 pub use locality::{locality, mean_over_heads};
-pub use matching::{Matching, hungarian, majority, match_to_reference};
+pub use matching::{Matching, cooccurrence, hungarian, majority, match_to_reference};
 pub use pck::{Pck, pck};
+pub use plan::ResamplingPlan;
 pub use positional::{Positional, positional};
 pub use quality::{Quality, quality};
 pub use quantile::quantile;
 pub use relation::{bootstrap_interval, mean_interval, pearson, spearman};
-pub use shifts::{CellCounts, PositionalTest, Resampled, Resampling, ResamplingPlan};
+pub use shifts::{PositionalTest, Resampled, Resampling};
 pub use tally::{Positions, Tally, TallyParts};
 
 /// The label of a pixel that has none: in ground truth, a pixel to ignore.

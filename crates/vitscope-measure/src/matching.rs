@@ -15,9 +15,11 @@
 //! nothing better is left. Such ties are the one place where SciPy may choose another matching of the same
 //! total, and where mIoU (not accuracy) can depend on the choice.
 
-use ndarray::ArrayView2;
+use ndarray::{Array2, ArrayView2};
 use pathfinding::matrix::Matrix;
 use pathfinding::prelude::kuhn_munkres;
+
+use crate::IGNORED;
 
 /// How clusters find their classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -95,14 +97,46 @@ pub fn majority(confusion: ArrayView2<'_, i64>) -> Vec<Option<usize>> {
     matched
 }
 
-/// The cluster of a reference run that each cluster stands for, where there is no ground truth.
+/// How often each pair of labels stands at one place: `[L, L]` counts, row the first label of a pair,
+/// column the second, with `L` one above the largest label. A pair that holds [`IGNORED`] is left out.
+///
+/// Two label maps of one image are compared by `a.iter().copied().zip(b.iter().copied())`; pairs of several
+/// images follow one another.
+#[must_use]
+pub fn cooccurrence(pairs: impl IntoIterator<Item = (u8, u8)>) -> Array2<i64> {
+    const SIDE: usize = IGNORED as usize;
+    let mut counts = vec![0_i64; SIDE * SIDE];
+    let mut labels = 0;
+    for (row, column) in pairs {
+        if row != IGNORED && column != IGNORED {
+            let (row, column) = (usize::from(row), usize::from(column));
+            counts[row * SIDE + column] += 1;
+            labels = labels.max(row.max(column) + 1);
+        }
+    }
+    Array2::from_shape_fn((labels, labels), |(row, column)| counts[row * SIDE + column])
+}
+
+/// The cluster of a reference run that each cluster stands for, where there is no ground truth: the
+/// one-to-one matching of most common pixels. A cluster that shares no pixel with its partner has none.
 ///
 /// # Shapes
 ///
-/// `cooccurrence`: `[K, K_ref]`, how often a pixel has cluster `k` here and cluster `r` in the reference
-/// (a [`Tally`](crate::Tally) whose truth is the reference run's label map counts this); the result has
-/// length `K`.
+/// `cooccurrence`: `[K, K_ref]`, how often a pixel has cluster `k` here and cluster `r` in the reference,
+/// as [`cooccurrence`] counts it from label maps (or a [`Tally`](crate::Tally) whose truth is the reference
+/// run's label map); the result has length `K`.
+///
+/// ```
+/// use vitscope_measure::{cooccurrence, match_to_reference};
+/// let (here, reference) = ([2, 2, 2, 0, 0, 1], [0, 0, 0, 1, 1, 0]);
+/// let shared = cooccurrence(here.into_iter().zip(reference));
+/// assert_eq!(match_to_reference(shared.view()), [Some(1), None, Some(0)]);
+/// ```
 #[must_use]
 pub fn match_to_reference(cooccurrence: ArrayView2<'_, i64>) -> Vec<Option<usize>> {
-    hungarian(cooccurrence)
+    let mut partners = hungarian(cooccurrence);
+    for (counts, partner) in cooccurrence.rows().into_iter().zip(&mut partners) {
+        *partner = partner.filter(|&partner| counts[partner] > 0);
+    }
+    partners
 }

@@ -44,15 +44,15 @@
 use std::sync::Arc;
 
 use ndarray::{ArrayView2, ArrayView3};
-use rand::SeedableRng;
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::MeasureError;
+use crate::cells::CellCounts;
 use crate::error::check;
+use crate::plan::ResamplingPlan;
 use crate::positional::{Positional, positional};
 use crate::quantile::quantile;
 use crate::tally::check_labels;
-use crate::{IGNORED, MeasureError, random};
 
 /// Images that are kept before the replicates are updated, so that a replicate's counts come into the
 /// cache once for all of them. Has no influence on the result.
@@ -60,167 +60,6 @@ const PENDING_IMAGES: usize = 32;
 
 /// Coverage of the bootstrap interval.
 const LEVEL: f64 = 0.95;
-
-/// The random numbers of a resampling, to be shared by all slots of a run.
-#[derive(Debug)]
-pub struct ResamplingPlan {
-    grid: (usize, usize),
-    images: usize,
-    replicates: usize,
-    seed: u64,
-    /// How often replicate `r` draws image `i`: `[images, replicates]`.
-    draws: Vec<u16>,
-}
-
-impl ResamplingPlan {
-    /// A plan for `images` images on a grid of (rows, columns) patches, with `replicates` null maps and as
-    /// many bootstrap samples.
-    ///
-    /// # Errors
-    ///
-    /// [`MeasureError::Shape`] with fewer than two replicates or an empty grid.
-    pub fn new(
-        grid: (usize, usize),
-        images: usize,
-        replicates: usize,
-        seed: u64,
-    ) -> Result<Self, MeasureError> {
-        if replicates < 2 {
-            return Err(MeasureError::Shape {
-                what: "number of replicates",
-                expected: 2,
-                got: replicates,
-            });
-        }
-        if grid.0 * grid.1 == 0 {
-            return Err(MeasureError::Shape {
-                what: "patches of an image",
-                expected: 1,
-                got: 0,
-            });
-        }
-        let mut draws = vec![0_u16; images * replicates];
-        for replicate in 0..replicates {
-            // Streams 0.. belong to the images' shifts, the upper half to the bootstrap.
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream((1 << 63) | replicate as u64);
-            for _ in 0..images {
-                let image = random::index(&mut rng, images);
-                let draw = &mut draws[image * replicates + replicate];
-                *draw = draw.saturating_add(1);
-            }
-        }
-        Ok(Self {
-            grid,
-            images,
-            replicates,
-            seed,
-            draws,
-        })
-    }
-
-    /// The shift (rows, columns) of an image in each replicate.
-    fn shifts(&self, image: usize) -> Vec<(usize, usize)> {
-        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
-        rng.set_stream(image as u64);
-        (0..self.replicates)
-            .map(|_| {
-                (
-                    random::index(&mut rng, self.grid.0),
-                    random::index(&mut rng, self.grid.1),
-                )
-            })
-            .collect()
-    }
-
-    fn draws(&self, image: usize) -> &[u16] {
-        &self.draws[image * self.replicates..(image + 1) * self.replicates]
-    }
-}
-
-/// Pixels per patch and cluster of one image, zeros left out.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CellCounts {
-    entries: Vec<Entry>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Entry {
-    cluster: u8,
-    row: u16,
-    col: u16,
-    pixels: u32,
-}
-
-impl CellCounts {
-    /// Counts one image's label map; 255 is left out.
-    ///
-    /// # Shapes
-    ///
-    /// `labels`: `H * W` pixels of `grid` (rows, columns) patches of `patch x patch` pixels.
-    ///
-    /// # Errors
-    ///
-    /// [`MeasureError::Shape`].
-    pub fn new(labels: &[u8], grid: (usize, usize), patch: usize) -> Result<Self, MeasureError> {
-        check(
-            "number of labels",
-            grid.0 * grid.1 * patch * patch,
-            labels.len(),
-        )?;
-        for side in [grid.0, grid.1] {
-            if side > usize::from(u16::MAX) {
-                return Err(MeasureError::Shape {
-                    what: "patches along an image",
-                    expected: usize::from(u16::MAX),
-                    got: side,
-                });
-            }
-        }
-        let width = grid.1 * patch;
-        let mut entries = Vec::with_capacity(2 * grid.0 * grid.1);
-        let mut counts = [0_u32; 256];
-        for row in 0..grid.0 {
-            for col in 0..grid.1 {
-                let lines = (0..patch).map(|y| {
-                    let start = (row * patch + y) * width + col * patch;
-                    &labels[start..start + patch]
-                });
-                let entry = |cluster: u8, pixels: u32| Entry {
-                    cluster,
-                    row: row as u16,
-                    col: col as u16,
-                    pixels,
-                };
-                let first = labels[row * patch * width + col * patch];
-                let same = |line: &[u8]| {
-                    line.iter()
-                        .fold(true, |same, &label| same & (label == first))
-                };
-                if lines.clone().all(same) {
-                    if first != IGNORED {
-                        entries.push(entry(first, (patch * patch) as u32));
-                    }
-                    continue;
-                }
-                let mut seen = Vec::new();
-                for &label in lines.flatten() {
-                    if counts[usize::from(label)] == 0 {
-                        seen.push(label);
-                    }
-                    counts[usize::from(label)] += 1;
-                }
-                for label in seen {
-                    let pixels = std::mem::take(&mut counts[usize::from(label)]);
-                    if label != IGNORED {
-                        entries.push(entry(label, pixels));
-                    }
-                }
-            }
-        }
-        Ok(Self { entries })
-    }
-}
 
 /// A figure beside its null and its interval.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -44,6 +44,9 @@
 //! Where `|f(p)|` is below 1e-7 of `sum w_i n_i`, opposite patches cancel and what is left is rounding;
 //! such an embedding counts as zero, and the cosine with a zero vector counts as 0.
 
+mod lengths;
+mod view;
+
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use ndarray::ArrayView2;
@@ -51,6 +54,11 @@ use ndarray::ArrayView2;
 use crate::ProbeError;
 use crate::error::check;
 use crate::rows;
+
+use lengths::{Gram, Line, inner, largest_ratio, toward};
+use view::Cell;
+
+pub use view::View;
 
 /// A pixel this far below the best so far cannot be the match, whatever the roundings.
 const SLACK: f64 = 1e-9;
@@ -65,189 +73,6 @@ const FRAGILE: f64 = 1e-4;
 /// Pixels that are looked at together.
 const LANES: usize = 8;
 
-/// How the pixels of an image lie over its grid of patches.
-#[derive(Debug, Clone, PartialEq)]
-pub struct View {
-    rows: Axis,
-    columns: Axis,
-}
-
-/// One axis of a [`View`].
-#[derive(Debug, Clone, PartialEq)]
-struct Axis {
-    /// Patches.
-    patches: usize,
-    /// Neighboring pairs of patches with the pixels between them, in order.
-    cells: Vec<Cell>,
-    /// Of every pixel: how far it lies from its cell's first patch to the second, in `[0, 1)`.
-    fraction: Vec<f64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-struct Cell {
-    low: usize,
-    high: usize,
-    start: usize,
-    end: usize,
-}
-
-impl Axis {
-    /// `pixels` of the original fill `scaled` pixels of the network's input from `offset` on, which has
-    /// `patches` patches of `patch` pixels. Pixel `x` lies at
-    /// `((x + 1/2) scaled / pixels + offset) / patch - 1/2` in units of patches.
-    fn new(pixels: usize, scaled: usize, offset: usize, patch: usize, patches: usize) -> Self {
-        // The place is kept as a fraction of integers, so that its cell is exact.
-        let denominator = 2 * pixels as i128 * patch as i128;
-        let mut cells: Vec<Cell> = Vec::new();
-        let mut fraction = Vec::with_capacity(pixels);
-        for pixel in 0..pixels {
-            let numerator = (2 * pixel as i128 + 1) * scaled as i128
-                + pixels as i128 * (2 * offset as i128 - patch as i128);
-            let place = numerator.max(0);
-            let low = ((place / denominator) as usize).min(patches - 1);
-            let inside = numerator > 0 && low + 1 < patches;
-            // Clamped pixels lie on the outermost patch: a cell whose two patches coincide.
-            let high = if inside { low + 1 } else { low };
-            fraction.push(if inside {
-                (place % denominator) as f64 / denominator as f64
-            } else {
-                0.0
-            });
-            match cells.last_mut() {
-                Some(cell) if (cell.low, cell.high) == (low, high) => cell.end = pixel + 1,
-                _ => cells.push(Cell {
-                    low,
-                    high,
-                    start: pixel,
-                    end: pixel + 1,
-                }),
-            }
-        }
-        Self {
-            patches,
-            cells,
-            fraction,
-        }
-    }
-
-    /// The two patches that a pixel lies between, and how far it is on its way to the second.
-    fn place(&self, pixel: usize) -> (usize, usize, f64) {
-        let cell = self
-            .cells
-            .partition_point(|cell| cell.end <= pixel)
-            .min(self.cells.len() - 1);
-        let Cell { low, high, .. } = self.cells[cell];
-        (low, high, self.fraction[pixel])
-    }
-}
-
-impl View {
-    /// An image of `pixels` (height, width) stretched over the whole of its `grid` (rows, columns).
-    ///
-    /// # Errors
-    ///
-    /// [`ProbeError::Shape`] if a size is zero.
-    pub fn stretched(pixels: (usize, usize), grid: (usize, usize)) -> Result<Self, ProbeError> {
-        Self::placed(pixels, grid, 1, grid, (0, 0))
-    }
-
-    /// An image of `pixels` (height, width) that was resized to `scaled` (height, width) and put at
-    /// `offset` (top, left) into an input of `grid` patches of `patch x patch` pixels.
-    ///
-    /// # Errors
-    ///
-    /// [`ProbeError::Shape`] if a size is zero.
-    pub fn placed(
-        pixels: (usize, usize),
-        grid: (usize, usize),
-        patch: usize,
-        scaled: (usize, usize),
-        offset: (usize, usize),
-    ) -> Result<Self, ProbeError> {
-        for (what, size) in [
-            ("height of the image", pixels.0),
-            ("width of the image", pixels.1),
-            ("rows of patches", grid.0),
-            ("columns of patches", grid.1),
-            ("pixels along a patch", patch),
-            ("height of the resized image", scaled.0),
-            ("width of the resized image", scaled.1),
-        ] {
-            if size == 0 {
-                return Err(ProbeError::Shape {
-                    what,
-                    expected: 1,
-                    got: 0,
-                });
-            }
-        }
-        Ok(Self {
-            rows: Axis::new(pixels.0, scaled.0, offset.0, patch, grid.0),
-            columns: Axis::new(pixels.1, scaled.1, offset.1, patch, grid.1),
-        })
-    }
-
-    /// Height and width of the image in pixels.
-    #[must_use]
-    pub fn pixels(&self) -> (usize, usize) {
-        (self.rows.fraction.len(), self.columns.fraction.len())
-    }
-
-    /// Rows and columns of patches.
-    #[must_use]
-    pub fn grid(&self) -> (usize, usize) {
-        (self.rows.patches, self.columns.patches)
-    }
-
-    fn patches(&self) -> usize {
-        self.rows.patches * self.columns.patches
-    }
-
-    /// The embedding at a pixel, as a unit vector in f64; all zeros where it is zero. A pixel outside the
-    /// image is moved to its edge.
-    ///
-    /// # Shapes
-    ///
-    /// `features`: `[N, D]`, patches row by row; the result has `D` numbers.
-    ///
-    /// # Errors
-    ///
-    /// [`ProbeError::Shape`]; [`ProbeError::NonFinite`].
-    pub fn sample(
-        &self,
-        features: ArrayView2<'_, f32>,
-        row: usize,
-        column: usize,
-    ) -> Result<Vec<f64>, ProbeError> {
-        check("number of patch vectors", self.patches(), features.nrows())?;
-        let (height, width) = self.pixels();
-        let (top, bottom, u) = self.rows.place(row.min(height - 1));
-        let (left, right, t) = self.columns.place(column.min(width - 1));
-        let patch = |row: usize, column: usize| features.row(row * self.columns.patches + column);
-        let corners = [
-            patch(top, left),
-            patch(top, right),
-            patch(bottom, left),
-            patch(bottom, right),
-        ];
-        let mut mixed: Vec<f64> = (0..features.ncols())
-            .map(|d| {
-                let [a, b, c, d] = corners.map(|corner| f64::from(corner[d]));
-                toward(toward(a, c, u), toward(b, d, u), t)
-            })
-            .collect();
-        let norm = inner(&mixed, &mixed).sqrt();
-        if !norm.is_finite() {
-            return Err(ProbeError::NonFinite { image: 0 });
-        }
-        let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
-        for value in &mut mixed {
-            *value *= scale;
-        }
-        Ok(mixed)
-    }
-}
-
 /// The best match of a key point.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Match {
@@ -259,72 +84,6 @@ pub struct Match {
     pub cosine: f64,
 }
 
-/// Inner products of the four patches around a cell: `a b` over `c d`.
-#[derive(Debug, Clone, Copy, Default)]
-struct Gram {
-    aa: f64,
-    bb: f64,
-    cc: f64,
-    dd: f64,
-    ab: f64,
-    cd: f64,
-    ac: f64,
-    bd: f64,
-    ad: f64,
-    bc: f64,
-}
-
-/// `|f|^2` along a row of a cell: `constant + t (linear + t square)`.
-#[derive(Debug, Clone, Copy)]
-struct Length {
-    constant: f64,
-    linear: f64,
-    square: f64,
-}
-
-impl Gram {
-    fn peak(&self) -> f64 {
-        self.aa.max(self.bb).max(self.cc.max(self.dd))
-    }
-
-    #[inline(always)]
-    fn along(&self, u: f64) -> Length {
-        let Self {
-            aa,
-            bb,
-            cc,
-            dd,
-            ab,
-            cd,
-            ac,
-            bd,
-            ad,
-            bc,
-        } = *self;
-        let left = aa + u * (2.0 * (ac - aa) + u * ((aa - 2.0 * ac) + cc));
-        let right = bb + u * (2.0 * (bd - bb) + u * ((bb - 2.0 * bd) + dd));
-        let both = ab + u * (((ad + bc) - 2.0 * ab) + u * ((ab + cd) - (ad + bc)));
-        Length {
-            constant: left,
-            linear: 2.0 * (both - left),
-            square: (left - 2.0 * both) + right,
-        }
-    }
-}
-
-impl Length {
-    #[inline(always)]
-    fn at(&self, t: f64) -> f64 {
-        self.constant + t * (self.linear + t * self.square)
-    }
-}
-
-/// A share `t` of the way from `a` to `b`; exactly `a` where both are equal.
-#[inline(always)]
-fn toward(a: f64, b: f64, t: f64) -> f64 {
-    a + t * (b - a)
-}
-
 /// The cosine, from the product with a unit vector and the squared length.
 #[inline(always)]
 fn cosine(product: f64, square: f64) -> f64 {
@@ -333,34 +92,6 @@ fn cosine(product: f64, square: f64) -> f64 {
     } else {
         product / square.sqrt()
     }
-}
-
-/// Keeps the order of numbers and turns a root on one side into a square on the other.
-#[inline(always)]
-fn signed_square(x: f64) -> f64 {
-    x * x.abs()
-}
-
-/// An inner product over 16 lanes that are then added pairwise: equal vectors give equal results.
-#[inline(always)]
-fn inner(a: &[f64], b: &[f64]) -> f64 {
-    let mut lanes = [0.0_f64; 16];
-    let (a_chunks, a_rest) = a.as_chunks::<16>();
-    let (b_chunks, b_rest) = b.as_chunks::<16>();
-    for (a, b) in a_chunks.iter().zip(b_chunks) {
-        for ((lane, &a), &b) in lanes.iter_mut().zip(a).zip(b) {
-            *lane += a * b;
-        }
-    }
-    for ((lane, &a), &b) in lanes.iter_mut().zip(a_rest).zip(b_rest) {
-        *lane += a * b;
-    }
-    for half in [8, 4, 2, 1] {
-        for lane in 0..half {
-            lanes[lane] += lanes[lane + half];
-        }
-    }
-    lanes[0]
 }
 
 /// A target image that key points are looked for in.
@@ -620,7 +351,7 @@ impl<'a> Target<'a> {
             let t = self.view.columns.fraction[column];
             let mut square = line.length.at(t);
             if square <= fragile {
-                square = self.length(rows, cols, [u, t]);
+                square = self.length(rows, cols, u, t);
             }
             let product = toward(line.left, line.right, t);
             offer(cosine(product, square), row * width + column);
@@ -634,7 +365,7 @@ impl<'a> Target<'a> {
     }
 
     /// `|f(p)|^2` from the upsampled embedding; 0 where only rounding is left of its corners.
-    fn length(&self, rows: Cell, cols: Cell, [u, t]: [f64; 2]) -> f64 {
+    fn length(&self, rows: Cell, cols: Cell, u: f64, t: f64) -> f64 {
         let columns = self.view.columns.patches;
         let patch = |row: usize, column: usize| {
             let at = row * columns + column;
@@ -721,73 +452,6 @@ impl<'a> Target<'a> {
                 });
             }
         }
-    }
-}
-
-/// Product and squared length along one row of a cell.
-#[derive(Clone, Copy)]
-struct Line {
-    left: f64,
-    right: f64,
-    length: Length,
-}
-
-impl Line {
-    #[inline(always)]
-    fn new(gram: &Gram, [a, b, c, d]: [f64; 4], u: f64) -> Self {
-        Self {
-            left: toward(a, c, u),
-            right: toward(b, d, u),
-            length: gram.along(u),
-        }
-    }
-
-    /// Whether a pixel's cosine may reach a floor.
-    #[inline(always)]
-    fn reaches(&self, floor: f64, fractions: &[f64]) -> bool {
-        if floor == f64::NEG_INFINITY {
-            return true;
-        }
-        let floor = signed_square(floor);
-        let lead =
-            |t: f64| signed_square(toward(self.left, self.right, t)) - floor * self.length.at(t);
-        let (chunks, rest) = fractions.as_chunks::<LANES>();
-        let mut most = [f64::NEG_INFINITY; LANES];
-        for chunk in chunks {
-            for (most, &t) in most.iter_mut().zip(chunk) {
-                let lead = lead(t);
-                *most = if lead > *most { lead } else { *most };
-            }
-        }
-        for (most, &t) in most.iter_mut().zip(rest) {
-            let lead = lead(t);
-            *most = if lead > *most { lead } else { *most };
-        }
-        most.iter().any(|&lead| lead >= 0.0)
-    }
-}
-
-/// The largest `sum w_i n_i / |sum w_i f_i|` of a cell's pixels.
-#[inline(always)]
-fn largest_ratio(gram: &Gram, [a, b, c, d]: [f64; 4], view: &View, rows: Cell, cols: Cell) -> f64 {
-    let fragile = FRAGILE * gram.peak();
-    let mut largest = 1.0_f64;
-    let mut least = f64::INFINITY;
-    for &u in &view.rows.fraction[rows.start..rows.end] {
-        let length = gram.along(u);
-        let (left, right) = (toward(a, c, u), toward(b, d, u));
-        for &t in &view.columns.fraction[cols.start..cols.end] {
-            let square = length.at(t);
-            let sum = toward(left, right, t);
-            let ratio = sum * sum / square;
-            largest = if ratio > largest { ratio } else { largest };
-            least = if square < least { square } else { least };
-        }
-    }
-    if least > fragile {
-        largest.sqrt()
-    } else {
-        f64::INFINITY
     }
 }
 

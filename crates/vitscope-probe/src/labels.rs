@@ -36,6 +36,9 @@
 //! above. [`plain_labels`] is the same without cells and pruning, and gives the same labels for any
 //! finite scores; tests hold the two against each other.
 
+mod geometry;
+mod pruning;
+
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
 use ndarray::{ArrayView2, ArrayView3, Axis};
@@ -44,6 +47,11 @@ use rayon::prelude::*;
 use crate::error::check;
 use crate::rows;
 use crate::{MAX_CLUSTERS, ProbeError};
+
+use geometry::{Geometry, mix};
+use pruning::{Pruning, pruned_labels};
+
+pub(crate) use geometry::source;
 
 /// Pixels that are mixed at a time.
 const LANES: usize = 16;
@@ -73,115 +81,6 @@ pub struct Scratch {
     rows: Vec<f32>,
     scores: Vec<f32>,
     pruning: Pruning,
-}
-
-#[derive(Debug, Clone, Default)]
-struct Pruning {
-    patches: Vec<Summary>,
-    low: Vec<f32>,
-    high: Vec<f32>,
-    rivals: Vec<usize>,
-}
-
-/// What one patch's scores say on their own.
-#[derive(Debug, Clone, Copy)]
-struct Summary {
-    /// The cluster of the largest score, the lowest on ties.
-    best: usize,
-    /// Lead of `best` over the clusters of lower index (infinite if there are none).
-    lead: f32,
-    /// Largest magnitude among the scores.
-    peak: f32,
-}
-
-#[derive(Debug, Clone)]
-struct Geometry {
-    patch: usize,
-    grid: (usize, usize),
-    rows: Vec<Cell>,
-    cols: Vec<Cell>,
-    /// Weights of the two corners at each pixel of an inner cell, padded to whole lanes.
-    inner: (Vec<f32>, Vec<f32>),
-    /// The same for a cell along the edge, where the two corners coincide.
-    edge: (Vec<f32>, Vec<f32>),
-}
-
-/// One cell along one axis: the two patches it lies between and its pixels.
-#[derive(Debug, Clone, Copy)]
-struct Cell {
-    low: usize,
-    high: usize,
-    start: usize,
-    end: usize,
-}
-
-impl Geometry {
-    fn new(grid: (usize, usize), patch: usize) -> Self {
-        let padded = patch.next_multiple_of(LANES);
-        let mut inner = (vec![0.0; padded], vec![0.0; padded]);
-        for phase in 0..patch {
-            // An odd patch has a pixel at its very center; an even one has its center between two.
-            let twice = 2 * phase + 1 - patch % 2;
-            let weight = twice as f64 / (2 * patch) as f64;
-            inner.0[phase] = (1.0 - weight) as f32;
-            inner.1[phase] = weight as f32;
-        }
-        let edge = (vec![1.0; padded], vec![0.0; padded]);
-        Self {
-            patch,
-            grid,
-            rows: cells(grid.0, patch),
-            cols: cells(grid.1, patch),
-            inner,
-            edge,
-        }
-    }
-
-    fn weights(&self, cell: Cell) -> (&[f32], &[f32]) {
-        let (first, second) = if cell.low == cell.high {
-            &self.edge
-        } else {
-            &self.inner
-        };
-        (first, second)
-    }
-
-    fn patches(&self) -> usize {
-        self.grid.0 * self.grid.1
-    }
-
-    fn pixels(&self) -> usize {
-        self.patches() * self.patch * self.patch
-    }
-}
-
-/// The `n + 1` cells of an axis of `n` patches.
-fn cells(n: usize, patch: usize) -> Vec<Cell> {
-    let start = |cell: usize| {
-        if cell == 0 {
-            0
-        } else {
-            patch * (cell - 1) + patch / 2
-        }
-    };
-    (0..=n)
-        .map(|cell| Cell {
-            low: cell.saturating_sub(1),
-            high: cell.min(n - 1),
-            start: start(cell),
-            end: if cell == n {
-                n * patch
-            } else {
-                start(cell + 1)
-            },
-        })
-        .collect()
-}
-
-/// One mix of two numbers: the arithmetic that every label goes through.
-#[inline(always)]
-fn mix(weight0: f32, value0: f32, weight1: f32, value1: f32) -> f32 {
-    weight0 * value0 + weight1 * value1
 }
 
 impl Labeler {
@@ -428,196 +327,4 @@ pub fn plain_labels(
         }
     }
     Ok(out)
-}
-
-/// The two patches that a pixel lies between along one axis, and their weights: the pixel's center is
-/// at `(2 p + 1 - P) / (2 P)` in units of patches.
-pub(crate) fn source(pixel: usize, n: usize, patch: usize) -> (usize, usize, f32, f32) {
-    let twice = 2 * pixel + 1;
-    if twice < patch {
-        return (0, 0, 1.0, 0.0);
-    }
-    let low = (twice - patch) / (2 * patch);
-    if low >= n - 1 {
-        return (n - 1, n - 1, 1.0, 0.0);
-    }
-    let weight = ((twice - patch) % (2 * patch)) as f64 / (2 * patch) as f64;
-    (low, low + 1, (1.0 - weight) as f32, weight as f32)
-}
-
-/// Labels by cells; `scores` is row-major `[N, K]` and finite.
-#[inline(always)]
-fn pruned_labels(
-    scores: &[f32],
-    clusters: usize,
-    geometry: &Geometry,
-    pruning: &mut Pruning,
-    out: &mut [u8],
-) {
-    let width = geometry.grid.1 * geometry.patch;
-    let Pruning {
-        patches,
-        low,
-        high,
-        rivals,
-    } = pruning;
-    patches.clear();
-    patches.extend(scores.chunks_exact(clusters).map(summarize));
-    low.resize(clusters, 0.0);
-    high.resize(clusters, 0.0);
-
-    for &rows in &geometry.rows {
-        for &cols in &geometry.cols {
-            if rows.start == rows.end || cols.start == cols.end {
-                continue;
-            }
-            let corners = [
-                rows.low * geometry.grid.1 + cols.low,
-                rows.low * geometry.grid.1 + cols.high,
-                rows.high * geometry.grid.1 + cols.low,
-                rows.high * geometry.grid.1 + cols.high,
-            ];
-            let summaries = corners.map(|patch| patches[patch]);
-            let peak = summaries
-                .iter()
-                .fold(0.0_f32, |peak, summary| peak.max(summary.peak));
-            // The last term covers roundings among numbers too small for a relative error.
-            let margin = LEAD * peak + f32::MIN_POSITIVE;
-            let best = summaries[0].best;
-            if summaries
-                .iter()
-                .all(|summary| summary.best == best && summary.lead > margin)
-            {
-                fill(out, width, rows, cols, best as u8);
-                continue;
-            }
-            let corners = corners.map(|patch| &scores[patch * clusters..(patch + 1) * clusters]);
-            find_rivals(corners, &summaries, margin, low, high, rivals);
-            if let [only] = rivals[..] {
-                fill(out, width, rows, cols, only as u8);
-            } else {
-                compete(corners, rivals, geometry, rows, cols, width, out);
-            }
-        }
-    }
-}
-
-#[inline(always)]
-fn summarize(scores: &[f32]) -> Summary {
-    let (mut best, mut peak) = (0, 0.0_f32);
-    let mut top = f32::NEG_INFINITY;
-    // The largest score among clusters of a lower index than the best one's.
-    let mut before = f32::NEG_INFINITY;
-    for (k, &score) in scores.iter().enumerate() {
-        peak = peak.max(score.abs());
-        if score > top {
-            before = top;
-            top = score;
-            best = k;
-        }
-    }
-    Summary {
-        best,
-        lead: top - before,
-        peak,
-    }
-}
-
-#[inline(always)]
-fn fill(out: &mut [u8], width: usize, rows: Cell, cols: Cell, label: u8) {
-    for y in rows.start..rows.end {
-        out[y * width + cols.start..y * width + cols.end].fill(label);
-    }
-}
-
-/// The clusters that no other one is known to beat throughout the cell, by rising index.
-#[inline(always)]
-fn find_rivals(
-    corners: [&[f32]; 4],
-    summaries: &[Summary; 4],
-    margin: f32,
-    low: &mut [f32],
-    high: &mut [f32],
-    rivals: &mut Vec<usize>,
-) {
-    // The largest of the smallest corner scores: its cluster has at least this much everywhere.
-    let clusters = low.len();
-    let [a, b, c, d] = corners.map(|corner| &corner[..clusters]);
-    for k in 0..clusters {
-        low[k] = a[k].min(b[k]).min(c[k].min(d[k]));
-        high[k] = a[k].max(b[k]).max(c[k].max(d[k]));
-    }
-    let mut steady = 0;
-    for k in 1..clusters {
-        if low[k] > low[steady] {
-            steady = k;
-        }
-    }
-    let floor = low[steady];
-    let leaders = [
-        summaries[0].best,
-        summaries[1].best,
-        summaries[2].best,
-        summaries[3].best,
-        steady,
-    ];
-    rivals.clear();
-    for k in 0..clusters {
-        if floor - high[k] > margin {
-            continue;
-        }
-        let beaten = leaders.iter().any(|&j| {
-            let lead = |corner: &[f32]| corner[j] - corner[k];
-            match j.cmp(&k) {
-                std::cmp::Ordering::Less => {
-                    a[j] >= a[k] && b[j] >= b[k] && c[j] >= c[k] && d[j] >= d[k]
-                }
-                std::cmp::Ordering::Equal => false,
-                std::cmp::Ordering::Greater => {
-                    lead(a) > margin && lead(b) > margin && lead(c) > margin && lead(d) > margin
-                }
-            }
-        });
-        if !beaten {
-            rivals.push(k);
-        }
-    }
-}
-
-/// Labels a cell pixel by pixel among its rivals, which are sorted by rising index.
-#[inline(always)]
-fn compete(
-    corners: [&[f32]; 4],
-    rivals: &[usize],
-    geometry: &Geometry,
-    rows: Cell,
-    cols: Cell,
-    width: usize,
-    out: &mut [u8],
-) {
-    let (wy0, wy1) = geometry.weights(rows);
-    let (wx0, wx1) = geometry.weights(cols);
-    let (wx0, _) = wx0.as_chunks::<LANES>();
-    let (wx1, _) = wx1.as_chunks::<LANES>();
-    for y in rows.start..rows.end {
-        let (wy0, wy1) = (wy0[y - rows.start], wy1[y - rows.start]);
-        let line = &mut out[y * width + cols.start..y * width + cols.end];
-        for ((line, wx0), wx1) in line.chunks_mut(LANES).zip(wx0).zip(wx1) {
-            let mut top = [f32::NEG_INFINITY; LANES];
-            let mut label = [0_u32; LANES];
-            for &k in rivals {
-                let left = mix(wy0, corners[0][k], wy1, corners[2][k]);
-                let right = mix(wy0, corners[1][k], wy1, corners[3][k]);
-                for lane in 0..LANES {
-                    let score = mix(wx0[lane], left, wx1[lane], right);
-                    let wins = score > top[lane];
-                    top[lane] = if wins { score } else { top[lane] };
-                    label[lane] = if wins { k as u32 } else { label[lane] };
-                }
-            }
-            for (to, &from) in line.iter_mut().zip(&label) {
-                *to = from as u8;
-            }
-        }
-    }
 }

@@ -116,7 +116,13 @@ proptest! {
         used.sort_unstable();
         used.dedup();
         prop_assert_eq!(used.len(), confusion.nrows().min(confusion.ncols()));
-        prop_assert_eq!(&match_to_reference(confusion.view()), &class_of);
+        // Between runs, a partner shares at least one pixel.
+        let sharing: Vec<Option<usize>> = class_of
+            .iter()
+            .enumerate()
+            .map(|(k, class)| class.filter(|&class| confusion[(k, class)] > 0))
+            .collect();
+        prop_assert_eq!(match_to_reference(confusion.view()), sharing);
         // The majority rule keeps the matching, and can only add hits.
         let joined = majority(confusion.view());
         prop_assert!(class_of.iter().zip(&joined).all(|(a, b)| a.is_none() || a == b));
