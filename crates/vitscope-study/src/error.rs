@@ -50,6 +50,12 @@ pub enum StudyError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// Counts that do not fit their own sizes: this program contradicted itself.
+    #[error("internal: {0}; please report this with the command that led to it")]
+    Measure(#[from] vitscope_measure::MeasureError),
+    /// Stages of probes that do not fit together: this program contradicted itself.
+    #[error("internal: {0}; please report this with the command that led to it")]
+    Protocol(vitscope_protocol::ProtocolError),
     /// This program contradicted itself.
     #[error("internal: {0}; please report this with the command that led to it")]
     Internal(String),

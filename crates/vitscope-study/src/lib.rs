@@ -15,7 +15,7 @@ pub use compare::{paper, relations, stored};
 pub use extract::verify;
 pub(crate) use inputs::device;
 pub use inputs::{cache, features, model, observer, screen, source};
-pub use probe::{estimate, merge, order, outcome, shard, variants};
+pub use probe::{estimate, merge, outcome, shard, variants};
 pub(crate) use probe::{evaluate, examine, job, start, train, training};
 pub use session::{layers, record, settings};
 pub(crate) use session::{picture, state};

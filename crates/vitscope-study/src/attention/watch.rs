@@ -16,7 +16,7 @@ use super::settings::{AttentionSettings, Query};
 use super::write::KeptRows;
 use crate::error::StudyError;
 use crate::model::Opened;
-use crate::observer::{Observer, Phase};
+use crate::observer::{self, Observer};
 use crate::settings::Side;
 use crate::source::{MICRO_BATCH, Pass, Seen, Source, Visitor};
 use crate::state::{self, Found, SAVE_INTERVAL};
@@ -41,7 +41,7 @@ pub(super) struct Watcher<'a> {
 }
 
 impl Visitor for Watcher<'_> {
-    fn slot(&mut self, _: usize, _: &Rows<'_>, _: &Seen) -> Result<(), StudyError> {
+    fn reading(&mut self, _: usize, _: &Rows<'_>, _: &Seen) -> Result<(), StudyError> {
         Ok(())
     }
 
@@ -166,7 +166,9 @@ pub(super) fn pass(
     let images: Vec<usize> = (watcher.done..count).collect();
     let groups: Vec<Vec<usize>> = images.chunks(batch).map(<[usize]>::to_vec).collect();
     let done = watcher.done as u64;
-    watcher.observer.begin(Phase::Attention, done, count as u64);
+    watcher
+        .observer
+        .begin(observer::ATTENTION, done, count as u64);
     let pass = Pass {
         readings: &[],
         rope: Side::Before,

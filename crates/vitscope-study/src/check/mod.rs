@@ -12,7 +12,7 @@ use serde::Serialize;
 use vitscope_data::{DataError, DataSet, Doubt, Evidence, Geometry, Listed, Problems, Survey};
 
 use crate::error::StudyError;
-use crate::observer::{Observer, Phase};
+use crate::observer::{self, Observer};
 use crate::picture;
 
 use look::Looker;
@@ -240,7 +240,7 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
         observer,
     };
     let total = set.test.len() + if one_list { 0 } else { set.train.len() };
-    looker.observer.begin(Phase::Check, 0, total as u64);
+    looker.observer.begin(observer::CHECK, 0, total as u64);
     let mut counts = Counts::new(&set, geometry, request)?;
     let test = looker.look(&set.test, counts.as_mut())?;
     let train = if one_list {

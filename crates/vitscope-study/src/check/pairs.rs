@@ -11,7 +11,7 @@ use vitscope_data::{PairSet, Problems};
 
 use crate::check::{FORMAT, ProblemList};
 use crate::error::StudyError;
-use crate::observer::{Observer, Phase};
+use crate::observer::{self, Observer};
 
 /// Photographs decoded per thread between two looks at whether to stop.
 const PER_THREAD: usize = 16;
@@ -114,7 +114,7 @@ pub fn check_pairs(data: &str, observer: &mut dyn Observer) -> Result<PairCheck,
         });
     }
     let photographs: Vec<PairImage> = photographs.into_values().collect();
-    observer.begin(Phase::Check, 0, photographs.len() as u64);
+    observer.begin(observer::CHECK, 0, photographs.len() as u64);
     for some in photographs.chunks(PER_THREAD * rayon::current_num_threads()) {
         let opened: Vec<_> = some.par_iter().map(|image| image.open().err()).collect();
         for problem in opened.into_iter().flatten() {

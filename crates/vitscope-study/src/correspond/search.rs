@@ -11,7 +11,7 @@ use vitscope_run::{Record, Slot};
 
 use super::photos::{Features, Job, Photo, Times, photos, rows_of, run_photos};
 use crate::error::StudyError;
-use crate::observer::{Observer, Phase};
+use crate::observer::{self, Observer};
 use crate::source::{Backbone, MICRO_BATCH};
 use crate::state::{self, Found, SAVE_INTERVAL};
 
@@ -80,7 +80,7 @@ pub(super) fn search(
     let targets = |photos: &Vec<Photo>| photos.iter().filter(|p| !p.wanted.is_empty()).count();
     let total = |of: &[Vec<Photo>]| of.iter().map(targets).sum::<usize>() as u64;
     observer.begin(
-        Phase::Correspond,
+        observer::CORRESPOND,
         total(&categories[..done]),
         total(&categories),
     );

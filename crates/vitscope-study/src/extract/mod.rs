@@ -19,7 +19,7 @@ use crate::error::StudyError;
 use crate::features::{About, SplitWriter};
 use crate::layers::Layers;
 use crate::model::{self, Model};
-use crate::observer::{Observer, Phase};
+use crate::observer::{self, Observer};
 use crate::settings::Side;
 use crate::source::{Pass, Reading, Seen, Visitor, tapped_kind};
 
@@ -62,7 +62,7 @@ struct Scribe<'a> {
 }
 
 impl Visitor for Scribe<'_> {
-    fn slot(&mut self, slot: usize, rows: &Rows<'_>, _: &Seen) -> Result<(), StudyError> {
+    fn reading(&mut self, slot: usize, rows: &Rows<'_>, _: &Seen) -> Result<(), StudyError> {
         self.writer.write(slot, self.done, rows.host()?.view())
     }
 
@@ -123,7 +123,7 @@ pub fn extract_data(
             folder.place(&file_name(&path))?;
         }
         let groups = writer.groups();
-        observer.begin(Phase::Extract, 0, count as u64);
+        observer.begin(observer::EXTRACT, 0, count as u64);
         let mut scribe = Scribe {
             writer,
             observer,

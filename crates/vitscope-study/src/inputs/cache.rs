@@ -14,18 +14,17 @@ use std::time::Instant;
 use ndarray::Array3;
 use sha2::{Digest, Sha256};
 use vitscope_data::Split;
+use vitscope_protocol::SharedOrder;
 use vitscope_vit::vit::Rows;
 
 use crate::error::StudyError;
 use crate::files;
 use crate::job::Job;
-use crate::observer::{Observer, Phase};
-use crate::order::rounds;
+use crate::observer::{self, Observer};
 use crate::probe::note_times;
 use crate::record::Record;
 use crate::source::{MICRO_BATCH, Pass, PassTimes, Seen, Source, Visitor};
 use crate::state;
-use crate::train::students;
 use crate::training::Training;
 
 /// The most that is used unless the user says otherwise: room for the paper's ViT-B over the 150
@@ -55,26 +54,27 @@ impl Worth {
         let mut images = BTreeSet::new();
         let mut starting = BTreeSet::new();
         for (plan, stored) in job.plans.iter().zip(stored) {
-            let (batches, interval) = (plan.settings.pca_batches, plan.settings.pca_interval);
-            let distinct = plan.order.distinct(batches, interval);
+            let setup = &plan.setup;
+            let distinct = setup.protocol().start_images(setup.order());
+            let distinct = distinct.into_iter().map(|(image, _)| image);
             if stored.is_none() {
-                starting.extend(distinct.keys().copied());
+                starting.extend(distinct.clone());
             }
-            images.extend(distinct.into_keys());
+            images.extend(distinct);
         }
-        for (_, students) in students(job, |_| 0) {
-            images.extend(rounds(&students).into_iter().flat_map(|round| round.images));
+        let setups = job.setups();
+        for shared in SharedOrder::of(&setups, |_| 0) {
+            images.extend(shared.rounds.into_iter().flat_map(|round| round.images));
         }
-        let taken = |run: usize| stored[run].as_ref().map_or(0, |training| training.step);
-        let left = students(job, taken);
-        let rounds = left.iter().flat_map(|(_, students)| rounds(students));
-        let learning: usize = rounds.map(|round| round.images.len()).sum();
+        let taken = |run: usize| stored[run].as_ref().map_or(0, Training::step);
+        let left = SharedOrder::of(&setups, taken);
+        let learning: u64 = left.iter().map(SharedOrder::images).sum();
         let floats: usize = job.widths.iter().sum::<usize>() * job.opened.patches();
         Self {
             bytes: (images.len() * floats * size_of::<f32>()) as u64,
             images: images.into_iter().collect(),
             starting: starting.len() as u64,
-            learning: learning as u64,
+            learning,
         }
     }
 
@@ -137,7 +137,7 @@ impl FacetCache {
         let path = folder.join(format!("facets-{name}.f32"));
         if !std::fs::metadata(&path).is_ok_and(|there| there.len() == worth.bytes) {
             files::make_dir(&folder)?;
-            observer.begin(Phase::Cache, 0, worth.images.len() as u64);
+            observer.begin(observer::CACHE, 0, worth.images.len() as u64);
             let beside = files::temporary(&folder, &path)?;
             let mut writer = Writer {
                 job,
@@ -252,7 +252,7 @@ impl FacetCache {
                     times.stall += waiting.elapsed();
                     let visiting = Instant::now();
                     visitor
-                        .slot(reading, &Rows::Host(rows.view()), &seen)
+                        .reading(reading, &Rows::Host(rows.view()), &seen)
                         .map_err(|error| pass.named(error, &seen, None))?;
                     times.visit += visiting.elapsed();
                     // The reader may have ended already; then the buffer is not needed.
@@ -278,7 +278,7 @@ struct Writer<'a> {
 }
 
 impl Visitor for Writer<'_> {
-    fn slot(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError> {
+    fn reading(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError> {
         let rows = rows.host()?;
         for (&image, rows) in seen.images.iter().zip(rows.outer_iter()) {
             let offset = self.cache.offset(image, reading)?;

@@ -10,7 +10,7 @@ use vitscope_data::{DataError, DataSet, Geometry, Split};
 use vitscope_run::Skipped;
 
 use crate::error::StudyError;
-use crate::observer::{Observer, Phase};
+use crate::observer::{self, Observer};
 
 /// Images looked at together, per thread.
 const PER_THREAD: usize = 8;
@@ -33,7 +33,7 @@ pub fn screen(
     let splits = [Split::Train, Split::Test];
     let total = |split: Split, used: usize| data.split(split).len().min(used) as u64;
     let total = total(splits[0], used[0]) + total(splits[1], used[1]);
-    observer.begin(Phase::Check, 0, total);
+    observer.begin(observer::CHECK, 0, total);
     for ((split, used), bad) in splits.into_iter().zip(used).zip(&mut bad) {
         let items = data.split(split);
         let batch = PER_THREAD * rayon::current_num_threads();

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use ndarray::{Array3, Array4, ArrayView4};
 use vitscope_data::{DataSet, Geometry, IGNORE, LabelCrop, Split};
 use vitscope_probe::ProbeError;
+use vitscope_protocol::TestBatch;
 use vitscope_run::{Facet, Slot};
 use vitscope_vit::Vit;
 use vitscope_vit::facet::{Kind, Taps};
@@ -15,9 +16,9 @@ use crate::error::StudyError;
 use crate::features::FeatureDir;
 use crate::settings::Side;
 
-/// Images that go through the backbone together. Every statistic is accumulated in these units,
-/// so the number is part of what makes a run repeatable.
-pub const MICRO_BATCH: usize = 8;
+/// Images that go through the backbone together. The last bits of an embedding may depend on what it is
+/// computed with, so the number is part of what makes a run repeatable.
+pub const MICRO_BATCH: usize = vitscope_protocol::MICRO_BATCH;
 
 /// Decoded images waiting for the backbone, at most.
 const LOOK_AHEAD: usize = 2 * MICRO_BATCH;
@@ -33,6 +34,14 @@ pub struct Seen {
 }
 
 impl Seen {
+    /// As test images that are counted.
+    pub(crate) fn as_test(&self) -> TestBatch<'_> {
+        TestBatch {
+            images: &self.images,
+            truth: self.truth.as_deref(),
+        }
+    }
+
     fn push(&mut self, index: usize, label: Option<LabelCrop>, pixels: usize) {
         self.images.push(index);
         if let Some(truth) = &mut self.truth {
@@ -46,14 +55,14 @@ impl Seen {
 
 /// Receives the facets of a pass, batch by batch.
 pub trait Visitor {
-    /// One slot of a batch.
+    /// One reading of a batch, by its number in the pass.
     ///
     /// # Shapes
     /// `rows` `[images, patches, D]`.
     ///
     /// # Errors
     /// Ends the pass.
-    fn slot(&mut self, slot: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError>;
+    fn reading(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError>;
 
     /// Layers, from 1, whose attention weights are wanted as well.
     fn attention_layers(&self) -> Vec<usize> {
@@ -76,7 +85,7 @@ pub trait Visitor {
         Ok(())
     }
 
-    /// Every slot of a batch has been seen; `last` says whether its group ends here.
+    /// Every reading of a batch has been seen; `last` says whether its group ends here.
     ///
     /// # Errors
     /// Ends the pass.
@@ -279,7 +288,7 @@ impl Source {
         }
     }
 
-    /// Shows every slot of every image of a pass to a visitor, in order.
+    /// Shows every reading of every image of a pass to a visitor, in order.
     ///
     /// # Errors
     /// From the data, the files or the visitor.
@@ -347,13 +356,13 @@ impl Backbone {
                             patches,
                             ..
                         } => {
-                            for (slot, _) in kinds
+                            for (reading, _) in kinds
                                 .iter()
                                 .enumerate()
                                 .filter(|(_, k)| **k == (layer, kind))
                             {
                                 visitor
-                                    .slot(slot, &patches, &seen)
+                                    .reading(reading, &patches, &seen)
                                     .map_err(|error| pass.named(error, &seen, None))?;
                             }
                         }
@@ -435,7 +444,7 @@ fn run_features(
             dir.read(pass.split, reading.slot, batch, &mut rows)?;
             let visiting = Instant::now();
             visitor
-                .slot(number, &Rows::Host(rows.view()), &seen)
+                .reading(number, &Rows::Host(rows.view()), &seen)
                 .map_err(|error| pass.named(error, &seen, Some(&*dir)))?;
             times.visit += visiting.elapsed();
         }

@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use crate::cache::Worth;
 use crate::error::StudyError;
 use crate::job::{Job, Prepared};
-use crate::observer::{Observer, Phase};
+use crate::observer::{self, Observer, Phase};
 use crate::probe::{Made, ProbeRequest, run, trainings};
 use crate::settings::Settings;
 use crate::source::{MICRO_BATCH, Source};
@@ -205,10 +205,10 @@ pub fn estimate(
         })
         .collect();
     let images = |phase| match phase {
-        Phase::Cache => worth.images.len() as u64,
-        Phase::Start => worth.starting,
-        Phase::Train => worth.learning,
-        Phase::Evaluate => job.counted_images().len() as u64,
+        observer::CACHE => worth.images.len() as u64,
+        Phase::START => worth.starting,
+        Phase::TRAIN => worth.learning,
+        Phase::EVALUATE => job.counted_images().len() as u64,
         _ => 0,
     };
     let phases = &clock.phases;
@@ -218,13 +218,13 @@ pub fn estimate(
         secs_per_image: 0.0,
         secs: opening,
     }];
-    for phase in [Phase::Cache, Phase::Start, Phase::Train, Phase::Evaluate] {
+    for phase in [observer::CACHE, Phase::START, Phase::TRAIN, Phase::EVALUATE] {
         let of_phase: Vec<&Timed> = phases.iter().filter(|t| t.phase == phase).collect();
         if let (Some(timed), count @ 1..) = (of_phase.first(), images(phase)) {
             let each = timed.per_image();
             // What the cache still has to write when its last image is done grows with it.
             let tail = match phase {
-                Phase::Cache => {
+                observer::CACHE => {
                     let seen: u64 = timed.marks.iter().map(|mark| mark.0).sum();
                     timed.tail() * count as f64 / seen.max(1) as f64
                 }
@@ -321,7 +321,7 @@ fn growth(job: &Job<'_>) -> u64 {
     let images = job.test as u64;
     let of_plan = |plan: &crate::job::Plan| {
         let draws = images * plan.settings.resamples as u64 * size_of::<u16>() as u64;
-        let pixels = job.opened.geometry.size.pow(2) * plan.clusters * plan.readings.len();
+        let pixels = job.opened.geometry.size.pow(2) * plan.clusters * plan.setup.readings().len();
         // Counters of 16 bits are joined by such of 32 when they are full.
         let wide = match job.counted_images().len() > usize::from(u16::MAX) {
             true => (pixels * size_of::<u32>()) as u64,
@@ -368,7 +368,7 @@ mod tests {
     #[test]
     fn the_first_batch_counts_only_where_it_is_alone() {
         let timed = |marks: &[(u64, u64)], ended| Timed {
-            phase: Phase::Start,
+            phase: Phase::START,
             begun: Instant::now(),
             marks: marks
                 .iter()

@@ -5,10 +5,11 @@ use std::time::{Duration, Instant};
 
 use ndarray::{Array2, ArrayView4};
 use vitscope_data::Split;
+use vitscope_protocol::{Painter, Site};
 use vitscope_vit::vit::Rows;
 
 use crate::attention::{self, Localities};
-use crate::device::{Painter, Tools};
+use crate::device;
 use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation};
 use crate::job::Job;
@@ -22,8 +23,8 @@ struct Examiner<'a> {
     job: &'a Job<'a>,
     observer: &'a mut dyn Observer,
     /// Per run and slot.
-    labelers: Vec<Vec<Painter>>,
-    tools: Tools,
+    painters: Vec<Vec<Painter>>,
+    site: Site,
     /// Per run.
     evaluations: Vec<Evaluation>,
     localities: Option<Localities>,
@@ -105,18 +106,27 @@ impl Examiner<'_> {
 }
 
 impl Visitor for Examiner<'_> {
-    fn slot(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError> {
-        let runs = self.job.plans.iter().zip(&self.labelers);
+    fn reading(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError> {
+        let rows = device::patch_rows(rows);
+        let runs = self.job.plans.iter().zip(&self.painters);
         let evaluations = self.evaluations.iter_mut().zip(&self.counted);
-        for ((plan, labelers), (evaluation, &counted)) in runs.zip(evaluations) {
-            let Some(slot) = plan.slot(reading).filter(|_| self.passed >= counted) else {
+        for ((plan, painters), (evaluation, &counted)) in runs.zip(evaluations) {
+            let slot = plan.setup.slot(reading);
+            let Some(slot) = slot.filter(|_| self.passed >= counted) else {
                 continue;
             };
-            self.labels
-                .resize(seen.images.len() * evaluation.pixels(), 0);
-            let failed = self.job.slot_error(reading);
-            labelers[slot].label(rows, &mut self.tools, &mut self.labels, failed)?;
-            evaluation.add(slot, &mut self.labels, seen)?;
+            let (counts, labels) = (&mut evaluation.slots[slot], &mut self.labels);
+            painters[slot]
+                .count(
+                    reading,
+                    &rows,
+                    &seen.as_test(),
+                    &mut self.site,
+                    counts,
+                    labels,
+                )
+                .map_err(|error| self.job.failed(error))?;
+            evaluation.keep(slot, labels, seen);
         }
         Ok(())
     }
@@ -176,18 +186,18 @@ pub(crate) fn examine(
     let opened = job.opened;
     let patch = opened.geometry.size / opened.grid[0];
     let grid = (opened.grid[0], opened.grid[1]);
-    let tools = Tools::of(source)?;
-    let mut labelers = Vec::new();
+    let site = device::site(source)?;
+    let mut painters = Vec::new();
     let mut evaluations = Vec::new();
     for (plan, codebooks) in job.plans.iter().zip(codebooks) {
         let of_run = codebooks
             .iter()
-            .zip(&plan.readings)
+            .zip(plan.setup.readings())
             .map(|(codebook, &reading)| {
-                Painter::new(codebook, grid, patch, &tools).map_err(job.slot_error(reading))
+                Painter::new(codebook, grid, patch, &site).map_err(job.slot_error(reading))
             })
             .collect::<Result<Vec<Painter>, StudyError>>()?;
-        labelers.push(of_run);
+        painters.push(of_run);
         evaluations.push(Evaluation::new(
             &plan.settings,
             job.data,
@@ -211,9 +221,9 @@ pub(crate) fn examine(
     let mut examiner = Examiner {
         job,
         observer,
-        labelers,
+        painters,
         counted: vec![0; evaluations.len()],
-        tools,
+        site,
         evaluations,
         localities,
         labels: Vec::new(),
@@ -231,7 +241,7 @@ pub(crate) fn examine(
     let left = &images[examiner.passed..];
     let groups: Vec<Vec<usize>> = left.chunks(batch).map(<[usize]>::to_vec).collect();
     let (done, total) = (examiner.passed as u64, images.len() as u64);
-    examiner.observer.begin(Phase::Evaluate, done, total);
+    examiner.observer.begin(Phase::EVALUATE, done, total);
     let pass = job.pass(Split::Test, job.data.has_truth(), &groups);
     let times = source.run(&pass, &mut examiner)?;
     if job.common.shard.is_some() {

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use vitscope_data::{DataSet, Split};
 use vitscope_probe::{MAX_CLUSTERS, ProbeError};
+use vitscope_protocol::{Protocol, ProtocolError, Setup};
 use vitscope_run::session::default_place;
 use vitscope_run::{
     Facet, Fixed, Record, RunKind, Select, Session, Skipped, apart, names, session,
@@ -14,7 +15,6 @@ use vitscope_run::{
 use crate::error::StudyError;
 use crate::model::{Opened, check_counts};
 use crate::observer::Observer;
-use crate::order::TrainOrder;
 use crate::probe::ProbeRequest;
 use crate::record;
 use crate::screen::screen;
@@ -32,16 +32,8 @@ pub(crate) struct Plan {
     pub(crate) run: PathBuf,
     pub(crate) clusters: usize,
     pub(crate) fingerprint: String,
-    pub(crate) order: TrainOrder,
-    /// The reading of each of its slots.
-    pub(crate) readings: Vec<usize>,
-}
-
-impl Plan {
-    /// Which of the run's slots a reading is.
-    pub(crate) fn slot(&self, reading: usize) -> Option<usize> {
-        self.readings.iter().position(|&own| own == reading)
-    }
+    /// The protocol over its training images, and the reading of each of its slots.
+    pub(crate) setup: Setup,
 }
 
 /// Everything that is fixed once model and data are open.
@@ -111,6 +103,20 @@ impl Job<'_> {
             return Err(StudyError::Interrupted { run });
         }
         Ok(())
+    }
+
+    /// What the library makes of every run.
+    pub(crate) fn setups(&self) -> Vec<&Setup> {
+        self.plans.iter().map(|plan| &plan.setup).collect()
+    }
+
+    /// An error of the library, with the slot that it is about.
+    pub(crate) fn failed(&self, error: ProtocolError) -> StudyError {
+        match error {
+            ProtocolError::Stage { reading, error } => self.slot_error(reading)(error),
+            ProtocolError::Measure(error) => StudyError::Measure(error),
+            error => StudyError::Protocol(error),
+        }
     }
 
     pub(crate) fn slot_error(&self, reading: usize) -> impl Fn(ProbeError) -> StudyError + Sync {
@@ -262,17 +268,23 @@ impl Job<'_> {
                 self.widths.push(width);
             }
         }
+        let protocol = Protocol::new(record.clusters)
+            .steps(settings.steps)
+            .batch(settings.batch)
+            .lr(settings.lr)
+            .pca_batches(settings.pca_batches)
+            .pca_interval(settings.pca_interval)
+            .seed(settings.seed)
+            .shuffle(settings.shuffle)
+            .check()
+            .map_err(StudyError::Protocol)?;
+        let setup = Setup::new(protocol, train, own).map_err(StudyError::Protocol)?;
         self.names.push(name.to_owned());
         self.plans.push(Plan {
             run: folder_of(&self.out, name),
             clusters: record.clusters,
             fingerprint: record.fingerprint(),
-            order: TrainOrder::new(
-                train,
-                settings.batch,
-                settings.shuffle.then_some(settings.seed),
-            ),
-            readings: own,
+            setup,
             settings: settings.clone(),
         });
         Ok(())

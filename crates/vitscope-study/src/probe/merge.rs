@@ -7,7 +7,6 @@ use vitscope_run::tensors::TensorFile;
 use vitscope_run::{Record, RunState, Session, Slot, apart, files, names, session};
 
 use crate::attention::{self, Localities};
-use crate::device::Learner;
 use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation, waiting_folder};
 use crate::job::{counting_fingerprint, kept_indices};
@@ -16,7 +15,7 @@ use crate::record;
 use crate::settings::Settings;
 use crate::shard::Shard;
 use crate::state::Found;
-use crate::training::Training;
+use crate::training;
 
 /// What to merge.
 #[derive(Clone, Debug)]
@@ -57,7 +56,7 @@ impl ShardRun {
                 run.display()
             )));
         }
-        let found = Found::open(run, crate::training::NAME)?;
+        let found = Found::open(run, training::NAME)?;
         let lost = || other(&"its folder `state` is missing");
         let fingerprint = found.ok_or_else(lost)?.fingerprint().to_owned();
         Ok(Self {
@@ -126,7 +125,7 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
         return Err(StudyError::setting("merge needs the shards of a run"));
     };
     let data = open_data(request, first)?;
-    let training = Training::load(&parts[0].run, &parts[0].fingerprint, settings.adam())?;
+    let training = training::load(&parts[0].run, &parts[0].fingerprint, settings.adam())?;
     let training = training.ok_or_else(|| StudyError::Internal("a lost training".to_owned()))?;
     let slots = slots(&parts[0].run)?;
     let settings = Settings {
@@ -155,8 +154,7 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
         add(part, &mut evaluation, localities.as_mut())?;
         take_labels(part, &request.out, &slots, &data, &settings)?;
     }
-    let codebooks = training.trainers.iter().map(Learner::codebook);
-    let codebooks = codebooks.collect::<Result<Vec<_>, StudyError>>()?;
+    let codebooks = training.codebooks().map_err(StudyError::Protocol)?;
     let outcome = outcome::write(outcome::Counted {
         session,
         settings: &settings,

@@ -6,7 +6,6 @@ pub(crate) mod evaluate;
 pub(crate) mod examine;
 pub(crate) mod job;
 pub mod merge;
-pub mod order;
 pub mod outcome;
 pub mod shard;
 pub(crate) mod start;
@@ -21,7 +20,6 @@ use ndarray::Array2;
 use vitscope_run::{Record, RunState, Session, session};
 
 use crate::cache::{FacetCache, Worth};
-use crate::device::Learner;
 use crate::error::StudyError;
 use crate::examine::{Examined, examine};
 use crate::job::{Job, Prepared, begin, folder_of, look};
@@ -130,7 +128,7 @@ pub(crate) fn run(
     }
     for (plan, training) in job.plans.iter().zip(&trainings) {
         if let (Some(_), Some(training)) = (trained, training) {
-            training.save(&plan.run, &plan.fingerprint)?;
+            training::save(training, &plan.run, &plan.fingerprint)?;
         }
     }
     let counted = work(job, source, trainings, &mut records, observer);
@@ -151,7 +149,7 @@ pub(crate) fn trainings(
     for (plan, name) in job.plans.iter().zip(&job.names) {
         let adam = plan.settings.adam();
         let own = match job.resume {
-            true => Training::load(&plan.run, &plan.fingerprint, adam)?,
+            true => training::load(&plan.run, &plan.fingerprint, adam)?,
             false => None,
         };
         trainings.push(match (trained, own) {
@@ -163,7 +161,7 @@ pub(crate) fn trainings(
                         "holds no training: give `trained` the directory of a shard, or of a run that was stopped",
                     )
                 };
-                let training = Training::load(&run, &plan.fingerprint, adam)?;
+                let training = training::load(&run, &plan.fingerprint, adam)?;
                 Some(training.ok_or_else(nothing)?)
             }
             (_, own) => own,
@@ -179,7 +177,7 @@ fn work(
     records: &mut [Record],
     observer: &mut dyn Observer,
 ) -> Result<Passed, StudyError> {
-    if let Some(step) = stored.iter().flatten().map(|training| training.step).min() {
+    if let Some(step) = stored.iter().flatten().map(Training::step).min() {
         observer.note(&format!("continuing at step {step}"));
     }
     let trainings = match cache(job, source, &stored, records, observer)? {
@@ -195,7 +193,7 @@ fn work(
     };
     let codebooks: Vec<Vec<Array2<f32>>> = trainings
         .iter()
-        .map(|training| training.trainers.iter().map(Learner::codebook).collect())
+        .map(|training| training.codebooks().map_err(|error| job.failed(error)))
         .collect::<Result<_, _>>()?;
     for ((plan, record), codebooks) in job.plans.iter().zip(&*records).zip(&codebooks) {
         outcome::write_codebooks(&plan.run, &job.opened.slots, codebooks, None)?;

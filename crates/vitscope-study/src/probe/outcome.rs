@@ -7,14 +7,13 @@ use ndarray::{Array2, Array3};
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 use vitscope_data::{DataSet, Geometry, IGNORE, Split};
-use vitscope_measure::{
-    Matching, Positional, PositionalTest, Quality, Resampled, aggregate, positional, quality,
-};
+use vitscope_measure::{Matching, Resampled, aggregate};
+use vitscope_protocol::{Counts, Scores};
 use vitscope_run::{Facet, Part, Record, Select, Session, Slot, Subject, Table, names, tensors};
 
 use crate::attention::{self, Localities};
 use crate::error::StudyError;
-use crate::evaluate::{Counts, Evaluation, waiting_folder};
+use crate::evaluate::{Evaluation, waiting_folder};
 use crate::job::{example_indices, kept_indices};
 use crate::picture;
 use crate::settings::{self, SaveCounts, Settings};
@@ -78,80 +77,34 @@ pub struct Counted<'a> {
     pub localities: Option<&'a Localities>,
 }
 
-/// Everything measured on one set of position counts.
-struct Effect {
-    pixel: Positional,
-    grid: Array3<u32>,
-    test: Option<PositionalTest>,
-    /// One image cannot be resampled into an interval.
-    has_interval: bool,
-}
-
-impl Effect {
-    fn new(counts: &mut Counts, pixel: &Array3<u32>) -> Result<Self, StudyError> {
-        let grid = counts.tally.position_grid();
-        let test = match counts.resampling.take() {
-            Some(resampling) => Some(
-                resampling
-                    .finish(grid.view())
-                    .map_err(|error| StudyError::Internal(error.to_string()))?,
-            ),
-            None => None,
-        };
-        Ok(Self {
-            pixel: positional(flat(pixel).view()),
-            grid,
-            test,
-            has_interval: counts.tally.images() > 1,
-        })
+/// Adds the positional effect's rows; `class` names what a row of the counts stands for.
+fn add_effect(table: &mut Table, subject: Subject, scores: &Scores, class: impl Fn(usize) -> Part) {
+    let pixel = &scores.positional;
+    let defined = pixel.nmi.is_some();
+    let mut one =
+        |metric, value, interval| table.add(subject, metric, Part::Whole, value, interval);
+    one("mi", Some(pixel.mi), None);
+    one("entropy", Some(pixel.entropy), None);
+    one("nmi", pixel.nmi, None);
+    one("nmi_grid", scores.positional_grid.nmi, None);
+    if let Some(test) = &scores.test {
+        let resampled = test.nmi.as_ref().filter(|_| defined);
+        let value = |f: fn(&Resampled) -> f64| resampled.map(f);
+        let interval = resampled
+            .filter(|_| has_interval(scores))
+            .map(|r| (r.low, r.high));
+        one("nmi_null", value(|r| r.null_mean), None);
+        one("nmi_excess", value(|r| r.excess), interval);
+        one("nmi_z", resampled.and_then(|r| r.z), None);
     }
-
-    /// Adds the positional effect's rows; `class` names what a row of the counts stands for.
-    fn add(&self, table: &mut Table, subject: Subject, class: impl Fn(usize) -> Part) {
-        let pixel = &self.pixel;
-        let defined = pixel.nmi.is_some();
-        let mut one =
-            |metric, value, interval| table.add(subject, metric, Part::Whole, value, interval);
-        one("mi", Some(pixel.mi), None);
-        one("entropy", Some(pixel.entropy), None);
-        one("nmi", pixel.nmi, None);
-        let grid = self.test.as_ref().map_or_else(
-            || positional(flat(&self.grid).view()).nmi,
-            |test| test.observed.nmi,
-        );
-        one("nmi_grid", grid, None);
-        if let Some(test) = &self.test {
-            let resampled = test.nmi.as_ref().filter(|_| defined);
-            let value = |f: fn(&Resampled) -> f64| resampled.map(f);
-            let interval = resampled
-                .filter(|_| self.has_interval)
-                .map(|r| (r.low, r.high));
-            one("nmi_null", value(|r| r.null_mean), None);
-            one("nmi_excess", value(|r| r.excess), interval);
-            one("nmi_z", resampled.and_then(|r| r.z), None);
-        }
-        for (cluster, &mi) in pixel.class_mi.iter().enumerate() {
-            table.add(subject, "class_mi", class(cluster), Some(mi), None);
-        }
+    for (cluster, &mi) in pixel.class_mi.iter().enumerate() {
+        table.add(subject, "class_mi", class(cluster), Some(mi), None);
     }
 }
 
-fn flat(counts: &Array3<u32>) -> Array2<u32> {
-    let (clusters, height, width) = counts.dim();
-    counts
-        .to_shape((clusters, height * width))
-        .map(|flat| flat.to_owned())
-        .expect("the same elements in another shape")
-}
-
-/// What is kept of a slot once its counts have been turned into figures.
-struct SlotDone {
-    class_of: Vec<Option<usize>>,
-    quality: Option<Quality>,
-    effect: Effect,
-    confusion: Array2<i64>,
-    /// Kept with `--save-counts pixel` alone.
-    pixel: Option<Array3<u32>>,
+/// One image cannot be resampled into an interval.
+fn has_interval(scores: &Scores) -> bool {
+    scores.images > 1
 }
 
 /// How clusters are shown: by the class that each is matched to, where every cluster has one of
@@ -210,22 +163,22 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
         .par_iter()
         .zip(counts)
         .map(|(&slot, counts)| finish(run, size, settings, slot, counts, &show))
-        .collect::<Result<Vec<SlotDone>, StudyError>>()?;
+        .collect::<Result<Vec<Scores>, StudyError>>()?;
 
-    if let Some((effect, _)) = &truth {
-        effect.add(&mut table, Subject::GroundTruth, Part::Index);
+    if let Some(truth) = &truth {
+        add_effect(&mut table, Subject::GroundTruth, truth, Part::Index);
     }
     let mut summaries = Vec::new();
     for ((&slot, done), &loss) in slots.iter().zip(&done).zip(&input.losses) {
         add_rows(&mut table, slot, done, loss, data.classes.len());
-        let test = done.effect.test.as_ref().and_then(|test| test.nmi.as_ref());
+        let test = done.test.as_ref().and_then(|test| test.nmi.as_ref());
         summaries.push(SlotSummary {
             slot,
             miou: done.quality.as_ref().and_then(|quality| quality.miou),
             accuracy: done.quality.as_ref().and_then(|quality| quality.accuracy),
-            nmi: done.effect.pixel.nmi,
+            nmi: done.positional.nmi,
             excess: test
-                .filter(|_| done.effect.has_interval)
+                .filter(|_| has_interval(done))
                 .map(|test| (test.excess, test.low, test.high)),
             loss,
         });
@@ -234,7 +187,7 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
         attention::write_beside(run, settings, localities, record.grid, &mut table)?;
     }
     table.write(&run.join(names::METRICS))?;
-    write_counts(run, slots, &done, truth.as_ref())?;
+    write_counts(run, settings, slots, &done, truth.as_ref())?;
     let matches: Vec<&[Option<usize>]> = done.iter().map(|done| &done.class_of[..]).collect();
     write_codebooks(
         run,
@@ -256,7 +209,7 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
         run: run.to_owned(),
         session: input.session,
         selection: selection(settings.select, &summaries),
-        truth_nmi: truth.as_ref().and_then(|(effect, _)| effect.pixel.nmi),
+        truth_nmi: truth.as_ref().and_then(|truth| truth.positional.nmi),
         slots: summaries,
         examples,
     })
@@ -334,8 +287,7 @@ fn write_aggregate(
     pixel: &Array3<u32>,
     colors: &[[u8; 3]],
 ) -> Result<(), StudyError> {
-    let map =
-        aggregate(pixel.view(), colors).map_err(|error| StudyError::Internal(error.to_string()))?;
+    let map = aggregate(pixel.view(), colors)?;
     picture::write_rgb(
         &run.join("aggregate").join(format!("{name}.png")),
         size,
@@ -346,46 +298,43 @@ fn write_aggregate(
 fn write_truth(
     run: &Path,
     size: [usize; 2],
-    mut counts: Counts,
+    counts: Counts,
     show: &Show,
-) -> Result<(Effect, Array3<u32>), StudyError> {
-    let pixel = counts.tally.position_pixel();
-    write_aggregate(run, size, "ground_truth", &pixel, &show.classes)?;
-    Ok((Effect::new(&mut counts, &pixel)?, pixel))
+) -> Result<Scores, StudyError> {
+    let scores = counts.finish(Matching::Hungarian)?;
+    let pixel = &scores.position_pixel;
+    write_aggregate(run, size, "ground_truth", pixel, &show.classes)?;
+    Ok(scores)
 }
 
+/// The numbers of a slot. Its maps at full size are let go unless they are to be stored.
 fn finish(
     run: &Path,
     size: [usize; 2],
     settings: &Settings,
     slot: Slot,
-    mut counts: Counts,
+    counts: Counts,
     show: &Show,
-) -> Result<SlotDone, StudyError> {
+) -> Result<Scores, StudyError> {
     let matching = match settings.matching {
         settings::Matching::Hungarian => Matching::Hungarian,
         settings::Matching::Majority => Matching::Majority,
     };
-    let confusion = counts.tally.confusion().to_owned();
-    let class_of = matching.resolve(confusion.view());
-    let pixel = counts.tally.position_pixel();
+    let mut scores = counts.finish(matching)?;
     write_aggregate(
         run,
         size,
         &slot.to_string(),
-        &pixel,
-        &show.colors(&class_of),
+        &scores.position_pixel,
+        &show.colors(&scores.class_of),
     )?;
-    Ok(SlotDone {
-        quality: (confusion.ncols() > 0).then(|| quality(confusion.view(), &class_of)),
-        effect: Effect::new(&mut counts, &pixel)?,
-        class_of,
-        confusion,
-        pixel: (settings.save_counts == SaveCounts::Pixel).then_some(pixel),
-    })
+    if settings.save_counts == SaveCounts::Grid {
+        scores.position_pixel = Array3::zeros((0, 0, 0));
+    }
+    Ok(scores)
 }
 
-fn add_rows(table: &mut Table, slot: Slot, done: &SlotDone, loss: Option<f64>, classes: usize) {
+fn add_rows(table: &mut Table, slot: Slot, done: &Scores, loss: Option<f64>, classes: usize) {
     let subject = Subject::Slot(slot);
     if let Some(quality) = &done.quality {
         table.add(subject, "miou", Part::Whole, quality.miou, None);
@@ -402,7 +351,7 @@ fn add_rows(table: &mut Table, slot: Slot, done: &SlotDone, loss: Option<f64>, c
             owner[class] = Some(cluster);
         }
     }
-    done.effect.add(table, subject, |cluster| {
+    add_effect(table, subject, done, |cluster| {
         match owner.iter().position(|&owner| owner == Some(cluster)) {
             Some(class) => Part::Index(class),
             None => Part::Cluster(cluster),
@@ -423,24 +372,22 @@ fn tensor<'a>(
 
 fn write_counts(
     run: &Path,
+    settings: &Settings,
     slots: &[Slot],
-    done: &[SlotDone],
-    truth: Option<&(Effect, Array3<u32>)>,
+    done: &[Scores],
+    truth: Option<&Scores>,
 ) -> Result<(), StudyError> {
     let path = run.join(names::COUNTS);
-    let saved_pixels = done.iter().any(|done| done.pixel.is_some());
     let mut positions: Vec<(String, &Array3<u32>)> = Vec::new();
     let mut confusions: Vec<(String, &Array2<i64>)> = Vec::new();
     for (slot, done) in slots.iter().zip(done) {
-        let counts = done.pixel.as_ref().unwrap_or(&done.effect.grid);
-        positions.push((format!("position.{slot}"), counts));
+        positions.push((format!("position.{slot}"), saved(settings, done)));
         if done.confusion.ncols() > 0 {
             confusions.push((format!("confusion.{slot}"), &done.confusion));
         }
     }
-    if let Some((effect, pixel)) = truth {
-        let counts = if saved_pixels { pixel } else { &effect.grid };
-        positions.push(("position.ground_truth".to_owned(), counts));
+    if let Some(truth) = truth {
+        positions.push(("position.ground_truth".to_owned(), saved(settings, truth)));
     }
     let mut tensors = Vec::new();
     for (name, counts) in &positions {
@@ -458,6 +405,14 @@ fn write_counts(
         ));
     }
     Ok(tensors::write(&path, tensors, None)?)
+}
+
+/// The position counts that are stored.
+fn saved<'a>(settings: &Settings, scores: &'a Scores) -> &'a Array3<u32> {
+    match settings.save_counts {
+        SaveCounts::Pixel => &scores.position_pixel,
+        SaveCounts::Grid => &scores.position_grid,
+    }
 }
 
 /// Counts are made in standard layout, so their elements lie side by side.

@@ -1,11 +1,10 @@
-//! The order in which training images are seen (PROTOCOL section 1).
+//! The order in which training images are seen (PROTOCOL 1), and how settings share it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
 
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
+use crate::error::ProtocolError;
+use crate::shuffle::shuffled;
 
 /// Batches of training images: a seeded shuffle per epoch, the last short batch dropped.
 ///
@@ -19,15 +18,20 @@ pub struct TrainOrder {
 }
 
 impl TrainOrder {
-    /// `seed` is `None` for file order. `batch` must be from 1 to `images`.
-    #[must_use]
-    pub fn new(images: usize, batch: usize, seed: Option<u64>) -> Self {
-        assert!((1..=images).contains(&batch));
-        Self {
+    /// Batches of `batch` images out of `images`; `seed` is `None` for the order of the files.
+    ///
+    /// # Errors
+    /// [`ProtocolError::TooFewImages`] if there are fewer images than one batch takes, or if a batch takes
+    /// none.
+    pub fn new(images: usize, batch: usize, seed: Option<u64>) -> Result<Self, ProtocolError> {
+        if !(1..=images).contains(&batch) {
+            return Err(ProtocolError::TooFewImages { images, batch });
+        }
+        Ok(Self {
             images,
             batch,
             seed,
-        }
+        })
     }
 
     /// Steps in one epoch.
@@ -37,13 +41,10 @@ impl TrainOrder {
     }
 
     fn epoch(&self, epoch: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..self.images).collect();
-        if let Some(seed) = self.seed {
-            let mut rng = ChaCha8Rng::seed_from_u64(seed);
-            rng.set_stream(epoch as u64);
-            order.shuffle(&mut rng);
+        match self.seed {
+            Some(seed) => shuffled(self.images, seed, epoch as u64),
+            None => (0..self.images).collect(),
         }
-        order
     }
 
     /// The batches of steps `first..last`.
@@ -90,10 +91,10 @@ impl TrainOrder {
     }
 }
 
-/// A run that takes part in shared training: its order, and the steps that it has yet to take.
+/// The steps that one of several settings has yet to take in shared training.
 #[derive(Clone, Copy, Debug)]
-pub struct Student<'a> {
-    /// Its order.
+pub struct Ahead<'a> {
+    /// Its order of images.
     pub order: &'a TrainOrder,
     /// The first step to take.
     pub first: usize,
@@ -106,34 +107,46 @@ pub struct Student<'a> {
 pub struct Round {
     /// The images, in the order in which they are seen.
     pub images: Vec<usize>,
-    /// The students that learn from all of them, each with whether this ends its step.
-    pub takers: Vec<(usize, bool)>,
+    /// Who learns from all of them.
+    pub takers: Vec<Taker>,
 }
 
-/// The rounds in which students of one seed learn, each image of the common sequence run once.
+/// One of the settings that learn from a round.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Taker {
+    /// Its place among those that share the training.
+    pub index: usize,
+    /// Whether the round ends one of its steps.
+    pub ends_step: bool,
+}
+
+/// The rounds in which settings of one seed learn, each image of the common sequence run once.
 ///
-/// An epoch is cut wherever a step of some student ends, so that a stretch belongs to a student's
-/// step as a whole or not at all. Every student sees the images of its own steps in its own order.
+/// An epoch is cut wherever a step of one of them ends, so that a stretch belongs to a step as a whole or
+/// not at all. Each sees the images of its own steps in its own order.
 #[must_use]
-pub fn rounds(students: &[Student<'_>]) -> Vec<Round> {
-    // The stretches of each epoch: where they begin and end, whose they are.
+pub fn rounds(ahead: &[Ahead<'_>]) -> Vec<Round> {
+    // The stretches of each epoch: whose they are, where they begin and end.
     let mut epochs: BTreeMap<usize, Vec<(usize, Range<usize>)>> = BTreeMap::new();
-    for (index, student) in students.iter().enumerate() {
-        for step in student.first..student.last {
-            let (epoch, stretch) = student.order.place(step);
+    for (index, ahead) in ahead.iter().enumerate() {
+        for step in ahead.first..ahead.last {
+            let (epoch, stretch) = ahead.order.place(step);
             epochs.entry(epoch).or_default().push((index, stretch));
         }
     }
     let mut rounds = Vec::new();
     for (epoch, stretches) in epochs {
-        let sequence = students[stretches[0].0].order.epoch(epoch);
+        let sequence = ahead[stretches[0].0].order.epoch(epoch);
         let ends = stretches.iter().flat_map(|(_, s)| [s.start, s.end]);
         let cuts: Vec<usize> = ends.collect::<BTreeSet<_>>().into_iter().collect();
         for pair in cuts.windows(2) {
-            let takers: Vec<(usize, bool)> = stretches
+            let takers: Vec<Taker> = stretches
                 .iter()
                 .filter(|(_, stretch)| stretch.start <= pair[0] && pair[1] <= stretch.end)
-                .map(|(student, stretch)| (*student, stretch.end == pair[1]))
+                .map(|&(index, ref stretch)| Taker {
+                    index,
+                    ends_step: stretch.end == pair[1],
+                })
                 .collect();
             if !takers.is_empty() {
                 rounds.push(Round {
@@ -147,12 +160,13 @@ pub fn rounds(students: &[Student<'_>]) -> Vec<Round> {
 }
 
 #[cfg(test)]
+#[expect(clippy::unwrap_used, reason = "a test may stop at the first error")]
 mod tests {
     use super::*;
 
     #[test]
     fn every_epoch_shows_each_image_once_and_drops_the_short_batch() {
-        let order = TrainOrder::new(10, 3, Some(7));
+        let order = TrainOrder::new(10, 3, Some(7)).unwrap();
         let first: Vec<usize> = order.batches(0, 3).concat();
         let second: Vec<usize> = order.batches(3, 6).concat();
         for epoch in [&first, &second] {
@@ -163,19 +177,15 @@ mod tests {
         }
         assert_ne!(first, second);
         assert_eq!(order.batches(4, 6), order.batches(0, 6)[4..]);
-        assert_eq!(TrainOrder::new(5, 2, None).batches(1, 3), [[2, 3], [0, 1]]);
-    }
-
-    /// A change of the generator or of the shuffle would change every run's numbers.
-    #[test]
-    fn the_shuffle_is_pinned() {
-        let order = TrainOrder::new(8, 8, Some(0));
-        assert_eq!(order.batches(0, 1)[0].len(), 8);
+        assert_eq!(
+            TrainOrder::new(5, 2, None).unwrap().batches(1, 3),
+            [[2, 3], [0, 1]]
+        );
     }
 
     #[test]
     fn distinct_images_carry_how_often_they_are_seen() {
-        let order = TrainOrder::new(4, 2, None);
+        let order = TrainOrder::new(4, 2, None).unwrap();
         let list = |batches, interval| Vec::from_iter(order.distinct(batches, interval));
         assert_eq!(list(3, 1), [(0, 2), (1, 2), (2, 1), (3, 1)]);
         assert_eq!(list(2, 2), [(0, 2), (1, 2)]);
@@ -183,34 +193,34 @@ mod tests {
         assert_eq!(total, 192);
     }
 
-    /// Whatever shares the rounds, every student sees exactly the batches that it would see alone.
+    /// Whatever shares the rounds, each sees exactly the batches that it would see alone.
     #[test]
-    fn rounds_give_every_student_its_own_batches() {
-        let orders = [3, 4, 6, 3, 25].map(|batch| TrainOrder::new(25, batch, Some(5)));
+    fn rounds_give_each_its_own_batches() {
+        let orders = [3, 4, 6, 3, 25].map(|batch| TrainOrder::new(25, batch, Some(5)).unwrap());
         let steps = [(0, 20), (2, 9), (0, 7), (11, 12), (0, 2)];
-        let students: Vec<Student<'_>> = orders
+        let settings: Vec<Ahead<'_>> = orders
             .iter()
             .zip(steps)
-            .map(|(order, (first, last))| Student { order, first, last })
+            .map(|(order, (first, last))| Ahead { order, first, last })
             .collect();
-        let rounds = rounds(&students);
-        for (index, student) in students.iter().enumerate() {
+        let rounds = rounds(&settings);
+        for (index, one) in settings.iter().enumerate() {
             let mut seen = vec![Vec::<usize>::new()];
             for round in &rounds {
-                let Some((_, ends)) = round.takers.iter().find(|taker| taker.0 == index) else {
+                let Some(taker) = round.takers.iter().find(|taker| taker.index == index) else {
                     continue;
                 };
                 seen.last_mut().unwrap().extend(&round.images);
-                if *ends {
+                if taker.ends_step {
                     seen.push(Vec::new());
                 }
             }
             assert_eq!(seen.pop(), Some(Vec::new()));
-            assert_eq!(seen, student.order.batches(student.first, student.last));
+            assert_eq!(seen, one.order.batches(one.first, one.last));
         }
         let run: usize = rounds.iter().map(|round| round.images.len()).sum();
-        // The first student's 20 steps of 3 reach into the third epoch; the others fill gaps of 1.
-        let alone: usize = students
+        // The first one's 20 steps of 3 reach into the third epoch; the others fill gaps of 1.
+        let alone: usize = settings
             .iter()
             .map(|s| (s.last - s.first) * s.order.batch)
             .sum();
@@ -218,16 +228,20 @@ mod tests {
     }
 
     #[test]
-    fn a_student_alone_has_a_round_per_step() {
-        let order = TrainOrder::new(10, 4, Some(1));
-        let student = Student {
+    fn one_alone_has_a_round_per_step() {
+        let order = TrainOrder::new(10, 4, Some(1)).unwrap();
+        let one = Ahead {
             order: &order,
             first: 1,
             last: 5,
         };
-        let rounds = rounds(&[student]);
+        let rounds = rounds(&[one]);
         let images: Vec<_> = rounds.iter().map(|round| round.images.clone()).collect();
         assert_eq!(images, order.batches(1, 5));
-        assert!(rounds.iter().all(|round| round.takers == [(0, true)]));
+        let alone = Taker {
+            index: 0,
+            ends_step: true,
+        };
+        assert!(rounds.iter().all(|round| round.takers == [alone]));
     }
 }

@@ -1,0 +1,176 @@
+//! What is counted of one slot on the test images, and the numbers that follow (PROTOCOL 6 to 8).
+
+use std::sync::Arc;
+
+use ndarray::{Array2, Array3};
+use rayon::prelude::*;
+use vitscope_measure::{
+    CellCounts, IGNORED, Matching, MeasureError, Positional, PositionalTest, Positions, Quality,
+    Resampling, ResamplingPlan, Tally, positional, quality,
+};
+
+/// How label maps lie over patches.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct MapShape {
+    /// Rows and columns of patches.
+    pub grid: (usize, usize),
+    /// Pixels along a patch.
+    pub patch: usize,
+}
+
+impl MapShape {
+    /// Pixels of a map.
+    #[must_use]
+    pub fn pixels(self) -> usize {
+        self.grid.0 * self.grid.1 * self.patch * self.patch
+    }
+}
+
+/// Test images that are counted together.
+#[derive(Clone, Copy, Debug)]
+pub struct TestBatch<'a> {
+    /// Their numbers in the evaluation set.
+    pub images: &'a [usize],
+    /// The class of every pixel, image by image, [`IGNORED`] for none; absent without ground truth.
+    pub truth: Option<&'a [u8]>,
+}
+
+/// Counts of one slot, or of the ground truth. Counts of two parts of an evaluation set add up to those of
+/// the whole.
+#[derive(Debug)]
+pub struct Counts {
+    /// Confusion and positions.
+    pub tally: Tally,
+    /// The same under shifts and resampling; absent where none was asked for.
+    pub resampling: Option<Resampling>,
+    positions: Positions,
+    shape: MapShape,
+}
+
+impl Counts {
+    /// Nothing counted yet, of `clusters` clusters and `classes` classes (0 without ground truth, and for the
+    /// ground truth's own maps).
+    #[must_use]
+    pub fn new(
+        clusters: usize,
+        classes: usize,
+        shape: MapShape,
+        positions: Positions,
+        plan: Option<&Arc<ResamplingPlan>>,
+    ) -> Self {
+        Self {
+            tally: Tally::new(clusters, classes, shape.grid, shape.patch),
+            resampling: plan
+                .map(|plan| Resampling::with_plan(clusters, shape.patch, Arc::clone(plan))),
+            positions,
+            shape,
+        }
+    }
+
+    /// Pixels of a label map.
+    #[must_use]
+    pub fn pixels(&self) -> usize {
+        self.shape.pixels()
+    }
+
+    /// Counts the label maps of a batch.
+    ///
+    /// # Shapes
+    /// `labels`: `images * H * W`, image by image, row by row; 255 is no label.
+    ///
+    /// # Errors
+    /// [`MeasureError::Shape`], [`MeasureError::Label`], [`MeasureError::Image`].
+    pub fn add(&mut self, labels: &[u8], batch: &TestBatch<'_>) -> Result<(), MeasureError> {
+        let positions = match batch.truth {
+            Some(_) => self.positions,
+            None => Positions::All,
+        };
+        self.tally.add(labels, batch.truth, positions)?;
+        match batch.truth {
+            Some(truth) if positions == Positions::Labeled => {
+                let pairs = labels.iter().zip(truth);
+                let unless = |(&label, &class)| if class == IGNORED { IGNORED } else { label };
+                let labeled: Vec<u8> = pairs.map(unless).collect();
+                self.resample(&labeled, batch.images)
+            }
+            _ => self.resample(labels, batch.images),
+        }
+    }
+
+    fn resample(&mut self, labels: &[u8], images: &[usize]) -> Result<(), MeasureError> {
+        let Some(resampling) = &mut self.resampling else {
+            return Ok(());
+        };
+        let MapShape { grid, patch } = self.shape;
+        let cells: Vec<_> = labels
+            .par_chunks(self.shape.pixels())
+            .map(|labels| CellCounts::new(labels, grid, patch))
+            .collect();
+        for (&image, cells) in images.iter().zip(cells) {
+            resampling.add_counts(image, cells?)?;
+        }
+        Ok(())
+    }
+
+    /// The numbers of everything that was counted.
+    ///
+    /// # Errors
+    /// [`MeasureError::Shape`] if counts were put in that are not of these sizes.
+    pub fn finish(self, matching: Matching) -> Result<Scores, MeasureError> {
+        let confusion = self.tally.confusion().to_owned();
+        let class_of = matching.resolve(confusion.view());
+        let position_pixel = self.tally.position_pixel();
+        let position_grid = self.tally.position_grid();
+        let test = match self.resampling {
+            Some(resampling) => Some(resampling.finish(position_grid.view())?),
+            None => None,
+        };
+        Ok(Scores {
+            images: self.tally.images(),
+            quality: (confusion.ncols() > 0).then(|| quality(confusion.view(), &class_of)),
+            class_of,
+            confusion,
+            positional: positional(flat(&position_pixel).view()),
+            positional_grid: match &test {
+                Some(test) => test.observed.clone(),
+                None => positional(flat(&position_grid).view()),
+            },
+            position_pixel,
+            position_grid,
+            test,
+        })
+    }
+}
+
+/// Everything measured of one slot, or of the ground truth.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Scores {
+    /// Images counted.
+    pub images: u64,
+    /// Segmentation quality: mIoU, accuracy, IoU of each class, all in `[0, 1]`; absent without ground truth.
+    pub quality: Option<Quality>,
+    /// The class of each cluster; `None` for a cluster that stays unmatched.
+    pub class_of: Vec<Option<usize>>,
+    /// `[K, C]` pixels of cluster `k` and class `c`.
+    pub confusion: Array2<i64>,
+    /// The positional effect over pixels (Eq. 3), in nats, and its share of the entropy (NMI).
+    pub positional: Positional,
+    /// The same over patches.
+    pub positional_grid: Positional,
+    /// `[K, H, W]` images whose pixel has cluster `k`.
+    pub position_pixel: Array3<u32>,
+    /// `[K, Hp, Wp]` the same summed over the pixels of each patch.
+    pub position_grid: Array3<u32>,
+    /// The positional effect over patches beside its null, with its interval; absent without resamples. Of
+    /// fewer than two images the interval says nothing.
+    pub test: Option<PositionalTest>,
+}
+
+/// Maps as rows: `[K, H * W]`.
+fn flat(counts: &Array3<u32>) -> Array2<u32> {
+    let (clusters, height, width) = counts.dim();
+    counts
+        .to_shape((clusters, height * width))
+        .map(|flat| flat.to_owned())
+        .expect("the same elements in another shape")
+}

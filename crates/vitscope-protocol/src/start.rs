@@ -1,0 +1,200 @@
+//! The first pass: principal directions, and the trainers that start from them (PROTOCOL 3).
+
+use std::collections::BTreeMap;
+
+use rayon::prelude::*;
+use vitscope_probe::{Moments, Reservoir, Trainer, initial_centroids};
+
+use crate::device::{Gatherer, PatchRows, Site};
+use crate::error::ProtocolError;
+use crate::settings::CheckedProtocol;
+use crate::sharing::Setup;
+use crate::train::Training;
+
+/// Patch vectors kept per slot, from which centroids beyond the principal directions are drawn. Part of what
+/// a seed means.
+pub const RESERVOIR: usize = 512;
+
+/// What setups that begin with the same images under the same seed have in common.
+#[derive(Debug)]
+struct Sample {
+    seed: u64,
+    /// How often each image counts.
+    weights: BTreeMap<usize, u32>,
+    /// Per reading.
+    gathered: Vec<Gathered>,
+}
+
+/// What is summed and kept of one reading.
+#[derive(Debug)]
+pub(crate) struct Gathered {
+    gatherer: Gatherer,
+    reservoir: Reservoir,
+}
+
+/// The same once it is complete.
+pub(crate) struct Start {
+    moments: Moments,
+    reservoir: Reservoir,
+}
+
+impl Gathered {
+    pub(crate) fn new(
+        reading: usize,
+        width: usize,
+        seed: u64,
+        site: &Site,
+    ) -> Result<Self, ProtocolError> {
+        Ok(Self {
+            gatherer: Gatherer::new(width, site).map_err(ProtocolError::stage(reading))?,
+            reservoir: Reservoir::new(RESERVOIR, width, seed),
+        })
+    }
+
+    /// Adds one image of a batch.
+    pub(crate) fn add(
+        &mut self,
+        reading: usize,
+        rows: &PatchRows<'_>,
+        image: usize,
+        weight: u32,
+        site: &mut Site,
+    ) -> Result<(), ProtocolError> {
+        let failed = ProtocolError::stage(reading);
+        self.gatherer
+            .add(&mut self.reservoir, rows, image, weight, site, failed)
+    }
+
+    pub(crate) fn finish(self, reading: usize) -> Result<Start, ProtocolError> {
+        let moments = self.gatherer.finish();
+        Ok(Start {
+            moments: moments.map_err(ProtocolError::stage(reading))?,
+            reservoir: self.reservoir,
+        })
+    }
+}
+
+impl Start {
+    /// A trainer that has not taken a step.
+    pub(crate) fn trainer(
+        &self,
+        reading: usize,
+        protocol: &CheckedProtocol,
+    ) -> Result<Trainer, ProtocolError> {
+        let (moments, reservoir) = (&self.moments, &self.reservoir);
+        initial_centroids(moments, protocol.clusters(), reservoir, protocol.seed())
+            .and_then(|centroids| Trainer::new(centroids, protocol.adam()))
+            .map_err(ProtocolError::stage(reading))
+    }
+}
+
+/// The first pass of some setups. Images that several of them begin with are seen once.
+#[derive(Debug)]
+pub struct StartPass<'a> {
+    setups: Vec<&'a Setup>,
+    samples: Vec<Sample>,
+    /// The sample of each setup.
+    sample_of: Vec<usize>,
+    site: Site,
+}
+
+impl<'a> StartPass<'a> {
+    /// Nothing seen yet; `widths` has the width of every reading of the pass, whose rows lie at `site`.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Stage`] when a device refuses.
+    pub fn new(
+        setups: Vec<&'a Setup>,
+        widths: &[usize],
+        site: Site,
+    ) -> Result<Self, ProtocolError> {
+        let mut samples: Vec<Sample> = Vec::new();
+        let mut sample_of = Vec::new();
+        for setup in &setups {
+            let (seed, images) = (
+                setup.protocol().seed(),
+                setup.protocol().start_images(setup.order()),
+            );
+            let weights = BTreeMap::from_iter(images);
+            let alike = |sample: &Sample| sample.seed == seed && sample.weights == weights;
+            let known = samples.iter().position(alike);
+            sample_of.push(known.unwrap_or(samples.len()));
+            if known.is_none() {
+                let readings = widths.iter().enumerate();
+                let gathered = readings
+                    .map(|(reading, &width)| Gathered::new(reading, width, seed, &site))
+                    .collect::<Result<_, _>>()?;
+                samples.push(Sample {
+                    seed,
+                    weights,
+                    gathered,
+                });
+            }
+        }
+        Ok(Self {
+            setups,
+            samples,
+            sample_of,
+            site,
+        })
+    }
+
+    /// The images to be seen, each once, in rising order.
+    #[must_use]
+    pub fn images(&self) -> Vec<usize> {
+        let samples = self.samples.iter();
+        let images = samples.flat_map(|sample| sample.weights.keys().copied());
+        let mut images: Vec<usize> = images.collect();
+        images.sort_unstable();
+        images.dedup();
+        images
+    }
+
+    /// Adds a batch of one reading, image by image, so that it does not matter which others come with it;
+    /// `images` has the number of each.
+    ///
+    /// # Shapes
+    /// `rows`: `[B, N, D]`; `images`: `B`.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Stage`], [`ProtocolError::Elsewhere`].
+    pub fn add(
+        &mut self,
+        reading: usize,
+        rows: &PatchRows<'_>,
+        images: &[usize],
+    ) -> Result<(), ProtocolError> {
+        for sample in &mut self.samples {
+            for (place, image) in images.iter().enumerate() {
+                if let Some(&weight) = sample.weights.get(image) {
+                    sample.gathered[reading].add(reading, rows, place, weight, &mut self.site)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The training of each setup, in their order, before its first step.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Stage`]: no principal directions, or too few vectors for the rest.
+    pub fn finish(self) -> Result<Vec<Training>, ProtocolError> {
+        let mut starts = Vec::new();
+        for sample in self.samples {
+            let gathered = sample.gathered.into_iter().enumerate();
+            let starts_of: Result<Vec<Start>, _> = gathered
+                .map(|(reading, gathered)| gathered.finish(reading))
+                .collect();
+            starts.push(starts_of?);
+        }
+        let setups = self.setups.iter().zip(&self.sample_of);
+        setups
+            .map(|(setup, &sample)| {
+                let readings = setup.readings().par_iter();
+                let trainers = readings
+                    .map(|&reading| starts[sample][reading].trainer(reading, setup.protocol()));
+                Ok(Training::new(trainers.collect::<Result<_, _>>()?))
+            })
+            .collect()
+    }
+}
