@@ -14,7 +14,7 @@ pub use check::pairs as check_pairs;
 pub use compare::{paper, relations, stored};
 pub use extract::verify;
 pub(crate) use inputs::device;
-pub use inputs::{cache, features, model, observer, screen, source};
+pub use inputs::{cache, embeddings, features, model, observer, screen, source};
 pub use probe::{estimate, merge, outcome, shard, variants};
 pub(crate) use probe::{evaluate, examine, job, start, train, training};
 pub use session::{layers, record, settings};

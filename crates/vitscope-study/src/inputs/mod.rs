@@ -2,6 +2,7 @@
 
 pub mod cache;
 pub(crate) mod device;
+pub mod embeddings;
 pub mod features;
 pub mod model;
 pub mod observer;

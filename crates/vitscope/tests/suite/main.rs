@@ -8,6 +8,7 @@ mod common;
 mod attention;
 mod calibration;
 mod compare;
+mod continued;
 mod correspond;
 mod data;
 mod demo;
@@ -16,6 +17,7 @@ mod full_disk;
 #[cfg(feature = "hub")]
 mod hub;
 mod kinds;
+mod library;
 mod models;
 mod own_models;
 mod plan;
