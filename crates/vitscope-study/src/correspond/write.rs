@@ -49,7 +49,7 @@ pub(super) fn measure(
                     &of_category,
                     CATEGORIES.len(),
                 )
-                .map_err(|error| StudyError::Internal(error.to_string()))
+                .map_err(StudyError::Measure)
             };
             job.settings.alphas.iter().map(at_alpha).collect()
         })

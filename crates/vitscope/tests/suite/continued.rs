@@ -81,7 +81,10 @@ fn stopped(out: &Path, vary: &Vary, resume: bool, phase: Phase, images: u64) -> 
     let mut counter = Counter::new(phase, images);
     let ended = probe_together(&request(out, resume), vary, &mut counter);
     assert!(matches!(ended, Err(StudyError::Interrupted { .. })));
-    assert_eq!(counter.counted, images, "the run went on after it was stopped");
+    assert_eq!(
+        counter.counted, images,
+        "the run went on after it was stopped"
+    );
     counter.before.unwrap()
 }
 

@@ -25,8 +25,20 @@ const CLASSES: usize = 10;
 /// As many clusters as classes, and some that the directions of 12 numbers do not suffice for.
 const EXTRA: usize = 5;
 const SETTINGS: [&str; 14] = [
-    "--steps", "25", "--batch", "6", "--pca-batches", "4", "--pca-interval", "2", "--seed", "3", "--extra-clusters",
-    "5", "--save-counts", "pixel",
+    "--steps",
+    "25",
+    "--batch",
+    "6",
+    "--pca-batches",
+    "4",
+    "--pca-interval",
+    "2",
+    "--seed",
+    "3",
+    "--extra-clusters",
+    "5",
+    "--save-counts",
+    "pixel",
 ];
 
 fn protocol() -> CheckedProtocol {
@@ -65,10 +77,18 @@ fn features(layer: usize, images: usize, first: usize) -> Array4<f32> {
 fn write(path: &Path, tensors: &[(String, Array4<f32>)]) {
     let bytes: Vec<Vec<u8>> = tensors
         .iter()
-        .map(|(_, values)| values.iter().flat_map(|value| value.to_le_bytes()).collect())
+        .map(|(_, values)| {
+            values
+                .iter()
+                .flat_map(|value| value.to_le_bytes())
+                .collect()
+        })
         .collect();
     let views = tensors.iter().zip(&bytes).map(|((name, values), bytes)| {
-        (name, TensorView::new(Dtype::F32, values.shape().to_vec(), bytes).unwrap())
+        (
+            name,
+            TensorView::new(Dtype::F32, values.shape().to_vec(), bytes).unwrap(),
+        )
     });
     std::fs::write(path, serialize(views, None).unwrap()).unwrap();
 }
@@ -97,12 +117,31 @@ fn assert_same(run: &Path, slot: Slot, codebook: &Array2<f32>, loss: f64, scores
     assert_eq!(book.shape(), codebook.shape());
     assert!(book.data() == bytes(codebook.iter().map(|v| v.to_le_bytes()).collect()));
     let matched = books.tensor(&format!("match.{slot}")).unwrap();
-    let class_of = scores.class_of.iter().map(|class| class.map_or(-1, |c| c as i64));
+    let class_of = scores
+        .class_of
+        .iter()
+        .map(|class| class.map_or(-1, |c| c as i64));
     assert!(matched.data() == class_of.flat_map(i64::to_le_bytes).collect::<Vec<u8>>());
     let confusion = counts.tensor(&format!("confusion.{slot}")).unwrap();
-    assert!(confusion.data() == scores.confusion.iter().flat_map(|c| c.to_le_bytes()).collect::<Vec<u8>>());
+    assert!(
+        confusion.data()
+            == scores
+                .confusion
+                .iter()
+                .flat_map(|c| c.to_le_bytes())
+                .collect::<Vec<u8>>()
+    );
     let position = counts.tensor(&format!("position.{slot}")).unwrap();
-    assert!(position.data() == bytes(scores.position_pixel.iter().map(|v| v.to_le_bytes()).collect()));
+    assert!(
+        position.data()
+            == bytes(
+                scores
+                    .position_pixel
+                    .iter()
+                    .map(|v| v.to_le_bytes())
+                    .collect()
+            )
+    );
 
     let rows = metrics(run);
     let said = |metric: &str, class: &str| -> f64 {
@@ -113,7 +152,10 @@ fn assert_same(run: &Path, slot: Slot, codebook: &Array2<f32>, loss: f64, scores
         });
         row.unwrap()[4].parse().unwrap()
     };
-    let (quality, test) = (scores.quality.as_ref().unwrap(), scores.test.as_ref().unwrap());
+    let (quality, test) = (
+        scores.quality.as_ref().unwrap(),
+        scores.test.as_ref().unwrap(),
+    );
     let nmi = test.nmi.unwrap();
     for (metric, value) in [
         ("miou", quality.miou.unwrap()),
@@ -127,7 +169,11 @@ fn assert_same(run: &Path, slot: Slot, codebook: &Array2<f32>, loss: f64, scores
         ("nmi_z", nmi.z.unwrap()),
         ("loss", loss),
     ] {
-        assert_eq!(said(metric, "").to_bits(), value.to_bits(), "{slot} {metric}");
+        assert_eq!(
+            said(metric, "").to_bits(),
+            value.to_bits(),
+            "{slot} {metric}"
+        );
     }
     for (class, iou) in quality.iou.iter().enumerate() {
         if let Some(iou) = iou {
@@ -148,25 +194,46 @@ fn slot_of<'a>(
 }
 
 /// Fits and measures a slot and holds it against a run.
-fn check(run: &Path, slot: Slot, train: &impl Embeddings, test: &impl Embeddings, truth: &Array3<u8>) {
+fn check(
+    run: &Path,
+    slot: Slot,
+    train: &impl Embeddings,
+    test: &impl Embeddings,
+    truth: &Array3<u8>,
+) {
     let probe = protocol().fit(train).unwrap();
     let scores = probe.evaluate(test, truth).unwrap();
-    assert_same(run, slot, &probe.codebook().to_owned(), probe.loss().unwrap(), &scores);
+    assert_same(
+        run,
+        slot,
+        &probe.codebook().to_owned(),
+        probe.loss().unwrap(),
+        &scores,
+    );
 }
 
 #[test]
 fn arrays_and_feature_directories_give_the_programs_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let (data, dir, run) = (scenes(folder.path()), folder.path().join("features"), folder.path().join("run"));
+    let (data, dir, run) = (
+        scenes(folder.path()),
+        folder.path().join("features"),
+        folder.path().join("run"),
+    );
     std::fs::create_dir(&dir).unwrap();
     let slots = [("token.2", 2), ("key.1", 1)];
-    let of = |images, first| slots.map(|(name, layer)| (name.to_owned(), features(layer, images, first)));
+    let of = |images, first| {
+        slots.map(|(name, layer)| (name.to_owned(), features(layer, images, first)))
+    };
     let (train, test) = (of(21, 0), of(11, 500));
     write(&dir.join("train.safetensors"), &train);
     write(&dir.join("test.safetensors"), &test);
     let mut program = command();
     program.args(["probe", "--quiet", "--features"]).arg(&dir);
-    program.args(["--data", &data, "--out"]).arg(&run).args(SETTINGS);
+    program
+        .args(["--data", &data, "--out"])
+        .arg(&run)
+        .args(SETTINGS);
     succeed(program.args(["--size", "128"]).output().unwrap());
 
     let set = DataSet::open(&data).unwrap();
@@ -175,7 +242,10 @@ fn arrays_and_feature_directories_give_the_programs_bytes() {
     for ((name, train), (_, test)) in train.iter().zip(&test) {
         let slot: Slot = name.parse().unwrap();
         // In a pool of its own, and from views that are not contiguous as well.
-        let pool = rayon::ThreadPoolBuilder::new().num_threads(3).build().unwrap();
+        let pool = rayon::ThreadPoolBuilder::new()
+            .num_threads(3)
+            .build()
+            .unwrap();
         pool.install(|| check(&run, slot, train, test, &truth));
         let mut wide = Array4::zeros((21, GRID, GRID, 2 * WIDTH));
         let (mut half, _) = wide.view_mut().split_at(Axis(3), WIDTH);
@@ -193,12 +263,19 @@ fn arrays_and_feature_directories_give_the_programs_bytes() {
 #[test]
 fn a_backbone_gives_the_programs_bytes() {
     let folder = tempfile::tempdir().unwrap();
-    let (data, models, run) = (scenes(folder.path()), folder.path().join("models"), folder.path().join("run"));
+    let (data, models, run) = (
+        scenes(folder.path()),
+        folder.path().join("models"),
+        folder.path().join("run"),
+    );
     write_models(&models).unwrap();
     let path = MASKED.path(&models);
     let mut program = command();
     program.args(["probe", "--quiet"]).arg(&path);
-    program.args(["--data", &data, "--out"]).arg(&run).args(SETTINGS);
+    program
+        .args(["--data", &data, "--out"])
+        .arg(&run)
+        .args(SETTINGS);
     program.args(["--size", "128", "--layers", "2", "--facets", "key"]);
     succeed(program.output().unwrap());
 
