@@ -114,7 +114,9 @@ pub fn cooccurrence(pairs: impl IntoIterator<Item = (u8, u8)>) -> Array2<i64> {
             labels = labels.max(row.max(column) + 1);
         }
     }
-    Array2::from_shape_fn((labels, labels), |(row, column)| counts[row * SIDE + column])
+    Array2::from_shape_fn((labels, labels), |(row, column)| {
+        counts[row * SIDE + column]
+    })
 }
 
 /// The cluster of a reference run that each cluster stands for, where there is no ground truth: the

@@ -11,9 +11,29 @@
 //!
 //! [`Target`] finds the pixel that is most like a key point of another image (PROTOCOL 10, Eq. 4).
 //!
-//! The crate knows nothing of files or models: it takes arrays and gives arrays. Patch vectors come as
-//! `[B, N, D]` views (images, patches, width). Images may be far apart in memory; rows whose elements
-//! lie side by side (innermost stride 1) are the fast case.
+//! The crate knows nothing of files or models: it takes arrays and gives arrays. `vitscope-protocol` puts the
+//! stages together, with the order of images and everything that is drawn by a seed.
+//!
+//! # Shapes and units
+//!
+//! Patch vectors come as `[B, N, D]` views (images, patches, width), f32. Images may be far apart in memory; rows
+//! whose elements lie side by side (innermost stride 1) are the fast case. Centroids are `[K, D]`, labels `u8`, 255
+//! is no label. A loss is a mean of cosines and lies in `[-1, 1]`.
+//!
+//! # What is computed
+//!
+//! With unit vectors `x^` and unit centroids `c^_k = v_k / |v_k|`:
+//!
+//! ```text
+//! loss  = -(1/M) sum_i max_k  x^_i . c^_k                              training, by Adam on v
+//! label = argmax_k  f^ . c_k / (|f^| |c_k|)                            Eq. 1, f^ the upsampled embedding
+//! match = argmax_p  f(p) . s / (|f(p)| |s|)                            Eq. 4, s a key point's embedding
+//! ```
+//!
+//! # Errors
+//!
+//! [`ProbeError`] says which image of a batch holds a value that is not finite, or which size was expected and
+//! which was found. Whatever was refused has changed nothing.
 //!
 //! With the feature `cuda`, `cuda` holds counterparts of the three stages whose vectors never leave the
 //! card, with the same mathematics and interchangeable states.
@@ -62,6 +82,7 @@ mod labels;
 mod moments;
 mod random;
 mod rows;
+mod spread;
 mod start;
 mod trainer;
 
@@ -69,6 +90,7 @@ pub use correspond::{Match, Search, Target, View};
 pub use error::ProbeError;
 pub use labels::{Labeler, Scratch, plain_labels};
 pub use moments::{Moments, MomentsState};
+pub use spread::Spread;
 pub use start::{Reservoir, initial_centroids};
 pub use trainer::{AdamSettings, Trainer, TrainerState};
 

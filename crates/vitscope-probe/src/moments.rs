@@ -55,6 +55,8 @@ pub struct Moments {
     shift: Option<Vec<f32>>,
     /// Sum of the shifted vectors.
     sum: Vec<f64>,
+    /// Sum of the vectors scaled to unit length; absent where it was not summed.
+    unit_sum: Option<Vec<f64>>,
     /// Sums of products of the shifted vectors: the tiles of the lower triangle, row by row.
     tiles: Vec<Tile>,
 }
@@ -66,7 +68,8 @@ pub struct MomentsState {
     pub dim: usize,
     /// Vectors added so far.
     pub count: u64,
-    /// Provisional mean, sum, and the tiles of the products, one after the other.
+    /// Provisional mean, sum, the tiles of the products, and the sum of unit vectors where there is one, one
+    /// after the other.
     pub values: Vec<f64>,
 }
 
@@ -107,6 +110,7 @@ impl Moments {
             count: 0,
             shift: None,
             sum: vec![0.0; dim],
+            unit_sum: Some(vec![0.0; dim]),
             tiles,
         }
     }
@@ -154,19 +158,23 @@ impl Moments {
 
         // The shifted vectors of all images that count, side by side, and each image's sum of them.
         let mut packed = vec![0.0_f32; counting.len() * patches * dim];
-        let sums: Vec<Vec<f64>> = packed
+        let sums: Vec<Sums> = packed
             .par_chunks_mut(patches * dim)
             .zip(&counting)
             .map(|(out, &image)| pack(rows.index_axis(Axis(0), image), &shift, out))
             .collect();
-        for (sum, &image) in sums.iter().zip(&counting) {
-            if !sum.iter().all(|total| total.is_finite()) {
+        for (sums, &image) in sums.iter().zip(&counting) {
+            if !sums.shifted.iter().all(|total| total.is_finite()) {
                 return Err(ProbeError::NonFinite { image });
             }
         }
-        for (sum, &image) in sums.iter().zip(&counting) {
-            for (total, &part) in self.sum.iter_mut().zip(sum) {
-                *total += f64::from(weights[image]) * part;
+        for (sums, &image) in sums.iter().zip(&counting) {
+            let weight = f64::from(weights[image]);
+            for (total, &part) in self.sum.iter_mut().zip(&sums.shifted) {
+                *total += weight * part;
+            }
+            for (total, &part) in self.unit_sum.iter_mut().flatten().zip(&sums.unit) {
+                *total += weight * part;
             }
             self.count += u64::from(weights[image]) * patches as u64;
         }
@@ -255,6 +263,7 @@ impl Moments {
         for tile in &self.tiles {
             values.extend_from_slice(&tile.products);
         }
+        values.extend(self.unit_sum.iter().flatten());
         MomentsState {
             dim: self.dim,
             count: self.count,
@@ -282,7 +291,13 @@ impl Moments {
                 .iter()
                 .map(|tile| tile.products.len())
                 .sum::<usize>();
-        check("length of stored moments", expected, state.values.len())?;
+        let has_units = state.values.len() != expected;
+        let units = if has_units { state.dim } else { 0 };
+        check(
+            "length of stored moments",
+            expected + units,
+            state.values.len(),
+        )?;
         let (shift, rest) = state.values.split_at(state.dim);
         let (sum, mut rest) = rest.split_at(state.dim);
         moments.count = state.count;
@@ -294,6 +309,7 @@ impl Moments {
             tile.products.copy_from_slice(products);
             rest = after;
         }
+        moments.unit_sum = has_units.then(|| rest.to_vec());
         Ok(moments)
     }
 
@@ -306,6 +322,7 @@ impl Moments {
         moments.count = count;
         moments.shift = (count > 0).then_some(shift);
         moments.sum = sum;
+        moments.unit_sum = None;
         for tile in &mut moments.tiles {
             for i in 0..tile.rows {
                 for j in 0..tile.cols.min(tile.row + i + 1 - tile.col) {
@@ -324,6 +341,33 @@ impl Moments {
         diagonal
             .flat_map(|tile| (0..tile.rows).map(|i| tile.products[i * tile.cols + i] * scale))
             .collect()
+    }
+
+    /// The mean square of each dimension; `None` without vectors.
+    pub(crate) fn energy(&self) -> Option<Vec<f64>> {
+        let shift = self.shift.as_ref().filter(|_| self.count > 0)?;
+        let scale = 1.0 / self.count as f64;
+        let about_shift = self.second_moments();
+        let energy = about_shift.iter().zip(shift).zip(&self.sum);
+        let energy = energy.map(|((&square, &shift), &sum)| {
+            let shift = f64::from(shift);
+            // E[(y + s)^2] of the shifted vectors y; rounding may leave a crumb below zero.
+            (square + shift * (2.0 * sum * scale + shift)).max(0.0)
+        });
+        Some(energy.collect())
+    }
+
+    /// The mean cosine of the vectors to their mean.
+    pub(crate) fn common_direction(&self) -> Option<f64> {
+        let (shift, units) = (self.shift.as_ref()?, self.unit_sum.as_ref()?);
+        let scale = 1.0 / self.count as f64;
+        let mean = shift.iter().zip(&self.sum);
+        let mean: Vec<f64> = mean
+            .map(|(&shift, sum)| f64::from(shift) + sum * scale)
+            .collect();
+        let norm = mean.iter().map(|value| value * value).sum::<f64>().sqrt();
+        let along: f64 = mean.iter().zip(units).map(|(mean, unit)| mean * unit).sum();
+        (norm > 0.0).then(|| (along * scale / norm).clamp(-1.0, 1.0))
     }
 
     /// The lower triangle of the covariance.
@@ -390,9 +434,18 @@ fn image_mean(image: ArrayView2<'_, f32>) -> Option<Vec<f32>> {
     mean.iter().all(|value| value.is_finite()).then_some(mean)
 }
 
-/// Writes the shifted vectors of one image to `out` and returns their sum.
-fn pack(image: ArrayView2<'_, f32>, shift: &[f32], out: &mut [f32]) -> Vec<f64> {
-    let mut sum = vec![0.0_f64; shift.len()];
+/// Sums over the vectors of one image.
+struct Sums {
+    /// Of the shifted vectors.
+    shifted: Vec<f64>,
+    /// Of the vectors scaled to unit length.
+    unit: Vec<f64>,
+}
+
+/// Writes the shifted vectors of one image to `out` and returns the sums.
+fn pack(image: ArrayView2<'_, f32>, shift: &[f32], out: &mut [f32]) -> Sums {
+    let mut shifted = vec![0.0_f64; shift.len()];
+    let mut unit = vec![0.0_f64; shift.len()];
     rows::vectorized(
         #[inline(always)]
         || {
@@ -402,12 +455,17 @@ fn pack(image: ArrayView2<'_, f32>, shift: &[f32], out: &mut [f32]) -> Vec<f64> 
                 .zip(out.chunks_exact_mut(shift.len()))
             {
                 rows::copy(row, out);
+                let norm = rows::square_norm(out).sqrt();
+                let scale = if norm > 0.0 { 1.0 / norm } else { 0.0 };
+                for (total, &value) in unit.iter_mut().zip(&*out) {
+                    *total += f64::from(value) * scale;
+                }
                 for (value, &mean) in out.iter_mut().zip(shift) {
                     *value -= mean;
                 }
-                rows::add_to(&mut sum, out);
+                rows::add_to(&mut shifted, out);
             }
         },
     );
-    sum
+    Sums { shifted, unit }
 }

@@ -5,4 +5,5 @@
 mod correspond;
 mod labels;
 mod oracle;
+mod spread;
 mod training;
