@@ -160,7 +160,6 @@ pub fn rounds(ahead: &[Ahead<'_>]) -> Vec<Round> {
 }
 
 #[cfg(test)]
-#[expect(clippy::unwrap_used, reason = "a test may stop at the first error")]
 mod tests {
     use super::*;
 

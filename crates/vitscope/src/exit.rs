@@ -69,7 +69,7 @@ fn code(error: &anyhow::Error) -> u8 {
         return match error {
             StudyError::Setting(_) | StudyError::Shape(_) | StudyError::Device(_) => 2,
             StudyError::Interrupted { .. } | StudyError::StoppedEarly => 130,
-            StudyError::Internal(_) => 4,
+            StudyError::Internal(_) | StudyError::Measure(_) | StudyError::Protocol(_) => 4,
             _ => 3,
         };
     }

@@ -5,7 +5,7 @@ use std::path::Path;
 use vitscope_study::StudyError;
 use vitscope_study::model::Model;
 use vitscope_study::observer::{Observer, Phase, Silent};
-use vitscope_study::probe::{Request, probe_together};
+use vitscope_study::probe::{ProbeRequest, probe_together};
 use vitscope_study::settings::Settings;
 use vitscope_study::variants::Vary;
 
@@ -56,8 +56,8 @@ impl Observer for Counter {
     }
 }
 
-fn request(out: &Path, resume: bool) -> Request {
-    Request {
+fn request(out: &Path, resume: bool) -> ProbeRequest {
+    ProbeRequest {
         model: Model::Checkpoint(checkpoint(), settled()),
         data: camvid(),
         out: Some(out.to_owned()),
@@ -113,10 +113,7 @@ fn a_training_goes_on_in_its_middle() {
 fn trainings_that_share_images_go_on_in_their_middle() {
     let folder = tempfile::tempdir().unwrap();
     let (whole, broken) = (folder.path().join("whole"), folder.path().join("broken"));
-    let both = Vary {
-        batch: vec![4, 6],
-        ..Vary::default()
-    };
+    let both = Vary::default().with("batch", [4, 6]);
     probe_together(&request(&whole, false), &both, &mut Silent).unwrap();
 
     // Batches of 4 end at 4, 8 and 12, those of 6 at 6 and 12. After 8 images, the second run has taken one step
