@@ -141,5 +141,5 @@ impl Counts {
 
 /// Sizes are fixed by the request; a mismatch here would be this program's mistake.
 pub(super) fn mix_up(error: MeasureError) -> StudyError {
-    StudyError::Internal(error.to_string())
+    StudyError::Measure(error)
 }
