@@ -524,7 +524,7 @@ fn evenly_spaced(ids: &[u32]) -> bool {
     let steps = ids.len() as u32;
     let near = |(&id, step): (&u32, u32)| id.abs_diff(step * 255 / steps) <= 1;
     // At 0 and 127 or so, and finer.
-    steps >= 2 && steps < 52 && ids.iter().zip(0..).all(near)
+    (2..52).contains(&steps) && ids.iter().zip(0..).all(near)
 }
 
 fn greatest_common_divisor(a: u32, b: u32) -> u32 {
