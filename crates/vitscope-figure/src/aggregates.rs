@@ -111,7 +111,7 @@ pub(crate) fn draw_layers(member: &Member) -> Result<Plate, FigureError> {
                         sheet.svg.void(place);
                     }
                     let middle = [place[0] + side / 2.0, top + side - 6.0];
-                    sheet.svg.tag(middle, used.trim_end_matches(" clusters"));
+                    sheet.svg.tag(middle, used.trim_end_matches(" used"));
                 }
                 if map.is_some() {
                     let mut cells = words::subject_cells(slot).to_vec();

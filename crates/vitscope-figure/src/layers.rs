@@ -187,7 +187,7 @@ impl<'a> Course<'a> {
                     svg.void(cell);
                 }
                 let place = [left + side / 2.0, top + side - 6.0];
-                svg.tag(place, used.trim_end_matches(" clusters"));
+                svg.tag(place, used.trim_end_matches(" used"));
             }
             for (line, (metric, _)) in METRICS.into_iter().enumerate() {
                 if let Some(value) = self.run.get(slot, metric).value {

@@ -32,7 +32,7 @@ const MOST: f64 = 0.6;
 pub(crate) enum Shape {
     /// At least 60 % of it within a fifth of two edges.
     Corner,
-    /// At least 60 % of it within a tenth of an edge, on three sides or four.
+    /// At least 60 % of it within a tenth of an edge, along the middle of three sides or four.
     Border,
     /// At least 60 % of it in the middle half of the height and width.
     Center,
@@ -76,13 +76,15 @@ impl Shape {
             return Self::Corner;
         }
         let border = |y: usize, x: usize| near(y, rows, 0.1) || near(x, columns, 0.1);
-        let sides = [
-            share(&|y, _| near(y, rows, 0.1) && 2 * y < rows),
-            share(&|y, _| near(y, rows, 0.1) && 2 * y >= rows),
-            share(&|_, x| near(x, columns, 0.1) && 2 * x < columns),
-            share(&|_, x| near(x, columns, 0.1) && 2 * x >= columns),
-        ];
-        let sides = sides.iter().filter(|side| **side >= 0.15).count();
+        // Only the middle half of a side: what lies in a corner lies on two.
+        let middle = |index: usize, count: usize| edge(index, count) >= 0.25;
+        let top = |y: usize, x: usize| near(y, rows, 0.1) && 2 * y < rows && middle(x, columns);
+        let bottom = |y: usize, x: usize| near(y, rows, 0.1) && 2 * y >= rows && middle(x, columns);
+        let left = |y: usize, x: usize| near(x, columns, 0.1) && 2 * x < columns && middle(y, rows);
+        let right =
+            |y: usize, x: usize| near(x, columns, 0.1) && 2 * x >= columns && middle(y, rows);
+        let sides = [share(&top), share(&bottom), share(&left), share(&right)];
+        let sides = sides.iter().filter(|side| **side >= 0.08).count();
         if share(&border) >= MOST && sides >= 3 {
             return Self::Border;
         }
@@ -180,6 +182,10 @@ mod tests {
         let edge = |at: usize| at.min(19 - at);
         assert_eq!(shape(|y, x| edge(y) < 2 && edge(x) < 2), Shape::Corner);
         assert_eq!(shape(|y, x| edge(y) < 1 || edge(x) < 1), Shape::Border);
+        // Two corners lie on four sides, and are no border.
+        let corner = |y: usize, x: usize| y + x < 7 || y + x > 31;
+        assert_eq!(shape(corner), Shape::Spot);
+        assert_eq!(shape(|y, x| edge(x) < 1 || y == 19), Shape::Border);
         assert_eq!(shape(|y, _| y > 16), Shape::Band);
         assert_eq!(shape(|_, x| (8..12).contains(&x)), Shape::Band);
         assert_eq!(

@@ -10,7 +10,7 @@ use crate::members::Member;
 use crate::pixels::Rgb;
 use crate::run_view::{EARNED, RunView};
 use crate::sheet::{Plate, Sheet};
-use crate::svg::{Anchor, Lettering, Svg};
+use crate::svg::{Lettering, Svg};
 use crate::text;
 use crate::theme;
 use crate::words;
@@ -19,7 +19,7 @@ const CLUSTERS: usize = 6;
 const LABEL_WIDTH: f64 = 104.0;
 const PITCH: f64 = 146.0;
 const SIDE: f64 = 116.0;
-const ROW: f64 = SIDE + 70.0;
+const ROW: f64 = SIDE + 82.0;
 /// Pixels of a place of the patch grid.
 const ZOOM: usize = 8;
 
@@ -61,14 +61,13 @@ pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
     sheet.note("Each map: the share of pixels at a place of the patch grid that are of the cluster, from 0 to 1. I: its part of the mutual information with position, in nats.");
     sheet.note("Each facet at the layer whose clusters are tied to position most tightly, collapsed slots left out.");
     if any_locked {
-        sheet.note("Framed: at least half of the information that a cluster of its size could have, and more of it than any class of the ground truth.");
+        sheet.note("Framed: at least half of the information that a cluster of its size could have, and more of it than any class of the ground truth; below it, where at least 60 % of the cluster lies (a grid: half).");
     }
     if run.has("iou") {
         sheet.note(format!(
             "A name with a question mark: the IoU of the matched class is below {EARNED}."
         ));
     }
-    sheet.note("Corners, border, band, center, grid or one place: where at least 60 % of it lies (grid: half).");
     table(&mut sheet, member, &rows, &truth);
     sheet.finish(top - 6.0)
 }
@@ -184,8 +183,10 @@ fn draw_cluster(
     let name = text::fit(&name, PITCH - 6.0, style.size, style.weight);
     let below = top + 32.0 + SIDE;
     svg.text([left, below + 16.0], style, &name);
-    let shape = Lettering::NOTE.anchor(Anchor::Start);
-    svg.text([left, below + 31.0], shape, cluster.shape.words());
+    if is_locked {
+        let place = [left, below + 31.0];
+        svg.text(place, Lettering::NOTE, cluster.shape.words());
+    }
     Ok(())
 }
 

@@ -252,24 +252,31 @@ fn position(run: &RunView) -> Option<String> {
             name(most)
         )
     };
-    let truth = run.get(Subject::GroundTruth, "nmi");
-    let Some(own) = truth.value else {
+    let Some(own) = run.get(Subject::GroundTruth, "nmi").value else {
         return Some(sentence + ".");
     };
-    // More than the data set's own only where the intervals, as far as there are any, lie apart.
-    let own_high = truth.interval.map_or(own, |interval| interval.1);
-    let above = ranked.iter().filter(|(_, nmi)| {
-        let low = nmi.interval.map_or(nmi.value, |interval| Some(interval.0));
-        low > Some(own_high)
-    });
-    let above = above.count();
-    sentence.push_str(&format!("; the data set's own is {own:.3}. "));
-    sentence.push_str(&match above {
-        0 => "No slot follows position more than the data set's labels do.".to_owned(),
-        1 => "1 slot follows position more than the data set's labels do.".to_owned(),
-        count => format!("{count} slots follow position more than the data set's labels do."),
-    });
+    sentence.push_str(&format!("; the data set's own is {own:.3}."));
+    if let Some(above) = above_truth(run) {
+        sentence.push_str(&match above {
+            0 => " No slot follows position more than the data set's labels do.".to_owned(),
+            1 => " 1 slot follows position more than the data set's labels do.".to_owned(),
+            count => format!(" {count} slots follow position more than the data set's labels do."),
+        });
+    }
     Some(sentence)
+}
+
+/// How many slots follow position more than the data set's labels do: those whose interval lies above
+/// that of the ground truth. What is beyond chance decides where it was measured, since the plain value
+/// grows as images get fewer. `None` where there are no intervals to say it by.
+fn above_truth(run: &RunView) -> Option<usize> {
+    ["nmi_excess", "nmi"].into_iter().find_map(|metric| {
+        let (_, own) = run.get(Subject::GroundTruth, metric).interval?;
+        let ranked = ranked(run, metric, sound(run));
+        let lows = ranked.iter().filter_map(|(_, value)| value.interval);
+        let lows: Vec<f64> = lows.map(|(low, _)| low).collect();
+        (!lows.is_empty()).then(|| lows.iter().filter(|&&low| low > own).count())
+    })
 }
 
 /// How many slots know nothing of position beyond chance.
@@ -277,6 +284,9 @@ fn beyond_chance(run: &RunView) -> Option<String> {
     let ranked = ranked(run, "nmi_excess", sound(run));
     let with = ranked.iter().filter_map(|(_, excess)| excess.interval);
     let none = with.filter(|&(low, _)| low <= 0.0).count();
+    if none > 0 && none == ranked.len() {
+        return Some("No slot has a positional effect beyond chance.".to_owned());
+    }
     (none > 0).then(|| {
         format!(
             "Of {} {} no positional effect beyond chance.",
@@ -369,9 +379,8 @@ fn locked_clusters(run: &RunView) -> Vec<String> {
     if slots.len() > MOST_NAMED {
         let rest = slots.len() - MOST_NAMED;
         sentences.push(format!(
-            "{} more {} clusters that are tied to position.",
-            counted(rest, "slot"),
-            if rest == 1 { "has" } else { "have" }
+            "{rest} more {} clusters that are tied to position.",
+            if rest == 1 { "slot has" } else { "slots have" }
         ));
     }
     sentences

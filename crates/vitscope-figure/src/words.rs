@@ -147,13 +147,13 @@ pub(crate) fn lines_note(run: &RunView) -> Option<&'static str> {
     }
 }
 
-/// "1/11 clusters", of a slot that uses less than half of them.
+/// "1/11 used", of a slot that uses less than half of its clusters.
 pub(crate) fn thin_label(run: &RunView, subject: Subject) -> Option<String> {
     let Subject::Slot(slot) = subject else {
         return None;
     };
     let used = run.cluster_use(slot).filter(|used| used.is_thin())?;
-    Some(format!("{} clusters", used.label()))
+    Some(format!("{} used", used.label()))
 }
 
 /// How many slots know less than the place alone does.

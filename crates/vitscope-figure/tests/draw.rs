@@ -210,7 +210,7 @@ fn baselines_collapsed_slots_and_unearned_names_are_shown() {
     assert!(read(run.path(), "figures/examples.csv").contains("\n2,key,"));
     let examples = texts(&read(run.path(), "figures/examples.svg"));
     assert!(
-        examples.iter().any(|text| text == "5/11 clusters"),
+        examples.iter().any(|text| text == "5/11 used"),
         "{examples:?}"
     );
     assert!(

@@ -154,11 +154,32 @@ fn a_semantic_model_is_recommended_with_its_interval_and_the_baselines() {
             "Knowing the place alone gives 0.200 (one class everywhere: 0.050); 1 slot falls below that.",
         ]
     );
-    assert!(says(
+    assert!(says(&verdict.findings, "the data set's own is 0.100."));
+    // No interval, no comparison.
+    assert!(!says(
         &verdict.findings,
-        "the data set's own is 0.100. No slot follows position more"
+        "more than the data set's labels do"
     ));
     assert_eq!(verdict.warnings, [""; 0]);
+}
+
+#[test]
+fn what_is_beyond_chance_decides_whether_position_does_more_than_in_the_data() {
+    // With few images the plain value is high for everything.
+    let verdict = Planted::new()
+        .number("ground_truth", "nmi", 0.011, Some((0.010, 0.012)))
+        .number("ground_truth", "nmi_excess", 0.000, Some((-0.004, 0.004)))
+        .miou("key.1", 0.3, 0.02)
+        .miou("key.2", 0.2, 0.02)
+        .number("key.1", "nmi", 0.02, Some((0.018, 0.022)))
+        .number("key.2", "nmi", 0.9, Some((0.88, 0.92)))
+        .number("key.1", "nmi_excess", 0.001, Some((-0.003, 0.005)))
+        .number("key.2", "nmi_excess", 0.8, Some((0.78, 0.82)))
+        .verdict();
+    assert!(says(
+        &verdict.findings,
+        " 1 slot follows position more than the data set's labels do."
+    ));
 }
 
 #[test]
