@@ -125,7 +125,7 @@
     });
     table.tBodies[0].append(...rows);
   };
-  document.querySelectorAll("thead th").forEach((head, column) => {
+  document.querySelectorAll("#table thead th").forEach((head, column) => {
     head.querySelector("button").addEventListener("click", () => sortBy(head, column));
   });
 
