@@ -6,8 +6,9 @@
 Needs Python 3.11 and Debian's chromium, nothing else: Chromium is driven over a pipe by its DevTools
 protocol. Of every page: it is under 15 MB, loads without a console error and without a request that
 leaves it, and is soon ready; the table sorts; the downloads of every figure are valid files; text stands
-out from its ground, in light and dark; the keyboard reaches the controls in the order of the page; it
-prints. Of a page with an explorer: keys and slider change the picture; pointing at a class lights it in
+out from its ground, in light and dark; the keyboard reaches the controls in the order of the page; of
+figures behind tabs one is shown; it prints. Of a page with an explorer: keys and slider change the picture; a cell
+of the grid opens its slot, arrow keys work with nothing in focus, and the address names the slot; pointing at a class lights it in
 images and bars, and pointing at a bar lights its class; a point of the scatter opens its slot; the
 difference of a slot to itself is 0 % and to another is not. Exits with 1 on the first failure.
 """
@@ -207,15 +208,15 @@ def check_quiet(browser, page):
 
 
 def check_table(browser):
-    if not browser.run("!!document.querySelector('tbody tr')"):
+    if not browser.run("!!document.querySelector('#table tbody tr')"):
         return
-    column = browser.run("document.querySelectorAll('thead th').length - 1")
-    cells = f"[...document.querySelectorAll('tbody tr:not(.truth)')].map((r) => r.cells[{column}].dataset.sort).filter((v) => v).map(Number)"
+    column = browser.run("document.querySelectorAll('#table thead th').length - 1")
+    cells = f"[...document.querySelectorAll('#table tbody tr:not(.truth)')].map((r) => r.cells[{column}].dataset.sort).filter((v) => v).map(Number)"
     for order in ("ascending", "descending"):
-        browser.run(f"document.querySelectorAll('thead th')[{column}].querySelector('button').click()")
+        browser.run(f"document.querySelectorAll('#table thead th')[{column}].querySelector('button').click()")
         values = browser.run(cells)
         check(values == sorted(values, reverse=order == "descending"), f"the table sorts {order}")
-        check(browser.run(f"document.querySelectorAll('thead th')[{column}].getAttribute('aria-sort')") == order,
+        check(browser.run(f"document.querySelectorAll('#table thead th')[{column}].getAttribute('aria-sort')") == order,
               f"and says so ({order})")
 
 
@@ -284,6 +285,41 @@ def check_focus(browser):
     places = [place for place, *_ in reached if place >= 0]
     check(places == sorted(places), "the tab key goes down the page")
     check(all(ring for *_, ring in reached), "what has the focus shows it")
+
+
+def check_grid_and_keys(browser):
+    """A cell of the grid opens its slot, arrow keys work in the facets and with nothing in focus, and the
+    address names the slot."""
+    slot = "document.querySelector('.slot').textContent"
+    cells = browser.run("document.querySelectorAll('[data-open]').length")
+    if not cells:
+        return
+    browser.run("document.querySelector('[data-open]').click()")
+    opened = browser.run("document.querySelector('[data-open]').dataset.open.split('/')[1].replace('.', ', layer ')")
+    browser.until(f"{slot}.endsWith({json.dumps(opened)})", "a cell of the grid to open its slot")
+    check(True, "a cell of the grid opens its slot")
+    for focus, where in (("document.activeElement.blur()", "with nothing in focus"),
+                         ("document.querySelector('.facets input:checked').focus()", "in the facets")):
+        browser.run(focus)
+        before = browser.run(slot)
+        if browser.run("Number(document.querySelector('.layer input').max)") > 0:
+            browser.key("ArrowRight" if browser.run("Number(document.querySelector('.layer input').value)") == 0 else "ArrowLeft")
+            browser.until(f"{slot} !== {json.dumps(before)}", f"a key {where} to change the layer")
+            check(browser.run(slot).split(",")[-2] == before.split(",")[-2], f"a key {where} changes the layer alone")
+    named = browser.run("location.hash")
+    check(named.startswith("#slot="), f"the address names the slot ({named})")
+
+
+def check_tabs(browser):
+    """Of figures behind tabs one is shown, and its tab says so."""
+    shown = browser.run("[...document.querySelectorAll('.tabs.live')].map((box) => "
+                        "[...box.querySelectorAll('section')].filter((section) => !section.hidden).length)")
+    check(all(count == 1 for count in shown), f"one figure of each row of tabs is shown ({len(shown)} rows)")
+    if shown:
+        browser.run("document.querySelector('.tabs.live [role=tab]:last-of-type').click()")
+        last = browser.run("(() => { const s = [...document.querySelector('.tabs.live').querySelectorAll('section')]; "
+                           "return !s.at(-1).hidden && s[0].hidden; })()")
+        check(last, "a tab shows its figure")
 
 
 def check_explorer(browser):
@@ -398,6 +434,8 @@ def main():
                         check_names(browser)
                         if browser.run("!!document.querySelector('.explorer:not([hidden])')"):
                             check_explorer(browser)
+                            check_grid_and_keys(browser)
+                        check_tabs(browser)
                         check_table(browser)
                         if browser.run("!!document.querySelector('.plates section')"):
                             check_downloads(browser, Path(folder) / "downloads")
