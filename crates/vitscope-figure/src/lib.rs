@@ -20,6 +20,7 @@ mod cluster_use;
 mod correspond;
 mod curves;
 mod drawing;
+mod end_names;
 mod error;
 mod grid;
 mod images;

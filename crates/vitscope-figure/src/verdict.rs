@@ -76,7 +76,6 @@ impl Verdict {
         self.warnings.extend(locked_clusters(run));
         self.warnings.extend(bias(run));
         self.warnings.extend(few_steps(run));
-        self.warnings.extend(same_images(run));
     }
 
     fn of_attention(&mut self, run: &RunView) {
@@ -423,16 +422,6 @@ fn few_steps(run: &RunView) -> Option<String> {
         format!("{steps} steps were taken; the paper's protocol takes 5000, so these probes may not have settled.")
     })
 }
-
-fn same_images(run: &RunView) -> Option<String> {
-    let same = run.record.notes.iter().any(|note| note.contains(SAME));
-    same.then(|| {
-        "Training and test images are the same, so nothing here says how well it carries over to others.".to_owned()
-    })
-}
-
-/// How a run notes that it was trained on the images that it was tested on.
-const SAME: &str = "same images";
 
 /// What the grid of the page says of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

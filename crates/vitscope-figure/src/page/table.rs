@@ -75,6 +75,7 @@ impl About {
             (Self::PlaceAlone, "miou") => of_truth("place_alone"),
             (Self::PlaceAlone, "accuracy") => of_truth("place_alone_accuracy"),
             (Self::OneClass, "miou") => of_truth("one_class"),
+            (Self::OneClass, "accuracy") => of_truth("one_class_accuracy"),
             _ => Measured::default(),
         }
     }
