@@ -213,7 +213,7 @@ impl DataSet {
     }
 
     /// The crop of one image: decoded to 8-bit RGB, EXIF orientation applied, resized and cropped
-    /// as PROTOCOL.md section 1 says.
+    /// as docs/protocol.md section 1 says.
     ///
     /// # Errors
     /// A file that cannot be read or is no readable image.
@@ -260,7 +260,7 @@ pub(crate) fn load(
 
 impl RgbCrop {
     /// The crop of a decoded image: its shorter side resized to the crop's side as Pillow does it,
-    /// then the center cut out (PROTOCOL.md section 1).
+    /// then the center cut out (docs/protocol.md section 1).
     #[must_use]
     pub fn of(image: &RgbImage, geometry: &Geometry) -> Self {
         let size = geometry.size;

@@ -1,4 +1,4 @@
-//! Where the pixels of an image or a mask land in the square crop (PROTOCOL.md section 1).
+//! Where the pixels of an image or a mask land in the square crop (docs/protocol.md section 1).
 
 /// The square crop that every image and every mask of a run is brought to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

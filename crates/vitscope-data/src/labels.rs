@@ -1,4 +1,4 @@
-//! Tables from what a mask stores to class indices, and label crops (PROTOCOL.md section 1).
+//! Tables from what a mask stores to class indices, and label crops (docs/protocol.md section 1).
 
 use std::collections::BTreeMap;
 use std::path::Path;

@@ -2,7 +2,7 @@
 //!
 //! A DATA argument becomes a [`DataSet`]: classes with their colors, and two lists of images with
 //! their masks. Each image becomes a square [`RgbCrop`], each mask a [`LabelCrop`] of the same
-//! geometry, exactly as PROTOCOL.md section 1 says; [`stream()`] decodes them ahead of need.
+//! geometry, exactly as docs/protocol.md section 1 says; [`stream()`] decodes them ahead of need.
 //!
 //! # What is read
 //!

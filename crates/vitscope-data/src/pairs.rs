@@ -109,7 +109,7 @@ pub struct PairImage {
 }
 
 impl PairImage {
-    /// The longer side of the object's box: what PCK measures distances by (PROTOCOL.md section
+    /// The longer side of the object's box: what PCK measures distances by (docs/protocol.md section
     /// 10).
     #[must_use]
     pub fn box_side(&self) -> f64 {

@@ -1,4 +1,4 @@
-//! Pillow's bilinear resize of 8-bit RGB, bit for bit (PROTOCOL.md section 1).
+//! Pillow's bilinear resize of 8-bit RGB, bit for bit (docs/protocol.md section 1).
 //!
 //! Pillow resizes 8-bit data in two passes with 22-bit fixed-point weights, and rounds and clips to
 //! 8 bits between the passes. Doing it in float, or with the passes swapped, changes a tenth to a

@@ -1,4 +1,4 @@
-//! How many of its clusters a slot really uses (PROTOCOL 14), and what that makes of it.
+//! How many of its clusters a slot really uses (docs/protocol.md section 14), and what that makes of it.
 
 use vitscope_run::{Slot, Subject};
 

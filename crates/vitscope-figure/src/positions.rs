@@ -45,7 +45,7 @@ impl Positions {
         totals
     }
 
-    /// The mean color at each place (PROTOCOL, Eq. 2), gray where nothing was counted.
+    /// The mean color at each place (docs/protocol.md section 7, Eq. 2), gray where nothing was counted.
     pub(crate) fn mixed(&self, color: impl Fn(usize) -> [u8; 3]) -> Rgb {
         let [rows, columns] = self.grid;
         let mut sums = vec![[0_u64; 4]; rows * columns];

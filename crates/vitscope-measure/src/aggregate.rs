@@ -1,4 +1,4 @@
-//! The aggregate picture of a set of label maps (PROTOCOL 7, Eq. 2).
+//! The aggregate picture of a set of label maps (docs/protocol.md section 7, Eq. 2).
 //!
 //! With `W[k,i,j]` = how often class `k` is predicted at pixel `(i, j)`,
 //!

@@ -1,4 +1,4 @@
-//! What can be had without looking at an image (PROTOCOL 14).
+//! What can be had without looking at an image (docs/protocol.md section 14).
 //!
 //! - *Place alone*: at each pixel the class that is most frequent there in the training labels; the same map
 //!   for every test image.

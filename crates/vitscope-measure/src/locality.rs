@@ -1,4 +1,4 @@
-//! Locality bias of attention (PROTOCOL 9; paper 3.3.1).
+//! Locality bias of attention (docs/protocol.md section 9; paper 3.3.1).
 //!
 //! A matrix of attention weights (rows queries, columns keys), restricted to patch tokens, is read as a
 //! joint distribution of key and query, `P(k,q) = M / sum M`, and

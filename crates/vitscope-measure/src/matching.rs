@@ -1,4 +1,4 @@
-//! Which class a cluster stands for (PROTOCOL 6; paper 2.3).
+//! Which class a cluster stands for (docs/protocol.md section 6; paper 2.3).
 //!
 //! Clusters have no names. From the confusion counts over a whole evaluation set, each gets a class:
 //!

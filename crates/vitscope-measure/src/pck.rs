@@ -1,4 +1,4 @@
-//! Share of correct key points (PCK) in zero-shot correspondence (PROTOCOL 10; paper 0.A.7).
+//! Share of correct key points (PCK) in zero-shot correspondence (docs/protocol.md section 10; paper 0.A.7).
 //!
 //! A match counts if it lies within `alpha * max(height, width)` of the target object's box of the true
 //! point. Distance and box are in pixels of one and the same image scale. Three averages are in use:

@@ -1,4 +1,4 @@
-//! Positional effect: the mutual information of position and class (PROTOCOL 8, Eq. 3).
+//! Positional effect: the mutual information of position and class (docs/protocol.md section 8, Eq. 3).
 //!
 //! From counts `n(p, c)` of class `c` at position `p` over all images, with `P = n / sum n` and natural
 //! logarithms,

@@ -1,4 +1,4 @@
-//! Segmentation quality from confusion counts (PROTOCOL 6).
+//! Segmentation quality from confusion counts (docs/protocol.md section 6).
 //!
 //! With the class of each cluster known, a pixel of class `c` is a true positive (TP) if its cluster is
 //! matched to `c`, else a false negative (FN) of `c` and a false positive (FP) of its cluster's class, if

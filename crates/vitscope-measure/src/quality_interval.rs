@@ -1,4 +1,4 @@
-//! How sure is a segmentation quality? An interval by bootstrap over test images (PROTOCOL 16).
+//! How sure is a segmentation quality? An interval by bootstrap over test images (docs/protocol.md section 16).
 //!
 //! Clusters are matched once, on the whole test set. A bootstrap sample draws as many images as there are, with
 //! replacement, adds up the confusions of those that it drew, and gives one mIoU and one accuracy; the interval is

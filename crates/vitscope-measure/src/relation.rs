@@ -1,4 +1,4 @@
-//! Relations between figures over slots and models (PROTOCOL 11): correlation and its interval.
+//! Relations between figures over slots and models (docs/protocol.md section 11): correlation and its interval.
 //!
 //! - [`pearson`]: `r = sum (x - mx)(y - my) / sqrt(sum (x - mx)^2 sum (y - my)^2)`, linear relation.
 //! - [`spearman`]: Pearson's `r` of the ranks (ties share the mean of their ranks), monotone relation.

@@ -1,4 +1,4 @@
-//! How sure is a positional effect? A null by random shifts, and an interval by bootstrap (PROTOCOL 8).
+//! How sure is a positional effect? A null by random shifts, and an interval by bootstrap (docs/protocol.md section 8).
 //!
 //! # The problem
 //!

@@ -1,4 +1,4 @@
-//! Counting labels over an evaluation set: confusion (PROTOCOL 6) and positions (PROTOCOL 7 and 8).
+//! Counting labels over an evaluation set: confusion (docs/protocol.md section 6) and positions (docs/protocol.md sections 7 and 8).
 //!
 //! - `confusion[k, c]`: pixels with cluster `k` whose true class is `c`, over pixels that have both.
 //! - `position[k, i, j]`: images whose pixel `(i, j)` has cluster `k`; and the same summed over the pixels

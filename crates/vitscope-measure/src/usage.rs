@@ -1,4 +1,4 @@
-//! Whether clusters are used at all (PROTOCOL 14).
+//! Whether clusters are used at all (docs/protocol.md section 14).
 //!
 //! From the pixels `n_k` of each cluster, with `p_k = n_k / sum n`:
 //!

@@ -1,4 +1,4 @@
-//! The pixel of an image that is most like a key point of another image (PROTOCOL 10, Eq. 4).
+//! The pixel of an image that is most like a key point of another image (docs/protocol.md section 10, Eq. 4).
 //!
 //! # What
 //!

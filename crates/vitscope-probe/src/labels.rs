@@ -1,4 +1,4 @@
-//! The cluster of each pixel (PROTOCOL 5, Eq. 1), by exact pruning.
+//! The cluster of each pixel (docs/protocol.md section 5, Eq. 1), by exact pruning.
 //!
 //! # What
 //!

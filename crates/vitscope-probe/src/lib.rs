@@ -3,13 +3,13 @@
 //! One probe looks at one *slot* (a layer and a facet) and goes through three stages:
 //!
 //! 1. **Start** ([`Moments`], [`Reservoir`], [`initial_centroids`]): the top principal directions of
-//!    the patch vectors are the first centroids (PROTOCOL 3).
+//!    the patch vectors are the first centroids (docs/protocol.md section 3).
 //! 2. **Training** ([`Trainer`]): online k-means under cosine similarity, hard assignments, closed-form
-//!    gradient, Adam (PROTOCOL 4).
+//!    gradient, Adam (docs/protocol.md section 4).
 //! 3. **Labels** ([`Labeler`]): the cluster of each pixel after bilinear upsampling, by exact pruning
-//!    (PROTOCOL 5, Eq. 1).
+//!    (docs/protocol.md section 5, Eq. 1).
 //!
-//! [`Target`] finds the pixel that is most like a key point of another image (PROTOCOL 10, Eq. 4).
+//! [`Target`] finds the pixel that is most like a key point of another image (docs/protocol.md section 10, Eq. 4).
 //!
 //! The crate knows nothing of files or models: it takes arrays and gives arrays. `vitscope-protocol` puts the
 //! stages together, with the order of images and everything that is drawn by a seed.

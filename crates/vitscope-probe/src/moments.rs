@@ -1,4 +1,4 @@
-//! Streaming first and second moments of patch vectors, and their principal directions (PROTOCOL 3).
+//! Streaming first and second moments of patch vectors, and their principal directions (docs/protocol.md section 3).
 //!
 //! # What
 //!

@@ -1,4 +1,4 @@
-//! How patch vectors are spread: one common direction, a few strong channels, or neither (PROTOCOL 14).
+//! How patch vectors are spread: one common direction, a few strong channels, or neither (docs/protocol.md section 14).
 //!
 //! With `m` the mean of the vectors `x` and `e_d = E[x_d^2]` the energy of channel `d`,
 //!

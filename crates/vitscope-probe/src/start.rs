@@ -1,4 +1,4 @@
-//! Initial centroids: principal directions, and seeded patch vectors for what is left (PROTOCOL 3).
+//! Initial centroids: principal directions, and seeded patch vectors for what is left (docs/protocol.md section 3).
 //!
 //! With at most as many clusters as principal directions, the centroids are the directions, by falling
 //! variance. If there are more clusters (`K > D`, or a handful of images), the rest are drawn from a

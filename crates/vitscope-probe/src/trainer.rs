@@ -1,4 +1,4 @@
-//! Online cosine k-means (PROTOCOL 4; paper 2.1, 0.A.2).
+//! Online cosine k-means (docs/protocol.md section 4; paper 2.1, 0.A.2).
 //!
 //! # What
 //!

@@ -1,4 +1,4 @@
-//! What is counted of one slot on the test images, and the numbers that follow (PROTOCOL 6 to 8).
+//! What is counted of one slot on the test images, and the numbers that follow (docs/protocol.md sections 6 to 8).
 
 use std::sync::Arc;
 

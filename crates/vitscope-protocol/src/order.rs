@@ -1,4 +1,4 @@
-//! The order in which training images are seen (PROTOCOL 1), and how settings share it.
+//! The order in which training images are seen (docs/protocol.md section 1), and how settings share it.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Range;
@@ -63,7 +63,7 @@ impl TrainOrder {
     }
 
     /// The images of `batches` training batches taken at `interval`, each once, in the order of the
-    /// files, with how often each is seen (PROTOCOL section 3). That order is the same for every
+    /// files, with how often each is seen (docs/protocol.md section 3). That order is the same for every
     /// seed, so runs of several seeds can share one pass over them.
     #[must_use]
     pub fn distinct(&self, batches: usize, interval: usize) -> BTreeMap<usize, u32> {

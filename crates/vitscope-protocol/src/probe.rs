@@ -61,7 +61,7 @@ impl<'a, E: Embeddings + ?Sized> Reader<'a, E> {
 }
 
 impl CheckedProtocol {
-    /// Fits a probe: principal directions of the first batches, then online k-means (PROTOCOL 3 and 4).
+    /// Fits a probe: principal directions of the first batches, then online k-means (docs/protocol.md sections 3 and 4).
     ///
     /// Work is done in the rayon pool that the caller is in; call it inside
     /// [`ThreadPool::install`](rayon::ThreadPool::install) to choose one. The result is the same, bit for bit,
@@ -119,7 +119,7 @@ impl CheckedProtocol {
         Probe::new(self, &trainings[0], train.grid())
     }
 
-    /// The ground truth's own positional effect, which stands beside every probe's (PROTOCOL 8).
+    /// The ground truth's own positional effect, which stands beside every probe's (docs/protocol.md section 8).
     ///
     /// # Errors
     /// [`ProtocolError::NoImages`]; [`ProtocolError::Shape`] where pixels do not divide into `grid` (rows,
@@ -221,7 +221,7 @@ impl Probe {
         Ok(labels)
     }
 
-    /// Labels every test image and measures the labels: segmentation quality and positional effect (PROTOCOL 5
+    /// Labels every test image and measures the labels: segmentation quality and positional effect (docs/protocol.md section 5
     /// to 8). [`Unlabeled`](crate::Unlabeled) stands for a ground truth that is not there.
     ///
     /// # Errors

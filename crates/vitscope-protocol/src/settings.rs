@@ -246,7 +246,7 @@ impl CheckedProtocol {
     }
 
     /// The images that the principal directions come from, in rising order, each with how often it counts
-    /// (PROTOCOL 3).
+    /// (docs/protocol.md section 3).
     #[must_use]
     pub fn start_images(&self, order: &TrainOrder) -> Vec<(usize, u32)> {
         let distinct = order.distinct(self.0.pca_batches, self.0.pca_interval);

@@ -1,4 +1,4 @@
-//! Several settings that share passes over the same images (PROTOCOL 12).
+//! Several settings that share passes over the same images (docs/protocol.md section 12).
 //!
 //! A pass shows *readings*: streams of patch vectors, one per slot and way of reading it, numbered from 0.
 //! A [`Setup`] says which readings a setting of the protocol has a probe for. What several setups have in

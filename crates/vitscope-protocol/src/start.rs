@@ -1,4 +1,4 @@
-//! The first pass: principal directions, and the trainers that start from them (PROTOCOL 3).
+//! The first pass: principal directions, and the trainers that start from them (docs/protocol.md section 3).
 
 use std::collections::BTreeMap;
 

@@ -103,7 +103,7 @@ impl CheckedProtocol {
 }
 
 impl ProbeStream {
-    /// Adds images to those that the principal directions come from (PROTOCOL 3), each once.
+    /// Adds images to those that the principal directions come from (docs/protocol.md section 3), each once.
     ///
     /// # Shapes
     /// `rows`: `[B, N, D]`, innermost stride 1.
@@ -160,7 +160,7 @@ impl ProbeStream {
         }
     }
 
-    /// Takes one training step on a batch and returns its loss, in `[-1, 1]` (PROTOCOL 4).
+    /// Takes one training step on a batch and returns its loss, in `[-1, 1]` (docs/protocol.md section 4).
     ///
     /// # Shapes
     /// `rows`: `[B, N, D]`, innermost stride 1.

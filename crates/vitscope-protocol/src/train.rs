@@ -1,4 +1,4 @@
-//! The second pass: online cosine k-means (PROTOCOL 4).
+//! The second pass: online cosine k-means (docs/protocol.md section 4).
 
 use std::collections::VecDeque;
 

@@ -33,22 +33,22 @@ const ANY: f64 = f64::INFINITY;
 /// All of them.
 #[rustfmt::skip]
 pub const NUMBERS: [Number; 16] = [
-    row("miou",          "",       0.0,  1.0, "PROTOCOL 6: mean intersection over union"),
-    row("accuracy",      "",       0.0,  1.0, "PROTOCOL 6: pixel accuracy"),
-    row("iou",           "",       0.0,  1.0, "PROTOCOL 6: intersection over union of a class"),
-    row("mi",            "nats",   0.0,  ANY, "PROTOCOL 8: mutual information of label and place"),
-    row("class_mi",      "nats",   0.0,  ANY, "PROTOCOL 8: a class's or cluster's part of mi"),
-    row("entropy",       "nats",   0.0,  ANY, "PROTOCOL 8: entropy of the labels"),
-    row("nmi",           "",       0.0,  1.0, "PROTOCOL 8: positional effect over pixels"),
-    row("nmi_grid",      "",       0.0,  1.0, "PROTOCOL 8: positional effect over patches"),
-    row("nmi_null",      "",       0.0,  1.0, "PROTOCOL 8: its mean over random shifts"),
-    row("nmi_excess",    "",      -1.0,  1.0, "PROTOCOL 8: positional effect beyond chance"),
-    row("nmi_z",         "",      -ANY,  ANY, "PROTOCOL 8: the same in standard deviations of the null"),
-    row("loss",          "",      -1.0,  1.0, "PROTOCOL 4: mean of the last 100 steps"),
-    row("locality",      "nats",   0.0,  ANY, "PROTOCOL 9: locality bias of a layer's attention"),
-    row("locality_head", "nats",   0.0,  ANY, "PROTOCOL 9: locality bias of a head"),
-    row("pck",           "",       0.0,  1.0, "PROTOCOL 10: share of correct keypoints"),
-    row("pck_image",     "",       0.0,  1.0, "PROTOCOL 10: the same, mean over pairs"),
+    row("miou",          "",       0.0,  1.0, "protocol 6: mean intersection over union"),
+    row("accuracy",      "",       0.0,  1.0, "protocol 6: pixel accuracy"),
+    row("iou",           "",       0.0,  1.0, "protocol 6: intersection over union of a class"),
+    row("mi",            "nats",   0.0,  ANY, "protocol 8: mutual information of label and place"),
+    row("class_mi",      "nats",   0.0,  ANY, "protocol 8: a class's or cluster's part of mi"),
+    row("entropy",       "nats",   0.0,  ANY, "protocol 8: entropy of the labels"),
+    row("nmi",           "",       0.0,  1.0, "protocol 8: positional effect over pixels"),
+    row("nmi_grid",      "",       0.0,  1.0, "protocol 8: positional effect over patches"),
+    row("nmi_null",      "",       0.0,  1.0, "protocol 8: its mean over random shifts"),
+    row("nmi_excess",    "",      -1.0,  1.0, "protocol 8: positional effect beyond chance"),
+    row("nmi_z",         "",      -ANY,  ANY, "protocol 8: the same in standard deviations of the null"),
+    row("loss",          "",      -1.0,  1.0, "protocol 4: mean of the last 100 steps"),
+    row("locality",      "nats",   0.0,  ANY, "protocol 9: locality bias of a layer's attention"),
+    row("locality_head", "nats",   0.0,  ANY, "protocol 9: locality bias of a head"),
+    row("pck",           "",       0.0,  1.0, "protocol 10: share of correct keypoints"),
+    row("pck_image",     "",       0.0,  1.0, "protocol 10: the same, mean over pairs"),
 ];
 
 /// How far rounding may carry a value out of its range.

@@ -1,4 +1,4 @@
-//! Which layer stands for a facet where only one is shown (PROTOCOL section 11).
+//! Which layer stands for a facet where only one is shown (docs/protocol.md section 11).
 
 use std::fmt;
 use std::str::FromStr;

@@ -5,7 +5,7 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// One of the four embeddings that every block offers (PROTOCOL section 2).
+/// One of the four embeddings that every block offers (docs/protocol.md section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Facet {
@@ -52,7 +52,7 @@ impl FromStr for Facet {
     }
 }
 
-/// One layer's facet (PROTOCOL section 2). Layers count from 1.
+/// One layer's facet (docs/protocol.md section 2). Layers count from 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Slot {
     /// The facet.

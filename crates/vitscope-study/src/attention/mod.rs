@@ -1,4 +1,4 @@
-//! Locality bias and attention pictures of every layer, over a whole data set (PROTOCOL section 9).
+//! Locality bias and attention pictures of every layer, over a whole data set (docs/protocol.md section 9).
 //!
 //! One forward pass per batch. The attention weights of a layer are looked at as soon as they exist
 //! and then overwritten by the next layer's: what stays is one number per image, layer and head, one

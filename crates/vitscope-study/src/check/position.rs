@@ -10,7 +10,7 @@ use super::Request;
 use crate::error::StudyError;
 use vitscope_data::Geometry;
 
-/// How much position tells of the labels (PROTOCOL section 8), over the crops of the test images.
+/// How much position tells of the labels (docs/protocol.md section 8), over the crops of the test images.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct PositionCheck {
     /// Images counted.

@@ -1,4 +1,4 @@
-//! What the paper reports, as data (PROTOCOL section 13): shown beside a user's numbers, never mixed
+//! What the paper reports, as data (docs/protocol.md section 13): shown beside a user's numbers, never mixed
 //! with them.
 
 use serde::{Deserialize, Serialize};

@@ -1,4 +1,4 @@
-//! Relations between numbers over slots and models (PROTOCOL section 11; paper 3.3).
+//! Relations between numbers over slots and models (docs/protocol.md section 11; paper 3.3).
 //!
 //! - `nmi~log_miou`: positional effect against the natural logarithm of mIoU, every slot a point.
 //! - `nmi~locality`: positional effect of keys and queries against the locality bias of their layer.

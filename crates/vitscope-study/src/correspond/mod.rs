@@ -1,4 +1,4 @@
-//! Zero-shot semantic correspondence of every slot on SPair-71k (PROTOCOL section 10).
+//! Zero-shot semantic correspondence of every slot on SPair-71k (docs/protocol.md section 10).
 //!
 //! Each photograph of a category goes through the backbone once. First the embeddings at all
 //! keypoints are sampled, then every target photograph is searched for all the keypoints that pairs

@@ -1,4 +1,4 @@
-//! Counting what the probes predict on the test images (PROTOCOL sections 5 to 8).
+//! Counting what the probes predict on the test images (docs/protocol.md sections 5 to 8).
 
 use std::borrow::Cow;
 use std::collections::HashMap;

@@ -1,4 +1,4 @@
-//! The third pass: pixel labels and counts of every slot on the test images (PROTOCOL sections 5 to
+//! The third pass: pixel labels and counts of every slot on the test images (docs/protocol.md sections 5 to
 //! 8), and the locality bias of attention where it was asked for (section 9).
 
 use std::time::{Duration, Instant};

@@ -1,5 +1,5 @@
 //! The main job: every slot of a model probed on a data set, in one forward pass per batch
-//! (PROTOCOL sections 1 to 8), for one run or for several that are made together (section 12).
+//! (docs/protocol.md sections 1 to 8), for one run or for several that are made together (section 12).
 
 pub mod estimate;
 pub(crate) mod evaluate;

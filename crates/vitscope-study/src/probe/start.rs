@@ -1,4 +1,4 @@
-//! The first pass: principal directions of every slot, and what the trainers start from (PROTOCOL
+//! The first pass: principal directions of every slot, and what the trainers start from (docs/protocol.md
 //! section 3).
 
 use std::time::Instant;

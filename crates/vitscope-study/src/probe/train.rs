@@ -1,4 +1,4 @@
-//! The second pass: online k-means of every slot (PROTOCOL section 4).
+//! The second pass: online k-means of every slot (docs/protocol.md section 4).
 
 use std::time::Instant;
 

@@ -1,4 +1,4 @@
-//! Several runs of one model that differ in seeds or settings and are made together (PROTOCOL
+//! Several runs of one model that differ in seeds or settings and are made together (docs/protocol.md
 //! section 12): the backbone runs once where they need the same images, since only the probes differ.
 
 use crate::error::StudyError;

@@ -383,7 +383,7 @@ macro_rules! words {
 pub(crate) use words;
 
 words! {
-    /// How clusters are matched to classes where there are more clusters (PROTOCOL section 6).
+    /// How clusters are matched to classes where there are more clusters (docs/protocol.md section 6).
     Matching {
         /// One to one; what stays unmatched counts as wrong.
         Hungarian = "hungarian",
@@ -393,7 +393,7 @@ words! {
 }
 
 words! {
-    /// Which pixels count for the positional effect (PROTOCOL section 8).
+    /// Which pixels count for the positional effect (docs/protocol.md section 8).
     Positions {
         /// Every pixel.
         All = "all",

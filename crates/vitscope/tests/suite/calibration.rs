@@ -236,7 +236,7 @@ fn planted_meaning_and_position_are_measured_as_planted() {
     let truth = found("ground_truth", "", "nmi");
     assert!((token(1, "nmi") - truth).abs() < 0.005 && token(1, "miou") > 0.8);
     assert!(token(2, "nmi") > 0.999 && token(2, "miou") < 0.12);
-    // The estimate from n images is biased upward by about (C - 1) / 2n nats (PROTOCOL section 8).
+    // The estimate from n images is biased upward by about (C - 1) / 2n nats (docs/protocol.md section 8).
     let bias = (CODES - 1) as f64 / (2 * TEST) as f64 / token(3, "entropy");
     let limit = mixed_in_closed_form();
     assert!(
