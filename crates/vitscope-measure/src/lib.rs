@@ -16,7 +16,7 @@
 //!
 //! # The numbers
 //!
-//! | item | what | PROTOCOL, paper |
+//! | item | what | docs/protocol.md, paper |
 //! |---|---|---|
 //! | [`Tally`] | confusion and position counts | 6, 7, 8 |
 //! | [`Matching`] | clusters to classes, `argmax sum_k n(k, c_k)` | 6 (2.3) |
