@@ -33,13 +33,11 @@ impl DataSet {
         let mut text = String::from(
             "# A description of a data set. Correct it, then give this file as --data.\n\n",
         );
-        let shown = root.strip_prefix(&base).map(Path::to_path_buf);
-        let shown = shown.unwrap_or_else(|_| root.clone());
-        let _ = writeln!(
-            text,
-            "root = {}  # relative to this file",
-            toml_path(path, &shown)?
-        );
+        let (shown, remark) = match root.strip_prefix(&base) {
+            Ok(shown) => (shown, "  # relative to this file"),
+            Err(_) => (root.as_path(), ""),
+        };
+        let _ = writeln!(text, "root = {}{remark}", toml_path(path, shown)?);
         if self.train == self.test {
             let _ = writeln!(text, "test = {}", files(path, &self.root, &self.test)?);
         } else {

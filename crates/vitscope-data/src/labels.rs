@@ -218,6 +218,15 @@ impl LabelTable {
         }
     }
 
+    /// Whether values that nobody named count nowhere.
+    pub(crate) fn ignores_others(&self) -> bool {
+        match self {
+            Self::Ids(table) => table.rest == u16::from(IGNORE),
+            Self::Colors(table) => table.others_ignored,
+            Self::Absent | Self::Parts(_) | Self::Panoptic(_) => false,
+        }
+    }
+
     /// Whether the user named the ids that count nowhere.
     pub(crate) fn named_ignored(&self) -> bool {
         matches!(self, Self::Ids(table) if table.named_ignored)

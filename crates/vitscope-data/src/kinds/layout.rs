@@ -1,6 +1,7 @@
 //! Where the images and masks of a user's own folder lie: the forms that people have, recognized
 //! where they can mean one thing alone.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use crate::decode;
@@ -306,6 +307,8 @@ fn masks_of(masks: &Path, of: Part, name: &str) -> Result<PathBuf, DataError> {
     let mut others = parts(&directories).filter(|(part, _)| *part == of);
     Ok(match (others.next(), others.next()) {
         (Some((_, other)), None) => other.clone(),
+        // The masks of all splits may lie in one folder.
+        (None, _) if !images_in(masks)?.is_empty() => masks.to_path_buf(),
         _ => same,
     })
 }
@@ -440,12 +443,25 @@ fn nested(
     }))
 }
 
-/// Whether a file is a PNG of grey or palette values, as masks are.
+/// Whether a file is a PNG of grey or palette values, or of few colors, as masks are.
 fn stores_ids(path: &Path) -> bool {
     let bytes = decode::read_file(path, "an image").unwrap_or_default();
     let png = decode::sniff(&bytes) == Some(decode::Format::Png);
     // The color type of a PNG's header: 0 is grey, 3 a palette, 4 grey with alpha.
-    png && bytes.get(25).is_some_and(|color| [0, 3, 4].contains(color))
+    png && (bytes.get(25).is_some_and(|color| [0, 3, 4].contains(color))
+        || decode::guarded(path, || decode::decode(path, &bytes))
+            .is_ok_and(|decoded| has_few_colors(decoded.image.pixels())))
+}
+
+/// Whether a picture has at most 64 colors, and enough pixels to have more.
+fn has_few_colors(pixels: &[u8]) -> bool {
+    let (pixels, _) = pixels.as_chunks::<3>();
+    let mut colors = BTreeSet::new();
+    let few = pixels.iter().all(|pixel| {
+        colors.insert(*pixel);
+        colors.len() <= 64
+    });
+    few && pixels.len() >= 1024
 }
 
 #[cfg(test)]

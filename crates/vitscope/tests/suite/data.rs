@@ -276,6 +276,71 @@ fn a_set_broken_in_twenty_ways_is_told_in_full() {
     );
 }
 
+/// Four images with a disc, which the masks draw in white.
+fn white_set(root: &Path) {
+    for index in 0..4u32 {
+        let inside = |x: u32, y: u32| (x + index).abs_diff(32).pow(2) + y.abs_diff(30).pow(2) < 200;
+        let image = RgbImage::from_fn(64, 64, |x, y| {
+            let red = if inside(x, y) { 250 } else { 20 };
+            Rgb([red, (3 * x) as u8, (2 * y) as u8])
+        });
+        let mask = GrayImage::from_fn(64, 64, |x, y| Luma([255 * u8::from(inside(x, y))]));
+        for (folder, picture) in [("images", image.into()), ("masks", mask.into())] {
+            let picture: image::DynamicImage = picture;
+            fs::create_dir_all(root.join(folder)).unwrap();
+            picture
+                .save(root.join(folder).join(format!("{index}.png")))
+                .unwrap();
+        }
+    }
+}
+
+/// A doubt is said by the check and by a run, and its advice works.
+#[test]
+fn masks_that_lie_are_doubted_and_described() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    white_set(&dir.path().join("set"));
+    let (set, draft) = (path("set"), path("set.toml"));
+    let check = ["data", "check", &set, "--size", "64", "--draft", &draft];
+    let report = json(&succeed(run(&[&check[..], &["--format", "json"]].concat())));
+    assert_eq!(report["usable"], true);
+    assert_eq!(report["test"]["classes_present"], 1);
+    assert_eq!(report["draft"], draft.as_str());
+    let warning = &report["warnings"][0];
+    assert_eq!(warning["sort"], "ignored class");
+    let message = warning["message"].as_str().unwrap();
+    assert!(
+        message.contains("ids = [255]") && message.contains("--draft"),
+        "{message}"
+    );
+    // In words; and a draft replaces nothing.
+    let human = succeed(run(&check[..5]));
+    assert!(human.contains("warning    255 counts nowhere"), "{human}");
+    assert_eq!(run(&check).status.code(), Some(2));
+    // What it wrote is a set of two classes, of which nothing is doubted.
+    let described = ["data", "check", &draft, "--size", "64", "--format", "json"];
+    let report = json(&succeed(run(&described)));
+    assert_eq!(report["warnings"].as_array().unwrap().len(), 0, "{report}");
+    assert_eq!(report["test"]["classes_present"], 2);
+    // A run says the same, and keeps it.
+    let mut notes = Vec::new();
+    for (data, out) in [(&set, path("white")), (&draft, path("described"))] {
+        let mut args = vec!["probe".to_owned()];
+        args.extend(crate::common::model());
+        let given = "--size 64 --steps 2 --batch 2 --pca-batches 1 --layers last --facets key --resamples 0 --examples 1";
+        args.extend(given.split(' ').map(str::to_owned));
+        args.extend(["--data", data, "--out", &out].map(str::to_owned));
+        succeed(command().args(&args).output().unwrap());
+        let record = run_json(Path::new(&out));
+        let doubted = record["notes"].as_array().unwrap().iter();
+        let doubted = doubted.filter(|note| note.as_str().unwrap().starts_with("warning: "));
+        notes.push(doubted.cloned().collect::<Vec<_>>());
+    }
+    assert_eq!(notes[0], [Value::from(format!("warning: {message}"))]);
+    assert!(notes[1].is_empty(), "{notes:?}");
+}
+
 #[test]
 fn what_cannot_be_checked() {
     for (args, code) in [
