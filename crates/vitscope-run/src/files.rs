@@ -14,11 +14,30 @@ const UNFINISHED: &str = ".vitscope-";
 const SUFFIX: &str = ".writing";
 const RANDOM: usize = 12;
 
+/// Called before whatever changes the disk. In a build for tests, the environment may name the change
+/// before which the process dies, as by a kill: so every state that a kill can leave is tried in turn.
+fn step() {
+    #[cfg(debug_assertions)]
+    {
+        use std::sync::atomic::{AtomicU64, Ordering};
+        static STEPS: AtomicU64 = AtomicU64::new(0);
+        let now = STEPS.fetch_add(1, Ordering::SeqCst) + 1;
+        let at = std::env::var("VITSCOPE_TEST_DIE_AT").ok();
+        if at.and_then(|at| at.parse().ok()) == Some(now) {
+            std::process::abort();
+        }
+    }
+}
+
 /// Creates a folder and its parents.
 ///
 /// # Errors
 /// When the disk refuses.
 pub fn make_dir(path: &Path) -> Result<(), RunError> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    step();
     std::fs::create_dir_all(path).map_err(RunError::io(path, "create the folder"))
 }
 
@@ -71,6 +90,7 @@ pub fn sweep(folder: &Path) -> Result<(), RunError> {
         let ours = is_ours(&entry.file_name().to_string_lossy());
         match (kind.is_dir(), ours) {
             (true, true) => {
+                step();
                 std::fs::remove_dir_all(&path).map_err(RunError::io(&path, "remove"))?;
             }
             (true, false) => sweep(&path)?,
@@ -115,6 +135,7 @@ pub fn is_blank(folder: &Path) -> Result<bool, RunError> {
 /// # Errors
 /// When the disk refuses.
 pub fn remove_if_there(path: &Path) -> Result<(), RunError> {
+    step();
     match std::fs::remove_file(path) {
         Err(error) if !is_absent(&error) => Err(RunError::io(path, "remove")(error)),
         _ => Ok(()),
@@ -135,7 +156,9 @@ pub fn remove_folder(folder: &Path) -> Result<(), RunError> {
     let aside = named(&mut tempfile::Builder::new())
         .tempdir_in(parent)
         .map_err(io("remove the folder"))?;
+    step();
     std::fs::rename(folder, aside.path().join("removed")).map_err(io("remove the folder"))?;
+    step();
     aside.close().map_err(io("remove the folder"))
 }
 
@@ -195,6 +218,7 @@ pub fn hex(bytes: &[u8]) -> String {
 /// # Errors
 /// When the disk refuses.
 pub fn temporary(folder: &Path, path: &Path) -> Result<NamedTempFile, RunError> {
+    step();
     let mut builder = tempfile::Builder::new();
     named(&mut builder);
     #[cfg(unix)]
@@ -212,6 +236,7 @@ pub fn temporary(folder: &Path, path: &Path) -> Result<NamedTempFile, RunError> 
 /// # Errors
 /// When the disk refuses.
 pub fn put(beside: NamedTempFile, path: &Path) -> Result<(), RunError> {
+    step();
     let io = |action| RunError::io(path, action);
     beside.as_file().sync_data().map_err(io("write"))?;
     beside

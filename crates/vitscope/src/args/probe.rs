@@ -204,7 +204,11 @@ fn read(path: &Path) -> anyhow::Result<(ConfigFile, SettingFlags)> {
         })?;
         let text = plain(setting, &value)
             .ok_or_else(|| anyhow!("{name} = {value}: expected {}", setting.takes.told()))?;
-        if !setting.varies {
+        let each = match setting.varies {
+            true => split(setting, &text),
+            false => vec![text.clone()],
+        };
+        for text in each {
             let checked = setting.takes.check(&text);
             checked.map_err(|expected| anyhow!("{name} = {value}: {expected}"))?;
         }

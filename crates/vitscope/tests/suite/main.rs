@@ -24,5 +24,6 @@ mod plan;
 mod probe;
 mod report;
 mod shards;
+mod stopped;
 mod together;
 mod verify;
