@@ -12,13 +12,39 @@ use vitscope_study::observer::{Observer, Phase};
 use crate::args::{Cli, Output};
 
 /// How often a JSON line may be written.
-const JSON_INTERVAL: Duration = Duration::from_secs(2);
+pub const JSON_INTERVAL: Duration = Duration::from_secs(2);
 
-enum Style {
+/// How news is told.
+pub enum Style {
     Quiet,
     Lines,
     Bars,
     Json,
+}
+
+impl Style {
+    /// What fits the terminal and the flags.
+    pub fn new(cli: &Cli) -> Self {
+        if cli.quiet {
+            Self::Quiet
+        } else if cli.output() == Output::Json {
+            Self::Json
+        } else if std::io::stderr().is_terminal() {
+            Self::Bars
+        } else {
+            Self::Lines
+        }
+    }
+
+    /// Tells something worth a line, beside a bar if there is one.
+    pub fn note(&self, bar: &ProgressBar, text: &str) {
+        match self {
+            Self::Quiet => {}
+            Self::Json => say(&serde_json::json!({"event": "note", "text": text}).to_string()),
+            Self::Bars => bar.suspend(|| say(&format!("note: {text}"))),
+            Self::Lines => say(&format!("note: {text}")),
+        }
+    }
 }
 
 /// Tells about a run, and listens for Ctrl-C.
@@ -39,15 +65,6 @@ impl Teller {
     /// A teller that fits the terminal and the flags. The first Ctrl-C asks the run to stop in
     /// order; a second one ends the program.
     pub fn new(cli: &Cli) -> Self {
-        let style = if cli.quiet {
-            Style::Quiet
-        } else if cli.output() == Output::Json {
-            Style::Json
-        } else if std::io::stderr().is_terminal() {
-            Style::Bars
-        } else {
-            Style::Lines
-        };
         let stop = Arc::new(AtomicBool::new(false));
         let flag = Arc::clone(&stop);
         // Only the first handler of a process can be set; a second teller shares its fate.
@@ -59,7 +76,7 @@ impl Teller {
         });
         let now = Instant::now();
         Self {
-            style,
+            style: Style::new(cli),
             stop,
             bar: ProgressBar::hidden(),
             phase: "",
@@ -93,7 +110,7 @@ impl Teller {
 }
 
 /// One line on stderr; a closed stderr is no reason to stop.
-fn say(line: &str) {
+pub fn say(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
@@ -156,12 +173,7 @@ impl Observer for Teller {
     }
 
     fn note(&mut self, text: &str) {
-        match self.style {
-            Style::Quiet => {}
-            Style::Json => say(&serde_json::json!({"event": "note", "text": text}).to_string()),
-            Style::Bars => self.bar.suspend(|| say(&format!("note: {text}"))),
-            Style::Lines => say(&format!("note: {text}")),
-        }
+        self.style.note(&self.bar, text);
     }
 
     fn stop(&self) -> bool {

@@ -199,6 +199,23 @@ pub struct ModelArgs {
     pub layout: Option<LayoutWord>,
 }
 
+/// Which slots are looked at, and how they are read.
+#[derive(Clone, Debug, Args)]
+pub struct SlotArgs {
+    /// Layers: all, last, or a list such as 1,3,9-12
+    #[arg(long, default_value = "all", value_parser = read::<Layers>)]
+    pub layers: Layers,
+    /// Facets
+    #[arg(long, value_delimiter = ',', default_values = FACETS, value_parser = one_of::<Facet>(&FACETS))]
+    pub facets: Vec<Facet>,
+    /// Last token after or before the final LayerNorm
+    #[arg(long, default_value = "after", value_parser = one_of::<Side>(Side::WORDS))]
+    pub token_norm: Side,
+    /// Keys and queries of a rotary model before or after rotation
+    #[arg(long, default_value = "before", value_parser = one_of::<Side>(Side::WORDS))]
+    pub rope: Side,
+}
+
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
@@ -248,18 +265,8 @@ pub struct ExtractArgs {
     /// Side of the square crop in pixels; the nearest multiple of the patch is used
     #[arg(long, default_value_t = 320, value_parser = whole::<usize>(1, MAX_SIDE))]
     pub size: usize,
-    /// Layers: all, last, or a list such as 1,3,9-12
-    #[arg(long, default_value = "all", value_parser = read::<Layers>)]
-    pub layers: Layers,
-    /// Facets
-    #[arg(long, value_delimiter = ',', default_values = FACETS, value_parser = one_of::<Facet>(&FACETS))]
-    pub facets: Vec<Facet>,
-    /// Last token after or before the final LayerNorm
-    #[arg(long, default_value = "after", value_parser = one_of::<Side>(Side::WORDS))]
-    pub token_norm: Side,
-    /// Keys and queries before or after rotary rotation
-    #[arg(long, default_value = "before", value_parser = one_of::<Side>(Side::WORDS))]
-    pub rope: Side,
+    #[command(flatten)]
+    pub slots: SlotArgs,
     /// Also write the class token and the registers (with --tensor)
     #[arg(long, requires = "tensor")]
     pub prefix_tokens: bool,
@@ -356,18 +363,8 @@ pub struct CorrespondArgs {
     /// How a photograph becomes that square: stretched, or in proportion on black
     #[arg(long, default_value = "stretch", value_parser = one_of::<Fit>(Fit::WORDS))]
     pub fit: Fit,
-    /// Layers: all, last, or a list such as 1,3,9-12
-    #[arg(long, default_value = "all", value_parser = read::<Layers>)]
-    pub layers: Layers,
-    /// Facets
-    #[arg(long, value_delimiter = ',', default_values = FACETS, value_parser = one_of::<Facet>(&FACETS))]
-    pub facets: Vec<Facet>,
-    /// Last token after or before the final LayerNorm
-    #[arg(long, default_value = "after", value_parser = one_of::<Side>(Side::WORDS))]
-    pub token_norm: Side,
-    /// Keys and queries of a rotary model before or after rotation
-    #[arg(long, default_value = "before", value_parser = one_of::<Side>(Side::WORDS))]
-    pub rope: Side,
+    #[command(flatten)]
+    pub slots: SlotArgs,
     /// Only this many pairs, the first ones
     #[arg(long, value_parser = whole::<usize>(0, MANY))]
     pub limit_pairs: Option<usize>,

@@ -17,10 +17,10 @@ pub fn run(cli: &Cli, args: &ExtractArgs) -> anyhow::Result<()> {
     let what = Extraction {
         model: locate(cli, &args.model, layout)?,
         settle: settle(&args.settle, layout)?,
-        layers: args.layers.clone(),
-        facets: facets(&args.facets),
-        token_norm: args.token_norm,
-        rope: args.rope,
+        layers: args.slots.layers.clone(),
+        facets: facets(&args.slots.facets),
+        token_norm: args.slots.token_norm,
+        rope: args.slots.rope,
         half: args.store == StoreWord::F16,
         out: args.out.clone(),
     };

@@ -1,18 +1,15 @@
 //! MODEL as typed to a local file, with a bar for each download.
 
-use std::io::{IsTerminal, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use vitscope_hub::progress::Progress;
 use vitscope_hub::{Origin, resolve};
 use vitscope_vit::identify::Format;
 
-use crate::args::{Cli, Output};
-
-/// How often a JSON line may be written.
-const JSON_INTERVAL: Duration = Duration::from_secs(2);
+use crate::args::Cli;
+use crate::progress::{JSON_INTERVAL, Style, say};
 
 /// The local file or folder of a model: a path, a short name of the table or a Hugging Face id.
 pub fn locate(cli: &Cli, model: &Path, format: Option<Format>) -> anyhow::Result<PathBuf> {
@@ -23,13 +20,6 @@ pub fn locate(cli: &Cli, model: &Path, format: Option<Format>) -> anyhow::Result
         news.note(&format!("{id} at commit {commit}"));
     }
     Ok(located.path)
-}
-
-enum Style {
-    Quiet,
-    Lines,
-    Bars,
-    Json,
 }
 
 /// Tells about downloads on stderr.
@@ -44,17 +34,8 @@ struct News {
 
 impl News {
     fn new(cli: &Cli) -> Self {
-        let style = if cli.quiet {
-            Style::Quiet
-        } else if cli.output() == Output::Json {
-            Style::Json
-        } else if std::io::stderr().is_terminal() {
-            Style::Bars
-        } else {
-            Style::Lines
-        };
         Self {
-            style,
+            style: Style::new(cli),
             bar: ProgressBar::hidden(),
             file: String::new(),
             done: 0,
@@ -74,11 +55,6 @@ impl News {
         });
         say(&line.to_string());
     }
-}
-
-/// One line on stderr; a closed stderr is no reason to stop.
-fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 impl Progress for News {
@@ -133,11 +109,6 @@ impl Progress for News {
     }
 
     fn note(&mut self, text: &str) {
-        match self.style {
-            Style::Quiet => {}
-            Style::Json => say(&serde_json::json!({"event": "note", "text": text}).to_string()),
-            Style::Bars => self.bar.suspend(|| say(&format!("note: {text}"))),
-            Style::Lines => say(&format!("note: {text}")),
-        }
+        self.style.note(&self.bar, text);
     }
 }
