@@ -1,6 +1,5 @@
 //! What a command works on: model, features, device, the passes over images and who watches them.
 
-pub mod cache;
 pub(crate) mod device;
 pub mod embeddings;
 pub mod features;

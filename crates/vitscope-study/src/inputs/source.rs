@@ -6,12 +6,11 @@ use ndarray::{Array3, Array4, ArrayView4};
 use vitscope_data::{DataSet, Geometry, IGNORE, LabelCrop, Split};
 use vitscope_probe::ProbeError;
 use vitscope_protocol::TestBatch;
-use vitscope_run::{Facet, Slot};
+use vitscope_run::{Facet, Record, Slot};
 use vitscope_vit::Vit;
 use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::vit::{Rows, Tapped, Workspace};
 
-use crate::cache::FacetCache;
 use crate::error::StudyError;
 use crate::features::FeatureDir;
 use crate::settings::Side;
@@ -111,6 +110,18 @@ impl PassTimes {
     pub fn forward(&self) -> Duration {
         self.total.saturating_sub(self.visit + self.stall)
     }
+
+    /// Adds the times of a pass to the record of a run.
+    pub(crate) fn note(&self, record: &mut Record, name: &str) {
+        let mut put = |what: &str, value: f64| {
+            *record.times.entry(format!("{name}_{what}")).or_insert(0.0) += value;
+        };
+        put("images", self.images as f64);
+        put("secs", self.total.as_secs_f64());
+        put("forward_secs", self.forward().as_secs_f64());
+        put("probe_secs", self.visit.as_secs_f64());
+        put("stall_secs", self.stall.as_secs_f64());
+    }
 }
 
 /// A loaded backbone with what turns images into its input.
@@ -153,6 +164,21 @@ impl Backbone {
     }
 }
 
+/// Facets that were kept when the backbone gave them.
+pub trait Replay: std::fmt::Debug {
+    /// As [`Source::run`].
+    ///
+    /// # Errors
+    /// From the disk or the visitor.
+    fn run(&mut self, pass: &Pass<'_>, visitor: &mut dyn Visitor) -> Result<PassTimes, StudyError>;
+
+    /// Gives the disk back.
+    ///
+    /// # Errors
+    /// When the file cannot be removed.
+    fn remove(self: Box<Self>) -> Result<(), StudyError>;
+}
+
 /// Something that gives the facets of a data set's images.
 #[derive(Debug)]
 pub enum Source {
@@ -161,7 +187,7 @@ pub enum Source {
     /// Reads what some program has written.
     Features(Box<FeatureDir>),
     /// Reads what the backbone has given before.
-    Cached(Box<FacetCache>),
+    Cached(Box<dyn Replay>),
 }
 
 /// A slot as a pass reads it. Runs that are made together may differ in how they read the last

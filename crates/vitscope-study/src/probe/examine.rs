@@ -14,7 +14,6 @@ use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation};
 use crate::job::Job;
 use crate::observer::{Observer, Phase};
-use crate::probe::note_times;
 use crate::record::Record;
 use crate::source::{MICRO_BATCH, Seen, Source, Visitor};
 use crate::state::{self, Found};
@@ -252,7 +251,7 @@ pub(crate) fn examine(
         localities: examiner.localities,
     };
     for record in records {
-        note_times(record, "evaluate", &times);
+        times.note(record, "evaluate");
     }
     observer.end();
     Ok(examined)

@@ -15,7 +15,7 @@ use vitscope_run::{
 use crate::error::StudyError;
 use crate::model::{Opened, check_counts};
 use crate::observer::Observer;
-use crate::probe::ProbeRequest;
+use crate::probe::request::ProbeRequest;
 use crate::record;
 use crate::screen::screen;
 use crate::settings::{SaveLabels, Settings};

@@ -1,12 +1,14 @@
 //! The main job: every slot of a model probed on a data set, in one forward pass per batch
 //! (docs/protocol.md sections 1 to 8), for one run or for several that are made together (section 12).
 
+pub mod cache;
 pub mod estimate;
 pub(crate) mod evaluate;
 pub(crate) mod examine;
 pub(crate) mod job;
 pub mod merge;
 pub mod outcome;
+mod request;
 pub mod shard;
 pub(crate) mod start;
 pub(crate) mod train;
@@ -19,37 +21,19 @@ use std::time::Instant;
 use ndarray::Array2;
 use vitscope_run::{Record, RunState, Session, session};
 
+pub use self::request::ProbeRequest;
 use crate::cache::{FacetCache, Worth};
 use crate::error::StudyError;
 use crate::examine::{Examined, examine};
 use crate::job::{Job, Prepared, begin, folder_of, look};
-use crate::model::Model;
 use crate::observer::Observer;
 use crate::outcome::ProbeOutcome;
-use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::source::{PassTimes, Source};
+use crate::source::Source;
 use crate::start::start;
 use crate::train::train;
 use crate::training::Training;
 use crate::variants::Vary;
-
-/// What to run.
-#[derive(Clone, Debug)]
-pub struct ProbeRequest {
-    /// The model.
-    pub model: Model,
-    /// The data set, as the user names it.
-    pub data: String,
-    /// The run directory, or the folder of several; `runs/MODEL-DATA` unless set.
-    pub out: Option<PathBuf>,
-    /// The settings.
-    pub settings: Settings,
-    /// Whether to continue what is there.
-    pub resume: bool,
-    /// A run of the same settings, or the folder of several, whose training is taken over.
-    pub trained: Option<PathBuf>,
-}
 
 /// What a job made.
 #[derive(Debug)]
@@ -313,16 +297,4 @@ fn learn(
 /// When the folder cannot be removed.
 pub fn tidy(run: &Path) -> Result<(), StudyError> {
     Ok(session::tidy(run)?)
-}
-
-/// Adds the times of a pass to a record.
-pub(crate) fn note_times(record: &mut Record, name: &str, times: &PassTimes) {
-    let mut put = |what: &str, value: f64| {
-        *record.times.entry(format!("{name}_{what}")).or_insert(0.0) += value;
-    };
-    put("images", times.images as f64);
-    put("secs", times.total.as_secs_f64());
-    put("forward_secs", times.forward().as_secs_f64());
-    put("probe_secs", times.visit.as_secs_f64());
-    put("stall_secs", times.stall.as_secs_f64());
 }

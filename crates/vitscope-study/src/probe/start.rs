@@ -11,7 +11,6 @@ use crate::device;
 use crate::error::StudyError;
 use crate::job::Job;
 use crate::observer::{Observer, Phase};
-use crate::probe::note_times;
 use crate::record::Record;
 use crate::source::{MICRO_BATCH, Seen, Source, Visitor};
 use crate::training::{self, Training};
@@ -75,7 +74,7 @@ pub(crate) fn start(
     }
     let eigen = begun.elapsed().as_secs_f64();
     for &index in &missing {
-        note_times(&mut records[index], "start", &times);
+        times.note(&mut records[index], "start");
         records[index].times.insert("eigen_secs".to_owned(), eigen);
     }
     observer.end();

@@ -10,7 +10,6 @@ use crate::device;
 use crate::error::StudyError;
 use crate::job::Job;
 use crate::observer::{Observer, Phase};
-use crate::probe::note_times;
 use crate::record::Record;
 use crate::source::{Seen, Source, Visitor};
 use crate::training::{self, Training};
@@ -86,7 +85,7 @@ pub(crate) fn train(
         };
         let times = source.run(&job.pass(Split::Train, false, &groups), &mut rounds)?;
         for &run in &shared.setups {
-            note_times(&mut records[run], "train", &times);
+            times.note(&mut records[run], "train");
         }
         rounds.pass.finish().map_err(|error| job.failed(error))?;
         save(job, shared, trainings)?;

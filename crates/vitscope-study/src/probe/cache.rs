@@ -21,9 +21,8 @@ use crate::error::StudyError;
 use crate::files;
 use crate::job::Job;
 use crate::observer::{self, Observer};
-use crate::probe::note_times;
 use crate::record::Record;
-use crate::source::{MICRO_BATCH, Pass, PassTimes, Seen, Source, Visitor};
+use crate::source::{MICRO_BATCH, Pass, PassTimes, Replay, Seen, Source, Visitor};
 use crate::state;
 use crate::training::Training;
 
@@ -152,19 +151,11 @@ impl FacetCache {
             let times = source.run(&job.pass(Split::Train, false, &groups), &mut writer)?;
             files::put(beside, &path)?;
             for record in records {
-                note_times(record, "cache", &times);
+                times.note(record, "cache");
             }
             observer.end();
         }
         Self::over(File::open(&path), &path, job, worth)
-    }
-
-    /// Gives the disk back.
-    ///
-    /// # Errors
-    /// When the file cannot be removed.
-    pub(crate) fn remove(self) -> Result<(), StudyError> {
-        std::fs::remove_file(&self.path).map_err(StudyError::io(&self.path, "remove"))
     }
 
     fn over(
@@ -212,13 +203,11 @@ impl FacetCache {
         }
         Ok(())
     }
+}
 
-    /// As [`Source::run`]: the next tensors are read while the visitor looks at one.
-    pub(crate) fn run(
-        &mut self,
-        pass: &Pass<'_>,
-        visitor: &mut dyn Visitor,
-    ) -> Result<PassTimes, StudyError> {
+impl Replay for FacetCache {
+    /// The next tensors are read while the visitor looks at one.
+    fn run(&mut self, pass: &Pass<'_>, visitor: &mut dyn Visitor) -> Result<PassTimes, StudyError> {
         let start = Instant::now();
         let mut times = PassTimes::default();
         let readings = self.widths.len();
@@ -267,6 +256,10 @@ impl FacetCache {
         })?;
         times.total = start.elapsed();
         Ok(times)
+    }
+
+    fn remove(self: Box<Self>) -> Result<(), StudyError> {
+        Ok(files::remove_if_there(&self.path)?)
     }
 }
 
