@@ -20,6 +20,7 @@ import transformers as hf
 from safetensors.torch import save_file
 from timm.layers import QuickGELU
 from timm.models.deit import VisionTransformerDistilled
+from timm.models.eva import Eva
 from timm.models.vision_transformer import VisionTransformer
 
 OUT = Path(sys.argv[1])
@@ -282,6 +283,68 @@ for name, tensor in weights(half).items():
     else:
         split[name] = tensor
 case("split_bias.pth", {"model": under("encoder.", split)}, keep("split_bias", record(half, image)), **MAE)
+
+# ---- families beside the first ten ---------------------------------------------------------------------------
+@torch.no_grad()
+def record_eva(model, image, last):
+    """The same of timm's Eva class, whose joint bias is not where a hook would see it."""
+    out, hooks = {"input": image}, []
+    for index, block in enumerate(model.blocks):
+        def project(_, __, y, index=index, attn=block.attn):
+            if attn.qkv is None:
+                parts = attn.q_proj(y), attn.k_proj(y), attn.v_proj(y)
+            else:
+                bias = attn.qkv.bias
+                if getattr(attn, "q_bias", None) is not None:
+                    bias = torch.cat((attn.q_bias, torch.zeros_like(attn.q_bias), attn.v_bias))
+                parts = torch.nn.functional.linear(y, attn.qkv.weight, bias).chunk(3, -1)
+            for name, part in zip(("query", "key", "value"), parts):
+                out[f"block{index}.{name}"] = part
+        hooks.append(block.norm1.register_forward_hook(project))
+        hooks.append(block.register_forward_hook(
+            lambda _, __, y, index=index: out.__setitem__(f"block{index}.token", y)))
+    y = model.forward_features(image)
+    for hook in hooks:
+        hook.remove()
+    if last:
+        out["final_norm"] = y
+    return {name: tensor.clone().contiguous() for name, tensor in out.items()}
+
+
+def eva(seed, **more):
+    options = dict(img_size=SIDE, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS, num_classes=0,
+                   use_rot_pos_emb=True, ref_feat_shape=(4, 4), dynamic_img_size=True)
+    return shake(Eva(**{**options, **more}), seed)
+
+
+odd_image = picture(16, 20, 24)
+SWIGLU = dict(swiglu_mlp=True, mlp_ratio=4 * 2 / 3)
+PERCEPTION = dict(attn_type="rope", use_pre_transformer_norm=True, rope_grid_offset=1.0, rope_grid_indexing="xy",
+                  mlp_ratio=2, norm_layer=partial(torch.nn.LayerNorm, eps=1e-5))
+for name, model, last in (
+        ("eva02_small", eva(41, **SWIGLU), False),
+        ("eva02_base", eva(42, qkv_fused=False, scale_mlp=True, **SWIGLU), False),
+        ("pe_core", eva(43, global_pool="map", attn_pool_num_heads=2, attn_pool_mlp_ratio=2, **PERCEPTION), True),
+        ("pe_spatial", eva(44, use_post_transformer_norm=False, use_fc_norm=False, **PERCEPTION), False)):
+    case(f"{name}.safetensors", weights(model), keep(name, record_eva(model, odd_image, last)), heads=HEADS)
+siglip = vit(45, class_token=False, global_pool="map", num_classes=0)
+case("siglip_timm.safetensors", weights(siglip), keep("siglip_timm", record(siglip, odd_image)), family="siglip",
+     format="timm", heads=HEADS)
+tower = shake(hf.SiglipVisionModel(hf.SiglipVisionConfig(**size, hidden_act="gelu_pytorch_tanh")), 46)
+names = dict(tower.named_modules())
+last_norm = next(name for name in names if name.endswith("post_layernorm"))
+case("siglip/model.safetensors", as_saved(tower), keep("siglip", record_hf(tower, image, last_norm)),
+     config={**config_of(tower), "model_type": "siglip_vision_model"})
+jepa = shake(hf.IJepaModel(hf.IJepaConfig(**size)), 47)
+case("ijepa/model.safetensors", as_saved(jepa), keep("ijepa", record_hf(jepa, image, "layernorm")),
+     config={**config_of(jepa), "model_type": "ijepa"})
+trained = vit(48, class_token=False, global_pool="avg", fc_norm=False, num_classes=0)
+case("jepa_training.pth.tar", {"encoder": under("module.", weights(vit(49, class_token=False, global_pool="avg",
+     fc_norm=False, num_classes=0))), "predictor": {"module.predictor_norm.weight": torch.zeros(8)},
+     "target_encoder": under("module.", weights(trained)), "opt": {}, "epoch": 3},
+     keep("jepa_training", record(trained, image)), notes=["target_encoder"], format="timm", heads=HEADS)
+case("rope/model.safetensors", base, None, says=["vit_small_patch16_rope_ape_224", "--features"], family="supervised",
+     config=timm_config("vit_small_patch16_rope_ape_224", "naver_in1k"))
 
 # ---- containers ----------------------------------------------------------------------------------------------
 case("graph.onnx", b"\x08\x0a\x12\x07pytorch\x1a\x032.0\x3a\x10\x0a\x00\x12\x0cmain_graph\x5a\x00", None, says=["ONNX", "state_dict"])

@@ -94,6 +94,7 @@ fn main() {
         stem_norm: false,
         class: true,
         final_norm: true,
+        hidden_norm: false,
         layer_scale: false,
         positions: Positions::Table {
             grid: [14, 14],

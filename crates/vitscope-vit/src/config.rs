@@ -33,6 +33,9 @@ pub struct Config {
     /// own output.
     #[serde(default = "yes", skip_serializing_if = "is_true")]
     pub final_norm: bool,
+    /// Whether a LayerNorm stands between the two halves of the feed-forward part (EVA-02).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub hidden_norm: bool,
     /// Whether both residual branches are scaled per channel.
     pub layer_scale: bool,
     /// Where position comes from.
@@ -56,6 +59,11 @@ impl Config {
 // What every released model once had is not written, so that what was recorded stays as it was.
 fn yes() -> bool {
     true
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_false(flag: &bool) -> bool {
+    !*flag
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
@@ -103,6 +111,9 @@ pub enum Mlp {
     Gelu,
     /// Two linear maps around `x * sigmoid(1.702 x)` (OpenAI CLIP).
     QuickGelu,
+    /// Two linear maps around the GELU's approximation by a hyperbolic tangent (SigLIP in JAX and
+    /// transformers).
+    GeluTanh,
     /// `W3(silu(W1 x) * (W2 x))`.
     SwiGlu,
 }
@@ -120,6 +131,31 @@ pub enum Positions {
     },
     /// Axial rotary positions on the queries and keys of the patches (DINOv3).
     Rotary,
+    /// A table, and rotary positions of neighboring channels beside it (EVA-02, Perception Encoder).
+    Both {
+        /// Rows and columns of the stored table.
+        grid: [usize; 2],
+        /// How the table is resized.
+        resize: Resize,
+        /// The rotation.
+        rotary: PairRotary,
+    },
+}
+
+/// Rotary positions of neighboring channels: channel `2j` and `2j + 1` of a head turn by
+/// `place * base^(-j / (d / 4))`, the first half of the pairs by one coordinate, the second by the
+/// other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PairRotary {
+    /// Rows and columns to which any grid is stretched: a patch's coordinate is
+    /// `(index + offset) / count * reference`.
+    pub reference: [usize; 2],
+    /// Added to a patch's index.
+    pub offset: usize,
+    /// Whether the first half of the pairs turns by the column, not by the row.
+    pub columns_first: bool,
+    /// Base of the frequencies.
+    pub base: u32,
 }
 
 /// How a position table is resized to another grid (bicubic in every case).

@@ -211,6 +211,7 @@ pub(crate) fn decide(seen: &Seen<'_>, settle: &Settle) -> Result<Found, VitError
             norm_eps,
             stem_norm: sizes.stem_norm,
             final_norm: sizes.final_norm,
+            hidden_norm: sizes.hidden_norm,
             layer_scale: sizes.layer_scale,
             positions,
         },

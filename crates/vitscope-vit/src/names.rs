@@ -39,6 +39,16 @@ pub enum Family {
     Franca,
     /// DINOv3.
     DinoV3,
+    /// SigLIP.
+    SigLip,
+    /// SigLIP 2.
+    SigLip2,
+    /// I-JEPA.
+    IJepa,
+    /// Perception Encoder.
+    Pe,
+    /// EVA-02.
+    Eva02,
     /// A model that its user describes, under the user's own label.
     Own(Label),
 }
@@ -132,6 +142,11 @@ const FAMILIES: &[(Family, &str)] = &[
     (Family::DinoV2Reg, "dinov2reg"),
     (Family::Franca, "franca"),
     (Family::DinoV3, "dinov3"),
+    (Family::SigLip, "siglip"),
+    (Family::SigLip2, "siglip2"),
+    (Family::IJepa, "ijepa"),
+    (Family::Pe, "pe"),
+    (Family::Eva02, "eva02"),
 ];
 
 const FORMATS: &[(Format, &str)] = &[
@@ -192,6 +207,11 @@ impl Family {
             Self::DinoV2Reg => "DINOv2 (registers)",
             Self::Franca => "Franca",
             Self::DinoV3 => "DINOv3",
+            Self::SigLip => "SigLIP",
+            Self::SigLip2 => "SigLIP 2",
+            Self::IJepa => "I-JEPA",
+            Self::Pe => "Perception Encoder",
+            Self::Eva02 => "EVA-02",
             Self::Own(label) => label.as_str(),
         }
     }
@@ -206,6 +226,8 @@ impl FromStr for Family {
             "openai" => "openaiclip",
             "augreg" => "supervised",
             "deitiii" => "deit3",
+            "perceptionencoder" => "pe",
+            "eva" => "eva02",
             "moco" => "mocov3",
             "dinov2g" => "dinov2",
             "dinov2registers" | "dinov2withregisters" | "dinov2greg" => "dinov2reg",

@@ -42,6 +42,8 @@ pub struct Block {
     pub norm2: Norm,
     /// `D -> h`, or for SwiGLU `D -> 2h` with the gate (the silu side) first.
     pub up: Linear,
+    /// Between the two halves of the feed-forward part; empty vectors where there is none.
+    pub hidden_norm: Norm,
     /// `h -> D`.
     pub down: Linear,
     /// LayerScale of the feed-forward branch, `[D]`; empty where there is none.

@@ -43,6 +43,9 @@ pub(crate) fn family_of_hub(id: &str) -> Option<Family> {
         "openai" if name.starts_with("clip-") => Some(Family::OpenAiClip),
         "facebook" if name.starts_with("metaclip-") => Some(Family::MetaClip),
         "apple" if name.starts_with("DFN") => Some(Family::Clip),
+        "google" if name.starts_with("siglip2-") => Some(Family::SigLip2),
+        "google" if name.starts_with("siglip-") => Some(Family::SigLip),
+        "facebook" if name.starts_with("ijepa_") => Some(Family::IJepa),
         "facebook" if name.starts_with("deit-") => Some(Family::Deit),
         "laion" if name.starts_with("CLIP-") => Some(Family::OpenClip),
         "google" if name.starts_with("vit-") => Some(Family::Supervised),
@@ -69,6 +72,18 @@ pub(crate) fn family_of_timm(architecture: &str, tag: &str) -> Option<Family> {
         Family::Deit3
     } else if of("deit_") {
         Family::Deit
+    } else if of("_pe_") {
+        Family::Pe
+    } else if of("eva02_") && !of("clip") {
+        Family::Eva02
+    } else if of("siglip") {
+        if tag.starts_with("v2_") {
+            Family::SigLip2
+        } else {
+            Family::SigLip
+        }
+    } else if tag.contains("ijepa") {
+        Family::IJepa
     } else if begins(&["openai"]) {
         Family::OpenAiClip
     } else if begins(&["laion", "datacomp"]) {
@@ -99,7 +114,7 @@ pub(crate) fn family_of_words(text: &str) -> Option<Family> {
     let has = |word: &str| text.contains(word);
     Some(if has("metaclip") {
         Family::MetaClip
-    } else if has("dfn") || has("siglip") || has("eva") || has("clipa") {
+    } else if has("dfn") || has("eva") || has("clipa") {
         Family::Clip
     } else if has("openai") {
         Family::OpenAiClip
@@ -132,6 +147,14 @@ pub(crate) fn official_name(name: &str) -> Option<(Family, Option<&'static Known
         } else {
             Family::DinoV2
         }
+    } else if name.starts_with("IN1K-vit.") || name.starts_with("IN22K-vit.") {
+        Family::IJepa
+    } else if name.starts_with("franca_vit") {
+        Family::Franca
+    } else if name.starts_with("deit_3_") {
+        Family::Deit3
+    } else if name.starts_with("deit_") {
+        Family::Deit
     } else if name.starts_with("dinov3_vit") && name.contains("_pretrain") {
         Family::DinoV3
     } else {

@@ -278,6 +278,7 @@ fn activation(name: &str) -> Activation {
     match name {
         "gelu" | "gelu_python" => Activation::Known(Mlp::Gelu),
         "quick_gelu" => Activation::Known(Mlp::QuickGelu),
+        "gelu_pytorch_tanh" => Activation::Known(Mlp::GeluTanh),
         other => Activation::Other(shortened(other)),
     }
 }

@@ -17,7 +17,7 @@ use crate::engine::{Geometry, Stages, Tensor, cpu};
 use crate::error::DeviceError;
 use crate::facet::{Kind, Taps};
 use crate::ops::packed::has_bf16;
-use crate::ops::positions::{resize_table, rotary_angles};
+use crate::ops::positions::{pair_angles, resize_table, rotary_angles};
 use crate::params::{Linear, Params};
 
 /// Why a backbone cannot be put together, or cannot run on an image of some size.
@@ -56,6 +56,12 @@ pub enum ShapeError {
     /// Products in f16 on the CPU.
     #[error("products in f16 run on --device cuda only: use --dtype f32 or bf16 on the CPU")]
     NoF16,
+    /// A model that only the CPU runs.
+    #[error("{what} run on the CPU only: use --device cpu")]
+    CpuOnly {
+        /// What a GPU does not have.
+        what: &'static str,
+    },
     /// The device that was asked for.
     #[error(transparent)]
     Device(#[from] DeviceError),
@@ -179,6 +185,11 @@ impl Vit {
         precision: Precision,
     ) -> Result<Self, ShapeError> {
         check(&config, &params)?;
+        if device == Device::Cuda
+            && let Some(what) = cpu_only(&config)
+        {
+            return Err(ShapeError::CpuOnly { what });
+        }
         let table = std::mem::take(&mut params.table);
         let periods = std::mem::take(&mut params.periods);
         let engine = match device {
@@ -239,6 +250,14 @@ impl Vit {
                 None,
             ),
             Positions::Rotary => (Vec::new(), Some(rotary_angles(&self.periods, grid))),
+            Positions::Both {
+                grid: from,
+                resize,
+                rotary,
+            } => (
+                resize_table(&self.table, self.config.width, from, grid, resize),
+                Some(pair_angles(rotary, self.config.head_width(), grid)),
+            ),
         };
         let geometry = Geometry {
             pixels,
@@ -348,6 +367,21 @@ impl Vit {
     }
 }
 
+/// What of a model no kernel for a GPU computes.
+fn cpu_only(config: &Config) -> Option<&'static str> {
+    if config.mlp == Mlp::GeluTanh {
+        Some("models with the GELU by a hyperbolic tangent")
+    } else if matches!(config.positions, Positions::Both { .. }) {
+        Some("models with a position table and rotary positions together")
+    } else if config.hidden_norm {
+        Some("models with a norm inside the feed-forward part")
+    } else if config.prefix() == 0 {
+        Some("models without a class token")
+    } else {
+        None
+    }
+}
+
 /// Every weight has the size that the description gives it.
 fn check(config: &Config, params: &Params) -> Result<(), ShapeError> {
     let d = config.width;
@@ -376,7 +410,7 @@ fn check(config: &Config, params: &Params) -> Result<(), ShapeError> {
         optional(d, config.final_norm),
     );
     match config.positions {
-        Positions::Table { grid, .. } => {
+        Positions::Table { grid, .. } | Positions::Both { grid, .. } => {
             expect(
                 "position table".into(),
                 params.table.len(),
@@ -442,6 +476,11 @@ fn check(config: &Config, params: &Params) -> Result<(), ShapeError> {
             expect(format!("block {i} {name} weight"), norm.weight.len(), d);
             expect(format!("block {i} {name} bias"), norm.bias.len(), d);
         }
+        expect(
+            format!("block {i} norm of hidden width"),
+            block.hidden_norm.weight.len(),
+            optional(config.hidden, config.hidden_norm),
+        );
     }
     problem.map_or(Ok(()), Err)
 }

@@ -211,6 +211,7 @@ impl Reader<'_> {
             scale1: self.vector(parts, "scale1")?,
             norm2: self.norm(parts, "norm2")?,
             up,
+            hidden_norm: self.norm(parts, "hidden_norm")?,
             down: self.linear(parts, &[("down", width)], hidden)?,
             scale2: self.vector(parts, "scale2")?,
         })

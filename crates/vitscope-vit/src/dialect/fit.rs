@@ -326,6 +326,7 @@ impl<'a> Look<'a> {
         };
         attempt.stem(&inside);
         attempt.blocks(&inside);
+        attempt.kind(self.container, &inside);
         // Only what stands beside a whole backbone can be told to be no part of it.
         let aside = if attempt.missing.is_empty() {
             let width = attempt.width(self.container);
@@ -485,6 +486,29 @@ impl Attempt<'_> {
             }
         }
         self.blocks = blocks;
+    }
+
+    /// What tells this dialect from another one with the same names.
+    fn kind(&mut self, container: &Container, inside: &HashMap<&str, usize>) {
+        let needs = &self.dialect.needs;
+        if !needs.is_empty() && !needs.iter().any(|name| inside.contains_key(name.as_str())) {
+            self.missing
+                .push(format!("{}{}", self.network.prefix, needs[0]));
+        }
+        let shape = |part: &str| {
+            let index = self.blocks.first()?.get(part)?;
+            Some(container.tensors[*index].shape.as_slice())
+        };
+        if self.dialect.plain
+            && let (Some(&[rows, _]), Some(&[_, columns])) =
+                (shape("up.weight"), shape("down.weight"))
+            && rows != columns
+        {
+            self.missing.push(format!(
+                "{}a feed-forward part that is not gated",
+                self.network.prefix
+            ));
+        }
     }
 
     /// The width that the patch embedding shows.

@@ -38,9 +38,21 @@ const TABLES: &[(&str, &str)] = &[
     ("dinov3", include_str!("dinov3.toml")),
     ("timm_dinov3", include_str!("timm_dinov3.toml")),
     ("timm_clip", include_str!("timm_clip.toml")),
+    ("timm_pe", include_str!("timm_pe.toml")),
+    ("timm_pe_spatial", include_str!("timm_pe_spatial.toml")),
+    ("timm_classless", include_str!("timm_classless.toml")),
+    ("eva02", include_str!("eva02.toml")),
     ("open_clip", include_str!("open_clip.toml")),
     ("transformers_vit", include_str!("transformers_vit.toml")),
     ("transformers_clip", include_str!("transformers_clip.toml")),
+    (
+        "transformers_siglip",
+        include_str!("transformers_siglip.toml"),
+    ),
+    (
+        "transformers_ijepa",
+        include_str!("transformers_ijepa.toml"),
+    ),
     (
         "transformers_dinov2",
         include_str!("transformers_dinov2.toml"),
@@ -69,6 +81,15 @@ pub(crate) struct Dialect {
     pub usual: bool,
     /// Training methods whose backbones come under these names.
     pub families: Vec<Family>,
+    /// Whether its feed-forward part is never gated: gated tensors are another dialect's.
+    #[serde(default)]
+    pub plain: bool,
+    /// Tensors without which it is another dialect, although it needs none of them.
+    #[serde(default)]
+    pub needs: Vec<String>,
+    /// Rotary positions beside its table.
+    #[serde(default)]
+    pub rotary: Option<Turning>,
     /// What stands before the names of block `{i}`.
     pub block: Names,
     /// How linear maps are stored.
@@ -86,6 +107,19 @@ pub(crate) struct Dialect {
     pub outside: BTreeMap<String, String>,
 }
 
+/// Rotary positions of neighboring channels, as far as a naming tells them; their reference is the
+/// table's own grid.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Turning {
+    /// Added to a patch's index.
+    pub offset: usize,
+    /// Whether the first half of the pairs turns by the column.
+    pub columns_first: bool,
+    /// Base of the frequencies.
+    pub base: u32,
+}
+
 /// How the tensors of a fitted backbone are named and stored: by a dialect, or as its user says.
 #[derive(Clone, Debug)]
 pub(crate) struct Naming {
@@ -99,6 +133,8 @@ pub(crate) struct Naming {
     pub usual: bool,
     /// Training methods whose backbones come under these names; none for a description.
     pub families: Vec<Family>,
+    /// Rotary positions beside its table.
+    pub rotary: Option<Turning>,
     /// How linear maps are stored.
     pub layout: Layout,
     /// Parts stored the other way round.
@@ -124,6 +160,7 @@ impl Dialect {
             formats: self.formats.clone(),
             usual: self.usual,
             families: self.families.clone(),
+            rotary: self.rotary,
             layout: self.layout,
             turned: BTreeSet::new(),
         }

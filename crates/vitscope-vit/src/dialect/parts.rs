@@ -36,6 +36,8 @@ pub(crate) const BLOCK: &[&str] = &[
     "gate.bias",
     "up.weight",
     "up.bias",
+    "hidden_norm.weight",
+    "hidden_norm.bias",
     "down.weight",
     "down.bias",
     "scale2",

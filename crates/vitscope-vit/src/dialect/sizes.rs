@@ -30,6 +30,8 @@ pub(crate) struct Sizes {
     pub stem_norm: bool,
     /// Whether the residual branches are scaled.
     pub layer_scale: bool,
+    /// Whether a norm stands inside the feed-forward part.
+    pub hidden_norm: bool,
     /// Whether there is a class token.
     pub class: bool,
     /// Whether a norm follows the last block.
@@ -114,6 +116,10 @@ pub(crate) fn sizes(
     let packed = !split && Some(side("up.weight", up, true)) == hidden.checked_mul(2);
     let stacked = if packed { 2 * hidden } else { hidden };
 
+    let split_qkv = ["query.weight", "key.weight", "value.weight"];
+    if !first.contains_key("qkv.weight") && !split_qkv.iter().all(|part| first.contains_key(part)) {
+        return Err(absent("the maps of queries, keys and values"));
+    }
     let registers = match stem("registers") {
         None => 0,
         Some(tensor) => {
@@ -171,6 +177,7 @@ pub(crate) fn sizes(
         packed,
         stem_norm: fit.stem.contains_key("stem_norm.weight"),
         layer_scale: first.contains_key("scale1"),
+        hidden_norm: first.contains_key("hidden_norm.weight"),
         class,
         final_norm: fit.stem.contains_key("norm.weight"),
         table,
@@ -186,7 +193,7 @@ pub(crate) fn sizes(
             "down.weight" => [width, hidden],
             "qkv.bias" | "qkv.mask" => [1, 3 * width],
             "up.bias" => [1, stacked],
-            "gate.bias" => [1, hidden],
+            "gate.bias" | "hidden_norm.weight" | "hidden_norm.bias" => [1, hidden],
             "patch.weight" | "positions" | "registers" | "periods" => return None,
             _ => [1, width],
         })

@@ -11,7 +11,7 @@ use ndarray::{ArrayView3, ArrayView4, ShapeBuilder};
 use rayon::prelude::*;
 
 use super::{Geometry, Stages, Tensor};
-use crate::config::{Config, Mlp, Precision};
+use crate::config::{Config, Mlp, Positions, Precision};
 use crate::error::DeviceError;
 use crate::ops::attention::{self, attend};
 use crate::ops::packed::{Packed, padded, put_words};
@@ -81,6 +81,7 @@ struct Layer {
     scale1: Vec<f32>,
     norm2: Norm,
     up: Map,
+    hidden_norm: Norm,
     down: Map,
     scale2: Vec<f32>,
 }
@@ -94,6 +95,7 @@ impl Layer {
             scale1: block.scale1,
             norm2: block.norm2,
             up: Map::new(block.up, precision),
+            hidden_norm: block.hidden_norm,
             down: Map::new(block.down, precision),
             scale2: block.scale2,
         }
@@ -254,8 +256,12 @@ impl Model {
         let head_width = self.config.head_width();
         qkv.par_chunks_mut(tokens * 3 * d).for_each(|qkv| {
             let rows = &mut qkv[self.config.prefix() * 3 * d..];
-            rows::rotate(rows, 3 * d, heads, cos, sin, head_width);
-            rows::rotate(&mut rows[d..], 3 * d, heads, cos, sin, head_width);
+            let rotate = match self.config.positions {
+                Positions::Both { .. } => rows::rotate_pairs,
+                _ => rows::rotate,
+            };
+            rotate(rows, 3 * d, heads, cos, sin, head_width);
+            rotate(&mut rows[d..], 3 * d, heads, cos, sin, head_width);
         });
     }
 
@@ -343,7 +349,8 @@ impl Model {
                 );
                 let (norm, eps) = (&block.norm2, self.config.norm_eps);
                 rows::layer_norm(x, &norm.weight, &norm.bias, eps, (&mut *a, stride));
-                if block.down.weight.takes_words() && self.config.mlp != Mlp::SwiGlu {
+                let fused = matches!(self.config.mlp, Mlp::Gelu | Mlp::QuickGelu);
+                if block.down.weight.takes_words() && fused && !self.config.hidden_norm {
                     // The hidden numbers are only ever factors: they are rounded where they are made.
                     let words: &mut [u32] = bytemuck::cast_slice_mut(&mut hidden[..]);
                     let word_stride = block.down.weight.word_stride();
@@ -393,6 +400,15 @@ impl Model {
                             rows::bias_quick_gelu(values, block.up.bias(column, values.len()));
                         },
                     ),
+                    Mlp::GeluTanh => block.up.weight.times(
+                        (a, stride),
+                        count,
+                        up,
+                        #[inline(always)]
+                        |_, column, values| {
+                            rows::bias_gelu_tanh(values, block.up.bias(column, values.len()));
+                        },
+                    ),
                     Mlp::SwiGlu => {
                         block.up.weight.times(
                             (a, stride),
@@ -404,6 +420,15 @@ impl Model {
                             },
                         );
                         rows::swiglu(hidden, self.config.hidden, hidden_stride);
+                    }
+                }
+                if self.config.hidden_norm {
+                    let (norm, width) = (&block.hidden_norm, self.config.hidden);
+                    let mut normed = vec![0.0; width];
+                    for row in hidden.chunks_exact_mut(hidden_stride).take(count) {
+                        let row = &mut row[..width];
+                        rows::layer_norm(row, &norm.weight, &norm.bias, eps, (&mut normed, width));
+                        row.copy_from_slice(&normed);
                     }
                 }
                 block.down.weight.pass(

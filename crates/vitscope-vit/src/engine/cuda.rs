@@ -424,6 +424,7 @@ impl Cuda {
             Mlp::Gelu => Activation::Gelu,
             Mlp::QuickGelu => Activation::QuickGelu,
             Mlp::SwiGlu => Activation::SwiGlu,
+            Mlp::GeluTanh => unreachable!("refused before its weights are uploaded"),
         };
         let bias = layer
             .up
@@ -580,6 +581,9 @@ mod tests {
             hidden: 2 * d,
             norm_eps: 1e-6,
             stem_norm: false,
+            class: true,
+            final_norm: true,
+            hidden_norm: false,
             layer_scale: false,
             positions: Positions::Table {
                 grid: [3, 3],

@@ -3,9 +3,9 @@
 use super::{Case, Family};
 use crate::{
     config::Mlp,
-    error::VitError,
+    error::{VitError, shortened},
     known::{self, Build, KnownModel, Normalization},
-    says::Activation,
+    says::{Activation, Says, Writer},
 };
 
 impl Case<'_> {
@@ -46,6 +46,7 @@ impl Case<'_> {
                 )
             });
         }
+        self.turns_unseen(says)?;
         let slot = sizes.table.is_some_and(|table| table.slots > 0);
         let flags = [
             ("layer_scale", says.layer_scale, sizes.layer_scale),
@@ -83,6 +84,20 @@ impl Case<'_> {
                     says.file, image[0], image[1]
                 ),
             );
+        }
+        Ok(())
+    }
+
+    /// Refuses architectures of timm that turn queries and keys by their positions, which no tensor of
+    /// theirs shows.
+    fn turns_unseen(&self, says: &Says) -> Result<(), VitError> {
+        let turns = says.writer == Writer::Timm
+            && (says.kind.contains("rope") || says.kind.starts_with("naflexvit"));
+        if turns && self.seen.fit.naming.rotary.is_none() && self.seen.sizes.table.is_some() {
+            return Err(self.contradiction(
+                format!("{} beside it names the architecture {}", says.file, shortened(&says.kind)),
+                "what it does with positions is not known here: give embeddings that timm makes with --features".to_owned(),
+            ));
         }
         Ok(())
     }
@@ -136,6 +151,7 @@ impl Case<'_> {
         let name = match mlp {
             Mlp::Gelu => "GELU",
             Mlp::QuickGelu => "QuickGELU",
+            Mlp::GeluTanh => "GELU by tanh",
             Mlp::SwiGlu => "SwiGLU",
         };
         self.decide("activation", name, because);
@@ -219,7 +235,8 @@ impl Case<'_> {
             ));
         }
         let per_head = width / heads;
-        if self.seen.sizes.table.is_none() && !per_head.is_multiple_of(4) {
+        let turns = self.seen.sizes.table.is_none() || self.seen.fit.naming.rotary.is_some();
+        if turns && !per_head.is_multiple_of(4) {
             return Err(self.contradiction(
                 format!("the number of heads is {heads} ({because})"),
                 format!("rotary positions need a head width divisible by 4, not {per_head}"),

@@ -3,7 +3,7 @@
 
 use super::{Case, Family, Format, Numerics, Seen};
 use crate::{
-    config::{Positions, Resize},
+    config::{PairRotary, Positions, Resize},
     container::ContainerKind,
     error::VitError,
     provenance::official_name,
@@ -153,6 +153,7 @@ impl Case<'_> {
             | Family::OpenAiClip
             | Family::MetaClip
             | Family::Clip
+            | Family::Pe
             | Family::DinoV3 => 1e-5,
             _ => 1e-6,
         });
@@ -222,7 +223,24 @@ impl Case<'_> {
             because,
         );
         let grid = table.grid;
-        Ok((Some(Positions::Table { grid, resize }), rope_base))
+        let Some(turning) = self.seen.fit.naming.rotary else {
+            return Ok((Some(Positions::Table { grid, resize }), rope_base));
+        };
+        let rotary = PairRotary {
+            reference: grid,
+            offset: turning.offset,
+            columns_first: turning.columns_first,
+            base: turning.base,
+        };
+        let because =
+            "neighboring channels turn, on the table's own grid, as the authors' code does it";
+        self.decide("rotary periods", format!("base {}", turning.base), because);
+        let positions = Positions::Both {
+            grid,
+            resize,
+            rotary,
+        };
+        Ok((Some(positions), rope_base))
     }
 
     pub(super) fn resize(
@@ -311,7 +329,7 @@ fn official_resize(family: Family) -> Resize {
         Family::Dino | Family::Ibot | Family::Mugs | Family::DinoV2 | Family::Franca => {
             Resize::PlainOffset
         }
-        Family::Mae | Family::MocoV3 => Resize::Plain,
+        Family::Mae | Family::MocoV3 | Family::IJepa => Resize::Plain,
         _ => Resize::Antialias,
     }
 }

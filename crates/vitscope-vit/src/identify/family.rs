@@ -143,7 +143,7 @@ impl Case<'_> {
 
     /// What speaks for a family, the strongest first.
     fn evidence(&self) -> Result<Option<Evidence>, VitError> {
-        if self.seen.sizes.stem_norm {
+        if self.seen.sizes.stem_norm && self.possible().iter().any(|one| CLIPS.contains(one)) {
             return Ok(self.clip_evidence());
         }
         if let Some(found) = self
@@ -193,6 +193,9 @@ impl Case<'_> {
         {
             let because = "it has the decoder of MAE's training";
             Some(Evidence::sure(Family::Mae, because))
+        } else if root("target_encoder") && self.possible().contains(&Family::IJepa) {
+            let because = "it has the target encoder of I-JEPA's training";
+            Some(Evidence::sure(Family::IJepa, because))
         } else if any("dist_token") || self.has_tensor(|name| name.contains("head_dist.")) {
             let because = "it has the distillation token of DeiT";
             Some(Evidence::sure(Family::Deit, because))
@@ -208,6 +211,10 @@ impl Case<'_> {
             "vit_mae" => {
                 let because = "config.json gives the model type vit_mae";
                 return Some(Evidence::sure(Family::Mae, because));
+            }
+            "ijepa" => {
+                let because = "config.json gives the model type ijepa";
+                return Some(Evidence::sure(Family::IJepa, because));
             }
             "deit" => {
                 let because = "config.json gives the model type deit";
@@ -278,6 +285,15 @@ impl Case<'_> {
         if name == "transformers_dinov2" {
             let because = "its tensors are named as DINOv2's are in transformers";
             return Some(Evidence::sure(Family::DinoV2, because));
+        }
+        if matches!(name, "timm_classless" | "transformers_siglip")
+            && self.has_tensor(|name| name.contains("attn_pool.") || name.contains("vision_model."))
+        {
+            return Some(Evidence {
+                family: Family::SigLip,
+                because: "it has no class token, but SigLIP's pooling; --family siglip2 sets the other label".to_owned(),
+                noted: false,
+            });
         }
         if name != "dinov2" {
             return None;

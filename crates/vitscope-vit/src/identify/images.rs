@@ -154,8 +154,8 @@ impl Case<'_> {
 /// With which mean and deviation a family's images are usually normalized.
 fn usual_normalization(family: Family) -> Normalization {
     match family {
-        Family::Supervised => Normalization::Half,
-        Family::OpenClip | Family::OpenAiClip | Family::MetaClip | Family::Clip => {
+        Family::Supervised | Family::SigLip | Family::SigLip2 | Family::Pe => Normalization::Half,
+        Family::OpenClip | Family::OpenAiClip | Family::MetaClip | Family::Clip | Family::Eva02 => {
             Normalization::Clip
         }
         _ => Normalization::ImageNet,

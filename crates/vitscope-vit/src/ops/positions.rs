@@ -3,7 +3,7 @@
 //! The two bicubic kernels are those of PyTorch's `interpolate`, without and with antialiasing
 //! (MODELS facts: they differ even when enlarging). Weights are computed in f64.
 
-use crate::config::Resize;
+use crate::config::{PairRotary, Resize};
 
 /// The cubic convolution kernel with parameter `a`.
 fn cubic(x: f64, a: f64) -> f64 {
@@ -101,6 +101,48 @@ pub fn resize_table(
         }
     }
     out
+}
+
+/// Cosines and sines of the angles by which neighboring channels of every patch turn (EVA-02,
+/// Perception Encoder); both channels of a pair have the same.
+///
+/// # Shapes
+/// Both results `[rows * columns, head_width]`.
+#[must_use]
+pub fn pair_angles(
+    rotary: PairRotary,
+    head_width: usize,
+    [rows, columns]: [usize; 2],
+) -> (Vec<f32>, Vec<f32>) {
+    let quarter = head_width / 4;
+    // In f32, as the code that trained with it computes them.
+    let place = |index: usize, count: usize, reference: usize| {
+        (index + rotary.offset) as f32 / count as f32 * reference as f32
+    };
+    let bands: Vec<f32> = (0..quarter)
+        .map(|j| 1.0 / (rotary.base as f32).powf(j as f32 / quarter as f32))
+        .collect();
+    let mut cos = Vec::with_capacity(rows * columns * head_width);
+    let mut sin = Vec::with_capacity(rows * columns * head_width);
+    for y in 0..rows {
+        for x in 0..columns {
+            let row = place(y, rows, rotary.reference[0]);
+            let column = place(x, columns, rotary.reference[1]);
+            let places = if rotary.columns_first {
+                [column, row]
+            } else {
+                [row, column]
+            };
+            for place in places {
+                for &band in &bands {
+                    let angle = place * band;
+                    cos.extend([angle.cos(); 2]);
+                    sin.extend([angle.sin(); 2]);
+                }
+            }
+        }
+    }
+    (cos, sin)
 }
 
 /// Cosines and sines of the rotary angles of every patch (DINOv3): rows first, then columns,

@@ -2,7 +2,7 @@
 //!
 //! Sums run over sixteen fixed lanes, so their order is the same on every machine.
 
-use super::scalar::{exp, gelu, sigmoid};
+use super::scalar::{exp, gelu, gelu_tanh, sigmoid};
 
 const LANES: usize = 16;
 
@@ -105,6 +105,14 @@ pub fn bias_gelu(x: &mut [f32], bias: &[f32]) {
     }
 }
 
+/// `x = gelu(x + bias)` by the hyperbolic tangent.
+#[inline(always)]
+pub fn bias_gelu_tanh(x: &mut [f32], bias: &[f32]) {
+    for (v, &b) in x.iter_mut().zip(bias) {
+        *v = gelu_tanh(*v + b);
+    }
+}
+
 /// `x = y * sigmoid(1.702 y)` with `y = x + bias`.
 #[inline(always)]
 pub fn bias_quick_gelu(x: &mut [f32], bias: &[f32]) {
@@ -178,6 +186,31 @@ pub fn rotate(x: &mut [f32], stride: usize, heads: usize, cos: &[f32], sin: &[f3
                 let (x1, x2) = (*a, *b);
                 *a = x1 * cos[j] - x2 * sin[j];
                 *b = x2 * cos[half + j] + x1 * sin[half + j];
+            }
+        }
+    }
+}
+
+/// Turns neighboring channels of every head of every row: `x cos + [-x1, x0, -x3, x2, ...] sin`
+/// (EVA-02, Perception Encoder).
+///
+/// # Shapes
+/// As [`rotate`].
+pub fn rotate_pairs(
+    x: &mut [f32],
+    stride: usize,
+    heads: usize,
+    cos: &[f32],
+    sin: &[f32],
+    d: usize,
+) {
+    let angles = cos.chunks_exact(d).zip(sin.chunks_exact(d));
+    for (row, (cos, sin)) in x.chunks_mut(stride).zip(angles) {
+        for head in row[..heads * d].chunks_exact_mut(d) {
+            for (j, pair) in head.chunks_exact_mut(2).enumerate() {
+                let (x0, x1) = (pair[0], pair[1]);
+                pair[0] = x0 * cos[2 * j] - x1 * sin[2 * j];
+                pair[1] = x1 * cos[2 * j + 1] + x0 * sin[2 * j + 1];
             }
         }
     }

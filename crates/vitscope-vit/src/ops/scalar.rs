@@ -61,6 +61,14 @@ pub fn gelu(x: f32) -> f32 {
     0.5 * x * (1.0 + erf(x * std::f32::consts::FRAC_1_SQRT_2))
 }
 
+/// GELU by the hyperbolic tangent: `x / 2 (1 + tanh(z))`, `z = sqrt(2 / pi) (x + 0.044715 x^3)`,
+/// which is `x sigmoid(2 z)`.
+#[inline(always)]
+pub fn gelu_tanh(x: f32) -> f32 {
+    let z = 0.797_884_6 * (x + 0.044_715 * x * x * x);
+    x * sigmoid(2.0 * z)
+}
+
 /// `1 / (1 + e^-x)`.
 #[inline(always)]
 pub fn sigmoid(x: f32) -> f32 {

@@ -16,7 +16,7 @@ fn text(args: &[&str]) -> String {
 #[test]
 fn the_table_has_a_line_for_each_model() {
     let table = text(&["models"]);
-    assert_eq!(table.lines().count(), 36 + 2, "{table}");
+    assert_eq!(table.lines().count(), 77 + 2, "{table}");
     let dino = text(&["models", "dinov2reg"]);
     assert_eq!(dino.lines().count(), 4 + 2, "{dino}");
     let gated = table
@@ -53,7 +53,7 @@ fn json_has_the_same_facts() {
     );
     let all: serde_json::Value =
         serde_json::from_str(&text(&["models", "--format", "json"])).unwrap();
-    assert_eq!(all["models"].as_array().unwrap().len(), 36);
+    assert_eq!(all["models"].as_array().unwrap().len(), 77);
 }
 
 #[test]

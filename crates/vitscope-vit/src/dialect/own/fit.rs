@@ -433,6 +433,7 @@ fn naming(
         formats: vec![Format::Own],
         usual: false,
         families: Vec::new(),
+        rotary: None,
         layout: description.layout,
         turned,
     }
