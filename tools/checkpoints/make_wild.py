@@ -193,9 +193,9 @@ case("list.pth", [base, {"epoch": 1}], PLAIN, **MAE)
 # ---- what stands beside, and what does not ----------------------------------------------------------------
 v2 = vit(4, side=28, patch=14, init_values=0.5, num_classes=0)
 odd = picture(11, 42, 56)
-case("timm_dinov2.pth", weights(v2), None, says=["--format official|timm", "--heads"])
+case("timm_dinov2.pth", weights(v2), None, says=["--layout official|timm", "--heads"])
 case("timm_dinov2.pth", None, keep("timm_dinov2", record(v2, odd)), format="timm", heads=HEADS)
-case("nothing_beside.pth", {"model": base}, None, says=["--family supervised|", "--format official|timm", "--heads"])
+case("nothing_beside.pth", {"model": base}, None, says=["--family supervised|", "--layout official|timm", "--heads"])
 
 
 def timm_config(architecture, tag, **more):

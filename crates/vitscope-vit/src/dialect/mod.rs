@@ -37,8 +37,9 @@ const TABLES: &[(&str, &str)] = &[
     ),
     ("dinov3", include_str!("dinov3.toml")),
     ("timm_dinov3", include_str!("timm_dinov3.toml")),
-    ("timm_clip", include_str!("timm_clip.toml")),
+    // Its pooling tells it from a CLIP tower, which would leave pooling aside.
     ("timm_pe", include_str!("timm_pe.toml")),
+    ("timm_clip", include_str!("timm_clip.toml")),
     ("timm_pe_spatial", include_str!("timm_pe_spatial.toml")),
     ("timm_classless", include_str!("timm_classless.toml")),
     ("eva02", include_str!("eva02.toml")),

@@ -15,7 +15,7 @@ impl Case<'_> {
         if self.described().is_some() {
             if let Some(told) = self.settle.format.filter(|&told| told != Format::Own) {
                 return Err(self.contradiction(
-                    format!("--format says {told}"),
+                    format!("--layout says {told}"),
                     "a described model is of the family and format that its description gives"
                         .to_owned(),
                 ));
@@ -30,12 +30,12 @@ impl Case<'_> {
                 && matches!(told, Format::Official | Format::Timm);
             if !formats.contains(&told) && !augreg {
                 return Err(self.contradiction(
-                    format!("--format says {told}"),
+                    format!("--layout says {told}"),
                     format!("its tensors are named as in {}", naming.title),
                 ));
             }
             if formats.len() > 1 {
-                self.decide("format", told, "--format says so");
+                self.decide("format", told, "--layout says so");
                 return Ok(Some(told));
             }
         }
@@ -55,7 +55,7 @@ impl Case<'_> {
         }
         self.ask(
             "whether its positions are resized as the authors' code or as timm does it, which give other numbers under the same names".to_owned(),
-            "--format",
+            "--layout",
             &["official".to_owned(), "timm".to_owned()],
             "timm".to_owned(),
         );

@@ -286,9 +286,8 @@ impl Case<'_> {
             let because = "its tensors are named as DINOv2's are in transformers";
             return Some(Evidence::sure(Family::DinoV2, because));
         }
-        if matches!(name, "timm_classless" | "transformers_siglip")
-            && self.has_tensor(|name| name.contains("attn_pool.") || name.contains("vision_model."))
-        {
+        let pooled = || self.has_tensor(|name| name.contains("attn_pool."));
+        if name == "transformers_siglip" || (name == "timm_classless" && pooled()) {
             return Some(Evidence {
                 family: Family::SigLip,
                 because: "it has no class token, but SigLIP's pooling; --family siglip2 sets the other label".to_owned(),

@@ -128,6 +128,7 @@ fn check(path: &Path, meta: &Value) -> String {
             assert_eq!(params.table.len(), grid[0] * grid[1] * d);
             assert!(params.periods.is_empty());
         }
+        Positions::Both { .. } => panic!("{name} has both"),
         Positions::Rotary => {
             assert!(params.table.is_empty());
             assert_eq!(params.periods.len(), config.head_width() / 4);
@@ -354,7 +355,7 @@ fn what_the_user_says_may_not_contradict_the_tensors() {
             ..Settle::default()
         },
     );
-    assert!(message.contains("--format says transformers"), "{message}");
+    assert!(message.contains("--layout says transformers"), "{message}");
 }
 
 #[test]
