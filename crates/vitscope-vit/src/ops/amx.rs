@@ -122,8 +122,8 @@ pub fn times(
 ) {
     assert!(is_here() && super::packed::has_bf16());
     assert!(rows > 0 && outputs > 0 && depth > 0 && depth.is_multiple_of(SIDE));
-    assert!(a_stride >= depth && (rows - 1) * a_stride + depth <= a.len());
-    assert_eq!(panels.len(), outputs.next_multiple_of(PANEL) * depth);
+    assert!(a_stride >= depth && super::fits([rows, depth], a_stride, a.len()));
+    assert!(super::fills([outputs, depth], PANEL, panels.len()));
     // SAFETY: the processor has the instructions.
     unsafe { drive(panels, [rows, depth, outputs], (a, a_stride), take) };
 }

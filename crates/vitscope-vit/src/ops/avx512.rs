@@ -112,9 +112,9 @@ fn assert_fits(
     (out, out_stride): (&[f32], usize),
 ) {
     assert!(rows > 0 && outputs > 0 && a_stride >= depth && out_stride >= outputs);
-    assert!((rows - 1) * a_stride + depth <= a.len());
-    assert!((rows - 1) * out_stride + outputs <= out.len());
-    assert_eq!(panels.len(), outputs.next_multiple_of(PANEL) * depth);
+    assert!(super::fits([rows, depth], a_stride, a.len()));
+    assert!(super::fits([rows, outputs], out_stride, out.len()));
+    assert!(super::fills([outputs, depth], PANEL, panels.len()));
 }
 
 /// # Safety

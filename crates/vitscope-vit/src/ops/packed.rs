@@ -199,8 +199,8 @@ impl Packed {
             return;
         }
         assert!(a_stride >= inputs && out_stride >= outputs);
-        assert!((rows - 1) * a_stride + inputs <= a.len());
-        assert!((rows - 1) * out_stride + outputs <= out.len());
+        assert!(super::fits([rows, inputs], a_stride, a.len()));
+        assert!(super::fits([rows, outputs], out_stride, out.len()));
         match self.layout {
             Layout::Rows => {
                 let weight: &[f32] = bytemuck::cast_slice(&self.words);
@@ -285,7 +285,7 @@ impl Packed {
     ) {
         #[cfg(target_arch = "x86_64")]
         if self.takes_words() && rows > 0 && self.outputs > 0 {
-            assert!(a.1 >= self.inputs && (rows - 1) * a.1 + self.inputs <= a.0.len());
+            assert!(a.1 >= self.inputs && super::fits([rows, self.inputs], a.1, a.0.len()));
             return self.tile(a, rows, take);
         }
         self.times(a, rows, room, take);

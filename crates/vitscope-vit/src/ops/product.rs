@@ -39,7 +39,11 @@ impl<'a> Mat<'a> {
     fn holds(&self, rows: usize, cols: usize) -> bool {
         rows == 0
             || cols == 0
-            || (rows - 1) * self.row_stride + (cols - 1) * self.col_stride < self.data.len()
+            || (rows - 1)
+                .checked_mul(self.row_stride)
+                .zip((cols - 1).checked_mul(self.col_stride))
+                .and_then(|(row, col)| row.checked_add(col))
+                .is_some_and(|last| last < self.data.len())
     }
 }
 
@@ -58,8 +62,14 @@ pub fn product(
     out: &mut [f32],
     out_stride: usize,
 ) {
-    assert!(out_stride >= n && a.holds(m, k) && b.holds(k, n));
-    assert!(m == 0 || n == 0 || (m - 1) * out_stride + n <= out.len());
+    assert!(
+        out_stride >= n && a.holds(m, k) && b.holds(k, n),
+        "a factor fits its slice"
+    );
+    assert!(
+        super::fits([m, n], out_stride, out.len()),
+        "the product fits its slice"
+    );
     let stride = |s: usize| isize::try_from(s).expect("a slice is shorter than isize::MAX");
     // SAFETY: the asserts bound every element that gemm reads or writes, and `out` is borrowed
     // exclusively, so it overlaps neither `a` nor `b`.
