@@ -10,6 +10,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -104,7 +105,7 @@ int compile(Program* program, const std::vector<std::string>& options) {
     }
     const std::string& source = program->source;
     std::string whole = source + "\n";
-    std::regex kernel("__global__\\s+void\\s+(\\w+)");
+    std::regex kernel("__global__\\s+(?:__launch_bounds__\\([^)]*\\)\\s+)?void\\s+(\\w+)");
     for (std::sregex_iterator found(source.begin(), source.end(), kernel), none; found != none; ++found) {
         whole += "STANDIN_KERNEL(" + (*found)[1].str() + ")\n";
     }
@@ -155,12 +156,50 @@ constexpr int FLOAT = 0, HALF = 2, BFLOAT = 14;
 
 size_t size_of(int type) { return type == FLOAT ? 4 : 2; }
 
+uint16_t to_half(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    const uint16_t sign = (bits >> 16) & 0x8000;
+    bits &= 0x7fffffff;
+    if (bits > 0x7f800000) return 0x7fff;
+    if (bits >= 0x477ff000) return sign | 0x7c00;
+    if (bits < 0x38800000) {  // Below the smallest normal number: a multiple of 2^-24.
+        float magnitude;
+        memcpy(&magnitude, &bits, sizeof magnitude);
+        return sign | uint16_t(__builtin_nearbyintf(magnitude * 16777216.0f));
+    }
+    bits += 0xfff + ((bits >> 13) & 1);
+    return sign | uint16_t((bits - 0x38000000) >> 13);
+}
+
+uint16_t to_bfloat(float value) {
+    uint32_t bits;
+    memcpy(&bits, &value, sizeof bits);
+    if ((bits & 0x7fffffff) > 0x7f800000) return uint16_t(bits >> 16) | 0x40;
+    return uint16_t((bits + 0x7fff + ((bits >> 16) & 1)) >> 16);
+}
+
 float from_half(uint16_t half) {
     const int exponent = (half >> 10) & 31, fraction = half & 1023;
     const float sign = half & 0x8000 ? -1.0f : 1.0f;
     if (exponent == 31) return fraction ? __builtin_nanf("") : sign * __builtin_inff();
     if (exponent == 0) return sign * __builtin_ldexpf(fraction, -24);
     return sign * __builtin_ldexpf(1024 + fraction, exponent - 25);
+}
+
+float number(uint64_t address, int type, uint64_t at) {
+    if (type == FLOAT) return reinterpret_cast<const float*>(address)[at];
+    const uint16_t bits = reinterpret_cast<const uint16_t*>(address)[at];
+    if (type == HALF) return from_half(bits);
+    const uint32_t wide = uint32_t(bits) << 16;
+    float value;
+    memcpy(&value, &wide, sizeof value);
+    return value;
+}
+
+void put(uint64_t address, int type, uint64_t at, float value) {
+    if (type == FLOAT) reinterpret_cast<float*>(address)[at] = value;
+    else reinterpret_cast<uint16_t*>(address)[at] = type == HALF ? to_half(value) : to_bfloat(value);
 }
 
 // A column-major matrix as rows x columns floats, transposed if asked.
@@ -171,18 +210,7 @@ std::vector<float> load(uint64_t address, const Layout& layout, bool transposed,
     for (uint64_t column = 0; column < layout.columns; column++) {
         for (uint64_t row = 0; row < layout.rows; row++) {
             const uint64_t at = column * layout.stride + row;
-            float value;
-            if (layout.type == FLOAT) {
-                value = reinterpret_cast<const float*>(address)[at];
-            } else {
-                const uint16_t bits = reinterpret_cast<const uint16_t*>(address)[at];
-                if (layout.type == HALF) {
-                    value = from_half(bits);
-                } else {
-                    const uint32_t wide = uint32_t(bits) << 16;
-                    memcpy(&value, &wide, sizeof value);
-                }
-            }
+            const float value = number(address, layout.type, at);
             out[transposed ? row * layout.columns + column : column * layout.rows + row] = value;
         }
     }
@@ -200,7 +228,7 @@ void check_products(const Description& d, const Layout& a, const Layout& b, cons
     for (int type : {a.type, b.type}) {
         if (type != FLOAT && type != HALF && type != BFLOAT) fail("a product has factors of an unknown type");
     }
-    if (a.type != b.type || c.type != FLOAT) fail("a product's types do not go together");
+    if (a.type != b.type || (c.type != FLOAT && c.type != a.type)) fail("a product's types do not go together");
     const uint64_t m = d.transposed_a ? a.columns : a.rows, k = d.transposed_a ? a.rows : a.columns;
     const uint64_t inner = d.transposed_b ? b.columns : b.rows, n = d.transposed_b ? b.rows : b.columns;
     if (k != inner || c.rows != m || c.columns != n) fail("a product's shapes do not go together");
@@ -215,6 +243,11 @@ extern "C" {
 // ---- driver ----
 
 int cuInit(unsigned) { return 0; }
+int cuDriverGetVersion(int* version) {
+    const char* asked = getenv("VITSCOPE_STANDIN_DRIVER");
+    *version = asked ? atoi(asked) : 12080;
+    return 0;
+}
 int cuDeviceGet(int* device, int ordinal) {
     *device = 0;
     return ordinal == 0 ? 0 : 101;
@@ -319,6 +352,27 @@ int cuMemcpy2DAsync_v2(const Copy2D* copy, void*) {
     }
     return 0;
 }
+// Memory that the host and the device share.
+int cuMemHostAlloc(void** out, size_t size, unsigned) {
+    bound();
+    std::lock_guard<std::mutex> guard(lock);
+    *out = reinterpret_cast<void*>(allocate(size));
+    return *out ? 0 : 2;
+}
+int cuMemFreeHost(void* address) { return cuMemFree_v2(reinterpret_cast<uint64_t>(address)); }
+int cuEventCreate(void** out, unsigned) {
+    bound();
+    *out = new int(0);
+    return 0;
+}
+int cuEventDestroy_v2(void* event) {
+    delete static_cast<int*>(event);
+    return 0;
+}
+// Everything is done by the time it was queued.
+int cuEventRecord(void*, void*) { return 0; }
+int cuEventSynchronize(void*) { return 0; }
+int cuStreamWaitEvent(void*, void*, unsigned) { return 0; }
 int cuStreamSynchronize(void*) {
     bound();
     return 0;
@@ -473,7 +527,7 @@ int cublasLtMatmul(void*, void* description, const float* alpha, const void* a, 
     const auto& desc = *static_cast<Description*>(description);
     const auto &la = *static_cast<Layout*>(a_layout), &lb = *static_cast<Layout*>(b_layout),
                &lc = *static_cast<Layout*>(c_layout);
-    if (*alpha != 1.0f || *beta != 0.0f || c != d || c_layout != d_layout) fail("plain products only");
+    if (*alpha != 1.0f || (*beta != 0.0f && *beta != 1.0f) || c != d || c_layout != d_layout) fail("plain products only");
     check_products(desc, la, lb, lc);
     const void* pointers[] = {a, b, c, d};
     for (int i = 0; i < 4; i++) {
@@ -482,7 +536,9 @@ int cublasLtMatmul(void*, void* description, const float* alpha, const void* a, 
     }
     const uint64_t m = lc.rows, n = lc.columns;
     const uint64_t k = desc.transposed_a ? la.rows : la.columns;
-    if (desc.epilogue == 4) inside(desc.bias, m * sizeof(float), "a bias");
+    // A bias is of the type of what is written.
+    if (desc.epilogue == 4) inside(desc.bias, m * size_of(lc.type), "a bias");
+    std::vector<float> column(m);
     for (int batch = 0; batch < lc.batch; batch++) {
         auto at = [&](const void* start, const Layout& layout) {
             return reinterpret_cast<uint64_t>(start) + batch * layout.apart * size_of(layout.type);
@@ -490,17 +546,18 @@ int cublasLtMatmul(void*, void* description, const float* alpha, const void* a, 
         const std::vector<float> left = load(at(a, la), la, desc.transposed_a, "a left factor");
         const std::vector<float> right = load(at(b, lb), lb, desc.transposed_b, "a right factor");
         const uint64_t target = at(d, lc);
-        inside(target, ((n - 1) * lc.stride + m) * sizeof(float), "a product");
-        auto* out = reinterpret_cast<float*>(target);
+        inside(target, ((n - 1) * lc.stride + m) * size_of(lc.type), "a product");
         for (uint64_t j = 0; j < n; j++) {
-            float* column = out + j * lc.stride;
-            for (uint64_t i = 0; i < m; i++) column[i] = 0.0f;
+            std::fill(column.begin(), column.end(), 0.0f);
             for (uint64_t l = 0; l < k; l++) {
                 const float factor = right[j * k + l];
                 for (uint64_t i = 0; i < m; i++) column[i] += left[l * m + i] * factor;
             }
-            if (desc.epilogue == 4) {
-                for (uint64_t i = 0; i < m; i++) column[i] += reinterpret_cast<const float*>(desc.bias)[i];
+            for (uint64_t i = 0; i < m; i++) {
+                float value = column[i];
+                if (*beta == 1.0f) value += number(target, lc.type, j * lc.stride + i);
+                if (desc.epilogue == 4) value += number(desc.bias, lc.type, i);
+                put(target, lc.type, j * lc.stride + i, value);
             }
         }
     }

@@ -4,26 +4,38 @@
     reason = "memory is allocated without a value, and every kernel writes what it later reads"
 )]
 
-use cudarc::driver::{CudaSlice, DevicePtr, DeviceRepr, DriverError, ValidAsZeroBits, sys};
+use std::sync::Arc;
+
+use bytemuck::Pod;
+use cudarc::driver::{
+    CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, PinnedHostSlice, ValidAsZeroBits,
+    sys,
+};
 
 use crate::error::CudaError;
 use crate::gpu::Gpu;
 
-/// An array in the GPU's memory.
+/// An array in the GPU's memory, of numbers whose every bit pattern is one.
+///
+/// ```compile_fail,E0277
+/// # fn room(gpu: &vitscope_cuda::Gpu) {
+/// let flags = vitscope_cuda::Buffer::<bool>::new(gpu, 8);
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Buffer<T> {
     slice: CudaSlice<T>,
     len: usize,
 }
 
-impl<T: DeviceRepr + ValidAsZeroBits> Buffer<T> {
+impl<T: DeviceRepr + ValidAsZeroBits + Pod> Buffer<T> {
     /// Room for `len` numbers, whose values are not defined.
     ///
     /// # Errors
     /// When the memory does not suffice.
     pub fn new(gpu: &Gpu, len: usize) -> Result<Self, CudaError> {
         // The driver refuses to allocate nothing.
-        // SAFETY: any bits are a number of these types.
+        // SAFETY: `Pod`: any bits are a number of these types.
         let slice = unsafe { gpu.stream().alloc::<T>(len.max(1)) }
             .map_err(|error| failed::<T>(error, len))?;
         Ok(Self { slice, len })
@@ -90,7 +102,7 @@ impl<T: DeviceRepr + ValidAsZeroBits> Buffer<T> {
     }
 }
 
-impl<T: DeviceRepr + Clone + Default> Buffer<T> {
+impl<T: DeviceRepr + Pod> Buffer<T> {
     /// The first numbers of the array, once everything that was queued is done.
     ///
     /// # Errors
@@ -99,9 +111,23 @@ impl<T: DeviceRepr + Clone + Default> Buffer<T> {
     /// # Panics
     /// When `out` is longer than the array.
     pub fn read(&self, gpu: &Gpu, out: &mut [T]) -> Result<(), CudaError> {
-        assert!(out.len() <= self.len, "fewer numbers than asked for");
+        self.read_at(gpu, 0, out)
+    }
+
+    /// The numbers from a place on, as [`Self::read`].
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    ///
+    /// # Panics
+    /// When the array ends before `out` does.
+    pub fn read_at(&self, gpu: &Gpu, first: usize, out: &mut [T]) -> Result<(), CudaError> {
+        assert!(
+            first <= self.len && out.len() <= self.len - first,
+            "fewer numbers than asked for"
+        );
         if !out.is_empty() {
-            let front = self.slice.slice(..out.len());
+            let front = self.slice.slice(first..first + out.len());
             gpu.stream()
                 .memcpy_dtoh(&front, out)
                 .map_err(CudaError::driver("copy numbers from the card"))?;
@@ -114,7 +140,7 @@ impl<T: DeviceRepr + Clone + Default> Buffer<T> {
     /// # Errors
     /// As [`Self::read`].
     pub fn download(&self, gpu: &Gpu) -> Result<Vec<T>, CudaError> {
-        let mut out = vec![T::default(); self.len];
+        let mut out = vec![T::zeroed(); self.len];
         self.read(gpu, &mut out)?;
         Ok(out)
     }
@@ -148,4 +174,110 @@ fn failed<T>(error: DriverError, len: usize) -> CudaError {
         };
     }
     CudaError::driver("allocate memory")(error)
+}
+
+/// Host memory from which the card copies by itself, so that nobody waits for a copy to the card. Of
+/// two halves, one is filled while the other may still be on its way.
+#[derive(Debug)]
+pub struct Staging {
+    halves: [Option<PinnedHostSlice<u8>>; 2],
+    turn: usize,
+}
+
+impl Default for Staging {
+    /// Nothing is allocated until it is needed.
+    fn default() -> Self {
+        Self {
+            halves: [None, None],
+            turn: 0,
+        }
+    }
+}
+
+impl Staging {
+    /// Queues a copy of bytes to the front of an array; the bytes can be used again at once.
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    ///
+    /// # Panics
+    /// When there are more bytes than room.
+    pub fn send(&mut self, gpu: &Gpu, bytes: &[u8], to: &mut Buffer<u8>) -> Result<(), CudaError> {
+        assert!(bytes.len() <= to.len, "more bytes than room");
+        if bytes.is_empty() {
+            return Ok(());
+        }
+        let failed = || CudaError::driver("copy images to the card");
+        self.turn = 1 - self.turn;
+        let half = &mut self.halves[self.turn];
+        // A half is copied as a whole.
+        if half.as_ref().is_none_or(|half| half.len() != bytes.len()) {
+            *half = None;
+            // SAFETY: every byte is a number, and those that are sent are written first.
+            let memory = unsafe { gpu.context().alloc_pinned_with_flags(bytes.len(), 0) };
+            *half = Some(memory.map_err(failed())?);
+        }
+        let Some(half) = half else { return Ok(()) };
+        // Waits until the copy before the last has left this half.
+        half.as_mut_slice().map_err(failed())?[..bytes.len()].copy_from_slice(bytes);
+        let mut front = to.slice.slice_mut(..bytes.len());
+        gpu.stream().memcpy_htod(half, &mut front).map_err(failed())
+    }
+}
+
+/// Two numbers in the host's memory that the card writes, so that reading them takes no copy.
+#[derive(Debug)]
+pub struct Letter {
+    stream: Arc<CudaStream>,
+    memory: PinnedHostSlice<f64>,
+}
+
+impl Letter {
+    /// Two zeros.
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
+        let failed = || CudaError::driver("share memory with the host");
+        // SAFETY: the two numbers are written below.
+        let memory = unsafe {
+            gpu.context()
+                .alloc_pinned_with_flags(2, sys::CU_MEMHOSTALLOC_DEVICEMAP)
+        };
+        let mut memory = memory.map_err(failed())?;
+        memory.as_mut_slice().map_err(failed())?.fill(0.0);
+        Ok(Self {
+            stream: Arc::clone(gpu.stream()),
+            memory,
+        })
+    }
+
+    /// What the card wrote last, once everything that was queued is done.
+    ///
+    /// # Errors
+    /// When any of it failed.
+    pub fn read(&mut self) -> Result<[f64; 2], CudaError> {
+        self.stream
+            .synchronize()
+            .map_err(CudaError::driver("finish its work"))?;
+        let written = self
+            .memory
+            .as_slice()
+            .map_err(CudaError::driver("share memory with the host"))?;
+        Ok([written[0], written[1]])
+    }
+
+    /// Where it lies, for the card as for the host: both see one address space.
+    pub(crate) fn address(&mut self) -> sys::CUdeviceptr {
+        self.memory
+            .as_mut_ptr()
+            .map_or(0, |address| address as sys::CUdeviceptr)
+    }
+}
+
+impl Drop for Letter {
+    fn drop(&mut self) {
+        // A kernel that is still queued may write here. There is no one to tell of a failure.
+        let _ = self.stream.synchronize();
+    }
 }

@@ -1,33 +1,51 @@
-//! Sums, scores and labels of patch vectors.
+//! Scores, sums and steps of centroids, moments of patch vectors, and labels of pixels.
+#![expect(
+    unsafe_code,
+    reason = "kernels are started here; every size is checked first"
+)]
 
 use std::sync::Arc;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, Letter};
 use crate::element::Element;
 use crate::error::CudaError;
 use crate::gpu::Gpu;
 use crate::product::{Matrix, Product, Target};
-use crate::program::{Program, Source, THREADS, args};
+use crate::program::{Arg, Program, Source, args};
 use crate::rows::RowsView;
 
 pub(crate) const SOURCE: Source = Source {
     name: "cluster",
-    text: include_str!("kernels/cluster.cu"),
+    text: concat!(
+        include_str!("kernels/common.cu"),
+        include_str!("kernels/cluster.cu"),
+        include_str!("kernels/label.cu"),
+        include_str!("kernels/count.cu")
+    ),
     kernels: &[
-        "unit_rows",
-        "assign",
+        "assign_rows",
+        "score_rows",
         "sum_rows",
         "add_images",
-        "sum_similarities",
         "adam",
         "mean_row",
         "shift_rows",
-        "add_rows",
         "add_products",
-        "check_scores",
+        "keep_rows",
         "label_pixels",
+        "count_labels",
+        "resample",
     ],
+    ampere: &[],
 };
+
+/// Rows that a block scores, clusters that it sums, and columns that it sums, as in `cluster.cu`.
+const SCORE_ROWS: usize = 64;
+const SUM_CLUSTERS: usize = 32;
+const SUM_COLUMNS: usize = 32;
+
+/// Lines of an image that a block labels.
+const LABEL_LINES: usize = 4;
 
 /// The operations of the probes, compiled.
 #[derive(Debug)]
@@ -51,6 +69,53 @@ pub struct Adam {
     pub correction2: f64,
     /// Keeps the quotient finite.
     pub eps: f64,
+}
+
+/// Which centroid every row of a batch is most similar to.
+#[derive(Debug)]
+pub struct Assigned {
+    best: Buffer<i32>,
+    similarity: Buffer<f32>,
+    /// One over every row's length.
+    inverse: Buffer<f64>,
+}
+
+impl Assigned {
+    /// Nothing yet.
+    ///
+    /// # Errors
+    /// When the memory does not suffice.
+    pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
+        Ok(Self {
+            best: Buffer::new(gpu, 0)?,
+            similarity: Buffer::new(gpu, 0)?,
+            inverse: Buffer::new(gpu, 0)?,
+        })
+    }
+}
+
+/// Where the moments of a batch are made before they are added up.
+#[derive(Debug)]
+pub struct MomentScratch {
+    shifted: Buffer<f32>,
+    sums: Buffer<f64>,
+    products: Buffer<f32>,
+    weights: Buffer<f64>,
+}
+
+impl MomentScratch {
+    /// Nothing yet.
+    ///
+    /// # Errors
+    /// When the memory does not suffice.
+    pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
+        Ok(Self {
+            shifted: Buffer::new(gpu, 0)?,
+            sums: Buffer::new(gpu, 0)?,
+            products: Buffer::new(gpu, 0)?,
+            weights: Buffer::new(gpu, 0)?,
+        })
+    }
 }
 
 /// Where the pixels of one axis lie between its patches.
@@ -98,6 +163,16 @@ fn expect(what: &str, found: usize, needed: usize) {
     assert!(found >= needed, "{what}: room for {found}, {needed} needed");
 }
 
+/// Rows of a batch, which the kernels number in 32 bits.
+fn total(images: usize, patches: usize) -> usize {
+    let total = images * patches;
+    assert!(
+        u32::try_from(total + SCORE_ROWS).is_ok(),
+        "fewer rows than 2^32"
+    );
+    total
+}
+
 impl Cluster {
     /// Compiles the operations.
     ///
@@ -116,111 +191,122 @@ impl Cluster {
         &self.gpu
     }
 
-    /// Scales rows to unit length; rows of zeros stay zero. `bad` becomes the lowest `first` +
-    /// image with a row that is not finite.
+    /// Queues a kernel.
+    ///
+    /// # Safety
+    /// As [`Program::launch`].
+    pub(crate) unsafe fn start(
+        &self,
+        name: &'static str,
+        grid: [usize; 3],
+        args: &[Arg],
+    ) -> Result<(), CudaError> {
+        // SAFETY: the caller's promise.
+        unsafe { self.program.launch(&self.gpu, name, grid, args) }
+    }
+
+    /// Queues a kernel whose first arguments are rows.
+    ///
+    /// # Safety
+    /// As [`Program::launch`].
+    unsafe fn launch(
+        &self,
+        name: &'static str,
+        grid: [usize; 3],
+        rows: &RowsView<'_>,
+        rest: &[Arg],
+    ) -> Result<(), CudaError> {
+        let args = [&rows.args()[..], rest].concat();
+        // SAFETY: the caller's promise.
+        unsafe { self.program.launch(&self.gpu, name, grid, &args) }
+    }
+
+    /// The centroid that every row is most similar to, the lowest on ties. `bad` becomes the lowest
+    /// `first` + image with a row that is not finite.
     ///
     /// # Shapes
-    /// `out` `[images * rows, width]`, `bad` `[1]`.
+    /// `codebook` `[clusters, width]`, `bad` `[1]`.
     ///
     /// # Errors
-    /// When the driver refuses.
+    /// When the driver refuses, or memory does not suffice.
     ///
     /// # Panics
     /// When an array is too small.
-    pub fn unit_rows(
+    pub fn assign(
         &self,
         rows: &RowsView<'_>,
+        (codebook, clusters): (&Buffer<f32>, usize),
         first: usize,
-        out: &mut Buffer<f32>,
+        assigned: &mut Assigned,
         bad: &mut Buffer<i32>,
     ) -> Result<(), CudaError> {
         let [images, patches, width] = rows.shape();
-        expect("unit rows", out.len(), images * patches * width);
+        assert!(clusters > 0, "there are no clusters");
+        expect("codebook", codebook.len(), clusters * width);
         expect("the flag", bad.len(), 1);
-        let [image_stride, row_stride] = rows.strides();
-        let args = args![
-            rows.start(),
-            image_stride,
-            row_stride,
-            &*out,
+        let Assigned {
+            best,
+            similarity,
+            inverse,
+        } = assigned;
+        let total = total(images, patches);
+        best.reserve(&self.gpu, total)?;
+        similarity.reserve(&self.gpu, total)?;
+        inverse.reserve(&self.gpu, total)?;
+        let rest = args![
+            codebook,
+            &*best,
+            &*similarity,
+            &*inverse,
             &*bad,
             images,
             patches,
             width,
+            clusters,
             first
         ];
-        self.program
-            .warps(&self.gpu, "unit_rows", images * patches, args)
+        let grid = [total.div_ceil(SCORE_ROWS), 1, 1];
+        // SAFETY: every array has the size that the kernel goes through, checked above, and the view
+        // lies inside its own.
+        unsafe { self.launch("assign_rows", grid, rows, rest) }
     }
 
-    /// The scores of rows against a codebook.
+    /// The scores of rows against a codebook. `bad` becomes the lowest `first` + image with a score
+    /// beyond `limit`, or one that is not a number.
     ///
     /// # Shapes
-    /// `rows` `[images, patches, width]`, `codebook` `[clusters, width]`, `scores`
-    /// `[images, patches, clusters]`.
+    /// `codebook` `[clusters, width]`, `scores` `[images, patches, clusters]`, `bad` `[1]`.
     ///
     /// # Errors
-    /// When cuBLASLt refuses.
+    /// When the driver refuses.
     ///
     /// # Panics
     /// When an array is too small.
     pub fn scores(
         &self,
         rows: &RowsView<'_>,
-        codebook: &Buffer<f32>,
+        (codebook, clusters): (&Buffer<f32>, usize),
+        (first, limit): (usize, f32),
         scores: &mut Buffer<f32>,
+        bad: &mut Buffer<i32>,
     ) -> Result<(), CudaError> {
         let [images, patches, width] = rows.shape();
-        let clusters = codebook.len() / width;
-        let product = Product {
-            rows: patches,
-            inputs: width,
-            outputs: clusters,
-            batch: 1,
-        };
-        // Image by image: other rows may lie between those of two images.
-        for image in 0..images {
-            self.gpu.product(
-                product,
-                rows.image(image).matrix(),
-                Matrix::floats(codebook, 0, width).transposed(),
-                Target::new(scores, clusters).at(image * patches * clusters),
-                None,
-            )?;
-        }
-        Ok(())
+        let total = total(images, patches);
+        expect("codebook", codebook.len(), clusters * width);
+        expect("scores", scores.len(), total * clusters);
+        expect("the flag", bad.len(), 1);
+        let rest = args![
+            codebook, &*scores, &*bad, images, patches, width, clusters, first, limit
+        ];
+        let grid = [total.div_ceil(SCORE_ROWS), 1, 1];
+        // SAFETY: as in `assign`.
+        unsafe { self.launch("score_rows", grid, rows, rest) }
     }
 
-    /// The cluster of each row's largest score, the lowest on ties, and that score.
+    /// Per image, the sums of the unit rows of every cluster and of their similarities.
     ///
     /// # Shapes
-    /// `scores` `[rows, clusters]`, `best` and `similarity` `[rows]`.
-    ///
-    /// # Errors
-    /// When the driver refuses.
-    ///
-    /// # Panics
-    /// When an array is too small.
-    pub fn assign(
-        &self,
-        scores: &Buffer<f32>,
-        [rows, clusters]: [usize; 2],
-        best: &mut Buffer<i32>,
-        similarity: &mut Buffer<f32>,
-    ) -> Result<(), CudaError> {
-        assert!(clusters > 0, "there are no clusters");
-        expect("scores", scores.len(), rows * clusters);
-        expect("assignments", best.len(), rows);
-        expect("similarities", similarity.len(), rows);
-        let args = args![scores, &*best, &*similarity, rows, clusters];
-        self.program.each(&self.gpu, "assign", rows, args)
-    }
-
-    /// Per image, the sums of the rows of every cluster and of their similarities, in their order.
-    ///
-    /// # Shapes
-    /// `unit` `[images, patches, width]`, `best` and `similarity` `[images, patches]`; `sums`
-    /// `[images, clusters, width]`, `similarities` `[images]`.
+    /// `assigned` these very rows; `sums` `[images, clusters, width]`, `similarities` `[images]`.
     ///
     /// # Errors
     /// When the driver refuses.
@@ -229,29 +315,45 @@ impl Cluster {
     /// When an array is too small.
     pub fn sum_images(
         &self,
-        unit: &Buffer<f32>,
-        (best, similarity): (&Buffer<i32>, &Buffer<f32>),
-        [images, patches, width, clusters]: [usize; 4],
+        rows: &RowsView<'_>,
+        assigned: &Assigned,
+        clusters: usize,
         (sums, similarities): (&mut Buffer<f64>, &mut Buffer<f64>),
     ) -> Result<(), CudaError> {
-        expect("unit rows", unit.len(), images * patches * width);
+        let [images, patches, width] = rows.shape();
+        let Assigned {
+            best,
+            similarity,
+            inverse,
+        } = assigned;
         expect("assignments", best.len(), images * patches);
         expect("similarities", similarity.len(), images * patches);
+        expect("lengths", inverse.len(), images * patches);
         expect("sums", sums.len(), images * clusters * width);
         expect("sums of similarities", similarities.len(), images);
-        let columns = width.div_ceil(THREADS as usize);
-        let args = args![unit, best, &*sums, patches, width, clusters];
-        self.program
-            .launch(&self.gpu, "sum_rows", [columns, clusters, images], args)?;
-        let args = args![similarity, &*similarities, images, patches];
-        self.program
-            .each(&self.gpu, "sum_similarities", images, args)
+        let rest = args![
+            best,
+            similarity,
+            inverse,
+            &*sums,
+            &*similarities,
+            patches,
+            width,
+            clusters
+        ];
+        let grid = [
+            width.div_ceil(SUM_COLUMNS),
+            images,
+            clusters.div_ceil(SUM_CLUSTERS),
+        ];
+        // SAFETY: as in `assign`; a cluster that a row does not have is passed over.
+        unsafe { self.launch("sum_rows", grid, rows, rest) }
     }
 
-    /// `total += parts` of every image, image by image.
+    /// `total += parts` of every image, image by image; and the same of the similarities.
     ///
     /// # Shapes
-    /// `parts` `[images, groups]`, `total` `[groups]`.
+    /// `parts` `[images, groups]`, `total` `[groups]`; `similarities` `[images]`, `similarity` `[1]`.
     ///
     /// # Errors
     /// When the driver refuses.
@@ -260,21 +362,26 @@ impl Cluster {
     /// When an array is too small.
     pub fn add_images(
         &self,
-        parts: &Buffer<f64>,
+        (parts, total): (&Buffer<f64>, &mut Buffer<f64>),
+        (similarities, similarity): (&Buffer<f64>, &mut Buffer<f64>),
         [images, groups]: [usize; 2],
-        total: &mut Buffer<f64>,
     ) -> Result<(), CudaError> {
         expect("parts", parts.len(), images * groups);
         expect("totals", total.len(), groups);
-        let args = args![parts, &*total, images, groups];
-        self.program.each(&self.gpu, "add_images", groups, args)
+        expect("sums of similarities", similarities.len(), images);
+        expect("the sum of similarities", similarity.len(), 1);
+        let args = args![parts, &*total, similarities, &*similarity, images, groups];
+        // SAFETY: every array has the size that the kernel goes through, checked above.
+        unsafe { self.program.each(&self.gpu, "add_images", groups + 1, args) }
     }
 
-    /// A step of Adam for every centroid, after which `sums` is zero; without a step only the
-    /// codebook is made, the centroids at unit length.
+    /// A step of Adam for every centroid, after which `sums` and `similarity` are zero; without a step
+    /// only the codebook is made, the centroids at unit length. Where `bad` names an image, no step is
+    /// taken. The letter gets the sum of similarities and what is bad.
     ///
     /// # Shapes
-    /// `state`: centroids and the two means, with `sums` and `codebook` all `[clusters, width]`.
+    /// `state`: centroids and the two means, with `sums` and `codebook` all `[clusters, width]`;
+    /// `similarity` and `bad` `[1]`.
     ///
     /// # Errors
     /// When the driver refuses.
@@ -284,15 +391,18 @@ impl Cluster {
     pub fn adam(
         &self,
         [values, first, second]: [&mut Buffer<f64>; 3],
-        sums: &mut Buffer<f64>,
+        (sums, similarity): (&mut Buffer<f64>, &mut Buffer<f64>),
         codebook: &mut Buffer<f32>,
         [clusters, width]: [usize; 2],
         step: Option<Adam>,
+        (bad, letter): (&Buffer<i32>, &mut Letter),
     ) -> Result<(), CudaError> {
         for state in [&*values, &*first, &*second, &*sums] {
             expect("centroids", state.len(), clusters * width);
         }
         expect("codebook", codebook.len(), clusters * width);
+        expect("the sum of similarities", similarity.len(), 1);
+        expect("the flag", bad.len(), 1);
         let Adam {
             scale,
             step_size,
@@ -314,7 +424,6 @@ impl Cluster {
             &*second,
             &*sums,
             &*codebook,
-            clusters,
             width,
             scale,
             step_size,
@@ -322,104 +431,132 @@ impl Cluster {
             beta2,
             correction2,
             eps,
-            step.is_some()
+            step.is_some(),
+            bad,
+            &*similarity,
+            Arg::to(letter.address())
         ];
-        self.program.warps(&self.gpu, "adam", clusters, args)
+        // SAFETY: every array has the size that the kernel goes through, checked above.
+        unsafe { self.program.rows(&self.gpu, "adam", clusters, args) }
     }
 
-    /// The mean of an image's rows.
+    /// The mean of one image's rows.
     ///
     /// # Shapes
-    /// `rows` one image, `mean` `[width]`.
+    /// `mean` `[width]`.
     ///
     /// # Errors
     /// When the driver refuses.
     ///
     /// # Panics
-    /// When an array is too small.
+    /// When the array is too small, or there is not one image.
     pub fn mean_row(&self, rows: &RowsView<'_>, mean: &mut Buffer<f32>) -> Result<(), CudaError> {
         let [images, patches, width] = rows.shape();
-        assert_eq!(images, 1, "one image at a time");
+        assert_eq!(images, 1, "one image");
         expect("mean", mean.len(), width);
-        let args = args![rows.start(), rows.strides()[1], &*mean, patches, width];
-        self.program.each(&self.gpu, "mean_row", width, args)
+        let rest = args![&*mean, patches, width];
+        let grid = [width.div_ceil(SUM_COLUMNS), 1, 1];
+        // SAFETY: the mean has the size that the kernel writes, and the view lies inside its array.
+        unsafe { self.launch("mean_row", grid, rows, rest) }
     }
 
-    /// Adds an image to sums of rows and of their outer products, all less `mean`, `weight` times.
-    /// `bad` becomes the lowest `image` whose rows are not finite.
+    /// Adds images to sums of rows and of their outer products (of these the lower triangle), all less
+    /// `mean`, `weights[image]` times. `bad` becomes the lowest `first` + image that has a weight and
+    /// whose rows are not finite.
     ///
     /// # Shapes
-    /// `rows` one image; `mean` and `sum` `[width]`, `products` `[width, width]`; `shifted`
-    /// `[patches, width]` and `product` `[width, width]` are scratch.
+    /// `mean` and `sum` `[width]`, `products` `[width, width]`, `bad` `[1]`.
     ///
     /// # Errors
-    /// When the driver or cuBLASLt refuses.
+    /// When the driver or cuBLASLt refuses, or memory does not suffice.
     ///
     /// # Panics
     /// When an array is too small.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "two sums, two scratch arrays and a flag"
-    )]
     pub fn add_moments(
         &self,
         rows: &RowsView<'_>,
         mean: &Buffer<f32>,
-        (image, weight): (usize, f64),
-        sum: &mut Buffer<f64>,
-        products: &mut Buffer<f64>,
-        (shifted, product): (&mut Buffer<f32>, &mut Buffer<f32>),
+        (first, weights): (usize, &[f64]),
+        (sum, total): (&mut Buffer<f64>, &mut Buffer<f64>),
+        scratch: &mut MomentScratch,
         bad: &mut Buffer<i32>,
     ) -> Result<(), CudaError> {
         let [images, patches, width] = rows.shape();
-        assert_eq!(images, 1, "one image at a time");
         expect("mean", mean.len(), width);
         expect("sum", sum.len(), width);
-        expect("sums of products", products.len(), width * width);
-        expect("scratch", shifted.len(), patches * width);
-        expect("scratch", product.len(), width * width);
+        expect("sums of products", total.len(), width * width);
         expect("the flag", bad.len(), 1);
-        let args = args![rows.start(), rows.strides()[1], mean, &*shifted, width];
-        self.program.rows(&self.gpu, "shift_rows", patches, args)?;
-        let args = args![&*shifted, &*sum, &*bad, patches, width, weight, image];
-        self.program.each(&self.gpu, "add_rows", width, args)?;
+        assert_eq!(weights.len(), images, "a weight per image");
+        let MomentScratch {
+            shifted,
+            sums,
+            products,
+            weights: uploaded,
+        } = scratch;
+        shifted.reserve(&self.gpu, images * patches * width)?;
+        sums.reserve(&self.gpu, images * width)?;
+        products.reserve(&self.gpu, images * width * width)?;
+        uploaded.reserve(&self.gpu, images)?;
+        uploaded.write(&self.gpu, weights)?;
+        let rest = args![
+            mean, &*shifted, &*sums, &*uploaded, &*bad, patches, width, first
+        ];
+        let grid = [width.div_ceil(SUM_COLUMNS), images, 1];
+        // SAFETY: every array has the size that the kernel goes through, reserved or checked above.
+        unsafe { self.launch("shift_rows", grid, rows, rest) }?;
         let shape = Product {
             rows: width,
             inputs: patches,
             outputs: width,
-            batch: 1,
+            batch: images,
         };
-        let all = Matrix::floats(shifted, 0, width);
-        let target = Target::new(product, width);
+        let all = Matrix::floats(shifted, 0, width).batch(patches * width);
+        let target = Target::new(products, width).batch(width * width);
         self.gpu
             .product(shape, all.transposed(), all, target, None)?;
-        let length = width * width;
-        let args = args![&*product, &*products, length, weight];
-        self.program.each(&self.gpu, "add_products", length, args)
+        let args = args![
+            &*products, &*sums, &*uploaded, &*total, &*sum, images, width
+        ];
+        // SAFETY: as above.
+        unsafe {
+            self.program
+                .rows(&self.gpu, "add_products", width + 1, args)
+        }
     }
 
-    /// `bad` becomes the lowest image with a score beyond `limit`, or one that is not a number.
+    /// Copies some rows as f32: `places` has of each its number among the images' patches, and the row
+    /// of `kept` that it becomes.
     ///
     /// # Shapes
-    /// `scores` `[images, per_image]`, `bad` `[1]`.
+    /// `places` `[count, 2]`, no row of `kept` twice; `kept` `[any, width]`.
     ///
     /// # Errors
-    /// When the driver refuses.
+    /// When the driver refuses, or memory does not suffice.
     ///
     /// # Panics
-    /// When an array is too small.
-    pub fn check_scores(
+    /// When a place is outside its array.
+    pub fn keep_rows(
         &self,
-        scores: &Buffer<f32>,
-        [images, per_image]: [usize; 2],
-        limit: f32,
-        bad: &mut Buffer<i32>,
+        rows: &RowsView<'_>,
+        places: &[[i32; 2]],
+        kept: &mut Buffer<f32>,
     ) -> Result<(), CudaError> {
-        let total = images * per_image;
-        expect("scores", scores.len(), total);
-        expect("the flag", bad.len(), 1);
-        let args = args![scores, &*bad, total, per_image, limit];
-        self.program.each(&self.gpu, "check_scores", total, args)
+        let [images, patches, width] = rows.shape();
+        let room = kept.len() / width.max(1);
+        for &[from, to] in places {
+            assert!(
+                usize::try_from(from).is_ok_and(|from| from < images * patches)
+                    && usize::try_from(to).is_ok_and(|to| to < room),
+                "a row that is not there"
+            );
+        }
+        if places.is_empty() {
+            return Ok(());
+        }
+        let uploaded = Buffer::upload(&self.gpu, places.as_flattened())?;
+        let rest = args![&uploaded, &*kept, patches, width];
+        // SAFETY: every place was checked above.
+        unsafe { self.launch("keep_rows", [places.len(), 1, 1], rows, rest) }
     }
 
     /// The cluster of every pixel, by bilinear mixes of the scores of the patches around it; the
@@ -427,10 +564,10 @@ impl Cluster {
     ///
     /// # Shapes
     /// `scores` `[images, rows.patches, columns.patches, clusters]`, `labels`
-    /// `[images, rows.pixels, columns.pixels]`.
+    /// `[images, rows.pixels, columns.pixels]`; `mixes` is scratch.
     ///
     /// # Errors
-    /// When the driver refuses.
+    /// When the driver refuses, or memory does not suffice.
     ///
     /// # Panics
     /// When an array is too small, or there are more clusters than a `u8` counts.
@@ -439,6 +576,7 @@ impl Cluster {
         scores: &Buffer<f32>,
         [images, clusters]: [usize; 2],
         [rows, columns]: [&Axis; 2],
+        mixes: &mut Buffer<f32>,
         labels: &mut Buffer<u8>,
     ) -> Result<(), CudaError> {
         assert!((1..=256).contains(&clusters), "a label is a u8");
@@ -447,12 +585,14 @@ impl Cluster {
         let total = images * height * width;
         expect("scores", scores.len(), images * grid_y * grid_x * clusters);
         expect("labels", labels.len(), total);
+        mixes.reserve(&self.gpu, images * height * grid_x * clusters)?;
         let args = args![
             scores,
             &rows.places,
             &rows.weights,
             &columns.places,
             &columns.weights,
+            &*mixes,
             &*labels,
             height,
             width,
@@ -460,7 +600,9 @@ impl Cluster {
             grid_x,
             clusters
         ];
-        self.program
-            .rows(&self.gpu, "label_pixels", images * height, args)
+        let blocks = images * height.div_ceil(LABEL_LINES);
+        // SAFETY: every array has the size that the kernel goes through, checked above, and places
+        // name patches of their axis, checked when they were uploaded.
+        unsafe { self.program.rows(&self.gpu, "label_pixels", blocks, args) }
     }
 }

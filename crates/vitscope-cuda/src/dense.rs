@@ -1,4 +1,8 @@
 //! What lies between the products of a transformer, over whole batches.
+#![expect(
+    unsafe_code,
+    reason = "kernels are started here; every size is checked first"
+)]
 
 use std::sync::Arc;
 
@@ -6,29 +10,40 @@ use crate::buffer::Buffer;
 use crate::element::{Element, Factors};
 use crate::error::CudaError;
 use crate::gpu::Gpu;
-use crate::program::{Program, Source, args};
+use crate::program::{Arg, Program, Source, args};
 
 pub(crate) const SOURCE: Source = Source {
     name: "dense",
-    text: include_str!("kernels/dense.cu"),
+    text: concat!(
+        include_str!("kernels/common.cu"),
+        include_str!("kernels/dense.cu"),
+        include_str!("kernels/attention.cu")
+    ),
     kernels: &[
         "patchify",
+        "patchify_bytes",
         "join",
         "layer_norm",
-        "layer_norm_float",
+        "layer_norm_any",
         "rotate",
         "split_heads",
         "softmax",
         "unpad",
         "merge_heads",
-        "add_branch",
         "gelu",
         "quick_gelu",
         "swiglu",
     ],
+    ampere: &["attend_64"],
 };
 
-/// The activation of a feed-forward part, each with its bias added before.
+/// The width of heads whose attention never writes its scores.
+const FUSED_HEAD: usize = 64;
+
+/// Queries that a block of that attention takes.
+const QUERY_TILE: usize = 64;
+
+/// The activation of a feed-forward part.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Activation {
     /// The exact (erf) GELU.
@@ -55,8 +70,13 @@ impl Dense {
     /// Compiles the operations.
     ///
     /// # Errors
-    /// When NVRTC or the driver refuses.
+    /// When NVRTC or the driver refuses, or the card has no products of this type.
     pub fn new(gpu: &Arc<Gpu>, element: Element) -> Result<Self, CudaError> {
+        if element == Element::Bf16 && gpu.capability().0 < 8 {
+            return Err(CudaError::NoBf16 {
+                card: gpu.name().to_owned(),
+            });
+        }
         Ok(Self {
             gpu: Arc::clone(gpu),
             element,
@@ -107,10 +127,44 @@ impl Dense {
         expect("images", images.len(), batch * 3 * height * width);
         self.check(out, patches * stride);
         let args = args![images, &*out, height, width, patch, stride];
-        self.program.rows(&self.gpu, "patchify", patches, args)
+        // SAFETY: both arrays have the sizes that the kernel goes through, checked above.
+        unsafe { self.program.rows(&self.gpu, "patchify", patches, args) }
     }
 
-    /// Puts prefix rows before `y + bias + table`.
+    /// The same of RGB bytes: `levels` has the number that each of the 256 values of a channel stands
+    /// for.
+    ///
+    /// # Shapes
+    /// `images` `[batch, height, width, 3]`, `levels` `[3, 256]`, `out` as for [`Self::patchify`].
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    ///
+    /// # Panics
+    /// When an array is too small.
+    pub fn patchify_bytes(
+        &self,
+        (images, levels): (&Buffer<u8>, &Buffer<f32>),
+        [batch, height, width]: [usize; 3],
+        patch: usize,
+        out: &mut Factors,
+        stride: usize,
+    ) -> Result<(), CudaError> {
+        assert!(height % patch == 0 && width % patch == 0, "whole patches");
+        assert!(stride >= 3 * patch * patch, "rows overlap");
+        let patches = batch * (height / patch) * (width / patch);
+        expect("images", images.len(), batch * 3 * height * width);
+        expect("levels", levels.len(), 3 * 256);
+        self.check(out, patches * stride);
+        let args = args![images, levels, &*out, height, width, patch, stride];
+        // SAFETY: as above; a byte is below 256.
+        unsafe {
+            self.program
+                .rows(&self.gpu, "patchify_bytes", patches, args)
+        }
+    }
+
+    /// Puts prefix rows before `y + table`.
     ///
     /// # Shapes
     /// `y` `[batch, tokens - prefix, width]`, `table` `[tokens - prefix, width]`, `prefix_rows`
@@ -124,7 +178,6 @@ impl Dense {
     pub fn join(
         &self,
         y: &Buffer<f32>,
-        bias: Option<&Buffer<f32>>,
         table: Option<&Buffer<f32>>,
         prefix_rows: &Buffer<f32>,
         [batch, tokens, width]: [usize; 3],
@@ -136,23 +189,20 @@ impl Dense {
         expect("products", y.len(), batch * patches * width);
         expect("the rows", x.len(), total);
         assert!(
-            bias.is_none_or(|bias| bias.len() >= width),
-            "a bias per column"
-        );
-        assert!(
             table.is_none_or(|table| table.len() >= patches * width),
             "a position per patch"
         );
-        use crate::program::Arg;
-        let (bias, table) = (Arg::maybe(bias), Arg::maybe(table));
-        let args = args![y, bias, table, prefix_rows, &*x, tokens, prefix, width];
-        self.program.rows(&self.gpu, "join", batch * tokens, args)
+        let table = Arg::maybe(table);
+        let args = args![y, table, prefix_rows, &*x, tokens, prefix, width];
+        // SAFETY: every array has the size that the kernel goes through, checked above.
+        unsafe { self.program.rows(&self.gpu, "join", batch * tokens, args) }
     }
 
-    /// LayerNorm of every row, as factors of a product.
+    /// LayerNorm of every row, as factors of a product. Rows of the result are `stride` apart: what
+    /// follows a row are two ones, for a bias among the weights, and zeros.
     ///
     /// # Shapes
-    /// `x` and `out` `[rows, width]`, `weight` and `bias` `[width]`.
+    /// `x` `[rows, width]`, `out` `[rows, stride]`, `weight` and `bias` `[width]`.
     ///
     /// # Errors
     /// When the driver refuses.
@@ -162,17 +212,16 @@ impl Dense {
     pub fn layer_norm(
         &self,
         x: &Buffer<f32>,
-        [weight, bias]: [&Buffer<f32>; 2],
+        pair: [&Buffer<f32>; 2],
         eps: f64,
         rows: usize,
-        out: &mut Factors,
+        (out, stride): (&mut Factors, usize),
     ) -> Result<(), CudaError> {
-        let width = weight.len();
-        expect("rows", x.len(), rows * width);
-        expect("bias", bias.len(), width);
-        self.check(out, rows * width);
-        let args = args![x, weight, bias, &*out, rows, width, eps];
-        self.program.warps(&self.gpu, "layer_norm", rows, args)
+        let width = pair[0].len();
+        assert!((width..=width + 32).contains(&stride), "a row and a little");
+        self.check(out, rows * stride);
+        let out = Arg::from(&*out);
+        self.normalize(x, pair, eps, [rows, stride], (out, false))
     }
 
     /// LayerNorm of every row in f32.
@@ -188,18 +237,35 @@ impl Dense {
     pub fn layer_norm_float(
         &self,
         x: &Buffer<f32>,
-        [weight, bias]: [&Buffer<f32>; 2],
+        pair: [&Buffer<f32>; 2],
         eps: f64,
         rows: usize,
         out: &mut Buffer<f32>,
     ) -> Result<(), CudaError> {
+        expect("the result", out.len(), rows * pair[0].len());
+        let shape = [rows, pair[0].len()];
+        self.normalize(x, pair, eps, shape, (Arg::from(&*out), true))
+    }
+
+    fn normalize(
+        &self,
+        x: &Buffer<f32>,
+        [weight, bias]: [&Buffer<f32>; 2],
+        eps: f64,
+        [rows, stride]: [usize; 2],
+        (out, floats): (Arg, bool),
+    ) -> Result<(), CudaError> {
         let width = weight.len();
         expect("rows", x.len(), rows * width);
         expect("bias", bias.len(), width);
-        expect("the result", out.len(), rows * width);
-        let args = args![x, weight, bias, &*out, rows, width, eps];
-        self.program
-            .warps(&self.gpu, "layer_norm_float", rows, args)
+        let name = match width.is_multiple_of(4) && stride.is_multiple_of(4) && width <= 1024 {
+            true => "layer_norm",
+            false => "layer_norm_any",
+        };
+        let args = args![x, weight, bias, out, rows, width, stride, eps, floats];
+        // SAFETY: every array has the size that the kernel goes through, checked above and by the
+        // two callers.
+        unsafe { self.program.warps(&self.gpu, name, rows, args) }
     }
 
     /// Rotates queries and keys of the patches, in place.
@@ -214,18 +280,54 @@ impl Dense {
     /// When an array is too small.
     pub fn rotate(
         &self,
-        qkv: &mut Buffer<f32>,
+        qkv: &mut Factors,
         [cosines, sines]: [&Buffer<f32>; 2],
         [batch, tokens, heads, d]: [usize; 4],
         prefix: usize,
     ) -> Result<(), CudaError> {
         let patches = tokens - prefix;
-        expect("rows", qkv.len(), batch * tokens * 3 * heads * d);
+        self.check(qkv, batch * tokens * 3 * heads * d);
         expect("cosines", cosines.len(), patches * d);
         expect("sines", sines.len(), patches * d);
         let args = args![&*qkv, cosines, sines, tokens, prefix, heads, d];
-        self.program
-            .rows(&self.gpu, "rotate", batch * patches, args)
+        // SAFETY: every array has the size that the kernel goes through, checked above.
+        unsafe {
+            self.program
+                .rows(&self.gpu, "rotate", batch * patches, args)
+        }
+    }
+
+    /// Attention of every head without its scores ever being written, where there is a kernel for
+    /// it (heads of 64 numbers; those of 16 bits need Ampere); tells whether there was.
+    ///
+    /// # Shapes
+    /// `qkv` `[batch, tokens, 3, heads, d]`, `out` `[batch, tokens, heads, d]`.
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    ///
+    /// # Panics
+    /// When an array is too small.
+    pub fn attend(
+        &self,
+        qkv: &Factors,
+        [batch, tokens, heads, d]: [usize; 4],
+        out: &mut Factors,
+    ) -> Result<bool, CudaError> {
+        if d != FUSED_HEAD || !self.program.has("attend_64") || batch == 0 || tokens == 0 {
+            return Ok(false);
+        }
+        let total = batch * tokens * heads * d;
+        self.check(qkv, 3 * total);
+        self.check(out, total);
+        // Powers of two take the place of those of e.
+        let scale = std::f32::consts::LOG2_E / (d as f32).sqrt();
+        let args = args![qkv, &*out, tokens, heads, scale];
+        let grid = [tokens.div_ceil(QUERY_TILE), heads, batch];
+        // SAFETY: both arrays have the sizes that the kernel goes through, checked above; rows begin
+        // at multiples of 16 bytes, as a head has 128.
+        unsafe { self.program.launch(&self.gpu, "attend_64", grid, args) }?;
+        Ok(true)
     }
 
     /// Takes queries, keys and values apart, head by head.
@@ -240,16 +342,19 @@ impl Dense {
     /// When an array is too small.
     pub fn split_heads(
         &self,
-        qkv: &Buffer<f32>,
+        qkv: &Factors,
         [batch, tokens, heads, d]: [usize; 4],
         out: &mut Factors,
     ) -> Result<(), CudaError> {
         let total = batch * tokens * 3 * heads * d;
-        expect("rows", qkv.len(), total);
+        self.check(qkv, total);
         self.check(out, total);
         let args = args![qkv, &*out, batch, tokens, heads, d];
-        self.program
-            .rows(&self.gpu, "split_heads", batch * tokens, args)
+        // SAFETY: both arrays have the sizes that the kernel goes through, checked above.
+        unsafe {
+            self.program
+                .rows(&self.gpu, "split_heads", batch * tokens, args)
+        }
     }
 
     /// Softmax over the first `width` numbers of every row of `scale * scores`: as factors, and
@@ -275,7 +380,8 @@ impl Dense {
         expect("scores", scores.len(), rows * stride);
         self.check(out, rows * stride);
         let args = args![&*scores, &*out, rows, width, stride, scale, keep];
-        self.program.warps(&self.gpu, "softmax", rows, args)
+        // SAFETY: both arrays have the sizes that the kernel goes through, checked above.
+        unsafe { self.program.warps(&self.gpu, "softmax", rows, args) }
     }
 
     /// Copies rows without their padding.
@@ -295,12 +401,12 @@ impl Dense {
         to: &mut Buffer<f32>,
         offset: usize,
     ) -> Result<(), CudaError> {
-        use crate::program::Arg;
         let total = rows * width;
         expect("padded rows", from.len(), rows * stride);
         expect("rows", to.len(), offset + total);
         let args = args![from, Arg::at(to, offset), width, stride];
-        self.program.rows(&self.gpu, "unpad", rows, args)
+        // SAFETY: both arrays have the sizes that the kernel goes through, checked above.
+        unsafe { self.program.rows(&self.gpu, "unpad", rows, args) }
     }
 
     /// Puts the heads of every row side by side, as factors.
@@ -323,67 +429,48 @@ impl Dense {
         expect("heads", mixed.len(), total);
         self.check(out, total);
         let args = args![mixed, &*out, tokens, heads, d];
-        self.program
-            .rows(&self.gpu, "merge_heads", batch * tokens, args)
-    }
-
-    /// `x += scale * (y + bias)`; an absent scale is 1, an absent bias is 0.
-    ///
-    /// # Shapes
-    /// `x` and `y` `[rows, width]`, `bias` and `scale` `[width]`.
-    ///
-    /// # Errors
-    /// When the driver refuses.
-    ///
-    /// # Panics
-    /// When an array is too small.
-    pub fn add_branch(
-        &self,
-        x: &mut Buffer<f32>,
-        y: &Buffer<f32>,
-        [bias, scale]: [Option<&Buffer<f32>>; 2],
-        [rows, width]: [usize; 2],
-    ) -> Result<(), CudaError> {
-        use crate::program::Arg;
-        let total = rows * width;
-        expect("rows", x.len(), total);
-        expect("the branch", y.len(), total);
-        for column in [bias, scale].into_iter().flatten() {
-            expect("bias or scale", column.len(), width);
+        // SAFETY: both arrays have the sizes that the kernel goes through, checked above.
+        unsafe {
+            self.program
+                .rows(&self.gpu, "merge_heads", batch * tokens, args)
         }
-        let args = args![&*x, y, Arg::maybe(bias), Arg::maybe(scale), width];
-        self.program.rows(&self.gpu, "add_branch", rows, args)
     }
 
-    /// The activation of `y + bias`, as factors.
+    /// The activation of every row: in place, but for [`Activation::SwiGlu`], which reads from `y` and
+    /// writes to `gated`. Gives the array that holds the result.
     ///
     /// # Shapes
-    /// `out` `[rows, width]`; `y` `[rows, width]` and `bias` `[width]`, both twice as wide for
-    /// [`Activation::SwiGlu`].
+    /// `y` `[rows, width]`; for [`Activation::SwiGlu`] `[rows, 2, width]`, and `gated` `[rows, width]`.
     ///
     /// # Errors
     /// When the driver refuses.
     ///
     /// # Panics
     /// When an array is too small.
-    pub fn activate(
+    pub fn activate<'a>(
         &self,
         activation: Activation,
-        y: &Buffer<f32>,
-        bias: &Buffer<f32>,
+        y: &'a mut Factors,
+        gated: &'a mut Factors,
         [rows, width]: [usize; 2],
-        out: &mut Factors,
-    ) -> Result<(), CudaError> {
-        let (name, parts) = match activation {
-            Activation::Gelu => ("gelu", 1),
-            Activation::QuickGelu => ("quick_gelu", 1),
-            Activation::SwiGlu => ("swiglu", 2),
-        };
+    ) -> Result<&'a Factors, CudaError> {
         let total = rows * width;
-        expect("rows", y.len(), parts * total);
-        expect("bias", bias.len(), parts * width);
-        self.check(out, total);
-        self.program
-            .rows(&self.gpu, name, rows, args![y, bias, &*out, width])
+        let name = match activation {
+            Activation::Gelu => "gelu",
+            Activation::QuickGelu => "quick_gelu",
+            Activation::SwiGlu => {
+                self.check(y, 2 * total);
+                self.check(gated, total);
+                let args = args![&*y, &*gated, width];
+                // SAFETY: both arrays have the sizes that the kernel goes through, checked above.
+                unsafe { self.program.rows(&self.gpu, "swiglu", rows, args) }?;
+                return Ok(gated);
+            }
+        };
+        self.check(y, total);
+        let args = args![&*y, total];
+        // SAFETY: the array has `total` numbers, checked above, and a thread takes eight of them.
+        unsafe { self.program.each(&self.gpu, name, total.div_ceil(8), args) }?;
+        Ok(y)
     }
 }

@@ -27,6 +27,16 @@ impl Element {
         }
     }
 
+    /// The nearest number of this type (ties to even).
+    #[must_use]
+    pub fn round(self, value: f32) -> f32 {
+        match self {
+            Self::F32 => value,
+            Self::Bf16 => bf16::from_f32(value).to_f32(),
+            Self::F16 => f16::from_f32(value).to_f32(),
+        }
+    }
+
     /// What the kernels call it.
     pub(crate) fn number(self) -> u32 {
         match self {

@@ -23,6 +23,34 @@ pub enum CudaError {
         /// The driver's answer.
         status: String,
     },
+    /// The driver is older than CUDA 12.
+    #[error(
+        "the NVIDIA driver knows CUDA {}.{} and nothing newer, where 12.0 is needed: update the \
+         driver (525 or newer), or use --device cpu", version / 1000, version % 1000 / 10
+    )]
+    OldDriver {
+        /// The newest CUDA that it knows: 11040 is 11.4.
+        version: i32,
+    },
+    /// The card has no products of bf16.
+    #[error(
+        "{card} has no products in bf16, which came with Ampere: use --dtype f16 or f32, or a newer card"
+    )]
+    NoBf16 {
+        /// What the card is called.
+        card: String,
+    },
+    /// The card stopped working in the middle.
+    #[error(
+        "the GPU was lost when it was to {action} ({status}): look at nvidia-smi, then go on where the \
+         run stopped with --resume"
+    )]
+    Lost {
+        /// What was tried.
+        action: &'static str,
+        /// The driver's answer.
+        status: String,
+    },
     /// The card's memory is full.
     #[error(
         "the GPU has no room for another {bytes} bytes: use a smaller --size, fewer --layers or \

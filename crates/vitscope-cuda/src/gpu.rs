@@ -37,6 +37,7 @@ impl Gpu {
     /// # Errors
     /// One sentence for what is missing.
     pub fn open() -> Result<Arc<Self>, CudaError> {
+        crate::libraries::prepare();
         // SAFETY: loading NVIDIA's libraries runs their initializers, which is what is asked for.
         let (driver, nvrtc, blas) = unsafe {
             (
@@ -45,8 +46,8 @@ impl Gpu {
                 cudarc::cublaslt::sys::is_culib_present(),
             )
         };
-        let runtime =
-            "a CUDA 12 runtime (for example nvidia-cuda-nvrtc-cu12 and nvidia-cublas-cu12 of PyPI)";
+        let runtime = "a CUDA 12 or 13 runtime (for example nvidia-cuda-nvrtc-cu12 and \
+                       nvidia-cublas-cu12 of PyPI, or PyTorch)";
         for (present, what, library, package) in [
             (
                 driver,
@@ -54,8 +55,18 @@ impl Gpu {
                 "libcuda.so.1",
                 "the driver of your card",
             ),
-            (nvrtc, "the compiler NVRTC", "libnvrtc.so.12", runtime),
-            (blas, "the library cuBLASLt", "libcublasLt.so.12", runtime),
+            (
+                nvrtc,
+                "the compiler NVRTC",
+                "libnvrtc.so.12 or .13",
+                runtime,
+            ),
+            (
+                blas,
+                "the library cuBLASLt",
+                "libcublasLt.so.12 or .13",
+                runtime,
+            ),
         ] {
             if !present {
                 return Err(CudaError::Missing {
@@ -64,6 +75,11 @@ impl Gpu {
                     package,
                 });
             }
+        }
+        if let Some(version) = crate::libraries::driver()
+            && crate::libraries::too_old(version)
+        {
+            return Err(CudaError::OldDriver { version });
         }
         let context = CudaContext::new(0).map_err(|error| CudaError::NoDevice {
             status: status(error),
@@ -128,9 +144,20 @@ fn status(error: DriverError) -> String {
 impl CudaError {
     /// What the driver refused, for `map_err`.
     pub(crate) fn driver(action: &'static str) -> impl FnOnce(DriverError) -> Self {
-        move |error| Self::Driver {
-            action,
-            status: status(error),
+        use cudarc::driver::sys::CUresult as Answer;
+        move |error| {
+            let status = status(error);
+            match error.0 {
+                Answer::CUDA_ERROR_DEVICE_UNAVAILABLE
+                | Answer::CUDA_ERROR_ECC_UNCORRECTABLE
+                | Answer::CUDA_ERROR_HARDWARE_STACK_ERROR
+                | Answer::CUDA_ERROR_NVLINK_UNCORRECTABLE
+                | Answer::CUDA_ERROR_LAUNCH_FAILED
+                | Answer::CUDA_ERROR_LAUNCH_TIMEOUT
+                | Answer::CUDA_ERROR_CONTEXT_IS_DESTROYED
+                | Answer::CUDA_ERROR_UNKNOWN => Self::Lost { action, status },
+                _ => Self::Driver { action, status },
+            }
         }
     }
 }

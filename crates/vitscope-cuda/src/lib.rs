@@ -14,16 +14,19 @@
 
 mod buffer;
 mod cluster;
+mod count;
 mod dense;
 mod element;
 mod error;
 mod gpu;
+mod libraries;
 mod product;
 mod program;
 mod rows;
 
-pub use buffer::Buffer;
-pub use cluster::{Adam, Axis, Cluster};
+pub use buffer::{Buffer, Letter, Staging};
+pub use cluster::{Adam, Assigned, Axis, Cluster, MomentScratch};
+pub use count::{CountParts, CountScratch, CountShape, Counts};
 pub use dense::{Activation, Dense};
 pub use element::{Element, Factors};
 pub use error::CudaError;

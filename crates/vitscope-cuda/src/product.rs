@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::c_void;
+use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError};
 
 use cudarc::cublaslt::result::{self, CublasError};
@@ -20,18 +21,27 @@ use crate::gpu::Gpu;
 /// Scratch memory that cuBLASLt may use, as NVIDIA recommends it: bytes before Hopper, and since.
 const WORKSPACE: [usize; 2] = [4 << 20, 32 << 20];
 
-/// A factor: a row-major matrix, or several of one shape, inside an array.
+/// A factor: a row-major matrix, or several of one shape, inside an array, which it borrows.
+///
+/// ```compile_fail,E0505
+/// # fn multiply(gpu: &vitscope_cuda::Gpu, weights: vitscope_cuda::Factors) {
+/// let matrix = vitscope_cuda::Matrix::factors(&weights, 0, 8);
+/// drop(weights);
+/// println!("{matrix:?}");
+/// # }
+/// ```
 #[derive(Clone, Copy, Debug)]
-pub struct Matrix {
+pub struct Matrix<'a> {
     address: u64,
     room: usize,
     element: Element,
     stride: usize,
     transposed: bool,
     batch_stride: usize,
+    array: PhantomData<&'a ()>,
 }
 
-impl Matrix {
+impl<'a> Matrix<'a> {
     fn at(address: u64, room: usize, element: Element, offset: usize, stride: usize) -> Self {
         assert!(offset <= room, "the matrix begins beyond its array");
         Self {
@@ -41,6 +51,7 @@ impl Matrix {
             stride,
             transposed: false,
             batch_stride: 0,
+            array: PhantomData,
         }
     }
 
@@ -49,7 +60,7 @@ impl Matrix {
     /// # Panics
     /// When it begins beyond its array.
     #[must_use]
-    pub fn factors(factors: &Factors, offset: usize, stride: usize) -> Self {
+    pub fn factors(factors: &'a Factors, offset: usize, stride: usize) -> Self {
         let address = factors.bytes.address();
         Self::at(address, factors.len(), factors.element, offset, stride)
     }
@@ -59,7 +70,7 @@ impl Matrix {
     /// # Panics
     /// When it begins beyond its array.
     #[must_use]
-    pub fn floats(buffer: &Buffer<f32>, offset: usize, stride: usize) -> Self {
+    pub fn floats(buffer: &'a Buffer<f32>, offset: usize, stride: usize) -> Self {
         Self::at(buffer.address(), buffer.len(), Element::F32, offset, stride)
     }
 
@@ -89,18 +100,24 @@ impl Matrix {
             (rows, columns)
         };
         assert!(columns <= self.stride, "rows overlap");
-        let last = (batch - 1) * self.batch_stride + (rows - 1) * self.stride + columns;
-        assert!(last <= self.room, "a matrix leaves its array");
+        let last = (batch - 1)
+            .checked_mul(self.batch_stride)
+            .zip((rows - 1).checked_mul(self.stride))
+            .and_then(|(batch, row)| batch.checked_add(row)?.checked_add(columns));
+        assert!(
+            last.is_some_and(|last| last <= self.room),
+            "a matrix leaves its array"
+        );
     }
 }
 
-/// Where a product goes: row-major f32.
+/// Where a product goes, row-major: f32, or numbers of the type of its factors.
 #[derive(Debug)]
 pub struct Target<'a> {
-    buffer: &'a mut Buffer<f32>,
-    offset: usize,
-    stride: usize,
-    batch_stride: usize,
+    matrix: Matrix<'a>,
+    added: bool,
+    /// The array is this target's alone while the product is queued.
+    array: PhantomData<&'a mut ()>,
 }
 
 impl<'a> Target<'a> {
@@ -108,24 +125,56 @@ impl<'a> Target<'a> {
     #[must_use]
     pub fn new(buffer: &'a mut Buffer<f32>, stride: usize) -> Self {
         Self {
-            buffer,
-            offset: 0,
-            stride,
-            batch_stride: 0,
+            matrix: Matrix::floats(buffer, 0, stride),
+            added: false,
+            array: PhantomData,
+        }
+    }
+
+    /// The front of an array of factors; the product is rounded to their type.
+    #[must_use]
+    pub fn factors(factors: &'a mut Factors, stride: usize) -> Self {
+        Self {
+            matrix: Matrix::factors(factors, 0, stride),
+            added: false,
+            array: PhantomData,
         }
     }
 
     /// The product begins at an element.
+    ///
+    /// # Panics
+    /// When that is beyond the array.
     #[must_use]
     pub fn at(self, offset: usize) -> Self {
-        Self { offset, ..self }
+        let Matrix {
+            address,
+            room,
+            element,
+            stride,
+            ..
+        } = self.matrix;
+        let matrix = Matrix {
+            batch_stride: self.matrix.batch_stride,
+            ..Matrix::at(address, room, element, offset, stride)
+        };
+        Self { matrix, ..self }
     }
 
     /// The matrices of a batch are `stride` elements apart.
     #[must_use]
     pub fn batch(self, stride: usize) -> Self {
         Self {
-            batch_stride: stride,
+            matrix: self.matrix.batch(stride),
+            ..self
+        }
+    }
+
+    /// The product is added to what is there.
+    #[must_use]
+    pub fn added(self) -> Self {
+        Self {
+            added: true,
             ..self
         }
     }
@@ -149,6 +198,7 @@ pub struct Product {
 struct Key {
     product: Product,
     element: Element,
+    target: Element,
     transposed: [bool; 2],
     strides: [usize; 3],
     batch_strides: [usize; 3],
@@ -214,8 +264,8 @@ impl Blas {
 }
 
 impl Gpu {
-    /// `target = left x right + bias`, sums in f32; the bias is one number per output. Both factors
-    /// have one type.
+    /// `target = left x right + bias`, or this added to it; sums in f32. The bias is one number per
+    /// output, of the target's type. Both factors have one type, and the target that or f32.
     ///
     /// # Errors
     /// When cuBLASLt has no such product.
@@ -225,10 +275,10 @@ impl Gpu {
     pub fn product(
         &self,
         product: Product,
-        left: Matrix,
-        right: Matrix,
+        left: Matrix<'_>,
+        right: Matrix<'_>,
         target: Target<'_>,
-        bias: Option<&Buffer<f32>>,
+        bias: Option<&Factors>,
     ) -> Result<(), CudaError> {
         let Product {
             rows,
@@ -243,18 +293,20 @@ impl Gpu {
         assert_eq!(left.element, right.element, "factors of one type");
         left.check(rows, inputs, batch);
         right.check(inputs, outputs, batch);
-        let out = Matrix {
-            batch_stride: target.batch_stride,
-            ..Matrix::floats(target.buffer, target.offset, target.stride)
-        };
+        let out = target.matrix;
+        assert!(
+            out.element == Element::F32 || out.element == left.element,
+            "a target of the factors' type, or of f32"
+        );
         out.check(rows, outputs, batch);
         assert!(
-            bias.is_none_or(|bias| bias.len() >= outputs),
-            "a bias per output"
+            bias.is_none_or(|bias| bias.len() >= outputs && bias.element == out.element),
+            "a bias per output, of its type"
         );
         let key = Key {
             product,
             element: left.element,
+            target: out.element,
             transposed: [left.transposed, right.transposed],
             strides: [left.stride, right.stride, out.stride],
             batch_strides: [left.batch_stride, right.batch_stride, out.batch_stride],
@@ -281,7 +333,7 @@ impl Gpu {
             plans,
         } = &mut *blas;
         let plan = &plans[&key];
-        let (one, zero) = (1.0_f32, 0.0_f32);
+        let (one, before) = (1.0_f32, if target.added { 1.0_f32 } else { 0.0_f32 });
         let pointer = |address: u64| address as *const c_void;
         let scratch = {
             use cudarc::driver::DevicePtr;
@@ -291,7 +343,7 @@ impl Gpu {
         // its array, and the stream keeps this product before whatever frees an array.
         unsafe {
             if let Some(bias) = bias {
-                let address = bias.address();
+                let address = bias.bytes.address();
                 result::set_matmul_desc_attribute(
                     plan.description,
                     sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
@@ -305,7 +357,7 @@ impl Gpu {
                 *handle,
                 plan.description,
                 (&raw const one).cast(),
-                (&raw const zero).cast(),
+                (&raw const before).cast(),
                 pointer(right.address),
                 plan.layouts[1],
                 pointer(left.address),
@@ -337,12 +389,12 @@ impl Plan {
             outputs,
             batch,
         } = key.product;
-        let factor = match key.element {
+        let kind = |element| match element {
             Element::F32 => sys::cudaDataType_t::CUDA_R_32F,
             Element::Bf16 => sys::cudaDataType_t::CUDA_R_16BF,
             Element::F16 => sys::cudaDataType_t::CUDA_R_16F,
         };
-        let float = sys::cudaDataType_t::CUDA_R_32F;
+        let (factor, float) = (kind(key.element), kind(Element::F32));
         // What lies in memory, as column-major matrices: rows of ours are columns there.
         let stored = |(rows, columns): (usize, usize), transposed: bool| {
             if transposed {
@@ -354,7 +406,7 @@ impl Plan {
         let shapes = [
             (factor, stored((rows, inputs), key.transposed[0])),
             (factor, stored((inputs, outputs), key.transposed[1])),
-            (float, (outputs, rows)),
+            (kind(key.target), (outputs, rows)),
         ];
         // SAFETY: every attribute is given with its own size, and what was made so far is destroyed
         // by `Plan`'s destructor when a later step fails.

@@ -1,7 +1,7 @@
 //! Kernels, compiled at run time.
 #![expect(
     unsafe_code,
-    reason = "launching a kernel is unsafe; the callers in this crate check every size first"
+    reason = "launching a kernel is unsafe; who calls for it has checked every size"
 )]
 
 use std::collections::BTreeMap;
@@ -26,6 +26,8 @@ pub(crate) struct Source {
     pub(crate) name: &'static str,
     pub(crate) text: &'static str,
     pub(crate) kernels: &'static [&'static str],
+    /// Kernels that for factors of 16 bits exist since Ampere (compute capability 8.0).
+    pub(crate) ampere: &'static [&'static str],
 }
 
 /// Every program as it is compiled: its name, its text, and the factors it is compiled for.
@@ -94,7 +96,11 @@ impl Program {
             .context()
             .load_module(ptx)
             .map_err(CudaError::driver("load the kernels"))?;
-        let functions = source.kernels.iter().map(|&name| {
+        let ampere: &[&str] = match element == Element::F32 || major >= 8 {
+            true => source.ampere,
+            false => &[],
+        };
+        let functions = source.kernels.iter().chain(ampere).map(|&name| {
             let function = module
                 .load_function(name)
                 .map_err(CudaError::driver("find a kernel"))?;
@@ -105,30 +111,49 @@ impl Program {
         })
     }
 
+    /// Whether this card has a kernel.
+    pub(crate) fn has(&self, name: &str) -> bool {
+        self.functions.contains_key(name)
+    }
+
     /// Queues a kernel whose threads each take one of `items`.
-    pub(crate) fn each(
+    ///
+    /// # Safety
+    /// The arguments are the kernel's, in its order and of its types, and with them and this grid
+    /// every access lies inside its array.
+    pub(crate) unsafe fn each(
         &self,
         gpu: &Gpu,
         name: &'static str,
         items: usize,
         args: &[Arg],
     ) -> Result<(), CudaError> {
-        self.launch(gpu, name, [items.div_ceil(THREADS as usize), 1, 1], args)
+        // SAFETY: the caller's promise.
+        unsafe { self.launch(gpu, name, [items.div_ceil(THREADS as usize), 1, 1], args) }
     }
 
     /// Queues a kernel whose blocks each take one of `rows`.
-    pub(crate) fn rows(
+    ///
+    /// # Safety
+    /// The arguments are the kernel's, in its order and of its types, and with them and this grid
+    /// every access lies inside its array.
+    pub(crate) unsafe fn rows(
         &self,
         gpu: &Gpu,
         name: &'static str,
         rows: usize,
         args: &[Arg],
     ) -> Result<(), CudaError> {
-        self.launch(gpu, name, [rows, 1, 1], args)
+        // SAFETY: the caller's promise.
+        unsafe { self.launch(gpu, name, [rows, 1, 1], args) }
     }
 
     /// Queues a kernel whose warps each take one of `rows`.
-    pub(crate) fn warps(
+    ///
+    /// # Safety
+    /// The arguments are the kernel's, in its order and of its types, and with them and this grid
+    /// every access lies inside its array.
+    pub(crate) unsafe fn warps(
         &self,
         gpu: &Gpu,
         name: &'static str,
@@ -136,14 +161,16 @@ impl Program {
         args: &[Arg],
     ) -> Result<(), CudaError> {
         let warps = (THREADS / WARP) as usize;
-        self.launch(gpu, name, [rows.div_ceil(warps), 1, 1], args)
+        // SAFETY: the caller's promise.
+        unsafe { self.launch(gpu, name, [rows.div_ceil(warps), 1, 1], args) }
     }
 
     /// Queues a kernel with a grid of its own; no grid, no work.
     ///
-    /// The caller has made sure that the arguments are the kernel's and every access is inside its
-    /// array.
-    pub(crate) fn launch(
+    /// # Safety
+    /// The arguments are the kernel's, in its order and of its types, and with them and this grid
+    /// every access lies inside its array.
+    pub(crate) unsafe fn launch(
         &self,
         gpu: &Gpu,
         name: &'static str,
@@ -175,7 +202,7 @@ impl Program {
         for arg in args {
             launch.arg(&arg.0);
         }
-        // SAFETY: see above; little-endian hosts keep a narrow value in a word's first bytes, which
+        // SAFETY: the caller's promise; little-endian hosts keep a narrow value in a word's first bytes, which
         // is where the driver reads it.
         unsafe { launch.launch(config) }
             .map(drop)
@@ -199,6 +226,13 @@ impl Arg {
     /// An array from some element on.
     pub(crate) fn at<T>(buffer: &Buffer<T>, offset: usize) -> Self {
         Self(buffer.address() + (offset * size_of::<T>()) as u64)
+    }
+}
+
+impl Arg {
+    /// An address.
+    pub(crate) fn to(address: u64) -> Self {
+        Self(address)
     }
 }
 

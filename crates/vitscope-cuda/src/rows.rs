@@ -8,17 +8,50 @@ use std::sync::Arc;
 
 use cudarc::driver::sys;
 
+use half::{bf16, f16};
+
 use crate::buffer::Buffer;
+use crate::element::{Element, Factors};
 use crate::error::CudaError;
 use crate::gpu::Gpu;
-use crate::product::Matrix;
 use crate::program::Arg;
 
-/// Some rows of every image of a batch, `[images, rows, width]`, wherever they lie.
+/// The array that rows lie in.
+#[derive(Clone, Copy, Debug)]
+enum Place<'a> {
+    Floats(&'a Buffer<f32>),
+    Factors(&'a Factors),
+}
+
+impl Place<'_> {
+    fn len(self) -> usize {
+        match self {
+            Self::Floats(buffer) => buffer.len(),
+            Self::Factors(factors) => factors.len(),
+        }
+    }
+
+    fn element(self) -> Element {
+        match self {
+            Self::Floats(_) => Element::F32,
+            Self::Factors(factors) => factors.element,
+        }
+    }
+
+    fn address(self) -> sys::CUdeviceptr {
+        match self {
+            Self::Floats(buffer) => buffer.address(),
+            Self::Factors(factors) => factors.bytes.address(),
+        }
+    }
+}
+
+/// Some rows of every image of a batch, `[images, rows, width]`, wherever they lie: f32, or numbers
+/// of a product's type.
 #[derive(Clone, Copy, Debug)]
 pub struct RowsView<'a> {
     gpu: &'a Arc<Gpu>,
-    buffer: &'a Buffer<f32>,
+    place: Place<'a>,
     offset: usize,
     shape: [usize; 3],
     /// Elements between images and between rows.
@@ -39,18 +72,56 @@ impl<'a> RowsView<'a> {
         shape: [usize; 3],
         strides: [usize; 2],
     ) -> Self {
+        Self::of(gpu, Place::Floats(buffer), offset, shape, strides)
+    }
+
+    /// The same of factors.
+    ///
+    /// # Panics
+    /// When the view reaches beyond the array.
+    #[must_use]
+    pub fn factors(
+        gpu: &'a Arc<Gpu>,
+        factors: &'a Factors,
+        offset: usize,
+        shape: [usize; 3],
+        strides: [usize; 2],
+    ) -> Self {
+        Self::of(gpu, Place::Factors(factors), offset, shape, strides)
+    }
+
+    fn of(
+        gpu: &'a Arc<Gpu>,
+        place: Place<'a>,
+        offset: usize,
+        shape: [usize; 3],
+        strides: [usize; 2],
+    ) -> Self {
         let [images, rows, width] = shape;
-        if images * rows * width > 0 {
-            let last = (images - 1) * strides[0] + (rows - 1) * strides[1] + width;
-            assert!(offset + last <= buffer.len(), "the view leaves its array");
+        if images > 0 && rows > 0 && width > 0 {
+            let last = (images - 1)
+                .checked_mul(strides[0])
+                .zip((rows - 1).checked_mul(strides[1]))
+                .and_then(|(image, row)| image.checked_add(row)?.checked_add(width))
+                .and_then(|last| last.checked_add(offset));
+            assert!(
+                last.is_some_and(|last| last <= place.len()),
+                "the view leaves its array"
+            );
         }
         Self {
             gpu,
-            buffer,
+            place,
             offset,
             shape,
             strides,
         }
+    }
+
+    /// The type of the numbers.
+    #[must_use]
+    pub fn element(&self) -> Element {
+        self.place.element()
     }
 
     /// The card that holds them.
@@ -65,16 +136,19 @@ impl<'a> RowsView<'a> {
         self.shape
     }
 
-    /// One of the images.
+    /// Some of the images.
     ///
     /// # Panics
-    /// When there is no such image.
+    /// When there are no such images.
     #[must_use]
-    pub fn image(&self, image: usize) -> Self {
-        assert!(image < self.shape[0], "there is no image {image}");
+    pub fn images(&self, range: std::ops::Range<usize>) -> Self {
+        assert!(
+            range.start <= range.end && range.end <= self.shape[0],
+            "there are no images {range:?}"
+        );
         Self {
-            offset: self.offset + image * self.strides[0],
-            shape: [1, self.shape[1], self.shape[2]],
+            offset: self.offset + range.start * self.strides[0],
+            shape: [range.len(), self.shape[1], self.shape[2]],
             ..*self
         }
     }
@@ -93,30 +167,52 @@ impl<'a> RowsView<'a> {
         }
     }
 
-    /// A copy in the host's memory, `[images, rows, width]`.
+    /// A copy in the host's memory as f32, `[images, rows, width]`.
     ///
     /// # Errors
     /// When the driver refuses, or earlier work failed.
     pub fn download(&self) -> Result<Vec<f32>, CudaError> {
-        let [images, rows, width] = self.shape;
-        let mut out = vec![0.0_f32; images * rows * width];
+        let count = self.shape.iter().product::<usize>();
+        match self.element() {
+            Element::F32 => {
+                let mut out = vec![0.0_f32; count];
+                self.copy(bytemuck::cast_slice_mut(&mut out))?;
+                Ok(out)
+            }
+            Element::Bf16 => {
+                let mut out = vec![bf16::ZERO; count];
+                self.copy(bytemuck::cast_slice_mut(&mut out))?;
+                Ok(out.into_iter().map(bf16::to_f32).collect())
+            }
+            Element::F16 => {
+                let mut out = vec![f16::ZERO; count];
+                self.copy(bytemuck::cast_slice_mut(&mut out))?;
+                Ok(out.into_iter().map(f16::to_f32).collect())
+            }
+        }
+    }
+
+    /// Copies all rows, side by side, and waits until they are there.
+    fn copy(&self, out: &mut [u8]) -> Result<(), CudaError> {
+        let [_, rows, width] = self.shape;
         if out.is_empty() {
-            return Ok(out);
+            return Ok(());
         }
         let copying = "copy rows from the card";
         self.gpu
             .context()
             .bind_to_thread()
             .map_err(CudaError::driver(copying))?;
-        let bytes = size_of::<f32>();
-        for (image, out) in out.chunks_exact_mut(rows * width).enumerate() {
+        let bytes = self.element().size();
+        let mut images = out.chunks_exact_mut(rows * width * bytes).enumerate();
+        let queued = images.try_for_each(|(image, out)| {
             let start = self.offset + image * self.strides[0];
             let copy = sys::CUDA_MEMCPY2D_st {
                 srcXInBytes: 0,
                 srcY: 0,
                 srcMemoryType: sys::CUmemorytype::CU_MEMORYTYPE_DEVICE,
                 srcHost: std::ptr::null(),
-                srcDevice: self.buffer.address() + (start * bytes) as u64,
+                srcDevice: self.place.address() + (start * bytes) as u64,
                 srcArray: std::ptr::null_mut(),
                 srcPitch: self.strides[1] * bytes,
                 dstXInBytes: 0,
@@ -129,28 +225,31 @@ impl<'a> RowsView<'a> {
                 WidthInBytes: width * bytes,
                 Height: rows,
             };
-            // SAFETY: the source lies inside the buffer, as checked when the view was made, and
-            // the target is this image's part of `out`, which lives until the wait below.
+            // SAFETY: the source lies inside the array, as checked when the view was made, and
+            // the target is this image's part of `out`, which is borrowed until the wait below.
             unsafe { sys::cuMemcpy2DAsync_v2(&copy, self.gpu.stream().cu_stream()) }
                 .result()
-                .map_err(CudaError::driver(copying))?;
-        }
-        self.gpu.synchronize()?;
-        Ok(out)
+                .map_err(CudaError::driver(copying))
+        });
+        // Also after a failure: copies that were queued before it write to `out`.
+        let waited = self.gpu.synchronize();
+        queued.and(waited)
     }
 
-    /// The first image's rows as a factor.
-    pub(crate) fn matrix(&self) -> Matrix {
-        Matrix::floats(self.buffer, self.offset, self.strides[1])
-    }
-
-    /// The first element.
-    pub(crate) fn start(&self) -> Arg {
-        Arg::at(self.buffer, self.offset)
-    }
-
-    /// Elements between images and between rows.
-    pub(crate) fn strides(&self) -> [usize; 2] {
-        self.strides
+    /// The first arguments of a kernel that reads rows: the first element, the elements between images
+    /// and between rows, the type of the numbers, and whether four at a time can be read.
+    pub(crate) fn args(&self) -> [Arg; 5] {
+        let element = self.element();
+        let start = self.place.address() + (self.offset * element.size()) as u64;
+        let quads = start.is_multiple_of(4 * element.size() as u64)
+            && self.strides.iter().all(|stride| stride.is_multiple_of(4))
+            && self.shape[2].is_multiple_of(4);
+        [
+            Arg::to(start),
+            Arg::from(self.strides[0]),
+            Arg::from(self.strides[1]),
+            Arg::from(element.number() as usize),
+            Arg::from(quads),
+        ]
     }
 }

@@ -11,7 +11,7 @@ fn every_kernel_is_accepted_by_nvrtc() {
         vitscope_testkit::left_out("kernels by NVIDIA's compiler", "libnvrtc was not found");
         return;
     }
-    for architecture in [80, 90] {
+    for architecture in [75, 80, 90, 120] {
         for (name, text, element) in vitscope_cuda::sources() {
             let ptx =
                 vitscope_cuda::compile(name, text, element, &format!("compute_{architecture}"));

@@ -63,8 +63,15 @@ impl ResamplingPlan {
         })
     }
 
+    /// Replicates of each kind.
+    #[must_use]
+    pub fn replicates(&self) -> usize {
+        self.replicates
+    }
+
     /// The shift (rows, columns) of an image in each replicate.
-    pub(crate) fn shifts(&self, image: usize) -> Vec<(usize, usize)> {
+    #[must_use]
+    pub fn shifts(&self, image: usize) -> Vec<(usize, usize)> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         rng.set_stream(image as u64);
         (0..self.replicates)
@@ -77,7 +84,9 @@ impl ResamplingPlan {
             .collect()
     }
 
-    pub(crate) fn draws(&self, image: usize) -> &[u16] {
+    /// How often each sample of the bootstrap draws an image.
+    #[must_use]
+    pub fn draws(&self, image: usize) -> &[u16] {
         &self.draws[image * self.replicates..(image + 1) * self.replicates]
     }
 }

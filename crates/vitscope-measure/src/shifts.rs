@@ -208,6 +208,12 @@ impl Resampling {
         self.add_parts(other.parts())
     }
 
+    /// Its random numbers.
+    #[must_use]
+    pub fn plan(&self) -> &Arc<ResamplingPlan> {
+        &self.plan
+    }
+
     /// All replicates as they are, `[R, K, Hp, Wp]` each: those under shifts, and the bootstrap's.
     pub fn parts(&mut self) -> [&[u32]; 2] {
         self.flush();

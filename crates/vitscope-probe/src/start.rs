@@ -81,36 +81,59 @@ impl Reservoir {
     pub fn add(&mut self, rows: ArrayView3<'_, f32>, weights: &[u32]) -> Result<(), ProbeError> {
         let (images, patches, dim) = rows.dim();
         self.check(images, dim, weights)?;
-        self.offer(patches, weights, |image, patch, kept| {
+        self.offer(patches, weights, |image, patch, _| {
             let row = rows
                 .index_axis(Axis(0), image)
                 .index_axis_move(Axis(0), patch);
-            kept.extend(row.iter());
-            Ok(())
+            match row.iter().all(|value| value.is_finite()) {
+                true => Ok(row.to_vec()),
+                false => Err(ProbeError::NonFinite { image }),
+            }
         })
     }
 
-    /// [`Self::add`] of rows on the card; what is kept of an image is copied with the whole image.
+    /// [`Self::add`] of rows on the card, which copies what is kept to `kept` `[capacity, D]`; in the end
+    /// [`Self::fill`] brings it here.
     ///
     /// # Errors
     ///
-    /// As [`Self::add`], and [`ProbeError::Cuda`].
+    /// As [`Self::add`] but for the values themselves, and [`ProbeError::Cuda`].
     #[cfg(feature = "cuda")]
     pub fn add_device(
         &mut self,
         rows: &vitscope_cuda::RowsView<'_>,
         weights: &[u32],
+        cluster: &vitscope_cuda::Cluster,
+        kept: &mut vitscope_cuda::Buffer<f32>,
     ) -> Result<(), ProbeError> {
         let [images, patches, dim] = rows.shape();
         self.check(images, dim, weights)?;
-        let mut copied = (None, Vec::new());
-        self.offer(patches, weights, |image, patch, kept| {
-            if copied.0 != Some(image) {
-                copied = (Some(image), rows.image(image).download()?);
-            }
-            kept.extend_from_slice(&copied.1[patch * dim..(patch + 1) * dim]);
-            Ok(())
-        })
+        // What is kept twice at one place was replaced at once.
+        let mut places = std::collections::BTreeMap::new();
+        self.offer(patches, weights, |image, patch, to| {
+            places.insert(to, image * patches + patch);
+            Ok(vec![0.0; dim])
+        })?;
+        let number = |value: usize| i32::try_from(value).unwrap_or(i32::MAX);
+        let places: Vec<[i32; 2]> = places
+            .into_iter()
+            .map(|(to, from)| [number(from), number(to)])
+            .collect();
+        Ok(cluster.keep_rows(rows, &places, kept)?)
+    }
+
+    /// Takes the vectors that [`Self::add_device`] kept elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Cuda`].
+    #[cfg(feature = "cuda")]
+    pub fn fill(
+        &mut self,
+        kept: &vitscope_cuda::Buffer<f32>,
+        gpu: &vitscope_cuda::Gpu,
+    ) -> Result<(), ProbeError> {
+        Ok(kept.read(gpu, &mut self.kept)?)
     }
 
     fn check(&self, images: usize, dim: usize, weights: &[u32]) -> Result<(), ProbeError> {
@@ -131,18 +154,18 @@ impl Reservoir {
         Ok(())
     }
 
-    /// Passes over images of `patches` vectors; `fetch` appends the vector of an image and a patch.
+    /// Passes over images of `patches` vectors; `fetch` gives the vector of an image and a patch, which
+    /// is kept at a place.
     fn offer(
         &mut self,
         patches: usize,
         weights: &[u32],
-        mut fetch: impl FnMut(usize, usize, &mut Vec<f32>) -> Result<(), ProbeError>,
+        mut fetch: impl FnMut(usize, usize, usize) -> Result<Vec<f32>, ProbeError>,
     ) -> Result<(), ProbeError> {
         if self.capacity == 0 || patches == 0 {
             return Ok(());
         }
         let dim = self.dim;
-        let mut row = Vec::with_capacity(dim);
         for (image, &weight) in weights.iter().enumerate() {
             // The image's vectors `weight` times over, as a stretch of the stream.
             let end = self.seen + patches as u64 * u64::from(weight);
@@ -156,16 +179,13 @@ impl Reservoir {
                     break;
                 }
                 let patch = ((at - self.seen) % patches as u64) as usize;
-                row.clear();
-                fetch(image, patch, &mut row)?;
-                if !row.iter().all(|value| value.is_finite()) {
-                    return Err(ProbeError::NonFinite { image });
-                }
                 if full {
                     let slot = random::index(&mut self.rng, self.capacity);
+                    let row = fetch(image, patch, slot)?;
                     self.kept[slot * dim..(slot + 1) * dim].copy_from_slice(&row);
                     self.skip(at);
                 } else {
+                    let row = fetch(image, patch, self.len())?;
                     self.kept.extend_from_slice(&row);
                     if self.len() == self.capacity {
                         self.skip(at);

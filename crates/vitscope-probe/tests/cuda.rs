@@ -8,8 +8,12 @@
 use std::sync::Arc;
 
 use ndarray::{Array2, Array3, Axis, s};
-use vitscope_cuda::{Buffer, RowsView};
-use vitscope_probe::cuda::{Cluster, DeviceLabeler, DeviceMoments, DeviceTrainer, Gpu, Scratch};
+use vitscope_cuda::{Buffer, Element, Factors, RowsView};
+use vitscope_measure::{Positions, Resampling, ResamplingPlan, Tally};
+use vitscope_probe::cuda::{
+    Cluster, CountScratch, CountShape, Counts, DeviceLabeler, DeviceMoments, DeviceTrainer, Gpu,
+    Scratch,
+};
 use vitscope_probe::{
     AdamSettings, Labeler, Moments, ProbeError, Reservoir, Trainer, initial_centroids, plain_labels,
 };
@@ -177,6 +181,7 @@ fn principal_directions_and_first_centroids() {
     let mut device = DeviceMoments::new(&cluster, 300).unwrap();
     let mut scratch = Scratch::new(gpu).unwrap();
     let mut kept = [Reservoir::new(40, 300, 7), Reservoir::new(40, 300, 7)];
+    let mut on_card = Buffer::new(gpu, 40 * 300).unwrap();
     for range in [0..1, 1..2, 2..7, 7..12] {
         let rows = x.slice(s![range.clone(), .., ..]).to_owned();
         let weights = &weights[range];
@@ -184,14 +189,20 @@ fn principal_directions_and_first_centroids() {
         kept[0].add(rows.view(), weights).unwrap();
         let lying = Lying::new(gpu, &rows);
         device.add(&lying.view(gpu), weights, &mut scratch).unwrap();
-        kept[1].add_device(&lying.view(gpu), weights).unwrap();
+        kept[1]
+            .add_device(&lying.view(gpu), weights, &cluster, &mut on_card)
+            .unwrap();
     }
+    kept[1].fill(&on_card, gpu).unwrap();
     let device = device.to_moments().unwrap();
     assert_eq!(device.count(), host.count());
     assert!(kept[0].rows().eq(kept[1].rows()));
     let (ours, theirs) = (host.to_state(), device.to_state());
     let largest = ours.values.iter().fold(0.0_f64, |top, v| top.max(v.abs()));
-    let off = worst(&ours.values, &theirs.values) / largest;
+    // The host also sums unit vectors, which come last.
+    let common = theirs.values.len();
+    assert_eq!(common + 300, ours.values.len());
+    let off = worst(&ours.values[..common], &theirs.values) / largest;
     let host = initial_centroids(&host, 9, &kept[0], 0).unwrap();
     let device = initial_centroids(&device, 9, &kept[1], 0).unwrap();
     let directions = (&host - &device)
@@ -246,4 +257,128 @@ fn huge_vectors_are_labeled_all_the_same() {
         .unwrap();
     host.label_batch(x.view(), &mut theirs).unwrap();
     assert_eq!(ours, theirs);
+}
+
+/// Rows of 16 bits are the same rows in f32: numbers that both hold, so that nothing is rounded.
+#[test]
+fn rows_of_sixteen_bits_are_rows() {
+    let Some(cluster) = card() else { return };
+    let gpu = cluster.gpu();
+    let adam = AdamSettings::default();
+    let (images, patches, width) = (2, 70, 40);
+    let values: Vec<f32> = (0..images * patches * width)
+        .map(|i| ((i * 37 + i / 9) % 31) as f32 * 0.25 - 3.5)
+        .collect();
+    let start = Trainer::new(Lcg(4).matrix(37, width).mapv(f64::from), adam).unwrap();
+    let mut scratch = Scratch::new(gpu).unwrap();
+    let shape = [images, patches, width];
+    let mut outcomes = Vec::new();
+    for element in [Element::F32, Element::Bf16, Element::F16] {
+        let factors = Factors::upload(gpu, element, &values).unwrap();
+        let rows = RowsView::factors(gpu, &factors, 0, shape, [patches * width, width]);
+        assert_eq!(rows.download().unwrap(), values);
+        let mut trainer = DeviceTrainer::from_state(&cluster, &start.to_state(), adam).unwrap();
+        trainer.add(&rows, &mut scratch).unwrap();
+        let loss = trainer.finish_step().unwrap();
+        let mut moments = DeviceMoments::new(&cluster, width).unwrap();
+        moments.add(&rows, &[1, 3], &mut scratch).unwrap();
+        let codebook = start.codebook();
+        let labeler = DeviceLabeler::new(&cluster, codebook.view(), (7, 10), 4).unwrap();
+        let mut labels = vec![255; images * patches * 16];
+        labeler
+            .label_batch(&rows, &mut scratch, &mut labels)
+            .unwrap();
+        outcomes.push((
+            loss.to_bits(),
+            trainer.to_state().unwrap(),
+            moments.to_moments().unwrap().to_state(),
+            labels,
+        ));
+    }
+    assert!(outcomes[0] == outcomes[1] && outcomes[0] == outcomes[2]);
+}
+
+/// Every count of the card is the host's: confusion and positions, at all pixels and at labeled ones,
+/// replicates under shifts and of the bootstrap, in shared memory and beside it, in several batches.
+#[test]
+fn counts_are_those_of_the_host() {
+    let Some(cluster) = card() else { return };
+    let gpu = cluster.gpu();
+    let cases = [
+        ([3, 5], 4, 7, 5, 11),
+        ([4, 3], 14, 97, 60, 3),
+        ([70, 60], 2, 3, 2, 4),
+        ([6, 6], 8, 27, 0, 9),
+    ];
+    for (grid, patch, clusters, classes, replicates) in cases {
+        let (images, pixels) = (5, grid[0] * grid[1] * patch * patch);
+        // Runs of one label, as pictures have them; some pixels have no class.
+        let labels: Vec<u8> = (0..images * pixels)
+            .map(|i| ((i / 5 * 7 + i / pixels * 3 + i / 97) % clusters) as u8)
+            .collect();
+        let truth: Vec<u8> = (0..images * pixels)
+            .map(|i| match i / 11 % 6 {
+                0 => 255,
+                _ => (i / 13 % classes.max(1)) as u8,
+            })
+            .collect();
+        for labeled in [false, true] {
+            let sides = (grid[0], grid[1]);
+            let plan = ResamplingPlan::new(sides, images, replicates, 3).unwrap();
+            let mut tally = Tally::new(clusters, classes, sides, patch);
+            let mut resampling =
+                Resampling::new(clusters, sides, patch, images, replicates, 3).unwrap();
+            let shape = CountShape {
+                clusters,
+                classes,
+                grid,
+                patch,
+                replicates,
+            };
+            let mut counts = Counts::new(gpu, shape).unwrap();
+            let mut scratch = CountScratch::new(gpu).unwrap();
+            let positions = match labeled {
+                true => Positions::Labeled,
+                false => Positions::All,
+            };
+            for batch in [0..2, 2..5] {
+                let part = batch.start * pixels..batch.end * pixels;
+                let (labels, truth) = (&labels[part.clone()], &truth[part]);
+                tally.add(labels, Some(truth), positions).unwrap();
+                let mut shifts = Vec::new();
+                let mut draws = Vec::new();
+                for (place, image) in batch.clone().enumerate() {
+                    let here = place * pixels..(place + 1) * pixels;
+                    let pairs = labels[here.clone()].iter().zip(&truth[here]);
+                    let seen: Vec<u8> = pairs
+                        .map(|(&label, &class)| match labeled && class == 255 {
+                            true => 255,
+                            false => label,
+                        })
+                        .collect();
+                    resampling.add(image, &seen).unwrap();
+                    let of_image = plan.shifts(image);
+                    shifts.extend(of_image.iter().map(|&(y, x)| [y as i32, x as i32]));
+                    draws.extend(plan.draws(image).iter().map(|&n| i32::from(n)));
+                }
+                scratch.see(gpu, grid, &shifts, &draws).unwrap();
+                let labels = Buffer::upload(gpu, labels).unwrap();
+                let truth = Buffer::upload(gpu, truth).unwrap();
+                let of_batch = (batch.len(), labeled);
+                cluster
+                    .count(&labels, Some(&truth), of_batch, &mut counts, &mut scratch)
+                    .unwrap();
+            }
+            let ours = counts.take(gpu).unwrap();
+            let parts = tally.to_parts();
+            let confusion: Vec<i64> = ours.confusion.iter().map(|&n| n as i64).collect();
+            assert_eq!(confusion, parts.confusion, "{grid:?} {labeled}");
+            assert_eq!(ours.positions, parts.positions, "{grid:?} {labeled}");
+            let [shifted, drawn] = resampling.parts();
+            assert_eq!(ours.shifted, shifted, "{grid:?} {labeled}");
+            assert_eq!(ours.drawn, drawn, "{grid:?} {labeled}");
+            let after = counts.take(gpu).unwrap();
+            assert!(after.positions.iter().all(|&count| count == 0));
+        }
+    }
 }

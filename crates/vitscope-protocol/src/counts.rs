@@ -9,6 +9,15 @@ use vitscope_measure::{
     Resampling, ResamplingPlan, Tally, positional, quality,
 };
 
+#[cfg(feature = "cuda")]
+use vitscope_probe::ProbeError;
+#[cfg(feature = "cuda")]
+use vitscope_probe::cuda::{CountShape, DeviceLabeler, RowsView};
+
+#[cfg(feature = "cuda")]
+use crate::card::{Card, CardCounts};
+use crate::error::ProtocolError;
+
 /// How label maps lie over patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct MapShape {
@@ -45,6 +54,9 @@ pub struct Counts {
     pub resampling: Option<Resampling>,
     positions: Positions,
     shape: MapShape,
+    /// What a card has counted and not handed over.
+    #[cfg(feature = "cuda")]
+    on_card: Option<Box<CardCounts>>,
 }
 
 impl Counts {
@@ -64,7 +76,56 @@ impl Counts {
                 .map(|plan| Resampling::with_plan(clusters, shape.patch, Arc::clone(plan))),
             positions,
             shape,
+            #[cfg(feature = "cuda")]
+            on_card: None,
         }
+    }
+
+    /// Labels the rows of a batch on a card and counts them there; gives the label maps where they are
+    /// wanted.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn add_on_card(
+        &mut self,
+        labeler: &DeviceLabeler,
+        rows: &RowsView<'_>,
+        batch: &TestBatch<'_>,
+        card: &mut Card,
+        wanted: Option<&mut Vec<u8>>,
+    ) -> Result<(), ProbeError> {
+        let plan = self.resampling.as_ref().map(Resampling::plan);
+        let on_card = match &mut self.on_card {
+            Some(on_card) => on_card,
+            none => {
+                let shape = CountShape {
+                    clusters: self.tally.clusters(),
+                    classes: self.tally.classes(),
+                    grid: [self.shape.grid.0, self.shape.grid.1],
+                    patch: self.shape.patch,
+                    replicates: plan.map_or(0, |plan| plan.replicates()),
+                };
+                none.insert(Box::new(CardCounts::new(&card.cluster, shape)?))
+            }
+        };
+        let to = (&mut **on_card, self.positions);
+        card.count(labeler, rows, batch, plan, to, wanted)
+    }
+
+    /// Takes over what a card has counted so far. Until then the counts lack it.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Stage`] when the card fails.
+    pub fn settle(&mut self) -> Result<(), ProtocolError> {
+        #[cfg(feature = "cuda")]
+        if let Some(on_card) = &mut self.on_card
+            && let Some(taken) = on_card.take()?
+        {
+            self.tally.merge(&taken.tally)?;
+            if let Some(resampling) = &mut self.resampling {
+                let [shifted, drawn] = &taken.replicates;
+                resampling.add_parts([shifted, drawn])?;
+            }
+        }
+        Ok(())
     }
 
     /// Pixels of a label map.

@@ -13,12 +13,14 @@
 use ndarray::{Array2, ArrayView3, Axis, Slice};
 #[cfg(feature = "cuda")]
 use vitscope_probe::cuda::{
-    Cluster, DeviceLabeler, DeviceMoments, DeviceTrainer, Gpu, RowsView, Scratch,
+    Buffer, DeviceLabeler, DeviceMoments, DeviceTrainer, Gpu, RowsView, Scratch,
 };
 use vitscope_probe::{
     AdamSettings, Labeler, Moments, ProbeError, Reservoir, Trainer, TrainerState,
 };
 
+#[cfg(feature = "cuda")]
+use crate::card::{Card, CardGatherer};
 use crate::counts::{Counts, TestBatch};
 use crate::error::ProtocolError;
 
@@ -39,13 +41,6 @@ pub struct Site {
     card: Option<Card>,
 }
 
-#[cfg(feature = "cuda")]
-#[derive(Debug)]
-struct Card {
-    cluster: std::sync::Arc<Cluster>,
-    scratch: Scratch,
-}
-
 impl Site {
     /// Stages run on the host.
     #[must_use]
@@ -62,11 +57,30 @@ impl Site {
     /// [`ProbeError::Cuda`].
     #[cfg(feature = "cuda")]
     pub fn card(gpu: &std::sync::Arc<Gpu>) -> Result<Self, ProbeError> {
-        let cluster = Cluster::new(gpu)?;
-        let scratch = Scratch::new(gpu)?;
         Ok(Self {
-            card: Some(Card { cluster, scratch }),
+            card: Some(Card::new(gpu)?),
         })
+    }
+
+    /// Ends a batch that was counted.
+    pub fn end_batch(&mut self) {
+        #[cfg(feature = "cuda")]
+        if let Some(card) = &mut self.card {
+            card.end_batch();
+        }
+    }
+
+    /// The number of an image that was counted and whose labels are not good for use, if there is one: on
+    /// a card that is only known some time after. Waits for what was queued.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Stage`] when the device fails.
+    pub fn refused(&mut self) -> Result<Option<usize>, ProtocolError> {
+        #[cfg(feature = "cuda")]
+        if let Some(card) = &mut self.card {
+            return card.refused().map_err(ProtocolError::stage(0));
+        }
+        Ok(None)
     }
 
     #[cfg(feature = "cuda")]
@@ -81,61 +95,69 @@ impl Site {
 pub(crate) enum Gatherer {
     Host(Moments),
     #[cfg(feature = "cuda")]
-    Card(Box<DeviceMoments>),
+    Card(Box<CardGatherer>),
 }
 
 impl Gatherer {
-    pub(crate) fn new(width: usize, site: &Site) -> Result<Self, ProbeError> {
+    /// Of vectors of a width, of which a reservoir keeps at most `capacity`.
+    pub(crate) fn new(width: usize, capacity: usize, site: &Site) -> Result<Self, ProbeError> {
         #[cfg(feature = "cuda")]
         if let Some(card) = &site.card {
-            let moments = DeviceMoments::new(&card.cluster, width)?;
-            return Ok(Self::Card(Box::new(moments)));
+            return Ok(Self::Card(Box::new(CardGatherer {
+                moments: DeviceMoments::new(&card.cluster, width)?,
+                kept: Buffer::new(card.cluster.gpu(), capacity * width)?,
+                cluster: std::sync::Arc::clone(&card.cluster),
+            })));
         }
         Ok(Self::Host(Moments::new(width)))
     }
 
-    /// Adds one image of a batch, `weight` times, also to a reservoir.
+    /// Adds the images of a batch, `weights[image]` times, also to a reservoir. What that adds up to does
+    /// not depend on which images come together.
     pub(crate) fn add(
         &mut self,
         reservoir: &mut Reservoir,
         rows: &PatchRows<'_>,
-        image: usize,
-        weight: u32,
+        weights: &[u32],
         site: &mut Site,
         failed: impl Fn(ProbeError) -> ProtocolError,
     ) -> Result<(), ProtocolError> {
-        // The stage sees this one image alone; the caller knows it by its place in the batch.
-        let failed = |error| match error {
-            ProbeError::NonFinite { .. } => failed(ProbeError::NonFinite { image }),
-            error => failed(error),
-        };
         match (self, rows) {
             (Self::Host(moments), PatchRows::Host(rows)) => {
-                let rows = rows.slice_axis(Axis(0), Slice::from(image..=image));
-                moments
-                    .add(rows, &[weight])
-                    .and_then(|()| reservoir.add(rows, &[weight]))
-                    .map_err(failed)
+                for (image, &weight) in weights.iter().enumerate().filter(|(_, w)| **w > 0) {
+                    // The stage sees this one image alone; the caller knows it by its place in the batch.
+                    let failed = |error| match error {
+                        ProbeError::NonFinite { .. } => failed(ProbeError::NonFinite { image }),
+                        error => failed(error),
+                    };
+                    let rows = rows.slice_axis(Axis(0), Slice::from(image..=image));
+                    moments
+                        .add(rows, &[weight])
+                        .and_then(|()| reservoir.add(rows, &[weight]))
+                        .map_err(failed)?;
+                }
+                Ok(())
             }
             #[cfg(feature = "cuda")]
-            (Self::Card(moments), PatchRows::Card(rows)) => {
-                let rows = rows.image(image);
-                moments
-                    .add(&rows, &[weight], site.scratch()?)
-                    .and_then(|()| reservoir.add_device(&rows, &[weight]))
-                    .map_err(failed)
-            }
+            (Self::Card(card), PatchRows::Card(rows)) => card
+                .moments
+                .add(rows, weights, site.scratch()?)
+                .and_then(|()| reservoir.add_device(rows, weights, &card.cluster, &mut card.kept))
+                .map_err(failed),
             #[cfg(feature = "cuda")]
             _ => Err(ProtocolError::Elsewhere),
         }
     }
 
-    /// The moments, on the host.
-    pub(crate) fn finish(self) -> Result<Moments, ProbeError> {
+    /// The moments, on the host, and with them the vectors of the reservoir.
+    pub(crate) fn finish(self, reservoir: &mut Reservoir) -> Result<Moments, ProbeError> {
         match self {
             Self::Host(moments) => Ok(moments),
             #[cfg(feature = "cuda")]
-            Self::Card(mut moments) => moments.to_moments(),
+            Self::Card(mut card) => {
+                reservoir.fill(&card.kept, card.cluster.gpu())?;
+                card.moments.to_moments()
+            }
         }
     }
 }
@@ -182,6 +204,15 @@ impl Learner {
             }
             #[cfg(feature = "cuda")]
             _ => Err(ProtocolError::Elsewhere),
+        }
+    }
+
+    /// Sets out to end a step where that takes waiting, so that all slots can be waited for at once.
+    pub(crate) fn begin_step(&mut self) -> Result<(), ProbeError> {
+        match self {
+            Self::Host(_) => Ok(()),
+            #[cfg(feature = "cuda")]
+            Self::Card(trainer) => trainer.begin_step(),
         }
     }
 
@@ -275,7 +306,9 @@ impl Painter {
     }
 
     /// Labels the pixels of a batch of reading number `reading` and counts them. `labels` is used again from
-    /// call to call and holds the batch's cluster maps afterwards, image by image.
+    /// call to call and holds the batch's cluster maps afterwards, image by image, where they are `wanted`.
+    /// On a card, what was counted lies there until [`Counts::settle`], and an image that cannot be labeled
+    /// is only known to [`Site::refused`].
     ///
     /// # Shapes
     /// `rows`: `[B, N, D]`.
@@ -289,8 +322,20 @@ impl Painter {
         batch: &TestBatch<'_>,
         site: &mut Site,
         counts: &mut Counts,
-        labels: &mut Vec<u8>,
+        (labels, wanted): (&mut Vec<u8>, bool),
     ) -> Result<(), ProtocolError> {
+        #[cfg(feature = "cuda")]
+        if let (Place::Card(labeler), PatchRows::Card(rows), Some(card)) =
+            (&self.0, rows, &mut site.card)
+        {
+            let wanted = wanted.then(|| {
+                labels.resize(batch.images.len() * counts.pixels(), 0);
+                labels
+            });
+            return counts
+                .add_on_card(labeler, rows, batch, card, wanted)
+                .map_err(ProtocolError::stage(reading));
+        }
         labels.resize(batch.images.len() * counts.pixels(), 0);
         self.label(rows, site, labels, ProtocolError::stage(reading))?;
         Ok(counts.add(labels, batch)?)

@@ -47,6 +47,8 @@
 //! - An [`Observer`] is told of progress and may stop the work after any batch.
 //! - Undefined numbers are `None`, never 0.
 
+#[cfg(feature = "cuda")]
+mod card;
 mod counts;
 mod device;
 mod embeddings;

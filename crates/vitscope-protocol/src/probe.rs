@@ -284,7 +284,8 @@ impl Probe {
                 truth: truth.has_classes().then_some(&classes_of[..]),
             };
             let rows = PatchRows::Host(reader.rows(images)?);
-            painter.count(0, &rows, &batch, &mut site, &mut counts, &mut labels)?;
+            let maps = (&mut labels, false);
+            painter.count(0, &rows, &batch, &mut site, &mut counts, maps)?;
             news.advance(images.len(), None)?;
         }
         news.end();

@@ -46,27 +46,27 @@ impl Gathered {
         site: &Site,
     ) -> Result<Self, ProtocolError> {
         Ok(Self {
-            gatherer: Gatherer::new(width, site).map_err(ProtocolError::stage(reading))?,
+            gatherer: Gatherer::new(width, RESERVOIR, site)
+                .map_err(ProtocolError::stage(reading))?,
             reservoir: Reservoir::new(RESERVOIR, width, seed),
         })
     }
 
-    /// Adds one image of a batch.
+    /// Adds the images of a batch, as often as each counts.
     pub(crate) fn add(
         &mut self,
         reading: usize,
         rows: &PatchRows<'_>,
-        image: usize,
-        weight: u32,
+        weights: &[u32],
         site: &mut Site,
     ) -> Result<(), ProtocolError> {
         let failed = ProtocolError::stage(reading);
         self.gatherer
-            .add(&mut self.reservoir, rows, image, weight, site, failed)
+            .add(&mut self.reservoir, rows, weights, site, failed)
     }
 
-    pub(crate) fn finish(self, reading: usize) -> Result<Start, ProtocolError> {
-        let moments = self.gatherer.finish();
+    pub(crate) fn finish(mut self, reading: usize) -> Result<Start, ProtocolError> {
+        let moments = self.gatherer.finish(&mut self.reservoir);
         Ok(Start {
             moments: moments.map_err(ProtocolError::stage(reading))?,
             reservoir: self.reservoir,
@@ -150,8 +150,8 @@ impl<'a> StartPass<'a> {
         images
     }
 
-    /// Adds a batch of one reading, image by image, so that it does not matter which others come with it;
-    /// `images` has the number of each.
+    /// Adds a batch of one reading, so that it does not matter which images come together; `images` has the
+    /// number of each.
     ///
     /// # Shapes
     /// `rows`: `[B, N, D]`; `images`: `B`.
@@ -165,11 +165,9 @@ impl<'a> StartPass<'a> {
         images: &[usize],
     ) -> Result<(), ProtocolError> {
         for sample in &mut self.samples {
-            for (place, image) in images.iter().enumerate() {
-                if let Some(&weight) = sample.weights.get(image) {
-                    sample.gathered[reading].add(reading, rows, place, weight, &mut self.site)?;
-                }
-            }
+            let weight = |image| sample.weights.get(image).copied().unwrap_or(0);
+            let weights: Vec<u32> = images.iter().map(weight).collect();
+            sample.gathered[reading].add(reading, rows, &weights, &mut self.site)?;
         }
         Ok(())
     }

@@ -135,10 +135,7 @@ impl ProbeStream {
             ));
         };
         let rows = PatchRows::Host(rows);
-        for (image, &weight) in weights.iter().enumerate() {
-            gathered.add(0, &rows, image, weight, &mut self.site)?;
-        }
-        Ok(())
+        gathered.add(0, &rows, weights, &mut self.site)
     }
 
     /// Makes the first centroids of what was observed.

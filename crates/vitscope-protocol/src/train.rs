@@ -125,6 +125,9 @@ impl Training {
     /// Ends a step: every trainer moves, and its loss joins the window. Returns the mean loss; an error comes
     /// with its slot.
     pub(crate) fn finish_step(&mut self) -> Result<f64, (usize, ProbeError)> {
+        for (slot, trainer) in self.trainers.iter_mut().enumerate() {
+            trainer.begin_step().map_err(|error| (slot, error))?;
+        }
         let losses: Vec<Result<f64, ProbeError>> = self
             .trainers
             .par_iter_mut()

@@ -23,6 +23,18 @@ pub enum DeviceError {
     Cuda(#[from] vitscope_cuda::CudaError),
 }
 
+impl DeviceError {
+    /// Whether the device's memory is full, so that fewer images at a time may fit.
+    #[must_use]
+    pub fn is_memory(&self) -> bool {
+        #[cfg(feature = "cuda")]
+        if let Self::Cuda(vitscope_cuda::CudaError::Memory { .. }) = self {
+            return true;
+        }
+        false
+    }
+}
+
 /// Anything that can go wrong between a path and a backbone's features.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

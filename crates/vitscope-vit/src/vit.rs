@@ -13,7 +13,7 @@ use ndarray::{ArrayView3, ArrayView4, CowArray, Ix3};
 use crate::config::{Config, Device, Mlp, Positions, Precision};
 #[cfg(feature = "cuda")]
 use crate::engine::cuda;
-use crate::engine::{Geometry, Stages, Tensor, cpu};
+use crate::engine::{Geometry, Input, Stages, Tensor, cpu};
 use crate::error::DeviceError;
 use crate::facet::{Kind, Taps};
 use crate::ops::packed::has_bf16;
@@ -303,8 +303,42 @@ impl Vit {
             [channels, height, width],
             [3, work.pixels[0], work.pixels[1]]
         );
+        self.run(Input::Normalized(images), taps, work, &mut sink)
+    }
+
+    /// The same for RGB images, which are normalized where they are run: `levels[channel][byte]` is the
+    /// number that a byte stands for.
+    ///
+    /// # Shapes
+    /// `pixels` `[batch, height, width, 3]`, with the workspace's height and width.
+    ///
+    /// # Errors
+    /// Whatever `sink` returns, and what the device reports; the pass stops there.
+    ///
+    /// # Panics
+    /// When the images do not have the workspace's size.
+    pub fn forward_bytes<E: From<DeviceError>>(
+        &self,
+        pixels: &[u8],
+        levels: &[[f32; 256]; 3],
+        taps: &Taps,
+        work: &mut Workspace,
+        mut sink: impl FnMut(Tapped<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let size = 3 * work.pixels[0] * work.pixels[1];
+        assert!(pixels.len().is_multiple_of(size), "whole images");
+        let input = Input::Bytes { pixels, levels };
+        self.run(input, taps, work, &mut sink)
+    }
+
+    fn run<E: From<DeviceError>>(
+        &self,
+        images: Input<'_>,
+        taps: &Taps,
+        work: &mut Workspace,
+        sink: Sink<'_, E>,
+    ) -> Result<(), E> {
         let stages = &mut *work.stages;
-        let sink: Sink<'_, E> = &mut sink;
         let hand = |stages: &dyn Stages, layer, parts: &[(Kind, Tensor)], sink: Sink<'_, E>| {
             for &(kind, tensor) in parts {
                 if taps.wants(layer, kind) {

@@ -162,6 +162,125 @@ fn every_fixture_is_reproduced_on_a_gpu() {
     }
 }
 
+/// Heads of 64, which every released ViT of those sizes has and no fixture: their attention never writes
+/// its scores on a GPU. All tensors are the CPU's; RGB bytes go in, and more than one tile of keys.
+#[cfg(feature = "cuda")]
+#[test]
+fn heads_of_64_are_those_of_the_cpu_on_a_gpu() {
+    use vitscope_vit::config::{Config, Mlp, Positions, Resize};
+    use vitscope_vit::params::{Block, Linear, Norm, Params};
+    if !cuda::is_here() {
+        return;
+    }
+    let mut state = 1_u64;
+    let mut numbers = |count: usize, size: f32| -> Vec<f32> {
+        let mut number = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1);
+            ((state >> 40) as f32 / (1 << 24) as f32 - 0.5) * size
+        };
+        (0..count).map(|_| number()).collect()
+    };
+    let (d, heads, side, patch) = (192, 3, 80, 8);
+    let mut params = || {
+        let mut linear = |inputs: usize, outputs: usize| Linear {
+            weight: numbers(inputs * outputs, 0.35),
+            bias: numbers(outputs, 0.5),
+            inputs,
+            outputs,
+        };
+        let norm = || Norm {
+            weight: vec![1.0; d],
+            bias: vec![0.1; d],
+        };
+        let mut blocks: Vec<Block> = Vec::new();
+        for _ in 0..2 {
+            blocks.push(Block {
+                norm1: norm(),
+                qkv: linear(d, 3 * d),
+                proj: linear(d, d),
+                norm2: norm(),
+                up: linear(d, 4 * d),
+                down: linear(4 * d, d),
+                ..Block::default()
+            });
+        }
+        Params {
+            patch: linear(3 * patch * patch, d),
+            blocks,
+            prefix: vec![0.2; d],
+            table: (0..100 * d).map(|i| (i % 7) as f32 * 0.05).collect(),
+            norm: norm(),
+            ..Params::default()
+        }
+    };
+    let config = Config {
+        width: d,
+        depth: 2,
+        heads,
+        patch,
+        registers: 0,
+        mlp: Mlp::Gelu,
+        hidden: 4 * d,
+        norm_eps: 1e-6,
+        stem_norm: false,
+        class: true,
+        final_norm: true,
+        hidden_norm: false,
+        layer_scale: false,
+        positions: Positions::Table {
+            grid: [10, 10],
+            resize: Resize::Plain,
+        },
+    };
+    let params = params();
+    let bytes: Vec<u8> = (0..2 * side * side * 3)
+        .map(|i| (i * 31 % 251) as u8)
+        .collect();
+    let levels: [[f32; 256]; 3] = [std::array::from_fn(|byte| byte as f32 / 64.0 - 2.0); 3];
+    let mut taps = Taps::new();
+    for layer in 1..=2 {
+        for kind in [Kind::Query, Kind::Key, Kind::Value, Kind::Token] {
+            taps.add(layer, kind);
+        }
+    }
+    taps.add(2, Kind::FinalNorm);
+    let run = |device, precision| {
+        let vit = Vit::on(device, config.clone(), params.clone(), precision).unwrap();
+        let mut work = vit.workspace([side, side]).unwrap();
+        let mut outputs = Vec::new();
+        vit.forward_bytes(&bytes, &levels, &taps, &mut work, |tapped| {
+            if let Tapped::Rows { patches, .. } = tapped {
+                outputs.push(patches.host()?.into_owned());
+            }
+            Ok::<(), DeviceError>(())
+        })
+        .unwrap();
+        outputs
+    };
+    let reference = run(Device::Cpu, Precision::F32);
+    assert_eq!(reference.len(), 9);
+    for (precision, tolerance) in [
+        (Precision::F32, TOLERANCE as f32 / 10.0),
+        (Precision::Bf16, 2.5e-2),
+        (Precision::F16, 3e-3),
+    ] {
+        let mut worst = 0.0_f32;
+        for (ours, theirs) in run(Device::Cuda, precision).iter().zip(&reference) {
+            let largest = theirs.iter().fold(0.0_f32, |most, v| most.max(v.abs()));
+            let off = (ours - theirs)
+                .iter()
+                .fold(0.0_f32, |most, v| most.max(v.abs()));
+            assert!(off.is_finite());
+            worst = worst.max(off / largest);
+        }
+        println!("{precision:?}: off by at most {worst:.1e} of the largest");
+        assert!(worst < tolerance, "{precision:?}: {worst}");
+        assert!(run(Device::Cuda, precision) == run(Device::Cuda, precision));
+    }
+}
+
 fn reproduce(device: Device, precision: Precision, tolerance: f64) {
     let mut seen = 0;
     let mut folders: Vec<PathBuf> = std::fs::read_dir(fixtures())

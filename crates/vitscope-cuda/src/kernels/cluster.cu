@@ -1,223 +1,513 @@
-// Sums, scores and labels of patch vectors. Whatever lasts is f64, and every sum has one order.
-// Counts are 64 bits wide, blocks have 128 threads; kernels that reduce give each row to one warp.
+// Scores, sums and steps of centroids, and moments of patch vectors. Whatever lasts is f64, and every
+// sum has one order that does not depend on which images share a call.
+//
+// Rows are numbers of some kind (FLOAT32, BFLOAT16, FLOAT16) inside a larger array, [images, patches,
+// width]; `quads` says that four numbers at a time can be read wherever four divide the column.
+// Blocks have 128 threads.
 
-typedef unsigned long long Count;
+struct Rows {
+    const void* start;
+    Count image_stride, row_stride;
+    unsigned patches, width;
+    bool quads;
+};
 
-__device__ inline Count item() { return (Count)blockIdx.x * blockDim.x + threadIdx.x; }
+// The first arguments of every kernel that reads rows.
+#define ROWS const void* start, Count image_stride, Count row_stride, Count kind, bool quads
 
-__device__ inline Count warp_row(Count rows, bool* mine) {
-    Count row = (Count)blockIdx.x * (blockDim.x / 32) + threadIdx.x / 32;
-    *mine = row < rows;
-    return *mine ? row : rows - 1;
+template <int KIND>
+__device__ inline const typename Numbers<KIND>::Stored* row_of(const Rows& rows, unsigned index) {
+    return (const typename Numbers<KIND>::Stored*)rows.start + index / rows.patches * rows.image_stride +
+        index % rows.patches * rows.row_stride;
 }
 
-__device__ inline double warp_sum(double value) {
-    for (int lane = 16; lane > 0; lane >>= 1) value += __shfl_xor_sync(0xffffffffu, value, lane);
-    return value;
-}
-
-__device__ inline bool is_finite(double value) { return fabs(value) <= 1.7976931348623157e308; }
-
-// Rows [images, patches, width] scaled to unit length; a row of zeros stays zero. `bad` becomes the
-// lowest `first` + image with a row that is not finite.
-extern "C" __global__ void unit_rows(
-    const float* rows, Count image_stride, Count row_stride, float* out, int* bad, Count images,
-    Count patches, Count width, Count first) {
-    bool mine;
-    Count index = warp_row(images * patches, &mine);
-    Count lane = threadIdx.x % 32;
-    Count image = index / patches;
-    const float* row = rows + image * image_stride + index % patches * row_stride;
-    double squares = 0.0;
-    for (Count i = lane; i < width; i += 32) squares += (double)row[i] * (double)row[i];
-    double norm = sqrt(warp_sum(squares));
-    if (!mine) return;
-    if (lane == 0 && !is_finite(norm)) atomicMin(bad, (int)(first + image));
-    double factor = norm > 0.0 ? 1.0 / norm : 0.0;
-    for (Count i = lane; i < width; i += 32) {
-        out[index * width + i] = (float)((double)row[i] * factor);
+// Four numbers of a row from a column on, zeros beyond its end.
+template <int KIND>
+__device__ inline float4 quad(const typename Numbers<KIND>::Stored* row, unsigned column, unsigned width, bool quads) {
+    float4 v = {0.0f, 0.0f, 0.0f, 0.0f};
+    if (quads) {
+        if (column < width) v = Numbers<KIND>::get4(row + column);
+        return v;
     }
+    if (column < width) v.x = Numbers<KIND>::get(row + column);
+    if (column + 1 < width) v.y = Numbers<KIND>::get(row + column + 1);
+    if (column + 2 < width) v.z = Numbers<KIND>::get(row + column + 2);
+    if (column + 3 < width) v.w = Numbers<KIND>::get(row + column + 3);
+    return v;
 }
 
-// The cluster of the largest score of every row, the lowest on ties.
-extern "C" __global__ void assign(
-    const float* scores, int* best, float* similarity, Count rows, Count clusters) {
-    Count row = item();
-    if (row >= rows) return;
-    scores += row * clusters;
-    Count top = 0;
-    float score = scores[0];
-    for (Count k = 1; k < clusters; k++) {
-        if (scores[k] > score) {
-            top = k;
-            score = scores[k];
+// ---- scores ----
+
+// A block multiplies 64 rows with 32 centroids, 32 columns at a time; a thread has four of each. The
+// next columns are on their way while these are multiplied.
+#define SCORE_ROWS 64
+#define SCORE_CLUSTERS 32
+#define SCORE_COLUMNS 32
+
+struct Tiles {
+    float rows[SCORE_COLUMNS][SCORE_ROWS + 4];
+    float clusters[SCORE_COLUMNS][SCORE_CLUSTERS + 4];
+};
+
+// What a thread brings of 32 columns: of four rows and of two centroids, four columns each. Eight
+// neighbors take eight rows, the next eight the next four columns. Where they begin is found out once.
+template <int KIND>
+struct Fetch {
+    const typename Numbers<KIND>::Stored* from[4];
+    const float* books[2];
+    float4 rows[4], clusters[2];
+
+    static __device__ unsigned line(unsigned i, unsigned warp) { return (i * 4 + warp) / 2 * 8 + threadIdx.x % 8; }
+    static __device__ unsigned column(unsigned warp) { return warp % 2 * 16 + threadIdx.x % 32 / 8 * 4; }
+
+    __device__ Fetch(
+        const Rows& all, const float* codebook, unsigned first_row, unsigned total,
+        unsigned first_cluster, unsigned count) {
+        unsigned warp = threadIdx.x / 32;
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            unsigned row = first_row + line(i, warp);
+            from[i] = row < total ? row_of<KIND>(all, row) : nullptr;
+        }
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            unsigned cluster = first_cluster + line(i, warp);
+            books[i] = cluster < count ? codebook + (Count)cluster * all.width : nullptr;
         }
     }
-    best[row] = (int)top;
-    similarity[row] = score;
-}
 
-// Per image (grid z) and cluster (grid y), the sum of the rows that were assigned, in their order:
-// sums [images, clusters, width].
-extern "C" __global__ void sum_rows(
-    const float* unit, const int* best, double* sums, Count patches, Count width, Count clusters) {
-    Count column = item();
-    if (column >= width) return;
-    Count image = blockIdx.z;
-    int cluster = (int)blockIdx.y;
-    unit += image * patches * width + column;
-    best += image * patches;
-    double sum = 0.0;
-    for (Count patch = 0; patch < patches; patch++) {
-        if (best[patch] == cluster) sum += (double)unit[patch * width];
+    __device__ void read(unsigned first_column, unsigned width, bool quads) {
+        unsigned at = first_column + column(threadIdx.x / 32);
+        const float4 nothing = {0.0f, 0.0f, 0.0f, 0.0f};
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            rows[i] = from[i] ? quad<KIND>(from[i], at, width, quads) : nothing;
+        }
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            clusters[i] = books[i] ? quad<FLOAT32>(books[i], at, width, width % 4 == 0) : nothing;
+        }
     }
-    sums[(image * clusters + cluster) * width + column] = sum;
+
+    static __device__ double square(float4 v) {
+        return ((double)v.x * v.x + (double)v.y * v.y) + ((double)v.z * v.z + (double)v.w * v.w);
+    }
+
+    __device__ void store(Tiles& to) const {
+        unsigned warp = threadIdx.x / 32, at = column(warp);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            unsigned row = line(i, warp);
+            to.rows[at][row] = rows[i].x;
+            to.rows[at + 1][row] = rows[i].y;
+            to.rows[at + 2][row] = rows[i].z;
+            to.rows[at + 3][row] = rows[i].w;
+        }
+#pragma unroll
+        for (int i = 0; i < 2; i++) {
+            unsigned cluster = line(i, warp);
+            to.clusters[at][cluster] = clusters[i].x;
+            to.clusters[at + 1][cluster] = clusters[i].y;
+            to.clusters[at + 2][cluster] = clusters[i].z;
+            to.clusters[at + 3][cluster] = clusters[i].w;
+        }
+    }
+};
+
+// sums[i][k]: row first_row + 4 (thread / 8) + i times centroid first_cluster + 4 (thread % 8) + k;
+// squares[i] of the rows that this thread brings.
+template <int KIND>
+__device__ inline void multiply_tile(
+    const Rows& from, const float* codebook, Tiles& tiles, unsigned first_row, unsigned total,
+    unsigned first_cluster, unsigned count, float (&sums)[4][4], double (&squares)[4]) {
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        squares[i] = 0.0;
+#pragma unroll
+        for (int k = 0; k < 4; k++) sums[i][k] = 0.0f;
+    }
+    unsigned group = threadIdx.x / 8 * 4, part = threadIdx.x % 8 * 4;
+    Fetch<KIND> fetch(from, codebook, first_row, total, first_cluster, count);
+    fetch.read(0, from.width, from.quads);
+    for (unsigned column = 0; column < from.width; column += SCORE_COLUMNS) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) squares[i] += Fetch<KIND>::square(fetch.rows[i]);
+        __syncthreads();
+        fetch.store(tiles);
+        __syncthreads();
+        if (column + SCORE_COLUMNS < from.width) {
+            fetch.read(column + SCORE_COLUMNS, from.width, from.quads);
+        }
+#pragma unroll
+        for (int c = 0; c < SCORE_COLUMNS; c++) {
+            float4 r = *(const float4*)&tiles.rows[c][group];
+            float4 k = *(const float4*)&tiles.clusters[c][part];
+            const float rows[4] = {r.x, r.y, r.z, r.w}, clusters[4] = {k.x, k.y, k.z, k.w};
+#pragma unroll
+            for (int i = 0; i < 4; i++) {
+#pragma unroll
+                for (int j = 0; j < 4; j++) sums[i][j] = fmaf(rows[i], clusters[j], sums[i][j]);
+            }
+        }
+    }
 }
 
-// total [groups] += the sums of every image, image by image; parts [images, groups].
-extern "C" __global__ void add_images(const double* parts, double* total, Count images, Count groups) {
-    Count at = item();
-    if (at >= groups) return;
-    double sum = total[at];
-    for (Count image = 0; image < images; image++) sum += parts[image * groups + at];
-    total[at] = sum;
+template <int KIND>
+__device__ inline void assign_tile(
+    const Rows& from, const float* codebook, int* best, float* similarity, double* inverse, int* bad,
+    unsigned total, Count first, unsigned clusters, Tiles& tiles, double (*partial)[2]) {
+    unsigned first_row = blockIdx.x * SCORE_ROWS;
+    unsigned group = threadIdx.x / 8 * 4, warp = threadIdx.x / 32;
+    float top[4];
+    unsigned label[4] = {0, 0, 0, 0};
+    float sums[4][4];
+    double squares[4];
+    for (unsigned start = 0; start < clusters; start += SCORE_CLUSTERS) {
+        multiply_tile<KIND>(from, codebook, tiles, first_row, total, start, clusters, sums, squares);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            unsigned mine = start + threadIdx.x % 8 * 4;
+            float most = mine < clusters ? sums[i][0] : -3.402823466e38f;
+            unsigned at = mine;
+#pragma unroll
+            for (int k = 1; k < 4; k++) {
+                if (mine + k < clusters && sums[i][k] > most) {
+                    most = sums[i][k];
+                    at = mine + k;
+                }
+            }
+            for (int lane = 1; lane < 8; lane <<= 1) {
+                float other = __shfl_xor_sync(0xffffffffu, most, lane);
+                unsigned there = __shfl_xor_sync(0xffffffffu, at, lane);
+                if (other > most || (other == most && there < at)) {
+                    most = other;
+                    at = there;
+                }
+            }
+            if (start == 0 || most > top[i]) {
+                top[i] = most;
+                label[i] = at;
+            }
+        }
+    }
+    // A row's squares lie with four lanes of two warps.
+#pragma unroll
+    for (int i = 0; i < 4; i++) {
+        squares[i] += __shfl_xor_sync(0xffffffffu, squares[i], 8);
+        squares[i] += __shfl_xor_sync(0xffffffffu, squares[i], 16);
+        if (threadIdx.x % 32 < 8) partial[Fetch<KIND>::line(i, warp)][warp % 2] = squares[i];
+    }
+    __syncthreads();
+    if (threadIdx.x % 8 == 0) {
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            unsigned row = first_row + group + i;
+            if (row < total) {
+                double norm = sqrt(partial[group + i][0] + partial[group + i][1]);
+                if (!is_finite(norm)) atomicMin(bad, (int)(first + row / from.patches));
+                double factor = norm > 0.0 ? 1.0 / norm : 0.0;
+                // Rows of numbers that are not numbers may have found no label at all.
+                best[row] = (int)(label[i] < clusters ? label[i] : 0);
+                similarity[row] = (float)((double)top[i] * factor);
+                inverse[row] = factor;
+            }
+        }
+    }
 }
 
-// The sum of every image's similarities, in order: similarity [images, patches].
-extern "C" __global__ void sum_similarities(
-    const float* similarity, double* sums, Count images, Count patches) {
-    Count image = item();
-    if (image >= images) return;
-    double sum = 0.0;
-    for (Count patch = 0; patch < patches; patch++) sum += (double)similarity[image * patches + patch];
-    sums[image] = sum;
+// The centroid that every row is most similar to, the lowest on ties, and the cosine; one over the
+// row's length (0 for a row of zeros). `bad` becomes the lowest `first` + image with a row that is not
+// finite.
+extern "C" __global__ __launch_bounds__(128) void assign_rows(
+    ROWS,
+    const float* codebook, int* best, float* similarity, double* inverse, int* bad, Count images,
+    Count patches, Count width, Count clusters, Count first) {
+    __shared__ Tiles tiles;
+    __shared__ double partial[SCORE_ROWS][2];
+    Rows from = {start, image_stride, row_stride, (unsigned)patches, (unsigned)width, quads};
+    BY_KIND(kind, assign_tile<KIND>(from, codebook, best, similarity, inverse, bad, (unsigned)(images * patches),
+                                    first, (unsigned)clusters, tiles, partial));
+}
+
+template <int KIND>
+__device__ inline void score_tile(
+    const Rows& from, const float* codebook, float* scores, int* bad, unsigned total,
+    unsigned clusters, Count first, float limit, Tiles& tiles) {
+    unsigned first_row = blockIdx.x * SCORE_ROWS;
+    unsigned group = threadIdx.x / 8 * 4;
+    float sums[4][4];
+    double squares[4];
+    for (unsigned start = 0; start < clusters; start += SCORE_CLUSTERS) {
+        multiply_tile<KIND>(from, codebook, tiles, first_row, total, start, clusters, sums, squares);
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            unsigned row = first_row + group + i;
+#pragma unroll
+            for (int k = 0; k < 4; k++) {
+                unsigned cluster = start + threadIdx.x % 8 * 4 + k;
+                if (row < total && cluster < clusters) {
+                    scores[(Count)row * clusters + cluster] = sums[i][k];
+                    if (!(fabsf(sums[i][k]) <= limit)) atomicMin(bad, (int)(first + row / from.patches));
+                }
+            }
+        }
+    }
+}
+
+// Rows times centroids: scores [images * patches, clusters]. `bad` becomes the lowest `first` + image
+// with a score beyond `limit`, or one that is not a number.
+extern "C" __global__ __launch_bounds__(128) void score_rows(
+    ROWS,
+    const float* codebook, float* scores, int* bad, Count images, Count patches, Count width,
+    Count clusters, Count first, float limit) {
+    __shared__ Tiles tiles;
+    Rows from = {start, image_stride, row_stride, (unsigned)patches, (unsigned)width, quads};
+    BY_KIND(kind, score_tile<KIND>(from, codebook, scores, bad, (unsigned)(images * patches), (unsigned)clusters,
+                                   first, limit, tiles));
+}
+
+// ---- sums ----
+
+// A warp takes a quarter of an image's patches, a thread a column of them.
+#define SUM_CLUSTERS 32
+#define AT_ONCE 8
+
+template <int KIND>
+__device__ inline void sum_columns(
+    const Rows& from, const int* best, const double* inverse, double (*sums)[SUM_CLUSTERS][32],
+    unsigned first_cluster) {
+    unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+    unsigned column = blockIdx.x * 32 + lane;
+    unsigned begin = (Count)from.patches * warp / 4, end = (Count)from.patches * (warp + 1) / 4;
+    bool inside = column < from.width;
+    const typename Numbers<KIND>::Stored* row = (const typename Numbers<KIND>::Stored*)from.start +
+        blockIdx.y * from.image_stride + (inside ? column : 0);
+    best += (Count)blockIdx.y * from.patches;
+    inverse += (Count)blockIdx.y * from.patches;
+    // Eight patches are on their way before the first is added.
+    for (unsigned patch = begin; patch < end; patch += AT_ONCE) {
+        unsigned cluster[AT_ONCE];
+        float unit[AT_ONCE];
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++) {
+            bool there = patch + i < end;
+            cluster[i] = there ? (unsigned)best[patch + i] - first_cluster : SUM_CLUSTERS;
+            float value = there ? Numbers<KIND>::get(row + (patch + i) * from.row_stride) : 0.0f;
+            unit[i] = there ? (float)((double)value * inverse[patch + i]) : 0.0f;
+        }
+#pragma unroll
+        for (int i = 0; i < AT_ONCE; i++) {
+            if (cluster[i] < SUM_CLUSTERS) sums[warp][cluster[i]][lane] += (double)unit[i];
+        }
+    }
+}
+
+// Per image (grid y) and cluster (32 of them per grid z), the sum of the unit rows that were assigned:
+// sums [images, clusters, width]; and of every image's similarities.
+extern "C" __global__ __launch_bounds__(128) void sum_rows(
+    ROWS, const int* best,
+    const float* similarity, const double* inverse, double* sums, double* similarities, Count patches,
+    Count width, Count clusters) {
+    __shared__ double quarter[4][SUM_CLUSTERS][32];
+    unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, first = blockIdx.z * SUM_CLUSTERS;
+    for (unsigned i = threadIdx.x; i < 4 * SUM_CLUSTERS * 32; i += 128) (&quarter[0][0][0])[i] = 0.0;
+    __syncthreads();
+    Rows from = {start, image_stride, row_stride, (unsigned)patches, (unsigned)width, quads};
+    BY_KIND(kind, sum_columns<KIND>(from, best, inverse, quarter, first));
+    __syncthreads();
+    unsigned column = blockIdx.x * 32 + lane;
+    for (unsigned k = warp; k < SUM_CLUSTERS; k += 4) {
+        if (first + k < clusters && column < width) {
+            sums[((Count)blockIdx.y * clusters + first + k) * width + column] =
+                (quarter[0][k][lane] + quarter[1][k][lane]) + (quarter[2][k][lane] + quarter[3][k][lane]);
+        }
+    }
+    if (blockIdx.x == 0 && blockIdx.z == 0) {
+        double sum = 0.0;
+        if (warp == 0) {
+            for (unsigned i = lane; i < patches; i += 32) {
+                sum += (double)similarity[blockIdx.y * patches + i];
+            }
+        }
+        sum = warp_sum(sum);
+        if (threadIdx.x == 0) similarities[blockIdx.y] = sum;
+    }
+}
+
+// total [groups] += the sums of every image, image by image; parts [images, groups]. One more thread
+// adds the similarities [images] to theirs.
+extern "C" __global__ void add_images(
+    const double* parts, double* total, const double* similarities, double* similarity, Count images,
+    Count groups) {
+    Count at = (Count)blockIdx.x * blockDim.x + threadIdx.x;
+    if (at > groups) return;
+    const double* from = at < groups ? parts + at : similarities;
+    double* to = at < groups ? total + at : similarity;
+    Count stride = at < groups ? groups : 1;
+    double sum = *to;
+    for (Count image = 0; image < images; image++) sum += from[image * stride];
+    *to = sum;
+}
+
+__device__ inline double block_sum(double value, double* partial) {
+    value = warp_sum(value);
+    __syncthreads();
+    if (threadIdx.x % 32 == 0) partial[threadIdx.x / 32] = value;
+    __syncthreads();
+    return (partial[0] + partial[1]) + (partial[2] + partial[3]);
 }
 
 // One step of Adam for every row of values [clusters, width], from the sums of the rows assigned
 // (scale: one over their number); then the sums are zero and the codebook is the rows at unit
-// length.
+// length. A block per row. Where a vector of this step was bad, no step is taken. The letter to the
+// host gets the sum of similarities, which begins anew, and what is bad.
 extern "C" __global__ void adam(
-    double* values, double* first, double* second, double* sums, float* codebook, Count clusters,
-    Count width, double scale, double step_size, double beta1, double beta2, double correction2,
-    double eps, bool step) {
-    bool mine;
-    Count row = warp_row(clusters, &mine);
-    Count lane = threadIdx.x % 32;
-    Count start = row * width;
+    double* values, double* first, double* second, double* sums, float* codebook, Count width,
+    double scale, double step_size, double beta1, double beta2, double correction2, double eps,
+    bool step, const int* bad, double* similarity, double* letter) {
+    __shared__ double partial[4];
+    Count start = blockIdx.x * width;
+    bool good = *bad == 2147483647;
     double squares = 0.0, along = 0.0;
-    for (Count i = start + lane; i < start + width; i += 32) {
+    for (Count i = start + threadIdx.x; i < start + width; i += blockDim.x) {
         squares += values[i] * values[i];
         along += values[i] * sums[i];
     }
-    double norm = sqrt(warp_sum(squares));
+    double norm = sqrt(block_sum(squares, partial));
     double inverse = norm > 0.0 ? 1.0 / norm : 0.0;
-    along = warp_sum(along) * inverse * inverse;
+    along = block_sum(along, partial) * inverse * inverse;
     squares = 0.0;
-    for (Count i = start + lane; i < start + width; i += 32) {
+    for (Count i = start + threadIdx.x; i < start + width; i += blockDim.x) {
         double value = values[i];
         if (step) {
-            double gradient = (value * along - sums[i]) * scale * inverse;
-            double m = beta1 * first[i] + (1.0 - beta1) * gradient;
-            double s = beta2 * second[i] + (1.0 - beta2) * gradient * gradient;
-            value -= step_size * m / (sqrt(s) / correction2 + eps);
-            if (mine) {
+            if (good) {
+                double gradient = (value * along - sums[i]) * scale * inverse;
+                double m = beta1 * first[i] + (1.0 - beta1) * gradient;
+                double s = beta2 * second[i] + (1.0 - beta2) * gradient * gradient;
+                value -= step_size * m / (sqrt(s) / correction2 + eps);
                 first[i] = m;
                 second[i] = s;
                 values[i] = value;
-                sums[i] = 0.0;
             }
+            sums[i] = 0.0;
         }
         squares += value * value;
     }
-    norm = sqrt(warp_sum(squares));
+    norm = sqrt(block_sum(squares, partial));
     inverse = norm > 0.0 ? 1.0 / norm : 0.0;
-    if (!mine) return;
-    for (Count i = start + lane; i < start + width; i += 32) {
+    for (Count i = start + threadIdx.x; i < start + width; i += blockDim.x) {
         codebook[i] = (float)(values[i] * inverse);
     }
-}
-
-// The mean of an image's rows.
-extern "C" __global__ void mean_row(
-    const float* rows, Count row_stride, float* mean, Count patches, Count width) {
-    Count column = item();
-    if (column >= width) return;
-    double sum = 0.0;
-    for (Count patch = 0; patch < patches; patch++) sum += (double)rows[patch * row_stride + column];
-    mean[column] = (float)(sum * (1.0 / (double)patches));
-}
-
-// An image's rows less a provisional mean. A block per row.
-extern "C" __global__ void shift_rows(
-    const float* rows, Count row_stride, const float* mean, float* out, Count width) {
-    rows += blockIdx.x * row_stride;
-    out += blockIdx.x * width;
-    for (Count column = threadIdx.x; column < width; column += blockDim.x) {
-        out[column] = rows[column] - mean[column];
+    if (step && blockIdx.x == 0 && threadIdx.x == 0) {
+        letter[0] = *similarity;
+        letter[1] = (double)*bad;
+        *similarity = 0.0;
     }
 }
 
-// sum += weight * the sum of the rows, in order; `bad` becomes the lowest `image` whose sum is not
-// finite.
-extern "C" __global__ void add_rows(
-    const float* rows, double* sum, int* bad, Count patches, Count width, double weight,
-    Count image) {
-    Count column = item();
-    if (column >= width) return;
-    double part = 0.0;
-    for (Count patch = 0; patch < patches; patch++) part += (double)rows[patch * width + column];
-    if (!is_finite(part)) atomicMin(bad, (int)image);
-    sum[column] += weight * part;
+// ---- moments ----
+
+template <int KIND>
+__device__ inline double column_sum(const Rows& from, unsigned column, unsigned begin, unsigned end) {
+    const typename Numbers<KIND>::Stored* row = (const typename Numbers<KIND>::Stored*)from.start +
+        blockIdx.y * from.image_stride + column;
+    double sum = 0.0;
+#pragma unroll 4
+    for (unsigned patch = begin; patch < end; patch++) {
+        sum += (double)Numbers<KIND>::get(row + patch * from.row_stride);
+    }
+    return sum;
 }
 
-// total += weight * product.
+// The mean of one image's rows. A block per 32 columns, a warp per quarter of the patches.
+extern "C" __global__ void mean_row(
+    ROWS, float* mean, Count patches, Count width) {
+    __shared__ double quarter[4][32];
+    unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, column = blockIdx.x * 32 + lane;
+    Rows from = {start, image_stride, row_stride, (unsigned)patches, (unsigned)width, quads};
+    unsigned begin = patches * warp / 4, end = patches * (warp + 1) / 4;
+    double sum = 0.0;
+    if (column < width) BY_KIND(kind, sum = column_sum<KIND>(from, column, begin, end));
+    quarter[warp][lane] = sum;
+    __syncthreads();
+    if (warp == 0 && column < width) {
+        sum = (quarter[0][lane] + quarter[1][lane]) + (quarter[2][lane] + quarter[3][lane]);
+        mean[column] = (float)(sum * (1.0 / (double)patches));
+    }
+}
+
+template <int KIND>
+__device__ inline double shift_columns(
+    const Rows& from, const float* mean, float* out, unsigned column, unsigned begin, unsigned end) {
+    const typename Numbers<KIND>::Stored* row = (const typename Numbers<KIND>::Stored*)from.start +
+        blockIdx.y * from.image_stride + column;
+    out += (Count)blockIdx.y * from.patches * from.width + column;
+    float middle = mean[column];
+    double sum = 0.0;
+#pragma unroll 4
+    for (unsigned patch = begin; patch < end; patch++) {
+        float value = Numbers<KIND>::get(row + patch * from.row_stride) - middle;
+        out[(Count)patch * from.width] = value;
+        sum += (double)value;
+    }
+    return sum;
+}
+
+// Every image's rows less a provisional mean, and their sums: out [images, patches, width], sums
+// [images, width]. `bad` becomes the lowest `first` + image whose sum is not finite, if it has a
+// weight. Grid: 32 columns, images; a warp per quarter of the patches.
+extern "C" __global__ void shift_rows(
+    ROWS, const float* mean, float* out,
+    double* sums, const double* weights, int* bad, Count patches, Count width, Count first) {
+    __shared__ double quarter[4][32];
+    unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, column = blockIdx.x * 32 + lane;
+    Rows from = {start, image_stride, row_stride, (unsigned)patches, (unsigned)width, quads};
+    unsigned begin = patches * warp / 4, end = patches * (warp + 1) / 4;
+    double sum = 0.0;
+    if (column < width) BY_KIND(kind, sum = shift_columns<KIND>(from, mean, out, column, begin, end));
+    quarter[warp][lane] = sum;
+    __syncthreads();
+    if (warp == 0 && column < width) {
+        sum = (quarter[0][lane] + quarter[1][lane]) + (quarter[2][lane] + quarter[3][lane]);
+        sums[blockIdx.y * width + column] = sum;
+        if (!is_finite(sum) && weights[blockIdx.y] > 0.0) atomicMin(bad, (int)(first + blockIdx.y));
+    }
+}
+
+// total [width, width] += the products [images, width, width], image by image and as often as each
+// counts, below the diagonal and on it; and sum [width] += the sums [images, width]. A block per row,
+// and one for the sums.
 extern "C" __global__ void add_products(
-    const float* product, double* total, Count length, double weight) {
-    Count at = item();
-    if (at >= length) return;
-    total[at] += weight * (double)product[at];
-}
-
-// `bad` becomes the lowest image with a score beyond `limit`, or one that is not a number.
-extern "C" __global__ void check_scores(
-    const float* scores, int* bad, Count total, Count per_image, float limit) {
-    Count at = item();
-    if (at >= total) return;
-    if (!(fabsf(scores[at]) <= limit)) atomicMin(bad, (int)(at / per_image));
-}
-
-// One mix of two numbers, each operation rounded by itself: the arithmetic of every label.
-__device__ inline float mixed(float weight0, float value0, float weight1, float value1) {
-    return __fadd_rn(__fmul_rn(weight0, value0), __fmul_rn(weight1, value1));
-}
-
-// The cluster of every pixel: bilinear mixes of the scores of the four patches around it, the
-// lowest cluster on ties. scores [images, grid_y * grid_x, clusters]. Per pixel of an axis, `place`
-// holds the two patches and `weight` their weights. A block per line of an image.
-extern "C" __global__ void label_pixels(
-    const float* scores, const int* place_y, const float* weight_y, const int* place_x,
-    const float* weight_x, unsigned char* labels, Count height, Count width, Count grid_y,
-    Count grid_x, Count clusters) {
-    Count y = blockIdx.x % height;
-    scores += blockIdx.x / height * grid_y * grid_x * clusters;
-    labels += blockIdx.x * width;
-    const float* line0 = scores + place_y[2 * y] * grid_x * clusters;
-    const float* line1 = scores + place_y[2 * y + 1] * grid_x * clusters;
-    float wy0 = weight_y[2 * y], wy1 = weight_y[2 * y + 1];
-    for (Count x = threadIdx.x; x < width; x += blockDim.x) {
-        Count x0 = place_x[2 * x] * clusters, x1 = place_x[2 * x + 1] * clusters;
-        float wx0 = weight_x[2 * x], wx1 = weight_x[2 * x + 1];
-        float top = 0.0f;
-        Count label = 0;
-        for (Count k = 0; k < clusters; k++) {
-            float left = mixed(wy0, line0[x0 + k], wy1, line1[x0 + k]);
-            float right = mixed(wy0, line0[x1 + k], wy1, line1[x1 + k]);
-            float score = mixed(wx0, left, wx1, right);
-            if (k == 0 || score > top) {
-                top = score;
-                label = k;
+    const float* products, const double* sums, const double* weights, double* total, double* sum,
+    Count images, Count width) {
+    Count row = blockIdx.x;
+    bool last = row == width;
+    for (Count column = threadIdx.x; column < (last ? width : row + 1); column += blockDim.x) {
+        double* to = last ? sum + column : total + row * width + column;
+        double value = *to;
+        for (Count image = 0; image < images; image++) {
+            double weight = weights[image];
+            if (weight > 0.0) {
+                value += weight * (last ? sums[image * width + column]
+                                        : (double)products[(image * width + row) * width + column]);
             }
         }
-        labels[x] = (unsigned char)label;
+        *to = value;
     }
+}
+
+template <int KIND>
+__device__ inline void keep_row(const Rows& from, const int* places, float* kept) {
+    const typename Numbers<KIND>::Stored* row = row_of<KIND>(from, (unsigned)places[2 * blockIdx.x]);
+    kept += (Count)places[2 * blockIdx.x + 1] * from.width;
+    for (unsigned i = threadIdx.x; i < from.width; i += blockDim.x) kept[i] = Numbers<KIND>::get(row + i);
+}
+
+// Copies some rows as f32: places [count, 2] has of each its number among the images' patches and the
+// row of `kept` that it becomes. A block per row.
+extern "C" __global__ void keep_rows(
+    ROWS, const int* places, float* kept,
+    Count patches, Count width) {
+    Rows from = {start, image_stride, row_stride, (unsigned)patches, (unsigned)width, quads};
+    BY_KIND(kind, keep_row<KIND>(from, places, kept));
 }

@@ -81,33 +81,53 @@ impl DeviceLabeler {
         out: &mut [u8],
     ) -> Result<(), ProbeError> {
         let [images, patches, dim] = rows.shape();
-        check("number of patch vectors", self.patches, patches)?;
-        check("width of the patch vectors", self.dim, dim)?;
         check("number of pixels", images * self.pixels, out.len())?;
+        self.label_on_card(rows, 0, scratch)?;
         let gpu = self.cluster.gpu();
-        let Scratch {
-            scores,
-            labels,
-            bad,
-            ..
-        } = scratch;
-        scores.reserve(gpu, images * patches * self.clusters)?;
-        labels.reserve(gpu, out.len())?;
-        self.cluster.scores(rows, &self.codebook, scores)?;
-        let per_image = patches * self.clusters;
-        self.cluster
-            .check_scores(scores, [images, per_image], LIMIT, &mut bad.0)?;
-        let [down, across] = &self.axes;
-        self.cluster
-            .label_pixels(scores, [images, self.clusters], [down, across], labels)?;
-        labels.read(gpu, out)?;
-        if bad.take(gpu)?.is_some() {
+        scratch.labels.read(gpu, out)?;
+        if scratch.bad.take(gpu)?.is_some() {
             // Huge vectors, or values that are not finite: the host tells which.
             let copy = rows.download()?;
             let shape = (images, patches, dim);
             let copy = ArrayView3::from_shape(shape, &copy).expect("every row was copied");
             return self.host.label_batch(copy, out);
         }
+        Ok(())
+    }
+
+    /// Queues the same; the labels stay in the scratch. Whether they are good for use,
+    /// [`Scratch::refused`] tells later: an image of the batch that is not has the number `first` and its
+    /// place.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`], [`ProbeError::Cuda`].
+    pub fn label_on_card(
+        &self,
+        rows: &RowsView<'_>,
+        first: usize,
+        scratch: &mut Scratch,
+    ) -> Result<(), ProbeError> {
+        let [images, patches, dim] = rows.shape();
+        check("number of patch vectors", self.patches, patches)?;
+        check("width of the patch vectors", self.dim, dim)?;
+        let gpu = self.cluster.gpu();
+        let Scratch {
+            scores,
+            mixes,
+            labels,
+            bad,
+            ..
+        } = scratch;
+        scores.reserve(gpu, images * patches * self.clusters)?;
+        labels.reserve(gpu, images * self.pixels)?;
+        let codebook = (&self.codebook, self.clusters);
+        self.cluster
+            .scores(rows, codebook, (first, LIMIT), scores, &mut bad.0)?;
+        let [down, across] = &self.axes;
+        let shape = [images, self.clusters];
+        self.cluster
+            .label_pixels(scores, shape, [down, across], mixes, labels)?;
         Ok(())
     }
 }

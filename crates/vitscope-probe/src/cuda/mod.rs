@@ -11,9 +11,11 @@ mod trainer;
 pub use labeler::DeviceLabeler;
 pub use moments::DeviceMoments;
 pub use trainer::DeviceTrainer;
-pub use vitscope_cuda::{Cluster, CudaError, Gpu, RowsView};
+pub use vitscope_cuda::{
+    Buffer, Cluster, CountParts, CountScratch, CountShape, Counts, CudaError, Gpu, RowsView,
+};
 
-use vitscope_cuda::Buffer;
+use vitscope_cuda::{Assigned, MomentScratch};
 
 use crate::ProbeError;
 use crate::error::check;
@@ -21,14 +23,13 @@ use crate::error::check;
 /// Arrays that the stages use again from one call to the next, for all slots.
 #[derive(Debug)]
 pub struct Scratch {
-    unit: Buffer<f32>,
+    assigned: Assigned,
+    moments: MomentScratch,
     scores: Buffer<f32>,
-    best: Buffer<i32>,
-    similarity: Buffer<f32>,
+    mixes: Buffer<f32>,
     /// Per image.
     sums: Buffer<f64>,
     similarities: Buffer<f64>,
-    product: Buffer<f32>,
     labels: Buffer<u8>,
     bad: Flag,
 }
@@ -41,16 +42,31 @@ impl Scratch {
     /// [`ProbeError::Cuda`].
     pub fn new(gpu: &Gpu) -> Result<Self, ProbeError> {
         Ok(Self {
-            unit: Buffer::new(gpu, 0)?,
+            assigned: Assigned::new(gpu)?,
+            moments: MomentScratch::new(gpu)?,
             scores: Buffer::new(gpu, 0)?,
-            best: Buffer::new(gpu, 0)?,
-            similarity: Buffer::new(gpu, 0)?,
+            mixes: Buffer::new(gpu, 0)?,
             sums: Buffer::new(gpu, 0)?,
             similarities: Buffer::new(gpu, 0)?,
-            product: Buffer::new(gpu, 0)?,
             labels: Buffer::new(gpu, 0)?,
             bad: Flag::new(gpu)?,
         })
+    }
+
+    /// The label maps that were made last, `[images, height, width]`.
+    #[must_use]
+    pub fn labels(&self) -> &Buffer<u8> {
+        &self.labels
+    }
+
+    /// The lowest number of an image that could not be labeled since this was asked last; waits for
+    /// what was queued.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Cuda`].
+    pub fn refused(&mut self, gpu: &Gpu) -> Result<Option<usize>, ProbeError> {
+        self.bad.take(gpu)
     }
 }
 

@@ -7,6 +7,9 @@ use vitscope_cuda::{Buffer, Cluster, RowsView};
 use super::{Flag, Scratch, check};
 use crate::{Moments, ProbeError};
 
+/// Numbers in the products of the images that are multiplied together, at most.
+const MAX_PRODUCTS: usize = 64 << 20;
+
 /// Number, sum and outer products of all patch vectors seen so far, on the card.
 ///
 /// As with [`Moments`], the products of one image are made in f32 about a provisional mean and added
@@ -69,27 +72,30 @@ impl DeviceMoments {
         let [images, patches, dim] = rows.shape();
         check("width of the patch vectors", self.dim, dim)?;
         check("number of image weights", images, weights.len())?;
-        let gpu = self.cluster.gpu();
-        scratch.unit.reserve(gpu, patches * dim)?;
-        scratch.product.reserve(gpu, dim * dim)?;
-        for (image, &weight) in weights.iter().enumerate() {
-            if weight > 0 && patches > 0 {
-                let rows = rows.image(image);
+        // Every image has a product of its own before they are added up, for which there must be room.
+        let together = (MAX_PRODUCTS / (dim * dim)).max(1);
+        for (part, weights) in weights.chunks(together).enumerate() {
+            let rows = rows.images(part * together..part * together + weights.len());
+            if let Some(first) = weights.iter().position(|&weight| weight > 0)
+                && patches > 0
+            {
                 if self.count == 0 {
+                    let rows = rows.images(first..first + 1);
                     self.cluster.mean_row(&rows, &mut self.shift)?;
                 }
+                let times: Vec<f64> = weights.iter().copied().map(f64::from).collect();
                 self.cluster.add_moments(
                     &rows,
                     &self.shift,
-                    (self.images, f64::from(weight)),
-                    &mut self.sum,
-                    &mut self.products,
-                    (&mut scratch.unit, &mut scratch.product),
+                    (self.images, &times),
+                    (&mut self.sum, &mut self.products),
+                    &mut scratch.moments,
                     &mut self.bad.0,
                 )?;
-                self.count += u64::from(weight) * patches as u64;
+                let counted: u64 = weights.iter().copied().map(u64::from).sum();
+                self.count += counted * patches as u64;
             }
-            self.images += 1;
+            self.images += weights.len();
         }
         Ok(())
     }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use vitscope_cuda::{Adam, Buffer, Cluster, Gpu, RowsView};
+use vitscope_cuda::{Adam, Buffer, Cluster, Gpu, Letter, RowsView};
 
 use super::{Flag, Scratch, check};
 use crate::{AdamSettings, MAX_CLUSTERS, ProbeError, TrainerState};
@@ -31,6 +31,9 @@ pub struct DeviceTrainer {
     vectors: u64,
     images: usize,
     bad: Flag,
+    /// What a step tells the host, and one over its number of vectors while that is awaited.
+    letter: Letter,
+    awaited: Option<f64>,
 }
 
 impl DeviceTrainer {
@@ -78,6 +81,8 @@ impl DeviceTrainer {
             vectors: 0,
             images: 0,
             bad: Flag::new(gpu)?,
+            letter: Letter::new(gpu)?,
+            awaited: None,
             cluster: Arc::clone(cluster),
         };
         trainer.adam(None)?;
@@ -102,40 +107,57 @@ impl DeviceTrainer {
         check("width of the patch vectors", self.dim, dim)?;
         let (gpu, clusters) = (rows.gpu(), self.clusters);
         let Scratch {
-            unit,
-            scores,
-            best,
-            similarity,
+            assigned,
             sums,
             similarities,
             ..
         } = scratch;
-        let vectors = images * patches;
-        unit.reserve(gpu, vectors * dim)?;
-        scores.reserve(gpu, vectors * clusters)?;
-        best.reserve(gpu, vectors)?;
-        similarity.reserve(gpu, vectors)?;
         sums.reserve(gpu, images * clusters * dim)?;
         similarities.reserve(gpu, images)?;
+        let codebook = (&self.codebook, clusters);
         self.cluster
-            .unit_rows(rows, self.images, unit, &mut self.bad.0)?;
-        // One product for all images.
-        let all = RowsView::new(gpu, unit, 0, [1, vectors, dim], [vectors * dim, dim]);
-        self.cluster.scores(&all, &self.codebook, scores)?;
+            .assign(rows, codebook, self.images, assigned, &mut self.bad.0)?;
         self.cluster
-            .assign(scores, [vectors, clusters], best, similarity)?;
-        self.cluster.sum_images(
-            unit,
-            (best, similarity),
-            [images, patches, dim, clusters],
-            (sums, similarities),
+            .sum_images(rows, assigned, clusters, (sums, similarities))?;
+        self.cluster.add_images(
+            (sums, &mut self.sums),
+            (similarities, &mut self.similarity),
+            [images, clusters * dim],
         )?;
-        self.cluster
-            .add_images(sums, [images, clusters * dim], &mut self.sums)?;
-        self.cluster
-            .add_images(similarities, [images, 1], &mut self.similarity)?;
-        self.vectors += vectors as u64;
+        self.vectors += (images * patches) as u64;
         self.images += images;
+        Ok(())
+    }
+
+    /// Queues the end of the current step, so that several trainers need not wait for each other;
+    /// [`Self::finish_step`] then tells how it went.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Cuda`].
+    pub fn begin_step(&mut self) -> Result<(), ProbeError> {
+        if self.vectors == 0 || self.awaited.is_some() {
+            return Ok(());
+        }
+        let scale = 1.0 / self.vectors as f64;
+        self.vectors = 0;
+        self.images = 0;
+        let AdamSettings {
+            rate,
+            beta1,
+            beta2,
+            eps,
+        } = self.settings;
+        let exponent = i32::try_from(self.steps + 1).unwrap_or(i32::MAX);
+        self.adam(Some(Adam {
+            scale,
+            step_size: rate / (1.0 - beta1.powi(exponent)),
+            beta1,
+            beta2,
+            correction2: (1.0 - beta2.powi(exponent)).sqrt(),
+            eps,
+        }))?;
+        self.awaited = Some(scale);
         Ok(())
     }
 
@@ -147,44 +169,31 @@ impl DeviceTrainer {
     /// [`ProbeError::NonFinite`] with the place, among the step's images, of the first that holds a
     /// value that is not finite; the step is then not taken. [`ProbeError::Cuda`].
     pub fn finish_step(&mut self) -> Result<f64, ProbeError> {
-        if self.vectors == 0 {
+        self.begin_step()?;
+        let Some(scale) = self.awaited.take() else {
             return Ok(f64::NAN);
-        }
-        let gpu = Arc::clone(self.cluster.gpu());
-        let mut similarity = [0.0];
-        self.similarity.read(&gpu, &mut similarity)?;
-        self.similarity.clear(&gpu)?;
-        let scale = 1.0 / self.vectors as f64;
-        self.vectors = 0;
-        self.images = 0;
-        if let Some(image) = self.bad.take(&gpu)? {
-            self.sums.clear(&gpu)?;
-            return Err(ProbeError::NonFinite { image });
+        };
+        let [similarity, bad] = self.letter.read()?;
+        if bad < f64::from(i32::MAX) {
+            let gpu = Arc::clone(self.cluster.gpu());
+            self.bad.take(&gpu)?;
+            return Err(ProbeError::NonFinite {
+                image: bad as usize,
+            });
         }
         self.steps += 1;
-        let AdamSettings {
-            rate,
-            beta1,
-            beta2,
-            eps,
-        } = self.settings;
-        let exponent = i32::try_from(self.steps).unwrap_or(i32::MAX);
-        self.adam(Some(Adam {
-            scale,
-            step_size: rate / (1.0 - beta1.powi(exponent)),
-            beta1,
-            beta2,
-            correction2: (1.0 - beta2.powi(exponent)).sqrt(),
-            eps,
-        }))?;
-        Ok(-similarity[0] * scale)
+        Ok(-similarity * scale)
     }
 
     fn adam(&mut self, step: Option<Adam>) -> Result<(), ProbeError> {
-        let state = [&mut self.values, &mut self.first, &mut self.second];
-        let shape = [self.clusters, self.dim];
-        self.cluster
-            .adam(state, &mut self.sums, &mut self.codebook, shape, step)?;
+        self.cluster.adam(
+            [&mut self.values, &mut self.first, &mut self.second],
+            (&mut self.sums, &mut self.similarity),
+            &mut self.codebook,
+            [self.clusters, self.dim],
+            step,
+            (&self.bad.0, &mut self.letter),
+        )?;
         Ok(())
     }
 

@@ -29,6 +29,6 @@ pub(crate) fn patch_rows<'a>(rows: &Rows<'a>) -> PatchRows<'a> {
     match rows {
         Rows::Host(rows) => PatchRows::Host(*rows),
         #[cfg(feature = "cuda")]
-        Rows::Cuda(rows) => PatchRows::Card(rows.clone()),
+        Rows::Cuda(rows) => PatchRows::Card(*rows),
     }
 }

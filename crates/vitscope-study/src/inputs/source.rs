@@ -2,8 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use ndarray::{Array3, Array4, ArrayView4};
-use vitscope_data::{DataSet, Geometry, IGNORE, LabelCrop, Split};
+use ndarray::{Array3, ArrayView4};
+use vitscope_data::{DataSet, Geometry, IGNORE, LabelCrop, Sample, Split};
 use vitscope_probe::ProbeError;
 use vitscope_protocol::TestBatch;
 use vitscope_run::{Facet, Record, Slot};
@@ -19,8 +19,11 @@ use crate::settings::Side;
 /// computed with, so the number is part of what makes a run repeatable.
 pub const MICRO_BATCH: usize = vitscope_protocol::MICRO_BATCH;
 
-/// Decoded images waiting for the backbone, at most.
-const LOOK_AHEAD: usize = 2 * MICRO_BATCH;
+/// The same on a card, which is not filled by fewer. What a batch adds is summed image by image there,
+/// too; but the products of a forward pass add up their terms in an order that may depend on how many
+/// images there are, so this number, too, is part of what makes a run repeatable.
+#[cfg(feature = "cuda")]
+const CARD_BATCH: usize = 64;
 
 /// The images of a batch, as a visitor sees them.
 #[derive(Debug, Default)]
@@ -41,7 +44,7 @@ impl Seen {
         }
     }
 
-    fn push(&mut self, index: usize, label: Option<LabelCrop>, pixels: usize) {
+    fn push(&mut self, index: usize, label: Option<&LabelCrop>, pixels: usize) {
         self.images.push(index);
         if let Some(truth) = &mut self.truth {
             match label {
@@ -224,7 +227,8 @@ pub struct Pass<'a> {
     pub split: Split,
     /// Whether ground truth is wanted.
     pub labels: bool,
-    /// Groups of images (training steps, say); each is cut into batches of [`MICRO_BATCH`].
+    /// Groups of images (training steps, say); each is cut into batches of [`MICRO_BATCH`], on a card of
+    /// more.
     pub groups: &'a [Vec<usize>],
     /// Threads that decode.
     pub threads: usize,
@@ -292,12 +296,12 @@ impl Pass<'_> {
         }
     }
 
-    /// The batches in order, each with whether it ends its group.
-    pub(crate) fn batches(&self) -> impl Iterator<Item = (&[usize], bool)> {
-        self.groups.iter().flat_map(|group| {
-            let count = group.len().div_ceil(MICRO_BATCH);
+    /// The batches of at most `unit` images in order, each with whether it ends its group.
+    pub(crate) fn batches(&self, unit: usize) -> impl Iterator<Item = (&[usize], bool)> {
+        self.groups.iter().flat_map(move |group| {
+            let count = group.len().div_ceil(unit);
             group
-                .chunks(MICRO_BATCH)
+                .chunks(unit)
                 .enumerate()
                 .map(move |(index, batch)| (batch, index + 1 == count))
         })
@@ -314,6 +318,15 @@ impl Source {
         }
     }
 
+    /// Images that go through it together: [`MICRO_BATCH`], on a card more.
+    pub(crate) fn unit(&self) -> usize {
+        #[cfg(feature = "cuda")]
+        if self.gpu().is_some() {
+            return CARD_BATCH;
+        }
+        MICRO_BATCH
+    }
+
     /// Shows every reading of every image of a pass to a visitor, in order.
     ///
     /// # Errors
@@ -323,16 +336,44 @@ impl Source {
         pass: &Pass<'_>,
         visitor: &mut dyn Visitor,
     ) -> Result<PassTimes, StudyError> {
+        let unit = self.unit();
         match self {
-            Self::Backbone(backbone) => backbone.run(pass, visitor),
+            Self::Backbone(backbone) => backbone.run(pass, unit, visitor),
             Self::Features(dir) => run_features(dir, pass, visitor),
             Self::Cached(cache) => cache.run(pass, visitor),
         }
     }
 }
 
+/// Hands a tapped tensor to the readings that it is.
+fn show(
+    tapped: Tapped<'_>,
+    kinds: &[(usize, Kind)],
+    seen: &Seen,
+    visitor: &mut dyn Visitor,
+) -> Result<(), StudyError> {
+    match tapped {
+        Tapped::Rows {
+            layer,
+            kind,
+            patches,
+            ..
+        } => {
+            let readings = kinds.iter().enumerate();
+            let mut readings = readings.filter(|(_, k)| **k == (layer, kind));
+            readings.try_for_each(|(reading, _)| visitor.reading(reading, &patches, seen))
+        }
+        Tapped::Attention { layer, weights } => visitor.attention(layer, weights, seen),
+    }
+}
+
 impl Backbone {
-    fn run(&mut self, pass: &Pass<'_>, visitor: &mut dyn Visitor) -> Result<PassTimes, StudyError> {
+    fn run(
+        &mut self,
+        pass: &Pass<'_>,
+        unit: usize,
+        visitor: &mut dyn Visitor,
+    ) -> Result<PassTimes, StudyError> {
         let start = Instant::now();
         let depth = self.vit.config().depth;
         let kind = |reading: &Reading| {
@@ -354,56 +395,53 @@ impl Backbone {
             order,
             self.geometry,
             pass.labels,
-            LOOK_AHEAD,
+            2 * unit,
             pass.threads,
         );
         let side = self.geometry.size;
         let mut times = PassTimes::default();
         let mut pixels = Vec::new();
-        for (batch, last) in pass.batches() {
-            let mut seen = pass.nothing_seen();
-            pixels.clear();
-            for sample in stream.by_ref().take(batch.len()) {
-                let sample = sample?;
-                self.normalize(&sample.image.pixels, &mut pixels);
-                seen.push(sample.index, sample.label, side * side);
-            }
-            let shape = (seen.images.len(), 3, side, side);
-            let images = Array4::from_shape_vec(shape, std::mem::take(&mut pixels))
-                .expect("every crop has three planes of the asked size");
-            let visit = &mut times.visit;
-            self.vit
-                .forward(images.view(), &taps, &mut self.work, |tapped| {
-                    let start = Instant::now();
-                    match tapped {
-                        Tapped::Rows {
-                            layer,
-                            kind,
-                            patches,
-                            ..
-                        } => {
-                            for (reading, _) in kinds
-                                .iter()
-                                .enumerate()
-                                .filter(|(_, k)| **k == (layer, kind))
-                            {
-                                visitor
-                                    .reading(reading, &patches, &seen)
-                                    .map_err(|error| pass.named(error, &seen, None))?;
-                            }
-                        }
-                        Tapped::Attention { layer, weights } => {
-                            visitor.attention(layer, weights, &seen)?;
-                        }
+        let mut unit = unit;
+        for (batch, last) in pass.batches(unit) {
+            let samples = stream.by_ref().take(batch.len());
+            let samples: Vec<Sample> = samples.collect::<Result<_, _>>()?;
+            let mut left = &samples[..];
+            while !left.is_empty() {
+                let (now, after) = left.split_at(unit.min(left.len()));
+                let mut seen = pass.nothing_seen();
+                pixels.clear();
+                for sample in now {
+                    pixels.extend_from_slice(&sample.image.pixels);
+                    seen.push(sample.index, sample.label.as_ref(), side * side);
+                }
+                let (visit, work) = (&mut times.visit, &mut self.work);
+                let mut shown = false;
+                let ran = self
+                    .vit
+                    .forward_bytes(&pixels, &self.levels, &taps, work, |tapped| {
+                        let start = Instant::now();
+                        shown = true;
+                        show(tapped, &kinds, &seen, visitor)
+                            .map_err(|error| pass.named(error, &seen, None))?;
+                        *visit += start.elapsed();
+                        Ok::<(), StudyError>(())
+                    });
+                match ran {
+                    // Too many at a time for this card: from here on fewer.
+                    Err(StudyError::Device(error))
+                        if error.is_memory() && !shown && now.len() > 1 =>
+                    {
+                        unit = now.len() / 2;
+                        continue;
                     }
-                    *visit += start.elapsed();
-                    Ok::<(), StudyError>(())
-                })?;
-            let start = Instant::now();
-            visitor.batch(&seen, last)?;
-            times.visit += start.elapsed();
-            times.images += seen.images.len() as u64;
-            pixels = images.into_raw_vec_and_offset().0;
+                    ran => ran?,
+                }
+                left = after;
+                let start = Instant::now();
+                visitor.batch(&seen, last && left.is_empty())?;
+                times.visit += start.elapsed();
+                times.images += seen.images.len() as u64;
+            }
         }
         times.stall = stream.stall();
         times.total = start.elapsed();
@@ -423,22 +461,9 @@ impl Backbone {
         taps: &Taps,
         sink: impl FnMut(Tapped<'_>) -> Result<(), StudyError>,
     ) -> Result<(), StudyError> {
-        let side = self.geometry.size;
-        let mut pixels = Vec::with_capacity(squares.len() * 3 * side * side);
-        for square in squares {
-            self.normalize(square, &mut pixels);
-        }
-        let images = Array4::from_shape_vec((squares.len(), 3, side, side), pixels)
-            .map_err(|error| StudyError::Internal(error.to_string()))?;
-        self.vit.forward(images.view(), taps, &mut self.work, sink)
-    }
-
-    /// Appends the three normalized planes of an RGB crop.
-    fn normalize(&self, rgb: &[u8], out: &mut Vec<f32>) {
-        let (rgb, _) = rgb.as_chunks::<3>();
-        for (channel, levels) in self.levels.iter().enumerate() {
-            out.extend(rgb.iter().map(|pixel| levels[usize::from(pixel[channel])]));
-        }
+        let pixels = squares.concat();
+        self.vit
+            .forward_bytes(&pixels, &self.levels, taps, &mut self.work, sink)
     }
 }
 
@@ -456,7 +481,7 @@ fn run_features(
     let mut times = PassTimes::default();
     let mut rows = Array3::zeros((0, 0, 0));
     let items = pass.data.split(pass.split);
-    for (batch, last) in pass.batches() {
+    for (batch, last) in pass.batches(MICRO_BATCH) {
         let mut seen = pass.nothing_seen();
         for &index in batch {
             let label = if pass.labels {
@@ -464,7 +489,7 @@ fn run_features(
             } else {
                 None
             };
-            seen.push(index, label, pass.geometry.size.pow(2));
+            seen.push(index, label.as_ref(), pass.geometry.size.pow(2));
         }
         for (number, reading) in pass.readings.iter().enumerate() {
             dir.read(pass.split, reading.slot, batch, &mut rows)?;

@@ -215,7 +215,7 @@ impl Replay for FacetCache {
         let (free, used) = mpsc::channel::<Array3<f32>>();
         std::thread::scope(|scope| {
             scope.spawn(move || {
-                for (batch, _) in pass.batches() {
+                for (batch, _) in pass.batches(MICRO_BATCH) {
                     for reading in 0..readings {
                         let mut rows = used.try_recv().unwrap_or_default();
                         let result = self.read(batch, reading, &mut rows).map(|()| rows);
@@ -229,7 +229,7 @@ impl Replay for FacetCache {
             });
             // Owned here, so that a pass that ends early closes the channel before its reader is waited for.
             let (filled, free) = (filled, free);
-            for (batch, last) in pass.batches() {
+            for (batch, last) in pass.batches(MICRO_BATCH) {
                 let seen = Seen {
                     images: batch.to_vec(),
                     truth: None,

@@ -9,7 +9,7 @@ use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 use vitscope_data::{DataSet, Split};
 use vitscope_measure::{MeasureError, Positions, ResamplingPlan, Tally, TallyParts};
-use vitscope_protocol::{Counts, MapShape, TestBatch};
+use vitscope_protocol::{Counts, MapShape, ProtocolError, TestBatch};
 use vitscope_run::Slot;
 use vitscope_run::tensors::Lazy;
 
@@ -220,6 +220,21 @@ impl Evaluation {
             Some(truth) => add_stored(truth, TRUTH, stored),
             None => Ok(()),
         }
+    }
+
+    /// Takes over what a card has counted so far.
+    ///
+    /// # Errors
+    /// When the card fails.
+    pub fn settle(&mut self) -> Result<(), ProtocolError> {
+        self.slots.par_iter_mut().try_for_each(Counts::settle)
+    }
+
+    /// Whether a batch has an image whose cluster maps are kept.
+    pub(crate) fn keeps(&self, seen: &Seen) -> bool {
+        seen.images
+            .iter()
+            .any(|image| self.kept.contains_key(image))
     }
 
     /// Keeps the cluster maps of a batch that are to be shown; they wait for its end.

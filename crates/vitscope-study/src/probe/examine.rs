@@ -15,7 +15,7 @@ use crate::evaluate::{self, Evaluation};
 use crate::job::Job;
 use crate::observer::{Observer, Phase};
 use crate::record::Record;
-use crate::source::{MICRO_BATCH, Seen, Source, Visitor};
+use crate::source::{Seen, Source, Visitor};
 use crate::state::{self, Found};
 
 struct Examiner<'a> {
@@ -53,9 +53,32 @@ impl Saving {
 }
 
 impl Examiner<'_> {
+    /// Takes over what was counted on a card, once it is known that every label is good.
+    fn settle(&mut self) -> Result<(), StudyError> {
+        let refused = self
+            .site
+            .refused()
+            .map_err(|error| self.job.failed(error))?;
+        if let Some(index) = refused {
+            let item = &self.job.data.split(Split::Test)[index];
+            return Err(StudyError::file(
+                &item.image,
+                "the model's facets of this image hold a value that is not finite, or are too large \
+                 to be compared: leave the image out, or run with --dtype f32",
+            ));
+        }
+        for evaluation in &mut self.evaluations {
+            evaluation
+                .settle()
+                .map_err(|error| self.job.failed(error))?;
+        }
+        Ok(())
+    }
+
     /// Stores what each run has counted so far.
     fn save(&mut self) -> Result<(), StudyError> {
         let begun = Instant::now();
+        self.settle()?;
         let evaluations = self.evaluations.iter_mut().zip(&self.counted);
         for (plan, (evaluation, &counted)) in self.job.plans.iter().zip(evaluations) {
             if self.passed < counted {
@@ -114,7 +137,9 @@ impl Visitor for Examiner<'_> {
             let Some(slot) = slot.filter(|_| self.passed >= counted) else {
                 continue;
             };
+            let wanted = evaluation.keeps(seen);
             let (counts, labels) = (&mut evaluation.slots[slot], &mut self.labels);
+            let maps = (&mut *labels, wanted);
             painters[slot]
                 .count(
                     reading,
@@ -122,10 +147,12 @@ impl Visitor for Examiner<'_> {
                     &seen.as_test(),
                     &mut self.site,
                     counts,
-                    labels,
+                    maps,
                 )
                 .map_err(|error| self.job.failed(error))?;
-            evaluation.keep(slot, labels, seen);
+            if wanted {
+                evaluation.keep(slot, labels, seen);
+            }
         }
         Ok(())
     }
@@ -155,6 +182,7 @@ impl Visitor for Examiner<'_> {
                 evaluation.end_batch(seen)?;
             }
         }
+        self.site.end_batch();
         self.passed += seen.images.len();
         self.observer.advance(seen.images.len() as u64, None);
         if self.observer.stop() || self.saving.is_due() {
@@ -214,7 +242,7 @@ pub(crate) fn examine(
         .then(|| attention::localities(opened, &job.layers));
     let batch = match localities {
         Some(_) => attention::batch(opened),
-        None => MICRO_BATCH,
+        None => source.unit(),
     };
     let images: Vec<usize> = job.counted_images().collect();
     let mut examiner = Examiner {
@@ -243,6 +271,7 @@ pub(crate) fn examine(
     examiner.observer.begin(Phase::EVALUATE, done, total);
     let pass = job.pass(Split::Test, job.data.has_truth(), &groups);
     let times = source.run(&pass, &mut examiner)?;
+    examiner.settle()?;
     if job.common.shard.is_some() {
         examiner.save()?;
     }

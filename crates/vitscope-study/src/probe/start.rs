@@ -12,7 +12,7 @@ use crate::error::StudyError;
 use crate::job::Job;
 use crate::observer::{Observer, Phase};
 use crate::record::Record;
-use crate::source::{MICRO_BATCH, Seen, Source, Visitor};
+use crate::source::{Seen, Source, Visitor};
 use crate::training::{self, Training};
 
 struct Starter<'a> {
@@ -57,7 +57,10 @@ pub(crate) fn start(
     let pass = StartPass::new(setups, &job.widths, device::site(source)?);
     let pass = pass.map_err(|error| job.failed(error))?;
     let images = pass.images();
-    let groups: Vec<Vec<usize>> = images.chunks(MICRO_BATCH).map(<[usize]>::to_vec).collect();
+    let groups: Vec<Vec<usize>> = images
+        .chunks(source.unit())
+        .map(<[usize]>::to_vec)
+        .collect();
     observer.begin(Phase::START, 0, images.len() as u64);
     let mut starter = Starter {
         job,

@@ -4,13 +4,14 @@
 //! computed serially: an image's tensors are the same bytes whatever the number of threads and
 //! whichever images share its batch.
 
+use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
 
 use ndarray::{ArrayView3, ArrayView4, ShapeBuilder};
 use rayon::prelude::*;
 
-use super::{Geometry, Stages, Tensor};
+use super::{Geometry, Input, Stages, Tensor};
 use crate::config::{Config, Mlp, Positions, Precision};
 use crate::error::DeviceError;
 use crate::ops::attention::{self, attend};
@@ -460,16 +461,38 @@ impl Cpu {
     }
 }
 
+/// RGB images of `area` pixels each as three planes of the numbers that their bytes stand for.
+fn normalized(pixels: &[u8], area: usize, levels: &[[f32; 256]; 3]) -> Vec<f32> {
+    let mut out = Vec::with_capacity(pixels.len());
+    for image in pixels.chunks_exact(3 * area) {
+        let (image, _) = image.as_chunks::<3>();
+        for (channel, levels) in levels.iter().enumerate() {
+            out.extend(
+                image
+                    .iter()
+                    .map(|pixel| levels[usize::from(pixel[channel])]),
+            );
+        }
+    }
+    out
+}
+
 impl Stages for Cpu {
-    fn embed(&mut self, images: ArrayView4<'_, f32>) -> Result<(), DeviceError> {
-        let rows = images.dim().0 * self.tokens();
+    fn embed(&mut self, images: Input<'_>) -> Result<(), DeviceError> {
+        let size = 3 * self.geometry.pixels[0] * self.geometry.pixels[1];
+        let images: Cow<'_, [f32]> = match images {
+            Input::Normalized(images) => match images.to_slice() {
+                Some(images) => Cow::Borrowed(images),
+                None => Cow::Owned(images.iter().copied().collect()),
+            },
+            Input::Bytes { pixels, levels } => Cow::Owned(normalized(pixels, size / 3, levels)),
+        };
+        let rows = images.len() / size * self.tokens();
         let d = self.model.config.width;
         self.work.x.resize(rows * d, 0.0);
         self.work.qkv.resize(rows * 3 * d, 0.0);
         self.work.mixed.resize(rows * d, 0.0);
-        let images = images.as_standard_layout();
-        let images = images.as_slice().expect("standard layout is contiguous");
-        self.model.embed(images, &self.geometry, &mut self.work);
+        self.model.embed(&images, &self.geometry, &mut self.work);
         Ok(())
     }
 

@@ -35,6 +35,19 @@ impl Geometry {
     }
 }
 
+/// Images as a forward pass takes them, all of one size.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Input<'a> {
+    /// Normalized, `[batch, 3, height, width]`.
+    Normalized(ArrayView4<'a, f32>),
+    /// RGB bytes, with what each of the 256 values of a channel stands for.
+    Bytes {
+        /// `[batch, height, width, 3]`
+        pixels: &'a [u8],
+        levels: &'a [[f32; 256]; 3],
+    },
+}
+
 /// A tensor of the batch that is being run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Tensor {
@@ -55,9 +68,8 @@ pub(crate) enum Tensor {
 pub(crate) trait Stages: fmt::Debug + Send {
     /// Patches, class token, registers, positions and the stem's LayerNorm: the residual stream.
     ///
-    /// # Shapes
-    /// `images` `[batch, 3, height, width]`.
-    fn embed(&mut self, images: ArrayView4<'_, f32>) -> Result<(), DeviceError>;
+    /// The images have the size that the stages were made for.
+    fn embed(&mut self, images: Input<'_>) -> Result<(), DeviceError>;
 
     /// The first LayerNorm, then queries, keys and values with their bias.
     fn project(&mut self, block: usize) -> Result<(), DeviceError>;
