@@ -1,6 +1,5 @@
 //! A run directory that commit ca02c40 wrote, before this crate existed, still opens: `probe --features` of
 //! four planted images of two layers' keys, 20 steps.
-#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 use std::path::PathBuf;
 
