@@ -1,6 +1,6 @@
-//! Training scenes for `tools/demo_models`, packed: `cargo run --release -p vitscope-demo --example
-//! scenes -- OUT.npy COUNT [BIAS]` writes `[COUNT, 128, 128, 3]` bytes, and the masks
-//! `[COUNT, 128, 128]` beside them in `OUT.masks.npy`.
+//! Scenes for `tools/demo_models`, packed: `cargo run --release -p vitscope-demo --example scenes -- OUT.npy
+//! train|validation COUNT` writes `[COUNT, 128, 128, 3]` bytes, and the masks `[COUNT, 128, 128]` beside
+//! them in `OUT.masks.npy`.
 
 use std::fs::File;
 use std::io::{BufWriter, Write};
@@ -11,18 +11,22 @@ use vitscope_demo::{SIDE, Scene, Split};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [out, count, rest @ ..] = args.as_slice() else {
-        return Err("expected OUT.npy COUNT [BIAS]".into());
+    let [out, split, count] = args.as_slice() else {
+        return Err("expected OUT.npy train|validation COUNT".into());
     };
     let out = Path::new(out);
+    let split = match split.as_str() {
+        "train" => Split::Train,
+        "validation" => Split::Validation,
+        _ => return Err("expected train or validation".into()),
+    };
     let count: usize = count.parse()?;
-    let bias: f64 = rest.first().map_or(Ok(0.0), |text| text.parse())?;
     let mut images = array(out, &[count, SIDE, SIDE, 3])?;
     let mut masks = array(&out.with_extension("masks.npy"), &[count, SIDE, SIDE])?;
     for start in (0..count).step_by(256) {
         let pictures: Vec<_> = (start..count.min(start + 256))
             .into_par_iter()
-            .map(|index| Scene::new(0, Split::Train, index as u64, bias).picture())
+            .map(|index| Scene::new(0, split, index as u64, 0.0).picture())
             .collect();
         for picture in pictures {
             images.write_all(&picture.rgb)?;

@@ -1,8 +1,8 @@
-//! Everything that `vitscope demo` needs and that nothing else has: scenes whose truth is known, two tiny
+//! Everything that `vitscope demo` needs and that nothing else has: scenes whose truth is known, tiny
 //! Vision Transformers that were trained on such scenes, and embeddings with a planted content.
 //!
 //! - [`Scene`] draws an image of 128 pixels with its exact mask, the same bytes on every machine; [`Scenes`]
-//!   writes a data set of them, [`pairs`] pairs of views by a known warp.
+//!   writes a data set of them, [`pairs`] pairs of things of one class.
 //! - [`BuiltIn`] are the models; `tools/demo_models` trained them.
 //! - [`planted`] makes embeddings whose positional effect and mIoU can be counted.
 
@@ -26,5 +26,5 @@ pub use error::DemoError;
 pub use folder::Scenes;
 pub use models::BuiltIn;
 pub use pairs::Pair;
-pub use render::{Camera, Picture};
+pub use render::Picture;
 pub use scene::{SIDE, Scene, Split};

@@ -1,4 +1,4 @@
-//! The built-in models: two tiny Vision Transformers of one architecture, trained on scenes of this
+//! The built-in models: three tiny Vision Transformers of one architecture, trained on scenes of this
 //! generator by `tools/demo_models`, which says how and for how long.
 
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub const MASKED: BuiltIn = BuiltIn {
     description: include_str!("../models/masked.toml"),
 };
 
-/// Learned to tell scenes apart.
+/// Learned to tell scenes, and places in them, apart.
 pub const CONTRASTIVE: BuiltIn = BuiltIn {
     name: "contrastive",
     objective: "contrastive",
@@ -35,9 +35,17 @@ pub const CONTRASTIVE: BuiltIn = BuiltIn {
     description: include_str!("../models/contrastive.toml"),
 };
 
+/// Learned to say of a view with holes what its own running mean says of another, and to paint the holes.
+pub const DISTILLED: BuiltIn = BuiltIn {
+    name: "distilled",
+    objective: "self-distilled with hidden patches",
+    weights: include_bytes!("../models/distilled.safetensors"),
+    description: include_str!("../models/distilled.toml"),
+};
+
 impl BuiltIn {
-    /// Both, in the order in which they are shown.
-    pub const ALL: [Self; 2] = [MASKED, CONTRASTIVE];
+    /// All, in the order in which they are shown.
+    pub const ALL: [Self; 3] = [MASKED, CONTRASTIVE, DISTILLED];
 }
 
 /// Writes the built-in models into a folder that is not there yet: `NAME.toml`, which stands wherever a

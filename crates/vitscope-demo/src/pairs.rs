@@ -1,5 +1,8 @@
-//! Pairs of views of one scene by a known warp, with key points that are exact: the material of a
+//! Pairs of scenes that show two things of one class, with keypoints that are exact: the material of a
 //! correspondence test, laid out as SPair-71k is.
+//!
+//! The two things differ in colors, size, tilt, light and ground; what they share is the frame in which both
+//! are drawn, and so every point of one has its exact place in the other.
 
 use std::path::Path;
 
@@ -10,28 +13,26 @@ use crate::chance::Chance;
 use crate::classes::Class;
 use crate::error::DemoError;
 use crate::files;
-use crate::render::{Camera, Picture};
+use crate::render::Picture;
 use crate::scene::{SIDE, Scene, Split};
 
-/// Two views of one thing.
+/// A thing in each of two scenes.
 #[derive(Clone, Debug)]
 pub struct Pair {
-    /// The scene as it is.
+    /// The one scene.
     pub source: Picture,
-    /// The same scene, turned, zoomed and shifted, in another light.
+    /// The other.
     pub target: Picture,
-    /// What the target shows of the scene.
-    pub camera: Camera,
-    /// What the thing is.
+    /// What both things are.
     pub class: Class,
-    /// Boxes around the visible thing in source and target: `[x1, y1, x2, y2]` in pixels, inclusive.
+    /// Boxes around the visible things in source and target: `[x1, y1, x2, y2]` in pixels, inclusive.
     pub boxes: [[usize; 4]; 2],
-    /// Key points: their number among the class's, the pixel of the source, and where exactly that pixel's
-    /// center is in the target (a pixel's center has whole coordinates).
+    /// Keypoints: their number among the class's, the pixel of the source, and where exactly that pixel's
+    /// center is on the other thing (a pixel's center has whole coordinates).
     pub points: Vec<(usize, [usize; 2], [f64; 2])>,
 }
 
-/// Key points of each class in the frame of the thing.
+/// Keypoints of each class in the frame of the thing.
 fn key_points(class: Class) -> &'static [[f64; 2]] {
     match class {
         Class::Boat => &[
@@ -81,86 +82,66 @@ fn category(class: Class) -> &'static str {
     }
 }
 
-/// A pair must share so many key points.
+/// A pair must share so many keypoints.
 const FEWEST: usize = 4;
 
 impl Pair {
-    /// The pair of scene number `index`, if one of its things can be seen well enough in both views.
+    /// Pair number `index`, if its two scenes show things of one class well enough. Both things face the
+    /// same way: which end of a bus is its front cannot be seen.
     #[must_use]
     pub fn new(seed: u64, index: u64) -> Option<Self> {
-        let scene = Scene::new(seed, Split::Pairs, index, 0.0);
-        let chance = &mut Chance::new([seed, Split::Pairs as u64, index, 1]);
-        let lit = scene.relit(chance);
-        // A shift by a third of the frame, a quarter more or less zoom, 17 degrees at most.
-        let (zoom, tilt) = (chance.between(0.8, 1.25), chance.between(-0.3, 0.3));
-        let length = (1.0 + tilt * tilt).sqrt();
-        let (cos, sin) = (zoom / length, zoom * tilt / length);
-        let middle = SIDE as f64 / 2.0;
-        let mut away = || middle + chance.between(-0.33, 0.33) * SIDE as f64;
-        let center = [away(), away()];
-        let camera = Camera {
-            matrix: [[cos, -sin], [sin, cos]],
-            shift: [
-                center[0] - cos * middle + sin * middle,
-                center[1] - sin * middle - cos * middle,
-            ],
-        };
-        let mut order: Vec<usize> = (0..scene.things().len()).collect();
-        chance.shuffle(&mut order);
-        order.into_iter().find_map(|thing| {
-            let points = shared_points(&scene, thing, &camera);
+        let [source, target] =
+            [2 * index, 2 * index + 1].map(|index| Scene::new(seed, Split::Pairs, index, 0.0));
+        let mut choices: Vec<[usize; 2]> = (0..source.things().len())
+            .flat_map(|one| (0..target.things().len()).map(move |other| [one, other]))
+            .filter(|&[one, other]| source.things()[one].is_like(&target.things()[other]))
+            .collect();
+        Chance::new([seed, Split::Pairs as u64, index, 1]).shuffle(&mut choices);
+        choices.into_iter().find_map(|[one, other]| {
+            let points = shared_points([&source, &target], [one, other]);
             (points.len() >= FEWEST).then_some(())?;
             Some(Self {
-                source: scene.picture(),
-                target: lit.seen_by(&camera),
-                camera,
-                class: scene.things()[thing].class,
-                boxes: [
-                    box_of(&scene, thing, &Camera::PLAIN)?,
-                    box_of(&scene, thing, &camera)?,
-                ],
+                source: source.picture(),
+                target: target.picture(),
+                class: source.things()[one].class,
+                boxes: [box_of(&source, one)?, box_of(&target, other)?],
                 points,
             })
         })
     }
 }
 
-/// The key points of a thing that both views show.
-fn shared_points(
-    scene: &Scene,
-    thing: usize,
-    camera: &Camera,
-) -> Vec<(usize, [usize; 2], [f64; 2])> {
-    let shown = &scene.things()[thing];
+/// The keypoints that both scenes show of their things.
+fn shared_points(scenes: [&Scene; 2], things: [usize; 2]) -> Vec<(usize, [usize; 2], [f64; 2])> {
+    let [one, other] = [0, 1].map(|i| &scenes[i].things()[things[i]]);
     let inside = |[x, y]: [f64; 2]| {
         let range = 1.0..(SIDE - 2) as f64;
         range.contains(&x) && range.contains(&y)
     };
-    key_points(shown.class)
+    key_points(one.class)
         .iter()
         .enumerate()
         .filter_map(|(number, &point)| {
-            let [x, y] = shown.place(point);
             // The pixel that holds the point, and its center from here on.
-            let pixel = [x.floor(), y.floor()];
-            let center = [pixel[0] + 0.5, pixel[1] + 0.5];
-            let target = camera.shown(center).map(|value| value - 0.5);
-            let near = camera.seen(target.map(|value| value.round() + 0.5));
+            let pixel = one.place(point).map(f64::floor);
+            let center = pixel.map(|value| value + 0.5);
+            let target = other.place(one.local(center)).map(|value| value - 0.5);
+            let near = target.map(|value| value.round() + 0.5);
             let visible = inside(pixel)
                 && inside(target)
-                && scene.thing_at(center) == Some(thing)
-                && scene.thing_at(near) == Some(thing);
+                && scenes[0].thing_at(center) == Some(things[0])
+                && scenes[1].thing_at(near) == Some(things[1]);
             visible.then(|| (number, pixel.map(|value| value as usize), target))
         })
         .collect()
 }
 
-/// The box around what a view shows of a thing.
-fn box_of(scene: &Scene, thing: usize, camera: &Camera) -> Option<[usize; 4]> {
+/// The box around what a scene shows of a thing.
+fn box_of(scene: &Scene, thing: usize) -> Option<[usize; 4]> {
     let mut found: Option<[usize; 4]> = None;
     for y in 0..SIDE {
         for x in 0..SIDE {
-            if scene.thing_at(camera.seen([x as f64 + 0.5, y as f64 + 0.5])) == Some(thing) {
+            if scene.thing_at([x as f64 + 0.5, y as f64 + 0.5]) == Some(thing) {
                 let [x1, y1, x2, y2] = found.unwrap_or([x, y, x, y]);
                 found = Some([x1.min(x), y1.min(y), x2.max(x), y2.max(y)]);
             }
@@ -175,7 +156,7 @@ fn box_of(scene: &Scene, thing: usize, camera: &Camera) -> Option<[usize; 4]> {
 /// # Errors
 /// When the folder is there, or the disk refuses.
 pub fn write_pairs(root: &Path, seed: u64, count: usize) -> Result<(), DemoError> {
-    // Some scenes have no thing that both views show: enough are tried at once, in a fixed order.
+    // Some pairs of scenes show no two things of a class: enough are tried at once, in a fixed order.
     let mut pairs: Vec<(u64, Pair)> = Vec::new();
     let mut next = 0;
     while pairs.len() < count {

@@ -19,6 +19,8 @@ pub enum Split {
     Test,
     /// Held out, for pairs.
     Pairs,
+    /// Held out, for choices among trainings: never shown, never reported.
+    Validation,
 }
 
 /// A scene: a few grounds side by side, things on them, and light.
@@ -140,14 +142,6 @@ impl Scene {
             border: chance.word(),
             things,
             light,
-        }
-    }
-
-    /// The same scene in another light.
-    pub(crate) fn relit(&self, chance: &mut Chance) -> Self {
-        Self {
-            light: Light::new(chance),
-            ..self.clone()
         }
     }
 

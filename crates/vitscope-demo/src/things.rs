@@ -93,6 +93,11 @@ impl Thing {
         ]
     }
 
+    /// Whether both are of one class and face the same way.
+    pub(crate) fn is_like(&self, other: &Self) -> bool {
+        self.class == other.class && self.mirror == other.mirror
+    }
+
     /// Whether the thing covers a point of the scene.
     pub(crate) fn covers(&self, at: [f64; 2]) -> bool {
         self.color(at, [0.0, -1.0]).is_some()
