@@ -85,7 +85,7 @@ fn brute(matrix: &[f64], n: usize) -> f64 {
 fn figures_are_those_of_the_extracted_attention() {
     let dir = tempfile::tempdir().unwrap();
     let run = dir.path().join("run");
-    let queries = ["--queries", "0000:1,2", "0003:3,0"];
+    let queries = ["--queries", "test-0000:1,2", "test-0003:3,0"];
     let table = succeed(command().args(args(&run, &queries)).output().unwrap());
     assert!(table.contains("I(K,Q)"), "{table}");
     let record = run_json(&run);
@@ -135,7 +135,7 @@ fn figures_are_those_of_the_extracted_attention() {
             let expected = (0..5).map(|i| averaged(i)[at]).sum::<f64>() / 5.0;
             assert!((f64::from(found) - expected).abs() < 1e-6);
         }
-        let (shape, row) = floats(&stored, &format!("query.{layer}.0000.1-2"));
+        let (shape, row) = floats(&stored, &format!("query.{layer}.test-0000.1-2"));
         assert_eq!(shape, [4, 4]);
         for (k, &found) in row.iter().enumerate() {
             assert!((f64::from(found) - averaged(0)[6 * n + k]).abs() < 1e-6);
@@ -152,7 +152,7 @@ fn threads_change_no_byte_and_a_run_is_not_overwritten() {
     let dir = tempfile::tempdir().unwrap();
     let run = |name: &str, threads: &str| {
         let out = dir.path().join(name);
-        let more = ["--threads", threads, "--queries", "0000:0,0"];
+        let more = ["--threads", threads, "--queries", "test-0000:0,0"];
         succeed(command().args(args(&out, &more)).output().unwrap());
         out
     };
@@ -167,13 +167,13 @@ fn threads_change_no_byte_and_a_run_is_not_overwritten() {
 #[test]
 fn a_broken_run_resumes_to_the_same_bytes() {
     let dir = tempfile::tempdir().unwrap();
-    let more = ["--queries", "0000:1,2", "--limit-test", "21"];
+    let more = ["--queries", "test-0000:1,2", "--limit-test", "21"];
     let [whole, broken] = ["whole", "broken"].map(|name| dir.path().join(name));
     succeed(command().args(args(&whole, &more)).output().unwrap());
     let settings = AttentionSettings {
         size: 64,
         limit: Some(21),
-        queries: vec!["0000:1,2".parse().unwrap()],
+        queries: vec!["test-0000:1,2".parse().unwrap()],
         ..AttentionSettings::default()
     };
     let mut request = AttentionRequest {
@@ -209,8 +209,8 @@ fn wrong_words_are_told() {
     let dir = tempfile::tempdir().unwrap();
     for (more, word) in [
         (["--queries", "nowhere:0,0"], "nowhere"),
-        (["--queries", "0000:4,0"], "4 x 4"),
-        (["--queries", "0000"], "query"),
+        (["--queries", "test-0000:4,0"], "4 x 4"),
+        (["--queries", "test-0000"], "query"),
         (["--split", "all"], "--split"),
         (["--layers", "4"], "layer 4"),
     ] {
