@@ -137,7 +137,11 @@ impl Typed {
 
     /// What to do about a refusal of the system.
     fn hint(&self, error: &anyhow::Error) -> &'static str {
-        let Some(StudyError::Io { source, .. }) = error.downcast_ref::<StudyError>() else {
+        // Whichever library met it: the figures are written as late as a disk can fill up.
+        let refusal = error
+            .chain()
+            .find_map(|cause| cause.downcast_ref::<std::io::Error>());
+        let Some(source) = refusal else {
             return "";
         };
         match (source.kind(), self.resumes) {

@@ -144,6 +144,9 @@ impl Case<'_> {
             (None, Some(family @ (Family::OpenAiClip | Family::MetaClip))) => {
                 (Mlp::QuickGelu, format!("{family} was trained with it"))
             }
+            (None, Some(family @ (Family::SigLip | Family::SigLip2))) => {
+                self.siglip_activation(family)
+            }
             (None, Some(family)) => (Mlp::Gelu, format!("{family} was trained with it")),
             // The family that answers the question answers this one.
             (None, None) => return Ok(None),
@@ -156,6 +159,33 @@ impl Case<'_> {
         };
         self.decide("activation", name, because);
         Ok(Some(mlp))
+    }
+
+    /// SigLIP's activation where no file gives it. The authors and transformers have GELU by tanh; timm has it in
+    /// the models that it added with SigLIP 2 and the exact form in the older ones (vision_transformer.py, timm
+    /// 1.0.31), and their sizes tell those apart.
+    fn siglip_activation(&self, family: Family) -> (Mlp, String) {
+        let sizes = self.seen.sizes;
+        let by_timm = self.seen.fit.naming.name == "timm_classless";
+        let places = sizes
+            .table
+            .map(|table| table.grid.iter().product::<usize>());
+        let later = match (sizes.width, sizes.patch) {
+            (_, 32) | (1152, 16) | (1536, _) => true,
+            (1024, 16) => places == Some(32 * 32),
+            _ => false,
+        };
+        match (by_timm, later) {
+            (false, _) => (Mlp::GeluTanh, format!("{family} was trained with it")),
+            (true, true) => (
+                Mlp::GeluTanh,
+                format!("timm has it in the {family} model of this size"),
+            ),
+            (true, false) => (
+                Mlp::Gelu,
+                format!("timm has it in the {family} model of this size"),
+            ),
+        }
     }
 
     pub(super) fn build(&self) -> Build {

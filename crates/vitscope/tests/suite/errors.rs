@@ -146,14 +146,10 @@ fn data_sets() {
         3,
         &["nowhere"],
     );
-    probe_with(
-        &model,
-        dir.path().to_str().unwrap(),
-        dir.path(),
-        &SETTLED,
-        3,
-        &[],
-    );
+    let strange = dir.path().join("strange");
+    std::fs::create_dir_all(strange.join("a/b")).unwrap();
+    let strange = strange.to_str().unwrap();
+    probe_with(&model, strange, dir.path(), &SETTLED, 3, &[strange]);
     probe_with(&model, "kitti:nowhere", dir.path(), &SETTLED, 3, &["kitti"]);
 }
 
