@@ -295,7 +295,7 @@ fn undefined_is_said_and_never_shown_as_zero() {
     Spec::default().write(run.path());
     let page = fs::read_to_string(draw(run.path()).unwrap().page).unwrap();
     let row = page
-        .split("data-slot=\"0/token.1\"")
+        .split("<tr data-slot=\"0/token.1\"")
         .nth(1)
         .unwrap()
         .split("</tr>")
