@@ -140,7 +140,10 @@ fn figures_are_those_of_the_extracted_attention() {
         for (k, &found) in row.iter().enumerate() {
             assert!((f64::from(found) - averaged(0)[6 * n + k]).abs() < 1e-6);
         }
-        for picture in [format!("mean.{layer}"), format!("query.{layer}.0003.3-0")] {
+        for picture in [
+            format!("mean.{layer}"),
+            format!("query.{layer}.test-0003.3-0"),
+        ] {
             let picture = image::open(run.join(format!("attention/{picture}.png"))).unwrap();
             assert!(picture.width() == picture.height());
         }
