@@ -5,10 +5,8 @@
 //! out, and the page says what is missing and why. The same run gives the same bytes on every
 //! machine: fonts are embedded, and nothing depends on time, locale or hash order.
 //!
-//! Every figure takes one way: select what is shown, lay it out, draw it on a [`Sheet`], say in its
+//! Every figure takes one way: select what is shown, lay it out, draw it on a `Sheet`, say in its
 //! caption what must be said, fill its table; the sheet writes it in four forms.
-//!
-//! [`Sheet`]: sheet::Sheet
 
 mod aggregates;
 mod attention;

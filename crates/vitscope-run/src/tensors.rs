@@ -68,7 +68,7 @@ pub fn write<'a>(
     write_lazily(path, tensors.collect(), metadata)
 }
 
-/// [`write`], holding no more than one tensor that is not there yet.
+/// [`write()`], holding no more than one tensor that is not there yet.
 ///
 /// # Errors
 /// When the disk refuses.

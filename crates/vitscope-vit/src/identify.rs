@@ -3,7 +3,7 @@
 //!
 //! There is one path for all checkpoints. Tensors show most; what they cannot show is taken from
 //! what the user settles, from the files beside the weights or the description of an own model
-//! ([`crate::says`]), or from what names tell ([`crate::provenance`]). What remains open is asked
+//! (`says`), or from what names tell (`provenance`). What remains open is asked
 //! for, all of it at once. Nothing is guessed in silence.
 
 mod build;
