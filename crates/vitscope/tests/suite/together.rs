@@ -186,7 +186,7 @@ fn the_shown_layer_can_be_chosen() {
         }
         assert_eq!(metrics(&plain), metrics(&out));
         let page = |run: &Path| std::fs::read_to_string(run.join("report.html")).unwrap();
-        let claim = "at its layer of best mIoU";
+        let claim = "at its layer of highest mIoU";
         assert!(page(&plain).contains(claim) && !page(&out).contains(claim));
     }
     let out = dir.path().join("none");
