@@ -229,7 +229,7 @@ fn folder_of(
 /// What to do where a layout must be told.
 fn described(images: &str, masks: &str) -> String {
     format!(
-        "describe the set in a TOML file with 'test = {{ images = \"{images}\", masks = \"{masks}\" }}' and one [[classes]] for each class (docs/datasets.md has examples; 'vitscope data check DATA --draft set.toml' begins one)"
+        "describe the set in a TOML file with 'test = {{ images = \"{images}\", masks = \"{masks}\" }}' and one [[classes]] for each class (docs/datasets.md has examples)"
     )
 }
 
