@@ -1,8 +1,11 @@
-//! Scores, sums and steps of centroids, moments of patch vectors, and labels of pixels.
+//! The operations of the probes: scores, sums and steps of centroids here, the rest beside it.
 #![expect(
     unsafe_code,
     reason = "kernels are started here; every size is checked first"
 )]
+
+mod labels;
+mod moments;
 
 use std::sync::Arc;
 
@@ -13,6 +16,8 @@ use crate::gpu::Gpu;
 use crate::product::{Matrix, Product, Target};
 use crate::program::{Arg, Program, Source, args};
 use crate::rows::RowsView;
+pub use labels::Axis;
+pub use moments::MomentScratch;
 
 pub(crate) const SOURCE: Source = Source {
     name: "cluster",
@@ -43,9 +48,6 @@ pub(crate) const SOURCE: Source = Source {
 const SCORE_ROWS: usize = 64;
 const SUM_CLUSTERS: usize = 32;
 const SUM_COLUMNS: usize = 32;
-
-/// Lines of an image that a block labels.
-const LABEL_LINES: usize = 4;
 
 /// The operations of the probes, compiled.
 #[derive(Debug)]
@@ -91,71 +93,6 @@ impl Assigned {
             similarity: Buffer::new(gpu, 0)?,
             inverse: Buffer::new(gpu, 0)?,
         })
-    }
-}
-
-/// Where the moments of a batch are made before they are added up.
-#[derive(Debug)]
-pub struct MomentScratch {
-    shifted: Buffer<f32>,
-    sums: Buffer<f64>,
-    products: Buffer<f32>,
-    weights: Buffer<f64>,
-}
-
-impl MomentScratch {
-    /// Nothing yet.
-    ///
-    /// # Errors
-    /// When the memory does not suffice.
-    pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
-        Ok(Self {
-            shifted: Buffer::new(gpu, 0)?,
-            sums: Buffer::new(gpu, 0)?,
-            products: Buffer::new(gpu, 0)?,
-            weights: Buffer::new(gpu, 0)?,
-        })
-    }
-}
-
-/// Where the pixels of one axis lie between its patches.
-#[derive(Debug)]
-pub struct Axis {
-    places: Buffer<i32>,
-    weights: Buffer<f32>,
-    patches: usize,
-}
-
-impl Axis {
-    /// Uploads, per pixel, the two patches it lies between and their weights.
-    ///
-    /// # Errors
-    /// When the memory does not suffice.
-    ///
-    /// # Panics
-    /// When a pixel names a patch that the axis does not have.
-    pub fn upload(
-        gpu: &Gpu,
-        pixels: &[([usize; 2], [f32; 2])],
-        patches: usize,
-    ) -> Result<Self, CudaError> {
-        let named = pixels.iter().flat_map(|(places, _)| places);
-        let places: Vec<i32> = named
-            .map(|&place| {
-                assert!(place < patches, "there is no patch {place}");
-                i32::try_from(place).expect("fewer patches than 2^31")
-            })
-            .collect();
-        let weights: Vec<f32> = pixels.iter().flat_map(|(_, weights)| *weights).collect();
-        Ok(Self {
-            places: Buffer::upload(gpu, &places)?,
-            weights: Buffer::upload(gpu, &weights)?,
-            patches,
-        })
-    }
-
-    fn pixels(&self) -> usize {
-        self.weights.len() / 2
     }
 }
 
@@ -438,171 +375,5 @@ impl Cluster {
         ];
         // SAFETY: every array has the size that the kernel goes through, checked above.
         unsafe { self.program.rows(&self.gpu, "adam", clusters, args) }
-    }
-
-    /// The mean of one image's rows.
-    ///
-    /// # Shapes
-    /// `mean` `[width]`.
-    ///
-    /// # Errors
-    /// When the driver refuses.
-    ///
-    /// # Panics
-    /// When the array is too small, or there is not one image.
-    pub fn mean_row(&self, rows: &RowsView<'_>, mean: &mut Buffer<f32>) -> Result<(), CudaError> {
-        let [images, patches, width] = rows.shape();
-        assert_eq!(images, 1, "one image");
-        expect("mean", mean.len(), width);
-        let rest = args![&*mean, patches, width];
-        let grid = [width.div_ceil(SUM_COLUMNS), 1, 1];
-        // SAFETY: the mean has the size that the kernel writes, and the view lies inside its array.
-        unsafe { self.launch("mean_row", grid, rows, rest) }
-    }
-
-    /// Adds images to sums of rows and of their outer products (of these the lower triangle), all less
-    /// `mean`, `weights[image]` times. `bad` becomes the lowest `first` + image that has a weight and
-    /// whose rows are not finite.
-    ///
-    /// # Shapes
-    /// `mean` and `sum` `[width]`, `products` `[width, width]`, `bad` `[1]`.
-    ///
-    /// # Errors
-    /// When the driver or cuBLASLt refuses, or memory does not suffice.
-    ///
-    /// # Panics
-    /// When an array is too small.
-    pub fn add_moments(
-        &self,
-        rows: &RowsView<'_>,
-        mean: &Buffer<f32>,
-        (first, weights): (usize, &[f64]),
-        (sum, total): (&mut Buffer<f64>, &mut Buffer<f64>),
-        scratch: &mut MomentScratch,
-        bad: &mut Buffer<i32>,
-    ) -> Result<(), CudaError> {
-        let [images, patches, width] = rows.shape();
-        expect("mean", mean.len(), width);
-        expect("sum", sum.len(), width);
-        expect("sums of products", total.len(), width * width);
-        expect("the flag", bad.len(), 1);
-        assert_eq!(weights.len(), images, "a weight per image");
-        let MomentScratch {
-            shifted,
-            sums,
-            products,
-            weights: uploaded,
-        } = scratch;
-        shifted.reserve(&self.gpu, images * patches * width)?;
-        sums.reserve(&self.gpu, images * width)?;
-        products.reserve(&self.gpu, images * width * width)?;
-        uploaded.reserve(&self.gpu, images)?;
-        uploaded.write(&self.gpu, weights)?;
-        let rest = args![
-            mean, &*shifted, &*sums, &*uploaded, &*bad, patches, width, first
-        ];
-        let grid = [width.div_ceil(SUM_COLUMNS), images, 1];
-        // SAFETY: every array has the size that the kernel goes through, reserved or checked above.
-        unsafe { self.launch("shift_rows", grid, rows, rest) }?;
-        let shape = Product {
-            rows: width,
-            inputs: patches,
-            outputs: width,
-            batch: images,
-        };
-        let all = Matrix::floats(shifted, 0, width).batch(patches * width);
-        let target = Target::new(products, width).batch(width * width);
-        self.gpu
-            .product(shape, all.transposed(), all, target, None)?;
-        let args = args![
-            &*products, &*sums, &*uploaded, &*total, &*sum, images, width
-        ];
-        // SAFETY: as above.
-        unsafe {
-            self.program
-                .rows(&self.gpu, "add_products", width + 1, args)
-        }
-    }
-
-    /// Copies some rows as f32: `places` has of each its number among the images' patches, and the row
-    /// of `kept` that it becomes.
-    ///
-    /// # Shapes
-    /// `places` `[count, 2]`, no row of `kept` twice; `kept` `[any, width]`.
-    ///
-    /// # Errors
-    /// When the driver refuses, or memory does not suffice.
-    ///
-    /// # Panics
-    /// When a place is outside its array.
-    pub fn keep_rows(
-        &self,
-        rows: &RowsView<'_>,
-        places: &[[i32; 2]],
-        kept: &mut Buffer<f32>,
-    ) -> Result<(), CudaError> {
-        let [images, patches, width] = rows.shape();
-        let room = kept.len() / width.max(1);
-        for &[from, to] in places {
-            assert!(
-                usize::try_from(from).is_ok_and(|from| from < images * patches)
-                    && usize::try_from(to).is_ok_and(|to| to < room),
-                "a row that is not there"
-            );
-        }
-        if places.is_empty() {
-            return Ok(());
-        }
-        let uploaded = Buffer::upload(&self.gpu, places.as_flattened())?;
-        let rest = args![&uploaded, &*kept, patches, width];
-        // SAFETY: every place was checked above.
-        unsafe { self.launch("keep_rows", [places.len(), 1, 1], rows, rest) }
-    }
-
-    /// The cluster of every pixel, by bilinear mixes of the scores of the patches around it; the
-    /// lowest cluster on ties.
-    ///
-    /// # Shapes
-    /// `scores` `[images, rows.patches, columns.patches, clusters]`, `labels`
-    /// `[images, rows.pixels, columns.pixels]`; `mixes` is scratch.
-    ///
-    /// # Errors
-    /// When the driver refuses, or memory does not suffice.
-    ///
-    /// # Panics
-    /// When an array is too small, or there are more clusters than a `u8` counts.
-    pub fn label_pixels(
-        &self,
-        scores: &Buffer<f32>,
-        [images, clusters]: [usize; 2],
-        [rows, columns]: [&Axis; 2],
-        mixes: &mut Buffer<f32>,
-        labels: &mut Buffer<u8>,
-    ) -> Result<(), CudaError> {
-        assert!((1..=256).contains(&clusters), "a label is a u8");
-        let (grid_y, grid_x) = (rows.patches, columns.patches);
-        let (height, width) = (rows.pixels(), columns.pixels());
-        let total = images * height * width;
-        expect("scores", scores.len(), images * grid_y * grid_x * clusters);
-        expect("labels", labels.len(), total);
-        mixes.reserve(&self.gpu, images * height * grid_x * clusters)?;
-        let args = args![
-            scores,
-            &rows.places,
-            &rows.weights,
-            &columns.places,
-            &columns.weights,
-            &*mixes,
-            &*labels,
-            height,
-            width,
-            grid_y,
-            grid_x,
-            clusters
-        ];
-        let blocks = images * height.div_ceil(LABEL_LINES);
-        // SAFETY: every array has the size that the kernel goes through, checked above, and places
-        // name patches of their axis, checked when they were uploaded.
-        unsafe { self.program.rows(&self.gpu, "label_pixels", blocks, args) }
     }
 }

@@ -5,6 +5,10 @@
 //! kept in flat tables and referred to by number, so that neither nesting nor cycles can overflow
 //! the stack, and all counts are bounded.
 
+mod input;
+mod objects;
+mod search;
+
 use std::collections::HashMap;
 
 use super::{
@@ -13,6 +17,7 @@ use super::{
     tensor::checked_elements,
 };
 use crate::error::shortened;
+use input::Input;
 
 /// The longest pickle that is read; those of checkpoints are a few megabytes.
 pub(super) const LENGTH_LIMIT: u64 = 64 << 20;
@@ -102,25 +107,6 @@ pub(super) struct TensorRef {
     pub strides: Vec<usize>,
 }
 
-/// A tensor in the tree of a pickle's values.
-#[derive(Clone, Debug)]
-pub(super) struct Found {
-    /// Below which of the values that were searched.
-    pub root: usize,
-    /// The names on the way to it, joined by dots; empty where the value is the tensor itself.
-    pub path: String,
-    /// Index into [`Pickle::tensors`].
-    pub tensor: usize,
-}
-
-/// A search for tensors; its bounds hold for all values that are searched together.
-#[derive(Default)]
-struct Search {
-    root: usize,
-    visited: usize,
-    found: Vec<Found>,
-}
-
 /// Everything that one pickle made.
 #[derive(Debug, Default)]
 pub(super) struct Pickle {
@@ -178,81 +164,6 @@ impl Pickle {
             },
             _ => None,
         }
-    }
-
-    /// Every tensor below some values: which of the values, path with names joined by dots, and
-    /// index of the tensor.
-    pub fn tensors_below(&self, values: &[Value]) -> Result<Vec<Found>, Refusal> {
-        let mut search = Search::default();
-        for (root, &value) in values.iter().enumerate() {
-            search.root = root;
-            self.collect(value, &mut String::new(), 0, &mut search)?;
-        }
-        Ok(search.found)
-    }
-
-    fn collect(
-        &self,
-        value: Value,
-        path: &mut String,
-        depth: usize,
-        search: &mut Search,
-    ) -> Result<(), Refusal> {
-        search.visited += 1;
-        if search.visited > COUNT_LIMIT || search.found.len() > TENSOR_LIMIT {
-            return Err("its values refer to each other too often".into());
-        }
-        if depth > DEPTH_LIMIT {
-            return Err("its values are nested too deeply".into());
-        }
-        if let Value::Tensor(tensor) = value {
-            search.found.push(Found {
-                root: search.root,
-                path: path.clone(),
-                tensor,
-            });
-            return Ok(());
-        }
-        let length = path.len();
-        let enter = |path: &mut String, key: &str| -> Result<(), Refusal> {
-            if length > 0 {
-                path.push('.');
-            }
-            if path.len() + key.len() > NAME_LIMIT {
-                return Err("it has a tensor name of absurd length".into());
-            }
-            path.push_str(key);
-            Ok(())
-        };
-        if let Some(entries) = self.entries(value) {
-            for &(key, entry) in entries {
-                // Only containers are descended into, which spares most of the names.
-                if matches!(
-                    entry,
-                    Value::Tensor(_) | Value::Dict(_) | Value::Object(_) | Value::List(_)
-                ) {
-                    match key {
-                        Value::Text(at) => enter(path, &self.texts[at])?,
-                        Value::Int(number) => enter(path, &number.to_string())?,
-                        _ => enter(path, "?")?,
-                    }
-                    self.collect(entry, path, depth + 1, search)?;
-                    path.truncate(length);
-                }
-            }
-        } else if let Value::List(at) = value {
-            for (index, &entry) in self.lists[at].iter().enumerate() {
-                if matches!(
-                    entry,
-                    Value::Tensor(_) | Value::Dict(_) | Value::Object(_) | Value::List(_)
-                ) {
-                    enter(path, &index.to_string())?;
-                    self.collect(entry, path, depth + 1, search)?;
-                    path.truncate(length);
-                }
-            }
-        }
-        Ok(())
     }
 
     fn run(&mut self, input: &mut Input<'_>) -> Result<Value, Refusal> {
@@ -595,181 +506,6 @@ impl Pickle {
             .ok_or("its pickle recalls a value that was never made")?;
         self.push(value)
     }
-
-    fn object(&mut self) -> Result<Value, Refusal> {
-        self.room()?;
-        self.objects.push(None);
-        Ok(Value::Object(self.objects.len() - 1))
-    }
-
-    fn new_dict(&mut self, entries: Vec<(Value, Value)>) -> Result<Value, Refusal> {
-        self.push_dict(entries)?;
-        self.pop()
-    }
-
-    /// What calling a name with arguments stands for.
-    fn reduce(&mut self, callee: Value, arguments: Value) -> Result<Value, Refusal> {
-        // Only the first few: a long tuple can be passed again and again at no cost to the pickle.
-        let Some(arguments) = self
-            .list(arguments)
-            .map(|all| all[..all.len().min(AXIS_LIMIT)].to_vec())
-        else {
-            return Err("its pickle calls something without a tuple of arguments".into());
-        };
-        let Value::Name(name) = callee else {
-            // Calling something that was itself made by an ignored name, such as a numpy type.
-            return if callee == Value::Other {
-                Ok(Value::Other)
-            } else {
-                Err("its pickle calls something that is not a function".into())
-            };
-        };
-        match name {
-            Name::Dict => {
-                let mut entries = Vec::new();
-                if let Some(Value::Dict(at)) = arguments.first() {
-                    self.hold(self.dicts[*at].len())?;
-                    entries.clone_from(&self.dicts[*at]);
-                } else if let Some(&Value::List(at)) = arguments.first() {
-                    self.hold(self.lists[at].len())?;
-                    for &item in &self.lists[at] {
-                        match self.list(item) {
-                            Some(&[key, value]) => entries.push((key, value)),
-                            _ => {
-                                return Err(
-                                    "its pickle makes a dictionary of other than pairs".into()
-                                );
-                            }
-                        }
-                    }
-                }
-                self.new_dict(entries)
-            }
-            Name::Sequence => match arguments.first() {
-                Some(&list @ Value::List(_)) => Ok(list),
-                _ => {
-                    self.push_list(Vec::new())?;
-                    self.pop()
-                }
-            },
-            Name::RebuildTensor => self.tensor(&arguments),
-            Name::RebuildParameter => match arguments.first() {
-                Some(&tensor @ Value::Tensor(_)) => Ok(tensor),
-                _ => Err("its pickle makes a parameter of something that is not a tensor".into()),
-            },
-            Name::Reconstructor => match arguments.first() {
-                Some(&class @ Value::Name(_)) => self.instance(class, Value::Other),
-                _ => Err("its pickle makes an object without a class".into()),
-            },
-            Name::Plain | Name::Class => self.object(),
-            Name::Ignored => Ok(Value::Other),
-            Name::Storage(_) => Err("its pickle makes a storage that is not in the file".into()),
-        }
-    }
-
-    /// A new instance of a class, before its state is set.
-    fn instance(&mut self, class: Value, arguments: Value) -> Result<Value, Refusal> {
-        match class {
-            Value::Name(Name::Plain | Name::Class) => self.object(),
-            Value::Name(Name::Dict) => self.new_dict(Vec::new()),
-            Value::Name(Name::Ignored) => Ok(Value::Other),
-            Value::Name(Name::Sequence) => self.reduce(class, arguments),
-            _ => Err("its pickle makes an instance of something that is not a class".into()),
-        }
-    }
-
-    /// `("storage", type, key, location, count[, view])`.
-    fn storage(&mut self, id: Value) -> Result<Value, Refusal> {
-        let wrong = "its pickle refers to a storage in an unknown way";
-        let fields = self.list(id).ok_or(wrong)?;
-        let (
-            Some("storage"),
-            Some(&Value::Name(Name::Storage(dtype))),
-            Some(&key),
-            Some(&Value::Int(count)),
-        ) = (
-            fields.first().and_then(|&tag| self.text(tag)),
-            fields.get(1),
-            fields.get(2),
-            fields.get(4),
-        )
-        else {
-            return Err(wrong.into());
-        };
-        let key = match key {
-            Value::Int(key) => key.to_string(),
-            key => self
-                .text(key)
-                .filter(|key| key.len() <= NAME_LIMIT)
-                .ok_or(wrong)?
-                .to_owned(),
-        };
-        let mut count = usize::try_from(count).map_err(|_| wrong)?;
-        let mut view_start = 0;
-        if let Some(view) = fields.get(5).and_then(|&view| self.list(view)) {
-            let (Some(&Value::Int(start)), Some(&Value::Int(size))) = (view.get(1), view.get(2))
-            else {
-                return Err(wrong.into());
-            };
-            view_start = usize::try_from(start).map_err(|_| wrong)?;
-            count = usize::try_from(size).map_err(|_| wrong)?;
-        }
-        self.room()?;
-        self.storages.push(StorageRef {
-            key,
-            dtype,
-            count,
-            view_start,
-        });
-        Ok(Value::Storage(self.storages.len() - 1))
-    }
-
-    /// `(storage, offset, shape, strides, ...)`.
-    fn tensor(&mut self, arguments: &[Value]) -> Result<Value, Refusal> {
-        let wrong = "its pickle describes a tensor in an unknown way";
-        let &[
-            Value::Storage(storage),
-            Value::Int(offset),
-            shape,
-            strides,
-            ..,
-        ] = arguments
-        else {
-            return Err(wrong.into());
-        };
-        let extents = |value| -> Result<Vec<usize>, Refusal> {
-            self.list(value)
-                .filter(|extents| extents.len() <= AXIS_LIMIT)
-                .ok_or(wrong)?
-                .iter()
-                .map(|&extent| match extent {
-                    Value::Int(extent) => usize::try_from(extent).map_err(|_| wrong.into()),
-                    _ => Err(wrong.into()),
-                })
-                .collect()
-        };
-        let (shape, strides) = (extents(shape)?, extents(strides)?);
-        let offset = usize::try_from(offset).map_err(|_| wrong)?;
-        let available = self.storages[storage].count;
-        let elements = checked_elements(&shape);
-        let reach = super::elements::span(&shape, &strides).checked_add(offset);
-        if shape.len() != strides.len()
-            || elements.is_none_or(|count| count > available)
-            || reach.is_none_or(|reach| reach > available)
-        {
-            return Err(Refusal::Broken(format!(
-                "its pickle describes a tensor of shape {shape:?} from element {offset} of a storage of {available}"
-            )));
-        }
-        self.room()?;
-        self.tensors.push(TensorRef {
-            storage,
-            offset,
-            shape,
-            strides,
-        });
-        Ok(Value::Tensor(self.tensors.len() - 1))
-    }
 }
 
 fn paired(items: &[Value]) -> Result<Vec<(Value, Value)>, Refusal> {
@@ -795,41 +531,4 @@ fn long(bytes: &[u8]) -> Value {
 fn number(line: &str) -> Result<u32, Refusal> {
     line.parse()
         .map_err(|_| "its pickle numbers a value by other than a number".into())
-}
-
-struct Input<'a> {
-    bytes: &'a [u8],
-    at: usize,
-}
-
-impl<'a> Input<'a> {
-    fn take(&mut self, count: usize) -> Result<&'a [u8], Refusal> {
-        let end = self.at.checked_add(count);
-        let part = end
-            .and_then(|end| self.bytes.get(self.at..end))
-            .ok_or("its pickle ends too early")?;
-        self.at += count;
-        Ok(part)
-    }
-
-    fn array<const N: usize>(&mut self) -> Result<[u8; N], Refusal> {
-        let mut array = [0; N];
-        array.copy_from_slice(self.take(N)?);
-        Ok(array)
-    }
-
-    fn byte(&mut self) -> Result<u8, Refusal> {
-        Ok(self.array::<1>()?[0])
-    }
-
-    fn line(&mut self) -> Result<&'a str, Refusal> {
-        let rest = &self.bytes[self.at..];
-        let length = rest
-            .iter()
-            .position(|&byte| byte == b'\n')
-            .ok_or("its pickle ends too early")?;
-        self.at += length + 1;
-        std::str::from_utf8(&rest[..length])
-            .map_err(|_| "its pickle holds text that is not UTF-8".into())
-    }
 }

@@ -1,0 +1,158 @@
+//! Moments of patch vectors, and the rows that are kept to start from.
+#![expect(
+    unsafe_code,
+    reason = "kernels are started here; every size is checked first"
+)]
+
+use super::{Cluster, SUM_COLUMNS, expect};
+use crate::buffer::Buffer;
+use crate::error::CudaError;
+use crate::gpu::Gpu;
+use crate::product::{Matrix, Product, Target};
+use crate::program::args;
+use crate::rows::RowsView;
+
+/// Where the moments of a batch are made before they are added up.
+#[derive(Debug)]
+pub struct MomentScratch {
+    shifted: Buffer<f32>,
+    sums: Buffer<f64>,
+    products: Buffer<f32>,
+    weights: Buffer<f64>,
+}
+
+impl MomentScratch {
+    /// Nothing yet.
+    ///
+    /// # Errors
+    /// When the memory does not suffice.
+    pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
+        Ok(Self {
+            shifted: Buffer::new(gpu, 0)?,
+            sums: Buffer::new(gpu, 0)?,
+            products: Buffer::new(gpu, 0)?,
+            weights: Buffer::new(gpu, 0)?,
+        })
+    }
+}
+
+impl Cluster {
+    /// The mean of one image's rows.
+    ///
+    /// # Shapes
+    /// `mean` `[width]`.
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    ///
+    /// # Panics
+    /// When the array is too small, or there is not one image.
+    pub fn mean_row(&self, rows: &RowsView<'_>, mean: &mut Buffer<f32>) -> Result<(), CudaError> {
+        let [images, patches, width] = rows.shape();
+        assert_eq!(images, 1, "one image");
+        expect("mean", mean.len(), width);
+        let rest = args![&*mean, patches, width];
+        let grid = [width.div_ceil(SUM_COLUMNS), 1, 1];
+        // SAFETY: the mean has the size that the kernel writes, and the view lies inside its array.
+        unsafe { self.launch("mean_row", grid, rows, rest) }
+    }
+
+    /// Adds images to sums of rows and of their outer products (of these the lower triangle), all less
+    /// `mean`, `weights[image]` times. `bad` becomes the lowest `first` + image that has a weight and
+    /// whose rows are not finite.
+    ///
+    /// # Shapes
+    /// `mean` and `sum` `[width]`, `products` `[width, width]`, `bad` `[1]`.
+    ///
+    /// # Errors
+    /// When the driver or cuBLASLt refuses, or memory does not suffice.
+    ///
+    /// # Panics
+    /// When an array is too small.
+    pub fn add_moments(
+        &self,
+        rows: &RowsView<'_>,
+        mean: &Buffer<f32>,
+        (first, weights): (usize, &[f64]),
+        (sum, total): (&mut Buffer<f64>, &mut Buffer<f64>),
+        scratch: &mut MomentScratch,
+        bad: &mut Buffer<i32>,
+    ) -> Result<(), CudaError> {
+        let [images, patches, width] = rows.shape();
+        expect("mean", mean.len(), width);
+        expect("sum", sum.len(), width);
+        expect("sums of products", total.len(), width * width);
+        expect("the flag", bad.len(), 1);
+        assert_eq!(weights.len(), images, "a weight per image");
+        let MomentScratch {
+            shifted,
+            sums,
+            products,
+            weights: uploaded,
+        } = scratch;
+        shifted.reserve(&self.gpu, images * patches * width)?;
+        sums.reserve(&self.gpu, images * width)?;
+        products.reserve(&self.gpu, images * width * width)?;
+        uploaded.reserve(&self.gpu, images)?;
+        uploaded.write(&self.gpu, weights)?;
+        let rest = args![
+            mean, &*shifted, &*sums, &*uploaded, &*bad, patches, width, first
+        ];
+        let grid = [width.div_ceil(SUM_COLUMNS), images, 1];
+        // SAFETY: every array has the size that the kernel goes through, reserved or checked above.
+        unsafe { self.launch("shift_rows", grid, rows, rest) }?;
+        let shape = Product {
+            rows: width,
+            inputs: patches,
+            outputs: width,
+            batch: images,
+        };
+        let all = Matrix::floats(shifted, 0, width).batch(patches * width);
+        let target = Target::new(products, width).batch(width * width);
+        self.gpu
+            .product(shape, all.transposed(), all, target, None)?;
+        let args = args![
+            &*products, &*sums, &*uploaded, &*total, &*sum, images, width
+        ];
+        // SAFETY: as above.
+        unsafe {
+            self.program
+                .rows(&self.gpu, "add_products", width + 1, args)
+        }
+    }
+
+    /// Copies some rows as f32: `places` has of each its number among the images' patches, and the row
+    /// of `kept` that it becomes.
+    ///
+    /// # Shapes
+    /// `places` `[count, 2]`, no row of `kept` twice; `kept` `[any, width]`.
+    ///
+    /// # Errors
+    /// When the driver refuses, or memory does not suffice.
+    ///
+    /// # Panics
+    /// When a place is outside its array.
+    pub fn keep_rows(
+        &self,
+        rows: &RowsView<'_>,
+        places: &[[i32; 2]],
+        kept: &mut Buffer<f32>,
+    ) -> Result<(), CudaError> {
+        let [images, patches, width] = rows.shape();
+        let room = kept.len() / width.max(1);
+        for &[from, to] in places {
+            assert!(
+                usize::try_from(from).is_ok_and(|from| from < images * patches)
+                    && usize::try_from(to).is_ok_and(|to| to < room),
+                "a row that is not there"
+            );
+        }
+        if places.is_empty() {
+            return Ok(());
+        }
+        let uploaded = Buffer::upload(&self.gpu, places.as_flattened())?;
+        let rest = args![&uploaded, &*kept, patches, width];
+        // SAFETY: every place was checked above.
+        unsafe { self.launch("keep_rows", [places.len(), 1, 1], rows, rest) }
+    }
+}
