@@ -11,7 +11,7 @@ set -u
 here=$(cd "$(dirname "$0")" && pwd)
 stage=${1:?right or fast}
 OUT=${OUT:-$(mktemp -d)}
-WORK=${WORK:-/tmp/vitscope-gpu}
+WORK=${WORK:-$here/work}
 mkdir -p "$OUT" "$WORK"
 [ -d "$WORK/bin" ] || tar -xzf "$here/bundle.tar.gz" -C "$WORK"
 BIN=$WORK/bin
