@@ -150,7 +150,7 @@ pub(crate) fn of_comparison(
         (member.label.clone(), summary::short(run))
     });
     Page {
-        title: format!("{} runs side by side", members.len()),
+        title: title_of(&members),
         notes,
         summary: lines.collect(),
         verdicts: standing::of(&members),
@@ -163,6 +163,22 @@ pub(crate) fn of_comparison(
         ..Page::default()
     }
     .text()
+}
+
+/// What stands side by side: runs by their names, each of which is a model's as long as nothing else varies.
+fn title_of(members: &[&Member]) -> String {
+    let mut names: Vec<&str> = Vec::new();
+    for member in members {
+        if !names.contains(&member.label.as_str()) {
+            names.push(&member.label);
+        }
+    }
+    match names.split_last() {
+        Some((last, rest)) if (1..4).contains(&rest.len()) => {
+            format!("{} and {last} side by side", rest.join(", "))
+        }
+        _ => format!("{} runs side by side", members.len()),
+    }
 }
 
 impl Default for Page<'_> {

@@ -8,7 +8,7 @@ use crate::verdict::{self, Standing, Verdict};
 
 /// What one run says.
 pub(super) struct RunVerdict {
-    /// The run's name, where there are several.
+    /// The run's name, where there are several and it is not the one before.
     pub(super) label: String,
     pub(super) findings: String,
     pub(super) warnings: Vec<String>,
@@ -42,6 +42,7 @@ pub(super) struct SlotGridCell {
 pub(super) fn of(members: &[&Member]) -> Vec<RunVerdict> {
     let mut explored = 0;
     let mut verdicts = Vec::new();
+    let mut told = None;
     for member in members {
         let run = &member.run;
         let grid = (run.kind() == RunKind::Probe && !run.slots().is_empty()).then(|| {
@@ -53,7 +54,8 @@ pub(super) fn of(members: &[&Member]) -> Vec<RunVerdict> {
             continue;
         }
         verdicts.push(RunVerdict {
-            label: if members.len() > 1 {
+            // What was measured on one model stands under one name.
+            label: if members.len() > 1 && told.replace(&member.label) != Some(&member.label) {
                 member.label.clone()
             } else {
                 String::new()
