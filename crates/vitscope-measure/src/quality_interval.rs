@@ -44,15 +44,26 @@ impl ImageConfusion {
         check("number of true labels", labels.len(), truth.len())?;
         let mut counts = vec![0_u32; 256 * 256];
         let mut seen = Vec::new();
-        for (&label, &class) in labels.iter().zip(truth) {
-            if label != IGNORED && class != IGNORED {
+        let mut count = |(label, class): (u8, u8), pixels: u32| {
+            if label != IGNORED && class != IGNORED && pixels > 0 {
                 let at = usize::from(label) << 8 | usize::from(class);
                 if counts[at] == 0 {
                     seen.push((label, class));
                 }
-                counts[at] += 1;
+                counts[at] += pixels;
+            }
+        };
+        // Label maps are smooth: runs of one pair are counted at once.
+        let (mut last, mut run) = ((IGNORED, IGNORED), 0);
+        for pair in labels.iter().copied().zip(truth.iter().copied()) {
+            if pair == last {
+                run += 1;
+            } else {
+                count(last, run);
+                (last, run) = (pair, 1);
             }
         }
+        count(last, run);
         seen.sort_unstable();
         let entry = |(label, class)| {
             let at = usize::from(label) << 8 | usize::from(class);
@@ -172,6 +183,12 @@ impl QualityResampling {
             *settled += u64::from(std::mem::take(recent));
         }
         self.recent_pixels = 0;
+    }
+
+    /// Samples `R`, clusters `K` and classes `C`.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 3] {
+        [self.plan.replicates, self.clusters, self.classes]
     }
 
     /// All sums as they are, `[R, K, C]`.

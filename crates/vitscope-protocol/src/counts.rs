@@ -5,8 +5,9 @@ use std::sync::Arc;
 use ndarray::{Array2, Array3};
 use rayon::prelude::*;
 use vitscope_measure::{
-    CellCounts, IGNORED, Matching, MeasureError, Positional, PositionalTest, Positions, Quality,
-    Resampling, ResamplingPlan, Tally, positional, quality,
+    CellCounts, IGNORED, ImageConfusion, Matching, MeasureError, Positional, PositionalTest,
+    Positions, Quality, QualityResampling, QualitySamples, Resampling, ResamplingPlan, Tally,
+    Usage, positional, quality, usage,
 };
 
 #[cfg(feature = "cuda")]
@@ -52,6 +53,8 @@ pub struct Counts {
     pub tally: Tally,
     /// The same under shifts and resampling; absent where none was asked for.
     pub resampling: Option<Resampling>,
+    /// Confusions of bootstrap samples, whose images are those of the resampling's; absent without ground truth.
+    pub quality: Option<QualityResampling>,
     positions: Positions,
     shape: MapShape,
     /// What a card has counted and not handed over.
@@ -74,6 +77,9 @@ impl Counts {
             tally: Tally::new(clusters, classes, shape.grid, shape.patch),
             resampling: plan
                 .map(|plan| Resampling::with_plan(clusters, shape.patch, Arc::clone(plan))),
+            quality: plan
+                .filter(|_| classes > 0)
+                .map(|plan| QualityResampling::new(clusters, classes, Arc::clone(plan))),
             positions,
             shape,
             #[cfg(feature = "cuda")]
@@ -147,6 +153,17 @@ impl Counts {
             None => Positions::All,
         };
         self.tally.add(labels, batch.truth, positions)?;
+        if let (Some(truth), Some(quality)) = (batch.truth, &mut self.quality) {
+            let pixels = self.shape.pixels();
+            let confusions: Vec<_> = labels
+                .par_chunks(pixels)
+                .zip(truth.par_chunks(pixels))
+                .map(|(labels, truth)| ImageConfusion::new(labels, truth))
+                .collect();
+            for (&image, confusion) in batch.images.iter().zip(confusions) {
+                quality.add_confusion(image, &confusion?)?;
+            }
+        }
         match batch.truth {
             Some(truth) if positions == Positions::Labeled => {
                 let pairs = labels.iter().zip(truth);
@@ -186,8 +203,14 @@ impl Counts {
             Some(resampling) => Some(resampling.finish(position_grid.view())?),
             None => None,
         };
+        let pixels: Vec<u64> = position_grid
+            .outer_iter()
+            .map(|counts| counts.iter().map(|&count| u64::from(count)).sum())
+            .collect();
         Ok(Scores {
             images: self.tally.images(),
+            usage: usage(&pixels),
+            quality_samples: self.quality.map(|quality| quality.finish(&class_of)),
             quality: (confusion.ncols() > 0).then(|| quality(confusion.view(), &class_of)),
             class_of,
             confusion,
@@ -210,6 +233,11 @@ pub struct Scores {
     pub images: u64,
     /// Segmentation quality: mIoU, accuracy, IoU of each class, all in `[0, 1]`; absent without ground truth.
     pub quality: Option<Quality>,
+    /// Quality of bootstrap samples of the images; two runs over the same images drew the same ones. Absent without
+    /// ground truth or resamples. [`sample_interval`](vitscope_measure::sample_interval) gives the interval.
+    pub quality_samples: Option<QualitySamples>,
+    /// How evenly pixels fall on clusters, and whether the slot is collapsed; `None` without pixels.
+    pub usage: Option<Usage>,
     /// The class of each cluster; `None` for a cluster that stays unmatched.
     pub class_of: Vec<Option<usize>>,
     /// `[K, C]` pixels of cluster `k` and class `c`.

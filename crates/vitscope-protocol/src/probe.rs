@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3};
-use vitscope_measure::ResamplingPlan;
+use vitscope_measure::{ResamplingPlan, twins};
+use vitscope_probe::Spread;
 
 use crate::counts::{Counts, MapShape, Scores, TestBatch};
 use crate::device::{Painter, PatchRows, Site};
@@ -25,6 +26,7 @@ pub struct Probe {
     codebook: Array2<f32>,
     grid: (usize, usize),
     loss: Option<f64>,
+    spread: Option<Spread>,
 }
 
 /// Rows of images that are read in turn.
@@ -176,6 +178,7 @@ impl Probe {
             codebook: training.codebooks()?.remove(0),
             grid,
             loss: training.recent_loss(0),
+            spread: training.spread(0),
         })
     }
 
@@ -192,6 +195,19 @@ impl Probe {
     #[must_use]
     pub fn loss(&self) -> Option<f64> {
         self.loss
+    }
+
+    /// How the vectors that the probe started from are spread: one common direction, a few strong channels, or
+    /// neither (protocol 14).
+    #[must_use]
+    pub fn spread(&self) -> Option<Spread> {
+        self.spread
+    }
+
+    /// Pairs of clusters whose centroids have a cosine above 0.99 (protocol 14).
+    #[must_use]
+    pub fn twins(&self) -> Vec<(usize, usize)> {
+        twins(self.codebook.view())
     }
 
     /// The cluster of every pixel (Eq. 1).

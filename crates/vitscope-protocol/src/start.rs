@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use vitscope_probe::{Moments, Reservoir, Trainer, initial_centroids};
+use vitscope_probe::{Moments, Reservoir, Spread, Trainer, initial_centroids};
 
 use crate::device::{Gatherer, PatchRows, Site};
 use crate::error::ProtocolError;
@@ -75,16 +75,17 @@ impl Gathered {
 }
 
 impl Start {
-    /// A trainer that has not taken a step.
+    /// A trainer that has not taken a step, and how the vectors are spread that it starts from.
     pub(crate) fn trainer(
         &self,
         reading: usize,
         protocol: &CheckedProtocol,
-    ) -> Result<Trainer, ProtocolError> {
+    ) -> Result<(Trainer, Option<Spread>), ProtocolError> {
         let (moments, reservoir) = (&self.moments, &self.reservoir);
-        initial_centroids(moments, protocol.clusters(), reservoir, protocol.seed())
+        let trainer = initial_centroids(moments, protocol.clusters(), reservoir, protocol.seed())
             .and_then(|centroids| Trainer::new(centroids, protocol.adam()))
-            .map_err(ProtocolError::stage(reading))
+            .map_err(ProtocolError::stage(reading))?;
+        Ok((trainer, moments.spread()))
     }
 }
 

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use ndarray::Array2;
 use rayon::prelude::*;
-use vitscope_probe::{AdamSettings, ProbeError, Trainer, TrainerState};
+use vitscope_probe::{AdamSettings, ProbeError, Spread, Trainer, TrainerState};
 
 use crate::device::{Learner, PatchRows, Site};
 use crate::error::ProtocolError;
@@ -20,6 +20,8 @@ pub struct Training {
     trainers: Vec<Learner>,
     /// The last [`LOSS_WINDOW`] losses of each slot.
     losses: Vec<VecDeque<f64>>,
+    /// How the vectors of each slot are spread that it started from.
+    spreads: Vec<Option<Spread>>,
 }
 
 /// A [`Training`] between two steps as plain numbers, for storing.
@@ -38,15 +40,19 @@ pub struct SlotState {
     pub trainer: TrainerState,
     /// Recent losses, the oldest first.
     pub losses: Vec<f64>,
+    /// How the vectors are spread that it started from, where that is known.
+    pub spread: Option<Spread>,
 }
 
 impl Training {
-    /// Trainers that have not taken a step.
-    pub(crate) fn new(trainers: Vec<Trainer>) -> Self {
+    /// Trainers that have not taken a step, each with the spread of the vectors that it starts from.
+    pub(crate) fn new(starts: Vec<(Trainer, Option<Spread>)>) -> Self {
+        let (trainers, spreads): (Vec<Trainer>, _) = starts.into_iter().unzip();
         Self {
             step: 0,
             losses: vec![VecDeque::new(); trainers.len()],
             trainers: trainers.into_iter().map(Learner::Host).collect(),
+            spreads,
         }
     }
 
@@ -61,6 +67,13 @@ impl Training {
     pub fn recent_loss(&self, slot: usize) -> Option<f64> {
         let window = &self.losses[slot];
         (!window.is_empty()).then(|| window.iter().sum::<f64>() / window.len() as f64)
+    }
+
+    /// How the vectors of a slot are spread that it started from (protocol 14); `None` where that is not known or
+    /// not defined.
+    #[must_use]
+    pub fn spread(&self, slot: usize) -> Option<Spread> {
+        self.spreads[slot]
     }
 
     /// The centroids of every slot at unit length.
@@ -79,11 +92,12 @@ impl Training {
     /// # Errors
     /// [`ProtocolError::Stage`] when a device refuses; the number is that of the slot.
     pub fn to_state(&self) -> Result<TrainingState, ProtocolError> {
-        let slots = self.trainers.iter().zip(&self.losses).enumerate();
-        let slots = slots.map(|(slot, (trainer, losses))| {
+        let slots = self.trainers.iter().enumerate();
+        let slots = slots.map(|(slot, trainer)| {
             Ok(SlotState {
                 trainer: trainer.to_state().map_err(ProtocolError::stage(slot))?,
-                losses: losses.iter().copied().collect(),
+                losses: self.losses[slot].iter().copied().collect(),
+                spread: self.spreads[slot],
             })
         });
         Ok(TrainingState {
@@ -101,12 +115,14 @@ impl Training {
             step: state.step,
             trainers: Vec::new(),
             losses: Vec::new(),
+            spreads: Vec::new(),
         };
-        for (slot, SlotState { trainer, losses }) in state.slots.into_iter().enumerate() {
-            let trainer = Trainer::from_state(&trainer, adam);
+        for (slot, state) in state.slots.into_iter().enumerate() {
+            let trainer = Trainer::from_state(&state.trainer, adam);
             let trainer = trainer.map_err(ProtocolError::stage(slot))?;
             training.trainers.push(Learner::Host(trainer));
-            training.losses.push(losses.into());
+            training.losses.push(state.losses.into());
+            training.spreads.push(state.spread);
         }
         Ok(training)
     }

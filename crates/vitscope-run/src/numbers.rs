@@ -32,7 +32,7 @@ const ANY: f64 = f64::INFINITY;
 
 /// All of them.
 #[rustfmt::skip]
-pub const NUMBERS: [Number; 16] = [
+pub const NUMBERS: [Number; 29] = [
     row("miou",          "",       0.0,  1.0, "protocol 6: mean intersection over union"),
     row("accuracy",      "",       0.0,  1.0, "protocol 6: pixel accuracy"),
     row("iou",           "",       0.0,  1.0, "protocol 6: intersection over union of a class"),
@@ -45,6 +45,19 @@ pub const NUMBERS: [Number; 16] = [
     row("nmi_excess",    "",      -1.0,  1.0, "protocol 8: positional effect beyond chance"),
     row("nmi_z",         "",      -ANY,  ANY, "protocol 8: the same in standard deviations of the null"),
     row("loss",          "",      -1.0,  1.0, "protocol 4: mean of the last 100 steps"),
+    row("clusters_used", "clusters", 1.0, 255.0, "protocol 14: exp of the entropy of the labels"),
+    row("largest_cluster", "",     0.0,  1.0, "protocol 14: share of the largest cluster"),
+    row("clusters_dead", "clusters", 0.0, 255.0, "protocol 14: clusters with under 1 in 10,000 pixels"),
+    row("clusters_twin", "clusters", 0.0, 255.0, "protocol 14: clusters with a twin, of cosine over 0.99"),
+    row("common_direction", "",   -1.0,  1.0, "protocol 14: mean cosine of the patch vectors to their mean"),
+    row("channel_top1",  "",       0.0,  1.0, "protocol 14: energy in the strongest channel"),
+    row("channel_top3",  "",       0.0,  1.0, "protocol 14: energy in the three strongest channels"),
+    row("channel_top10", "",       0.0,  1.0, "protocol 14: energy in the ten strongest channels"),
+    row("participation", "channels", 1.0, ANY, "protocol 14: channels that the energy is spread over"),
+    row("place_alone",   "",       0.0,  1.0, "protocol 14: mIoU of the most frequent class at each pixel"),
+    row("place_alone_accuracy", "", 0.0, 1.0, "protocol 14: its accuracy"),
+    row("one_class",     "",       0.0,  1.0, "protocol 14: mIoU of the most frequent class everywhere"),
+    row("one_class_accuracy", "",  0.0,  1.0, "protocol 14: its accuracy"),
     row("locality",      "nats",   0.0,  ANY, "protocol 9: locality bias of a layer's attention"),
     row("locality_head", "nats",   0.0,  ANY, "protocol 9: locality bias of a head"),
     row("pck",           "",       0.0,  1.0, "protocol 10: share of correct keypoints"),

@@ -23,7 +23,10 @@ use crate::state::{self, Found};
 /// The counts of a subject as tensors, each made when its turn comes.
 fn tensors<'a>(counts: &'a mut Counts, subject: &str) -> Vec<(String, Lazy<'a>)> {
     let Counts {
-        tally, resampling, ..
+        tally,
+        resampling,
+        quality,
+        ..
     } = counts;
     let (clusters, classes) = (tally.clusters(), tally.classes());
     let tally = &*tally;
@@ -64,6 +67,19 @@ fn tensors<'a>(counts: &'a mut Counts, subject: &str) -> Vec<(String, Lazy<'a>)>
             tensors.push((format!("{name}.{subject}"), lazy));
         }
     }
+    if let Some(quality) = quality {
+        let quality = &*quality;
+        let [samples, clusters, classes] = quality.shape();
+        let lazy = Lazy {
+            dtype: Dtype::I64,
+            shape: vec![samples, clusters, classes],
+            bytes: Box::new(move || {
+                let sums = quality.sums();
+                sums.iter().flat_map(|sum| sum.to_le_bytes()).collect()
+            }),
+        };
+        tensors.push((format!("{SAMPLED}.{subject}"), lazy));
+    }
     tensors
 }
 
@@ -73,6 +89,10 @@ fn add_stored(counts: &mut Counts, subject: &str, stored: &mut Found) -> Result<
     let (confusion, positions) = (take(CONFUSION)?.i64s(), take(POSITION)?.u32s());
     let resampled = match &counts.resampling {
         Some(_) => Some([take(SHIFTED)?.u32s(), take(DRAWN)?.u32s()]),
+        None => None,
+    };
+    let sampled = match &counts.quality {
+        Some(_) => Some(take(SAMPLED)?.i64s()),
         None => None,
     };
     let parts = TallyParts {
@@ -89,6 +109,10 @@ fn add_stored(counts: &mut Counts, subject: &str, stored: &mut Found) -> Result<
         .tally
         .merge(&Tally::from_parts(&parts).map_err(damaged)?)
         .map_err(damaged)?;
+    if let (Some(quality), Some(sampled)) = (&mut counts.quality, sampled) {
+        let sums: Vec<u64> = sampled.into_iter().map(|sum| sum as u64).collect();
+        quality.add_sums(&sums).map_err(damaged)?;
+    }
     match (&mut counts.resampling, &resampled) {
         (Some(resampling), Some([shifted, drawn])) => {
             resampling.add_parts([shifted, drawn]).map_err(damaged)
@@ -103,6 +127,7 @@ const CONFUSION: &str = "confusion";
 const POSITION: &str = "position";
 const SHIFTED: &str = "shifted";
 const DRAWN: &str = "drawn";
+const SAMPLED: &str = "sampled";
 const TRUTH: &str = "ground_truth";
 
 /// The counts that a run with this fingerprint has stored so far, if it has.

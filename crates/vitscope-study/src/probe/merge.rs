@@ -166,11 +166,13 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
         losses: (0..slots.len())
             .map(|slot| training.recent_loss(slot))
             .collect(),
+        spreads: (0..slots.len()).map(|slot| training.spread(slot)).collect(),
         evaluation,
         localities: localities.as_ref(),
     })?;
     record.selection = outcome.selection.clone();
     record.examples.clone_from(&outcome.examples);
+    record.notes.extend(outcome.notes.iter().cloned());
     outcome.session.set(&mut record, RunState::Complete)?;
     Ok(outcome)
 }

@@ -1,6 +1,7 @@
 //! The main job: every slot of a model probed on a data set, in one forward pass per batch
 //! (docs/protocol.md sections 1 to 8), for one run or for several that are made together (section 12).
 
+pub(crate) mod baselines;
 pub mod cache;
 pub mod estimate;
 pub(crate) mod evaluate;
@@ -9,6 +10,7 @@ pub(crate) mod job;
 pub mod merge;
 pub mod outcome;
 mod request;
+pub(crate) mod rows;
 pub mod shard;
 pub(crate) mod start;
 pub(crate) mod train;
@@ -238,11 +240,15 @@ fn finish(
             losses: slots
                 .map(|slot| trainings[index].recent_loss(slot))
                 .collect(),
+            spreads: (0..job.opened.slots.len())
+                .map(|slot| trainings[index].spread(slot))
+                .collect(),
             evaluation,
             localities: localities.as_ref(),
         })?;
         record.selection = outcome.selection.clone();
         record.examples.clone_from(&outcome.examples);
+        record.notes.extend(outcome.notes.iter().cloned());
         let secs = writing.elapsed().as_secs_f64();
         record.times.insert("write_secs".to_owned(), secs);
         outcome.session.set(record, RunState::Complete)?;

@@ -7,15 +7,18 @@ use ndarray::{Array2, Array3};
 use rayon::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 use vitscope_data::{DataSet, Geometry, IGNORE, Split};
-use vitscope_measure::{Matching, Resampled, aggregate};
+use vitscope_measure::{Matching, Usage, aggregate, twins};
+use vitscope_probe::Spread;
 use vitscope_protocol::{Counts, Scores};
 use vitscope_run::{Facet, Part, Record, Select, Session, Slot, Subject, Table, names, tensors};
 
 use crate::attention::{self, Localities};
+use crate::baselines;
 use crate::error::StudyError;
 use crate::evaluate::{Evaluation, waiting_folder};
 use crate::job::{example_indices, kept_indices};
 use crate::picture;
+use crate::rows;
 use crate::settings::{self, SaveCounts, Settings};
 
 /// What one slot came to.
@@ -33,6 +36,12 @@ pub struct SlotSummary {
     pub excess: Option<(f64, f64, f64)>,
     /// Mean loss of the last training steps.
     pub loss: Option<f64>,
+    /// 95 % interval of the mIoU over test images.
+    pub miou_interval: Option<(f64, f64)>,
+    /// Clusters used, `exp(H)`; absent without pixels.
+    pub clusters_used: Option<f64>,
+    /// Whether so few clusters are used that the numbers say little (protocol 14).
+    pub collapsed: bool,
 }
 
 /// What a run came to.
@@ -50,6 +59,12 @@ pub struct ProbeOutcome {
     pub selection: BTreeMap<String, usize>,
     /// Names of the example images.
     pub examples: Vec<String>,
+    /// mIoU of place alone (protocol 14); absent without labels.
+    pub place_alone: Option<f64>,
+    /// Clusters.
+    pub clusters: usize,
+    /// Things worth a line.
+    pub notes: Vec<String>,
 }
 
 /// What is written.
@@ -71,40 +86,12 @@ pub struct Counted<'a> {
     pub codebooks: &'a [Array2<f32>],
     /// Mean loss of the last training steps, one per slot.
     pub losses: Vec<Option<f64>>,
+    /// How the vectors are spread that each slot started from, where that is known.
+    pub spreads: Vec<Option<Spread>>,
     /// The counts.
     pub evaluation: Evaluation,
     /// Locality bias of the attention, where it was measured.
     pub localities: Option<&'a Localities>,
-}
-
-/// Adds the positional effect's rows; `class` names what a row of the counts stands for.
-fn add_effect(table: &mut Table, subject: Subject, scores: &Scores, class: impl Fn(usize) -> Part) {
-    let pixel = &scores.positional;
-    let defined = pixel.nmi.is_some();
-    let mut one =
-        |metric, value, interval| table.add(subject, metric, Part::Whole, value, interval);
-    one("mi", Some(pixel.mi), None);
-    one("entropy", Some(pixel.entropy), None);
-    one("nmi", pixel.nmi, None);
-    one("nmi_grid", scores.positional_grid.nmi, None);
-    if let Some(test) = &scores.test {
-        let resampled = test.nmi.as_ref().filter(|_| defined);
-        let value = |f: fn(&Resampled) -> f64| resampled.map(f);
-        let interval = resampled
-            .filter(|_| has_interval(scores))
-            .map(|r| (r.low, r.high));
-        one("nmi_null", value(|r| r.null_mean), None);
-        one("nmi_excess", value(|r| r.excess), interval);
-        one("nmi_z", resampled.and_then(|r| r.z), None);
-    }
-    for (cluster, &mi) in pixel.class_mi.iter().enumerate() {
-        table.add(subject, "class_mi", class(cluster), Some(mi), None);
-    }
-}
-
-/// One image cannot be resampled into an interval.
-fn has_interval(scores: &Scores) -> bool {
-    scores.images > 1
 }
 
 /// How clusters are shown: by the class that each is matched to, where every cluster has one of
@@ -165,12 +152,19 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
         .map(|(&slot, counts)| finish(run, size, settings, slot, counts, &show))
         .collect::<Result<Vec<Scores>, StudyError>>()?;
 
+    let mut measured = baselines::FromLabels::default();
     if let Some(truth) = &truth {
-        add_effect(&mut table, Subject::GroundTruth, truth, Part::Index);
+        rows::add_effect(&mut table, Subject::GroundTruth, truth, Part::Index);
+        let patches = (record.grid[0], record.grid[1]);
+        measured = baselines::measure(data, geometry, patches, record.data.train, truth)?;
+        rows::add_baselines(&mut table, measured.baselines.as_ref());
     }
     let mut summaries = Vec::new();
-    for ((&slot, done), &loss) in slots.iter().zip(&done).zip(&input.losses) {
-        add_rows(&mut table, slot, done, loss, data.classes.len());
+    for (index, (&slot, done)) in slots.iter().zip(&done).enumerate() {
+        let loss = input.losses[index];
+        rows::add_rows(&mut table, slot, done, loss, data.classes.len());
+        let twins = twins(input.codebooks[index].view());
+        rows::add_use(&mut table, slot, done, &twins, input.spreads[index]);
         let test = done.test.as_ref().and_then(|test| test.nmi.as_ref());
         summaries.push(SlotSummary {
             slot,
@@ -178,9 +172,12 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
             accuracy: done.quality.as_ref().and_then(|quality| quality.accuracy),
             nmi: done.positional.nmi,
             excess: test
-                .filter(|_| has_interval(done))
+                .filter(|_| rows::has_interval(done))
                 .map(|test| (test.excess, test.low, test.high)),
             loss,
+            miou_interval: rows::interval(done, |samples| &samples.miou),
+            clusters_used: done.usage.map(|usage| usage.used),
+            collapsed: done.usage.is_some_and(|usage| usage.is_collapsed()),
         });
     }
     if let Some(localities) = input.localities {
@@ -212,6 +209,9 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
         truth_nmi: truth.as_ref().and_then(|truth| truth.positional.nmi),
         slots: summaries,
         examples,
+        place_alone: measured.baselines.and_then(|both| both.place_alone.miou),
+        clusters: record.clusters,
+        notes: measured.note.into_iter().collect(),
     })
 }
 
@@ -236,6 +236,16 @@ pub fn stored(session: Session, select: Select) -> Result<ProbeOutcome, StudyErr
         let subject = Subject::Slot(slot);
         let value = |metric| run.metrics.value(subject, metric);
         let excess = run.metrics.whole(subject, "nmi_excess");
+        // A run of an earlier version has no such rows.
+        let usage = || {
+            Some(Usage {
+                clusters: run.record.clusters,
+                used: value("clusters_used")?,
+                largest: value("largest_cluster")?,
+                dead: value("clusters_dead")? as usize,
+            })
+        };
+        let usage = usage();
         SlotSummary {
             slot,
             miou: value("miou"),
@@ -246,6 +256,12 @@ pub fn stored(session: Session, select: Select) -> Result<ProbeOutcome, StudyErr
                 Some((excess.value?, low, high))
             }),
             loss: value("loss"),
+            miou_interval: run
+                .metrics
+                .whole(subject, "miou")
+                .and_then(|miou| miou.interval),
+            clusters_used: value("clusters_used"),
+            collapsed: usage.is_some_and(|usage| usage.is_collapsed()),
         }
     };
     let slots: Vec<SlotSummary> = slots.into_iter().map(summary).collect();
@@ -261,6 +277,9 @@ pub fn stored(session: Session, select: Select) -> Result<ProbeOutcome, StudyErr
         run: session.run().to_owned(),
         selection,
         truth_nmi: run.metrics.value(Subject::GroundTruth, "nmi"),
+        place_alone: run.metrics.value(Subject::GroundTruth, "place_alone"),
+        clusters: run.record.clusters,
+        notes: Vec::new(),
         slots,
         examples: record.examples,
         session,
@@ -272,7 +291,11 @@ fn selection(select: Select, summaries: &[SlotSummary]) -> BTreeMap<String, usiz
     let mut selection = BTreeMap::new();
     for facet in Facet::ALL {
         let of_facet = summaries.iter().filter(|s| s.slot.facet == facet);
-        let layers: Vec<_> = of_facet.map(|s| (s.slot.layer, s.miou)).collect();
+        // A slot without meaning is never the best, unless all are.
+        let of_facet: Vec<&SlotSummary> = of_facet.collect();
+        let all = of_facet.iter().all(|s| s.collapsed);
+        let miou = |s: &SlotSummary| s.miou.filter(|_| all || !s.collapsed);
+        let layers: Vec<_> = of_facet.iter().map(|s| (s.slot.layer, miou(s))).collect();
         if let Some(layer) = select.layer(&layers) {
             selection.insert(facet.name().to_owned(), layer);
         }
@@ -332,32 +355,6 @@ fn finish(
         scores.position_pixel = Array3::zeros((0, 0, 0));
     }
     Ok(scores)
-}
-
-fn add_rows(table: &mut Table, slot: Slot, done: &Scores, loss: Option<f64>, classes: usize) {
-    let subject = Subject::Slot(slot);
-    if let Some(quality) = &done.quality {
-        table.add(subject, "miou", Part::Whole, quality.miou, None);
-        table.add(subject, "accuracy", Part::Whole, quality.accuracy, None);
-        for (class, &iou) in quality.iou.iter().enumerate() {
-            table.add(subject, "iou", Part::Index(class), iou, None);
-        }
-    }
-    // A class is named once: by the cluster that the one-to-one matching gives it.
-    let mut owner = vec![None; classes];
-    let one_to_one = vitscope_measure::hungarian(done.confusion.view());
-    for (cluster, class) in one_to_one.iter().enumerate() {
-        if let Some(class) = *class {
-            owner[class] = Some(cluster);
-        }
-    }
-    add_effect(table, subject, done, |cluster| {
-        match owner.iter().position(|&owner| owner == Some(cluster)) {
-            Some(class) => Part::Index(class),
-            None => Part::Cluster(cluster),
-        }
-    });
-    table.add(subject, "loss", Part::Whole, loss, None);
 }
 
 fn tensor<'a>(

@@ -5,7 +5,7 @@
 
 use std::path::Path;
 
-use vitscope_probe::{AdamSettings, TrainerState};
+use vitscope_probe::{AdamSettings, Spread, TrainerState};
 use vitscope_protocol::{ProtocolError, SlotState, TrainingState};
 
 use crate::error::StudyError;
@@ -22,13 +22,21 @@ pub(crate) const NAME: &str = "training";
 /// When the disk refuses.
 pub(crate) fn save(training: &Training, run: &Path, fingerprint: &str) -> Result<(), StudyError> {
     let state = training.to_state().map_err(failed)?;
+    let spreads: Vec<Option<[f64; 5]>> = state
+        .slots
+        .iter()
+        .map(|slot| slot.spread.map(numbers))
+        .collect();
     let mut tensors = Vec::new();
-    for (index, slot) in state.slots.iter().enumerate() {
+    for (index, (slot, spread)) in state.slots.iter().zip(&spreads).enumerate() {
         let shape = vec![3, slot.trainer.clusters, slot.trainer.dim];
         let values = view(run, shape, &slot.trainer.values)?;
         tensors.push((format!("trainer.{index}"), values));
         let losses = view(run, vec![slot.losses.len()], &slot.losses)?;
         tensors.push((format!("losses.{index}"), losses));
+        if let Some(spread) = spread {
+            tensors.push((format!("spread.{index}"), view(run, vec![5], spread)?));
+        }
     }
     state::store(run, NAME, fingerprint, state.step, tensors)
 }
@@ -49,7 +57,9 @@ pub(crate) fn load(
         step: found.done(),
         slots: Vec::new(),
     };
-    for index in 0..found.names().len() / 2 {
+    let names = found.names();
+    let slots = names.iter().filter(|name| name.starts_with("trainer."));
+    for index in 0..slots.count() {
         let stored = found.tensor(&format!("trainer.{index}"))?;
         let [_, clusters, dim] = stored.shape[..] else {
             return Err(found.damaged("a tensor has an odd shape"));
@@ -61,10 +71,47 @@ pub(crate) fn load(
             values: stored.f64s(),
         };
         let losses = found.tensor(&format!("losses.{index}"))?.f64s();
-        state.slots.push(SlotState { trainer, losses });
+        let name = format!("spread.{index}");
+        let spread = match names.contains(&name) {
+            true => {
+                let numbers = found.tensor(&name)?.f64s();
+                Some(spread(&numbers).ok_or_else(|| found.damaged("a tensor has an odd shape"))?)
+            }
+            false => None,
+        };
+        state.slots.push(SlotState {
+            trainer,
+            losses,
+            spread,
+        });
     }
     let training = Training::from_state(state, adam);
     Ok(Some(training.map_err(|error| found.damaged(error))?))
+}
+
+/// A spread as plain numbers; what is undefined is not a number.
+fn numbers(spread: Spread) -> [f64; 5] {
+    [
+        spread.common_direction.unwrap_or(f64::NAN),
+        spread.channel_top1,
+        spread.channel_top3,
+        spread.channel_top10,
+        spread.participation,
+    ]
+}
+
+/// The inverse of [`numbers`].
+fn spread(numbers: &[f64]) -> Option<Spread> {
+    let &[direction, top1, top3, top10, participation] = numbers else {
+        return None;
+    };
+    Some(Spread {
+        common_direction: Some(direction).filter(|direction| !direction.is_nan()),
+        channel_top1: top1,
+        channel_top3: top3,
+        channel_top10: top10,
+        participation,
+    })
 }
 
 /// A trainer's state that its device does not give back.

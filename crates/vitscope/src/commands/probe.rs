@@ -236,6 +236,7 @@ fn run_json(outcome: &ProbeOutcome, page: &Path) -> serde_json::Value {
         "run": outcome.run,
         "page": page,
         "ground_truth_nmi": outcome.truth_nmi,
+        "place_alone": outcome.place_alone,
         "selection": outcome.selection,
         "slots": outcome.slots.iter().map(slot_json).collect::<Vec<_>>(),
     })
@@ -252,13 +253,36 @@ pub(super) fn slot_json(summary: &SlotSummary) -> serde_json::Value {
         "facet": summary.slot.facet,
         "layer": summary.slot.layer,
         "miou": summary.miou,
+        "miou_low": summary.miou_interval.map(|interval| interval.0),
+        "miou_high": summary.miou_interval.map(|interval| interval.1),
         "accuracy": summary.accuracy,
         "nmi": summary.nmi,
         "nmi_excess": excess,
         "nmi_excess_low": low,
         "nmi_excess_high": high,
         "loss": summary.loss,
+        "clusters_used": summary.clusters_used,
+        "collapsed": summary.collapsed,
     })
+}
+
+/// The slots that collapsed into so few clusters that their numbers say little, in one sentence.
+fn collapsed(outcome: &ProbeOutcome) -> String {
+    let fallen: Vec<_> = outcome.slots.iter().filter(|slot| slot.collapsed).collect();
+    let Some(worst) = fallen.iter().min_by(|a, b| {
+        let used = |slot: &SlotSummary| slot.clusters_used.unwrap_or(f64::INFINITY);
+        used(a).total_cmp(&used(b))
+    }) else {
+        return String::new();
+    };
+    format!(
+        "{} of {} slots collapsed (clusters used {:.1} of {} in {}): their numbers say little; see clusters_used, common_direction and channel_top3 in metrics.csv\n",
+        fallen.len(),
+        outcome.slots.len(),
+        worst.clusters_used.unwrap_or(0.0),
+        outcome.clusters,
+        worst.slot
+    )
 }
 
 /// The shown layer of each facet, and where to look.
@@ -289,6 +313,13 @@ fn table(outcome: &ProbeOutcome, page: &Path) -> String {
         }
     }
     let _ = writeln!(text, "ground truth NMI {}", number(outcome.truth_nmi));
+    if outcome.place_alone.is_some() {
+        let _ = writeln!(text, "place alone mIoU {}", number(outcome.place_alone));
+    }
+    text += &collapsed(outcome);
+    for note in &outcome.notes {
+        let _ = writeln!(text, "note: {note}");
+    }
     let _ = writeln!(text, "page: {}", page.display());
     text
 }

@@ -3,12 +3,12 @@
 
 use std::path::Path;
 
-use ndarray::{Array2, Array3, Array4, Axis};
+use ndarray::{Array3, Array4, Axis};
 use safetensors::{SafeTensors, serialize, tensor::Dtype, tensor::TensorView};
 use vitscope_data::{DataSet, Split};
 use vitscope_demo::models::{MASKED, write_models};
 use vitscope_demo::{SIDE, Scenes};
-use vitscope_protocol::{CheckedProtocol, Embeddings, Protocol, Scores};
+use vitscope_protocol::{CheckedProtocol, Embeddings, Probe, Protocol, Scores};
 use vitscope_run::{Facet, Slot};
 use vitscope_study::embeddings::SlotEmbeddings;
 use vitscope_study::layers::Layers;
@@ -105,7 +105,12 @@ fn truth(data: &DataSet, model: &Model) -> Array3<u8> {
 }
 
 /// Holds what the library made of one slot against the files of a run.
-fn assert_same(run: &Path, slot: Slot, codebook: &Array2<f32>, loss: f64, scores: &Scores) {
+fn assert_same(run: &Path, slot: Slot, probe: &Probe, scores: &Scores) {
+    let (codebook, loss, spread) = (
+        probe.codebook(),
+        probe.loss().unwrap(),
+        probe.spread().unwrap(),
+    );
     let file = |name: &str| std::fs::read(run.join(name)).unwrap();
     let (books, counts) = (file("codebooks.safetensors"), file("counts.safetensors"));
     let (books, counts) = (
@@ -168,6 +173,11 @@ fn assert_same(run: &Path, slot: Slot, codebook: &Array2<f32>, loss: f64, scores
         ("nmi_excess", nmi.excess),
         ("nmi_z", nmi.z.unwrap()),
         ("loss", loss),
+        ("clusters_used", scores.usage.unwrap().used),
+        ("largest_cluster", scores.usage.unwrap().largest),
+        ("common_direction", spread.common_direction.unwrap()),
+        ("channel_top3", spread.channel_top3),
+        ("participation", spread.participation),
     ] {
         assert_eq!(
             said(metric, "").to_bits(),
@@ -203,13 +213,7 @@ fn check(
 ) {
     let probe = protocol().fit(train).unwrap();
     let scores = probe.evaluate(test, truth).unwrap();
-    assert_same(
-        run,
-        slot,
-        &probe.codebook().to_owned(),
-        probe.loss().unwrap(),
-        &scores,
-    );
+    assert_same(run, slot, &probe, &scores);
 }
 
 #[test]

@@ -39,6 +39,15 @@ fn a_run_leaves_every_file_of_its_format() {
                 "nmi_excess",
                 "nmi_z",
                 "loss",
+                "clusters_used",
+                "largest_cluster",
+                "clusters_dead",
+                "clusters_twin",
+                "common_direction",
+                "channel_top1",
+                "channel_top3",
+                "channel_top10",
+                "participation",
             ] {
                 let found = rows
                     .iter()
@@ -59,6 +68,26 @@ fn a_run_leaves_every_file_of_its_format() {
         rows.iter()
             .any(|r| r[0] == "ground_truth" && r[2] == "nmi" && r[1].is_empty())
     );
+    for metric in [
+        "place_alone",
+        "place_alone_accuracy",
+        "one_class",
+        "one_class_accuracy",
+    ] {
+        let defined =
+            |r: &[String; 5]| r[0] == "ground_truth" && r[2] == metric && !r[4].is_empty();
+        assert!(rows.iter().any(defined), "{metric}");
+    }
+    // The interval of mIoU holds it.
+    let text = std::fs::read_to_string(run.join("metrics.csv")).unwrap();
+    for line in text.lines().filter(|line| line.contains(",miou,")) {
+        let number = |at| line.split(',').nth(at).unwrap().parse::<f64>().unwrap();
+        assert!(
+            number(8) <= number(7) + 0.1 && number(7) <= number(9) + 0.1,
+            "{line}"
+        );
+        assert!(number(8) < number(9), "{line}");
+    }
     for file in [
         "codebooks.safetensors",
         "counts.safetensors",

@@ -1,0 +1,139 @@
+//! The rows of `metrics.csv` that a probing run writes.
+
+use vitscope_measure::{Baselines, QualitySamples, Resampled, sample_interval};
+use vitscope_probe::Spread;
+use vitscope_protocol::Scores;
+use vitscope_run::{Part, Slot, Subject, Table};
+
+/// Adds the positional effect's rows; `class` names what a row of the counts stands for.
+pub(crate) fn add_effect(
+    table: &mut Table,
+    subject: Subject,
+    scores: &Scores,
+    class: impl Fn(usize) -> Part,
+) {
+    let pixel = &scores.positional;
+    let defined = pixel.nmi.is_some();
+    let mut one =
+        |metric, value, interval| table.add(subject, metric, Part::Whole, value, interval);
+    one("mi", Some(pixel.mi), None);
+    one("entropy", Some(pixel.entropy), None);
+    one("nmi", pixel.nmi, None);
+    one("nmi_grid", scores.positional_grid.nmi, None);
+    if let Some(test) = &scores.test {
+        let resampled = test.nmi.as_ref().filter(|_| defined);
+        let value = |f: fn(&Resampled) -> f64| resampled.map(f);
+        let interval = resampled
+            .filter(|_| has_interval(scores))
+            .map(|r| (r.low, r.high));
+        one("nmi_null", value(|r| r.null_mean), None);
+        one("nmi_excess", value(|r| r.excess), interval);
+        one("nmi_z", resampled.and_then(|r| r.z), None);
+    }
+    for (cluster, &mi) in pixel.class_mi.iter().enumerate() {
+        table.add(subject, "class_mi", class(cluster), Some(mi), None);
+    }
+}
+
+/// One image cannot be resampled into an interval.
+pub(crate) fn has_interval(scores: &Scores) -> bool {
+    scores.images > 1
+}
+
+/// The interval of a quality over test images; one image has none.
+pub(crate) fn interval(
+    scores: &Scores,
+    of: impl Fn(&QualitySamples) -> &Vec<Option<f64>>,
+) -> Option<(f64, f64)> {
+    let samples = scores.quality_samples.as_ref();
+    let samples = samples.filter(|_| has_interval(scores))?;
+    sample_interval(of(samples))
+}
+
+/// Adds what was measured of a slot.
+pub(crate) fn add_rows(
+    table: &mut Table,
+    slot: Slot,
+    done: &Scores,
+    loss: Option<f64>,
+    classes: usize,
+) {
+    let subject = Subject::Slot(slot);
+    if let Some(quality) = &done.quality {
+        let miou = interval(done, |samples| &samples.miou);
+        table.add(subject, "miou", Part::Whole, quality.miou, miou);
+        let accuracy = interval(done, |samples| &samples.accuracy);
+        table.add(subject, "accuracy", Part::Whole, quality.accuracy, accuracy);
+        for (class, &iou) in quality.iou.iter().enumerate() {
+            table.add(subject, "iou", Part::Index(class), iou, None);
+        }
+    }
+    // A class is named once: by the cluster that the one-to-one matching gives it.
+    let mut owner = vec![None; classes];
+    let one_to_one = vitscope_measure::hungarian(done.confusion.view());
+    for (cluster, class) in one_to_one.iter().enumerate() {
+        if let Some(class) = *class {
+            owner[class] = Some(cluster);
+        }
+    }
+    add_effect(table, subject, done, |cluster| {
+        match owner.iter().position(|&owner| owner == Some(cluster)) {
+            Some(class) => Part::Index(class),
+            None => Part::Cluster(cluster),
+        }
+    });
+    table.add(subject, "loss", Part::Whole, loss, None);
+}
+
+/// Adds what says whether a slot's numbers mean anything (protocol 14).
+pub(crate) fn add_use(
+    table: &mut Table,
+    slot: Slot,
+    scores: &Scores,
+    twins: &[(usize, usize)],
+    spread: Option<Spread>,
+) {
+    let usage = scores.usage;
+    let mut twin: Vec<usize> = twins.iter().flat_map(|&(a, b)| [a, b]).collect();
+    twin.sort_unstable();
+    twin.dedup();
+    let of = |value: fn(Spread) -> f64| spread.map(value);
+    for (metric, value) in [
+        ("clusters_used", usage.map(|usage| usage.used)),
+        ("largest_cluster", usage.map(|usage| usage.largest)),
+        ("clusters_dead", usage.map(|usage| usage.dead as f64)),
+        ("clusters_twin", Some(twin.len() as f64)),
+        (
+            "common_direction",
+            spread.and_then(|spread| spread.common_direction),
+        ),
+        ("channel_top1", of(|spread| spread.channel_top1)),
+        ("channel_top3", of(|spread| spread.channel_top3)),
+        ("channel_top10", of(|spread| spread.channel_top10)),
+        ("participation", of(|spread| spread.participation)),
+    ] {
+        table.add(Subject::Slot(slot), metric, Part::Whole, value, None);
+    }
+}
+
+/// Adds the baselines beside the ground truth.
+pub(crate) fn add_baselines(table: &mut Table, both: Option<&Baselines>) {
+    let (place, one) = (
+        both.map(|both| &both.place_alone),
+        both.map(|both| &both.one_class),
+    );
+    for (metric, value) in [
+        ("place_alone", place.and_then(|quality| quality.miou)),
+        (
+            "place_alone_accuracy",
+            place.and_then(|quality| quality.accuracy),
+        ),
+        ("one_class", one.and_then(|quality| quality.miou)),
+        (
+            "one_class_accuracy",
+            one.and_then(|quality| quality.accuracy),
+        ),
+    ] {
+        table.add(Subject::GroundTruth, metric, Part::Whole, value, None);
+    }
+}
