@@ -98,6 +98,8 @@ impl Counts {
         card: &mut Card,
         wanted: Option<&mut Vec<u8>>,
     ) -> Result<(), ProbeError> {
+        // The card keeps no confusions of single images, and an interval of some of them would be a wrong one.
+        self.quality = None;
         let plan = self.resampling.as_ref().map(Resampling::plan);
         let on_card = match &mut self.on_card {
             Some(on_card) => on_card,
