@@ -42,8 +42,8 @@ if [ ! -s "$work/recorded.safetensors" ]; then
   } || rm -f "$work/recorded.safetensors"
 fi
 if [ -s "$work/recorded.safetensors" ]; then
-  for format in transformers timm; do
-    verify -- verify "$work/$format.safetensors" --family dinov2 --heads 6 --format "$format" \
+  for layout in transformers timm; do
+    verify -- verify "$work/$layout.safetensors" --family dinov2 --heads 6 --layout "$layout" \
       --against "$work/recorded.safetensors"
   done
 else
