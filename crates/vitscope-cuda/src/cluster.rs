@@ -13,13 +13,12 @@ use crate::buffer::{Buffer, Letter};
 use crate::element::Element;
 use crate::error::CudaError;
 use crate::gpu::Gpu;
-use crate::product::{Matrix, Product, Target};
-use crate::program::{Arg, Program, Source, args};
+use crate::program::{Arg, CompiledProgram, KernelSource, args};
 use crate::rows::RowsView;
 pub use labels::Axis;
 pub use moments::MomentScratch;
 
-pub(crate) const SOURCE: Source = Source {
+pub(crate) const SOURCE: KernelSource = KernelSource {
     name: "cluster",
     text: concat!(
         include_str!("kernels/common.cu"),
@@ -53,7 +52,7 @@ const SUM_COLUMNS: usize = 32;
 #[derive(Debug)]
 pub struct Cluster {
     gpu: Arc<Gpu>,
-    program: Program,
+    program: CompiledProgram,
 }
 
 /// The numbers of one step of Adam.
@@ -118,7 +117,7 @@ impl Cluster {
     pub fn new(gpu: &Arc<Gpu>) -> Result<Arc<Self>, CudaError> {
         Ok(Arc::new(Self {
             gpu: Arc::clone(gpu),
-            program: Program::load(gpu, SOURCE, Element::F32)?,
+            program: CompiledProgram::load(gpu, SOURCE, Element::F32)?,
         }))
     }
 
@@ -131,7 +130,7 @@ impl Cluster {
     /// Queues a kernel.
     ///
     /// # Safety
-    /// As [`Program::launch`].
+    /// As [`CompiledProgram::launch`].
     pub(crate) unsafe fn start(
         &self,
         name: &'static str,
@@ -145,7 +144,7 @@ impl Cluster {
     /// Queues a kernel whose first arguments are rows.
     ///
     /// # Safety
-    /// As [`Program::launch`].
+    /// As [`CompiledProgram::launch`].
     unsafe fn launch(
         &self,
         name: &'static str,

@@ -42,7 +42,7 @@ impl CountShape {
 
 /// Counts on the card.
 #[derive(Debug)]
-pub struct Counts {
+pub struct CardCounts {
     shape: CountShape,
     /// `[clusters, classes]`
     confusion: Buffer<u64>,
@@ -123,7 +123,7 @@ impl CountScratch {
     }
 }
 
-impl Counts {
+impl CardCounts {
     /// Nothing counted yet.
     ///
     /// # Errors
@@ -175,7 +175,7 @@ impl Cluster {
         labels: &Buffer<u8>,
         truth: Option<&Buffer<u8>>,
         (images, labeled): (usize, bool),
-        counts: &mut Counts,
+        counts: &mut CardCounts,
         scratch: &mut CountScratch,
     ) -> Result<(), CudaError> {
         let (gpu, shape) = (self.gpu(), counts.shape);

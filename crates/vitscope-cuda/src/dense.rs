@@ -10,9 +10,9 @@ use crate::buffer::Buffer;
 use crate::element::{Element, Factors};
 use crate::error::CudaError;
 use crate::gpu::Gpu;
-use crate::program::{Arg, Program, Source, args};
+use crate::program::{Arg, CompiledProgram, KernelSource, args};
 
-pub(crate) const SOURCE: Source = Source {
+pub(crate) const SOURCE: KernelSource = KernelSource {
     name: "dense",
     text: concat!(
         include_str!("kernels/common.cu"),
@@ -59,7 +59,7 @@ pub enum Activation {
 pub struct Dense {
     gpu: Arc<Gpu>,
     element: Element,
-    program: Program,
+    program: CompiledProgram,
 }
 
 fn expect(what: &str, found: usize, needed: usize) {
@@ -80,7 +80,7 @@ impl Dense {
         Ok(Self {
             gpu: Arc::clone(gpu),
             element,
-            program: Program::load(gpu, SOURCE, element)?,
+            program: CompiledProgram::load(gpu, SOURCE, element)?,
         })
     }
 

@@ -26,7 +26,7 @@ mod rows;
 
 pub use buffer::{Buffer, Letter, Staging};
 pub use cluster::{Adam, Assigned, Axis, Cluster, MomentScratch};
-pub use count::{CountParts, CountScratch, CountShape, Counts};
+pub use count::{CardCounts, CountParts, CountScratch, CountShape};
 pub use dense::{Activation, Dense};
 pub use element::{Element, Factors};
 pub use error::CudaError;

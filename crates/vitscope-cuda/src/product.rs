@@ -195,7 +195,7 @@ pub struct Product {
 
 /// What the choice of an algorithm depends on.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Key {
+struct ProductKey {
     product: Product,
     element: Element,
     target: Element,
@@ -211,20 +211,20 @@ pub(crate) struct Blas {
     handle: sys::cublasLtHandle_t,
     workspace: cudarc::driver::CudaSlice<u8>,
     room: usize,
-    plans: BTreeMap<Key, Plan>,
+    plans: BTreeMap<ProductKey, ProductPlan>,
 }
 
 // SAFETY: the handle is used by one thread at a time (it lies in a mutex), which cuBLASLt allows.
 unsafe impl Send for Blas {}
 
 /// The descriptions of one kind of product and the algorithm that was chosen for it.
-struct Plan {
+struct ProductPlan {
     description: sys::cublasLtMatmulDesc_t,
     layouts: [sys::cublasLtMatrixLayout_t; 3],
     algorithm: sys::cublasLtMatmulAlgo_t,
 }
 
-impl Drop for Plan {
+impl Drop for ProductPlan {
     fn drop(&mut self) {
         // SAFETY: made by `Plan::new` and destroyed nowhere else; a failure leaks a few bytes.
         unsafe {
@@ -303,7 +303,7 @@ impl Gpu {
             bias.is_none_or(|bias| bias.len() >= outputs && bias.element == out.element),
             "a bias per output, of its type"
         );
-        let key = Key {
+        let key = ProductKey {
             product,
             element: left.element,
             target: out.element,
@@ -323,7 +323,7 @@ impl Gpu {
             .map_err(CudaError::driver("follow to another thread"))?;
         let mut blas = self.blas().lock().unwrap_or_else(PoisonError::into_inner);
         if !blas.plans.contains_key(&key) {
-            let plan = Plan::new(blas.handle, &key, blas.room).map_err(refused)?;
+            let plan = ProductPlan::new(blas.handle, &key, blas.room).map_err(refused)?;
             blas.plans.insert(key, plan);
         }
         let Blas {
@@ -381,8 +381,12 @@ fn alignment(address: u64) -> u32 {
     1 << address.trailing_zeros().min(8)
 }
 
-impl Plan {
-    fn new(handle: sys::cublasLtHandle_t, key: &Key, room: usize) -> Result<Self, CublasError> {
+impl ProductPlan {
+    fn new(
+        handle: sys::cublasLtHandle_t,
+        key: &ProductKey,
+        room: usize,
+    ) -> Result<Self, CublasError> {
         let Product {
             rows,
             inputs,
@@ -471,8 +475,8 @@ impl Plan {
 /// The algorithm that cuBLASLt expects to be fastest.
 fn choose(
     handle: sys::cublasLtHandle_t,
-    plan: &Plan,
-    key: &Key,
+    plan: &ProductPlan,
+    key: &ProductKey,
     room: usize,
 ) -> Result<sys::cublasLtMatmulAlgo_t, CublasError> {
     use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;

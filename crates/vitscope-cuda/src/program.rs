@@ -22,7 +22,7 @@ pub(crate) const WARP: u32 = 32;
 
 /// A source file with its name in messages.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Source {
+pub(crate) struct KernelSource {
     pub(crate) name: &'static str,
     pub(crate) text: &'static str,
     pub(crate) kernels: &'static [&'static str],
@@ -82,13 +82,17 @@ pub fn compile(
 
 /// A compiled program.
 #[derive(Debug)]
-pub(crate) struct Program {
+pub(crate) struct CompiledProgram {
     functions: BTreeMap<&'static str, CudaFunction>,
 }
 
-impl Program {
+impl CompiledProgram {
     /// Compiles a source for the card that is there.
-    pub(crate) fn load(gpu: &Gpu, source: Source, element: Element) -> Result<Self, CudaError> {
+    pub(crate) fn load(
+        gpu: &Gpu,
+        source: KernelSource,
+        element: Element,
+    ) -> Result<Self, CudaError> {
         let (major, minor) = gpu.capability();
         let architecture = format!("compute_{major}{minor}");
         let ptx = compile(source.name, source.text, element, &architecture)?;

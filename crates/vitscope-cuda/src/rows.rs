@@ -18,12 +18,12 @@ use crate::program::Arg;
 
 /// The array that rows lie in.
 #[derive(Clone, Copy, Debug)]
-enum Place<'a> {
+enum RowsPlace<'a> {
     Floats(&'a Buffer<f32>),
     Factors(&'a Factors),
 }
 
-impl Place<'_> {
+impl RowsPlace<'_> {
     fn len(self) -> usize {
         match self {
             Self::Floats(buffer) => buffer.len(),
@@ -51,7 +51,7 @@ impl Place<'_> {
 #[derive(Clone, Copy, Debug)]
 pub struct RowsView<'a> {
     gpu: &'a Arc<Gpu>,
-    place: Place<'a>,
+    place: RowsPlace<'a>,
     offset: usize,
     shape: [usize; 3],
     /// Elements between images and between rows.
@@ -72,7 +72,7 @@ impl<'a> RowsView<'a> {
         shape: [usize; 3],
         strides: [usize; 2],
     ) -> Self {
-        Self::of(gpu, Place::Floats(buffer), offset, shape, strides)
+        Self::of(gpu, RowsPlace::Floats(buffer), offset, shape, strides)
     }
 
     /// The same of factors.
@@ -87,12 +87,12 @@ impl<'a> RowsView<'a> {
         shape: [usize; 3],
         strides: [usize; 2],
     ) -> Self {
-        Self::of(gpu, Place::Factors(factors), offset, shape, strides)
+        Self::of(gpu, RowsPlace::Factors(factors), offset, shape, strides)
     }
 
     fn of(
         gpu: &'a Arc<Gpu>,
-        place: Place<'a>,
+        place: RowsPlace<'a>,
         offset: usize,
         shape: [usize; 3],
         strides: [usize; 2],

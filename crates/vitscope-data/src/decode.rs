@@ -56,7 +56,7 @@ impl Extent {
 
 /// The formats that are told apart by content.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Format {
+pub(crate) enum PictureFormat {
     Jpeg,
     Png,
     Bmp,
@@ -93,23 +93,23 @@ pub(crate) fn guarded<T>(
 }
 
 /// The format of a file by its first bytes, whatever its name says.
-pub(crate) fn sniff(bytes: &[u8]) -> Option<Format> {
+pub(crate) fn sniff(bytes: &[u8]) -> Option<PictureFormat> {
     let at = |start: usize, magic: &[u8]| bytes.get(start..).is_some_and(|b| b.starts_with(magic));
     Some(match () {
-        () if at(0, b"\xff\xd8\xff") => Format::Jpeg,
-        () if at(0, b"\x89PNG\r\n\x1a\n") => Format::Png,
-        () if at(0, b"BM") => Format::Bmp,
-        () if at(0, b"RIFF") && at(8, b"WEBP") => Format::WebP,
-        () if at(0, b"GIF8") => Format::Other("a GIF"),
-        () if at(0, b"II*\0") || at(0, b"MM\0*") => Format::Other("a TIFF"),
+        () if at(0, b"\xff\xd8\xff") => PictureFormat::Jpeg,
+        () if at(0, b"\x89PNG\r\n\x1a\n") => PictureFormat::Png,
+        () if at(0, b"BM") => PictureFormat::Bmp,
+        () if at(0, b"RIFF") && at(8, b"WEBP") => PictureFormat::WebP,
+        () if at(0, b"GIF8") => PictureFormat::Other("a GIF"),
+        () if at(0, b"II*\0") || at(0, b"MM\0*") => PictureFormat::Other("a TIFF"),
         () if at(4, b"ftypavif") || at(4, b"ftypheic") || at(4, b"ftypmif1") => {
-            Format::Other("a HEIF or AVIF image")
+            PictureFormat::Other("a HEIF or AVIF image")
         }
         () if at(0, b"\0\0\0\x0cjP  ") || at(0, b"\xff\x4f\xff\x51") => {
-            Format::Other("a JPEG 2000 image")
+            PictureFormat::Other("a JPEG 2000 image")
         }
-        () if at(0, b"P5") || at(0, b"P6") => Format::Other("a PNM image"),
-        () if at(0, b"MATLAB") => Format::Other("a MATLAB file"),
+        () if at(0, b"P5") || at(0, b"P6") => PictureFormat::Other("a PNM image"),
+        () if at(0, b"MATLAB") => PictureFormat::Other("a MATLAB file"),
         () => return None,
     })
 }
@@ -117,13 +117,13 @@ pub(crate) fn sniff(bytes: &[u8]) -> Option<Format> {
 /// Decodes an image file to upright 8-bit RGB.
 pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Decoded, DataError> {
     let raw = match known_format(path, bytes)? {
-        Format::Jpeg => {
+        PictureFormat::Jpeg => {
             let (width, height, pixels, orientation) = jpeg::decode(path, bytes)?;
             Raw::plain(width, height, pixels, orientation)
         }
-        Format::Png => decode_png(path, bytes)?,
-        Format::Bmp => decode_with(path, "BMP", BmpDecoder::new(Cursor::new(bytes)))?,
-        Format::WebP | Format::Other(_) => {
+        PictureFormat::Png => decode_png(path, bytes)?,
+        PictureFormat::Bmp => decode_with(path, "BMP", BmpDecoder::new(Cursor::new(bytes)))?,
+        PictureFormat::WebP | PictureFormat::Other(_) => {
             decode_with(path, "WebP", WebPDecoder::new(whole_webp(path, bytes)?))?
         }
     };
@@ -149,8 +149,8 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Decoded, DataError> {
 /// The upright size of an image file, from its header.
 pub(crate) fn extent(path: &Path, bytes: &[u8]) -> Result<Extent, DataError> {
     let (width, height, orientation) = match known_format(path, bytes)? {
-        Format::Jpeg => jpeg::header(path, bytes)?,
-        Format::Png => {
+        PictureFormat::Jpeg => jpeg::header(path, bytes)?,
+        PictureFormat::Png => {
             let reader = png_reader(path, bytes)?;
             let info = reader.info();
             (
@@ -159,8 +159,8 @@ pub(crate) fn extent(path: &Path, bytes: &[u8]) -> Result<Extent, DataError> {
                 png_orientation(info),
             )
         }
-        Format::Bmp => header_with(path, "BMP", BmpDecoder::new(Cursor::new(bytes)))?,
-        Format::WebP | Format::Other(_) => {
+        PictureFormat::Bmp => header_with(path, "BMP", BmpDecoder::new(Cursor::new(bytes)))?,
+        PictureFormat::WebP | PictureFormat::Other(_) => {
             header_with(path, "WebP", WebPDecoder::new(whole_webp(path, bytes)?))?
         }
     };
@@ -173,12 +173,12 @@ pub(crate) fn extent(path: &Path, bytes: &[u8]) -> Result<Extent, DataError> {
 }
 
 /// The format, or why the file is not read.
-fn known_format(path: &Path, bytes: &[u8]) -> Result<Format, DataError> {
+fn known_format(path: &Path, bytes: &[u8]) -> Result<PictureFormat, DataError> {
     match sniff(bytes) {
         None => Err(DataError::NotAnImage {
             path: path.to_path_buf(),
         }),
-        Some(Format::Other(found)) => Err(DataError::UnsupportedImage {
+        Some(PictureFormat::Other(found)) => Err(DataError::UnsupportedImage {
             path: path.to_path_buf(),
             found: found.to_owned(),
             expected: "JPEG, PNG, BMP or WebP",

@@ -55,7 +55,7 @@ use crate::parts::PartSettings;
 /// The file as typed.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Description {
+struct SetDescription {
     root: Option<PathBuf>,
     train: Option<Files>,
     test: Option<Files>,
@@ -188,7 +188,7 @@ pub(crate) fn open(
 
 /// The two forms of the file.
 enum Parsed {
-    Files(Box<Description>),
+    Files(Box<SetDescription>),
     Parts(Box<PartSettings>),
 }
 
@@ -235,7 +235,7 @@ fn root_of(path: &Path, stated: Option<&Path>) -> PathBuf {
 fn split(
     path: &Path,
     root: &Path,
-    description: &Description,
+    description: &SetDescription,
     files: &Files,
     findings: &mut Findings,
 ) -> Result<Vec<Item>, DataError> {
@@ -384,7 +384,7 @@ fn globbed(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
 }
 
 /// The label table of the classes.
-fn table(path: &Path, description: &Description) -> Result<LabelTable, DataError> {
+fn table(path: &Path, description: &SetDescription) -> Result<LabelTable, DataError> {
     let wrong = |problem: String| DataError::Description {
         path: path.to_path_buf(),
         problem,

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 
 use crate::dataset::DataSet;
 use crate::decode;
-use crate::evidence::{Evidence, Value};
+use crate::evidence::{Evidence, MaskValue};
 use crate::geometry::Geometry;
 use crate::kinds::Kind;
 use crate::labels::{IGNORE, LabelTable};
@@ -272,8 +272,8 @@ impl Judge<'_> {
         if pixels < ENOUGH_PIXELS || evidence.borders == 0 || decided {
             return None;
         }
-        let thin = |value: &Value| (value.inside as f64) < INSIDE * value.pixels as f64;
-        let edges: Vec<&Value> = values.values().filter(|value| thin(value)).collect();
+        let thin = |value: &MaskValue| (value.inside as f64) < INSIDE * value.pixels as f64;
+        let edges: Vec<&MaskValue> = values.values().filter(|value| thin(value)).collect();
         let on_edges: u64 = edges.iter().map(|value| value.pixels).sum();
         let what = if evidence.colored > 0 {
             "colors"
@@ -338,7 +338,8 @@ impl Judge<'_> {
             return None;
         }
         let all: u64 = evidence.colors.values().map(|value| value.pixels).sum();
-        let mut colors: Vec<(u32, Value)> = evidence.colors.iter().map(|(&c, &v)| (c, v)).collect();
+        let mut colors: Vec<(u32, MaskValue)> =
+            evidence.colors.iter().map(|(&c, &v)| (c, v)).collect();
         colors.sort_by_key(|&(color, value)| (std::cmp::Reverse(value.pixels), color));
         let shown = colors.iter().map(|&(color, value)| {
             let share = 100.0 * value.pixels as f64 / all.max(1) as f64;

@@ -23,7 +23,7 @@ pub enum DataError {
         known: String,
     },
     /// Nothing exists where the data set should be.
-    #[error("{} does not exist, expected {expected}; check the path", Show(.path))]
+    #[error("{} does not exist, expected {expected}; check the path", ShownPath(.path))]
     Missing {
         /// What was looked for.
         path: PathBuf,
@@ -31,7 +31,7 @@ pub enum DataError {
         expected: String,
     },
     /// A directory that no kind of data set fits.
-    #[error("{} fits no kind of data set (looked for {looked_for}); name the kind as 'kind:root', or describe the set in a .toml file", Show(.path))]
+    #[error("{} fits no kind of data set (looked for {looked_for}); name the kind as 'kind:root', or describe the set in a .toml file", ShownPath(.path))]
     Unrecognized {
         /// The directory.
         path: PathBuf,
@@ -39,7 +39,7 @@ pub enum DataError {
         looked_for: &'static str,
     },
     /// A directory that more than one kind of data set fits.
-    #[error("{} fits more than one kind of data set ({kinds}); name the one you mean as 'kind:root'", Show(.path))]
+    #[error("{} fits more than one kind of data set ({kinds}); name the one you mean as 'kind:root'", ShownPath(.path))]
     Ambiguous {
         /// The directory.
         path: PathBuf,
@@ -47,7 +47,7 @@ pub enum DataError {
         kinds: String,
     },
     /// A directory is not laid out as its kind says.
-    #[error("{} {problem}; {remedy}", Show(.path))]
+    #[error("{} {problem}; {remedy}", ShownPath(.path))]
     Layout {
         /// The directory or file at fault.
         path: PathBuf,
@@ -57,7 +57,7 @@ pub enum DataError {
         remedy: String,
     },
     /// The operating system refused a file or directory.
-    #[error("{} cannot be read ({source}), expected a readable file or directory; check that it exists and its permissions", Show(.path))]
+    #[error("{} cannot be read ({source}), expected a readable file or directory; check that it exists and its permissions", ShownPath(.path))]
     Read {
         /// The file or directory.
         path: PathBuf,
@@ -66,7 +66,7 @@ pub enum DataError {
         source: io::Error,
     },
     /// A list file with a line that makes no sense.
-    #[error("line {line} of {} {problem}; correct that line or remove the list", Show(.path))]
+    #[error("line {line} of {} {problem}; correct that line or remove the list", ShownPath(.path))]
     ListLine {
         /// The list file.
         path: PathBuf,
@@ -76,7 +76,7 @@ pub enum DataError {
         problem: String,
     },
     /// A TOML description that cannot be used.
-    #[error("the data set description {} is not usable: {problem}; correct the file", Show(.path))]
+    #[error("the data set description {} is not usable: {problem}; correct the file", ShownPath(.path))]
     Description {
         /// The TOML file.
         path: PathBuf,
@@ -84,7 +84,7 @@ pub enum DataError {
         problem: String,
     },
     /// Two images, or two masks, of one split share a stem.
-    #[error("{} and {} have the same stem, expected one file per stem because results and masks are named by it; rename or remove one of them", Show(.first), Show(.second))]
+    #[error("{} and {} have the same stem, expected one file per stem because results and masks are named by it; rename or remove one of them", ShownPath(.first), ShownPath(.second))]
     DuplicateStem {
         /// One of the two files.
         first: PathBuf,
@@ -92,7 +92,7 @@ pub enum DataError {
         second: PathBuf,
     },
     /// An image without its mask, in a set whose other images have one.
-    #[error("the image {} has no mask, expected {}; add the mask, or remove the image from the set", Show(.image), Show(.expected))]
+    #[error("the image {} has no mask, expected {}; add the mask, or remove the image from the set", ShownPath(.image), ShownPath(.expected))]
     NoMask {
         /// The image.
         image: PathBuf,
@@ -100,7 +100,7 @@ pub enum DataError {
         expected: PathBuf,
     },
     /// More classes than a label map can hold.
-    #[error("{} has {count} classes, expected at most 255 (254 and below are class indices, 255 means ignored); merge classes through a .toml description", Show(.path))]
+    #[error("{} has {count} classes, expected at most 255 (254 and below are class indices, 255 means ignored); merge classes through a .toml description", ShownPath(.path))]
     TooManyClasses {
         /// The data set.
         path: PathBuf,
@@ -108,7 +108,7 @@ pub enum DataError {
         count: usize,
     },
     /// A file of no bytes.
-    #[error("{} is empty (0 bytes), expected {expected}; restore or remove the file", Show(.path))]
+    #[error("{} is empty (0 bytes), expected {expected}; restore or remove the file", ShownPath(.path))]
     EmptyFile {
         /// The file.
         path: PathBuf,
@@ -116,13 +116,13 @@ pub enum DataError {
         expected: &'static str,
     },
     /// A file whose content is no image.
-    #[error("{} is not an image by its content, expected JPEG, PNG, BMP or WebP; replace or remove the file", Show(.path))]
+    #[error("{} is not an image by its content, expected JPEG, PNG, BMP or WebP; replace or remove the file", ShownPath(.path))]
     NotAnImage {
         /// The file.
         path: PathBuf,
     },
     /// An image of a form that is not read.
-    #[error("{} is {found}, expected {expected}; convert the file", Show(.path))]
+    #[error("{} is {found}, expected {expected}; convert the file", ShownPath(.path))]
     UnsupportedImage {
         /// The file.
         path: PathBuf,
@@ -132,7 +132,7 @@ pub enum DataError {
         expected: &'static str,
     },
     /// An image whose data end too early or contradict themselves.
-    #[error("{} cannot be decoded as {format} ({reason}), expected a complete, undamaged file; copy or download it again, or remove it", Show(.path))]
+    #[error("{} cannot be decoded as {format} ({reason}), expected a complete, undamaged file; copy or download it again, or remove it", ShownPath(.path))]
     Damaged {
         /// The file.
         path: PathBuf,
@@ -142,7 +142,7 @@ pub enum DataError {
         reason: String,
     },
     /// A mask that is coded in another way than its data set says.
-    #[error("the mask {} is {found}, expected {expected}; {remedy}", Show(.path))]
+    #[error("the mask {} is {found}, expected {expected}; {remedy}", ShownPath(.path))]
     MaskCoding {
         /// The mask.
         path: PathBuf,
@@ -154,7 +154,7 @@ pub enum DataError {
         remedy: &'static str,
     },
     /// A mask of another size than its image.
-    #[error("the mask {} is {}x{} but its image {} is {}x{}{note}, expected equal sizes; export the mask again at the image's own size and orientation", Show(.mask), .mask_size.0, .mask_size.1, Show(.image), .image_size.0, .image_size.1)]
+    #[error("the mask {} is {}x{} but its image {} is {}x{}{note}, expected equal sizes; export the mask again at the image's own size and orientation", ShownPath(.mask), .mask_size.0, .mask_size.1, ShownPath(.image), .image_size.0, .image_size.1)]
     MaskSize {
         /// The mask.
         mask: PathBuf,
@@ -168,7 +168,7 @@ pub enum DataError {
         note: &'static str,
     },
     /// A mask with a value that the data set's table does not have.
-    #[error("the mask {} has the label id {id}, expected an id of the table of {table}; correct the mask, or describe the set's ids in a .toml file", Show(.path))]
+    #[error("the mask {} has the label id {id}, expected an id of the table of {table}; correct the mask, or describe the set's ids in a .toml file", ShownPath(.path))]
     UnknownId {
         /// The mask.
         path: PathBuf,
@@ -178,7 +178,7 @@ pub enum DataError {
         table: String,
     },
     /// A color-coded mask with a color that the description does not have.
-    #[error("the mask {} has the color ({}, {}, {}), expected a color of the table of {table}; correct the mask, or add the color to the description", Show(.path), .color[0], .color[1], .color[2])]
+    #[error("the mask {} has the color ({}, {}, {}), expected a color of the table of {table}; correct the mask, or add the color to the description", ShownPath(.path), .color[0], .color[1], .color[2])]
     UnknownColor {
         /// The mask.
         path: PathBuf,
@@ -188,7 +188,7 @@ pub enum DataError {
         table: String,
     },
     /// An annotation file (.mat or JSON) that cannot be used.
-    #[error("the annotation {} {problem}; copy or download it again, or remove its image from the set", Show(.path))]
+    #[error("the annotation {} {problem}; copy or download it again, or remove its image from the set", ShownPath(.path))]
     Annotation {
         /// The file.
         path: PathBuf,
@@ -196,7 +196,7 @@ pub enum DataError {
         problem: String,
     },
     /// A photograph of a pair that is not the annotated one.
-    #[error("the photograph {} is {}x{} pixels, its pair's annotation says {}x{}; copy or download it again", Show(.path), .found.0, .found.1, .expected.0, .expected.1)]
+    #[error("the photograph {} is {}x{} pixels, its pair's annotation says {}x{}; copy or download it again", ShownPath(.path), .found.0, .found.1, .expected.0, .expected.1)]
     PhotographSize {
         /// The file.
         path: PathBuf,
@@ -206,7 +206,7 @@ pub enum DataError {
         expected: (usize, usize),
     },
     /// A data set of pairs where one of images was asked for.
-    #[error("{} is a data set of pairs of images with key points, expected one of images with masks; use it for correspondence, or give its JPEGImages as a 'folder'", Show(.path))]
+    #[error("{} is a data set of pairs of images with key points, expected one of images with masks; use it for correspondence, or give its JPEGImages as a 'folder'", ShownPath(.path))]
     Pairs {
         /// The data set's directory.
         path: PathBuf,
@@ -223,7 +223,7 @@ pub enum DataError {
     },
     /// Making the crops of an image panicked, which is a mistake of this program.
     #[error(
-        "{} could not be made into a crop ({reason}), which is a mistake of this program; please report it with the file, and leave the image out meanwhile", Show(.path)
+        "{} could not be made into a crop ({reason}), which is a mistake of this program; please report it with the file, and leave the image out meanwhile", ShownPath(.path)
     )]
     Panicked {
         /// The image.
@@ -322,9 +322,9 @@ impl DataError {
 }
 
 /// Writes a path without panicking on names that are not UTF-8.
-struct Show<'a>(&'a PathBuf);
+struct ShownPath<'a>(&'a PathBuf);
 
-impl fmt::Display for Show<'_> {
+impl fmt::Display for ShownPath<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.0.display().fmt(f)
     }

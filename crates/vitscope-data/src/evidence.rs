@@ -22,7 +22,7 @@ const KEPT_VALUES: usize = 1 << 16;
 pub struct Facts {
     pub(crate) image: Option<ImageFacts>,
     pub(crate) mask: Option<MaskFacts>,
-    pub(crate) fit: Option<Fit>,
+    pub(crate) fit: Option<BorderFit>,
 }
 
 /// What a decoded image shows.
@@ -38,7 +38,7 @@ pub(crate) struct ImageFacts {
 #[derive(Debug, Default)]
 pub(crate) struct MaskFacts {
     /// Per id, or color as a number: its pixels.
-    pub values: BTreeMap<u32, Value>,
+    pub values: BTreeMap<u32, MaskValue>,
     /// Whether the values are colors.
     pub colored: bool,
     /// Pairs of neighbors of different values, in rows and columns.
@@ -52,7 +52,7 @@ pub(crate) struct MaskFacts {
 
 /// The pixels of one value.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Value {
+pub(crate) struct MaskValue {
     pub pixels: u64,
     /// Of those, with no neighbor (above, below, left, right) of another value.
     pub inside: u64,
@@ -64,7 +64,7 @@ pub(crate) struct Value {
 /// neighbors that a border parts, the mean difference, in that of all pairs. About 1 for a mask of
 /// another image.
 #[derive(Debug, Default, Clone, Copy)]
-pub(crate) struct Fit {
+pub(crate) struct BorderFit {
     /// The mask as it is, on the upright image.
     pub upright: f64,
     /// The mask turned as the image was, which fits if it was drawn on the stored pixels.
@@ -111,7 +111,7 @@ impl MaskFacts {
         let at = |x: usize, y: usize| values[y * width + x];
         for y in 0..height {
             // Neighbors mostly share a value, so a run of them is added at once.
-            let mut run: Option<(T, Value)> = None;
+            let mut run: Option<(T, MaskValue)> = None;
             for x in 0..width {
                 let value = at(x, y);
                 let left = (x > 0).then(|| at(x - 1, y));
@@ -136,7 +136,7 @@ impl MaskFacts {
                         let inside = u64::from(!edge);
                         run = Some((
                             value,
-                            Value {
+                            MaskValue {
                                 pixels: 1,
                                 inside,
                                 masks: 0,
@@ -150,14 +150,14 @@ impl MaskFacts {
         facts
     }
 
-    fn add<T: Into<u32>>(&mut self, run: Option<(T, Value)>) {
+    fn add<T: Into<u32>>(&mut self, run: Option<(T, MaskValue)>) {
         if let Some((value, counts)) = run {
             add_value(&mut self.values, value.into(), counts);
         }
     }
 }
 
-fn add_value(values: &mut BTreeMap<u32, Value>, value: u32, counts: Value) {
+fn add_value(values: &mut BTreeMap<u32, MaskValue>, value: u32, counts: MaskValue) {
     if values.len() >= KEPT_VALUES && !values.contains_key(&value) {
         return;
     }
@@ -182,7 +182,7 @@ fn color_between(a: u32, value: u32, b: u32) -> bool {
     value != a && value != b && (1..4).all(inside)
 }
 
-impl Fit {
+impl BorderFit {
     /// How well a mask fits an upright image as it is and turned, where that differs and the sizes
     /// allow both.
     pub(crate) fn of(image: &RgbImage, map: &ClassMap, orientation: Orientation) -> Option<Self> {
@@ -248,8 +248,8 @@ pub struct Evidence {
     pub(crate) first_turned: Option<(PathBuf, Orientation)>,
     /// Images with masks whose orientation was read.
     pub(crate) headers: usize,
-    /// Sums of [`Fit`], and of how many.
-    pub(crate) fit: Fit,
+    /// Sums of [`BorderFit`], and of how many.
+    pub(crate) fit: BorderFit,
     pub(crate) fits: usize,
     /// Images of 16 bits a sample, and their largest sample.
     pub(crate) deep: usize,
@@ -261,8 +261,8 @@ pub struct Evidence {
     /// Masks with an EXIF orientation.
     pub(crate) turned_masks: usize,
     /// The values of all masks of ids, and of all masks of colors.
-    pub(crate) ids: BTreeMap<u32, Value>,
-    pub(crate) colors: BTreeMap<u32, Value>,
+    pub(crate) ids: BTreeMap<u32, MaskValue>,
+    pub(crate) colors: BTreeMap<u32, MaskValue>,
     pub(crate) colored: usize,
     pub(crate) borders: u64,
     pub(crate) softened: u64,
@@ -346,7 +346,7 @@ impl Evidence {
             &mut self.ids
         };
         for (value, counts) in facts.values {
-            add_value(sums, value, Value { masks: 1, ..counts });
+            add_value(sums, value, MaskValue { masks: 1, ..counts });
         }
         let mut clashes = false;
         for (id, color) in facts.palette {

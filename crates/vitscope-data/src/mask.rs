@@ -8,7 +8,7 @@ use std::path::Path;
 use image::metadata::Orientation;
 use png::{BitDepth, ColorType};
 
-use crate::decode::{Format, check_pixels, damaged, png_decoder, png_orientation, sniff};
+use crate::decode::{PictureFormat, check_pixels, damaged, png_decoder, png_orientation, sniff};
 use crate::error::DataError;
 
 /// Colors that an error names one by one.
@@ -75,8 +75,8 @@ impl Mask {
 /// Decodes a mask file, which must be a PNG.
 pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Mask, DataError> {
     match sniff(bytes) {
-        Some(Format::Png) => {}
-        Some(Format::Jpeg) => {
+        Some(PictureFormat::Png) => {}
+        Some(PictureFormat::Jpeg) => {
             return Err(coding(
                 path,
                 "a JPEG",

@@ -1,7 +1,7 @@
 //! MATLAB files of version 5: the part of the format that annotations use.
 //!
 //! Structures, text and real numeric arrays are read, compressed or not, in either byte order;
-//! cells, objects, sparse and complex arrays become [`Value::Other`]. Every length is checked
+//! cells, objects, sparse and complex arrays become [`MatValue::Other`]. Every length is checked
 //! against what is there before it is used, nesting is bounded, and a file that unpacks to more
 //! than [`MAX_BYTES`] is refused.
 
@@ -18,7 +18,7 @@ const MAX_DEPTH: usize = 16;
 
 /// What a variable or a field holds.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) enum Value<'a> {
+pub(crate) enum MatValue<'a> {
     /// Characters.
     Text(String),
     /// A real numeric array.
@@ -36,12 +36,12 @@ pub(crate) struct Numbers<'a> {
     pub shape: (usize, usize),
     /// As stored.
     data: &'a [u8],
-    stored: Stored,
+    stored: MatArray,
 }
 
 /// How numbers are stored.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Stored {
+struct MatArray {
     kind: u32,
     big_endian: bool,
 }
@@ -51,7 +51,7 @@ struct Stored {
 pub(crate) struct Structs<'a> {
     fields: Vec<String>,
     /// Element by element, the fields in order.
-    values: Vec<Value<'a>>,
+    values: Vec<MatValue<'a>>,
 }
 
 /// The data types of the format.
@@ -80,7 +80,7 @@ impl Structs<'_> {
     }
 
     /// A field of an element.
-    pub fn field(&self, element: usize, name: &str) -> Option<&Value<'_>> {
+    pub fn field(&self, element: usize, name: &str) -> Option<&MatValue<'_>> {
         let field = self.fields.iter().position(|field| field == name)?;
         self.values.get(element * self.fields.len() + field)
     }
@@ -110,7 +110,7 @@ impl Numbers<'_> {
 /// The values borrow from the unpacked file, which is why they are looked at here.
 pub(crate) fn read<T>(
     bytes: &[u8],
-    look: impl FnOnce(&[(String, Value<'_>)]) -> Result<T, String>,
+    look: impl FnOnce(&[(String, MatValue<'_>)]) -> Result<T, String>,
 ) -> Result<T, String> {
     let header = bytes
         .get(..128)
@@ -125,7 +125,7 @@ pub(crate) fn read<T>(
     };
     let mut left = MAX_BYTES;
     let mut unpacked = Vec::new();
-    let mut rest = Reader {
+    let mut rest = MatReader {
         bytes: &bytes[128..],
         big_endian,
     };
@@ -162,7 +162,7 @@ pub(crate) fn read<T>(
     }
     let mut variables = Vec::new();
     for content in &unpacked {
-        let mut reader = Reader {
+        let mut reader = MatReader {
             bytes: content,
             big_endian,
         };
@@ -175,12 +175,12 @@ pub(crate) fn read<T>(
 }
 
 /// Elements one after the other.
-struct Reader<'a> {
+struct MatReader<'a> {
     bytes: &'a [u8],
     big_endian: bool,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> MatReader<'a> {
     fn take(&mut self, count: usize) -> Result<&'a [u8], String> {
         let (taken, rest) = self.bytes.split_at_checked(count).ok_or_else(|| {
             format!(
@@ -235,26 +235,26 @@ fn width(kind: u32) -> Option<usize> {
 }
 
 /// A matrix element's name and value.
-fn matrix(data: &[u8], big_endian: bool, depth: usize) -> Result<(String, Value<'_>), String> {
+fn matrix(data: &[u8], big_endian: bool, depth: usize) -> Result<(String, MatValue<'_>), String> {
     if data.is_empty() {
-        return Ok((String::new(), Value::Other));
+        return Ok((String::new(), MatValue::Other));
     }
     if depth > MAX_DEPTH {
         return Err(format!("nests structures more than {MAX_DEPTH} deep"));
     }
-    let mut reader = Reader {
+    let mut reader = MatReader {
         bytes: data,
         big_endian,
     };
     let (_, flags) = reader.element()?;
-    let mut flags = Reader {
+    let mut flags = MatReader {
         bytes: flags,
         big_endian,
     };
     let flags = flags.word()?;
     let (class, complex) = (flags & 0xff, flags & 0x800 != 0);
     let (_, axes) = reader.element()?;
-    let mut sizes = Reader {
+    let mut sizes = MatReader {
         bytes: axes,
         big_endian,
     };
@@ -276,7 +276,7 @@ fn matrix(data: &[u8], big_endian: bool, depth: usize) -> Result<(String, Value<
     let name = String::from_utf8_lossy(name).into_owned();
     let value = match class {
         2 => structs(&mut reader, count, depth)?,
-        4 => Value::Text(text(&mut reader)?),
+        4 => MatValue::Text(text(&mut reader)?),
         6..=15 if !complex => {
             let (kind, data) = reader.element()?;
             let width = width(kind).ok_or_else(|| format!("stores numbers as type {kind}"))?;
@@ -288,18 +288,18 @@ fn matrix(data: &[u8], big_endian: bool, depth: usize) -> Result<(String, Value<
                     data.len()
                 ));
             }
-            Value::Numbers(Numbers {
+            MatValue::Numbers(Numbers {
                 shape,
                 data,
-                stored: Stored { kind, big_endian },
+                stored: MatArray { kind, big_endian },
             })
         }
-        _ => Value::Other,
+        _ => MatValue::Other,
     };
     Ok((name, value))
 }
 
-fn text(reader: &mut Reader<'_>) -> Result<String, String> {
+fn text(reader: &mut MatReader<'_>) -> Result<String, String> {
     let big_endian = reader.big_endian;
     let (kind, data) = reader.element()?;
     Ok(match width(kind) {
@@ -319,10 +319,14 @@ fn text(reader: &mut Reader<'_>) -> Result<String, String> {
     })
 }
 
-fn structs<'a>(reader: &mut Reader<'a>, count: usize, depth: usize) -> Result<Value<'a>, String> {
+fn structs<'a>(
+    reader: &mut MatReader<'a>,
+    count: usize,
+    depth: usize,
+) -> Result<MatValue<'a>, String> {
     let big_endian = reader.big_endian;
     let (_, length) = reader.element()?;
-    let length = Reader {
+    let length = MatReader {
         bytes: length,
         big_endian,
     }
@@ -349,8 +353,8 @@ fn structs<'a>(reader: &mut Reader<'a>, count: usize, depth: usize) -> Result<Va
         values.push(if kind == kind::MATRIX {
             matrix(data, big_endian, depth + 1)?.1
         } else {
-            Value::Other
+            MatValue::Other
         });
     }
-    Ok(Value::Structs(Structs { fields, values }))
+    Ok(MatValue::Structs(Structs { fields, values }))
 }

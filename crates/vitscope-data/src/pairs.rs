@@ -181,7 +181,7 @@ pub struct PairSet {
 
 /// A pair's JSON file as it is stored.
 #[derive(Deserialize)]
-struct Stored {
+struct StoredPair {
     src_imname: String,
     trg_imname: String,
     src_imsize: Vec<usize>,
@@ -366,7 +366,7 @@ impl Pair {
             path: path.to_path_buf(),
             problem,
         };
-        let stored: Stored = serde_json::from_slice(bytes)
+        let stored: StoredPair = serde_json::from_slice(bytes)
             .map_err(|error| wrong(format!("is no pair of SPair-71k ({error})")))?;
         let Some(category) = CATEGORIES
             .iter()

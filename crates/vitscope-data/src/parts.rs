@@ -48,7 +48,7 @@ use serde::Deserialize;
 use crate::decode::check_pixels;
 use crate::error::DataError;
 use crate::labels::{ClassMap, IGNORE};
-use crate::mat::{self, Numbers, Value};
+use crate::mat::{self, MatValue, Numbers};
 
 /// What counts in PASCAL-Part, and as which class.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -209,21 +209,21 @@ impl PartTable {
     fn paint_annotation(
         &self,
         path: &Path,
-        annotation: &Value<'_>,
+        annotation: &MatValue<'_>,
     ) -> Result<Result<Option<(ClassMap, Shown)>, DataError>, String> {
-        let Value::Structs(annotation) = annotation else {
+        let MatValue::Structs(annotation) = annotation else {
             return Err("has an 'anno' that is no structure".to_owned());
         };
         let objects = match annotation.field(0, "objects") {
-            Some(Value::Structs(objects)) => objects,
-            Some(Value::Numbers(empty)) if empty.len() == 0 => return Ok(Ok(None)),
+            Some(MatValue::Structs(objects)) => objects,
+            Some(MatValue::Numbers(empty)) if empty.len() == 0 => return Ok(Ok(None)),
             _ => return Err("has no structure 'anno.objects'".to_owned()),
         };
         let mut map: Option<ClassMap> = None;
         let mut shown = Shown::default();
         let mut covered = Vec::new();
         for index in 0..objects.len() {
-            let Some(Value::Text(class)) = objects.field(index, "class") else {
+            let Some(MatValue::Text(class)) = objects.field(index, "class") else {
                 return Err(format!("has object {} without a class", index + 1));
             };
             let mask = numbers(objects.field(index, "mask"))
@@ -263,9 +263,9 @@ impl PartTable {
             }
             let mut any = false;
             // Without parts there is an empty array of numbers in their place.
-            if let Some(Value::Structs(parts)) = objects.field(index, "parts") {
+            if let Some(MatValue::Structs(parts)) = objects.field(index, "parts") {
                 for part in 0..parts.len() {
-                    let Some(Value::Text(name)) = parts.field(part, "part_name") else {
+                    let Some(MatValue::Text(name)) = parts.field(part, "part_name") else {
                         return Err(format!("has a {class} with part {} unnamed", part + 1));
                     };
                     let mask = numbers(parts.field(part, "mask"))
@@ -297,9 +297,9 @@ impl PartTable {
     }
 }
 
-fn numbers<'a>(value: Option<&'a Value<'a>>) -> Option<&'a Numbers<'a>> {
+fn numbers<'a>(value: Option<&'a MatValue<'a>>) -> Option<&'a Numbers<'a>> {
     match value {
-        Some(Value::Numbers(numbers)) => Some(numbers),
+        Some(MatValue::Numbers(numbers)) => Some(numbers),
         _ => None,
     }
 }

@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::dataset::{DataSet, size_error};
 use crate::decode::{self, Decoded};
 use crate::error::DataError;
-use crate::evidence::{Facts, Fit, ImageFacts, MaskFacts};
+use crate::evidence::{BorderFit, Facts, ImageFacts, MaskFacts};
 use crate::findings::{Listed, Problems};
 use crate::geometry::Geometry;
 use crate::labels::{LabelCrop, LabelTable};
@@ -112,7 +112,7 @@ fn examine_mask(
     if let Some(error) = size_error(item, path, &map, &image.extent()) {
         return Err(error);
     }
-    examined.facts.fit = Fit::of(&image.image, &map, image.orientation);
+    examined.facts.fit = BorderFit::of(&image.image, &map, image.orientation);
     examined.label = Some(map.crop(*geometry));
     Ok(())
 }

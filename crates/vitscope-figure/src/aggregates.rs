@@ -8,7 +8,7 @@ use crate::grid::photo_or_missing;
 use crate::legend::legend;
 use crate::members::Member;
 use crate::pixels::Rgb;
-use crate::run_view::{Choice, RunView};
+use crate::run_view::{RunChoice, RunView};
 use crate::sheet::{Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
 use crate::theme;
@@ -132,9 +132,9 @@ pub(crate) fn draw_layers(member: &Member) -> Result<Plate, FigureError> {
         return Ok(sheet.absent(NONE_YET));
     }
     let chosen = match run.choice {
-        Choice::Best => "Framed: each facet's layer of highest mIoU.",
-        Choice::Stored => "Framed: the layer that the run chose for each facet.",
-        Choice::Last | Choice::BestPck => "Framed: each facet's last layer.",
+        RunChoice::Best => "Framed: each facet's layer of highest mIoU.",
+        RunChoice::Stored => "Framed: the layer that the run chose for each facet.",
+        RunChoice::Last | RunChoice::BestPck => "Framed: each facet's last layer.",
     };
     let mut bottom = top - 4.0;
     if run.labels_are_classes() {

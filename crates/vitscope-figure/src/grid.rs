@@ -27,7 +27,7 @@ pub(crate) struct Grid {
     /// Name and photograph of each example.
     pub(crate) images: Vec<(String, Option<Rgb>)>,
     pub(crate) rows: Vec<GridRow>,
-    bars: Vec<Bars>,
+    bars: Vec<RowBars>,
     label_width: f64,
 }
 
@@ -44,7 +44,7 @@ pub(crate) struct GridRow {
 }
 
 /// A column of horizontal bars.
-struct Bars {
+struct RowBars {
     of: fn(&GridRow) -> Measured,
     title: [&'static str; 2],
     scale: Scale,
@@ -73,7 +73,7 @@ impl Grid {
         let truth = rows.iter().find(|row| row.is_truth);
         let mut bars = Vec::new();
         if values(|row| row.nmi).next().is_some() {
-            bars.push(Bars {
+            bars.push(RowBars {
                 of: |row| row.nmi,
                 title: ["positional", "effect (NMI)"],
                 scale: Scale::Linear(0.0..1.0),
@@ -81,7 +81,7 @@ impl Grid {
             });
         }
         if values(|row| row.miou).next().is_some() {
-            bars.push(Bars {
+            bars.push(RowBars {
                 of: |row| row.miou,
                 title: ["", "mIoU"],
                 scale: Scale::linear(values(|row| row.miou).chain(place_alone)),
@@ -131,7 +131,7 @@ impl Grid {
         self.draw_rows(svg, &layout, top)
     }
 
-    fn panels(&self, layout: &GridLayout) -> impl Iterator<Item = (&Bars, f64)> {
+    fn panels(&self, layout: &GridLayout) -> impl Iterator<Item = (&RowBars, f64)> {
         let left = layout.bars;
         let panels = self.bars.iter().enumerate();
         panels.map(move |(index, bars)| (bars, left + index as f64 * (BAR_PANEL + WIDE_GAP)))
@@ -244,7 +244,7 @@ impl Grid {
         }
     }
 
-    fn draw_bar(&self, svg: &mut Svg, bars: &Bars, row: &GridRow, [left, middle]: [f64; 2]) {
+    fn draw_bar(&self, svg: &mut Svg, bars: &RowBars, row: &GridRow, [left, middle]: [f64; 2]) {
         let measured = (bars.of)(row);
         let Some(value) = measured.value else {
             // The ground truth's own mIoU is 1 by definition: nothing to show.
@@ -342,7 +342,7 @@ impl GridLayout {
     }
 }
 
-impl Bars {
+impl RowBars {
     fn length(&self, value: f64) -> f64 {
         BAR_WIDTH * self.scale.share(value).clamp(0.0, 1.0)
     }

@@ -34,7 +34,7 @@ pub(crate) struct LabelMap {
     pub(crate) muted: Vec<bool>,
 }
 
-struct Decoded {
+struct DecodedPng {
     width: usize,
     height: usize,
     color: png::ColorType,
@@ -48,7 +48,7 @@ fn decode(
     path: &Path,
     bytes: &[u8],
     transform: png::Transformations,
-) -> Result<Decoded, FigureError> {
+) -> Result<DecodedPng, FigureError> {
     let bad = |error: png::DecodingError| {
         FigureError::malformed(path, format!("is not a readable PNG ({error})"))
     };
@@ -67,7 +67,7 @@ fn decode(
     let mut buffer = vec![0; size];
     let frame = reader.next_frame(&mut buffer).map_err(bad)?;
     buffer.truncate(frame.buffer_size());
-    Ok(Decoded {
+    Ok(DecodedPng {
         width: frame.width as usize,
         height: frame.height as usize,
         color: frame.color_type,

@@ -7,13 +7,13 @@ use crate::pixels::Rgb;
 
 /// Counts of `[clusters, rows, columns]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Positions {
+pub(crate) struct PositionMaps {
     /// Rows and columns, neither of them 0.
     grid: [usize; 2],
     counts: Vec<u64>,
 }
 
-impl Positions {
+impl PositionMaps {
     /// A stored tensor on the patch grid: runs that keep counts at every pixel have them summed over
     /// its cells. `None` where it is no such tensor.
     pub(crate) fn pooled(tensor: &Stored, grid: [usize; 2]) -> Option<Self> {

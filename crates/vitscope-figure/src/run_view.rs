@@ -18,7 +18,7 @@ use vitscope_run::{
 use crate::cluster_use::ClusterUse;
 use crate::error::FigureError;
 use crate::pixels::{LabelMap, Rgb};
-use crate::positions::Positions;
+use crate::positions::PositionMaps;
 use crate::theme;
 
 /// A class whose IoU is below this has not earned its name in a slot's clusters.
@@ -26,7 +26,7 @@ pub(crate) const EARNED: f64 = 0.1;
 
 /// How the layer that stands for a facet was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Choice {
+pub(crate) enum RunChoice {
     /// By the run, as the layer of highest mIoU.
     Best,
     /// By the run, in another way.
@@ -49,12 +49,12 @@ pub(crate) struct RunView {
     pub(crate) examples: Vec<String>,
     /// The layer shown of each facet, in the order of [`Facet::ALL`].
     pub(crate) selection: Vec<Slot>,
-    pub(crate) choice: Choice,
+    pub(crate) choice: RunChoice,
     matches: BTreeMap<Slot, Vec<i64>>,
     uses: BTreeMap<Slot, ClusterUse>,
     has_iou: bool,
     /// How often each cluster was predicted at each place of the patch grid.
-    positions: BTreeMap<Subject, Positions>,
+    positions: BTreeMap<Subject, PositionMaps>,
 }
 
 impl Deref for RunView {
@@ -76,7 +76,7 @@ impl RunView {
             classes: if data.has_truth { classes } else { Vec::new() },
             examples: run.record.examples.clone(),
             selection: Vec::new(),
-            choice: Choice::Last,
+            choice: RunChoice::Last,
             matches: BTreeMap::new(),
             uses: BTreeMap::new(),
             has_iou: run.metrics.has("iou"),
@@ -297,7 +297,7 @@ impl RunView {
     }
 
     /// How often each cluster (or class of the ground truth) stands at each place of the patch grid.
-    pub(crate) fn positions(&self, subject: Subject) -> Option<&Positions> {
+    pub(crate) fn positions(&self, subject: Subject) -> Option<&PositionMaps> {
         self.positions.get(&subject)
     }
 
@@ -337,7 +337,7 @@ impl RunView {
         let path = self.root.join(names::COUNTS);
         let grid = self.record.grid;
         for_each_tensor(&path, "position.", |subject, tensor| {
-            let positions = Positions::pooled(&tensor, grid);
+            let positions = PositionMaps::pooled(&tensor, grid);
             self.positions
                 .extend(positions.map(|positions| (subject, positions)));
             Ok(())
@@ -345,7 +345,7 @@ impl RunView {
     }
 
     /// The layer per facet as the run chose it; where it chose none, the facet's last layer.
-    fn select(&self) -> (Vec<Slot>, Choice) {
+    fn select(&self) -> (Vec<Slot>, RunChoice) {
         let slots = self.slots();
         let stored = |facet: Facet| self.record.selection.get(facet.name()).copied();
         let last = |facet: Facet| slots.iter().rfind(|slot| slot.facet == facet);
@@ -365,10 +365,10 @@ impl RunView {
         let all_stored =
             !chosen.is_empty() && chosen.iter().all(|slot| stored(slot.facet).is_some());
         let choice = match (all_stored, self.has_truth() && by_miou) {
-            _ if self.kind() == RunKind::Correspond => Choice::BestPck,
-            (true, true) => Choice::Best,
-            (true, false) => Choice::Stored,
-            (false, _) => Choice::Last,
+            _ if self.kind() == RunKind::Correspond => RunChoice::BestPck,
+            (true, true) => RunChoice::Best,
+            (true, false) => RunChoice::Stored,
+            (false, _) => RunChoice::Last,
         };
         (chosen, choice)
     }

@@ -425,7 +425,7 @@ fn few_steps(run: &RunView) -> Option<String> {
 
 /// What the grid of the page says of a slot.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Standing {
+pub(crate) enum SlotGrade {
     /// Highest, or not to be told apart from the highest.
     Best,
     /// Below knowing the place alone.
@@ -436,18 +436,18 @@ pub(crate) enum Standing {
 }
 
 /// Where a slot stands.
-pub(crate) fn standing(run: &RunView, slot: Slot) -> Standing {
+pub(crate) fn standing(run: &RunView, slot: Slot) -> SlotGrade {
     let miou = run.get(Subject::Slot(slot), "miou").value;
     let place = run.get(Subject::GroundTruth, "place_alone").value;
     let first = ranked(run, "miou", sound(run));
     let first = first.first().map(|first| first.0);
     if run.is_collapsed(slot) {
-        Standing::Collapsed
+        SlotGrade::Collapsed
     } else if miou.is_some() && miou < place {
-        Standing::Below
+        SlotGrade::Below
     } else if Some(slot) == first || tied(run).contains(&slot) {
-        Standing::Best
+        SlotGrade::Best
     } else {
-        Standing::Plain
+        SlotGrade::Plain
     }
 }

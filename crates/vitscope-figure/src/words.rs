@@ -5,7 +5,7 @@ use std::path::Path;
 use vitscope_run::{Measured, RunKind, Select, Slot, Subject};
 
 use crate::members::Member;
-use crate::run_view::{Choice, EARNED, RunView};
+use crate::run_view::{EARNED, RunChoice, RunView};
 use crate::verdict;
 
 pub(crate) const INTERVAL_NOTE: &str = "Upright lines: 95 % bootstrap intervals over images.";
@@ -174,10 +174,10 @@ pub(crate) fn baseline_notes(members: &[&Member]) -> Vec<String> {
 /// The heading of a figure that shows one layer per facet.
 pub(crate) fn heading(run: &RunView, what: &str) -> String {
     let which = match run.choice {
-        Choice::Best => "layer of highest mIoU",
-        Choice::BestPck => "layer of highest PCK",
-        Choice::Stored => "chosen layer",
-        Choice::Last => "last layer",
+        RunChoice::Best => "layer of highest mIoU",
+        RunChoice::BestPck => "layer of highest PCK",
+        RunChoice::Stored => "chosen layer",
+        RunChoice::Last => "last layer",
     };
     format!("{what} at each facet's {which}")
 }
@@ -185,10 +185,10 @@ pub(crate) fn heading(run: &RunView, what: &str) -> String {
 /// How the shown layers were chosen.
 pub(crate) fn selection_note(run: &RunView) -> &'static str {
     match run.choice {
-        Choice::Best => "Each facet at its layer of highest mIoU.",
-        Choice::Stored => "Each facet at the layer that the run chose.",
-        Choice::Last => "Each facet at its last layer.",
-        Choice::BestPck => "Each facet at its layer of the largest share of correct keypoints.",
+        RunChoice::Best => "Each facet at its layer of highest mIoU.",
+        RunChoice::Stored => "Each facet at the layer that the run chose.",
+        RunChoice::Last => "Each facet at its last layer.",
+        RunChoice::BestPck => "Each facet at its layer of the largest share of correct keypoints.",
     }
 }
 

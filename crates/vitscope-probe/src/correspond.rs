@@ -55,8 +55,8 @@ use crate::ProbeError;
 use crate::error::check;
 use crate::rows;
 
-use lengths::{Gram, Line, inner, largest_ratio, toward};
-use view::Cell;
+use lengths::{Gram, LengthLine, inner, largest_ratio, toward};
+use view::ViewCell;
 
 pub use view::View;
 
@@ -319,7 +319,7 @@ impl<'a> Target<'a> {
     }
 
     #[inline(always)]
-    fn corners(&self, products: &[f64], rows: Cell, cols: Cell) -> [f64; 4] {
+    fn corners(&self, products: &[f64], rows: ViewCell, cols: ViewCell) -> [f64; 4] {
         let columns = self.view.columns.patches;
         [
             products[rows.low * columns + cols.low],
@@ -333,14 +333,14 @@ impl<'a> Target<'a> {
     #[inline(always)]
     fn look(
         &self,
-        (cell, rows, cols): (usize, Cell, Cell),
+        (cell, rows, cols): (usize, ViewCell, ViewCell),
         products: &[f64],
         row: usize,
         mut offer: impl FnMut(f64, usize),
     ) {
         let gram = &self.grams[cell];
         let u = self.view.rows.fraction[row];
-        let line = Line::new(gram, self.corners(products, rows, cols), u);
+        let line = LengthLine::new(gram, self.corners(products, rows, cols), u);
         let width = self.view.columns.fraction.len();
         let fragile = if self.fragile(cell) {
             FRAGILE * gram.peak()
@@ -365,7 +365,7 @@ impl<'a> Target<'a> {
     }
 
     /// `|f(p)|^2` from the upsampled embedding; 0 where only rounding is left of its corners.
-    fn length(&self, rows: Cell, cols: Cell, u: f64, t: f64) -> f64 {
+    fn length(&self, rows: ViewCell, cols: ViewCell, u: f64, t: f64) -> f64 {
         let columns = self.view.columns.patches;
         let patch = |row: usize, column: usize| {
             let at = row * columns + column;
@@ -445,7 +445,7 @@ impl<'a> Target<'a> {
         let fragile = self.fragile(cell);
         let fractions = &self.view.columns.fraction[cols.start..cols.end];
         for row in rows.start..rows.end {
-            let line = Line::new(&self.grams[cell], corners, self.view.rows.fraction[row]);
+            let line = LengthLine::new(&self.grams[cell], corners, self.view.rows.fraction[row]);
             if fragile || line.reaches(best.cosine - SLACK, fractions) {
                 self.look((cell, rows, cols), products, row, |cosine, pixel| {
                     best.offer(cosine, pixel);

@@ -48,7 +48,7 @@ use crate::error::check;
 use crate::rows;
 use crate::{MAX_CLUSTERS, ProbeError};
 
-use geometry::{Geometry, mix};
+use geometry::{LabelGrid, mix};
 use pruning::{Pruning, pruned_labels};
 
 pub(crate) use geometry::source;
@@ -72,7 +72,7 @@ pub struct Labeler {
     codebook: Vec<f32>,
     clusters: usize,
     dim: usize,
-    geometry: Geometry,
+    geometry: LabelGrid,
 }
 
 /// Buffers that [`Labeler::label`] uses again from one image to the next. Start with `default()`.
@@ -124,7 +124,7 @@ impl Labeler {
             codebook: codebook.iter().copied().collect(),
             clusters,
             dim,
-            geometry: Geometry::new(grid, patch),
+            geometry: LabelGrid::new(grid, patch),
         })
     }
 

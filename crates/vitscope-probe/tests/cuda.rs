@@ -11,8 +11,8 @@ use ndarray::{Array2, Array3, Axis, s};
 use vitscope_cuda::{Buffer, Element, Factors, RowsView};
 use vitscope_measure::{Positions, Resampling, ResamplingPlan, Tally};
 use vitscope_probe::cuda::{
-    Cluster, CountScratch, CountShape, Counts, DeviceLabeler, DeviceMoments, DeviceTrainer, Gpu,
-    Scratch,
+    CardCounts, Cluster, CountScratch, CountShape, DeviceLabeler, DeviceMoments, DeviceTrainer,
+    Gpu, Scratch,
 };
 use vitscope_probe::{
     AdamSettings, Labeler, Moments, ProbeError, Reservoir, Trainer, initial_centroids, plain_labels,
@@ -335,7 +335,7 @@ fn counts_are_those_of_the_host() {
                 patch,
                 replicates,
             };
-            let mut counts = Counts::new(gpu, shape).unwrap();
+            let mut counts = CardCounts::new(gpu, shape).unwrap();
             let mut scratch = CountScratch::new(gpu).unwrap();
             let positions = match labeled {
                 true => Positions::Labeled,

@@ -49,7 +49,7 @@ pub(crate) struct CardGatherer {
 #[derive(Debug)]
 pub(crate) struct CardCounts {
     cluster: Arc<Cluster>,
-    counts: cuda::Counts,
+    counts: cuda::CardCounts,
     shape: CountShape,
     images: u64,
 }
@@ -162,7 +162,7 @@ impl CardCounts {
     pub(crate) fn new(cluster: &Arc<Cluster>, shape: CountShape) -> Result<Self, CudaError> {
         Ok(Self {
             cluster: Arc::clone(cluster),
-            counts: cuda::Counts::new(cluster.gpu(), shape)?,
+            counts: cuda::CardCounts::new(cluster.gpu(), shape)?,
             shape,
             images: 0,
         })

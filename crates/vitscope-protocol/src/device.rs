@@ -245,10 +245,10 @@ impl Learner {
 
 /// What labels the pixels of test images and counts them.
 #[derive(Debug)]
-pub struct Painter(Place);
+pub struct Painter(StagePlace);
 
 #[derive(Debug)]
-enum Place {
+enum StagePlace {
     Host(Labeler),
     #[cfg(feature = "cuda")]
     Card(Box<DeviceLabeler>),
@@ -273,9 +273,9 @@ impl Painter {
         #[cfg(feature = "cuda")]
         if let Some(card) = &site.card {
             let labeler = DeviceLabeler::new(&card.cluster, codebook, grid, patch)?;
-            return Ok(Self(Place::Card(Box::new(labeler))));
+            return Ok(Self(StagePlace::Card(Box::new(labeler))));
         }
-        Ok(Self(Place::Host(Labeler::new(codebook, grid, patch)?)))
+        Ok(Self(StagePlace::Host(Labeler::new(codebook, grid, patch)?)))
     }
 
     /// Labels the pixels of a batch.
@@ -293,11 +293,11 @@ impl Painter {
         failed: impl Fn(ProbeError) -> ProtocolError,
     ) -> Result<(), ProtocolError> {
         match (&self.0, rows) {
-            (Place::Host(labeler), PatchRows::Host(rows)) => {
+            (StagePlace::Host(labeler), PatchRows::Host(rows)) => {
                 labeler.label_batch(*rows, out).map_err(failed)
             }
             #[cfg(feature = "cuda")]
-            (Place::Card(labeler), PatchRows::Card(rows)) => labeler
+            (StagePlace::Card(labeler), PatchRows::Card(rows)) => labeler
                 .label_batch(rows, site.scratch()?, out)
                 .map_err(failed),
             #[cfg(feature = "cuda")]
@@ -325,7 +325,7 @@ impl Painter {
         (labels, wanted): (&mut Vec<u8>, bool),
     ) -> Result<(), ProtocolError> {
         #[cfg(feature = "cuda")]
-        if let (Place::Card(labeler), PatchRows::Card(rows), Some(card)) =
+        if let (StagePlace::Card(labeler), PatchRows::Card(rows), Some(card)) =
             (&self.0, rows, &mut site.card)
         {
             let wanted = wanted.then(|| {

@@ -30,13 +30,13 @@ pub struct Probe {
 }
 
 /// Rows of images that are read in turn.
-struct Reader<'a, E: ?Sized> {
+struct EmbeddingReader<'a, E: ?Sized> {
     embeddings: &'a E,
     patches: usize,
     values: Vec<f32>,
 }
 
-impl<'a, E: Embeddings + ?Sized> Reader<'a, E> {
+impl<'a, E: Embeddings + ?Sized> EmbeddingReader<'a, E> {
     fn new(embeddings: &'a E) -> Self {
         let (rows, columns) = embeddings.grid();
         Self {
@@ -89,11 +89,11 @@ impl CheckedProtocol {
         check_sizes(train)?;
         let setup = Setup::new(self.clone(), train.len(), vec![0])?;
         let setups = [&setup];
-        let mut reader = Reader::new(train);
+        let mut reader = EmbeddingReader::new(train);
 
         let mut pass = StartPass::new(vec![&setup], &[train.width()], Site::host())?;
         let images = pass.images();
-        let mut news = News::begin(observer, Phase::START, images.len());
+        let mut news = Announcer::begin(observer, Phase::START, images.len());
         for images in images.chunks(MICRO_BATCH) {
             pass.add(0, &PatchRows::Host(reader.rows(images)?), images)?;
             news.advance(images.len(), None)?;
@@ -102,7 +102,7 @@ impl CheckedProtocol {
         news.end();
 
         for shared in SharedOrder::of(&setups, |_| 0) {
-            let mut news = News::begin(observer, Phase::TRAIN, shared.images() as usize);
+            let mut news = Announcer::begin(observer, Phase::TRAIN, shared.images() as usize);
             let mut pass = TrainPass::new(&shared, &setups, &mut trainings, Site::host())?;
             for round in &shared.rounds {
                 let mut batches = round.images.chunks(MICRO_BATCH).peekable();
@@ -287,10 +287,10 @@ impl Probe {
         );
         let mut site = Site::host();
         let painter = self.painter(shape.patch, &site)?;
-        let mut reader = Reader::new(test);
+        let mut reader = EmbeddingReader::new(test);
         let (mut labels, mut classes_of) = (Vec::new(), Vec::new());
         let images: Vec<usize> = (0..test.len()).collect();
-        let mut news = News::begin(observer, Phase::EVALUATE, images.len());
+        let mut news = Announcer::begin(observer, Phase::EVALUATE, images.len());
         for images in images.chunks(MICRO_BATCH) {
             if truth.has_classes() {
                 read_truth(truth, images, &mut classes_of)?;
@@ -314,12 +314,12 @@ impl Probe {
 }
 
 /// News of one phase.
-struct News<'a> {
+struct Announcer<'a> {
     observer: &'a mut dyn Observer,
     done: u64,
 }
 
-impl<'a> News<'a> {
+impl<'a> Announcer<'a> {
     fn begin(observer: &'a mut dyn Observer, phase: Phase, images: usize) -> Self {
         observer.begin(phase, 0, images as u64);
         Self { observer, done: 0 }

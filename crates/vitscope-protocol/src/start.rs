@@ -17,7 +17,7 @@ pub const RESERVOIR: usize = 512;
 
 /// What setups that begin with the same images under the same seed have in common.
 #[derive(Debug)]
-struct Sample {
+struct SampledImage {
     seed: u64,
     /// How often each image counts.
     weights: BTreeMap<usize, u32>,
@@ -93,7 +93,7 @@ impl Start {
 #[derive(Debug)]
 pub struct StartPass<'a> {
     setups: Vec<&'a Setup>,
-    samples: Vec<Sample>,
+    samples: Vec<SampledImage>,
     /// The sample of each setup.
     sample_of: Vec<usize>,
     site: Site,
@@ -109,7 +109,7 @@ impl<'a> StartPass<'a> {
         widths: &[usize],
         site: Site,
     ) -> Result<Self, ProtocolError> {
-        let mut samples: Vec<Sample> = Vec::new();
+        let mut samples: Vec<SampledImage> = Vec::new();
         let mut sample_of = Vec::new();
         for setup in &setups {
             let (seed, images) = (
@@ -117,7 +117,7 @@ impl<'a> StartPass<'a> {
                 setup.protocol().start_images(setup.order()),
             );
             let weights = BTreeMap::from_iter(images);
-            let alike = |sample: &Sample| sample.seed == seed && sample.weights == weights;
+            let alike = |sample: &SampledImage| sample.seed == seed && sample.weights == weights;
             let known = samples.iter().position(alike);
             sample_of.push(known.unwrap_or(samples.len()));
             if known.is_none() {
@@ -125,7 +125,7 @@ impl<'a> StartPass<'a> {
                 let gathered = readings
                     .map(|(reading, &width)| Gathered::new(reading, width, seed, &site))
                     .collect::<Result<_, _>>()?;
-                samples.push(Sample {
+                samples.push(SampledImage {
                     seed,
                     weights,
                     gathered,

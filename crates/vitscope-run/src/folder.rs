@@ -16,7 +16,7 @@ const MADE: &str = "made.json";
 /// What a command has written into a folder.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Made {
+struct MadeBy {
     format: u32,
     command: String,
     files: BTreeSet<String>,
@@ -27,7 +27,7 @@ struct Made {
 #[derive(Debug)]
 pub struct Folder {
     path: PathBuf,
-    made: Made,
+    made: MadeBy,
     /// Files of this time.
     placed: BTreeSet<String>,
     /// Held until the folder is filled; a kill frees it.
@@ -46,8 +46,8 @@ impl Folder {
             |sentence: String| Err(RunError::Refused(format!("{}: {sentence}", path.display())));
         let mark = path.join(MARK);
         let made = match files::read_if_there(&mark.join(MADE))? {
-            Some(bytes) => serde_json::from_slice::<Made>(&bytes).ok(),
-            None if files::is_blank(path)? => Some(Made {
+            Some(bytes) => serde_json::from_slice::<MadeBy>(&bytes).ok(),
+            None if files::is_blank(path)? => Some(MadeBy {
                 format: FORMAT,
                 command: command.to_owned(),
                 files: BTreeSet::new(),

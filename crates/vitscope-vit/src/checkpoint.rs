@@ -20,7 +20,7 @@ use crate::{
     identify::{Decision, Identity, Numerics, Seen, Settle, decide},
     params::Params,
     provenance::{hub_id, official_name},
-    says::{Images, Says, Writer},
+    says::{ImageSettings, Says, WrittenBy},
 };
 
 pub use crate::dialect::{draft::Draft, fit::Role};
@@ -99,7 +99,7 @@ impl Checkpoint {
     /// fit no known naming, or something that only the user can settle.
     pub fn open(path: &Path, settle: &Settle) -> Result<Self, VitError> {
         let own = path.extension().is_some_and(|ending| ending == "toml");
-        let description = own.then(|| own::Description::read(path)).transpose()?;
+        let description = own.then(|| own::ModelDescription::read(path)).transpose()?;
         let (weights, format) = match &description {
             Some(description) => (description.weights.as_path(), None),
             None => (path, settle.format),
@@ -206,7 +206,7 @@ impl Checkpoint {
 /// What the config files beside some weights say of the network, and of its images.
 ///
 /// An official file is what its name says, so that a config file beside it is another model's.
-fn beside(path: &Path, fit: &Fit) -> Result<(Option<Says>, Option<Images>), VitError> {
+fn beside(path: &Path, fit: &Fit) -> Result<(Option<Says>, Option<ImageSettings>), VitError> {
     let folder = if path.is_dir() {
         path
     } else {
@@ -215,15 +215,15 @@ fn beside(path: &Path, fit: &Fit) -> Result<(Option<Says>, Option<Images>), VitE
     if official_name(&file_name(path)).is_some() {
         return Ok((None, None));
     }
-    let writers: &[Writer] = match fit.naming.name {
-        "open_clip" => &[Writer::OpenClip],
-        name if name.starts_with("transformers") => &[Writer::Transformers],
+    let writers: &[WrittenBy] = match fit.naming.name {
+        "open_clip" => &[WrittenBy::OpenClip],
+        name if name.starts_with("transformers") => &[WrittenBy::Transformers],
         "augreg" => &[],
-        _ if fit.prefix.contains("visual.") => &[Writer::OpenClip, Writer::Timm],
-        _ => &[Writer::Timm],
+        _ if fit.prefix.contains("visual.") => &[WrittenBy::OpenClip, WrittenBy::Timm],
+        _ => &[WrittenBy::Timm],
     };
     let says = Says::beside(folder, writers)?;
-    let images = Images::beside(folder)?;
+    let images = ImageSettings::beside(folder)?;
     Ok((says, images.filter(|_| fit.naming.name != "augreg")))
 }
 

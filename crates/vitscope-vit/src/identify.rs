@@ -23,7 +23,7 @@ use crate::{
     container::{Container, ContainerKind},
     dialect::{fit::Fit, sizes::Sizes},
     error::{Question, VitError},
-    says::{Images, Says, Writer},
+    says::{ImageSettings, Says, WrittenBy},
 };
 
 pub use crate::names::{Family, Format, Label, Numerics, UnknownName};
@@ -149,7 +149,7 @@ pub(crate) struct Seen<'a> {
     /// What a config file beside it, or its description, says.
     pub says: Option<&'a Says>,
     /// What `preprocessor_config.json` beside it says.
-    pub images: Option<&'a Images>,
+    pub images: Option<&'a ImageSettings>,
     /// The Hugging Face id in its path or in the config file.
     pub hub: Option<String>,
     /// The name of the file of weights.
@@ -275,7 +275,7 @@ impl<'a> Case<'a> {
     fn described(&self) -> Option<&'a Says> {
         self.seen
             .says
-            .filter(|says| matches!(says.writer, Writer::User(_)))
+            .filter(|says| matches!(says.writer, WrittenBy::User(_)))
     }
 
     fn says<T>(&self, claim: impl Fn(&Says) -> Option<T>) -> Option<(T, &'a str)> {

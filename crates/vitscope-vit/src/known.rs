@@ -179,14 +179,14 @@ impl KnownModel {
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
+struct KnownTable {
     model: Vec<KnownModel>,
 }
 
 /// Every known model, family by family, small to large.
 #[must_use]
 pub fn models() -> &'static [KnownModel] {
-    static TABLE: LazyLock<Table> = LazyLock::new(|| {
+    static TABLE: LazyLock<KnownTable> = LazyLock::new(|| {
         // The table is part of the program, so a wrong one is a bug that a test finds.
         toml::from_str(include_str!("models.toml"))
             .unwrap_or_else(|error| panic!("the table of models is wrong: {error}"))

@@ -16,7 +16,7 @@ use crate::{
 
 /// Who says it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Writer {
+pub(crate) enum WrittenBy {
     /// timm: `architecture`, `pretrained_cfg`.
     Timm,
     /// transformers: `model_type`, `hidden_size`.
@@ -42,7 +42,7 @@ pub(crate) struct Says {
     /// The file that says it.
     pub file: String,
     /// Who wrote it.
-    pub writer: Writer,
+    pub writer: WrittenBy,
     /// timm's architecture or transformers' model type.
     pub kind: String,
     /// timm's tag of the pretrained weights.
@@ -86,12 +86,12 @@ pub(crate) struct Says {
     /// Base of the rotary periods.
     pub rope_base: Option<f64>,
     /// Preprocessing, and the file that gives it.
-    pub images: Option<Images>,
+    pub images: Option<ImageSettings>,
 }
 
 /// How images are prepared for a model.
 #[derive(Clone, Debug, PartialEq)]
-pub(crate) struct Images {
+pub(crate) struct ImageSettings {
     /// The file that says so.
     pub file: String,
     /// Per-channel mean, in units of full intensity.
@@ -104,7 +104,7 @@ pub(crate) struct Images {
 
 impl Says {
     /// Nothing yet, by a writer.
-    pub fn new(file: &str, writer: Writer) -> Self {
+    pub fn new(file: &str, writer: WrittenBy) -> Self {
         Self {
             file: file.to_owned(),
             writer,
@@ -139,7 +139,7 @@ impl Says {
     /// # Errors
     ///
     /// A config file cannot be read or is not JSON.
-    pub fn beside(folder: &Path, writers: &[Writer]) -> Result<Option<Self>, VitError> {
+    pub fn beside(folder: &Path, writers: &[WrittenBy]) -> Result<Option<Self>, VitError> {
         let mut found = None;
         for file in ["open_clip_config.json", "config.json"] {
             let path = folder.join(file);
@@ -188,7 +188,7 @@ impl Says {
             } else {
                 Mlp::Gelu
             })),
-            ..Self::new(file, Writer::OpenClip)
+            ..Self::new(file, WrittenBy::OpenClip)
         }
     }
 
@@ -216,7 +216,7 @@ impl Says {
             rope_base: arguments.get("rope_temperature").and_then(Value::as_f64),
             images: images(file, pretrained, ["mean", "std"]),
             kind: architecture,
-            ..Self::new(file, Writer::Timm)
+            ..Self::new(file, WrittenBy::Timm)
         }
     }
 
@@ -241,7 +241,7 @@ impl Says {
                 .or_else(|| vision.pointer("/rope_parameters/rope_theta"))
                 .and_then(Value::as_f64),
             kind,
-            ..Self::new(file, Writer::Transformers)
+            ..Self::new(file, WrittenBy::Transformers)
         }
     }
 
@@ -254,7 +254,7 @@ impl Says {
     }
 }
 
-impl Images {
+impl ImageSettings {
     /// What `preprocessor_config.json` in a folder says, where it is there.
     ///
     /// # Errors
@@ -308,7 +308,7 @@ fn sides(json: Option<&Value>) -> Option<[usize; 2]> {
 
 /// Mean and deviation under these keys, in units of full intensity: images that are scaled otherwise
 /// than to 1, or not normalized, have them changed accordingly.
-fn images(file: &str, json: Option<&Value>, [mean, std]: [&str; 2]) -> Option<Images> {
+fn images(file: &str, json: Option<&Value>, [mean, std]: [&str; 2]) -> Option<ImageSettings> {
     let json = json?;
     let three = |key: &str| -> Option<[f64; 3]> {
         let list = json.get(key)?;
@@ -356,7 +356,7 @@ fn images(file: &str, json: Option<&Value>, [mean, std]: [&str; 2]) -> Option<Im
         };
         format!("{height} x {width} pixels{filter}")
     });
-    sound.then(|| Images {
+    sound.then(|| ImageSettings {
         file: file.to_owned(),
         mean,
         std,

@@ -13,7 +13,7 @@ use ndarray::{ArrayView3, ArrayView4, CowArray, Ix3};
 use crate::config::{Config, Device, Mlp, Positions, Precision};
 #[cfg(feature = "cuda")]
 use crate::engine::cuda;
-use crate::engine::{Geometry, Input, Stages, Tensor, cpu};
+use crate::engine::{Input, InputGeometry, Stages, Tensor, cpu};
 use crate::error::DeviceError;
 use crate::facet::{Kind, Taps};
 use crate::ops::packed::has_bf16;
@@ -259,7 +259,7 @@ impl Vit {
                 Some(pair_angles(rotary, self.config.head_width(), grid)),
             ),
         };
-        let geometry = Geometry {
+        let geometry = InputGeometry {
             pixels,
             grid,
             table,

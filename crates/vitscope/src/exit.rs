@@ -23,15 +23,15 @@ use vitscope_vit::vit::ShapeError;
 
 /// Marks an error as the user's wording.
 #[derive(Debug)]
-struct Usage(anyhow::Error);
+struct UsageError(anyhow::Error);
 
-impl fmt::Display for Usage {
+impl fmt::Display for UsageError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:#}", self.0)
     }
 }
 
-impl std::error::Error for Usage {}
+impl std::error::Error for UsageError {}
 
 /// A result that misses a threshold.
 #[derive(Debug)]
@@ -52,11 +52,11 @@ pub fn missed(sentence: impl Into<String>) -> anyhow::Error {
 
 /// An error of usage or configuration.
 pub fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
-    anyhow::Error::new(Usage(error.into()))
+    anyhow::Error::new(UsageError(error.into()))
 }
 
 fn code(error: &anyhow::Error) -> u8 {
-    if error.is::<Usage>() || error.is::<DeviceError>() || error.is::<ShapeError>() {
+    if error.is::<UsageError>() || error.is::<DeviceError>() || error.is::<ShapeError>() {
         return 2;
     }
     if error.is::<Missed>() {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use crate::decode::{self, Format};
+use crate::decode::{self, PictureFormat};
 use crate::error::DataError;
 use crate::findings::Findings;
 use crate::listing::{self, Item};
 
 /// What the files of a directory turn out to be.
-pub(super) enum Split {
+pub(super) enum SplitWord {
     /// Images all of them.
     Images(Vec<PathBuf>),
     /// Images with their masks.
@@ -40,7 +40,7 @@ pub(super) fn split(
     directory: &Path,
     files: Vec<PathBuf>,
     findings: &mut Findings,
-) -> Result<Split, DataError> {
+) -> Result<SplitWord, DataError> {
     let mut masks = BTreeMap::new();
     let mut images = Vec::new();
     let stems: BTreeMap<String, usize> = files.iter().fold(BTreeMap::new(), |mut stems, file| {
@@ -72,7 +72,7 @@ pub(super) fn split(
     if masks.is_empty() || with == 0 {
         images.extend(masks.into_values());
         listing::sort(&mut images);
-        return Ok(Split::Images(images));
+        return Ok(SplitWord::Images(images));
     }
     let example = masks.values().next().map(|mask| listing::stem(mask));
     let example = example.unwrap_or_default();
@@ -84,7 +84,7 @@ pub(super) fn split(
         ));
         images.extend(masks.into_values());
         listing::sort(&mut images);
-        return Ok(Split::Images(images));
+        return Ok(SplitWord::Images(images));
     }
     let how = if by_word > 0 {
         format!("their names (such as {example})")
@@ -101,7 +101,7 @@ pub(super) fn split(
         let mask = masks.get(&name).cloned();
         Item { name, image, mask }
     };
-    Ok(Split::Pairs(images.into_iter().map(item).collect()))
+    Ok(SplitWord::Pairs(images.into_iter().map(item).collect()))
 }
 
 /// A mask's stem without the word for masks that ends or begins it.
@@ -132,5 +132,5 @@ fn image_of(core: &str, stems: &BTreeMap<String, usize>) -> Option<String> {
 /// Whether a file is a PNG that stores ids or colors without JPEG's changes.
 fn is_png(path: &Path) -> bool {
     let bytes = decode::read_file(path, "an image").unwrap_or_default();
-    decode::sniff(&bytes) == Some(Format::Png)
+    decode::sniff(&bytes) == Some(PictureFormat::Png)
 }

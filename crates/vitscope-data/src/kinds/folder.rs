@@ -16,8 +16,8 @@ use crate::listing::{self, Item};
 use crate::mask::{self, Values};
 use crate::palette::palette;
 
-use super::beside::{self, Split};
-use super::layout::{self, Layout, Place};
+use super::beside::{self, SplitWord};
+use super::layout::{self, FilePlace, FolderLayout};
 
 /// Whether there is a directory of images, or an image.
 pub(super) fn fits(root: &Path) -> Result<bool, DataError> {
@@ -26,11 +26,11 @@ pub(super) fn fits(root: &Path) -> Result<bool, DataError> {
 
 pub(super) fn open(root: &Path, findings: &mut Findings) -> Result<Contents, DataError> {
     let (train, test) = match layout::find(root, findings)? {
-        Layout::One(place) => {
+        FolderLayout::One(place) => {
             let items = items(&place, findings)?;
             (items.clone(), items)
         }
-        Layout::Two { train, test } => {
+        FolderLayout::Two { train, test } => {
             let train = items(&train, findings);
             let train = findings.or_nothing(train)?;
             let test = items(&test, findings);
@@ -73,7 +73,7 @@ fn unlabeled(train: Vec<Item>, test: Vec<Item>) -> Contents {
 }
 
 /// The images of one split with their masks, if the directory for those exists.
-fn items(place: &Place, findings: &mut Findings) -> Result<Vec<Item>, DataError> {
+fn items(place: &FilePlace, findings: &mut Findings) -> Result<Vec<Item>, DataError> {
     let images = &place.images;
     let mut files = listing::images_in(images, findings)?;
     let nested = files.is_empty();
@@ -102,8 +102,8 @@ fn items(place: &Place, findings: &mut Findings) -> Result<Vec<Item>, DataError>
             return Ok(named.map(item).collect());
         }
         return match beside::split(images, files, findings)? {
-            Split::Images(files) => Ok(listing::without_masks(files)),
-            Split::Pairs(items) => Ok(items),
+            SplitWord::Images(files) => Ok(listing::without_masks(files)),
+            SplitWord::Pairs(items) => Ok(items),
         };
     };
     let mut mask_files = listing::images_in(masks, findings)?;

@@ -60,37 +60,37 @@ const MASKS: [&str; 26] = [
 
 /// The images of one split and the folder of their masks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct FilePlace {
     pub images: PathBuf,
     pub masks: Option<PathBuf>,
 }
 
 /// Where both splits lie.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Layout {
+pub(super) enum FolderLayout {
     /// One list serves both.
-    One(Place),
+    One(FilePlace),
     Two {
-        train: Place,
-        test: Place,
+        train: FilePlace,
+        test: FilePlace,
     },
 }
 
 /// A split by its folder's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum PathPart {
     Train,
     Val,
     Test,
 }
 
 /// The split that a folder's name says: in any case, with a year or number after it.
-fn part(name: &str) -> Option<Part> {
+fn part(name: &str) -> Option<PathPart> {
     let name = name.to_lowercase();
     match name.trim_end_matches(|c: char| c.is_numeric() || c == '_' || c == '-') {
-        "train" | "training" | "trn" => Some(Part::Train),
-        "val" | "valid" | "validation" | "dev" => Some(Part::Val),
-        "test" | "testing" | "tst" => Some(Part::Test),
+        "train" | "training" | "trn" => Some(PathPart::Train),
+        "val" | "valid" | "validation" | "dev" => Some(PathPart::Val),
+        "test" | "testing" | "tst" => Some(PathPart::Test),
         _ => None,
     }
 }
@@ -138,7 +138,7 @@ pub(super) fn only_directory(root: &Path) -> Option<PathBuf> {
 }
 
 /// Finds the images and masks of a folder.
-pub(super) fn find(root: &Path, findings: &mut Findings) -> Result<Layout, DataError> {
+pub(super) fn find(root: &Path, findings: &mut Findings) -> Result<FolderLayout, DataError> {
     let directories = directories_in(root)?;
     let masks = folder_of(root, &directories, "masks", &MASKS, findings)?;
     if let Some(images) = folder_of(root, &directories, "images", &IMAGES, findings)? {
@@ -149,11 +149,11 @@ pub(super) fn find(root: &Path, findings: &mut Findings) -> Result<Layout, DataE
     }
     let loose = !images_in(root)?.is_empty();
     if loose {
-        let place = Place {
+        let place = FilePlace {
             images: root.to_path_buf(),
             masks,
         };
-        return Ok(Layout::One(place));
+        return Ok(FolderLayout::One(place));
     }
     if parts(&directories).next().is_some() {
         let places = directories.iter().filter_map(|directory| {
@@ -180,7 +180,7 @@ pub(super) fn find(root: &Path, findings: &mut Findings) -> Result<Layout, DataE
 }
 
 /// Directories that are splits by their names.
-fn parts(directories: &[PathBuf]) -> impl Iterator<Item = (Part, &PathBuf)> {
+fn parts(directories: &[PathBuf]) -> impl Iterator<Item = (PathPart, &PathBuf)> {
     let named = directories.iter();
     named.filter_map(|directory| Some((part(&name_of(directory))?, directory)))
 }
@@ -272,7 +272,7 @@ fn in_parts(
     images: &Path,
     masks: Option<PathBuf>,
     findings: &mut Findings,
-) -> Result<Layout, DataError> {
+) -> Result<FolderLayout, DataError> {
     let directories = directories_in(images)?;
     let mut places = Vec::new();
     for (part, directory) in parts(&directories) {
@@ -281,11 +281,11 @@ fn in_parts(
             None => None,
         };
         let images = directory.clone();
-        places.push((part, Place { images, masks }));
+        places.push((part, FilePlace { images, masks }));
     }
     if places.is_empty() {
         let images = images.to_path_buf();
-        return Ok(Layout::One(Place { images, masks }));
+        return Ok(FolderLayout::One(FilePlace { images, masks }));
     }
     let loose = images_in(images)?.len();
     if loose > 0 {
@@ -298,7 +298,7 @@ fn in_parts(
 }
 
 /// The masks of a split: in a folder of the same name, or of one that says the same split.
-fn masks_of(masks: &Path, of: Part, name: &str) -> Result<PathBuf, DataError> {
+fn masks_of(masks: &Path, of: PathPart, name: &str) -> Result<PathBuf, DataError> {
     let same = masks.join(name);
     if same.is_dir() {
         return Ok(same);
@@ -315,13 +315,13 @@ fn masks_of(masks: &Path, of: Part, name: &str) -> Result<PathBuf, DataError> {
 
 /// A split's own folder: with images and masks in folders of their own, or with images directly and
 /// their masks in a folder beside it whose name begins alike.
-fn split_folder(root: &Path, split: &Path, beside: &[PathBuf]) -> Result<Place, DataError> {
+fn split_folder(root: &Path, split: &Path, beside: &[PathBuf]) -> Result<FilePlace, DataError> {
     let directories = directories_in(split)?;
     // What they are called was said, or need not be, for one of them.
     let silent = &mut Findings::collecting();
     if let Some(images) = folder_of(root, &directories, "images", &IMAGES, silent)? {
         let masks = folder_of(root, &directories, "masks", &MASKS, silent)?;
-        return Ok(Place { images, masks });
+        return Ok(FilePlace { images, masks });
     }
     let name = name_of(split).to_lowercase();
     let is_masks = |path: &&PathBuf| {
@@ -333,16 +333,16 @@ fn split_folder(root: &Path, split: &Path, beside: &[PathBuf]) -> Result<Place, 
     let inner = folder_of(root, &directories, "masks", &MASKS, silent)?;
     let masks = inner.or(beside.iter().find(is_masks).cloned());
     let images = split.to_path_buf();
-    Ok(Place { images, masks })
+    Ok(FilePlace { images, masks })
 }
 
 /// Which of the splits that are there are used: train, and test or else val.
 fn choose(
     place: &Path,
-    places: Vec<(Part, Place)>,
+    places: Vec<(PathPart, FilePlace)>,
     findings: &mut Findings,
-) -> Result<Layout, DataError> {
-    let of = |wanted: Part| {
+) -> Result<FolderLayout, DataError> {
+    let of = |wanted: PathPart| {
         let mut found = places.iter().filter(|(part, _)| *part == wanted);
         match (found.next(), found.next()) {
             (Some((_, first)), Some((_, second))) => Err(DataError::layout(
@@ -357,8 +357,12 @@ fn choose(
             (found, _) => Ok(found.map(|(_, place)| place)),
         }
     };
-    let (train, val, test) = (of(Part::Train)?, of(Part::Val)?, of(Part::Test)?);
-    let labeled = |place: &&Place| {
+    let (train, val, test) = (
+        of(PathPart::Train)?,
+        of(PathPart::Val)?,
+        of(PathPart::Test)?,
+    );
+    let labeled = |place: &&FilePlace| {
         let masks = place.masks.as_ref();
         masks.is_some_and(|masks| masks.is_dir() && listing::holds_images(masks))
     };
@@ -382,7 +386,7 @@ fn choose(
     match (train, taken) {
         (Some(train), Some(test)) => {
             let (train, test) = (train.clone(), test.clone());
-            Ok(Layout::Two { train, test })
+            Ok(FolderLayout::Two { train, test })
         }
         (train, test) => {
             let (present, absent) = if train.is_some() {
@@ -410,7 +414,7 @@ fn nested(
     root: &Path,
     directories: &[PathBuf],
     findings: &mut Findings,
-) -> Result<Layout, DataError> {
+) -> Result<FolderLayout, DataError> {
     let mut folders = Vec::new();
     for directory in directories {
         let files = listing::images_below(directory, &mut Findings::collecting())?;
@@ -437,7 +441,7 @@ fn nested(
         root.display()
     ));
     let images = root.to_path_buf();
-    Ok(Layout::One(Place {
+    Ok(FolderLayout::One(FilePlace {
         images,
         masks: None,
     }))
@@ -446,7 +450,7 @@ fn nested(
 /// Whether a file is a PNG of grey or palette values, or of few colors, as masks are.
 fn stores_ids(path: &Path) -> bool {
     let bytes = decode::read_file(path, "an image").unwrap_or_default();
-    let png = decode::sniff(&bytes) == Some(decode::Format::Png);
+    let png = decode::sniff(&bytes) == Some(decode::PictureFormat::Png);
     // The color type of a PNG's header: 0 is grey, 3 a palette, 4 grey with alpha.
     png && (bytes.get(25).is_some_and(|color| [0, 3, 4].contains(color))
         || decode::guarded(path, || decode::decode(path, &bytes))
@@ -471,12 +475,12 @@ mod tests {
     #[test]
     fn splits_are_told_by_their_names() {
         for (name, expected) in [
-            ("train", Some(Part::Train)),
-            ("Training", Some(Part::Train)),
-            ("train2017", Some(Part::Train)),
-            ("VAL", Some(Part::Val)),
-            ("validation", Some(Part::Val)),
-            ("test_1", Some(Part::Test)),
+            ("train", Some(PathPart::Train)),
+            ("Training", Some(PathPart::Train)),
+            ("train2017", Some(PathPart::Train)),
+            ("VAL", Some(PathPart::Val)),
+            ("validation", Some(PathPart::Val)),
+            ("test_1", Some(PathPart::Test)),
             ("trains", None),
             ("testannot", None),
             ("2017", None),

@@ -142,7 +142,7 @@ impl<'a> RunData<'a> {
             let stem = stem.clone();
             examples.push(ShownImage { stem, image });
         }
-        let mut reader = Reader {
+        let mut reader = PageReader {
             run,
             stems,
             legend: Legend::of(run),
@@ -270,7 +270,7 @@ impl Legend {
 }
 
 /// Reads slots one by one, and learns from them what they have in common.
-struct Reader<'a> {
+struct PageReader<'a> {
     run: &'a RunView,
     stems: &'a [String],
     legend: Legend,
@@ -281,7 +281,7 @@ struct Reader<'a> {
     colors: Vec<[u8; 3]>,
 }
 
-impl Reader<'_> {
+impl PageReader<'_> {
     fn slot(&mut self, slot: Subject) -> Result<SlotData, FigureError> {
         let (run, legend) = (self.run, self.legend);
         let (mut pixels, mut maps, mut palette) = (Vec::new(), Vec::new(), Vec::new());

@@ -4,7 +4,7 @@ use vitscope_run::{RunKind, Slot, Subject};
 
 use crate::members::Member;
 use crate::run_view::RunView;
-use crate::verdict::{self, Standing, Verdict};
+use crate::verdict::{self, SlotGrade, Verdict};
 
 /// What one run says.
 pub(super) struct RunVerdict {
@@ -82,25 +82,25 @@ fn grid(run: &RunView, explored: usize) -> SlotGrid {
         let value = value(slot);
         let standing = verdict::standing(run, slot);
         let says = match standing {
-            Standing::Best => ", highest or not to be told apart from it",
-            Standing::Below => ", below place alone",
-            Standing::Collapsed => ", collapsed",
-            Standing::Plain => "",
+            SlotGrade::Best => ", highest or not to be told apart from it",
+            SlotGrade::Below => ", below place alone",
+            SlotGrade::Collapsed => ", collapsed",
+            SlotGrade::Plain => "",
         };
         let printed = value.map_or_else(|| "undefined".to_owned(), |value| format!("{value:.3}"));
         SlotGridCell {
             slot: format!("{explored}/{slot}"),
             text: match (standing, value) {
-                (Standing::Collapsed, _) => "×".to_owned(),
+                (SlotGrade::Collapsed, _) => "×".to_owned(),
                 (_, Some(value)) => format!("{value:.2}").trim_start_matches('0').to_owned(),
                 (_, None) => "–".to_owned(),
             },
             share: format!("{:.2}", value.unwrap_or(0.0).max(0.0) / largest),
             class: match standing {
-                Standing::Best => "best",
-                Standing::Below => "below",
-                Standing::Collapsed => "collapsed",
-                Standing::Plain => "plain",
+                SlotGrade::Best => "best",
+                SlotGrade::Below => "below",
+                SlotGrade::Collapsed => "collapsed",
+                SlotGrade::Plain => "plain",
             },
             title: format!("{}: {number} {printed}{says}", verdict::name(slot)),
         }

@@ -35,34 +35,34 @@ pub(super) struct TableCell {
 }
 
 /// A number under its name.
-struct Column {
+struct TableColumn {
     name: &'static str,
     metric: &'static str,
 }
 
-const COLUMNS: [Column; 11] = [
-    Column::new("mIoU", "miou"),
-    Column::new("pixel accuracy", "accuracy"),
-    Column::new("NMI", "nmi"),
-    Column::new("NMI on patch grid", "nmi_grid"),
-    Column::new("beyond chance", "nmi_excess"),
-    Column::new("z", "nmi_z"),
-    Column::new("clusters used", "clusters_used"),
-    Column::new("loss", "loss"),
-    Column::new("PCK@0.1", "pck"),
-    Column::new("PCK@0.1 per image", "pck_image"),
-    Column::new("I(K,Q) in nats", "locality"),
+const COLUMNS: [TableColumn; 11] = [
+    TableColumn::new("mIoU", "miou"),
+    TableColumn::new("pixel accuracy", "accuracy"),
+    TableColumn::new("NMI", "nmi"),
+    TableColumn::new("NMI on patch grid", "nmi_grid"),
+    TableColumn::new("beyond chance", "nmi_excess"),
+    TableColumn::new("z", "nmi_z"),
+    TableColumn::new("clusters used", "clusters_used"),
+    TableColumn::new("loss", "loss"),
+    TableColumn::new("PCK@0.1", "pck"),
+    TableColumn::new("PCK@0.1 per image", "pck_image"),
+    TableColumn::new("I(K,Q) in nats", "locality"),
 ];
 
 /// What a row is about: a subject, or a baseline of mIoU.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum About {
+enum RowSubject {
     Subject(Subject),
     PlaceAlone,
     OneClass,
 }
 
-impl About {
+impl RowSubject {
     /// The number that stands in a column of this row.
     fn measured(self, run: &RunView, metric: &str) -> Measured {
         let of_truth = |metric| run.get(Subject::GroundTruth, metric);
@@ -101,7 +101,7 @@ impl About {
     }
 }
 
-impl Column {
+impl TableColumn {
     const fn new(name: &'static str, metric: &'static str) -> Self {
         Self { name, metric }
     }
@@ -117,10 +117,10 @@ impl Column {
         })
     }
 
-    fn cell(&self, run: &RunView, about: About) -> TableCell {
+    fn cell(&self, run: &RunView, about: RowSubject) -> TableCell {
         let measured = about.measured(run, self.metric);
         let slot = match about {
-            About::Subject(Subject::Slot(slot)) => Some(slot),
+            RowSubject::Subject(Subject::Slot(slot)) => Some(slot),
             _ => None,
         };
         let text = match (measured.value, measured.interval) {
@@ -145,13 +145,13 @@ impl Column {
 }
 
 /// The rows of a run: ground truth and baselines, slots, attention.
-fn subjects(run: &RunView) -> Vec<About> {
+fn subjects(run: &RunView) -> Vec<RowSubject> {
     let slots = run.slots();
     let is_probe = run.kind() == RunKind::Probe && !slots.is_empty();
-    let truth = (is_probe && run.has_truth()).then_some(About::Subject(Subject::GroundTruth));
+    let truth = (is_probe && run.has_truth()).then_some(RowSubject::Subject(Subject::GroundTruth));
     let baselines = [
-        ("place_alone", About::PlaceAlone),
-        ("one_class", About::OneClass),
+        ("place_alone", RowSubject::PlaceAlone),
+        ("one_class", RowSubject::OneClass),
     ];
     let baselines = baselines.into_iter().filter(|(metric, _)| {
         let measured = run.get(Subject::GroundTruth, metric);
@@ -161,16 +161,26 @@ fn subjects(run: &RunView) -> Vec<About> {
     truth
         .into_iter()
         .chain(baselines.map(|(_, about)| about))
-        .chain(slots.into_iter().map(Subject::Slot).map(About::Subject))
-        .chain(attention.map(Subject::Layer).map(About::Subject))
+        .chain(
+            slots
+                .into_iter()
+                .map(Subject::Slot)
+                .map(RowSubject::Subject),
+        )
+        .chain(attention.map(Subject::Layer).map(RowSubject::Subject))
         .collect()
 }
 
 /// Every number of a slot, or of the ground truth, with its name.
 pub(super) fn numbers(run: &RunView, subject: Subject) -> Vec<(&'static str, String)> {
-    Column::of(&[run])
+    TableColumn::of(&[run])
         .filter(|column| column.metric != "locality")
-        .map(|column| (column.name, column.cell(run, About::Subject(subject)).text))
+        .map(|column| {
+            (
+                column.name,
+                column.cell(run, RowSubject::Subject(subject)).text,
+            )
+        })
         .collect()
 }
 
@@ -178,7 +188,7 @@ impl SlotTable {
     /// `chosen` says which slots of a run are marked.
     pub(super) fn of(members: &[&Member], chosen: impl Fn(&RunView) -> Vec<Subject>) -> Self {
         let runs: Vec<&RunView> = members.iter().map(|member| &member.run).collect();
-        let columns: Vec<&Column> = Column::of(&runs).collect();
+        let columns: Vec<&TableColumn> = TableColumn::of(&runs).collect();
         let mut rows = Vec::new();
         // The place of a run among those that the explorer has.
         let mut explored = 0;
@@ -191,17 +201,17 @@ impl SlotTable {
                 is_truth: about.is_reference(),
                 facet: about.name(),
                 layer: match about {
-                    About::Subject(subject) => words::subject_cells(subject)[0].clone(),
+                    RowSubject::Subject(subject) => words::subject_cells(subject)[0].clone(),
                     _ => String::new(),
                 },
                 slot: match about {
-                    About::Subject(Subject::Slot(slot)) if is_probe => {
+                    RowSubject::Subject(Subject::Slot(slot)) if is_probe => {
                         format!("{explored}/{slot}")
                     }
                     _ => String::new(),
                 },
                 is_chosen: about.subject().is_some_and(|one| chosen.contains(&one)),
-                is_collapsed: matches!(about, About::Subject(Subject::Slot(slot)) if run.is_collapsed(slot)),
+                is_collapsed: matches!(about, RowSubject::Subject(Subject::Slot(slot)) if run.is_collapsed(slot)),
                 cells: columns
                     .iter()
                     .map(|column| column.cell(run, about))

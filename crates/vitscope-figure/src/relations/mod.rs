@@ -49,7 +49,7 @@ struct Dot<'a> {
 }
 
 /// Two numbers against one another.
-struct Relation<'a> {
+struct RelationPoints<'a> {
     name: &'static str,
     title: &'static str,
     y_name: &'static str,
@@ -113,12 +113,12 @@ pub(crate) fn draw(
         sheet.note("Colors repeat; on the page, pointing at a point names its run.");
     }
     let header = ["relation", "run", "layer", "facet", "nmi", "value"];
-    sheet.table(&header, relations.iter().flat_map(Relation::rows));
+    sheet.table(&header, relations.iter().flat_map(RelationPoints::rows));
     sheet.finish(top + HEIGHT + 46.0)
 }
 
 /// The relations that have a point.
-fn select<'a>(members: &[&'a Member]) -> Vec<Relation<'a>> {
+fn select<'a>(members: &[&'a Member]) -> Vec<RelationPoints<'a>> {
     let dots = |facets: &[Facet], height: Height<'_>| {
         let mut dots = Vec::new();
         for (run, &member) in members.iter().enumerate() {
@@ -150,7 +150,7 @@ fn select<'a>(members: &[&'a Member]) -> Vec<Relation<'a>> {
     let quality = dots(&Facet::ALL, &miou);
     let local = dots(&[Facet::Key, Facet::Query], &bias);
     let mut relations = vec![
-        Relation {
+        RelationPoints {
             name: "nmi~log_miou",
             title: "all facets",
             y_name: "mIoU (log scale)",
@@ -160,7 +160,7 @@ fn select<'a>(members: &[&'a Member]) -> Vec<Relation<'a>> {
             })),
             dots: quality,
         },
-        Relation {
+        RelationPoints {
             name: "nmi~locality",
             title: "keys and queries",
             y_name: locality::AXIS,
@@ -173,7 +173,7 @@ fn select<'a>(members: &[&'a Member]) -> Vec<Relation<'a>> {
 }
 
 /// What marks and colors mean: marks say the facet; colors the facet too, or the run among several.
-fn draw_keys(svg: &mut Svg, members: &[&Member], relations: &[Relation<'_>]) -> f64 {
+fn draw_keys(svg: &mut Svg, members: &[&Member], relations: &[RelationPoints<'_>]) -> f64 {
     let several = members.len() > 1;
     let is_shown = |facet: &Facet| {
         let mut dots = relations.iter().flat_map(|relation| &relation.dots);
@@ -201,7 +201,7 @@ fn draw_keys(svg: &mut Svg, members: &[&Member], relations: &[Relation<'_>]) -> 
     chart::key(svg, LEFT, top, &runs)
 }
 
-impl Relation<'_> {
+impl RelationPoints<'_> {
     fn draw(&self, svg: &mut Svg, place: [f64; 4], several: bool) {
         svg.panel([place[0], place[1] - 8.0], self.title);
         let frame = Frame {

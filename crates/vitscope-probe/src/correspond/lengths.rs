@@ -1,6 +1,6 @@
 //! Lengths of upsampled embeddings from inner products of patches, and what bounds them in a cell.
 
-use super::view::{Cell, View};
+use super::view::{View, ViewCell};
 use super::{FRAGILE, LANES};
 
 /// Inner products of the four patches around a cell: `a b` over `c d`.
@@ -99,13 +99,13 @@ pub(super) fn inner(a: &[f64], b: &[f64]) -> f64 {
 
 /// Product and squared length along one row of a cell.
 #[derive(Clone, Copy)]
-pub(super) struct Line {
+pub(super) struct LengthLine {
     pub(super) left: f64,
     pub(super) right: f64,
     pub(super) length: Length,
 }
 
-impl Line {
+impl LengthLine {
     #[inline(always)]
     pub(super) fn new(gram: &Gram, [a, b, c, d]: [f64; 4], u: f64) -> Self {
         Self {
@@ -146,8 +146,8 @@ pub(super) fn largest_ratio(
     gram: &Gram,
     [a, b, c, d]: [f64; 4],
     view: &View,
-    rows: Cell,
-    cols: Cell,
+    rows: ViewCell,
+    cols: ViewCell,
 ) -> f64 {
     let fragile = FRAGILE * gram.peak();
     let mut largest = 1.0_f64;

@@ -19,14 +19,14 @@ pub(super) struct Axis {
     /// Patches.
     pub(super) patches: usize,
     /// Neighboring pairs of patches with the pixels between them, in order.
-    pub(super) cells: Vec<Cell>,
+    pub(super) cells: Vec<ViewCell>,
     /// Of every pixel: how far it lies from its cell's first patch to the second, in `[0, 1)`.
     pub(super) fraction: Vec<f64>,
 }
 
 /// Two neighboring patches along an axis (at the edge one and the same), and the pixels between them.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Cell {
+pub(super) struct ViewCell {
     pub(super) low: usize,
     pub(super) high: usize,
     pub(super) start: usize,
@@ -40,7 +40,7 @@ impl Axis {
     fn new(pixels: usize, scaled: usize, offset: usize, patch: usize, patches: usize) -> Self {
         // The place is kept as a fraction of integers, so that its cell is exact.
         let denominator = 2 * pixels as i128 * patch as i128;
-        let mut cells: Vec<Cell> = Vec::new();
+        let mut cells: Vec<ViewCell> = Vec::new();
         let mut fraction = Vec::with_capacity(pixels);
         for pixel in 0..pixels {
             let numerator = (2 * pixel as i128 + 1) * scaled as i128
@@ -57,7 +57,7 @@ impl Axis {
             });
             match cells.last_mut() {
                 Some(cell) if (cell.low, cell.high) == (low, high) => cell.end = pixel + 1,
-                _ => cells.push(Cell {
+                _ => cells.push(ViewCell {
                     low,
                     high,
                     start: pixel,
@@ -78,7 +78,7 @@ impl Axis {
             .cells
             .partition_point(|cell| cell.end <= pixel)
             .min(self.cells.len() - 1);
-        let Cell { low, high, .. } = self.cells[cell];
+        let ViewCell { low, high, .. } = self.cells[cell];
         (low, high, self.fraction[pixel])
     }
 }

@@ -12,7 +12,7 @@ pub use labeler::DeviceLabeler;
 pub use moments::DeviceMoments;
 pub use trainer::DeviceTrainer;
 pub use vitscope_cuda::{
-    Buffer, Cluster, CountParts, CountScratch, CountShape, Counts, CudaError, Gpu, RowsView,
+    Buffer, CardCounts, Cluster, CountParts, CountScratch, CountShape, CudaError, Gpu, RowsView,
 };
 
 use vitscope_cuda::{Assigned, MomentScratch};

@@ -4,11 +4,11 @@ use super::LANES;
 
 /// Patches, pixels, and the weights of a cell's corners.
 #[derive(Debug, Clone)]
-pub(super) struct Geometry {
+pub(super) struct LabelGrid {
     pub(super) patch: usize,
     pub(super) grid: (usize, usize),
-    pub(super) rows: Vec<Cell>,
-    pub(super) cols: Vec<Cell>,
+    pub(super) rows: Vec<PixelCell>,
+    pub(super) cols: Vec<PixelCell>,
     /// Weights of the two corners at each pixel of an inner cell, padded to whole lanes.
     inner: (Vec<f32>, Vec<f32>),
     /// The same for a cell along the edge, where the two corners coincide.
@@ -17,14 +17,14 @@ pub(super) struct Geometry {
 
 /// One cell along one axis: the two patches it lies between and its pixels.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cell {
+pub(super) struct PixelCell {
     pub(super) low: usize,
     pub(super) high: usize,
     pub(super) start: usize,
     pub(super) end: usize,
 }
 
-impl Geometry {
+impl LabelGrid {
     pub(super) fn new(grid: (usize, usize), patch: usize) -> Self {
         let padded = patch.next_multiple_of(LANES);
         let mut inner = (vec![0.0; padded], vec![0.0; padded]);
@@ -46,7 +46,7 @@ impl Geometry {
         }
     }
 
-    pub(super) fn weights(&self, cell: Cell) -> (&[f32], &[f32]) {
+    pub(super) fn weights(&self, cell: PixelCell) -> (&[f32], &[f32]) {
         let (first, second) = if cell.low == cell.high {
             &self.edge
         } else {
@@ -65,7 +65,7 @@ impl Geometry {
 }
 
 /// The `n + 1` cells of an axis of `n` patches.
-fn cells(n: usize, patch: usize) -> Vec<Cell> {
+fn cells(n: usize, patch: usize) -> Vec<PixelCell> {
     let start = |cell: usize| {
         if cell == 0 {
             0
@@ -74,7 +74,7 @@ fn cells(n: usize, patch: usize) -> Vec<Cell> {
         }
     };
     (0..=n)
-        .map(|cell| Cell {
+        .map(|cell| PixelCell {
             low: cell.saturating_sub(1),
             high: cell.min(n - 1),
             start: start(cell),

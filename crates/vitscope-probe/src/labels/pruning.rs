@@ -1,6 +1,6 @@
 //! Labels by cells: clusters that cannot win anywhere in a cell are left out.
 
-use super::geometry::{Cell, Geometry, mix};
+use super::geometry::{LabelGrid, PixelCell, mix};
 use super::{LANES, LEAD};
 
 /// Buffers that are used again from one image to the next.
@@ -28,7 +28,7 @@ struct Summary {
 pub(super) fn pruned_labels(
     scores: &[f32],
     clusters: usize,
-    geometry: &Geometry,
+    geometry: &LabelGrid,
     pruning: &mut Pruning,
     out: &mut [u8],
 ) {
@@ -102,7 +102,7 @@ fn summarize(scores: &[f32]) -> Summary {
 }
 
 #[inline(always)]
-fn fill(out: &mut [u8], width: usize, rows: Cell, cols: Cell, label: u8) {
+fn fill(out: &mut [u8], width: usize, rows: PixelCell, cols: PixelCell, label: u8) {
     for y in rows.start..rows.end {
         out[y * width + cols.start..y * width + cols.end].fill(label);
     }
@@ -167,9 +167,9 @@ fn find_rivals(
 fn compete(
     corners: [&[f32]; 4],
     rivals: &[usize],
-    geometry: &Geometry,
-    rows: Cell,
-    cols: Cell,
+    geometry: &LabelGrid,
+    rows: PixelCell,
+    cols: PixelCell,
     width: usize,
     out: &mut [u8],
 ) {

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use vitscope_data::{DataSet, Evidence, Examined, Geometry, Item, Problems};
 use vitscope_measure::CellCounts;
 
-use super::position::{Counts, mix_up};
+use super::position::{SetCounts, mix_up};
 use super::{ClassCheck, OffTable, SplitCheck};
 use crate::error::StudyError;
 use crate::observer::Observer;
@@ -29,7 +29,7 @@ impl Looker<'_> {
     pub(super) fn look(
         &mut self,
         items: &[Item],
-        mut counts: Option<&mut Counts>,
+        mut counts: Option<&mut SetCounts>,
     ) -> Result<SplitCheck, StudyError> {
         let class = |(index, class): (usize, &vitscope_data::Class)| ClassCheck {
             index,

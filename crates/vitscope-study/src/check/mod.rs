@@ -16,8 +16,8 @@ use crate::observer::{self, Observer};
 use crate::picture;
 
 use look::Looker;
-use position::Counts;
 pub use position::PositionCheck;
+use position::SetCounts;
 
 /// The version of the report's form.
 pub const FORMAT: u32 = 1;
@@ -241,7 +241,7 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
     };
     let total = set.test.len() + if one_list { 0 } else { set.train.len() };
     looker.observer.begin(observer::CHECK, 0, total as u64);
-    let mut counts = Counts::new(&set, geometry, request)?;
+    let mut counts = SetCounts::new(&set, geometry, request)?;
     let test = looker.look(&set.test, counts.as_mut())?;
     let train = if one_list {
         test.clone()

@@ -43,14 +43,14 @@ pub struct PositionCheck {
 }
 
 /// What is counted of the crops' labels.
-pub(super) struct Counts {
+pub(super) struct SetCounts {
     pub(super) tally: Tally,
     resampling: Option<Resampling>,
     /// Rows and columns of patches, and their side.
     pub(super) shape: ((usize, usize), usize),
 }
 
-impl Counts {
+impl SetCounts {
     /// Nothing counted yet; nothing to count without ground truth.
     pub(super) fn new(
         set: &DataSet,

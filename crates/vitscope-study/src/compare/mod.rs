@@ -10,7 +10,7 @@ use serde::Serialize;
 use vitscope_run::{COLUMNS, Facet, Folder, Measured, Select, Subject, files, to_csv};
 
 use crate::error::StudyError;
-use crate::paper::{Beside, Paper};
+use crate::paper::{BesidePaper, Paper};
 use crate::relations::{Coefficient, Relation, locality_of, pck_of, relations};
 use crate::stored::{StoredRun, open_all};
 
@@ -56,7 +56,7 @@ pub struct Comparison {
     /// Relations between numbers.
     pub relations: Vec<Relation>,
     /// The paper's values, where they were asked for.
-    pub beside: Vec<Beside>,
+    pub beside: Vec<BesidePaper>,
     /// Where the paper's values come from, where they were asked for.
     pub citation: Option<String>,
     /// What could not be set side by side, and why.
@@ -210,9 +210,9 @@ fn write_relations(folder: &mut Folder, relations: &[Relation]) -> Result<PathBu
 }
 
 /// `paper.csv`: a measured number, the paper's, and the difference, all as fractions.
-fn write_beside(folder: &mut Folder, beside: &[Beside]) -> Result<PathBuf, StudyError> {
+fn write_beside(folder: &mut Folder, beside: &[BesidePaper]) -> Result<PathBuf, StudyError> {
     let layer = |layer: Option<usize>| layer.map_or(String::new(), |layer| layer.to_string());
-    let row = |entry: &Beside| {
+    let row = |entry: &BesidePaper| {
         vec![
             entry.run.clone(),
             entry.metric.clone(),

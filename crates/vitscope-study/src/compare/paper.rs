@@ -111,7 +111,7 @@ pub struct Paper {
 
 /// A measured number and the paper's, as fractions.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Beside {
+pub struct BesidePaper {
     /// The run, or `all` for a correlation.
     pub run: String,
     /// What was measured: `pck`, `miou`, `pearson nmi~locality` and so on.
@@ -153,7 +153,7 @@ impl Paper {
         runs: &[StoredRun],
         relations: &[Relation],
         notes: &mut Vec<String>,
-    ) -> Vec<Beside> {
+    ) -> Vec<BesidePaper> {
         let mut list = Vec::new();
         for run in runs.iter().filter(|run| run.has("pck") || run.has("miou")) {
             let model = self.model.iter().find(|entry| {
@@ -200,7 +200,7 @@ impl Paper {
     }
 
     /// Both coefficients of a relation over all points with the paper's one.
-    fn beside_relation(&self, relation: &Relation) -> Vec<Beside> {
+    fn beside_relation(&self, relation: &Relation) -> Vec<BesidePaper> {
         let mut stated = self.relation.iter();
         let stated = stated.find(|s| s.relation == relation.relation && relation.group == "all");
         let coefficients = [
@@ -210,7 +210,7 @@ impl Paper {
         let measured = coefficients
             .into_iter()
             .filter_map(|(name, coefficient)| Some((name, coefficient.value?)));
-        let beside = |stated: &PaperRelation, (name, measured): (&str, f64)| Beside {
+        let beside = |stated: &PaperRelation, (name, measured): (&str, f64)| BesidePaper {
             run: "all".to_owned(),
             metric: format!("{name} {}", stated.relation),
             facet: String::new(),
@@ -227,7 +227,7 @@ impl Paper {
 }
 
 /// Table 3, each facet at its best layer, and Table 5.
-fn add_pck(run: &StoredRun, model: &PaperModel, list: &mut Vec<Beside>) {
+fn add_pck(run: &StoredRun, model: &PaperModel, list: &mut Vec<BesidePaper>) {
     let facets = model.pck.facets();
     let largest = facets.iter().map(|(_, pck)| *pck).fold(0.0, f64::max);
     for (facet, paper) in facets {
@@ -241,7 +241,7 @@ fn add_pck(run: &StoredRun, model: &PaperModel, list: &mut Vec<Beside>) {
         // The first of the largest, as the run itself selects.
         let best = best.max_by(|a, b| a.1.total_cmp(&b.1).then(b.0.cmp(&a.0)));
         if let Some((layer, measured)) = best {
-            list.push(Beside {
+            list.push(BesidePaper {
                 run: run.name.clone(),
                 metric: "pck".to_owned(),
                 facet: facet.name().to_owned(),
@@ -257,13 +257,13 @@ fn add_pck(run: &StoredRun, model: &PaperModel, list: &mut Vec<Beside>) {
 }
 
 /// The last layer's token, by the run's reading of it.
-fn add_last(run: &StoredRun, metric: &str, paper: Sides, place: &str, list: &mut Vec<Beside>) {
+fn add_last(run: &StoredRun, metric: &str, paper: Sides, place: &str, list: &mut Vec<BesidePaper>) {
     let layer = run.run.record.model.depth;
     let measured = run
         .number(Some(Facet::Token), layer, metric)
         .and_then(|m| m.value);
     if let Some(measured) = measured {
-        list.push(Beside {
+        list.push(BesidePaper {
             run: run.name.clone(),
             metric: metric.to_owned(),
             facet: "token".to_owned(),

@@ -21,7 +21,7 @@ use vitscope_run::{Fixed, Part, Record, RunKind, RunState, Session, Slot, Subjec
 use vitscope_vit::facet::Taps;
 use vitscope_vit::identify::Settle;
 
-use self::photos::Job;
+use self::photos::PhotoJob;
 use self::settings::at_alpha;
 pub use self::settings::{CorrespondSettings, Fit};
 use crate::error::StudyError;
@@ -106,7 +106,7 @@ pub fn correspond(
     for note in &record.notes {
         observer.note(note);
     }
-    let job = Job {
+    let job = PhotoJob {
         settings,
         opened: &opened,
         taps: taps(&opened, settings),

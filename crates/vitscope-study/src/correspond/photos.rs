@@ -30,7 +30,7 @@ pub(super) struct Photo {
 }
 
 /// A photograph as the network sees it, and how its pixels lie over the patches.
-pub(super) struct Input {
+pub(super) struct PhotoInput {
     pub(super) square: Vec<u8>,
     pub(super) view: View,
 }
@@ -39,7 +39,7 @@ pub(super) struct Input {
 pub(super) type Features = Vec<Vec<f32>>;
 
 /// Everything that is fixed once model and pairs are open.
-pub(super) struct Job<'a> {
+pub(super) struct PhotoJob<'a> {
     pub(super) settings: &'a CorrespondSettings,
     pub(super) opened: &'a Opened,
     pub(super) taps: Taps,
@@ -103,12 +103,12 @@ pub(super) fn photos(pairs: &[(&Pair, usize)]) -> Vec<Photo> {
 }
 
 pub(super) fn run_photos(
-    job: &Job<'_>,
+    job: &PhotoJob<'_>,
     backbone: &mut Backbone,
     photos: &[Photo],
     batch: &[usize],
     times: &mut Times,
-) -> Result<(Vec<Input>, Vec<Features>), StudyError> {
+) -> Result<(Vec<PhotoInput>, Vec<Features>), StudyError> {
     let begun = Instant::now();
     let inputs = batch
         .par_iter()
@@ -125,7 +125,11 @@ pub(super) fn run_photos(
 }
 
 /// Decodes a photograph and makes the network's square of it.
-pub(super) fn load(job: &Job<'_>, path: &Path, size: (usize, usize)) -> Result<Input, StudyError> {
+pub(super) fn load(
+    job: &PhotoJob<'_>,
+    path: &Path,
+    size: (usize, usize),
+) -> Result<PhotoInput, StudyError> {
     let image = RgbImage::open(path)?;
     let (width, height) = (image.width(), image.height());
     if (width, height) != size {
@@ -144,7 +148,7 @@ pub(super) fn load(job: &Job<'_>, path: &Path, size: (usize, usize)) -> Result<I
     let [rows, columns] = job.opened.grid;
     let wrong = |error: vitscope_probe::ProbeError| StudyError::Internal(error.to_string());
     match job.settings.fit {
-        Fit::Stretch => Ok(Input {
+        Fit::Stretch => Ok(PhotoInput {
             square: pil_resize(&image, side, side).into_pixels(),
             view: View::stretched((height, width), (rows, columns)).map_err(wrong)?,
         }),
@@ -161,7 +165,7 @@ pub(super) fn load(job: &Job<'_>, path: &Path, size: (usize, usize)) -> Result<I
             }
             let patch = job.opened.record.patch;
             let view = View::placed((height, width), (rows, columns), patch, (h, w), (top, left));
-            Ok(Input {
+            Ok(PhotoInput {
                 square,
                 view: view.map_err(wrong)?,
             })
@@ -171,9 +175,9 @@ pub(super) fn load(job: &Job<'_>, path: &Path, size: (usize, usize)) -> Result<I
 
 /// The embeddings of some slots of a batch.
 pub(super) fn run_inputs(
-    job: &Job<'_>,
+    job: &PhotoJob<'_>,
     backbone: &mut Backbone,
-    inputs: &[Input],
+    inputs: &[PhotoInput],
     slots: &[Slot],
 ) -> Result<Vec<Features>, StudyError> {
     let squares: Vec<&[u8]> = inputs.iter().map(|input| input.square.as_slice()).collect();

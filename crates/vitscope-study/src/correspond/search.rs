@@ -9,7 +9,7 @@ use vitscope_probe::{Search, Target, View};
 use vitscope_run::tensors::Lazy;
 use vitscope_run::{Record, Slot};
 
-use super::photos::{Features, Job, Photo, Times, photos, rows_of, run_photos};
+use super::photos::{Features, Photo, PhotoJob, Times, photos, rows_of, run_photos};
 use crate::error::StudyError;
 use crate::observer::{self, Observer};
 use crate::source::{Backbone, MICRO_BATCH};
@@ -22,7 +22,7 @@ pub(super) type Matches = Vec<Vec<[u16; 2]>>;
 const UNFINISHED: &str = "matches";
 
 /// Stores the matches of the categories that are done.
-fn store(job: &Job<'_>, matches: &Matches, done: usize) -> Result<(), StudyError> {
+fn store(job: &PhotoJob<'_>, matches: &Matches, done: usize) -> Result<(), StudyError> {
     let shape = vec![matches.len(), matches.first().map_or(0, Vec::len), 2];
     let of_slots = matches.iter().flat_map(|of_slot| of_slot.as_flattened());
     let bytes: Vec<u8> = of_slots.flat_map(|place| place.to_le_bytes()).collect();
@@ -32,7 +32,7 @@ fn store(job: &Job<'_>, matches: &Matches, done: usize) -> Result<(), StudyError
 
 /// Stored matches with the number of categories that are done, if there are any.
 pub(super) fn restore(
-    job: &Job<'_>,
+    job: &PhotoJob<'_>,
     points: usize,
 ) -> Result<Option<(Matches, usize)>, StudyError> {
     let Some(mut found) = Found::of(job.run, UNFINISHED, &job.fingerprint)? else {
@@ -60,7 +60,7 @@ pub(super) fn restore(
 
 /// Finds the match of every keypoint, category by category.
 pub(super) fn search(
-    job: &Job<'_>,
+    job: &PhotoJob<'_>,
     backbone: &mut Backbone,
     (pairs, points): (&[Pair], usize),
     begun: Option<(Matches, usize)>,
@@ -114,7 +114,7 @@ pub(super) fn search(
 }
 
 fn search_category(
-    job: &Job<'_>,
+    job: &PhotoJob<'_>,
     backbone: &mut Backbone,
     photos: &[Photo],
     matches: &mut [Vec<[u16; 2]>],
@@ -179,7 +179,7 @@ fn search_category(
     Ok(())
 }
 
-fn stop(job: &Job<'_>, observer: &mut dyn Observer) -> Result<(), StudyError> {
+fn stop(job: &PhotoJob<'_>, observer: &mut dyn Observer) -> Result<(), StudyError> {
     if observer.stop() {
         return Err(StudyError::Interrupted {
             run: job.run.to_owned(),
@@ -190,7 +190,7 @@ fn stop(job: &Job<'_>, observer: &mut dyn Observer) -> Result<(), StudyError> {
 
 /// The embeddings at a photograph's keypoints, per slot.
 fn sample(
-    job: &Job<'_>,
+    job: &PhotoJob<'_>,
     photo: &Photo,
     view: &View,
     features: &Features,
@@ -221,7 +221,7 @@ pub(super) fn slot_error(slot: Slot) -> impl FnOnce(vitscope_probe::ProbeError) 
 
 /// Looks for every keypoint that pairs look for in one target.
 fn find(
-    job: &Job<'_>,
+    job: &PhotoJob<'_>,
     photo: &Photo,
     view: &View,
     features: &Features,

@@ -13,7 +13,7 @@ use vitscope_run::tensors::{self, Lazy};
 use vitscope_run::{Part, Record, Subject, Table, files, names, to_csv};
 
 use super::SlotPck;
-use super::photos::{Job, load, pixel_of, rows_of, run_inputs};
+use super::photos::{PhotoJob, load, pixel_of, rows_of, run_inputs};
 use super::search::slot_error;
 use super::settings::at_alpha;
 use crate::error::StudyError;
@@ -21,7 +21,7 @@ use crate::source::Backbone;
 
 /// PCK of every slot at every threshold.
 pub(super) fn measure(
-    job: &Job<'_>,
+    job: &PhotoJob<'_>,
     pairs: &[Pair],
     matches: &[Vec<[u16; 2]>],
 ) -> Result<Vec<Vec<Pck>>, StudyError> {
@@ -75,7 +75,7 @@ pub(super) fn best_layers(summaries: &[SlotPck]) -> BTreeMap<String, usize> {
 
 /// `pck` and `pck_image`, with `@alpha` behind unless it is 0.1; `pck` with a class is a category's.
 pub(super) fn write_metrics(
-    job: &Job<'_>,
+    job: &PhotoJob<'_>,
     record: &Record,
     measured: &[Vec<Pck>],
 ) -> Result<(), StudyError> {
@@ -107,7 +107,7 @@ pub(super) fn write_metrics(
 /// (row of pairs.csv, from 0), `source` and `true` `[P, 2]` (x, y in pixels), `side` `[P]` (longer side
 /// of the target's box), and `match.{facet}.{layer}` `[P, 2]` (x, y of the best pixel).
 pub(super) fn write_pairs(
-    job: &Job<'_>,
+    job: &PhotoJob<'_>,
     pairs: &[Pair],
     matches: &[Vec<[u16; 2]>],
 ) -> Result<(), StudyError> {
@@ -172,7 +172,12 @@ struct ExamplePair {
 
 /// Copies a photograph into the run directory, as it is, and returns its place there: figures are drawn
 /// from the directory alone.
-fn keep(job: &Job<'_>, path: &Path, example: usize, which: &str) -> Result<String, StudyError> {
+fn keep(
+    job: &PhotoJob<'_>,
+    path: &Path,
+    example: usize,
+    which: &str,
+) -> Result<String, StudyError> {
     let bytes = std::fs::read(path).map_err(StudyError::io(path, "read"))?;
     let suffix = path.extension().unwrap_or_default().to_string_lossy();
     let name = format!("examples/{example}-{which}.{suffix}");
@@ -184,7 +189,7 @@ fn keep(job: &Job<'_>, path: &Path, example: usize, which: &str) -> Result<Strin
 /// every keypoint with every patch of the target: `{number}.{facet}.{layer}` `[points, Hp, Wp]`. The
 /// photographs go through the backbone again. Returns the pairs' names.
 pub(super) fn write_examples(
-    job: &Job<'_>,
+    job: &PhotoJob<'_>,
     backbone: &mut Backbone,
     pairs: &[Pair],
     matches: &[Vec<[u16; 2]>],

@@ -185,7 +185,7 @@ fn write_json<T: Serialize>(folder: &mut Folder, about: &T) -> Result<PathBuf, S
 
 /// What [`extract_tensor`] writes beside the facets of the patches.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Beside {
+pub struct Companions {
     /// The same for class token and registers, `"prefix.{facet}.{layer}"` `[n, P, D]`.
     pub prefix: bool,
     /// The attention weights, `"attention.{layer}"` `[n, heads, T, T]`.
@@ -200,7 +200,7 @@ pub struct Beside {
 pub fn extract_tensor(
     what: &Extraction,
     input: &Path,
-    beside: Beside,
+    beside: Companions,
     observer: &mut dyn Observer,
 ) -> Result<Vec<PathBuf>, StudyError> {
     let bytes = std::fs::read(input).map_err(StudyError::io(input, "read"))?;

@@ -154,7 +154,7 @@ pub fn compare(vit: &Vit, recording: &Path, tolerance: f64) -> Result<Verificati
     let missing = layout(vit.config())
         .into_iter()
         .filter(|key| !recorded.contains_key(key))
-        .map(Key::name)
+        .map(ActivationKey::name)
         .collect();
 
     let images = ArrayView4::from_shape(shape, &input)
@@ -166,7 +166,7 @@ pub fn compare(vit: &Vit, recording: &Path, tolerance: f64) -> Result<Verificati
             Tapped::Rows { layer, kind, .. } => (*layer, *kind),
             Tapped::Attention { layer, .. } => (*layer, Kind::Attention),
         };
-        let key = Key::of(layer, kind);
+        let key = ActivationKey::of(layer, kind);
         if let Some(view) = recorded.remove(&key) {
             compared.push(judge(key, &view, &tapped, tolerance)?);
         }
@@ -192,14 +192,14 @@ pub fn compare(vit: &Vit, recording: &Path, tolerance: f64) -> Result<Verificati
 
 /// A place in the layout of recordings, in order of computation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Key {
+enum ActivationKey {
     Embedding,
     /// Block from 0, and an index into [`KINDS`].
     Block(usize, usize),
     FinalNorm,
 }
 
-impl Key {
+impl ActivationKey {
     fn of(layer: usize, kind: Kind) -> Self {
         match (kind, KINDS.iter().position(|(_, other)| *other == kind)) {
             (Kind::FinalNorm, _) => Self::FinalNorm,
@@ -259,30 +259,30 @@ impl Key {
 }
 
 /// Everything that a complete recording of a model holds.
-fn layout(config: &Config) -> Vec<Key> {
+fn layout(config: &Config) -> Vec<ActivationKey> {
     let rotary = matches!(config.positions, Positions::Rotary | Positions::Both { .. });
     let blocks = (0..config.depth).flat_map(|block| {
         (0..KINDS.len())
             .filter(move |&index| {
                 rotary || !matches!(KINDS[index].1, Kind::QueryRotated | Kind::KeyRotated)
             })
-            .map(move |index| Key::Block(block, index))
+            .map(move |index| ActivationKey::Block(block, index))
     });
-    std::iter::once(Key::Embedding)
+    std::iter::once(ActivationKey::Embedding)
         .chain(blocks)
-        .chain([Key::FinalNorm])
+        .chain([ActivationKey::FinalNorm])
         .collect()
 }
 
 /// Recorded tensors by their place, and the names that have none.
-fn sort<'a>(file: &SafeTensors<'a>) -> (BTreeMap<Key, TensorView<'a>>, Vec<String>) {
+fn sort<'a>(file: &SafeTensors<'a>) -> (BTreeMap<ActivationKey, TensorView<'a>>, Vec<String>) {
     let mut recorded = BTreeMap::new();
     let mut unknown = Vec::new();
     for (name, view) in file.iter() {
         if name == "input" {
             continue;
         }
-        match Key::parse(name) {
+        match ActivationKey::parse(name) {
             Some(key) => {
                 recorded.insert(key, view);
             }
@@ -330,7 +330,7 @@ fn largest(values: &[f64]) -> f64 {
 }
 
 fn judge(
-    key: Key,
+    key: ActivationKey,
     view: &TensorView<'_>,
     tapped: &Tapped<'_>,
     tolerance: f64,
@@ -439,7 +439,7 @@ mod tests {
             "block3.attention",
             "final_norm",
         ] {
-            assert_eq!(Key::parse(name).unwrap().name(), name);
+            assert_eq!(ActivationKey::parse(name).unwrap().name(), name);
         }
         for other in [
             "input",
@@ -449,12 +449,18 @@ mod tests {
             "block1.head",
             "x",
         ] {
-            assert_eq!(Key::parse(other), None, "{other}");
+            assert_eq!(ActivationKey::parse(other), None, "{other}");
         }
-        let (layer, kind) = Key::Block(4, 1).tap(12);
-        assert_eq!(Key::of(layer, kind), Key::Block(4, 1));
-        assert_eq!(Key::of(12, Kind::FinalNorm), Key::FinalNorm);
-        assert_eq!(Key::of(0, Kind::Embedding), Key::Embedding);
+        let (layer, kind) = ActivationKey::Block(4, 1).tap(12);
+        assert_eq!(ActivationKey::of(layer, kind), ActivationKey::Block(4, 1));
+        assert_eq!(
+            ActivationKey::of(12, Kind::FinalNorm),
+            ActivationKey::FinalNorm
+        );
+        assert_eq!(
+            ActivationKey::of(0, Kind::Embedding),
+            ActivationKey::Embedding
+        );
     }
 
     #[test]

@@ -38,7 +38,7 @@ pub struct About {
 
 /// One file of a split.
 #[derive(Debug)]
-struct Shard {
+struct FeatureFile {
     path: PathBuf,
     file: File,
     /// Where the tensors begin.
@@ -57,8 +57,8 @@ pub struct FeatureDir {
     /// Patches per column and row.
     pub grid: [usize; 2],
     widths: BTreeMap<Slot, usize>,
-    train: Vec<Shard>,
-    test: Vec<Shard>,
+    train: Vec<FeatureFile>,
+    test: Vec<FeatureFile>,
     bytes: Vec<u8>,
 }
 
@@ -134,7 +134,7 @@ impl FeatureDir {
             .map(|shard| (shard.path.clone(), image - shard.first))
     }
 
-    fn shards(&self, split: Split) -> &[Shard] {
+    fn shards(&self, split: Split) -> &[FeatureFile] {
         match split {
             Split::Train => &self.train,
             Split::Test => &self.test,
@@ -193,7 +193,7 @@ impl FeatureDir {
         Ok(())
     }
 
-    fn open_split(&mut self, split: &str) -> Result<Vec<Shard>, StudyError> {
+    fn open_split(&mut self, split: &str) -> Result<Vec<FeatureFile>, StudyError> {
         let mut shards = Vec::new();
         let mut first = 0;
         for path in split_files(&self.root, split)? {
@@ -204,7 +204,7 @@ impl FeatureDir {
         Ok(shards)
     }
 
-    fn open_shard(&mut self, path: &Path, first: usize) -> Result<Shard, StudyError> {
+    fn open_shard(&mut self, path: &Path, first: usize) -> Result<FeatureFile, StudyError> {
         let wrong = |problem: String| StudyError::file(path, problem);
         let mut file = File::open(path).map_err(StudyError::io(path, "open"))?;
         let other = |problem: &dyn std::fmt::Display| {
@@ -277,7 +277,7 @@ impl FeatureDir {
                 "tensor {slot} is missing, though another file of the directory has it"
             )));
         }
-        Ok(Shard {
+        Ok(FeatureFile {
             path: path.to_owned(),
             file,
             data,

@@ -138,7 +138,7 @@ impl FacetCache {
             files::make_dir(&folder)?;
             observer.begin(observer::CACHE, 0, worth.images.len() as u64);
             let beside = files::temporary(&folder, &path)?;
-            let mut writer = Writer {
+            let mut writer = CacheWriter {
                 job,
                 observer,
                 cache: Self::over(beside.as_file().try_clone(), &path, job, worth)?,
@@ -264,13 +264,13 @@ impl Replay for FacetCache {
 }
 
 /// Fills a cache.
-struct Writer<'a> {
+struct CacheWriter<'a> {
     job: &'a Job<'a>,
     observer: &'a mut dyn Observer,
     cache: FacetCache,
 }
 
-impl Visitor for Writer<'_> {
+impl Visitor for CacheWriter<'_> {
     fn reading(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError> {
         let rows = rows.host()?;
         for (&image, rows) in seen.images.iter().zip(rows.outer_iter()) {

@@ -30,7 +30,7 @@ const BATCH: usize = 2 * MICRO_BATCH;
 
 /// A part of the job.
 #[derive(Clone, Debug, Serialize)]
-pub struct Part {
+pub struct EstimatedPart {
     /// Its name.
     pub phase: &'static str,
     /// Images that go through it.
@@ -60,7 +60,7 @@ pub struct Cache {
 #[derive(Debug, Serialize)]
 pub struct Estimate {
     /// Its parts, in order.
-    pub parts: Vec<Part>,
+    pub parts: Vec<EstimatedPart>,
     /// Seconds in all.
     pub secs: f64,
     /// The cache of facets; `None` for features, which are on disk already.
@@ -84,7 +84,7 @@ pub struct Estimate {
 impl Estimate {
     /// Adds the time and the space that the figures of all runs take.
     pub fn add_figures(&mut self, secs: f64) {
-        self.parts.push(Part {
+        self.parts.push(EstimatedPart {
             phase: "figures",
             images: 0,
             secs_per_image: 0.0,
@@ -212,7 +212,7 @@ pub fn estimate(
         _ => 0,
     };
     let phases = &clock.phases;
-    let mut parts = vec![Part {
+    let mut parts = vec![EstimatedPart {
         phase: "open",
         images: 0,
         secs_per_image: 0.0,
@@ -230,7 +230,7 @@ pub fn estimate(
                 }
                 _ => timed.tail(),
             };
-            parts.push(Part {
+            parts.push(EstimatedPart {
                 phase: phase.name(),
                 images: count,
                 secs_per_image: each,
@@ -239,7 +239,7 @@ pub fn estimate(
         }
     }
     let in_phases: Duration = phases.iter().map(|timed| timed.ended).sum();
-    parts.push(Part {
+    parts.push(EstimatedPart {
         phase: "write",
         images: 0,
         secs_per_image: 0.0,
@@ -297,7 +297,7 @@ fn reduced(
 }
 
 /// Seconds if every image that start and training see went through the backbone each time.
-fn without_cache(parts: &[Part], runs: &[PathBuf], with: f64) -> f64 {
+fn without_cache(parts: &[EstimatedPart], runs: &[PathBuf], with: f64) -> f64 {
     let of = |name: &str| parts.iter().find(|part| part.phase == name);
     let forward = runs
         .first()

@@ -19,7 +19,7 @@ const RATIO_LIMIT: u64 = 64;
 
 /// One entry of an archive.
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(super) struct ArchiveEntry {
     /// Its name, with `/` between folders.
     pub name: String,
     /// First byte of its data in the file.
@@ -32,7 +32,7 @@ pub(super) struct Entry {
     pub deflated: bool,
 }
 
-impl Entry {
+impl ArchiveEntry {
     /// The entry's bytes; refused beyond `limit`.
     pub fn read(&self, file: &DataFile, limit: u64) -> Result<Vec<u8>, VitError> {
         if self.size > limit {
@@ -78,7 +78,7 @@ impl Entry {
 /// Read here rather than by a general zip library, because everything that such a library is
 /// lenient about (trailing data, repeated names, local headers that disagree with the index) is
 /// what a checkpoint never has and an attack does.
-pub(super) fn entries(file: &DataFile) -> Result<Vec<Entry>, VitError> {
+pub(super) fn entries(file: &DataFile) -> Result<Vec<ArchiveEntry>, VitError> {
     let index = Index::find(file)?;
     let bytes = index.read(file)?;
     let mut fields = Fields { bytes: &bytes };
@@ -106,7 +106,8 @@ pub(super) fn entries(file: &DataFile) -> Result<Vec<Entry>, VitError> {
             file.len
         )));
     }
-    let mut by_place: Vec<&Entry> = entries.iter().filter(|entry| entry.stored > 0).collect();
+    let mut by_place: Vec<&ArchiveEntry> =
+        entries.iter().filter(|entry| entry.stored > 0).collect();
     by_place.sort_by_key(|entry| entry.offset);
     for pair in by_place.windows(2) {
         if pair[0].offset + pair[0].stored > pair[1].offset {
@@ -207,7 +208,7 @@ impl Index {
 }
 
 /// An entry as the index describes it.
-struct Listed<'a> {
+struct ListedEntry<'a> {
     name: &'a [u8],
     flags: u16,
     method: u16,
@@ -240,7 +241,7 @@ impl<'a> Fields<'a> {
         Some(u64::from_le_bytes(*self.take(8)?.first_chunk()?))
     }
 
-    fn entry(&mut self) -> Option<Listed<'a>> {
+    fn entry(&mut self) -> Option<ListedEntry<'a>> {
         if self.take(4)? != b"PK\x01\x02" {
             return None;
         }
@@ -268,7 +269,7 @@ impl<'a> Fields<'a> {
                 }
             }
         }
-        Some(Listed {
+        Some(ListedEntry {
             name,
             flags,
             method,
@@ -280,7 +281,7 @@ impl<'a> Fields<'a> {
 }
 
 /// Checks one entry against the file.
-fn checked(file: &DataFile, listed: Listed<'_>) -> Result<Entry, VitError> {
+fn checked(file: &DataFile, listed: ListedEntry<'_>) -> Result<ArchiveEntry, VitError> {
     let name = std::str::from_utf8(listed.name)
         .map_err(|_| file.damaged("an entry of its zip index has a name that is not UTF-8"))?;
     let shown = shortened(name);
@@ -339,7 +340,7 @@ fn checked(file: &DataFile, listed: Listed<'_>) -> Result<Entry, VitError> {
             "its entry {shown} would inflate {stored} bytes to {size}, as weights never do"
         )));
     }
-    Ok(Entry {
+    Ok(ArchiveEntry {
         name: name.to_owned(),
         offset,
         stored,

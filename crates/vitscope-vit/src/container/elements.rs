@@ -5,7 +5,7 @@ use std::io::Read;
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 use super::{
-    Container, DataFile, Dtype, Stored, archive::RangeReader, file::usize_of, tensor::Place,
+    Container, DataFile, Dtype, StoredTensor, archive::RangeReader, file::usize_of, tensor::Place,
 };
 use crate::error::{VitError, shortened};
 
@@ -40,7 +40,7 @@ impl Container {
     /// # Errors
     ///
     /// The file cannot be read, the type is not a float, or a value is not finite.
-    pub fn read(&self, tensor: &Stored) -> Result<Vec<f32>, VitError> {
+    pub fn read(&self, tensor: &StoredTensor) -> Result<Vec<f32>, VitError> {
         let mut all = Vec::with_capacity(tensor.elements());
         self.stream(tensor, 1, &mut |_, values| all.extend_from_slice(values))?;
         Ok(all)
@@ -54,7 +54,7 @@ impl Container {
     /// As [`Container::read`].
     pub fn stream(
         &self,
-        tensor: &Stored,
+        tensor: &StoredTensor,
         row: usize,
         sink: &mut dyn FnMut(usize, &[f32]),
     ) -> Result<(), VitError> {
@@ -182,7 +182,7 @@ fn gathered(values: &[f32], shape: &[usize], strides: &[usize]) -> Vec<f32> {
 
 fn convert(
     file: &DataFile,
-    tensor: &Stored,
+    tensor: &StoredTensor,
     bytes: &[u8],
     values: &mut Vec<f32>,
 ) -> Result<(), VitError> {

@@ -22,7 +22,7 @@ pub use self::tensor::Dtype;
 pub(crate) use self::{
     archive::is_trick,
     file::DataFile,
-    tensor::{Place, Stored, shape_text},
+    tensor::{Place, StoredTensor, shape_text},
 };
 use crate::error::{VitError, shortened};
 
@@ -50,7 +50,7 @@ pub(crate) struct Container {
     /// The files, in the order in which [`tensor::Place`] counts them.
     pub files: Vec<DataFile>,
     /// Every tensor, in file order.
-    pub tensors: Vec<Stored>,
+    pub tensors: Vec<StoredTensor>,
     /// Names at the root of a pickle, tensors or not; empty for flat containers.
     pub root: Vec<String>,
 }

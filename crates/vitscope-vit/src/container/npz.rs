@@ -2,9 +2,9 @@
 
 use super::{
     Container, ContainerKind, DataFile, Dtype,
-    archive::Entry,
+    archive::ArchiveEntry,
     elements::{is_row_major, span},
-    tensor::{Place, Stored, checked_elements},
+    tensor::{Place, StoredTensor, checked_elements},
 };
 use crate::error::{VitError, shortened};
 
@@ -12,7 +12,7 @@ use crate::error::{VitError, shortened};
 const HEADER_LIMIT: u64 = 1 << 16;
 
 /// Lists the arrays of an archive.
-pub(super) fn open(file: DataFile, entries: Vec<Entry>) -> Result<Container, VitError> {
+pub(super) fn open(file: DataFile, entries: Vec<ArchiveEntry>) -> Result<Container, VitError> {
     let mut tensors = Vec::new();
     for entry in entries {
         let Some(name) = entry.name.strip_suffix(".npy") else {
@@ -60,7 +60,7 @@ pub(super) fn open(file: DataFile, entries: Vec<Entry>) -> Result<Container, Vit
                 strides,
             },
         };
-        tensors.push(Stored {
+        tensors.push(StoredTensor {
             group: String::new(),
             name: name.to_owned(),
             shape: array.shape,

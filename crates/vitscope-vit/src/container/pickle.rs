@@ -14,10 +14,9 @@ use std::collections::HashMap;
 use super::{
     Dtype,
     pickle_names::{Name, is_class, meaning},
-    tensor::checked_elements,
 };
 use crate::error::shortened;
-use input::Input;
+use input::PickleInput;
 
 /// The longest pickle that is read; those of checkpoints are a few megabytes.
 pub(super) const LENGTH_LIMIT: u64 = 64 << 20;
@@ -58,7 +57,7 @@ impl From<&str> for Refusal {
 
 /// A value; the larger ones live in the tables of [`Pickle`].
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Value {
+pub(super) enum PickleValue {
     /// None, a big integer, or something whose value nobody needs.
     Other,
     /// A boolean.
@@ -111,62 +110,62 @@ pub(super) struct TensorRef {
 #[derive(Debug, Default)]
 pub(super) struct Pickle {
     texts: Vec<String>,
-    lists: Vec<Vec<Value>>,
-    dicts: Vec<Vec<(Value, Value)>>,
-    objects: Vec<Option<Value>>,
+    lists: Vec<Vec<PickleValue>>,
+    dicts: Vec<Vec<(PickleValue, PickleValue)>>,
+    objects: Vec<Option<PickleValue>>,
     /// Every storage it mentions.
     pub storages: Vec<StorageRef>,
     /// Every tensor it describes.
     pub tensors: Vec<TensorRef>,
-    stack: Vec<Value>,
+    stack: Vec<PickleValue>,
     marks: Vec<usize>,
     entries_held: usize,
-    memo: HashMap<u32, Value>,
+    memo: HashMap<u32, PickleValue>,
     script: bool,
 }
 
 impl Pickle {
     /// Reads one pickle from the start of `bytes`; returns its value and its length.
     /// `script` allows the classes that a TorchScript archive defines.
-    pub fn read(bytes: &[u8], script: bool) -> Result<(Self, Value, usize), Refusal> {
+    pub fn read(bytes: &[u8], script: bool) -> Result<(Self, PickleValue, usize), Refusal> {
         let mut machine = Self {
             script,
             ..Self::default()
         };
-        let mut input = Input { bytes, at: 0 };
+        let mut input = PickleInput { bytes, at: 0 };
         let value = machine.run(&mut input)?;
         Ok((machine, value, input.at))
     }
 
     /// The text behind a value.
-    pub fn text(&self, value: Value) -> Option<&str> {
+    pub fn text(&self, value: PickleValue) -> Option<&str> {
         match value {
-            Value::Text(at) => Some(&self.texts[at]),
+            PickleValue::Text(at) => Some(&self.texts[at]),
             _ => None,
         }
     }
 
     /// The elements of a tuple or list.
-    pub fn list(&self, value: Value) -> Option<&[Value]> {
+    pub fn list(&self, value: PickleValue) -> Option<&[PickleValue]> {
         match value {
-            Value::List(at) => Some(&self.lists[at]),
+            PickleValue::List(at) => Some(&self.lists[at]),
             _ => None,
         }
     }
 
     /// The entries of a dictionary, or of an object's attributes.
-    pub fn entries(&self, value: Value) -> Option<&[(Value, Value)]> {
+    pub fn entries(&self, value: PickleValue) -> Option<&[(PickleValue, PickleValue)]> {
         match value {
-            Value::Dict(at) => Some(&self.dicts[at]),
-            Value::Object(at) => match self.objects[at] {
-                Some(Value::Dict(state)) => Some(&self.dicts[state]),
+            PickleValue::Dict(at) => Some(&self.dicts[at]),
+            PickleValue::Object(at) => match self.objects[at] {
+                Some(PickleValue::Dict(state)) => Some(&self.dicts[state]),
                 _ => None,
             },
             _ => None,
         }
     }
 
-    fn run(&mut self, input: &mut Input<'_>) -> Result<Value, Refusal> {
+    fn run(&mut self, input: &mut PickleInput<'_>) -> Result<PickleValue, Refusal> {
         loop {
             let code = input.byte()?;
             match code {
@@ -195,30 +194,30 @@ impl Pickle {
                     let top = self.top()?;
                     self.push(top)?;
                 }
-                b'N' => self.push(Value::Other)?,
-                0x88 => self.push(Value::Bool(true))?,
-                0x89 => self.push(Value::Bool(false))?,
+                b'N' => self.push(PickleValue::Other)?,
+                0x88 => self.push(PickleValue::Bool(true))?,
+                0x89 => self.push(PickleValue::Bool(false))?,
                 b'K' => {
                     let value = input.byte()?;
-                    self.push(Value::Int(value.into()))?;
+                    self.push(PickleValue::Int(value.into()))?;
                 }
                 b'M' => {
                     let value = u16::from_le_bytes(input.array()?);
-                    self.push(Value::Int(value.into()))?;
+                    self.push(PickleValue::Int(value.into()))?;
                 }
                 b'J' => {
                     let value = i32::from_le_bytes(input.array()?);
-                    self.push(Value::Int(value.into()))?;
+                    self.push(PickleValue::Int(value.into()))?;
                 }
                 b'I' | b'L' => {
                     let line = input.line()?;
                     let value = match line {
-                        "00" => Value::Bool(false),
-                        "01" => Value::Bool(true),
+                        "00" => PickleValue::Bool(false),
+                        "01" => PickleValue::Bool(true),
                         _ => line
                             .trim_end_matches('L')
                             .parse()
-                            .map_or(Value::Other, Value::Int),
+                            .map_or(PickleValue::Other, PickleValue::Int),
                     };
                     self.push(value)?;
                 }
@@ -234,11 +233,11 @@ impl Pickle {
                 }
                 b'F' => {
                     input.line()?;
-                    self.push(Value::Other)?;
+                    self.push(PickleValue::Other)?;
                 }
                 b'G' => {
                     input.take(8)?;
-                    self.push(Value::Other)?;
+                    self.push(PickleValue::Other)?;
                 }
                 b'S' | b'V' => {
                     let line = input.line()?.trim_matches(['\'', '"']).to_owned();
@@ -314,7 +313,7 @@ impl Pickle {
                 }
                 b'b' => {
                     let state = self.pop()?;
-                    if let Value::Object(at) = self.top()? {
+                    if let PickleValue::Object(at) = self.top()? {
                         self.objects[at] = Some(state);
                     }
                     // The attributes of anything else (an OrderedDict's `_metadata`) are not needed.
@@ -362,7 +361,7 @@ impl Pickle {
         }
     }
 
-    fn push(&mut self, value: Value) -> Result<(), Refusal> {
+    fn push(&mut self, value: PickleValue) -> Result<(), Refusal> {
         if self.stack.len() >= COUNT_LIMIT {
             return Err("its pickle keeps too many values at once".into());
         }
@@ -386,10 +385,10 @@ impl Pickle {
     fn push_text(&mut self, text: String) -> Result<(), Refusal> {
         self.room()?;
         self.texts.push(text);
-        self.push(Value::Text(self.texts.len() - 1))
+        self.push(PickleValue::Text(self.texts.len() - 1))
     }
 
-    fn take_text(&mut self, input: &mut Input<'_>, length: u64) -> Result<(), Refusal> {
+    fn take_text(&mut self, input: &mut PickleInput<'_>, length: u64) -> Result<(), Refusal> {
         let length = usize::try_from(length).map_err(|_| "its pickle ends too early")?;
         let text = String::from_utf8_lossy(input.take(length)?).into_owned();
         self.push_text(text)
@@ -404,18 +403,18 @@ impl Pickle {
         Ok(())
     }
 
-    fn push_list(&mut self, items: Vec<Value>) -> Result<(), Refusal> {
+    fn push_list(&mut self, items: Vec<PickleValue>) -> Result<(), Refusal> {
         self.room()?;
         self.hold(items.len())?;
         self.lists.push(items);
-        self.push(Value::List(self.lists.len() - 1))
+        self.push(PickleValue::List(self.lists.len() - 1))
     }
 
-    fn push_dict(&mut self, entries: Vec<(Value, Value)>) -> Result<(), Refusal> {
+    fn push_dict(&mut self, entries: Vec<(PickleValue, PickleValue)>) -> Result<(), Refusal> {
         self.room()?;
         self.hold(entries.len())?;
         self.dicts.push(entries);
-        self.push(Value::Dict(self.dicts.len() - 1))
+        self.push(PickleValue::Dict(self.dicts.len() - 1))
     }
 
     fn push_name(&mut self, module: &str, name: &str) -> Result<(), Refusal> {
@@ -427,28 +426,28 @@ impl Pickle {
             None if is_class(module, name) => Name::Class,
             None => return Err(Refusal::Name(shortened(&format!("{module}.{name}")))),
         };
-        self.push(Value::Name(meaning))
+        self.push(PickleValue::Name(meaning))
     }
 
     fn floor(&self) -> usize {
         self.marks.last().copied().unwrap_or(0)
     }
 
-    fn pop(&mut self) -> Result<Value, Refusal> {
+    fn pop(&mut self) -> Result<PickleValue, Refusal> {
         if self.stack.len() <= self.floor() {
             return Err("its pickle takes a value that was never made".into());
         }
         self.stack.pop().ok_or_else(|| "its pickle is empty".into())
     }
 
-    fn top(&self) -> Result<Value, Refusal> {
+    fn top(&self) -> Result<PickleValue, Refusal> {
         self.stack
             .last()
             .copied()
             .ok_or_else(|| "its pickle takes a value that was never made".into())
     }
 
-    fn pop_many(&mut self, count: usize) -> Result<Vec<Value>, Refusal> {
+    fn pop_many(&mut self, count: usize) -> Result<Vec<PickleValue>, Refusal> {
         let from = self
             .stack
             .len()
@@ -458,7 +457,7 @@ impl Pickle {
         Ok(self.stack.split_off(from))
     }
 
-    fn pop_mark(&mut self) -> Result<Vec<Value>, Refusal> {
+    fn pop_mark(&mut self) -> Result<Vec<PickleValue>, Refusal> {
         let mark = self
             .marks
             .pop()
@@ -467,22 +466,22 @@ impl Pickle {
         Ok(self.stack.split_off(mark))
     }
 
-    fn extend_list(&mut self, items: Vec<Value>) -> Result<(), Refusal> {
+    fn extend_list(&mut self, items: Vec<PickleValue>) -> Result<(), Refusal> {
         self.hold(items.len())?;
         match self.top()? {
-            Value::List(at) => self.lists[at].extend(items),
-            Value::Other | Value::Object(_) => {}
+            PickleValue::List(at) => self.lists[at].extend(items),
+            PickleValue::Other | PickleValue::Object(_) => {}
             _ => return Err("its pickle appends to something that is not a list".into()),
         }
         Ok(())
     }
 
-    fn extend_dict(&mut self, items: &[Value]) -> Result<(), Refusal> {
+    fn extend_dict(&mut self, items: &[PickleValue]) -> Result<(), Refusal> {
         let entries = paired(items)?;
         self.hold(entries.len())?;
         match self.top()? {
-            Value::Dict(at) => self.dicts[at].extend(entries),
-            Value::Other | Value::Object(_) => {}
+            PickleValue::Dict(at) => self.dicts[at].extend(entries),
+            PickleValue::Other | PickleValue::Object(_) => {}
             _ => {
                 return Err("its pickle sets entries of something that is not a dictionary".into());
             }
@@ -508,7 +507,7 @@ impl Pickle {
     }
 }
 
-fn paired(items: &[Value]) -> Result<Vec<(Value, Value)>, Refusal> {
+fn paired(items: &[PickleValue]) -> Result<Vec<(PickleValue, PickleValue)>, Refusal> {
     let (pairs, rest) = items.as_chunks::<2>();
     if rest.is_empty() {
         Ok(pairs.iter().map(|&[key, value]| (key, value)).collect())
@@ -518,14 +517,14 @@ fn paired(items: &[Value]) -> Result<Vec<(Value, Value)>, Refusal> {
 }
 
 /// A little-endian two's-complement integer; beyond 64 bits its value is not needed.
-fn long(bytes: &[u8]) -> Value {
+fn long(bytes: &[u8]) -> PickleValue {
     if bytes.len() > 8 {
-        return Value::Other;
+        return PickleValue::Other;
     }
     let negative = bytes.last().is_some_and(|byte| byte & 0x80 != 0);
     let mut wide = [if negative { 0xff } else { 0 }; 8];
     wide[..bytes.len()].copy_from_slice(bytes);
-    Value::Int(i64::from_le_bytes(wide))
+    PickleValue::Int(i64::from_le_bytes(wide))
 }
 
 fn number(line: &str) -> Result<u32, Refusal> {

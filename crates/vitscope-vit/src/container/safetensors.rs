@@ -5,7 +5,7 @@ use safetensors::tensor::{Dtype as Type, Metadata};
 use super::{
     Container, ContainerKind, DataFile, Dtype,
     file::usize_of,
-    tensor::{Place, Stored, checked_elements},
+    tensor::{Place, StoredTensor, checked_elements},
 };
 use crate::error::VitError;
 
@@ -59,7 +59,7 @@ pub(super) fn open(file: DataFile) -> Result<Container, VitError> {
         if checked_elements(&info.shape).is_none() {
             return Err(file.damaged(format!("tensor {name} is too large to address")));
         }
-        tensors.push(Stored {
+        tensors.push(StoredTensor {
             group: String::new(),
             shape: info.shape.clone(),
             dtype: dtype(info.dtype),

@@ -52,7 +52,7 @@ impl Serialize for Dtype {
 
 /// One tensor as its container describes it.
 #[derive(Clone, Debug)]
-pub(crate) struct Stored {
+pub(crate) struct StoredTensor {
     /// The root entry that holds it (`teacher`, `model`, ...); empty in flat files.
     pub group: String,
     /// Its name inside the group.
@@ -65,7 +65,7 @@ pub(crate) struct Stored {
     pub place: Place,
 }
 
-impl Stored {
+impl StoredTensor {
     /// Number of elements; readers have checked that the product does not overflow.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
@@ -119,7 +119,7 @@ pub(crate) enum Place {
         strides: Option<Vec<usize>>,
     },
     /// Several tensors below each other, as a description of an own model joins those of the heads.
-    Joined(Vec<Stored>),
+    Joined(Vec<StoredTensor>),
 }
 
 /// The number of elements of a shape, or `None` where it does not fit in memory's address range.

@@ -4,10 +4,10 @@ use std::collections::HashMap;
 
 use super::{
     Container, ContainerKind, DataFile,
-    archive::Entry,
+    archive::ArchiveEntry,
     elements::is_row_major,
-    pickle::{LENGTH_LIMIT, Pickle, Refusal, StorageRef, TENSOR_LIMIT, Value},
-    tensor::{Place, Stored},
+    pickle::{LENGTH_LIMIT, Pickle, PickleValue, Refusal, StorageRef, TENSOR_LIMIT},
+    tensor::{Place, StoredTensor},
 };
 use crate::error::{VitError, shortened};
 
@@ -37,7 +37,7 @@ fn after_magic(head: &[u8]) -> Option<usize> {
 type Places = HashMap<String, (u64, u64)>;
 
 /// Lists the tensors of a zip archive written by `torch.save` or `torch.jit.save`.
-pub(super) fn open_zip(file: DataFile, entries: Vec<Entry>) -> Result<Container, VitError> {
+pub(super) fn open_zip(file: DataFile, entries: Vec<ArchiveEntry>) -> Result<Container, VitError> {
     // The archive's own folder is named after the file it was first saved to.
     let Some((folder, index)) = entries
         .iter()
@@ -97,14 +97,14 @@ pub(super) fn open_zip(file: DataFile, entries: Vec<Entry>) -> Result<Container,
 pub(super) fn open_legacy(file: DataFile) -> Result<Container, VitError> {
     let window = file.head(LENGTH_LIMIT)?;
     let mut at = after_magic(&window).unwrap_or(0);
-    let mut next = || -> Result<(Pickle, Value), VitError> {
+    let mut next = || -> Result<(Pickle, PickleValue), VitError> {
         let (pickle, value, length) = Pickle::read(window.get(at..).unwrap_or_default(), false)
             .map_err(|refusal| refused(&file, refusal))?;
         at += length;
         Ok((pickle, value))
     };
     let (_, version) = next()?;
-    if version != Value::Int(1001) {
+    if version != PickleValue::Int(1001) {
         return Err(file.damaged("its format version is not the 1001 that PyTorch wrote"));
     }
     let (system, facts) = next()?;
@@ -113,7 +113,7 @@ pub(super) fn open_legacy(file: DataFile) -> Result<Container, VitError> {
             .iter()
             .find(|(key, _)| system.text(*key) == Some("little_endian"))
     });
-    if little.is_some_and(|(_, value)| *value == Value::Bool(false)) {
+    if little.is_some_and(|(_, value)| *value == PickleValue::Bool(false)) {
         return Err(
             file.unusable("it was written on a big-endian machine: save it again on this one")
         );
@@ -168,18 +168,19 @@ fn listed(
     file: DataFile,
     kind: ContainerKind,
     pickle: &Pickle,
-    root: Value,
+    root: PickleValue,
     places: &Places,
 ) -> Result<Container, VitError> {
     // A module that was saved whole is one tree, as a TorchScript archive is.
     let module = pickle.entries(root).is_some_and(|entries| {
-        let named = |&(key, _): &(Value, Value)| pickle.text(key) == Some("_modules");
-        matches!(root, Value::Object(_)) && entries.iter().any(named)
+        let named = |&(key, _): &(PickleValue, PickleValue)| pickle.text(key) == Some("_modules");
+        matches!(root, PickleValue::Object(_)) && entries.iter().any(named)
     });
     let whole = kind == ContainerKind::TorchScript || module;
     let mut names = Vec::new();
     let mut values = vec![root];
-    let entries_in = |items: &&[Value]| items.iter().any(|&item| pickle.entries(item).is_some());
+    let entries_in =
+        |items: &&[PickleValue]| items.iter().any(|&item| pickle.entries(item).is_some());
     if let Some(items) = pickle.list(root).filter(entries_in) {
         values = items.to_vec();
         names = (0..items.len()).map(|at| at.to_string()).collect();
@@ -199,7 +200,7 @@ fn listed(
         names = entries
             .iter()
             .map(|&(key, _)| match key {
-                Value::Int(number) => number.to_string(),
+                PickleValue::Int(number) => number.to_string(),
                 key => shortened(pickle.text(key).unwrap_or("?")),
             })
             .collect();
@@ -238,7 +239,7 @@ fn stored(
     group: String,
     name: String,
     places: &Places,
-) -> Result<Stored, VitError> {
+) -> Result<StoredTensor, VitError> {
     let tensor = &pickle.tensors[index];
     let StorageRef {
         key,
@@ -272,7 +273,7 @@ fn stored(
             strides: tensor.strides.clone(),
         }
     };
-    Ok(Stored {
+    Ok(StoredTensor {
         group,
         name,
         shape: tensor.shape.clone(),

@@ -8,10 +8,10 @@ use rayon::prelude::*;
 use super::{
     Layout, Naming,
     fit::Fit,
-    sizes::{Sizes, Table},
+    sizes::{PositionTable, Sizes},
 };
 use crate::{
-    container::{Container, Stored},
+    container::{Container, StoredTensor},
     error::VitError,
     params::{Block, Linear, Norm, Params},
 };
@@ -39,7 +39,7 @@ pub(crate) fn params(
     if sizes.registers > 0 {
         prefix.extend(reader.vector(stem, "registers")?);
     }
-    if let Some(Table { slots, .. }) = sizes.table {
+    if let Some(PositionTable { slots, .. }) = sizes.table {
         let own = slots * width;
         for (token, position) in prefix[..own].iter_mut().zip(&table) {
             *token += position;
@@ -75,7 +75,7 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn find(&self, parts: &Parts, part: &str) -> Option<&Stored> {
+    fn find(&self, parts: &Parts, part: &str) -> Option<&StoredTensor> {
         parts.get(part).map(|&index| &self.container.tensors[index])
     }
 
@@ -96,7 +96,7 @@ impl Reader<'_> {
     /// Places a stored map at columns `from ..` of `[inputs, total]`.
     fn place(
         &self,
-        tensor: &Stored,
+        tensor: &StoredTensor,
         layout: Layout,
         inputs: usize,
         out: &mut [f32],

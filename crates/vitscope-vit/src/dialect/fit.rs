@@ -8,10 +8,10 @@ use super::{
     DIALECTS, Dialect, Layout, Names, Naming,
     draft::{self, words},
     fits, mismatch,
-    networks::{self, BESIDE, Choice, Network},
+    networks::{self, BESIDE, Network, NetworkChoice},
 };
 use crate::{
-    container::{Container, Dtype, Stored},
+    container::{Container, Dtype, StoredTensor},
     error::VitError,
 };
 
@@ -78,7 +78,7 @@ pub(crate) struct Fit {
     /// What stands before the backbone's names inside the group.
     pub prefix: String,
     /// Which of several networks it is.
-    pub choice: Option<Choice>,
+    pub choice: Option<NetworkChoice>,
     /// Attention heads, where each has tensors of its own.
     pub heads: Option<usize>,
     /// Parts outside the blocks: canonical name to index of the tensor.
@@ -109,7 +109,7 @@ struct Attempt<'a> {
     blocks: Vec<BTreeMap<&'static str, usize>>,
     roles: Vec<Option<Role>>,
     missing: Vec<String>,
-    left_over: Vec<&'a Stored>,
+    left_over: Vec<&'a StoredTensor>,
     hits: usize,
     /// Tensors that are neither the network's nor of a known kind beside it.
     beside: usize,
@@ -124,7 +124,7 @@ struct Attempt<'a> {
 /// equally likely.
 pub(crate) fn fit(container: &Container, told: Option<&str>) -> Result<Fit, VitError> {
     let plain = networks::plain_names(container);
-    let look = Look {
+    let look = FitLook {
         container,
         plain: &plain,
     };
@@ -213,12 +213,12 @@ impl Attempt<'_> {
 }
 
 /// A container and its tensors' names without wrappers.
-struct Look<'a> {
+struct FitLook<'a> {
     container: &'a Container,
     plain: &'a [String],
 }
 
-impl<'a> Look<'a> {
+impl<'a> FitLook<'a> {
     /// Attempts at files in which no patch embedding was found, where their blocks begin.
     fn closest(&self) -> Option<Attempt<'a>> {
         let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();
@@ -367,16 +367,17 @@ impl<'a> Look<'a> {
     ) -> BTreeMap<&'b str, &'static str> {
         /// More tensors than a head has.
         const HEAD: usize = 16;
-        let mut modules: BTreeMap<&'b str, Vec<&Stored>> = BTreeMap::new();
+        let mut modules: BTreeMap<&'b str, Vec<&StoredTensor>> = BTreeMap::new();
         for &(name, index) in all {
             if !used.contains(first(name)) {
                 let tensors = modules.entry(first(name)).or_default();
                 tensors.push(&self.container.tensors[index]);
             }
         }
-        let number =
-            |tensor: &&Stored| tensor.elements() <= 1 || matches!(tensor.dtype, Dtype::Other(..));
-        let reads = |tensor: &&Stored| matches!(tensor.shape[..], [out, inputs] if inputs == width && out != width && out > 1);
+        let number = |tensor: &&StoredTensor| {
+            tensor.elements() <= 1 || matches!(tensor.dtype, Dtype::Other(..))
+        };
+        let reads = |tensor: &&StoredTensor| matches!(tensor.shape[..], [out, inputs] if inputs == width && out != width && out > 1);
         modules
             .into_iter()
             .filter_map(|(module, tensors)| {
@@ -396,7 +397,12 @@ impl<'a> Look<'a> {
             .collect()
     }
 
-    fn finish(&self, attempt: Attempt<'_>, choice: Option<Choice>, others: &[Network]) -> Fit {
+    fn finish(
+        &self,
+        attempt: Attempt<'_>,
+        choice: Option<NetworkChoice>,
+        others: &[Network],
+    ) -> Fit {
         let roles = attempt.roles.into_iter().enumerate().map(|(index, role)| {
             let (tensor, plain) = (&self.container.tensors[index], &self.plain[index]);
             match role {

@@ -4,7 +4,7 @@ use std::fmt::Write;
 
 use super::draft::patterns::general;
 use crate::{
-    container::{Container, Stored, shape_text},
+    container::{Container, StoredTensor, shape_text},
     error::shortened,
 };
 
@@ -15,14 +15,14 @@ const SHOWN: usize = 8;
 const INLINE: usize = 2;
 
 /// Tensors of one pattern and shape.
-struct Line {
+struct MismatchLine {
     pattern: String,
     shape: String,
     name: String,
     count: usize,
 }
 
-impl Line {
+impl MismatchLine {
     fn text(&self) -> String {
         let shape = &self.shape;
         if self.count == 1 {
@@ -38,7 +38,7 @@ pub(super) fn difference(
     container: &Container,
     hits: usize,
     missing: &[String],
-    left_over: &[&Stored],
+    left_over: &[&StoredTensor],
 ) -> String {
     let total = container.tensors.len();
     let looks = kind(container, missing)
@@ -59,7 +59,13 @@ pub(super) fn difference(
     }
     let lacking = joined(missing.iter().map(|name| (name.clone(), String::new())));
     if lacking.len() + unexpected.len() <= INLINE {
-        let texts = |lines: &[Line]| lines.iter().map(Line::text).collect::<Vec<_>>().join(", ");
+        let texts = |lines: &[MismatchLine]| {
+            lines
+                .iter()
+                .map(MismatchLine::text)
+                .collect::<Vec<_>>()
+                .join(", ")
+        };
         let mut parts = Vec::new();
         if !lacking.is_empty() {
             parts.push(format!("it lacks {}", texts(&lacking)));
@@ -79,15 +85,15 @@ pub(super) fn difference(
 }
 
 /// Joins what differs in one number only.
-fn joined(names: impl Iterator<Item = (String, String)>) -> Vec<Line> {
-    let mut lines: Vec<Line> = Vec::new();
+fn joined(names: impl Iterator<Item = (String, String)>) -> Vec<MismatchLine> {
+    let mut lines: Vec<MismatchLine> = Vec::new();
     let mut at = std::collections::HashMap::new();
     for (name, shape) in names {
         let pattern = general(&name);
         let index = *at
             .entry((pattern.clone(), shape.clone()))
             .or_insert_with(|| {
-                lines.push(Line {
+                lines.push(MismatchLine {
                     pattern,
                     shape,
                     name,
@@ -100,7 +106,7 @@ fn joined(names: impl Iterator<Item = (String, String)>) -> Vec<Line> {
     lines
 }
 
-fn list(verb: &str, lines: &[Line]) -> String {
+fn list(verb: &str, lines: &[MismatchLine]) -> String {
     let mut text = String::new();
     // Writing to a string cannot fail.
     for line in lines.iter().take(SHOWN) {
@@ -114,10 +120,10 @@ fn list(verb: &str, lines: &[Line]) -> String {
 
 /// What kind of network a file holds, where well-known names show it.
 fn kind(container: &Container, missing: &[String]) -> Option<&'static str> {
-    let has = |test: &dyn Fn(&Stored) -> bool| container.tensors.iter().any(test);
+    let has = |test: &dyn Fn(&StoredTensor) -> bool| container.tensors.iter().any(test);
     let named = |part: &str| has(&|tensor| tensor.name.contains(part));
-    let image = |tensor: &Stored| matches!(tensor.shape[..], [_, 3, p, q] if p == q && p > 1);
-    let block = |tensor: &Stored| {
+    let image = |tensor: &StoredTensor| matches!(tensor.shape[..], [_, 3, p, q] if p == q && p > 1);
+    let block = |tensor: &StoredTensor| {
         ["attn", "attention"]
             .iter()
             .any(|word| tensor.name.contains(word))

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashSet};
 
 use super::DIALECTS;
 use crate::{
-    container::{Container, Stored},
+    container::{Container, StoredTensor},
     error::{VitError, listed, shortened},
 };
 
@@ -77,7 +77,7 @@ impl Network {
     }
 
     /// Whether a tensor is this network's.
-    pub fn has(&self, tensor: &Stored, plain: &str) -> bool {
+    pub fn has(&self, tensor: &StoredTensor, plain: &str) -> bool {
         tensor.group == self.group && plain.starts_with(&self.prefix)
     }
 
@@ -181,7 +181,7 @@ pub(super) fn before<'a>(name: &'a str, words: &str) -> Option<&'a str> {
 
 /// Which of several networks was chosen, and why.
 #[derive(Clone, Debug)]
-pub(crate) struct Choice {
+pub(crate) struct NetworkChoice {
     /// The name of the network.
     pub value: String,
     /// The reason, and how to choose another.
@@ -196,7 +196,7 @@ pub(super) fn choose(
     container: &Container,
     networks: &[&Network],
     told: Option<&str>,
-) -> Result<(usize, Option<Choice>), VitError> {
+) -> Result<(usize, Option<NetworkChoice>), VitError> {
     let labels: Vec<String> = networks.iter().map(|network| network.label()).collect();
     let path = &container.files[0].path;
     if let Some(told) = told {
@@ -207,7 +207,7 @@ pub(super) fn choose(
         return match (exact, meant.as_slice()) {
             (Some(at), _) | (None, &[at]) => Ok((
                 at,
-                Some(Choice {
+                Some(NetworkChoice {
                     value: labels[at].clone(),
                     because: "--backbone says so".to_owned(),
                     noted: false,
@@ -224,7 +224,7 @@ pub(super) fn choose(
         let trained = standing(only) < 0;
         return Ok((
             0,
-            trained.then(|| Choice {
+            trained.then(|| NetworkChoice {
                 value: labels[0].clone(),
                 because: "it is the only network in the file, although named as the one beside an average".to_owned(),
                 noted: true,
@@ -248,7 +248,7 @@ pub(super) fn choose(
         {
             return Ok((
                 at,
-                Some(Choice {
+                Some(NetworkChoice {
                     value: labels[at].clone(),
                     because: format!(
                         "its authors evaluate {evaluated} and not its average; {} takes that",
@@ -275,7 +275,7 @@ pub(super) fn choose(
         };
         return Ok((
             at,
-            Some(Choice {
+            Some(NetworkChoice {
                 value: labels[at].clone(),
                 because: format!("{what}; {} takes the other", others(at)),
                 noted: true,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::{Layout, fit::Fit};
 use crate::{
-    container::{Container, Dtype, Stored, shape_text},
+    container::{Container, Dtype, StoredTensor, shape_text},
     error::VitError,
     says::Says,
 };
@@ -37,14 +37,14 @@ pub(crate) struct Sizes {
     /// Whether a norm follows the last block.
     pub final_norm: bool,
     /// The position table; `None` for rotary models.
-    pub table: Option<Table>,
+    pub table: Option<PositionTable>,
     /// Attention heads and the tensor that shows them, where one does.
     pub heads: Option<(usize, &'static str)>,
 }
 
 /// A position table as its shape shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Table {
+pub(crate) struct PositionTable {
     /// Rows and columns of patches.
     pub grid: [usize; 2],
     /// Tokens before the patches that have a place of their own in it, before those of the patches.
@@ -62,7 +62,7 @@ pub(crate) fn sizes(
     fit: &Fit,
     says: Option<&Says>,
 ) -> Result<Sizes, VitError> {
-    let look = Look { container };
+    let look = SizeLook { container };
     let layout = |part: &str| fit.naming.layout_of(part);
     let stem = |part: &str| fit.stem.get(part).map(|&index| &container.tensors[index]);
     let first = &fit.blocks[0];
@@ -104,7 +104,7 @@ pub(crate) fn sizes(
 
     let down = block("down.weight").ok_or_else(|| absent("down.weight"))?;
     let up = block("up.weight").ok_or_else(|| absent("up.weight"))?;
-    let side = |part: &str, tensor: &Stored, outputs: bool| {
+    let side = |part: &str, tensor: &StoredTensor, outputs: bool| {
         let axis = usize::from(outputs == (layout(part) == Layout::InOut));
         tensor.shape.get(axis).copied().unwrap_or(0)
     };
@@ -230,12 +230,12 @@ pub(crate) fn sizes(
 
 /// How the rows of a position table are divided: patches, and before them the class token, or
 /// none, or all tokens that precede the patches.
-fn table(rows: usize, before: usize, grid: Option<[usize; 2]>) -> Option<Table> {
+fn table(rows: usize, before: usize, grid: Option<[usize; 2]>) -> Option<PositionTable> {
     let slots = [before.min(1), 0, before];
     let square = |slots: usize| {
         let patches = rows.checked_sub(slots)?;
         let side = patches.isqrt();
-        (side > 0 && side * side == patches).then_some(Table {
+        (side > 0 && side * side == patches).then_some(PositionTable {
             grid: [side, side],
             slots,
         })
@@ -248,7 +248,7 @@ fn table(rows: usize, before: usize, grid: Option<[usize; 2]>) -> Option<Table> 
             let slots = slots
                 .into_iter()
                 .find(|slots| patches.checked_add(*slots) == Some(rows))?;
-            Some(Table { grid, slots })
+            Some(PositionTable { grid, slots })
         }
         None => slots.into_iter().find_map(square),
     }
@@ -302,12 +302,12 @@ fn bounded(container: &Container, fit: &Fit) -> Result<(), VitError> {
     Ok(())
 }
 
-struct Look<'a> {
+struct SizeLook<'a> {
     container: &'a Container,
 }
 
-impl Look<'_> {
-    fn shape(&self, tensor: &Stored, expected: &str) -> VitError {
+impl SizeLook<'_> {
+    fn shape(&self, tensor: &StoredTensor, expected: &str) -> VitError {
         VitError::Shape {
             path: self.container.files[tensor.place.file()].path.clone(),
             tensor: crate::error::shortened(&tensor.full_name()),
@@ -318,7 +318,7 @@ impl Look<'_> {
 
     /// Checks that a tensor is `[rows, columns]` once neighboring axes are joined, so that
     /// `[1, 1, D]` and `[heads, D / heads]` pass for `[1, D]`.
-    fn matrix(&self, tensor: &Stored, rows: usize, columns: usize) -> Result<(), VitError> {
+    fn matrix(&self, tensor: &StoredTensor, rows: usize, columns: usize) -> Result<(), VitError> {
         // With as many elements as asked for, and more than none, no partial product overflows.
         let count = tensor.elements();
         let splits = || {

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use ndarray::{ArrayView3, ArrayView4, ShapeBuilder};
 use rayon::prelude::*;
 
-use super::{Geometry, Input, Stages, Tensor};
+use super::{Input, InputGeometry, Stages, Tensor};
 use crate::config::{Config, Mlp, Positions, Precision};
 use crate::error::DeviceError;
 use crate::ops::attention::{self, attend};
@@ -107,7 +107,7 @@ impl Layer {
 #[derive(Debug)]
 pub(crate) struct Cpu {
     model: Arc<Model>,
-    geometry: Geometry,
+    geometry: InputGeometry,
     work: Work,
 }
 
@@ -174,10 +174,10 @@ impl Model {
     }
 
     /// Patches, class token, registers and positions; `x` becomes the first block's input.
-    fn embed(&self, images: &[f32], geometry: &Geometry, work: &mut Work) {
+    fn embed(&self, images: &[f32], geometry: &InputGeometry, work: &mut Work) {
         let d = self.config.width;
         let prefix = self.config.prefix();
-        let Geometry {
+        let InputGeometry {
             pixels,
             grid,
             table,
@@ -248,7 +248,7 @@ impl Model {
     }
 
     /// Rotates the queries and keys of the patches, in rotary models.
-    fn rotate(&self, geometry: &Geometry, qkv: &mut [f32], tokens: usize) {
+    fn rotate(&self, geometry: &InputGeometry, qkv: &mut [f32], tokens: usize) {
         let d = self.config.width;
         let Some((cos, sin)) = &geometry.rotary else {
             return;
@@ -448,7 +448,7 @@ impl Model {
 
 impl Cpu {
     /// Buffers for inputs of one size.
-    pub(crate) fn new(model: Arc<Model>, geometry: Geometry) -> Self {
+    pub(crate) fn new(model: Arc<Model>, geometry: InputGeometry) -> Self {
         Self {
             model,
             geometry,

@@ -11,16 +11,15 @@ use std::sync::Arc;
 
 use ndarray::ArrayView4;
 use vitscope_cuda::{
-    Activation, Buffer, CudaError, Dense, Element, Factors, Gpu, Matrix, Product, RowsView,
-    Staging, Target,
+    Activation, Buffer, CudaError, Element, Factors, Gpu, RowsView, Staging, Target,
 };
 
-use super::{Geometry, Input, Stages, Tensor};
-use crate::config::{Config, Mlp, Precision};
+use super::{Input, InputGeometry, Stages, Tensor};
+use crate::config::Mlp;
 use crate::error::DeviceError;
-use crate::params::{Block, Linear, Norm, Params};
 use crate::vit::Rows;
 use apart::Apart;
+use model::BIAS_INPUTS;
 pub(crate) use model::Model;
 
 /// Scores of attention that exist at a time, at most: heads beyond that wait for their turn.
@@ -41,7 +40,7 @@ fn optional(gpu: &Gpu, values: &[f32]) -> Result<Option<Buffer<f32>>, CudaError>
 #[derive(Debug)]
 pub(crate) struct Cuda {
     model: Arc<Model>,
-    geometry: Geometry,
+    geometry: InputGeometry,
     table: Option<Buffer<f32>>,
     rotary: Option<[Buffer<f32>; 2]>,
     batch: usize,
@@ -96,7 +95,7 @@ impl Work {
 
 impl Cuda {
     /// Buffers for inputs of one size.
-    pub(crate) fn new(model: Arc<Model>, geometry: Geometry) -> Result<Self, CudaError> {
+    pub(crate) fn new(model: Arc<Model>, geometry: InputGeometry) -> Result<Self, CudaError> {
         let gpu = model.gpu();
         let table = optional(gpu, &geometry.table)?;
         let rotary = match &geometry.rotary {

@@ -17,7 +17,7 @@ use crate::vit::Rows;
 
 /// What the size of the input decides.
 #[derive(Clone, Debug)]
-pub(crate) struct Geometry {
+pub(crate) struct InputGeometry {
     /// Height and width of the input.
     pub(crate) pixels: [usize; 2],
     /// Patches per column and per row.
@@ -28,7 +28,7 @@ pub(crate) struct Geometry {
     pub(crate) rotary: Option<(Vec<f32>, Vec<f32>)>,
 }
 
-impl Geometry {
+impl InputGeometry {
     /// Patches of an image.
     pub(crate) fn patches(&self) -> usize {
         self.grid[0] * self.grid[1]

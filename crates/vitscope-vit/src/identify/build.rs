@@ -5,7 +5,7 @@ use crate::{
     config::Mlp,
     error::{VitError, shortened},
     known::{self, Build, KnownModel, Normalization},
-    says::{Activation, Says, Writer},
+    says::{Activation, Says, WrittenBy},
 };
 
 impl Case<'_> {
@@ -91,7 +91,7 @@ impl Case<'_> {
     /// Refuses architectures of timm that turn queries and keys by their positions, which no tensor of
     /// theirs shows.
     fn turns_unseen(&self, says: &Says) -> Result<(), VitError> {
-        let turns = says.writer == Writer::Timm
+        let turns = says.writer == WrittenBy::Timm
             && (says.kind.contains("rope") || says.kind.starts_with("naflexvit"));
         if turns && self.seen.fit.naming.rotary.is_none() && self.seen.sizes.table.is_some() {
             return Err(self.contradiction(

@@ -7,7 +7,7 @@ use crate::{
     container::ContainerKind,
     error::VitError,
     provenance::official_name,
-    says::Writer,
+    says::WrittenBy,
 };
 
 impl Case<'_> {
@@ -82,7 +82,7 @@ impl Case<'_> {
             return Some((Format::Official, because));
         }
         if let Some(says) = self.seen.says
-            && says.writer == Writer::Timm
+            && says.writer == WrittenBy::Timm
         {
             return Some((Format::Timm, format!("{} beside it is timm's", says.file)));
         }

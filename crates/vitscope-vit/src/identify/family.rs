@@ -6,17 +6,17 @@ use crate::{
     error::{VitError, shortened},
     names::Family,
     provenance::{family_of_hub, family_of_timm, family_of_words, official_name},
-    says::Writer,
+    says::WrittenBy,
 };
 
 /// A family with the reason for it, and whether others are as likely.
-struct Evidence {
+struct FamilyEvidence {
     family: Family,
     because: String,
     noted: bool,
 }
 
-impl Evidence {
+impl FamilyEvidence {
     fn sure(family: Family, because: impl Into<String>) -> Self {
         Self {
             family,
@@ -62,13 +62,13 @@ impl Case<'_> {
         let said = self
             .seen
             .says
-            .is_some_and(|says| says.writer == Writer::OpenClip);
+            .is_some_and(|says| says.writer == WrittenBy::OpenClip);
         said || self.seen.fit.prefix.contains("visual.")
     }
 
     pub(super) fn family(&mut self) -> Result<Option<Family>, VitError> {
         if let Some(says) = self.described() {
-            let Writer::User(label) = says.writer else {
+            let WrittenBy::User(label) = says.writer else {
                 return Ok(None);
             };
             if let Some(family) = self.settle.family {
@@ -142,7 +142,7 @@ impl Case<'_> {
     }
 
     /// What speaks for a family, the strongest first.
-    fn evidence(&self) -> Result<Option<Evidence>, VitError> {
+    fn evidence(&self) -> Result<Option<FamilyEvidence>, VitError> {
         if self.seen.sizes.stem_norm && self.possible().iter().any(|one| CLIPS.contains(one)) {
             return Ok(self.clip_evidence());
         }
@@ -154,20 +154,20 @@ impl Case<'_> {
             return Ok(Some(found));
         }
         if self.is_tower() {
-            return Ok(Some(Evidence::sure(
+            return Ok(Some(FamilyEvidence::sure(
                 Family::OpenClip,
                 "it is the image tower of an OpenCLIP model",
             )));
         }
         if let Some(family) = self.sine_table()? {
             let because = "its positions are the sines and cosines that it stores, in its order";
-            return Ok(Some(Evidence::sure(family, because)));
+            return Ok(Some(FamilyEvidence::sure(family, because)));
         }
         Ok(self.shown())
     }
 
     /// What the training left in the file.
-    fn trained(&self) -> Option<Evidence> {
+    fn trained(&self) -> Option<FamilyEvidence> {
         let container = self.seen.container;
         let root = |name: &str| container.root.iter().any(|root| root == name);
         let any = |end: &str| {
@@ -178,56 +178,56 @@ impl Case<'_> {
         };
         if self.has_tensor(|name| name.contains("relation_blocks.")) {
             let because = "it has the relation_blocks of Mugs's training";
-            Some(Evidence::sure(Family::Mugs, because))
+            Some(FamilyEvidence::sure(Family::Mugs, because))
         } else if self.seen.fit.prefix.contains("base_encoder.") {
             let because = "its weights are nested under base_encoder";
-            Some(Evidence::sure(Family::MocoV3, because))
+            Some(FamilyEvidence::sure(Family::MocoV3, because))
         } else if root("dino_loss") && self.possible().contains(&Family::Dino) {
             let because = "it has the state of DINO's loss";
-            Some(Evidence::sure(Family::Dino, because))
+            Some(FamilyEvidence::sure(Family::Dino, because))
         } else if root("ibot_loss") || any("masked_embed") {
             let because = "it has the loss or the mask token of iBOT's training";
-            Some(Evidence::sure(Family::Ibot, because))
+            Some(FamilyEvidence::sure(Family::Ibot, because))
         } else if self.has_tensor(|name| name.starts_with("decoder"))
             && self.possible().contains(&Family::Mae)
         {
             let because = "it has the decoder of MAE's training";
-            Some(Evidence::sure(Family::Mae, because))
+            Some(FamilyEvidence::sure(Family::Mae, because))
         } else if root("target_encoder") && self.possible().contains(&Family::IJepa) {
             let because = "it has the target encoder of I-JEPA's training";
-            Some(Evidence::sure(Family::IJepa, because))
+            Some(FamilyEvidence::sure(Family::IJepa, because))
         } else if any("dist_token") || self.has_tensor(|name| name.contains("head_dist.")) {
             let because = "it has the distillation token of DeiT";
-            Some(Evidence::sure(Family::Deit, because))
+            Some(FamilyEvidence::sure(Family::Deit, because))
         } else {
             None
         }
     }
 
     /// What the config file beside it says.
-    fn said(&self) -> Option<Evidence> {
+    fn said(&self) -> Option<FamilyEvidence> {
         let says = self.seen.says?;
         match says.kind.as_str() {
             "vit_mae" => {
                 let because = "config.json gives the model type vit_mae";
-                return Some(Evidence::sure(Family::Mae, because));
+                return Some(FamilyEvidence::sure(Family::Mae, because));
             }
             "ijepa" => {
                 let because = "config.json gives the model type ijepa";
-                return Some(Evidence::sure(Family::IJepa, because));
+                return Some(FamilyEvidence::sure(Family::IJepa, because));
             }
             "deit" => {
                 let because = "config.json gives the model type deit";
-                return Some(Evidence::sure(Family::Deit, because));
+                return Some(FamilyEvidence::sure(Family::Deit, because));
             }
             _ => {}
         }
-        if says.writer != Writer::Timm {
+        if says.writer != WrittenBy::Timm {
             return None;
         }
         let tag = says.tag.as_deref().unwrap_or_default();
         let family = family_of_timm(&says.kind, tag)?;
-        Some(Evidence::sure(
+        Some(FamilyEvidence::sure(
             family,
             match &says.tag {
                 Some(tag) => format!(
@@ -243,13 +243,13 @@ impl Case<'_> {
     }
 
     /// What its names say: its Hugging Face id, or an official file name.
-    fn named(&self) -> Option<Evidence> {
+    fn named(&self) -> Option<FamilyEvidence> {
         let seen = self.seen;
         if let Some(hub) = &seen.hub
             && let Some(family) = family_of_hub(hub)
         {
             let because = format!("its Hugging Face id is {}", shortened(hub));
-            return Some(Evidence::sure(family, because));
+            return Some(FamilyEvidence::sure(family, because));
         }
         if let Some((family, known)) = official_name(&seen.file_name) {
             let build = self.build();
@@ -259,7 +259,7 @@ impl Case<'_> {
                     None => "named as its official files are".to_owned(),
                 };
                 let because = format!("{} is {what}, and its tensors agree", seen.file_name);
-                return Some(Evidence::sure(family, because));
+                return Some(FamilyEvidence::sure(family, because));
             }
         }
         let extracted = ["checkpoint_teacher.pth", "checkpoint_student.pth"];
@@ -271,24 +271,24 @@ impl Case<'_> {
                 "{} with a state_dict is what iBOT's extraction writes",
                 seen.file_name
             );
-            Evidence::sure(Family::Ibot, because)
+            FamilyEvidence::sure(Family::Ibot, because)
         })
     }
 
     /// What its tensors show of families that share their names.
-    fn shown(&self) -> Option<Evidence> {
+    fn shown(&self) -> Option<FamilyEvidence> {
         let name = self.seen.fit.naming.name;
         if name == "transformers_vit" && self.has_tensor(|name| name.contains("pooler.")) {
             let because = "it has a pooler, which the conversions of DINO and MAE leave out";
-            return Some(Evidence::sure(Family::Supervised, because));
+            return Some(FamilyEvidence::sure(Family::Supervised, because));
         }
         if name == "transformers_dinov2" {
             let because = "its tensors are named as DINOv2's are in transformers";
-            return Some(Evidence::sure(Family::DinoV2, because));
+            return Some(FamilyEvidence::sure(Family::DinoV2, because));
         }
         let pooled = || self.has_tensor(|name| name.contains("attn_pool."));
         if name == "transformers_siglip" || (name == "timm_classless" && pooled()) {
-            return Some(Evidence {
+            return Some(FamilyEvidence {
                 family: Family::SigLip,
                 because: "it has no class token, but SigLIP's pooling; --family siglip2 sets the other label".to_owned(),
                 noted: false,
@@ -299,14 +299,14 @@ impl Case<'_> {
         }
         // Without a class slot, a table beside LayerScale is DeiT III's.
         if self.seen.sizes.table.is_some_and(|table| table.slots == 0) && self.seen.sizes.class {
-            return Some(Evidence {
+            return Some(FamilyEvidence {
                 family: Family::Deit3,
                 because: "LayerScale, and a position table without a place for the class token, are DeiT III's; --family sets another".to_owned(),
                 noted: true,
             });
         }
         let masked = self.has_tensor(|name| name.ends_with("mask_token"));
-        (masked || self.seen.sizes.patch == 14).then(|| Evidence {
+        (masked || self.seen.sizes.patch == 14).then(|| FamilyEvidence {
             family: Family::DinoV2,
             because: format!(
                 "LayerScale and {} are DINOv2's; --family sets another",
@@ -320,11 +320,11 @@ impl Case<'_> {
         })
     }
 
-    fn clip_evidence(&self) -> Option<Evidence> {
+    fn clip_evidence(&self) -> Option<FamilyEvidence> {
         let seen = self.seen;
         if seen.container.kind == ContainerKind::TorchScript {
             let because = "it is a TorchScript archive, as OpenAI releases";
-            return Some(Evidence::sure(Family::OpenAiClip, because));
+            return Some(FamilyEvidence::sure(Family::OpenAiClip, because));
         }
         if let Some(found) = self.said().or_else(|| self.named()) {
             return Some(found);
@@ -342,7 +342,7 @@ impl Case<'_> {
         if let Some((family, word)) = named
             && CLIPS.contains(&family)
         {
-            return Some(Evidence {
+            return Some(FamilyEvidence {
                 family,
                 because: format!("{} names it; --family sets another", shortened(&word)),
                 noted: false,
@@ -352,11 +352,11 @@ impl Case<'_> {
         let quick = match &says.activation {
             Some(crate::says::Activation::Known(mlp)) => *mlp == crate::config::Mlp::QuickGelu,
             // A timm architecture without quickgelu in its name uses the exact one.
-            None if says.writer == Writer::Timm => false,
+            None if says.writer == WrittenBy::Timm => false,
             _ => return None,
         };
-        if says.writer == Writer::Timm {
-            return Some(Evidence {
+        if says.writer == WrittenBy::Timm {
+            return Some(FamilyEvidence {
                 family: Family::Clip,
                 because: format!(
                     "{} names neither OpenAI's nor LAION's training; --family sets the label",
@@ -367,7 +367,7 @@ impl Case<'_> {
         }
         let file = &says.file;
         Some(if quick {
-            Evidence {
+            FamilyEvidence {
                 family: Family::OpenAiClip,
                 because: format!(
                     "{file} gives the activation quick_gelu, which OpenAI's CLIP has, but so have MetaCLIP, DFN and others whose files look the same: --family metaclip, clip or openclip sets another label"
@@ -375,7 +375,7 @@ impl Case<'_> {
                 noted: true,
             }
         } else {
-            Evidence {
+            FamilyEvidence {
                 family: Family::OpenClip,
                 because: format!(
                     "{file} gives the activation gelu, as OpenCLIP's models have it; --family metaclip or clip sets another label"

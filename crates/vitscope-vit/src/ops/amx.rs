@@ -155,7 +155,7 @@ unsafe fn drive(
                 // SAFETY: the processor has tiles.
                 unsafe { rest.load() };
             }
-            let block = Block {
+            let block = TileBlock {
                 steps: depth / SIDE,
                 a: a[row * a_stride..].as_ptr(),
                 a_stride: a_stride * size_of::<u32>(),
@@ -189,7 +189,7 @@ unsafe fn drive(
 }
 
 /// Some rows times one panel. Strides are in bytes.
-struct Block {
+struct TileBlock {
     /// Tiles along the inner dimension.
     steps: usize,
     a: *const u32,
@@ -199,7 +199,7 @@ struct Block {
     out: *mut f32,
 }
 
-impl Block {
+impl TileBlock {
     /// Up to sixteen rows.
     ///
     /// # Safety

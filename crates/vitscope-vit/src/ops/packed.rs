@@ -25,7 +25,7 @@ pub fn padded(width: usize) -> usize {
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-enum Layout {
+enum Packing {
     /// Row-major f32, for `gemm`.
     #[default]
     Rows,
@@ -44,7 +44,7 @@ pub struct Packed {
     words: Vec<u32>,
     inputs: usize,
     outputs: usize,
-    layout: Layout,
+    layout: Packing,
 }
 
 /// Whether products with bf16 factors run on this processor.
@@ -125,25 +125,25 @@ impl Packed {
             Precision::Bf16 => {
                 assert!(has_bf16(), "this processor has no bf16 products");
                 if has_tiles() {
-                    Layout::Tiles
+                    Packing::Tiles
                 } else {
-                    Layout::Pairs
+                    Packing::Pairs
                 }
             }
-            Precision::F32 if has_wide() => Layout::Panels,
-            Precision::F32 => Layout::Rows,
+            Precision::F32 if has_wide() => Packing::Panels,
+            Precision::F32 => Packing::Rows,
             Precision::F16 => panic!("the CPU has no f16 products"),
         };
         self.lay_out(matrix, inputs, outputs, layout);
     }
 
-    fn lay_out(&mut self, matrix: Mat<'_>, inputs: usize, outputs: usize, layout: Layout) {
+    fn lay_out(&mut self, matrix: Mat<'_>, inputs: usize, outputs: usize, layout: Packing) {
         (self.inputs, self.outputs, self.layout) = (inputs, outputs, layout);
         let (panel, depth) = match self.layout {
-            Layout::Rows => (outputs.max(1), inputs),
-            Layout::Panels => (PANEL, inputs),
-            Layout::Pairs => (PANEL, inputs.div_ceil(2)),
-            Layout::Tiles => (PANEL, tiled_depth(inputs)),
+            Packing::Rows => (outputs.max(1), inputs),
+            Packing::Panels => (PANEL, inputs),
+            Packing::Pairs => (PANEL, inputs.div_ceil(2)),
+            Packing::Tiles => (PANEL, tiled_depth(inputs)),
         };
         self.words.clear();
         self.words
@@ -153,21 +153,21 @@ impl Packed {
         for (first, words) in (0..outputs).step_by(panel).zip(panels) {
             let columns = panel.min(outputs - first);
             match self.layout {
-                Layout::Rows | Layout::Panels if matrix.col_stride == 1 => {
+                Packing::Rows | Packing::Panels if matrix.col_stride == 1 => {
                     for (i, row) in words.chunks_exact_mut(panel).enumerate() {
                         let from = &matrix.data[i * matrix.row_stride + first..][..columns];
                         row[..columns].copy_from_slice(bytemuck::cast_slice(from));
                     }
                 }
                 // Along the inner dimension, which is the contiguous one of a transposed matrix.
-                Layout::Rows | Layout::Panels => {
+                Packing::Rows | Packing::Panels => {
                     for j in 0..columns {
                         for i in 0..inputs {
                             words[i * panel + j] = at(i, first + j).to_bits();
                         }
                     }
                 }
-                Layout::Pairs | Layout::Tiles => {
+                Packing::Pairs | Packing::Tiles => {
                     super::rows::vectorized(
                         #[inline(always)]
                         || lay_out_pairs(matrix, [inputs, first, columns], words),
@@ -202,7 +202,7 @@ impl Packed {
         assert!(super::fits([rows, inputs], a_stride, a.len()));
         assert!(super::fits([rows, outputs], out_stride, out.len()));
         match self.layout {
-            Layout::Rows => {
+            Packing::Rows => {
                 let weight: &[f32] = bytemuck::cast_slice(&self.words);
                 let (a, b) = (Mat::rows(a, a_stride), Mat::rows(weight, outputs));
                 product([rows, inputs, outputs], 1.0, a, b, out, out_stride);
@@ -216,7 +216,7 @@ impl Packed {
                 );
             }
             #[cfg(target_arch = "x86_64")]
-            Layout::Panels => {
+            Packing::Panels => {
                 let a = bytemuck::cast_slice(a);
                 super::avx512::times_f32(
                     &self.words,
@@ -227,7 +227,7 @@ impl Packed {
                 );
             }
             #[cfg(target_arch = "x86_64")]
-            Layout::Pairs => {
+            Packing::Pairs => {
                 let depth = inputs.div_ceil(2);
                 let stride = padded(depth);
                 PAIRS.with_borrow_mut(|words| {
@@ -245,7 +245,7 @@ impl Packed {
                 });
             }
             #[cfg(target_arch = "x86_64")]
-            Layout::Tiles => self.tile(
+            Packing::Tiles => self.tile(
                 (a, a_stride),
                 rows,
                 #[inline(always)]
@@ -262,7 +262,7 @@ impl Packed {
                 },
             ),
             #[cfg(not(target_arch = "x86_64"))]
-            Layout::Panels | Layout::Pairs | Layout::Tiles => {
+            Packing::Panels | Packing::Pairs | Packing::Tiles => {
                 unreachable!("only laid out where AVX-512 is")
             }
         }
@@ -294,7 +294,7 @@ impl Packed {
     /// Whether a left operand may be words, with [`Self::pass_words`].
     #[must_use]
     pub fn takes_words(&self) -> bool {
-        self.layout == Layout::Tiles
+        self.layout == Packing::Tiles
     }
 
     /// Words in a row of a left operand, for [`Self::pass_words`].
@@ -438,7 +438,7 @@ mod tests {
     use super::*;
 
     /// Small integers, so that every order of summation gives the same exact result, in bf16 too.
-    fn equals_the_definition(layout: Layout) {
+    fn equals_the_definition(layout: Packing) {
         for (rows, inputs, outputs) in [
             (1, 1, 1),
             (12, 7, 32),
@@ -488,9 +488,9 @@ mod tests {
 
     #[test]
     fn f32_equals_the_definition_at_every_remainder() {
-        equals_the_definition(Layout::Rows);
+        equals_the_definition(Packing::Rows);
         if has_wide() {
-            equals_the_definition(Layout::Panels);
+            equals_the_definition(Packing::Panels);
         } else {
             left_out("products of AVX-512", "this processor has none");
         }
@@ -499,12 +499,12 @@ mod tests {
     #[test]
     fn bf16_equals_the_definition_at_every_remainder() {
         if has_bf16() {
-            equals_the_definition(Layout::Pairs);
+            equals_the_definition(Packing::Pairs);
         } else {
             left_out("bf16 on the processor", "it has no bf16 products");
         }
         if has_tiles() {
-            equals_the_definition(Layout::Tiles);
+            equals_the_definition(Packing::Tiles);
         } else {
             left_out("tile registers (AMX)", "this processor has none");
         }

@@ -18,7 +18,7 @@ use vitscope_study::settings::{Settings, Side};
 use vitscope_study::{StudyError, attention, compare, correspond, model::Model, probe};
 use vitscope_vit::identify::Settle;
 
-use self::found::Found;
+use self::found::DemoFound;
 use super::print;
 use crate::args::{Cli, DemoArgs, Output};
 use crate::exit::usage;
@@ -65,7 +65,7 @@ pub fn run(cli: &Cli, args: &DemoArgs) -> anyhow::Result<()> {
                 &mut teller,
             )
         })
-        .collect::<anyhow::Result<Vec<Found>>>()?;
+        .collect::<anyhow::Result<Vec<DemoFound>>>()?;
     let page = set_side_by_side(&found, &out.join(COMPARISON))?;
     let results = found::results(&found, &page);
     write_mark(out, &results)?;
@@ -76,7 +76,7 @@ pub fn run(cli: &Cli, args: &DemoArgs) -> anyhow::Result<()> {
 }
 
 /// Tables, relations, figures and page of all models; returns the page.
-fn set_side_by_side(found: &[Found], out: &Path) -> anyhow::Result<PathBuf> {
+fn set_side_by_side(found: &[DemoFound], out: &Path) -> anyhow::Result<PathBuf> {
     let runs: Vec<PathBuf> = found
         .iter()
         .flat_map(|found| {
@@ -105,7 +105,7 @@ fn look(
     scenes: &Path,
     pairs: &Path,
     teller: &mut Teller,
-) -> anyhow::Result<Found> {
+) -> anyhow::Result<DemoFound> {
     let folder = |suffix: &str| out.join(format!("{}{suffix}", model.name));
     let size = vitscope_demo::SIDE;
     let probed = probe::probe(
@@ -178,7 +178,7 @@ fn look(
     for session in [&attention.session, &correspond.session] {
         session.tidy().map_err(StudyError::from)?;
     }
-    Ok(Found {
+    Ok(DemoFound {
         model: *model,
         verdict: vitscope_figure::verdict(&probed.run)?,
         probe: probed,

@@ -2,7 +2,7 @@
 
 use anyhow::anyhow;
 use vitscope_data::DataSet;
-use vitscope_study::extract::{Beside, Cut, Extraction, extract_data, extract_tensor};
+use vitscope_study::extract::{Companions, Cut, Extraction, extract_data, extract_tensor};
 
 use super::locate::locate;
 use super::{facets, layout, print, settle, use_threads};
@@ -26,7 +26,7 @@ pub fn run(cli: &Cli, args: &ExtractArgs) -> anyhow::Result<()> {
     };
     let files = match (&args.tensor, &args.images, &args.data) {
         (Some(input), _, _) => {
-            let beside = Beside {
+            let beside = Companions {
                 prefix: args.prefix_tokens,
                 attention: args.attention,
             };

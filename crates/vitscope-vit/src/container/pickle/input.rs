@@ -2,12 +2,12 @@
 
 use super::Refusal;
 
-pub(super) struct Input<'a> {
+pub(super) struct PickleInput<'a> {
     pub bytes: &'a [u8],
     pub at: usize,
 }
 
-impl<'a> Input<'a> {
+impl<'a> PickleInput<'a> {
     pub fn take(&mut self, count: usize) -> Result<&'a [u8], Refusal> {
         let end = self.at.checked_add(count);
         let part = end

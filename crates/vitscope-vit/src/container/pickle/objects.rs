@@ -1,22 +1,29 @@
 //! What the calls in a pickle stand for: dictionaries, instances, storages and tensors. Nothing is called.
 
-use super::{AXIS_LIMIT, NAME_LIMIT, Pickle, Refusal, StorageRef, TensorRef, Value};
+use super::{AXIS_LIMIT, NAME_LIMIT, Pickle, PickleValue, Refusal, StorageRef, TensorRef};
 use crate::container::{elements::span, pickle_names::Name, tensor::checked_elements};
 
 impl Pickle {
-    pub(super) fn object(&mut self) -> Result<Value, Refusal> {
+    pub(super) fn object(&mut self) -> Result<PickleValue, Refusal> {
         self.room()?;
         self.objects.push(None);
-        Ok(Value::Object(self.objects.len() - 1))
+        Ok(PickleValue::Object(self.objects.len() - 1))
     }
 
-    pub(super) fn new_dict(&mut self, entries: Vec<(Value, Value)>) -> Result<Value, Refusal> {
+    pub(super) fn new_dict(
+        &mut self,
+        entries: Vec<(PickleValue, PickleValue)>,
+    ) -> Result<PickleValue, Refusal> {
         self.push_dict(entries)?;
         self.pop()
     }
 
     /// What calling a name with arguments stands for.
-    pub(super) fn reduce(&mut self, callee: Value, arguments: Value) -> Result<Value, Refusal> {
+    pub(super) fn reduce(
+        &mut self,
+        callee: PickleValue,
+        arguments: PickleValue,
+    ) -> Result<PickleValue, Refusal> {
         // Only the first few: a long tuple can be passed again and again at no cost to the pickle.
         let Some(arguments) = self
             .list(arguments)
@@ -24,10 +31,10 @@ impl Pickle {
         else {
             return Err("its pickle calls something without a tuple of arguments".into());
         };
-        let Value::Name(name) = callee else {
+        let PickleValue::Name(name) = callee else {
             // Calling something that was itself made by an ignored name, such as a numpy type.
-            return if callee == Value::Other {
-                Ok(Value::Other)
+            return if callee == PickleValue::Other {
+                Ok(PickleValue::Other)
             } else {
                 Err("its pickle calls something that is not a function".into())
             };
@@ -35,10 +42,10 @@ impl Pickle {
         match name {
             Name::Dict => {
                 let mut entries = Vec::new();
-                if let Some(Value::Dict(at)) = arguments.first() {
+                if let Some(PickleValue::Dict(at)) = arguments.first() {
                     self.hold(self.dicts[*at].len())?;
                     entries.clone_from(&self.dicts[*at]);
-                } else if let Some(&Value::List(at)) = arguments.first() {
+                } else if let Some(&PickleValue::List(at)) = arguments.first() {
                     self.hold(self.lists[at].len())?;
                     for &item in &self.lists[at] {
                         match self.list(item) {
@@ -54,7 +61,7 @@ impl Pickle {
                 self.new_dict(entries)
             }
             Name::Sequence => match arguments.first() {
-                Some(&list @ Value::List(_)) => Ok(list),
+                Some(&list @ PickleValue::List(_)) => Ok(list),
                 _ => {
                     self.push_list(Vec::new())?;
                     self.pop()
@@ -62,39 +69,43 @@ impl Pickle {
             },
             Name::RebuildTensor => self.tensor(&arguments),
             Name::RebuildParameter => match arguments.first() {
-                Some(&tensor @ Value::Tensor(_)) => Ok(tensor),
+                Some(&tensor @ PickleValue::Tensor(_)) => Ok(tensor),
                 _ => Err("its pickle makes a parameter of something that is not a tensor".into()),
             },
             Name::Reconstructor => match arguments.first() {
-                Some(&class @ Value::Name(_)) => self.instance(class, Value::Other),
+                Some(&class @ PickleValue::Name(_)) => self.instance(class, PickleValue::Other),
                 _ => Err("its pickle makes an object without a class".into()),
             },
             Name::Plain | Name::Class => self.object(),
-            Name::Ignored => Ok(Value::Other),
+            Name::Ignored => Ok(PickleValue::Other),
             Name::Storage(_) => Err("its pickle makes a storage that is not in the file".into()),
         }
     }
 
     /// A new instance of a class, before its state is set.
-    pub(super) fn instance(&mut self, class: Value, arguments: Value) -> Result<Value, Refusal> {
+    pub(super) fn instance(
+        &mut self,
+        class: PickleValue,
+        arguments: PickleValue,
+    ) -> Result<PickleValue, Refusal> {
         match class {
-            Value::Name(Name::Plain | Name::Class) => self.object(),
-            Value::Name(Name::Dict) => self.new_dict(Vec::new()),
-            Value::Name(Name::Ignored) => Ok(Value::Other),
-            Value::Name(Name::Sequence) => self.reduce(class, arguments),
+            PickleValue::Name(Name::Plain | Name::Class) => self.object(),
+            PickleValue::Name(Name::Dict) => self.new_dict(Vec::new()),
+            PickleValue::Name(Name::Ignored) => Ok(PickleValue::Other),
+            PickleValue::Name(Name::Sequence) => self.reduce(class, arguments),
             _ => Err("its pickle makes an instance of something that is not a class".into()),
         }
     }
 
     /// `("storage", type, key, location, count[, view])`.
-    pub(super) fn storage(&mut self, id: Value) -> Result<Value, Refusal> {
+    pub(super) fn storage(&mut self, id: PickleValue) -> Result<PickleValue, Refusal> {
         let wrong = "its pickle refers to a storage in an unknown way";
         let fields = self.list(id).ok_or(wrong)?;
         let (
             Some("storage"),
-            Some(&Value::Name(Name::Storage(dtype))),
+            Some(&PickleValue::Name(Name::Storage(dtype))),
             Some(&key),
-            Some(&Value::Int(count)),
+            Some(&PickleValue::Int(count)),
         ) = (
             fields.first().and_then(|&tag| self.text(tag)),
             fields.get(1),
@@ -105,7 +116,7 @@ impl Pickle {
             return Err(wrong.into());
         };
         let key = match key {
-            Value::Int(key) => key.to_string(),
+            PickleValue::Int(key) => key.to_string(),
             key => self
                 .text(key)
                 .filter(|key| key.len() <= NAME_LIMIT)
@@ -115,7 +126,8 @@ impl Pickle {
         let mut count = usize::try_from(count).map_err(|_| wrong)?;
         let mut view_start = 0;
         if let Some(view) = fields.get(5).and_then(|&view| self.list(view)) {
-            let (Some(&Value::Int(start)), Some(&Value::Int(size))) = (view.get(1), view.get(2))
+            let (Some(&PickleValue::Int(start)), Some(&PickleValue::Int(size))) =
+                (view.get(1), view.get(2))
             else {
                 return Err(wrong.into());
             };
@@ -129,15 +141,15 @@ impl Pickle {
             count,
             view_start,
         });
-        Ok(Value::Storage(self.storages.len() - 1))
+        Ok(PickleValue::Storage(self.storages.len() - 1))
     }
 
     /// `(storage, offset, shape, strides, ...)`.
-    fn tensor(&mut self, arguments: &[Value]) -> Result<Value, Refusal> {
+    fn tensor(&mut self, arguments: &[PickleValue]) -> Result<PickleValue, Refusal> {
         let wrong = "its pickle describes a tensor in an unknown way";
         let &[
-            Value::Storage(storage),
-            Value::Int(offset),
+            PickleValue::Storage(storage),
+            PickleValue::Int(offset),
             shape,
             strides,
             ..,
@@ -151,7 +163,7 @@ impl Pickle {
                 .ok_or(wrong)?
                 .iter()
                 .map(|&extent| match extent {
-                    Value::Int(extent) => usize::try_from(extent).map_err(|_| wrong.into()),
+                    PickleValue::Int(extent) => usize::try_from(extent).map_err(|_| wrong.into()),
                     _ => Err(wrong.into()),
                 })
                 .collect()
@@ -176,6 +188,6 @@ impl Pickle {
             shape,
             strides,
         });
-        Ok(Value::Tensor(self.tensors.len() - 1))
+        Ok(PickleValue::Tensor(self.tensors.len() - 1))
     }
 }

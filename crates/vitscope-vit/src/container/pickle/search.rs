@@ -1,10 +1,10 @@
 //! Where a pickle's tensors lie in the tree of its values.
 
-use super::{COUNT_LIMIT, DEPTH_LIMIT, NAME_LIMIT, Pickle, Refusal, TENSOR_LIMIT, Value};
+use super::{COUNT_LIMIT, DEPTH_LIMIT, NAME_LIMIT, Pickle, PickleValue, Refusal, TENSOR_LIMIT};
 
 /// A tensor in the tree of a pickle's values.
 #[derive(Clone, Debug)]
-pub(in crate::container) struct Found {
+pub(in crate::container) struct FoundTensors {
     /// Below which of the values that were searched.
     pub root: usize,
     /// The names on the way to it, joined by dots; empty where the value is the tensor itself.
@@ -15,17 +15,17 @@ pub(in crate::container) struct Found {
 
 /// A search for tensors; its bounds hold for all values that are searched together.
 #[derive(Default)]
-struct Search {
+struct PickleSearch {
     root: usize,
     visited: usize,
-    found: Vec<Found>,
+    found: Vec<FoundTensors>,
 }
 
 impl Pickle {
     /// Every tensor below some values: which of the values, path with names joined by dots, and
     /// index of the tensor.
-    pub fn tensors_below(&self, values: &[Value]) -> Result<Vec<Found>, Refusal> {
-        let mut search = Search::default();
+    pub fn tensors_below(&self, values: &[PickleValue]) -> Result<Vec<FoundTensors>, Refusal> {
+        let mut search = PickleSearch::default();
         for (root, &value) in values.iter().enumerate() {
             search.root = root;
             self.collect(value, &mut String::new(), 0, &mut search)?;
@@ -35,10 +35,10 @@ impl Pickle {
 
     fn collect(
         &self,
-        value: Value,
+        value: PickleValue,
         path: &mut String,
         depth: usize,
-        search: &mut Search,
+        search: &mut PickleSearch,
     ) -> Result<(), Refusal> {
         search.visited += 1;
         if search.visited > COUNT_LIMIT || search.found.len() > TENSOR_LIMIT {
@@ -47,8 +47,8 @@ impl Pickle {
         if depth > DEPTH_LIMIT {
             return Err("its values are nested too deeply".into());
         }
-        if let Value::Tensor(tensor) = value {
-            search.found.push(Found {
+        if let PickleValue::Tensor(tensor) = value {
+            search.found.push(FoundTensors {
                 root: search.root,
                 path: path.clone(),
                 tensor,
@@ -71,22 +71,28 @@ impl Pickle {
                 // Only containers are descended into, which spares most of the names.
                 if matches!(
                     entry,
-                    Value::Tensor(_) | Value::Dict(_) | Value::Object(_) | Value::List(_)
+                    PickleValue::Tensor(_)
+                        | PickleValue::Dict(_)
+                        | PickleValue::Object(_)
+                        | PickleValue::List(_)
                 ) {
                     match key {
-                        Value::Text(at) => enter(path, &self.texts[at])?,
-                        Value::Int(number) => enter(path, &number.to_string())?,
+                        PickleValue::Text(at) => enter(path, &self.texts[at])?,
+                        PickleValue::Int(number) => enter(path, &number.to_string())?,
                         _ => enter(path, "?")?,
                     }
                     self.collect(entry, path, depth + 1, search)?;
                     path.truncate(length);
                 }
             }
-        } else if let Value::List(at) = value {
+        } else if let PickleValue::List(at) = value {
             for (index, &entry) in self.lists[at].iter().enumerate() {
                 if matches!(
                     entry,
-                    Value::Tensor(_) | Value::Dict(_) | Value::Object(_) | Value::List(_)
+                    PickleValue::Tensor(_)
+                        | PickleValue::Dict(_)
+                        | PickleValue::Object(_)
+                        | PickleValue::List(_)
                 ) {
                     enter(path, &index.to_string())?;
                     self.collect(entry, path, depth + 1, search)?;

@@ -15,7 +15,7 @@ use std::{
 };
 
 use self::{
-    patterns::{Divided, Item, divide},
+    patterns::{Divided, PatternItem, divide},
     roles::Guess,
 };
 use super::{
@@ -77,7 +77,7 @@ pub(crate) fn draft(container: &Container, weights: &Path, backbone: Option<&str
             Some(&name[..=branch.len() + end])
         })
         .filter(|tower| {
-            let inside = |item: &Item| item.name.starts_with(*tower);
+            let inside = |item: &PatternItem| item.name.starts_with(*tower);
             divided.blocks.iter().all(inside)
         });
     let stem = roles::of_stem(&divided.stem, width, tower.unwrap_or_default());
@@ -154,8 +154,8 @@ fn outside(name: &str, within: &str) -> String {
 
 /// Joins items that differ in the number of a head: `h.0.q` and `h.1.q` of `[d, D]` become one
 /// `h.{h}.q` of `[D, D]`, where the heads together are as wide as the network.
-fn join_heads(items: Vec<Item>, width: usize) -> Vec<Item> {
-    let numbered = |item: &Item| -> Option<(String, usize)> {
+fn join_heads(items: Vec<PatternItem>, width: usize) -> Vec<PatternItem> {
+    let numbered = |item: &PatternItem| -> Option<(String, usize)> {
         // The block's number stands as {i}, so that what is left of digits can number a head.
         let (from, to) = patterns::runs(&item.name).into_iter().find(|&(from, to)| {
             let apart = |c: Option<char>| c.is_none_or(|c| matches!(c, '.' | '/' | '_'));
@@ -196,7 +196,7 @@ fn join_heads(items: Vec<Item>, width: usize) -> Vec<Item> {
             Some((pattern, members)) if members.iter().min() == Some(&at) => {
                 let mut shape = item.shape.clone();
                 shape[0] *= members.len();
-                out.push(Item {
+                out.push(PatternItem {
                     name: pattern.clone(),
                     shape,
                     ..item.clone()
@@ -349,7 +349,7 @@ fn write_tensors(text: &mut String, divided: &Divided, stem: &[Guess], blocks: &
         "# Name in the file = part. Parts: patch.weight, patch.bias, class, registers, positions, periods,\n# stem_norm.*, norm.*; in every block norm1.*, qkv.* (or query.*, key.*, value.*), proj.*, scale1,\n# norm2.*, up.*, gate.*, down.*, scale2; * is weight or bias.\n[tensors]"
     );
     let mut lines = 0;
-    let mut write = |text: &mut String, item: &Item, guess: Guess| {
+    let mut write = |text: &mut String, item: &PatternItem, guess: Guess| {
         let (part, note) = match guess {
             Guess::Part(part) => (part, ""),
             Guess::Order(part) => (part, "; check: a guess from order or shape alone"),

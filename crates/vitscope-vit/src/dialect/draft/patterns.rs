@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 
 /// One tensor, or one per block under a name with `{i}` in the place of the number.
 #[derive(Clone, Debug)]
-pub(crate) struct Item {
+pub(crate) struct PatternItem {
     /// The name or pattern.
     pub name: String,
     /// The shape, which all of them share.
@@ -15,7 +15,7 @@ pub(crate) struct Item {
     pub count: usize,
 }
 
-impl Item {
+impl PatternItem {
     /// Number of elements of one of its tensors.
     pub fn elements(&self) -> usize {
         self.shape.iter().product()
@@ -26,9 +26,9 @@ impl Item {
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Divided {
     /// One per part of a block.
-    pub blocks: Vec<Item>,
+    pub blocks: Vec<PatternItem>,
     /// All others.
-    pub stem: Vec<Item>,
+    pub stem: Vec<PatternItem>,
     /// Number of blocks.
     pub depth: usize,
 }
@@ -77,7 +77,7 @@ pub(crate) fn general(name: &str) -> String {
 /// looked for, given what stands before the number and the items; the largest wins.
 pub(crate) fn divide(
     tensors: &[(usize, &str, &[usize])],
-    like: impl Fn(&str, &[Item]) -> usize,
+    like: impl Fn(&str, &[PatternItem]) -> usize,
 ) -> Divided {
     let mut patterns: HashMap<(&str, &str), Vec<(usize, usize)>> = HashMap::new();
     for (at, (_, name, _)) in tensors.iter().enumerate() {
@@ -89,7 +89,7 @@ pub(crate) fn divide(
         }
     }
     // What stands before the number, the first number and how many there are make one set.
-    let mut sets: BTreeMap<(&str, usize, usize), Vec<Item>> = BTreeMap::new();
+    let mut sets: BTreeMap<(&str, usize, usize), Vec<PatternItem>> = BTreeMap::new();
     let mut members: HashMap<String, Vec<usize>> = HashMap::new();
     #[expect(
         clippy::iter_over_hash_type,
@@ -105,7 +105,7 @@ pub(crate) fn divide(
         let name = format!("{before}{{i}}{after}");
         members.insert(name.clone(), found.iter().map(|&(_, at)| at).collect());
         let set = sets.entry((before, found[0].0, found.len())).or_default();
-        set.push(Item {
+        set.push(PatternItem {
             name,
             shape: shape.to_vec(),
             first: found[0].1,
@@ -134,7 +134,7 @@ pub(crate) fn divide(
         .iter()
         .enumerate()
         .filter(|(at, _)| !taken[*at])
-        .map(|(at, (_, name, shape))| Item {
+        .map(|(at, (_, name, shape))| PatternItem {
             name: (*name).to_owned(),
             shape: shape.to_vec(),
             first: at,

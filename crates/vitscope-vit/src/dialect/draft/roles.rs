@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::patterns::Item;
+use super::patterns::PatternItem;
 use crate::dialect::Layout;
 
 /// A guess about one item.
@@ -96,7 +96,7 @@ fn leaf(name: &str) -> Option<(&str, bool)> {
 }
 
 /// Items joined to maps and norms, in file order.
-fn units(items: &[Item]) -> Vec<Unit<'_>> {
+fn units(items: &[PatternItem]) -> Vec<Unit<'_>> {
     let mut units: Vec<Unit<'_>> = Vec::new();
     let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
     for (at, item) in items.iter().enumerate() {
@@ -185,7 +185,7 @@ fn in_order(a: &str, b: &str) -> (bool, bool) {
 }
 
 /// How the linear maps of the blocks are stored, where biases show it.
-pub(crate) fn layout(items: &[Item], width: usize) -> Layout {
+pub(crate) fn layout(items: &[PatternItem], width: usize) -> Layout {
     let mut votes = 0i64;
     for unit in units(items) {
         if let (Some(weight), Some(bias)) = (unit.weight, unit.bias)
@@ -204,7 +204,7 @@ pub(crate) fn layout(items: &[Item], width: usize) -> Layout {
 }
 
 /// Guesses the parts of a block.
-pub(crate) fn of_block(items: &[Item], width: usize, layout: Layout) -> Vec<Guess> {
+pub(crate) fn of_block(items: &[PatternItem], width: usize, layout: Layout) -> Vec<Guess> {
     let mut guesses = vec![Guess::Unknown; items.len()];
     let units = units(items);
     let (mut joint, mut square, mut wide, mut down) = (vec![], vec![], vec![], vec![]);
@@ -337,7 +337,7 @@ pub(crate) fn of_block(items: &[Item], width: usize, layout: Layout) -> Vec<Gues
 }
 
 /// The image convolution among tensors: its index, width and patch side.
-pub(crate) fn patch(items: &[Item]) -> Option<(usize, usize, usize)> {
+pub(crate) fn patch(items: &[PatternItem]) -> Option<(usize, usize, usize)> {
     items
         .iter()
         .enumerate()
@@ -348,7 +348,7 @@ pub(crate) fn patch(items: &[Item]) -> Option<(usize, usize, usize)> {
 }
 
 /// Guesses the parts outside the blocks; those that do not begin with `tower` are not needed.
-pub(crate) fn of_stem(items: &[Item], width: usize, tower: &str) -> Vec<Guess> {
+pub(crate) fn of_stem(items: &[PatternItem], width: usize, tower: &str) -> Vec<Guess> {
     let mut guesses = vec![Guess::Unknown; items.len()];
     let mut norms = Vec::new();
     let mut taken: Vec<&str> = Vec::new();

@@ -11,7 +11,7 @@ use crate::{
     dialect::{Layout, parts},
     error::{VitError, listed, shortened},
     names::Label,
-    says::{Activation, Images, Says, Writer},
+    says::{Activation, ImageSettings, Says, WrittenBy},
 };
 
 /// No description is longer.
@@ -69,7 +69,7 @@ const MODEL: &[&str] = &[
 
 /// What a user says about a model.
 #[derive(Clone, Debug)]
-pub(crate) struct Description {
+pub(crate) struct ModelDescription {
     /// The TOML file.
     pub path: PathBuf,
     /// The weights, found from the TOML file's folder.
@@ -98,7 +98,7 @@ struct Section<'a> {
     table: Table,
 }
 
-impl Description {
+impl ModelDescription {
     /// Reads a description.
     ///
     /// # Errors
@@ -163,7 +163,7 @@ impl Description {
             names,
             says: Says {
                 name,
-                ..model.model(Says::new(&file_name(path), Writer::User(family)))?
+                ..model.model(Says::new(&file_name(path), WrittenBy::User(family)))?
             },
         })
     }
@@ -383,7 +383,7 @@ impl<'a> Section<'a> {
                 ],
             )?,
             rope_base: self.positive("rope_base")?,
-            images: mean.zip(std).map(|(mean, std)| Images {
+            images: mean.zip(std).map(|(mean, std)| ImageSettings {
                 file: says.file.clone(),
                 mean,
                 std,

@@ -2,9 +2,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::{describe::Description, nearest::nearest};
+use super::{describe::ModelDescription, nearest::nearest};
 use crate::{
-    container::{Container, Place, Stored},
+    container::{Container, Place, StoredTensor},
     dialect::{
         Layout, Naming,
         fit::{Fit, Role},
@@ -50,7 +50,10 @@ type Numbered = BTreeMap<usize, usize>;
 /// # Errors
 ///
 /// The description contradicts the checkpoint.
-pub(crate) fn fit(container: &mut Container, description: &Description) -> Result<Fit, VitError> {
+pub(crate) fn fit(
+    container: &mut Container,
+    description: &ModelDescription,
+) -> Result<Fit, VitError> {
     complete(description)?;
     let group = group(container, description)?;
     let mut roles: Vec<Option<Role>> = vec![None; container.tensors.len()];
@@ -106,7 +109,7 @@ fn note(roles: &mut [Option<Role>], index: usize, role: Role) {
 /// description's pattern with the block's number. Returns how many heads there are.
 fn join_heads(
     container: &mut Container,
-    description: &Description,
+    description: &ModelDescription,
     group: &str,
     roles: &mut [Option<Role>],
 ) -> Result<Option<usize>, VitError> {
@@ -149,7 +152,7 @@ fn join_heads(
                 }
                 break;
             };
-            let same = |part: &Stored| part.shape == first.shape && part.dtype == first.dtype;
+            let same = |part: &StoredTensor| part.shape == first.shape && part.dtype == first.dtype;
             let heads = parts.len();
             if !parts.iter().all(same) || all.is_some_and(|all| all != heads) {
                 return Err(description.wrong(format!(
@@ -165,7 +168,7 @@ fn join_heads(
             for index in at {
                 note(roles, index, Role::Used(format!("blocks.{block}.{part}")));
             }
-            let joined = Stored {
+            let joined = StoredTensor {
                 group: group.to_owned(),
                 name,
                 shape,
@@ -179,7 +182,7 @@ fn join_heads(
 }
 
 /// Checks that the name map describes a whole backbone.
-fn complete(description: &Description) -> Result<(), VitError> {
+fn complete(description: &ModelDescription) -> Result<(), VitError> {
     let has = |part: &str| description.names.iter().any(|(_, known)| *known == part);
     let says = &description.says;
     let without = |part: &str| {
@@ -246,7 +249,7 @@ fn complete(description: &Description) -> Result<(), VitError> {
 }
 
 /// The root entry that holds the backbone.
-fn group(container: &Container, description: &Description) -> Result<String, VitError> {
+fn group(container: &Container, description: &ModelDescription) -> Result<String, VitError> {
     let present: BTreeSet<&str> = container
         .tensors
         .iter()
@@ -286,7 +289,7 @@ fn group(container: &Container, description: &Description) -> Result<String, Vit
 
 /// The tensors that a pattern names, by the number in the place of `{i}`.
 fn blocks_of(
-    description: &Description,
+    description: &ModelDescription,
     inside: &HashMap<&str, usize>,
     before: &str,
     after: &str,
@@ -314,7 +317,7 @@ fn blocks_of(
 
 /// Puts the numbered tensors into blocks; numbers may begin anywhere but have no gaps.
 fn blocks(
-    description: &Description,
+    description: &ModelDescription,
     numbered: &[(&str, &'static str, Numbered)],
     roles: &mut [Option<Role>],
 ) -> Result<Vec<BTreeMap<&'static str, usize>>, VitError> {
@@ -346,7 +349,7 @@ fn blocks(
 /// Gives a reason to every tensor that has no part, or refuses what nobody mentions.
 fn ignore(
     container: &Container,
-    description: &Description,
+    description: &ModelDescription,
     group: &str,
     roles: &mut [Option<Role>],
 ) -> Result<(), VitError> {
@@ -391,7 +394,11 @@ fn ignore(
 }
 
 /// A name that the checkpoint does not have.
-fn absent(description: &Description, pattern: &str, inside: &HashMap<&str, usize>) -> VitError {
+fn absent(
+    description: &ModelDescription,
+    pattern: &str,
+    inside: &HashMap<&str, usize>,
+) -> VitError {
     // A number stands in for `{i}`, so that the nearest name can be looked for.
     let name = pattern.replacen("{i}", "0", 1);
     let mut names: Vec<&str> = inside.keys().copied().collect();
@@ -410,7 +417,7 @@ fn absent(description: &Description, pattern: &str, inside: &HashMap<&str, usize
 /// How the description says that tensors are named and stored.
 fn naming(
     container: &Container,
-    description: &Description,
+    description: &ModelDescription,
     stem: &BTreeMap<&'static str, usize>,
 ) -> Naming {
     let mut turned: BTreeSet<&'static str> = description.transposed.iter().copied().collect();

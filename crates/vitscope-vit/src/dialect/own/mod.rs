@@ -8,4 +8,4 @@ pub(crate) mod describe;
 pub(crate) mod fit;
 mod nearest;
 
-pub(crate) use self::{describe::Description, fit::fit};
+pub(crate) use self::{describe::ModelDescription, fit::fit};

@@ -3,8 +3,8 @@
 use ndarray::Array4;
 
 use super::*;
-use crate::config::{Positions, Resize};
-use crate::params::Params;
+use crate::config::{Config, Positions, Precision, Resize};
+use crate::params::{Block, Linear, Norm, Params};
 
 fn numbers(count: usize, seed: usize) -> Vec<f32> {
     let number = |i: usize| ((i * 37 + seed * 11) % 29) as f32 * 0.02 - 0.28;
@@ -28,7 +28,7 @@ fn norm(d: usize) -> Norm {
 }
 
 /// One block of a width on 12 x 12 pixels, which are nine patches.
-fn model(d: usize, heads: usize, precision: Precision) -> (Arc<Model>, Geometry) {
+fn model(d: usize, heads: usize, precision: Precision) -> (Arc<Model>, InputGeometry) {
     let params = Params {
         patch: linear(3 * 4 * 4, d, 5),
         prefix: numbers(d, 6),
@@ -47,7 +47,7 @@ fn model(d: usize, heads: usize, precision: Precision) -> (Arc<Model>, Geometry)
         norm: norm(d),
         ..Params::default()
     };
-    let geometry = Geometry {
+    let geometry = InputGeometry {
         pixels: [12, 12],
         grid: [3, 3],
         table: params.table.clone(),

@@ -11,7 +11,7 @@ use vitscope_study::outcome::{ProbeOutcome, SlotSummary};
 use vitscope_study::{attention, correspond};
 
 /// Everything that was found for one model.
-pub(super) struct Found {
+pub(super) struct DemoFound {
     pub(super) model: BuiltIn,
     pub(super) probe: ProbeOutcome,
     pub(super) verdict: Verdict,
@@ -20,7 +20,7 @@ pub(super) struct Found {
     pub(super) correspond: correspond::CorrespondOutcome,
 }
 
-impl Found {
+impl DemoFound {
     fn best_by(
         &self,
         facet: Facet,
@@ -58,7 +58,7 @@ impl Found {
     }
 }
 
-pub(super) fn results(found: &[Found], page: &Path) -> Value {
+pub(super) fn results(found: &[DemoFound], page: &Path) -> Value {
     let models: Vec<Value> = found
         .iter()
         .map(|found| {
@@ -91,7 +91,7 @@ pub(super) fn results(found: &[Found], page: &Path) -> Value {
 }
 
 /// The short table, what it says, and where to look.
-pub(super) fn text(found: &[Found], scenes: usize, page: &Path) -> String {
+pub(super) fn text(found: &[DemoFound], scenes: usize, page: &Path) -> String {
     let number = |value: Option<f64>| value.map_or("undefined".to_owned(), |v| format!("{v:.3}"));
     let mut text = format!(
         "{} tiny Vision Transformers of one architecture, each trained on drawn scenes; measured on {scenes} that\nnone of them has seen. Per embedding, the layer that segments best and the layer that follows position most:\n\n\
@@ -182,7 +182,7 @@ fn interval(summary: &SlotSummary) -> String {
 }
 
 /// The models in order of what their keys know of the place, and of what their clusters know of the classes.
-fn said(found: &[Found]) -> String {
+fn said(found: &[DemoFound]) -> String {
     let mut keys: Vec<(&str, (f64, f64, f64))> = found
         .iter()
         .filter_map(|found| {
