@@ -12,6 +12,7 @@ mod merge;
 mod models;
 mod probe;
 mod report;
+mod sweep;
 mod verify;
 
 use std::io::Write;
@@ -40,6 +41,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Compare(args) => compare::run(&cli, args),
         Command::Models { name } => models::run(&cli, name.as_deref()),
         Command::Merge(args) => merge::run(&cli, args),
+        Command::Sweep(args) => sweep::run(&cli, args),
         Command::Verify(args) => verify::run(&cli, args),
         Command::Completions { shell } => completions(*shell),
         Command::Report { runs, images, look } => report::run(&cli, runs, images, look),

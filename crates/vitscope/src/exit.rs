@@ -7,6 +7,7 @@
 //! | 2 | usage or configuration: another command line would do, a missing GPU among it |
 //! | 3 | data, weights, files or the disk |
 //! | 4 | the program contradicted itself |
+//! | 75 | a scheduler's time was up: a sweep's task goes on when it is started again |
 //! | 130 | the user stopped it |
 
 use std::fmt;
@@ -18,6 +19,7 @@ use vitscope_demo::DemoError;
 use vitscope_figure::FigureError;
 use vitscope_hub::HubError;
 use vitscope_study::StudyError;
+use vitscope_sweep::SweepError;
 use vitscope_vit::error::{DeviceError, VitError};
 use vitscope_vit::vit::ShapeError;
 
@@ -55,7 +57,43 @@ pub fn usage(error: impl Into<anyhow::Error>) -> anyhow::Error {
     anyhow::Error::new(UsageError(error.into()))
 }
 
+fn code_of_sweep(error: &SweepError) -> u8 {
+    match error {
+        SweepError::Failed { .. } => 1,
+        SweepError::Plan(_) | SweepError::Usage(_) | SweepError::Scheduler(_) => 2,
+        SweepError::Stopped => 130,
+        SweepError::Preempted => vitscope_sweep::slurm::STOPPED,
+        SweepError::Study(error) => code_of_study(error),
+        SweepError::Figure(error) => code_of_figure(error),
+        SweepError::Hub(error) => code_of_hub(error),
+        _ => 3,
+    }
+}
+
+fn code_of_study(error: &StudyError) -> u8 {
+    match error {
+        StudyError::Setting(_) | StudyError::Shape(_) | StudyError::Device(_) => 2,
+        StudyError::Interrupted { .. } | StudyError::StoppedEarly => 130,
+        StudyError::Internal(_) | StudyError::Measure(_) | StudyError::Protocol(_) => 4,
+        _ => 3,
+    }
+}
+
+fn code_of_figure(error: &FigureError) -> u8 {
+    match error {
+        FigureError::Render { .. } => 4,
+        _ => 3,
+    }
+}
+
+fn code_of_hub(error: &HubError) -> u8 {
+    if error.is_usage() { 2 } else { 3 }
+}
+
 fn code(error: &anyhow::Error) -> u8 {
+    if let Some(error) = error.downcast_ref::<SweepError>() {
+        return code_of_sweep(error);
+    }
     if error.is::<UsageError>() || error.is::<DeviceError>() || error.is::<ShapeError>() {
         return 2;
     }
@@ -63,22 +101,13 @@ fn code(error: &anyhow::Error) -> u8 {
         return 1;
     }
     if let Some(error) = error.downcast_ref::<HubError>() {
-        return if error.is_usage() { 2 } else { 3 };
+        return code_of_hub(error);
     }
     if let Some(error) = error.downcast_ref::<StudyError>() {
-        return match error {
-            StudyError::Setting(_) | StudyError::Shape(_) | StudyError::Device(_) => 2,
-            StudyError::Interrupted { .. } | StudyError::StoppedEarly => 130,
-            StudyError::Internal(_) | StudyError::Measure(_) | StudyError::Protocol(_) => 4,
-            _ => 3,
-        };
+        return code_of_study(error);
     }
     if let Some(error) = error.downcast_ref::<FigureError>() {
-        return if matches!(error, FigureError::Render { .. }) {
-            4
-        } else {
-            3
-        };
+        return code_of_figure(error);
     }
     if let Some(error) = error.downcast_ref::<DemoError>() {
         return if matches!(error, DemoError::Internal(_)) {

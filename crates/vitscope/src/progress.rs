@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use vitscope_study::observer::{Observer, Phase};
+use vitscope_sweep::{Unit, Watch};
 
 use crate::args::{Cli, Output};
 
@@ -178,5 +179,146 @@ impl Observer for Teller {
 
     fn stop(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
+    }
+}
+
+/// Tells about a sweep: one line that moves on a terminal, else a line per piece of work.
+pub struct SweepTeller {
+    style: Style,
+    stop: Arc<AtomicBool>,
+    bar: ProgressBar,
+    all: usize,
+    done: usize,
+    /// What is at work, with how far it has come.
+    working: Vec<(Unit, String)>,
+}
+
+impl SweepTeller {
+    /// A teller of so many jobs, of which `left` are to be done.
+    pub fn new(cli: &Cli, all: usize, left: usize) -> Self {
+        let stop = Arc::new(AtomicBool::new(false));
+        let flag = Arc::clone(&stop);
+        let _ = ctrlc::set_handler(move || {
+            if flag.swap(true, Ordering::SeqCst) {
+                std::process::exit(130);
+            }
+            say("vitscope: stopping after this batch (Ctrl-C again ends at once)");
+        });
+        let style = Style::new(cli);
+        let bar = match style {
+            Style::Bars => ProgressBar::new(all as u64),
+            _ => ProgressBar::hidden(),
+        };
+        // A template that cannot be read would only cost the bar its shape.
+        let shape =
+            ProgressStyle::with_template("{pos}/{len} jobs [{bar:20}] {elapsed}  {wide_msg}");
+        bar.set_style(
+            shape
+                .unwrap_or_else(|_| ProgressStyle::default_bar())
+                .progress_chars("=> "),
+        );
+        bar.set_position((all - left) as u64);
+        Self {
+            style,
+            stop,
+            bar,
+            all,
+            done: all - left,
+            working: Vec::new(),
+        }
+    }
+
+    fn show(&self) {
+        let texts: Vec<String> = self
+            .working
+            .iter()
+            .map(|(unit, how_far)| format!("{} {how_far}", title(unit)))
+            .collect();
+        self.bar.set_message(texts.join(" | "));
+    }
+
+    fn tell(&self, event: &str, unit: &Unit, more: &serde_json::Value) {
+        let mut line = serde_json::json!({
+            "event": event, "piece": unit.to_string(), "done": self.done, "jobs": self.all,
+        });
+        if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {
+            line.extend(more.clone());
+        }
+        say(&line.to_string());
+    }
+}
+
+/// A piece of work in few words.
+fn title(unit: &Unit) -> String {
+    match unit.names() {
+        [] => unit.to_string(),
+        [one] => one.clone(),
+        [first, rest @ ..] => format!("{first} and {} more", rest.len()),
+    }
+}
+
+impl Watch for SweepTeller {
+    fn started(&mut self, unit: &Unit) {
+        self.working.push((unit.clone(), String::new()));
+        match self.style {
+            Style::Json => self.tell("started", unit, &serde_json::Value::Null),
+            Style::Lines => say(&format!("begun: {}", title(unit))),
+            Style::Bars | Style::Quiet => self.show(),
+        }
+    }
+
+    fn progress(&mut self, unit: &Unit, phase: &str, done: u64, total: u64) {
+        if let Some((_, how_far)) = self.working.iter_mut().find(|(own, _)| own == unit) {
+            *how_far = format!("{phase} {done}/{total}");
+        }
+        match self.style {
+            Style::Json => {
+                let more = serde_json::json!({"phase": phase, "images": done, "total": total});
+                self.tell("progress", unit, &more);
+            }
+            _ => self.show(),
+        }
+    }
+
+    fn ended(&mut self, unit: &Unit, secs: f64, failed: Option<&str>) {
+        self.working.retain(|(own, _)| own != unit);
+        self.done += unit.names().len();
+        self.bar.set_position(self.done as u64);
+        let line = match failed {
+            Some(why) => format!("failed: {} after {secs:.1} s: {why}", title(unit)),
+            None => format!(
+                "done: {} in {secs:.1} s ({}/{})",
+                title(unit),
+                self.done,
+                self.all
+            ),
+        };
+        match self.style {
+            Style::Json => {
+                self.tell(
+                    "ended",
+                    unit,
+                    &serde_json::json!({"secs": secs, "failed": failed}),
+                );
+            }
+            Style::Bars => self.bar.suspend(|| say(&line)),
+            Style::Lines => say(&line),
+            Style::Quiet => {}
+        }
+        self.show();
+    }
+
+    fn note(&mut self, text: &str) {
+        self.style.note(&self.bar, text);
+    }
+
+    fn stop(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for SweepTeller {
+    fn drop(&mut self) {
+        self.bar.finish_and_clear();
     }
 }

@@ -51,7 +51,48 @@ impl Opened {
     }
 }
 
+/// What a model is, as far as that is told without its weights.
+#[derive(Clone, Debug)]
+pub struct Glance {
+    /// The name of its file or folder, for folders of runs.
+    pub stem: String,
+    /// The files that hold it, in order.
+    pub files: Vec<PathBuf>,
+    /// The architecture as inferred; nothing for features.
+    pub config: Value,
+    /// Blocks.
+    pub depth: usize,
+}
+
 impl Model {
+    /// Looks at a model without reading its weights.
+    ///
+    /// # Errors
+    /// As [`Model::open`], as far as it is seen.
+    pub fn glance(&self) -> Result<Glance, StudyError> {
+        match self {
+            Self::Checkpoint(path, settle) => {
+                let checkpoint = Checkpoint::open(path, settle)?;
+                Ok(Glance {
+                    stem: settle.name.clone().unwrap_or_else(|| name_of(path)),
+                    files: checkpoint.identity().files.clone(),
+                    config: json(checkpoint.config()),
+                    depth: checkpoint.config().depth,
+                })
+            }
+            Self::Features(path) => {
+                let dir = FeatureDir::open(path)?;
+                let layers = dir.slots().iter().map(|slot| slot.layer).max();
+                Ok(Glance {
+                    stem: dir.about.model.clone().unwrap_or_else(|| name_of(path)),
+                    files: dir.files(),
+                    config: json(&dir.about),
+                    depth: dir.about.depth.or(layers).unwrap_or(0),
+                })
+            }
+        }
+    }
+
     /// Opens a model for crops of about `size` pixels and looks up its slots.
     ///
     /// # Errors

@@ -8,12 +8,14 @@ use crate::settings::{SETTINGS, Setting, Settings, object};
 pub const MAX_SEEDS: u64 = 10_000;
 
 /// What is varied; every combination is a run.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Vary {
     /// Settings by name, each with what was typed for it.
     values: Vec<(&'static str, Vec<String>)>,
     /// That many seeds, from the settings' own one upward.
     pub seeds: Option<usize>,
+    /// The runs themselves, where they are no combinations.
+    listed: Vec<Variant>,
 }
 
 /// One of the runs.
@@ -27,6 +29,37 @@ pub struct Variant {
 }
 
 impl Vary {
+    /// Runs that are listed, each with its folder; they may differ in their seed and in what
+    /// [`Setting::varies`] names.
+    ///
+    /// # Errors
+    /// A sentence, where two differ in another setting.
+    pub fn listed(list: Vec<Variant>) -> Result<Self, StudyError> {
+        let mut vary = Self::default();
+        let objects: Vec<_> = list.iter().map(|own| object(&own.settings)).collect();
+        for setting in SETTINGS {
+            let mut values: Vec<String> = Vec::new();
+            for value in objects.iter().map(|object| &object[setting.name]) {
+                let text = value.to_string().replace('"', "");
+                if !values.contains(&text) {
+                    values.push(text);
+                }
+            }
+            match (values.len() > 1, may_vary(setting)) {
+                (true, true) => vary.values.push((setting.name, values)),
+                (true, false) => {
+                    return Err(StudyError::setting(format!(
+                        "`{}` differs between runs that are to be made together",
+                        setting.flag
+                    )));
+                }
+                (false, _) => {}
+            }
+        }
+        vary.listed = list;
+        Ok(vary)
+    }
+
     /// Varies a setting. A list of one value varies nothing, an empty one leaves the setting as it is.
     #[must_use]
     pub fn with<T: ToString>(
@@ -51,6 +84,9 @@ impl Vary {
     /// # Errors
     /// A sentence, for a value that cannot be or is given twice, and for no seeds at all.
     pub fn variants(&self, settings: &Settings) -> Result<Vec<Variant>, StudyError> {
+        if !self.listed.is_empty() {
+            return Ok(self.listed.clone());
+        }
         let mut list = vec![Variant {
             name: String::new(),
             settings: settings.clone(),
@@ -78,6 +114,12 @@ impl Vary {
             .map(|seed| seed.to_string())
             .collect())
     }
+}
+
+/// Whether runs that differ in a setting can be made together.
+#[must_use]
+pub fn may_vary(setting: &Setting) -> bool {
+    setting.varies || setting.name == "seed"
 }
 
 /// Replaces every run by one per value.

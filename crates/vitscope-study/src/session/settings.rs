@@ -270,6 +270,31 @@ impl Setting {
     pub fn is_called(&self, name: &str) -> bool {
         self.flag == name || self.name == name
     }
+
+    /// The setting of this name, as a flag or as in `run.json`.
+    #[must_use]
+    pub fn called(name: &str) -> Option<&'static Self> {
+        SETTINGS.iter().find(|setting| setting.is_called(name))
+    }
+
+    /// A value of a file as it would be typed; `None` where it is of the wrong type.
+    #[must_use]
+    pub fn plain(&self, value: &toml::Value) -> Option<String> {
+        match (self.takes, value) {
+            (_, toml::Value::Array(values)) if self.varies || self.list => {
+                let values = values.iter().map(|value| self.plain(value));
+                let values = values.collect::<Option<Vec<_>>>()?;
+                (!values.is_empty()).then(|| values.join(","))
+            }
+            (Takes::Whole(..), toml::Value::Integer(number)) => Some(number.to_string()),
+            (Takes::Above(..), toml::Value::Float(number)) => Some(number.to_string()),
+            (Takes::Above(..), toml::Value::Integer(number)) => Some(number.to_string()),
+            (Takes::Switch, toml::Value::Boolean(on)) => Some(on.to_string()),
+            (Takes::Words(_) | Takes::Text(_), toml::Value::String(text)) => Some(text.clone()),
+            (Takes::Text(_), toml::Value::Integer(number)) => Some(number.to_string()),
+            _ => None,
+        }
+    }
 }
 
 impl Settings {
@@ -287,9 +312,7 @@ impl Settings {
     /// # Errors
     /// One sentence, for a name that is none and for a value that cannot be.
     pub fn set(&mut self, name: &str, text: &str) -> Result<(), StudyError> {
-        let mut all = SETTINGS.iter();
-        let known = all.find(|setting| setting.is_called(name));
-        let Some(setting) = known else {
+        let Some(setting) = Setting::called(name) else {
             return Err(StudyError::setting(format!("`{name}` is no setting")));
         };
         let read = |()| (setting.set)(self, text);

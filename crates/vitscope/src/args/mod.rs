@@ -1,6 +1,7 @@
 //! What can be typed. Doc comments are the help texts.
 
 mod probe;
+mod sweep;
 mod words;
 
 use std::path::PathBuf;
@@ -13,6 +14,7 @@ use vitscope_study::layers::Layers;
 use vitscope_study::settings::{MAX_THREADS, Side};
 
 pub use self::probe::ProbeArgs;
+pub use self::sweep::{ExecutorArgs, ExecutorWord, PlanArgs, SweepArgs, SweepVerb, TaskArgs};
 use self::words::{
     DeviceWord, FormatWord, NumericsWord, PairSplitWord, PrecisionWord, SplitWord, one_of,
     positive, read, whole,
@@ -84,6 +86,8 @@ pub enum Command {
     },
     /// The shards of one run (`probe --shard`) made into the run, to the byte as if made in one piece
     Merge(MergeArgs),
+    /// Many runs as one plan, on this machine or through a cluster's scheduler
+    Sweep(SweepArgs),
     /// Compare a model with activations that another program recorded; exit code 1 where they
     /// differ by more than the tolerance
     Verify(VerifyArgs),

@@ -198,11 +198,11 @@ fn read(path: &Path) -> anyhow::Result<(ConfigFile, SettingFlags)> {
     let mut file: ConfigFile = toml::from_str(&text)?;
     let mut flags = SettingFlags::default();
     for (name, value) in std::mem::take(&mut file.settings) {
-        let known = SETTINGS.iter().find(|setting| setting.is_called(&name));
-        let setting = known.ok_or_else(|| {
+        let setting = Setting::called(&name).ok_or_else(|| {
             anyhow!("{name} is no setting: vitscope probe --help lists them, without the dashes")
         })?;
-        let text = plain(setting, &value)
+        let text = setting
+            .plain(&value)
             .ok_or_else(|| anyhow!("{name} = {value}: expected {}", setting.takes.told()))?;
         let each = match setting.varies {
             true => split(setting, &text),
@@ -215,22 +215,4 @@ fn read(path: &Path) -> anyhow::Result<(ConfigFile, SettingFlags)> {
         flags.0.push((setting, text));
     }
     Ok((file, flags))
-}
-
-/// A value of a settings file as it would be typed; `None` where it is of the wrong type.
-fn plain(setting: &Setting, value: &toml::Value) -> Option<String> {
-    match (setting.takes, value) {
-        (_, toml::Value::Array(values)) if setting.varies || setting.list => {
-            let values = values.iter().map(|value| plain(setting, value));
-            let values = values.collect::<Option<Vec<_>>>()?;
-            (!values.is_empty()).then(|| values.join(","))
-        }
-        (Takes::Whole(..), toml::Value::Integer(number)) => Some(number.to_string()),
-        (Takes::Above(..), toml::Value::Float(number)) => Some(number.to_string()),
-        (Takes::Above(..), toml::Value::Integer(number)) => Some(number.to_string()),
-        (Takes::Switch, toml::Value::Boolean(on)) => Some(on.to_string()),
-        (Takes::Words(_) | Takes::Text(_), toml::Value::String(text)) => Some(text.clone()),
-        (Takes::Text(_), toml::Value::Integer(number)) => Some(number.to_string()),
-        _ => None,
-    }
 }

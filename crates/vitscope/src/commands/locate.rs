@@ -23,7 +23,7 @@ pub fn locate(cli: &Cli, model: &Path, format: Option<Format>) -> anyhow::Result
 }
 
 /// Tells about downloads on stderr.
-struct News {
+pub(super) struct News {
     style: Style,
     bar: ProgressBar,
     file: String,
@@ -33,7 +33,7 @@ struct News {
 }
 
 impl News {
-    fn new(cli: &Cli) -> Self {
+    pub(super) fn new(cli: &Cli) -> Self {
         Self {
             style: Style::new(cli),
             bar: ProgressBar::hidden(),

@@ -150,12 +150,12 @@ fn print_plan(cli: &Cli, estimate: &Estimate) -> anyhow::Result<()> {
     print(&text)
 }
 
-fn bytes(count: u64) -> String {
+pub(super) fn bytes(count: u64) -> String {
     ByteSize(count).display().si().to_string()
 }
 
 /// A time in the two units that say most.
-fn duration(secs: f64) -> String {
+pub(super) fn duration(secs: f64) -> String {
     let whole = secs.round() as u64;
     match whole {
         0..10 => format!("{secs:.1} s"),

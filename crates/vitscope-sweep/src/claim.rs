@@ -1,0 +1,230 @@
+//! Whose a run is at the moment: a file beside its directory, made by whoever works on it, so that two
+//! machines with one file system never do the same work. No daemon, no database.
+
+use std::fs::OpenOptions;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+use vitscope_run::files;
+
+use crate::error::SweepError;
+
+/// How often a claim says that its process is alive.
+const RENEWED: Duration = Duration::from_secs(60);
+
+/// How long a process of this machine is waited for: one that was asked to stop ends its batch first.
+const WAITED: Duration = Duration::from_secs(60);
+
+/// A claim that was not renewed for so long is nobody's.
+const STALE: u64 = 300;
+
+/// What a claim says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Claimant {
+    /// The machine.
+    pub host: String,
+    /// The process.
+    pub pid: u32,
+    /// The scheduler's job, which stays the same when it is queued again.
+    pub job: Option<String>,
+    /// How often the scheduler has started that job again.
+    pub restart: Option<String>,
+    /// Seconds since 1970 when it was last renewed.
+    pub time: u64,
+}
+
+/// The name of this machine.
+fn host() -> String {
+    let system = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = system.or_else(|| std::env::var("HOSTNAME").ok());
+    name.map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
+}
+
+fn now() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH);
+    since.map_or(0, |since| since.as_secs())
+}
+
+impl Claimant {
+    fn this() -> Self {
+        Self {
+            host: host(),
+            pid: std::process::id(),
+            job: std::env::var("SLURM_JOB_ID").ok(),
+            restart: std::env::var("SLURM_RESTART_COUNT").ok(),
+            time: now(),
+        }
+    }
+
+    /// Whether it still works on the run, as far as can be seen from here.
+    #[must_use]
+    pub fn is_alive(&self) -> bool {
+        let own = Self::this();
+        if self.job.is_some() && self.job == own.job && self.restart != own.restart {
+            // The scheduler started this job again: the process before it is gone.
+            return false;
+        }
+        let processes = Path::new("/proc");
+        if self.host == own.host && processes.join("self").exists() {
+            return processes.join(self.pid.to_string()).exists();
+        }
+        now().saturating_sub(self.time) < STALE
+    }
+}
+
+fn file(run: &Path) -> PathBuf {
+    run.with_file_name(format!(
+        "{}.claim",
+        run.file_name().unwrap_or_default().to_string_lossy()
+    ))
+}
+
+/// Who works on a run.
+#[must_use]
+pub fn claimant(run: &Path) -> Option<Claimant> {
+    let bytes = std::fs::read(file(run)).ok()?;
+    let found: Claimant = serde_json::from_slice(&bytes).ok()?;
+    found.is_alive().then_some(found)
+}
+
+/// Runs that this process works on, for as long as this lives.
+#[derive(Debug)]
+pub struct Claims {
+    files: Vec<PathBuf>,
+    /// Dropped to end the renewing.
+    stop: Option<Sender<()>>,
+    renewing: Option<JoinHandle<()>>,
+}
+
+impl Claims {
+    /// Claims runs.
+    ///
+    /// # Errors
+    /// A sentence, where another process works on one of them, and when the disk refuses.
+    pub fn take(runs: &[PathBuf]) -> Result<Self, SweepError> {
+        let mut claims = Self {
+            files: Vec::new(),
+            stop: None,
+            renewing: None,
+        };
+        for run in runs {
+            let path = file(run);
+            claim(run, &path)?;
+            claims.files.push(path);
+        }
+        let (stop, stopped) = channel();
+        let files = claims.files.clone();
+        claims.stop = Some(stop);
+        claims.renewing = Some(std::thread::spawn(move || {
+            while stopped.recv_timeout(RENEWED) == Err(RecvTimeoutError::Timeout) {
+                for path in &files {
+                    // A disk that refuses now may not refuse in a minute.
+                    let _ = text().map(|text| files::write(path, &text));
+                }
+            }
+        }));
+        Ok(claims)
+    }
+}
+
+fn text() -> Result<Vec<u8>, serde_json::Error> {
+    serde_json::to_vec(&Claimant::this())
+}
+
+fn claim(run: &Path, path: &Path) -> Result<(), SweepError> {
+    let refuse = SweepError::io(path, "write");
+    let text = text().map_err(|error| SweepError::file(path, error))?;
+    if let Some(parent) = path.parent() {
+        files::make_dir(parent)?;
+    }
+    let begun = Instant::now();
+    loop {
+        match OpenOptions::new().write(true).create_new(true).open(path) {
+            Ok(mut file) => return file.write_all(&text).map_err(refuse),
+            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
+            Err(error) => return Err(refuse(error)),
+        }
+        if let Some(other) = claimant(run) {
+            let here = other.host == host() && other.pid != std::process::id();
+            if here && begun.elapsed() < WAITED {
+                std::thread::sleep(Duration::from_millis(200));
+                continue;
+            }
+            return Err(SweepError::Usage(format!(
+                "{}: {} is at work on it (process {}): wait for its end",
+                run.display(),
+                other.host,
+                other.pid
+            )));
+        }
+        // Nobody's: whoever takes its name away may try again, and only one can.
+        let aside = path.with_extension(format!("stale-{}-{}", host(), std::process::id()));
+        if std::fs::rename(path, &aside).is_ok() {
+            files::remove_if_there(&aside)?;
+        }
+    }
+}
+
+impl Drop for Claims {
+    fn drop(&mut self) {
+        self.stop = None;
+        if let Some(renewing) = self.renewing.take() {
+            let _ = renewing.join();
+        }
+        for path in &self.files {
+            let _ = files::remove_if_there(path);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_run_is_one_processs_at_a_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("runs/a");
+        let held = Claims::take(std::slice::from_ref(&run)).unwrap();
+        let refused = Claims::take(std::slice::from_ref(&run)).unwrap_err();
+        assert!(refused.to_string().contains("is at work"), "{refused}");
+        assert!(claimant(&run).is_some());
+        drop(held);
+        assert!(claimant(&run).is_none());
+        Claims::take(&[run]).unwrap();
+    }
+
+    #[test]
+    fn a_claim_of_a_dead_process_is_nobodys() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("a");
+        let of = |other: Claimant| std::fs::write(file(&run), serde_json::to_vec(&other).unwrap());
+        let other = Claimant {
+            host: "elsewhere".to_owned(),
+            pid: 1,
+            job: None,
+            restart: None,
+            time: now(),
+        };
+        of(other.clone()).unwrap();
+        assert!(Claims::take(std::slice::from_ref(&run)).is_err());
+        // Not renewed for long; or of this machine, and no process of that number.
+        let stale = Claimant {
+            time: now() - STALE - 1,
+            ..other.clone()
+        };
+        let dead = Claimant {
+            host: host(),
+            pid: u32::MAX,
+            ..other
+        };
+        for nobodys in [stale, dead] {
+            of(nobodys).unwrap();
+            drop(Claims::take(std::slice::from_ref(&run)).unwrap());
+        }
+    }
+}

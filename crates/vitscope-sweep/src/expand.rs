@@ -1,0 +1,102 @@
+//! From the tables of a plan to its jobs.
+
+use std::collections::BTreeSet;
+
+use toml::{Table, Value};
+
+use crate::keys::{Spec, known};
+use crate::plan::{PlanProblems, named, tables};
+
+/// What changes first in the order of jobs; the rest follows by name.
+const FIRST: [&str; 3] = ["command", "data", "model"];
+
+/// Every job that `[base]`, `[matrix]`, `[[include]]` and `[[exclude]]` come to.
+pub(crate) fn expand(table: &Table, problems: &mut PlanProblems) -> Vec<Spec> {
+    let base = named(table, "base", problems);
+    let matrix = named(table, "matrix", problems);
+    let includes = tables(table, "include", problems);
+    let excludes = tables(table, "exclude", problems);
+    for key in base.keys() {
+        known(key, "[base]", problems);
+    }
+    let mut specs = Vec::new();
+    // Without a matrix the base is a job, unless there are only included ones.
+    if !matrix.is_empty() || includes.is_empty() {
+        specs.extend(of(&base, &matrix, "[matrix]", problems));
+    }
+    for (index, include) in includes.iter().enumerate() {
+        let place = format!("[[include]] {}", index + 1);
+        specs.extend(of(&base, include, &place, problems));
+    }
+    for (index, exclude) in excludes.iter().enumerate() {
+        let place = format!("[[exclude]] {}", index + 1);
+        let before = specs.len();
+        specs.retain(|spec| !spec.has(exclude));
+        if specs.len() == before {
+            problems.add(&place, "leaves no job out: correct it or remove it");
+        }
+    }
+    if specs.is_empty() {
+        problems.add("[matrix]", "the plan has no job");
+    }
+    specs
+}
+
+/// The jobs of one table, every combination of its values.
+fn of(base: &Table, table: &Table, place: &str, problems: &mut PlanProblems) -> Vec<Spec> {
+    let mut keys: Vec<&String> = table.keys().collect();
+    let rank = |key: &str| FIRST.iter().position(|first| *first == key);
+    keys.sort_by_key(|key| (rank(key).unwrap_or(FIRST.len()), key.as_str()));
+    let mut rows = vec![Table::new()];
+    for key in keys {
+        known(key, place, problems);
+        let values = match &table[key] {
+            Value::Array(list) if list.is_empty() => {
+                problems.add(&format!("{place} {key}"), "has no value");
+                continue;
+            }
+            Value::Array(list) => list.clone(),
+            one => vec![one.clone()],
+        };
+        let with = |row: &Table, value: &Value| {
+            let mut row = row.clone();
+            match value {
+                // A model with what its file leaves open: several keys that go together.
+                Value::Table(several) => row.extend(several.clone()),
+                _ => {
+                    row.insert(key.clone(), value.clone());
+                }
+            }
+            row
+        };
+        for several in values.iter().filter_map(Value::as_table) {
+            for inner in several.keys() {
+                known(inner, &format!("{place} {key}"), problems);
+            }
+        }
+        rows = rows
+            .iter()
+            .flat_map(|row| values.iter().map(move |value| with(row, value)))
+            .collect();
+    }
+    let mut seen = BTreeSet::new();
+    let mut specs = Vec::new();
+    for row in rows {
+        // The same sentence about every combination would help nobody.
+        match Spec::read(base, &row) {
+            Ok(spec) => specs.push(spec),
+            Err(list) => {
+                for (key, problem) in list {
+                    if seen.insert((key.clone(), problem.clone())) {
+                        let table = match row.contains_key(&key) || !base.contains_key(&key) {
+                            true => place,
+                            false => "[base]",
+                        };
+                        problems.add(&format!("{table} {key}"), problem);
+                    }
+                }
+            }
+        }
+    }
+    specs
+}

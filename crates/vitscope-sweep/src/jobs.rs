@@ -1,0 +1,398 @@
+//! A plan whose models and data are found: every job with the name of its run.
+//!
+//! A run is called after what it is: the model, the settings that are not the usual ones, and twelve
+//! digits of a hash over everything that can change a number or a file of it. The same name is the same
+//! bytes, in whichever plan.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
+use vitscope_data::{DataSet, PairSet, Split};
+use vitscope_hub::progress::Progress;
+use vitscope_hub::settings::Settings as HubSettings;
+use vitscope_hub::{resolve, resolve_with};
+use vitscope_run::settings::{Effect, effect};
+use vitscope_run::{DataRecord, FORMAT, files};
+use vitscope_study::model::{Glance, Model};
+use vitscope_study::record;
+use vitscope_study::settings::{SETTINGS, Setting, Settings, object};
+use vitscope_study::variants::may_vary;
+use vitscope_vit::config::Device;
+use vitscope_vit::identify::Format;
+
+use crate::builtin;
+use crate::error::SweepError;
+use crate::hashes::Hashes;
+use crate::keys::{Spec, Work};
+use crate::plan::Plan;
+
+/// Beyond this, settings are left out of the name of a run: its hash tells them all.
+const LONGEST: usize = 44;
+
+/// Whether weights that are not on this machine are downloaded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Weights {
+    /// They are.
+    Fetched,
+    /// They are not; a job whose weights are missing says so.
+    AsTheyAre,
+}
+
+/// A job with its run.
+#[derive(Clone, Debug)]
+pub struct PlannedJob {
+    /// What was asked for.
+    pub spec: Spec,
+    /// What its run is called.
+    pub name: String,
+    /// Its model on this machine.
+    pub model: Model,
+    /// Its data set, as it is opened here.
+    pub data: String,
+    /// Training and test images, or pairs, that it uses.
+    pub images: [usize; 2],
+    /// Why it cannot begin.
+    pub problem: Option<String>,
+}
+
+/// A plan with its jobs.
+#[derive(Clone, Debug)]
+pub struct Sweep {
+    /// The plan.
+    pub plan: Plan,
+    /// Its jobs, each once.
+    pub jobs: Vec<PlannedJob>,
+}
+
+impl Sweep {
+    /// Finds models and data of a plan.
+    ///
+    /// # Errors
+    /// When the folder of the sweep cannot be written. What is wrong with a job is in
+    /// [`PlannedJob::problem`].
+    pub fn open(
+        plan: Plan,
+        weights: Weights,
+        progress: &mut dyn Progress,
+    ) -> Result<Self, SweepError> {
+        let mut finder = Finder {
+            out: &plan.out,
+            weights,
+            progress,
+            hashes: Hashes::read(&plan.out.join("hashes.json")),
+            models: Vec::new(),
+            data: Vec::new(),
+        };
+        let mut jobs: Vec<PlannedJob> = Vec::new();
+        for spec in &plan.specs {
+            let job = finder.job(spec)?;
+            if jobs.iter().all(|other| other.name != job.name) {
+                jobs.push(job);
+            }
+        }
+        finder.hashes.write()?;
+        Ok(Self { plan, jobs })
+    }
+
+    /// Refuses to go on where a job cannot begin.
+    ///
+    /// # Errors
+    /// One sentence for each thing that is in the way.
+    pub fn ready(&self) -> Result<(), SweepError> {
+        let mut list: Vec<String> = Vec::new();
+        for problem in self.jobs.iter().filter_map(|job| job.problem.as_ref()) {
+            let sentence = format!("{}: {problem}", self.plan.path.display());
+            if !list.contains(&sentence) {
+                list.push(sentence);
+            }
+        }
+        match list.is_empty() {
+            true => Ok(()),
+            false => Err(SweepError::Plan(list)),
+        }
+    }
+
+    /// The folder of all runs.
+    #[must_use]
+    pub fn runs(&self) -> PathBuf {
+        self.plan.out.join("runs")
+    }
+
+    /// The directory of a run.
+    #[must_use]
+    pub fn run(&self, name: &str) -> PathBuf {
+        self.runs().join(name)
+    }
+
+    /// A job by the name of its run.
+    ///
+    /// # Errors
+    /// A sentence, where the plan has no such job.
+    pub fn job(&self, name: &str) -> Result<&PlannedJob, SweepError> {
+        let found = self.jobs.iter().find(|job| job.name == name);
+        found.ok_or_else(|| {
+            SweepError::Usage(format!(
+                "{}: has no job {name}: the plan, its weights or its data have changed since the job was listed",
+                self.plan.path.display()
+            ))
+        })
+    }
+}
+
+impl PlannedJob {
+    /// Whether its work is done on a graphics card.
+    #[must_use]
+    pub fn is_on_card(&self) -> bool {
+        self.spec.settle.device == Device::Cuda
+    }
+}
+
+/// A model that was looked at.
+#[derive(Clone, Debug)]
+struct SeenModel {
+    model: Model,
+    glance: Glance,
+    sha256: String,
+}
+
+struct Finder<'a> {
+    out: &'a Path,
+    weights: Weights,
+    progress: &'a mut dyn Progress,
+    hashes: Hashes,
+    models: Vec<(String, Result<SeenModel, String>)>,
+    data: Vec<(String, Result<DataRecord, String>)>,
+}
+
+impl Finder<'_> {
+    fn job(&mut self, spec: &Spec) -> Result<PlannedJob, SweepError> {
+        let data_path = builtin::data(self.out, &spec.data)?;
+        let seen = self.model(spec)?;
+        let data = self.data(spec, &data_path);
+        let images = data.as_ref().map_or([0; 2], |data| used(spec, data));
+        let problem = match (&seen, &data) {
+            (Err(problem), _) | (_, Err(problem)) => Some(problem.clone()),
+            (Ok(seen), Ok(_)) => fits(spec, seen, images).err(),
+        };
+        let name = match (&seen, &data) {
+            (Ok(seen), Ok(data)) => name(spec, seen, data, images),
+            _ => nameless(spec),
+        };
+        Ok(PlannedJob {
+            name,
+            model: match seen {
+                Ok(seen) => seen.model,
+                Err(_) => Model::Features(spec.model.clone()),
+            },
+            data: data_path,
+            images,
+            problem,
+            spec: spec.clone(),
+        })
+    }
+
+    /// The model of a job; the inner error is what is in its way.
+    fn model(&mut self, spec: &Spec) -> Result<Result<SeenModel, String>, SweepError> {
+        let key = format!("{:?} {} {:?}", spec.model, spec.features, spec.settle);
+        if let Some((_, found)) = self.models.iter().find(|(own, _)| *own == key) {
+            return Ok(found.clone());
+        }
+        let path = builtin::model(self.out, &spec.model)?;
+        let found = self.look(spec, &path);
+        self.models.push((key, found.clone()));
+        Ok(found)
+    }
+
+    fn look(&mut self, spec: &Spec, path: &Path) -> Result<SeenModel, String> {
+        let model = match spec.features {
+            true => Model::Features(path.to_owned()),
+            false => {
+                let format = spec.settle.format;
+                let format = format.filter(|&format| format != Format::Own);
+                let located = match self.weights {
+                    Weights::Fetched => resolve(path, format, self.progress),
+                    Weights::AsTheyAre => HubSettings::from_env().and_then(|settings| {
+                        let settings = HubSettings {
+                            offline: Some("dry-run"),
+                            ..settings
+                        };
+                        resolve_with(&settings, path, format, self.progress)
+                    }),
+                };
+                let located = located.map_err(|error| error.to_string())?;
+                Model::Checkpoint(located.path, spec.settle.clone())
+            }
+        };
+        let glance = model.glance().map_err(|error| error.to_string())?;
+        let sha256 = self.hashes.of(&glance.files);
+        Ok(SeenModel {
+            model,
+            sha256: sha256.map_err(|error| error.to_string())?,
+            glance,
+        })
+    }
+
+    fn data(&mut self, spec: &Spec, path: &str) -> Result<DataRecord, String> {
+        let key = match &spec.work {
+            Work::Correspond(own) => format!("{path} {} {}", own.split.name(), own.layout.name()),
+            _ => path.to_owned(),
+        };
+        if let Some((_, found)) = self.data.iter().find(|(own, _)| *own == key) {
+            return found.clone();
+        }
+        let found = match &spec.work {
+            Work::Correspond(own) => PairSet::open(path, own.split, own.layout)
+                .map(|set| record::of_pairs(&set.root, &set.pairs)),
+            _ => DataSet::open(path).map(|set| {
+                let count = |split| set.split(split).len();
+                record::of_data(&set, count(Split::Train), count(Split::Test))
+            }),
+        };
+        let found = found.map_err(|error| error.to_string());
+        self.data.push((key, found.clone()));
+        found
+    }
+}
+
+/// Training and test images that a job uses.
+fn used(spec: &Spec, data: &DataRecord) -> [usize; 2] {
+    let least = |count: usize, limit: Option<usize>| count.min(limit.unwrap_or(usize::MAX));
+    match &spec.work {
+        Work::Probe(own) => [
+            least(data.train, own.limit_train),
+            least(data.test, own.limit_test),
+        ],
+        Work::Attention(own) => match own.split {
+            Split::Train => [least(data.train, own.limit), 0],
+            Split::Test => [0, least(data.test, own.limit)],
+        },
+        Work::Correspond(own) => [0, least(data.test, own.limit_pairs)],
+    }
+}
+
+/// What a job would be refused for, as far as that is seen before it begins.
+fn fits(spec: &Spec, seen: &SeenModel, images: [usize; 2]) -> Result<(), String> {
+    let layers = match &spec.work {
+        Work::Probe(own) => &own.layers,
+        Work::Attention(own) => &own.layers,
+        Work::Correspond(own) => &own.layers,
+    };
+    layers.resolve(seen.glance.depth)?;
+    if let Work::Probe(own) = &spec.work {
+        own.check().map_err(|error| error.to_string())?;
+        if images[0] < own.batch {
+            return Err(format!(
+                "{}: has {} training images, fewer than one batch of {}: choose a smaller `batch`",
+                spec.data, images[0], own.batch
+            ));
+        }
+        if own.attention && spec.features {
+            return Err(
+                "`attention` needs a model: a feature directory holds no weights".to_owned(),
+            );
+        }
+    }
+    Ok(())
+}
+
+/// The settings of a job that can change a number or a file.
+fn settings(spec: &Spec) -> serde_json::Map<String, Value> {
+    let mut settings = match &spec.work {
+        Work::Probe(own) => object(&**own),
+        Work::Attention(own) => object(own),
+        Work::Correspond(own) => object(own),
+    };
+    settings.retain(|name, _| matches!(effect(name), Effect::Numbers | Effect::Kept));
+    settings
+}
+
+fn name(spec: &Spec, seen: &SeenModel, data: &DataRecord, images: [usize; 2]) -> String {
+    let settle = &spec.settle;
+    let parts = json!([
+        FORMAT,
+        spec.work.kind().name(),
+        settings(spec),
+        seen.sha256,
+        seen.glance.config,
+        settle.name,
+        settle.mean,
+        settle.std,
+        format!("{:?}", settle.precision),
+        format!("{:?}", settle.device),
+        data.kind,
+        data.list_hash,
+        images,
+        data.classes,
+        data.has_truth,
+    ]);
+    let hash = files::hex(&Sha256::digest(parts.to_string()));
+    format!("{}-{}", title(spec, &seen.glance.stem), &hash[..12])
+}
+
+/// A job whose model or data are not there has no hash yet.
+fn nameless(spec: &Spec) -> String {
+    let stem = spec.model.file_stem().unwrap_or_default();
+    let hash = files::hex(&Sha256::digest(format!("{:?}", spec.keys)));
+    format!("{}-{}", title(spec, &stem.to_string_lossy()), &hash[..12])
+}
+
+/// Model, data, and the settings that are not the usual ones.
+fn title(spec: &Spec, stem: &str) -> String {
+    let mut title = stem.to_owned();
+    let data = spec.data.split_once(':').map_or_else(
+        || {
+            let name = Path::new(&spec.data).file_stem().unwrap_or_default();
+            name.to_string_lossy().into_owned()
+        },
+        |(kind, rest)| match kind {
+            "demo" => rest.to_owned(),
+            kind => kind.to_owned(),
+        },
+    );
+    title += &format!("-{data}");
+    match &spec.work {
+        Work::Probe(own) => {
+            for part in unusual(own) {
+                if title.len() + part.len() < LONGEST {
+                    title += &format!("-{part}");
+                }
+            }
+        }
+        other => title += &format!("-{}", other.kind().name()),
+    }
+    let kept = |letter: char| letter.is_ascii_alphanumeric() || "-_.+".contains(letter);
+    let title: String = title
+        .chars()
+        .map(|letter| if kept(letter) { letter } else { '_' })
+        .take(2 * LONGEST)
+        .collect();
+    title.trim_start_matches(['.', '-']).to_owned()
+}
+
+/// The settings that change numbers and are not the usual ones, those first in which runs of a model
+/// differ most often.
+fn unusual(own: &Settings) -> Vec<String> {
+    let (usual, own) = (object(&Settings::default()), object(own));
+    let (first, rest): (Vec<&Setting>, Vec<&Setting>) =
+        SETTINGS.iter().partition(|setting| may_vary(setting));
+    let part = |setting: &&Setting| {
+        let value = own.get(setting.name)?;
+        if effect(setting.name) != Effect::Numbers || usual.get(setting.name) == Some(value) {
+            return None;
+        }
+        let text = match value {
+            Value::Bool(_) => String::new(),
+            Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join("+"),
+            one => plain(one),
+        };
+        Some(format!("{}{text}", setting.name.replace('_', "")))
+    };
+    first.iter().chain(&rest).filter_map(part).collect()
+}
+
+fn plain(value: &Value) -> String {
+    value
+        .as_str()
+        .map_or_else(|| value.to_string(), str::to_owned)
+}

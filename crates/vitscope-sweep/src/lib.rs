@@ -1,0 +1,51 @@
+//! Many runs as one plan, on one machine or through a cluster's scheduler.
+//!
+//! - [`Plan`] is a plan as it is written; [`Sweep`] the same with models and data found: every [`PlannedJob`] has
+//!   the name of its run, which is the same for the same settings, weights and data.
+//! - [`Unit`] is a piece of work: what one process does. Jobs that can share a forward pass are one piece.
+//! - [`work()`] does a piece in this process. [`Local`] has processes of this machine do all of them,
+//!   [`slurm`] those of a cluster.
+//! - [`Standing`] says how far a job has come. The file system is the database: a run directory says that
+//!   it is complete, a [`claim`] beside it that somebody works on it. There is no daemon.
+//! - [`report()`] compares everything that is done, and makes the figures and tables that a plan names.
+//!
+//! A sweep's folder:
+//!
+//! ```text
+//! runs/NAME/          the runs, and NAME.claim while somebody works on one
+//! shards/I-of-N/NAME  parts of runs, until they are merged
+//! comparison/         everything side by side
+//! reports/, named/    what the plan names
+//! logs/, failed/      what processes said, and why jobs failed
+//! slurm/              scripts and lists that were submitted
+//! hashes.json, estimates/   what need not be computed again
+//! ```
+
+mod builtin;
+pub mod claim;
+mod error;
+mod estimate;
+mod expand;
+mod hashes;
+mod jobs;
+mod keys;
+mod local;
+mod plan;
+mod report;
+mod signals;
+pub mod slurm;
+mod standing;
+mod units;
+mod work;
+
+pub use error::SweepError;
+pub use estimate::{Cost, can_rehearse, rehearse, remembered};
+pub use jobs::{PlannedJob, Sweep, Weights};
+pub use keys::{Spec, Work};
+pub use local::{Ended, Local, Watch, cores};
+pub use plan::Plan;
+pub use report::{Named, Report, Reported, report};
+pub use signals::{Attentive, StopAsked};
+pub use standing::{Standing, is_done};
+pub use units::{Unit, groups, whole};
+pub use work::{shard_folder, work};

@@ -1,0 +1,476 @@
+//! What a sweep ends with: one comparison of everything, and the figures and tables that the plan names.
+//!
+//! ```toml
+//! [[report]]
+//! name = "coco"
+//! of = { command = "probe", data = "coco-stuff27:coco" }
+//! paper = true
+//! figures = { "figure-4-miou" = "miou-by-layer", "figure-5" = "layers-key" }
+//! tables = { "table-4" = { metric = "miou", facets = ["token"], layers = "last" } }
+//! ```
+//!
+//! A figure is that of the comparison, or, where a comparison has none of that name, that of each run.
+
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use toml::{Table, Value};
+use vitscope_figure::{CompareOptions, Images, Look};
+use vitscope_run::{Facet, Folder, Measured, Run, RunKind, Select, Subject, files, to_csv};
+use vitscope_study::compare::{CompareRequest, Comparison, compare};
+
+use crate::error::SweepError;
+use crate::jobs::{PlannedJob, Sweep};
+use crate::keys::{Spec, known};
+use crate::plan::PlanProblems;
+use crate::standing::is_done;
+
+/// A comparison of some of a sweep's runs, and what is taken from it under other names.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// Its folder under `reports`.
+    pub name: String,
+    /// What its jobs have in common.
+    of: Table,
+    /// The layer at which each facet is shown.
+    select: Option<Select>,
+    /// Whether the paper's values stand beside.
+    paper: bool,
+    /// Name, and the stem of a figure.
+    figures: Vec<(String, String)>,
+    /// Name, and what it lists.
+    tables: Vec<(String, NumberList)>,
+}
+
+/// Which numbers a table lists.
+#[derive(Clone, Debug)]
+struct NumberList {
+    metric: String,
+    facets: Vec<Facet>,
+    layers: LayerChoice,
+}
+
+/// The layer of each facet.
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum LayerChoice {
+    /// That of the largest value.
+    Best,
+    Last,
+}
+
+const KEYS: &str = "name, of, select, paper, figures, tables";
+
+impl Report {
+    pub(crate) fn read(tables: &[Table], specs: &[Spec], problems: &mut PlanProblems) -> Vec<Self> {
+        let read = |(index, table): (usize, &Table)| {
+            let mut report = Self {
+                name: format!("report-{}", index + 1),
+                of: Table::new(),
+                select: None,
+                paper: false,
+                figures: Vec::new(),
+                tables: Vec::new(),
+            };
+            for (key, value) in table {
+                let place = format!("[[report]] {} {key}", index + 1);
+                match (key.as_str(), value) {
+                    ("name", Value::String(text)) => report.name.clone_from(text),
+                    ("of", Value::Table(of)) => {
+                        for key in of.keys() {
+                            known(key, &place, problems);
+                        }
+                        if !specs.iter().any(|spec| spec.has(of)) && !specs.is_empty() {
+                            problems.add(&place, "no job of the plan is meant");
+                        }
+                        report.of = of.clone();
+                    }
+                    ("select", Value::String(text)) => match text.parse() {
+                        Ok(select) => report.select = Some(select),
+                        Err(problem) => problems.add(&place, problem),
+                    },
+                    ("paper", Value::Boolean(on)) => report.paper = *on,
+                    ("figures", Value::Table(figures)) => {
+                        for (name, stem) in figures {
+                            match stem.as_str() {
+                                Some(stem) => report.figures.push((name.clone(), stem.to_owned())),
+                                None => problems.add(&place, format!("{name}: expected a figure")),
+                            }
+                        }
+                    }
+                    ("tables", Value::Table(tables)) => {
+                        for (name, value) in tables {
+                            match NumberList::read(value) {
+                                Ok(listing) => report.tables.push((name.clone(), listing)),
+                                Err(problem) => {
+                                    problems.add(&place, format!("{name}: {problem}"));
+                                }
+                            }
+                        }
+                    }
+                    _ => problems.add(&place, format!("cannot be: a report has {KEYS}")),
+                }
+            }
+            report
+        };
+        tables.iter().enumerate().map(read).collect()
+    }
+}
+
+impl NumberList {
+    fn read(value: &Value) -> Result<Self, String> {
+        let expected = "expected { metric = \"miou\", facets = [\"token\"], layers = \"best\" }";
+        let table = value.as_table().ok_or(expected)?;
+        let mut listing = Self {
+            metric: String::new(),
+            facets: Facet::ALL.to_vec(),
+            layers: LayerChoice::Best,
+        };
+        for (key, value) in table {
+            match (key.as_str(), value) {
+                ("metric", Value::String(metric)) => listing.metric.clone_from(metric),
+                ("facets", Value::Array(list)) => {
+                    let facet = |value: &Value| value.as_str().unwrap_or_default().parse();
+                    listing.facets = list.iter().map(facet).collect::<Result<_, String>>()?;
+                }
+                ("layers", Value::String(text)) if text == "best" => {
+                    listing.layers = LayerChoice::Best
+                }
+                ("layers", Value::String(text)) if text == "last" => {
+                    listing.layers = LayerChoice::Last
+                }
+                _ => return Err(expected.to_owned()),
+            }
+        }
+        match vitscope_run::number(&listing.metric) {
+            Some(_) => Ok(listing),
+            None => Err(format!("`{}` is no number of a run", listing.metric)),
+        }
+    }
+}
+
+/// A figure or table that the plan names.
+#[derive(Clone, Debug, Serialize)]
+pub struct Named {
+    /// Under which name.
+    pub name: String,
+    /// Of which report.
+    pub report: String,
+    /// Its files; none where it could not be made.
+    pub files: Vec<PathBuf>,
+    /// Why it could not be made.
+    pub why: Option<String>,
+}
+
+/// What was written.
+#[derive(Debug, Serialize)]
+pub struct Reported {
+    /// The page of everything.
+    pub page: Option<PathBuf>,
+    /// What the plan names.
+    pub named: Vec<Named>,
+    /// Jobs without a finished run.
+    pub missing: Vec<String>,
+    /// What could not be set side by side, and why.
+    pub notes: Vec<String>,
+}
+
+/// Compares everything that is done, and makes what the plan names.
+///
+/// # Errors
+/// One sentence, where a run is damaged or the disk refuses.
+pub fn report(sweep: &Sweep) -> Result<Reported, SweepError> {
+    let (done, missing): (Vec<&PlannedJob>, Vec<&PlannedJob>) = sweep
+        .jobs
+        .iter()
+        .partition(|job| is_done(&sweep.run(&job.name)));
+    let mut reported = Reported {
+        page: None,
+        named: Vec::new(),
+        missing: missing.iter().map(|job| job.name.clone()).collect(),
+        notes: Vec::new(),
+    };
+    if !done.is_empty() {
+        let out = sweep.plan.out.join("comparison");
+        let compared = side_by_side(sweep, &done, &out, sweep.plan.select, false)?;
+        reported.notes = compared.comparison.notes;
+        reported.page = Some(compared.page);
+    }
+    if sweep.plan.reports.is_empty() {
+        return Ok(reported);
+    }
+    let named = sweep.plan.out.join("named");
+    let mut folder = Folder::claim(&named, "sweep", &[])?;
+    for report in &sweep.plan.reports {
+        let own: Vec<&PlannedJob> = done
+            .iter()
+            .filter(|job| job.spec.has(&report.of))
+            .copied()
+            .collect();
+        named_by(sweep, report, &own, &mut folder, &mut reported)?;
+    }
+    let row = |entry: &Named| {
+        let files = entry.files.iter().map(|file| {
+            let short = file.strip_prefix(&named).unwrap_or(file);
+            short.display().to_string()
+        });
+        let files: Vec<String> = files.collect();
+        let why = entry.why.clone().unwrap_or_default();
+        vec![
+            entry.name.clone(),
+            entry.report.clone(),
+            files.join(" "),
+            why,
+        ]
+    };
+    let header = ["name", "report", "files", "missing_because"];
+    let path = folder.place("index.csv")?;
+    files::write(&path, &to_csv(header, reported.named.iter().map(row)))?;
+    folder.finish()?;
+    Ok(reported)
+}
+
+/// Runs that were compared.
+struct SideBySide {
+    comparison: Comparison,
+    page: PathBuf,
+}
+
+fn side_by_side(
+    sweep: &Sweep,
+    jobs: &[&PlannedJob],
+    out: &Path,
+    select: Select,
+    paper: bool,
+) -> Result<SideBySide, SweepError> {
+    let runs: Vec<PathBuf> = jobs.iter().map(|job| sweep.run(&job.name)).collect();
+    let comparison = compare(&CompareRequest {
+        runs: runs.clone(),
+        out: out.to_owned(),
+        select,
+        paper,
+    })?;
+    let options = CompareOptions {
+        select,
+        images: Images::default(),
+        look: Look {
+            labels: labels(sweep, jobs)?,
+            ..Look::default()
+        },
+    };
+    let page = vitscope_figure::compare(&runs, out, &options)?.page;
+    Ok(SideBySide { comparison, page })
+}
+
+/// What runs are called beside one another: the model, where there are several, and every setting in
+/// which they differ.
+fn labels(sweep: &Sweep, jobs: &[&PlannedJob]) -> Result<Vec<String>, SweepError> {
+    let mut keys: Vec<&String> = jobs.iter().flat_map(|job| job.spec.keys.keys()).collect();
+    keys.sort_unstable();
+    keys.dedup();
+    keys.retain(|key| {
+        let values = jobs.iter().map(|job| job.spec.value(key));
+        let mut values: Vec<String> = values.collect();
+        values.sort_unstable();
+        values.dedup();
+        values.len() > 1
+    });
+    let mut labels = Vec::new();
+    for job in jobs {
+        let record = Run::open(&sweep.run(&job.name))?.record;
+        let mut parts = Vec::new();
+        let names = ["model", "features", "name", "family"];
+        let several = keys.iter().any(|key| names.contains(&key.as_str()));
+        if several || keys.is_empty() {
+            parts.push(record.model.name.clone());
+        }
+        for key in &keys {
+            let value = job.spec.value(key);
+            match key.as_str() {
+                key if names.contains(&key) => {}
+                "data" => parts.push(record.data.kind.clone()),
+                "command" if job.spec.work.kind() == RunKind::Probe => {}
+                "command" => parts.push(value),
+                _ if value.is_empty() => {}
+                _ => parts.push(format!("{key} {value}")),
+            }
+        }
+        let mut label = parts.join(", ");
+        if labels.contains(&label) {
+            label = format!("{label} {}", &job.name[job.name.len().saturating_sub(4)..]);
+        }
+        labels.push(label);
+    }
+    Ok(labels)
+}
+
+/// The figures and tables of one report.
+fn named_by(
+    sweep: &Sweep,
+    report: &Report,
+    jobs: &[&PlannedJob],
+    folder: &mut Folder,
+    reported: &mut Reported,
+) -> Result<(), SweepError> {
+    let mut add = |name: &str, files: Vec<PathBuf>, why: Option<String>| {
+        reported.named.push(Named {
+            name: name.to_owned(),
+            report: report.name.clone(),
+            files,
+            why,
+        });
+    };
+    let names = || {
+        let figures = report.figures.iter().map(|(name, _)| name);
+        figures.chain(report.tables.iter().map(|(name, _)| name))
+    };
+    if jobs.is_empty() {
+        for name in names() {
+            add(
+                name,
+                Vec::new(),
+                Some("no run of it is finished".to_owned()),
+            );
+        }
+        return Ok(());
+    }
+    let out = sweep.plan.out.join("reports").join(&report.name);
+    let select = report.select.unwrap_or(sweep.plan.select);
+    let compared = side_by_side(sweep, jobs, &out, select, report.paper)?;
+    for (name, stem) in &report.figures {
+        let mut files = copy(folder, &out.join("figures"), stem, name)?;
+        if files.is_empty() {
+            for job in jobs {
+                let figures = sweep.run(&job.name).join("figures");
+                files.extend(copy(
+                    folder,
+                    &figures,
+                    stem,
+                    &format!("{name}.{}", job.name),
+                )?);
+            }
+        }
+        let why = files
+            .is_empty()
+            .then(|| format!("neither the comparison nor a run has the figure {stem}"));
+        add(name, files, why);
+    }
+    for (name, listing) in &report.tables {
+        let rows = listing.rows(sweep, jobs, &compared.comparison)?;
+        match rows.is_empty() {
+            true => add(
+                name,
+                Vec::new(),
+                Some(format!("no run measured {}", listing.metric)),
+            ),
+            false => {
+                let path = folder.place(&format!("{name}.csv"))?;
+                files::write(&path, &to_csv(COLUMNS, rows))?;
+                add(name, vec![path], None);
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Copies a figure in all its forms under another name.
+fn copy(
+    folder: &mut Folder,
+    from: &Path,
+    stem: &str,
+    name: &str,
+) -> Result<Vec<PathBuf>, SweepError> {
+    let mut copied = Vec::new();
+    for form in ["svg", "png", "pdf", "csv"] {
+        let source = from.join(format!("{stem}.{form}"));
+        if let Some(bytes) = files::read_if_there(&source)? {
+            let path = folder.place(&format!("{name}.{form}"))?;
+            files::write(&path, &bytes)?;
+            copied.push(path);
+        }
+    }
+    Ok(copied)
+}
+
+const COLUMNS: [&str; 12] = [
+    "run",
+    "model",
+    "size",
+    "data",
+    "settings",
+    "facet",
+    "layer",
+    "value",
+    "low",
+    "high",
+    "paper",
+    "paper_layer",
+];
+
+impl NumberList {
+    fn rows(
+        &self,
+        sweep: &Sweep,
+        jobs: &[&PlannedJob],
+        comparison: &Comparison,
+    ) -> Result<Vec<Vec<String>>, SweepError> {
+        let mut rows = Vec::new();
+        let labels = labels(sweep, jobs)?;
+        for (job, label) in jobs.iter().zip(labels) {
+            let run = Run::finished(&sweep.run(&job.name))?;
+            for &facet in &self.facets {
+                let Some((layer, measured)) = self.pick(&run, facet) else {
+                    continue;
+                };
+                let beside = comparison.beside.iter().find(|entry| {
+                    entry.run == job.name
+                        && entry.metric == self.metric
+                        && entry.facet == facet.name()
+                        && entry.layer == Some(layer)
+                });
+                let text = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
+                let (low, high) = measured.interval.unzip();
+                rows.push(vec![
+                    job.name.clone(),
+                    run.record.model.name.clone(),
+                    run.record.model.size.clone(),
+                    run.record.data.kind.clone(),
+                    label.clone(),
+                    facet.name().to_owned(),
+                    layer.to_string(),
+                    text(measured.value),
+                    text(low),
+                    text(high),
+                    text(beside.map(|entry| entry.paper)),
+                    beside
+                        .and_then(|entry| entry.paper_layer)
+                        .map_or(String::new(), |layer| layer.to_string()),
+                ]);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// The layer of a facet and its number.
+    fn pick(&self, run: &Run, facet: Facet) -> Option<(usize, Measured)> {
+        let layers = run.metrics.layers(Some(facet));
+        let of = |layer: usize| {
+            let measured = run
+                .metrics
+                .whole(Subject::slot(facet, layer), &self.metric)?;
+            Some((layer, measured))
+        };
+        match self.layers {
+            LayerChoice::Last => of(*layers.last()?),
+            LayerChoice::Best => layers
+                .into_iter()
+                .filter_map(of)
+                .filter(|(_, measured)| measured.value.is_some())
+                // On ties the lower layer.
+                .rev()
+                .max_by(|(_, a), (_, b)| {
+                    let value = |measured: &Measured| measured.value.unwrap_or(f64::NEG_INFINITY);
+                    value(a).total_cmp(&value(b))
+                }),
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! How far each job has come, from what lies on the disk: the runs are the truth, and nothing else is kept.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use vitscope_run::{Record, RunState, files, names};
+
+use crate::claim::claimant;
+use crate::error::SweepError;
+use crate::jobs::{PlannedJob, Sweep};
+
+/// How far a job has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(tag = "state", rename_all = "lowercase")]
+pub enum Standing {
+    /// All of it is there.
+    Done,
+    /// Somebody works on it.
+    Running {
+        /// On which machine.
+        host: String,
+    },
+    /// It failed.
+    Failed {
+        /// Why, in one sentence.
+        why: String,
+    },
+    /// It was begun and goes on from what is stored.
+    Interrupted,
+    /// Its weights or data are not there.
+    Missing {
+        /// What is in its way.
+        why: String,
+    },
+    /// Nothing of it is there.
+    Waiting,
+}
+
+impl Standing {
+    /// One word.
+    #[must_use]
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::Running { .. } => "running",
+            Self::Failed { .. } => "failed",
+            Self::Interrupted => "interrupted",
+            Self::Missing { .. } => "missing",
+            Self::Waiting => "waiting",
+        }
+    }
+
+    /// What there is to say beside the word.
+    #[must_use]
+    pub fn why(&self) -> &str {
+        match self {
+            Self::Failed { why } | Self::Missing { why } => why,
+            Self::Running { host } => host,
+            _ => "",
+        }
+    }
+}
+
+/// Why a job failed.
+#[derive(Debug, Serialize, Deserialize)]
+struct Failure {
+    why: String,
+}
+
+fn failure_file(sweep: &Sweep, name: &str) -> PathBuf {
+    sweep.plan.out.join("failed").join(format!("{name}.json"))
+}
+
+/// Notes why a job failed, until it is tried again.
+///
+/// # Errors
+/// When the disk refuses.
+pub(crate) fn note_failure(sweep: &Sweep, name: &str, why: &str) -> Result<(), SweepError> {
+    let path = failure_file(sweep, name);
+    let failure = Failure {
+        why: why.to_owned(),
+    };
+    let text = serde_json::to_vec(&failure).map_err(|error| SweepError::file(&path, error))?;
+    Ok(files::write(&path, &text)?)
+}
+
+/// Forgets that a job failed.
+///
+/// # Errors
+/// When the disk refuses.
+pub(crate) fn forget_failure(sweep: &Sweep, name: &str) -> Result<(), SweepError> {
+    Ok(files::remove_if_there(&failure_file(sweep, name))?)
+}
+
+/// Whether a run is complete with its page, and tidied.
+#[must_use]
+pub fn is_done(run: &Path) -> bool {
+    let complete = |record: Record| record.state == RunState::Complete;
+    Record::read(run).is_ok_and(complete) && !run.join(names::STATE).exists()
+}
+
+impl Sweep {
+    /// How far a job has come.
+    #[must_use]
+    pub fn standing(&self, job: &PlannedJob) -> Standing {
+        let run = self.run(&job.name);
+        if is_done(&run) {
+            return Standing::Done;
+        }
+        if let Some(problem) = &job.problem {
+            return Standing::Missing {
+                why: problem.clone(),
+            };
+        }
+        if let Some(claimant) = claimant(&run) {
+            return Standing::Running {
+                host: claimant.host,
+            };
+        }
+        let failure = std::fs::read(failure_file(self, &job.name)).ok();
+        let failure = failure.and_then(|bytes| serde_json::from_slice::<Failure>(&bytes).ok());
+        if let Some(Failure { why }) = failure {
+            return Standing::Failed { why };
+        }
+        match run.join(names::RECORD).exists() {
+            true => Standing::Interrupted,
+            false => Standing::Waiting,
+        }
+    }
+
+    /// The jobs of which something is left to do.
+    #[must_use]
+    pub fn pending(&self) -> Vec<&PlannedJob> {
+        let jobs = self.jobs.iter();
+        jobs.filter(|job| !is_done(&self.run(&job.name))).collect()
+    }
+
+    /// The jobs that failed.
+    #[must_use]
+    pub fn failed(&self) -> Vec<&PlannedJob> {
+        let jobs = self.jobs.iter();
+        jobs.filter(|job| matches!(self.standing(job), Standing::Failed { .. }))
+            .collect()
+    }
+}

@@ -1,0 +1,394 @@
+//! `vitscope sweep`.
+
+use std::fmt::Write;
+use std::path::Path;
+
+use serde_json::json;
+use vitscope_sweep::{
+    Attentive, Cost, Ended, Local, Plan, PlannedJob, Reported, StopAsked, Sweep, SweepError, Unit,
+    Watch as _, Weights, cores, is_done, slurm, whole,
+};
+
+use super::compare::columns;
+use super::locate::News;
+use super::probe::{bytes, duration};
+use super::{note, print, use_threads};
+use crate::args::{
+    Cli, ExecutorArgs, ExecutorWord, Output, PlanArgs, SweepArgs, SweepVerb, TaskArgs,
+};
+use crate::progress::{SweepTeller, Teller};
+
+/// Does what was typed with a plan.
+pub fn run(cli: &Cli, args: &SweepArgs) -> anyhow::Result<()> {
+    let open = |plan: &Path, set: &[String], weights| -> anyhow::Result<Sweep> {
+        let plan = Plan::read(plan, set)?;
+        Ok(Sweep::open(plan, weights, &mut News::new(cli))?)
+    };
+    let of = |args: &PlanArgs, weights| open(&args.plan, &args.set, weights);
+    match (&args.verb, &args.plan) {
+        (None, Some(plan)) if args.dry_run => {
+            let sweep = open(plan, &args.set, Weights::AsTheyAre)?;
+            dry_run(cli, &sweep, &args.set, args.no_estimate)
+        }
+        (None, Some(plan)) => {
+            let sweep = open(plan, &args.set, Weights::Fetched)?;
+            sweep.ready()?;
+            make(cli, &sweep, &sweep.pending(), &args.executor, &args.set)
+        }
+        (Some(SweepVerb::Status(plan)), _) => status(cli, &of(plan, Weights::AsTheyAre)?),
+        (Some(SweepVerb::Retry { plan, executor }), _) => {
+            let sweep = of(plan, Weights::Fetched)?;
+            sweep.ready()?;
+            make(cli, &sweep, &sweep.failed(), executor, &plan.set)
+        }
+        (Some(SweepVerb::Report(plan)), _) => {
+            let sweep = of(plan, Weights::AsTheyAre)?;
+            let reported = vitscope_sweep::report(&sweep)?;
+            print_report(cli, &sweep, &reported)
+        }
+        (Some(SweepVerb::Script(plan)), _) => {
+            let sweep = of(plan, Weights::AsTheyAre)?;
+            let program = std::env::current_exe()?;
+            print(&slurm::scripts(
+                &sweep,
+                &sweep.pending(),
+                &program,
+                &typed(&plan.set),
+            ))
+        }
+        (Some(SweepVerb::Task(task)), _) => {
+            // Before anything uses threads.
+            use_threads(Some(task.threads.unwrap_or_else(cores)))?;
+            let weights = match slurm::is_task() {
+                // The process that submitted it has fetched them.
+                true => Weights::AsTheyAre,
+                false => Weights::Fetched,
+            };
+            work(cli, &of(&task.plan, weights)?, task)
+        }
+        (None, None) => Ok(()),
+    }
+}
+
+/// Definitions as a process that is started needs them.
+fn typed(set: &[String]) -> Vec<String> {
+    let words = set
+        .iter()
+        .flat_map(|text| ["--set".to_owned(), text.clone()]);
+    words.collect()
+}
+
+fn local(executor: Option<&ExecutorArgs>, set: &[String]) -> anyhow::Result<Local> {
+    Ok(Local {
+        program: std::env::current_exe()?,
+        more: typed(set),
+        jobs: executor.map_or(Some(1), |executor| executor.jobs.0),
+    })
+}
+
+/// Makes the runs of some jobs.
+fn make(
+    cli: &Cli,
+    sweep: &Sweep,
+    jobs: &[&PlannedJob],
+    executor: &ExecutorArgs,
+    set: &[String],
+) -> anyhow::Result<()> {
+    let local = local(Some(executor), set)?;
+    if executor.executor == ExecutorWord::Slurm {
+        let submitted = slurm::submit(sweep, jobs, &local.program, &local.more)?;
+        return print_submitted(cli, &submitted);
+    }
+    let units = whole(sweep, jobs.iter().copied());
+    let mut teller = SweepTeller::new(cli, sweep.jobs.len(), jobs.len());
+    let ended = local.run(sweep, units, &mut teller)?;
+    let stopped = teller.stop()
+        || ended
+            .iter()
+            .any(|(_, ended)| matches!(ended, Ended::Stopped));
+    drop(teller);
+    if stopped {
+        return Err(SweepError::Stopped.into());
+    }
+    let reported = vitscope_sweep::report(sweep)?;
+    print_report(cli, sweep, &reported)
+}
+
+/// Does one piece of work.
+fn work(cli: &Cli, sweep: &Sweep, task: &TaskArgs) -> anyhow::Result<()> {
+    let unit: Unit = match (&task.unit, &task.list, task.index) {
+        (Some(line), _, _) => line.parse().map_err(SweepError::Usage)?,
+        (None, list, index) => {
+            let units = match list {
+                Some(list) => slurm::read_list(list)?,
+                None => whole(sweep, &sweep.jobs),
+            };
+            let index = index.unwrap_or(0);
+            units.get(index).cloned().ok_or_else(|| {
+                SweepError::Usage(format!(
+                    "there is no piece {index}: there are {}, from 0",
+                    units.len()
+                ))
+            })?
+        }
+    };
+    let asked = StopAsked::listen(task.with_parent);
+    let mut teller = Teller::new(cli);
+    let mut attentive = Attentive {
+        observer: &mut teller,
+        asked: asked.clone(),
+    };
+    if task.rehearse {
+        vitscope_sweep::rehearse(sweep, &unit, &mut attentive)?;
+        return Ok(());
+    }
+    match vitscope_sweep::work(sweep, &unit, &mut attentive) {
+        Err(SweepError::Stopped) if slurm::is_task() => {
+            if asked.time_is_up() {
+                slurm::requeue(sweep);
+            }
+            Err(SweepError::Preempted.into())
+        }
+        result => Ok(result?),
+    }
+}
+
+/// A table of all jobs with what they would take, and what they would take together.
+fn dry_run(cli: &Cli, sweep: &Sweep, set: &[String], bare: bool) -> anyhow::Result<()> {
+    let local = local(None, set)?;
+    let pending: Vec<&PlannedJob> = sweep
+        .pending()
+        .into_iter()
+        .filter(|job| job.problem.is_none())
+        .collect();
+    let units = whole(sweep, pending);
+    let mut costs: Vec<(Unit, Result<Option<Cost>, String>)> = Vec::new();
+    for (index, unit) in units.iter().enumerate() {
+        let cost = match bare {
+            true => Ok(vitscope_sweep::remembered(sweep, unit)),
+            false => {
+                note(cli, &format!("rehearsing {} of {}", index + 1, units.len()))?;
+                match local.rehearse(sweep, unit) {
+                    Err(SweepError::Stopped) => return Err(SweepError::Stopped.into()),
+                    Err(error) => Err(error.to_string()),
+                    Ok(cost) => Ok(cost),
+                }
+            }
+        };
+        costs.push((unit.clone(), cost));
+    }
+    let known = || {
+        costs
+            .iter()
+            .filter_map(|(_, cost)| cost.as_ref().ok()?.as_ref())
+    };
+    let secs = known()
+        .map(|cost| cost.secs)
+        .fold(0.0, |all, secs| all + secs);
+    let disk: u64 = known().map(|cost| cost.disk).sum();
+    let scratch = known().map(|cost| cost.scratch).max().unwrap_or(0);
+    let memory = known().filter_map(|cost| cost.memory).max();
+    let unknown = costs
+        .iter()
+        .filter(|(_, cost)| !matches!(cost, Ok(Some(_))))
+        .count();
+    if cli.output() == Output::Json {
+        return print(&serde_json::to_string(&json!({
+            "jobs": jobs_json(sweep),
+            "pieces": costs.iter().map(|(unit, cost)| json!({
+                "piece": unit.to_string(),
+                "cost": cost.as_ref().ok(),
+                "problem": cost.as_ref().err(),
+            })).collect::<Vec<_>>(),
+            "secs": secs, "memory": memory, "disk": disk, "scratch": scratch, "unknown": unknown,
+        }))?);
+    }
+    let mut rows = vec![["run", "state", "pass", "time", "memory", "disk"].map(str::to_owned)];
+    for job in &sweep.jobs {
+        let place = costs
+            .iter()
+            .position(|(unit, _)| unit.names().contains(&job.name));
+        let [time, memory, disk] = match place.map(|place| &costs[place]) {
+            // What is made together takes its time together: told once, in its first line.
+            Some((unit, Ok(Some(cost)))) if unit.names()[0] == job.name => [
+                duration(cost.secs),
+                cost.memory.map_or("-".to_owned(), bytes),
+                bytes(cost.disk),
+            ],
+            Some((_, Ok(Some(_)))) => ["\"", "\"", "\""].map(str::to_owned),
+            Some((_, Err(_))) => ["fails", "", ""].map(str::to_owned),
+            _ => ["-", "-", "-"].map(str::to_owned),
+        };
+        rows.push([
+            job.name.clone(),
+            sweep.standing(job).word().to_owned(),
+            place.map_or("-".to_owned(), |place| (place + 1).to_string()),
+            time,
+            memory,
+            disk,
+        ]);
+    }
+    let mut text = columns(&rows);
+    let _ = writeln!(
+        text,
+        "\n{} jobs, {} of them done, {} passes to make\ntime      {} one after another on this machine\nmemory    {} at most\ndisk      {}, and {} while facets are kept",
+        sweep.jobs.len(),
+        sweep
+            .jobs
+            .iter()
+            .filter(|job| is_done(&sweep.run(&job.name)))
+            .count(),
+        costs.len(),
+        duration(secs),
+        memory.map_or("-".to_owned(), bytes),
+        bytes(disk),
+        bytes(scratch),
+    );
+    if unknown > 0 {
+        let _ = writeln!(
+            text,
+            "{unknown} passes are not in these sums: attention and correspond have no rehearsal{}",
+            if bare { ", and none was made" } else { "" }
+        );
+    }
+    let mut why: Vec<String> = costs
+        .iter()
+        .filter_map(|(unit, cost)| Some(format!("{}: {}", unit.names()[0], cost.as_ref().err()?)))
+        .collect();
+    why.extend(problems(sweep));
+    print(&(text + &lines(&why)))
+}
+
+/// What keeps jobs from beginning, each sentence once.
+fn problems(sweep: &Sweep) -> Vec<String> {
+    let mut list: Vec<String> = Vec::new();
+    for problem in sweep.jobs.iter().filter_map(|job| job.problem.as_ref()) {
+        if !list.contains(problem) {
+            list.push(problem.clone());
+        }
+    }
+    list
+}
+
+fn lines(list: &[String]) -> String {
+    match list.is_empty() {
+        true => String::new(),
+        false => format!("\n{}\n", list.join("\n")),
+    }
+}
+
+fn jobs_json(sweep: &Sweep) -> Vec<serde_json::Value> {
+    let object = |job: &PlannedJob| {
+        json!({
+            "run": sweep.run(&job.name),
+            "name": job.name,
+            "command": job.spec.work.kind().name(),
+            "keys": job.spec.keys,
+            "images": job.images,
+            "standing": sweep.standing(job),
+        })
+    };
+    sweep.jobs.iter().map(object).collect()
+}
+
+/// How far each job has come.
+fn states(sweep: &Sweep, queued: &[(String, String)]) -> String {
+    let mut rows = vec![["run", "state", "queue", ""].map(str::to_owned)];
+    for job in &sweep.jobs {
+        let standing = sweep.standing(job);
+        let queue = queued.iter().find(|(name, _)| *name == job.name);
+        rows.push([
+            job.name.clone(),
+            standing.word().to_owned(),
+            queue.map_or(String::new(), |(_, state)| state.to_lowercase()),
+            standing.why().to_owned(),
+        ]);
+    }
+    columns(&rows)
+}
+
+fn counted(sweep: &Sweep) -> String {
+    let words = [
+        "done",
+        "failed",
+        "running",
+        "interrupted",
+        "waiting",
+        "missing",
+    ];
+    let count = |word: &str| {
+        let jobs = sweep.jobs.iter();
+        jobs.filter(|job| sweep.standing(job).word() == word)
+            .count()
+    };
+    let parts: Vec<String> = words
+        .iter()
+        .map(|word| (count(word), word))
+        .filter(|(count, word)| *count > 0 || **word == "done")
+        .map(|(count, word)| format!("{count} {word}"))
+        .collect();
+    format!("{} jobs: {}\n", sweep.jobs.len(), parts.join(", "))
+}
+
+fn status(cli: &Cli, sweep: &Sweep) -> anyhow::Result<()> {
+    let queued = slurm::queued(sweep)?;
+    match cli.output() {
+        Output::Json => print(&serde_json::to_string(&json!({
+            "jobs": jobs_json(sweep),
+            "queued": queued,
+        }))?),
+        Output::Human => print(&format!("{}\n{}", states(sweep, &queued), counted(sweep))),
+    }
+}
+
+fn print_submitted(cli: &Cli, submitted: &[slurm::Submitted]) -> anyhow::Result<()> {
+    if cli.output() == Output::Json {
+        return print(&serde_json::to_string(&json!({ "submitted": submitted }))?);
+    }
+    let line = |own: &slurm::Submitted| format!("submitted {} of {}\n", own.id, own.list.display());
+    match submitted.is_empty() {
+        true => print("nothing to submit: every job is done or in the queue"),
+        false => print(&submitted.iter().map(line).collect::<String>()),
+    }
+}
+
+/// The final table, and an error where a job failed.
+fn print_report(cli: &Cli, sweep: &Sweep, reported: &Reported) -> anyhow::Result<()> {
+    match cli.output() {
+        Output::Json => print(&serde_json::to_string(&json!({
+            "jobs": jobs_json(sweep),
+            "report": reported,
+        }))?)?,
+        Output::Human => {
+            for text in &reported.notes {
+                note(cli, text)?;
+            }
+            let mut text = format!("{}\n{}", states(sweep, &[]), counted(sweep));
+            for named in &reported.named {
+                let _ = match (&named.why, named.files.len()) {
+                    (Some(why), _) => writeln!(text, "{}: not made: {why}", named.name),
+                    (None, 1) => writeln!(text, "{}: {}", named.name, named.files[0].display()),
+                    (None, count) => writeln!(
+                        text,
+                        "{}: {count} files beside {}",
+                        named.name,
+                        named.files[0].display()
+                    ),
+                };
+            }
+            if let Some(page) = &reported.page {
+                let _ = writeln!(text, "page: {}", page.display());
+            }
+            print(&text)?;
+        }
+    }
+    let failed = sweep.failed().len();
+    match failed {
+        0 => Ok(()),
+        _ => Err(SweepError::Failed {
+            failed,
+            all: sweep.jobs.len(),
+        }
+        .into()),
+    }
+}

@@ -1,0 +1,203 @@
+//! Many runs as one plan: each is the run that it would be alone, nothing is done twice, and what fails
+//! stops nothing else.
+
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::common::{assert_same, camvid, checkpoint, command, probe, run_for, run_json, succeed};
+
+/// A plan over the smallest real things, in a folder of its own.
+struct Trial {
+    dir: tempfile::TempDir,
+}
+
+impl Trial {
+    fn new(more: &str) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let trial = Self { dir };
+        trial.write(more);
+        trial
+    }
+
+    fn write(&self, more: &str) {
+        let text = format!(
+            r#"
+[sweep]
+name = "trial"
+out = "{}"
+[define]
+data = "{}"
+[base]
+model = "{}"
+family = "dino"
+heads = 2
+data = "${{data}}"
+size = 64
+steps = 6
+batch = 4
+pca-batches = 2
+limit-train = 12
+limit-test = 9
+examples = 1
+layers = "2,3"
+facets = ["key"]
+{more}"#,
+            self.out().display(),
+            camvid(),
+            checkpoint().display(),
+        );
+        std::fs::write(self.plan(), text).unwrap();
+    }
+
+    fn plan(&self) -> PathBuf {
+        self.dir.path().join("plan.toml")
+    }
+
+    fn out(&self) -> PathBuf {
+        self.dir.path().join("out")
+    }
+
+    fn args(&self, words: &[&str]) -> Vec<String> {
+        let mut args: Vec<String> = ["--format", "json", "sweep"].map(str::to_owned).to_vec();
+        let verbs = ["status", "retry", "report", "script", "task"];
+        let (verb, rest) = match words {
+            [verb, rest @ ..] if verbs.contains(verb) => (Some(verb), rest),
+            all => (None, all),
+        };
+        args.extend(verb.map(|verb| (*verb).to_owned()));
+        args.push(self.plan().display().to_string());
+        args.extend(rest.iter().map(|word| (*word).to_owned()));
+        args
+    }
+
+    fn sweep(&self, words: &[&str]) -> Output {
+        command().args(self.args(words)).output().unwrap()
+    }
+
+    fn json(&self, words: &[&str]) -> Value {
+        serde_json::from_str(&succeed(self.sweep(words))).unwrap()
+    }
+
+    /// The run whose keys have this value.
+    fn run(&self, key: &str, value: &str) -> PathBuf {
+        let status = self.json(&["status"]);
+        let jobs = status["jobs"].as_array().unwrap();
+        let job = jobs.iter().find(|job| job["keys"][key] == value).unwrap();
+        PathBuf::from(job["run"].as_str().unwrap())
+    }
+}
+
+fn states(value: &Value) -> Vec<&str> {
+    let jobs = value["jobs"].as_array().unwrap().iter();
+    jobs.map(|job| job["standing"]["state"].as_str().unwrap())
+        .collect()
+}
+
+fn changed(path: &Path) -> std::time::SystemTime {
+    path.metadata().unwrap().modified().unwrap()
+}
+
+#[test]
+fn a_plan_makes_the_runs_that_would_be_made_alone_and_none_twice() {
+    let trial = Trial::new("[matrix]\nseed = [0, 3]\n[[include]]\nbatch = 3\nlayers = \"3\"\n");
+    let dry = trial.json(&["--dry-run", "--no-estimate"]);
+    assert_eq!(states(&dry), ["waiting"; 3]);
+    // Seeds share a pass; other layers do not.
+    assert_eq!(dry["pieces"].as_array().unwrap().len(), 2);
+    assert!(!trial.out().join("runs").exists());
+    let made = trial.json(&[]);
+    assert_eq!(states(&made), ["done"; 3]);
+    let page = made["report"]["page"].as_str().unwrap();
+    assert!(Path::new(page).exists(), "{page}");
+    for (key, value, more) in [
+        ("seed", "3", ["--seed", "3", "--layers", "2,3"]),
+        ("batch", "3", ["--batch", "3", "--layers", "3"]),
+    ] {
+        let alone = trial.dir.path().join(key);
+        let more = [&more[..], &["--facets", "key", "--examples", "1"]].concat();
+        succeed(probe(&alone, &more));
+        let run = trial.run(key, value);
+        assert_same(&alone, &run);
+        assert!(run.join("report.html").exists() && !run.join("state").exists());
+    }
+    // Again: nothing is left to do, and a job that is added is the only one that is made.
+    let record = trial.run("batch", "3").join("run.json");
+    let before = changed(&record);
+    trial.write("[matrix]\nseed = [0, 3, 4]\n[[include]]\nbatch = 3\nlayers = \"3\"\n");
+    assert_eq!(
+        states(&trial.json(&["status"])),
+        ["done", "done", "waiting", "done"]
+    );
+    assert_eq!(states(&trial.json(&["--jobs", "2"])), ["done"; 4]);
+    assert_eq!(changed(&record), before);
+    assert_eq!(run_json(&trial.run("seed", "4"))["settings"]["seed"], 4);
+}
+
+#[test]
+fn what_fails_says_why_and_stops_nothing_else() {
+    let trial =
+        Trial::new("[matrix]\nselect = \"last\"\n[[include]]\nselect = \"layer:9\"\nsteps = 5\n");
+    let output = trial.sweep(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(states(&made), ["done", "failed"]);
+    let status = trial.json(&["status"]);
+    let why = status["jobs"][1]["standing"]["why"].as_str().unwrap();
+    assert!(why.contains("layer:9"), "{why}");
+    assert_eq!(trial.sweep(&["retry"]).status.code(), Some(1));
+    // What is corrected is another job; the one that is done stays.
+    trial.write("[matrix]\nselect = \"last\"\n[[include]]\nselect = \"layer:2\"\nsteps = 5\n");
+    assert_eq!(states(&trial.json(&[])), ["done", "done"]);
+}
+
+#[test]
+fn a_plan_that_cannot_be_is_told_whole_before_anything_starts() {
+    let trial = Trial::new(
+        "stepps = 3\n[matrix]\nseed = [0, \"one\"]\nbatch = [400]\n[[exclude]]\nseed = 9\n[slurm]\nmemory = 3\n",
+    );
+    let output = trial.sweep(&[]);
+    assert_eq!(output.status.code(), Some(2));
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    let plan = trial.plan().display().to_string();
+    for sentence in [
+        "[base] stepps: is no setting of a job: did you mean steps?",
+        "[matrix] seed: \"one\": expected a whole number",
+        "[[exclude]] 1: leaves no job out",
+        "[slurm] memory: is no setting of Slurm",
+    ] {
+        assert!(told.contains(&format!("{plan}: {sentence}")), "{told}");
+    }
+    // What only model and data can tell.
+    trial.write("[matrix]\nbatch = [400]\n");
+    let output = trial.sweep(&[]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told.contains("fewer than one batch of 400"), "{told}");
+    let unknown = trial.sweep(&["--set", "dat=x"]);
+    let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
+    assert!(told.contains("has no dat"), "{told}");
+    assert!(!trial.out().join("runs").exists());
+}
+
+#[test]
+fn a_sweep_that_is_killed_goes_on() {
+    let more = "save-every = 0\n[matrix]\nseed = [0, 1]\nsteps = 40\n[[include]]\ncommand = \"attention\"\n";
+    let whole = Trial::new(more);
+    let begun = std::time::Instant::now();
+    whole.json(&[]);
+    let third = begun.elapsed() / 3;
+    let trial = Trial::new(more);
+    for _ in 0..2 {
+        run_for(trial.args(&[]), third.max(Duration::from_millis(300)));
+        // The process that it started hears of its end, and the next one waits for it.
+    }
+    assert_eq!(states(&trial.json(&[])), ["done"; 3]);
+    for entry in std::fs::read_dir(whole.out().join("runs")).unwrap() {
+        let name = entry.unwrap().file_name();
+        let path = |trial: &Trial| trial.out().join("runs").join(&name);
+        assert_same(&path(&whole), &path(&trial));
+    }
+}
