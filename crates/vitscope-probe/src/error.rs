@@ -2,6 +2,8 @@
 
 use thiserror::Error;
 
+use crate::transform::Transform;
+
 /// An input that a probe cannot work with.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 #[non_exhaustive]
@@ -41,6 +43,28 @@ pub enum ProbeError {
     /// The covariance is not finite, or its eigendecomposition did not converge.
     #[error("the covariance of the patch vectors has no eigendecomposition")]
     Eigen,
+    /// More directions are to be taken out than there are.
+    #[error(
+        "{transform} takes out {rank} directions, and there are {most}: ask for no more than those"
+    )]
+    Rank {
+        /// What was asked for.
+        transform: Transform,
+        /// Directions asked for.
+        rank: usize,
+        /// Directions that there are.
+        most: usize,
+    },
+    /// There are too few images to fit a transform on.
+    #[error("{transform} needs {needed} training images to be fitted on, and there are {images}")]
+    TooFewImages {
+        /// What was asked for.
+        transform: Transform,
+        /// Images needed.
+        needed: usize,
+        /// Images that there are.
+        images: u64,
+    },
     /// The card, or the way to it.
     #[cfg(feature = "cuda")]
     #[error(transparent)]

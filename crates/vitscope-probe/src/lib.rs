@@ -11,6 +11,9 @@
 //!
 //! [`Target`] finds the pixel that is most like a key point of another image (docs/protocol.md section 10, Eq. 4).
 //!
+//! A [`Transform`] edits the vectors before all of that, to see what position does to the outcome
+//! (docs/protocol.md section 15).
+//!
 //! The crate knows nothing of files or models: it takes arrays and gives arrays. `vitscope-protocol` puts the
 //! stages together, with the order of images and everything that is drawn by a seed.
 //!
@@ -85,6 +88,7 @@ mod rows;
 mod spread;
 mod start;
 mod trainer;
+pub mod transform;
 
 pub use correspond::{Match, Search, Target, View};
 pub use error::ProbeError;
@@ -93,6 +97,7 @@ pub use moments::{Moments, MomentsState};
 pub use spread::Spread;
 pub use start::{Reservoir, initial_centroids};
 pub use trainer::{AdamSettings, Trainer, TrainerState};
+pub use transform::{FittedTransform, Fitting, PlaceMoments, Transform};
 
 /// The largest number of clusters: labels are `u8`, and 255 means "no label".
 pub const MAX_CLUSTERS: usize = 255;

@@ -371,7 +371,7 @@ impl Moments {
     }
 
     /// The lower triangle of the covariance.
-    fn covariance(&self) -> Mat<f64> {
+    pub(crate) fn covariance(&self) -> Mat<f64> {
         let scale = 1.0 / self.count as f64;
         let mean: Vec<f64> = self.sum.iter().map(|total| total * scale).collect();
         let mut covariance = Mat::zeros(self.dim, self.dim);

@@ -7,3 +7,4 @@ mod labels;
 mod oracle;
 mod spread;
 mod training;
+mod transform;

@@ -1,0 +1,225 @@
+//! Edits of patch vectors between facet and probe (docs/protocol.md section 15).
+//!
+//! Does position *cause* poor segmentation? A [`Transform`] takes something out of the vectors; the probe is then
+//! started, trained and read as always, and the numbers of both are compared. What is taken out is fitted on
+//! training images: [`PlaceMoments`] sums once what all transforms need, [`Fitting`] turns it into a
+//! [`FittedTransform`], and that edits rows.
+//!
+//! All act on vectors of unit length, `y = x/|x|` (zero stays zero). With `m` the mean of `y` over images and
+//! places, `M(p)` its mean at place `p`, `S` the covariance, `G` the covariance of `M` over places and
+//! `E = S - G`:
+//!
+//! ```text
+//! center       y - m                        mean       y - (M(p) - m)
+//! standardize  (y - m) / sd, per channel    svd:r      y - U U'y, U the top r directions of M(p) - m
+//! blank:r      the same, of one black image's vectors instead of M
+//! leace:f      least change after which no linear reader finds the 2-D cosines of order < f (f*f - 1 numbers)
+//! rasa:t       t times: the linear readers of (row, column), made orthonormal, are projected out
+//! random:r     y - U U'y, U r random orthonormal directions
+//! content:r    y - U U'y, U the top r directions of E
+//! ```
+//!
+//! The mean is kept unless the name says otherwise, since taking it out changes cosine k-means by itself.
+//! `random` and `content` take out as much as the others, but not position: they are the controls.
+//!
+//! Sources: LEACE, Belrose et al. 2023 (arXiv 2306.03819, Theorem 4.3); `rasa` after Franca (arXiv 2507.14137), with
+//! a least-squares reader in place of a trained one; `blank` after INSID3 (arXiv 2603.28480).
+
+mod apply;
+mod fit;
+mod leace;
+mod linear;
+mod places;
+
+use std::fmt;
+use std::str::FromStr;
+
+use crate::ProbeError;
+
+pub use apply::{FittedTransform, Parts};
+pub use fit::{Fitting, MapShares};
+pub use leace::{Leace, leace};
+pub use places::PlaceMoments;
+
+/// What is done to patch vectors before a probe sees them.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Transform {
+    /// Nothing at all: vectors keep their length, too.
+    #[default]
+    None,
+    /// The mean is taken out.
+    Center,
+    /// The mean is taken out, and every channel divided by its standard deviation.
+    Standardize,
+    /// Every place's own mean is taken out, but for the common one.
+    Mean,
+    /// Directions of the mean map are projected out, so many.
+    Svd(usize),
+    /// Directions of a black image's map are projected out, so many.
+    Blank(usize),
+    /// No linear reader finds the cosines of place below this order.
+    Leace(usize),
+    /// Readers of row and column are projected out, so many times.
+    Rasa(usize),
+    /// Random directions are projected out, so many.
+    Random(usize),
+    /// Directions of content are projected out, so many.
+    Content(usize),
+}
+
+/// The names, for a sentence.
+const NAMES: &str =
+    "none, center, standardize, mean, svd:R, blank:R, leace:F, rasa:T, random:R, content:R";
+
+impl FromStr for Transform {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let wrong = || format!("`{text}` is not one of {NAMES}");
+        let (name, number) = match text.split_once(':') {
+            Some((name, number)) => (name, Some(number)),
+            None => (text, None),
+        };
+        let Some(number) = number else {
+            return match name {
+                "none" => Ok(Self::None),
+                "center" => Ok(Self::Center),
+                "standardize" => Ok(Self::Standardize),
+                "mean" => Ok(Self::Mean),
+                "svd" | "blank" | "leace" | "rasa" | "random" | "content" => {
+                    Err(format!("`{name}` needs a number, such as {name}:8"))
+                }
+                _ => Err(wrong()),
+            };
+        };
+        // One spelling for each transform: 08 is none.
+        let plain = number.starts_with(|digit: char| ('1'..='9').contains(&digit));
+        let least = if name == "leace" { 2 } else { 1 };
+        let number: usize = number
+            .parse()
+            .ok()
+            .filter(|&number| plain && number >= least)
+            .ok_or_else(|| format!("`{text}`: {name} takes a whole number from {least}"))?;
+        match name {
+            "svd" => Ok(Self::Svd(number)),
+            "blank" => Ok(Self::Blank(number)),
+            "leace" => Ok(Self::Leace(number)),
+            "rasa" => Ok(Self::Rasa(number)),
+            "random" => Ok(Self::Random(number)),
+            "content" => Ok(Self::Content(number)),
+            _ => Err(wrong()),
+        }
+    }
+}
+
+impl fmt::Display for Transform {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::None => write!(f, "none"),
+            Self::Center => write!(f, "center"),
+            Self::Standardize => write!(f, "standardize"),
+            Self::Mean => write!(f, "mean"),
+            Self::Svd(number) => write!(f, "svd:{number}"),
+            Self::Blank(number) => write!(f, "blank:{number}"),
+            Self::Leace(number) => write!(f, "leace:{number}"),
+            Self::Rasa(number) => write!(f, "rasa:{number}"),
+            Self::Random(number) => write!(f, "random:{number}"),
+            Self::Content(number) => write!(f, "content:{number}"),
+        }
+    }
+}
+
+impl Transform {
+    /// How many directions are taken out; `None` where it is not a matter of directions.
+    #[must_use]
+    pub fn rank(self) -> Option<usize> {
+        match self {
+            Self::None | Self::Center | Self::Standardize | Self::Mean => None,
+            Self::Svd(rank) | Self::Blank(rank) | Self::Random(rank) | Self::Content(rank) => {
+                Some(rank)
+            }
+            Self::Leace(order) => Some(order.saturating_mul(order).saturating_sub(1)),
+            Self::Rasa(rounds) => Some(rounds.saturating_mul(2)),
+        }
+    }
+
+    /// The most directions that there are to be taken out of vectors of a width at the places of a grid.
+    #[must_use]
+    pub fn most(self, grid: (usize, usize), width: usize) -> usize {
+        let places = (grid.0 * grid.1).saturating_sub(1);
+        match self {
+            Self::Svd(_) | Self::Blank(_) => width.min(places),
+            Self::Leace(_) => {
+                let order = grid.0.min(grid.1);
+                (order * order)
+                    .saturating_sub(1)
+                    .min(width.saturating_sub(1))
+            }
+            _ => width.saturating_sub(1),
+        }
+    }
+
+    /// Refuses more directions than there are.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Rank`].
+    pub fn allowed(self, grid: (usize, usize), width: usize) -> Result<(), ProbeError> {
+        let most = self.most(grid, width);
+        match self.rank() {
+            Some(rank) if rank > most => Err(ProbeError::Rank {
+                transform: self,
+                rank,
+                most,
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The fewest images that it can be fitted on: two, or as many as give more vectors than there are channels
+    /// where a covariance has to be inverted.
+    #[must_use]
+    pub fn fewest_images(self, grid: (usize, usize), width: usize) -> usize {
+        let places = (grid.0 * grid.1).max(1);
+        match self {
+            Self::Leace(_) | Self::Rasa(_) | Self::Content(_) => (width + 1).div_ceil(places) + 1,
+            _ => 2,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_what_is_shown() {
+        for name in [
+            "none",
+            "center",
+            "standardize",
+            "mean",
+            "svd:8",
+            "blank:20",
+            "leace:8",
+            "rasa:1",
+            "random:32",
+            "content:3",
+        ] {
+            assert_eq!(name.parse::<Transform>().unwrap().to_string(), name);
+        }
+        for (bad, expected) in [
+            ("svd", "needs a number"),
+            ("svd:0", "from 1"),
+            ("svd:08", "from 1"),
+            ("svd:+8", "from 1"),
+            ("leace:1", "from 2"),
+            ("center:2", "is not one of"),
+            ("median", "is not one of"),
+            ("", "is not one of"),
+        ] {
+            let problem = bad.parse::<Transform>().unwrap_err();
+            assert!(problem.contains(expected), "{problem}");
+        }
+    }
+}
