@@ -21,8 +21,8 @@ struct SampledImage {
     seed: u64,
     /// How often each image counts.
     weights: BTreeMap<usize, u32>,
-    /// Per reading.
-    gathered: Vec<Gathered>,
+    /// Per reading; absent where none of its setups has a probe for it.
+    gathered: Vec<Option<Gathered>>,
 }
 
 /// What is summed and kept of one reading.
@@ -121,15 +121,18 @@ impl<'a> StartPass<'a> {
             let known = samples.iter().position(alike);
             sample_of.push(known.unwrap_or(samples.len()));
             if known.is_none() {
-                let readings = widths.iter().enumerate();
-                let gathered = readings
-                    .map(|(reading, &width)| Gathered::new(reading, width, seed, &site))
-                    .collect::<Result<_, _>>()?;
                 samples.push(SampledImage {
                     seed,
                     weights,
-                    gathered,
+                    gathered: widths.iter().map(|_| None).collect(),
                 });
+            }
+            let sample = &mut samples[sample_of[sample_of.len() - 1]];
+            for &reading in setup.readings() {
+                let gathered = &mut sample.gathered[reading];
+                if gathered.is_none() {
+                    *gathered = Some(Gathered::new(reading, widths[reading], seed, &site)?);
+                }
             }
         }
         Ok(Self {
@@ -168,7 +171,9 @@ impl<'a> StartPass<'a> {
         for sample in &mut self.samples {
             let weight = |image| sample.weights.get(image).copied().unwrap_or(0);
             let weights: Vec<u32> = images.iter().map(weight).collect();
-            sample.gathered[reading].add(reading, rows, &weights, &mut self.site)?;
+            if let Some(gathered) = &mut sample.gathered[reading] {
+                gathered.add(reading, rows, &weights, &mut self.site)?;
+            }
         }
         Ok(())
     }
@@ -181,8 +186,8 @@ impl<'a> StartPass<'a> {
         let mut starts = Vec::new();
         for sample in self.samples {
             let gathered = sample.gathered.into_iter().enumerate();
-            let starts_of: Result<Vec<Start>, _> = gathered
-                .map(|(reading, gathered)| gathered.finish(reading))
+            let starts_of: Result<Vec<Option<Start>>, _> = gathered
+                .map(|(reading, gathered)| gathered.map(|one| one.finish(reading)).transpose())
                 .collect();
             starts.push(starts_of?);
         }
@@ -190,8 +195,10 @@ impl<'a> StartPass<'a> {
         setups
             .map(|(setup, &sample)| {
                 let readings = setup.readings().par_iter();
-                let trainers = readings
-                    .map(|&reading| starts[sample][reading].trainer(reading, setup.protocol()));
+                let trainers = readings.filter_map(|&reading| {
+                    let start = starts[sample][reading].as_ref()?;
+                    Some(start.trainer(reading, setup.protocol()))
+                });
                 Ok(Training::new(trainers.collect::<Result<_, _>>()?))
             })
             .collect()

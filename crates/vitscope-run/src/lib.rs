@@ -25,6 +25,9 @@
 //!                        each cluster, -1 for none
 //! counts.safetensors     "confusion.{facet}.{layer}" [K, C] i64; "position.{facet}.{layer}" and
 //!                        "position.ground_truth" [K or C, Hp, Wp] u32 (or at every pixel)
+//! samples.safetensors    "miou.{facet}.{layer}" [R] f64: mIoU of the bootstrap samples of the test images, the same
+//!                        samples in every run of one seed over as many images
+//! transforms.safetensors where vectors were edited before they were probed: the arrays of every slot's transform
 //! aggregate/, labels/, images/, figures/, report.html
 //! state/                 unfinished work, until the figures exist
 //! ```

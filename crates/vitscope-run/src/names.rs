@@ -12,8 +12,12 @@ pub const METRICS: &str = "metrics.csv";
 pub const CODEBOOKS: &str = "codebooks.safetensors";
 /// Confusions and positions.
 pub const COUNTS: &str = "counts.safetensors";
+/// Bootstrap samples of mIoU, by which runs over the same images are compared.
+pub const SAMPLES: &str = "samples.safetensors";
 /// Mean attention, and the rows that were asked for.
 pub const ATTENTION: &str = "attention.safetensors";
+/// What was done to patch vectors before they were probed.
+pub const TRANSFORMS: &str = "transforms.safetensors";
 /// Unfinished work.
 pub const STATE: &str = "state";
 /// The page.
@@ -31,6 +35,18 @@ pub fn positions(subject: Subject) -> String {
 #[must_use]
 pub fn confusion(slot: Slot) -> String {
     format!("confusion.{slot}")
+}
+
+/// The tensor of [`SAMPLES`] with the mIoU of each bootstrap sample, NaN where undefined.
+#[must_use]
+pub fn miou_samples(slot: Slot) -> String {
+    format!("miou.{slot}")
+}
+
+/// The tensor of [`TRANSFORMS`] with how much of the mean map a transform takes out at each place.
+#[must_use]
+pub fn removed(slot: Slot) -> String {
+    format!("{slot}.removed")
 }
 
 /// The tensor of [`CODEBOOKS`] that says which class a cluster was matched with.

@@ -32,7 +32,7 @@ const ANY: f64 = f64::INFINITY;
 
 /// All of them.
 #[rustfmt::skip]
-pub const NUMBERS: [Number; 29] = [
+pub const NUMBERS: [Number; 37] = [
     row("miou",          "",       0.0,  1.0, "protocol 6: mean intersection over union"),
     row("accuracy",      "",       0.0,  1.0, "protocol 6: pixel accuracy"),
     row("iou",           "",       0.0,  1.0, "protocol 6: intersection over union of a class"),
@@ -54,6 +54,14 @@ pub const NUMBERS: [Number; 29] = [
     row("channel_top3",  "",       0.0,  1.0, "protocol 14: energy in the three strongest channels"),
     row("channel_top10", "",       0.0,  1.0, "protocol 14: energy in the ten strongest channels"),
     row("participation", "channels", 1.0, ANY, "protocol 14: channels that the energy is spread over"),
+    row("position_share", "",     -1.0,  1.0, "protocol 15: share of the variance between places, without chance"),
+    row("position_r2",   "",       0.0,  1.0, "protocol 15: what a linear reader finds of row and column"),
+    row("position_r2_left", "",    0.0,  1.0, "protocol 15: the same after the transform"),
+    row("variance_removed", "",   -ANY,  1.0, "protocol 15: share of the variance that the transform takes out"),
+    row("map_ramp",      "",       0.0,  1.0, "protocol 15: share of ramps in the mean map"),
+    row("map_low",       "",       0.0,  1.0, "protocol 15: share of orders 2 and 3 in the mean map"),
+    row("map_mid",       "",       0.0,  1.0, "protocol 15: share of the orders between"),
+    row("map_high",      "",       0.0,  1.0, "protocol 15: share of patterns from patch to patch in the mean map"),
     row("place_alone",   "",       0.0,  1.0, "protocol 14: mIoU of the most frequent class at each pixel"),
     row("place_alone_accuracy", "", 0.0, 1.0, "protocol 14: its accuracy"),
     row("one_class",     "",       0.0,  1.0, "protocol 14: mIoU of the most frequent class everywhere"),

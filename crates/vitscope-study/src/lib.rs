@@ -14,10 +14,12 @@ pub use check::pairs as check_pairs;
 pub use compare::{paper, relations, stored};
 pub use extract::verify;
 pub(crate) use inputs::device;
-pub use inputs::{embeddings, features, model, observer, screen, source};
-pub(crate) use probe::{baselines, evaluate, examine, job, rows, start, train, training};
+pub use inputs::{embeddings, features, model, observer, screen, source, turn};
+pub(crate) use probe::{
+    baselines, edits, evaluate, examine, fit, job, rows, start, train, training,
+};
 pub use probe::{cache, estimate, merge, outcome, shard, variants};
-pub use session::{layers, record, settings};
+pub use session::{layers, record, settings, transforms};
 pub(crate) use session::{picture, state};
 pub(crate) use vitscope_run::{files, tensors};
 

@@ -176,6 +176,7 @@ pub(super) fn pass(
         geometry: opened.geometry,
         split: settings.split,
         labels: false,
+        turn: crate::source::Turn::None,
         groups: &groups,
         threads: rayon::current_num_threads(),
     };

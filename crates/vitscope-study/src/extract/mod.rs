@@ -21,7 +21,8 @@ use crate::layers::Layers;
 use crate::model::{self, Model};
 use crate::observer::{self, Observer};
 use crate::settings::Side;
-use crate::source::{Pass, Reading, Seen, Visitor, tapped_kind};
+use crate::source::{Pass, Reading, Seen, Turn, Visitor, tapped_kind};
+use crate::transforms::{SlotTransform, StoredTransforms};
 
 /// What to extract, and how.
 #[derive(Clone, Debug)]
@@ -38,6 +39,8 @@ pub struct Extraction {
     pub token_norm: Side,
     /// Keys and queries before or after rotation.
     pub rope: Side,
+    /// A run whose transforms are applied to the rows of a data set.
+    pub transform_from: Option<PathBuf>,
     /// Whether values are stored as f16.
     pub half: bool,
     /// Where to.
@@ -57,13 +60,25 @@ pub struct Cut {
 
 struct Scribe<'a> {
     writer: SplitWriter,
+    /// Per slot; none where facets are written as they are.
+    transforms: &'a [SlotTransform],
+    slots: &'a [Slot],
     observer: &'a mut dyn Observer,
     done: usize,
 }
 
 impl Visitor for Scribe<'_> {
     fn reading(&mut self, slot: usize, rows: &Rows<'_>, _: &Seen) -> Result<(), StudyError> {
-        self.writer.write(slot, self.done, rows.host()?.view())
+        let rows = rows.host()?;
+        let Some(transform) = self.transforms.get(slot) else {
+            return self.writer.write(slot, self.done, rows.view());
+        };
+        let edited = transform.fitted.apply(rows.view());
+        let edited = edited.map_err(|source| StudyError::Probe {
+            slot: self.slots[slot].to_string(),
+            source,
+        })?;
+        self.writer.write(slot, self.done, edited.view())
     }
 
     fn batch(&mut self, seen: &Seen, _: bool) -> Result<(), StudyError> {
@@ -92,6 +107,18 @@ pub fn extract_data(
     for note in &opened.notes {
         observer.note(note);
     }
+    let transforms = match &what.transform_from {
+        Some(run) => {
+            let mut stored = StoredTransforms::of(run)?;
+            let sizes = (opened.grid, opened.geometry.size);
+            stored.check(&opened.record, sizes, (what.token_norm, what.rope))?;
+            let slots = opened.slots.iter().zip(&opened.widths);
+            slots
+                .map(|(&slot, &width)| stored.slot(slot, width))
+                .collect::<Result<_, _>>()?
+        }
+        None => Vec::new(),
+    };
     let mut folder = Folder::claim(&what.out, COMMAND, &[&what.model, &data.root])?;
     let counts = [
         (Split::Test, cut.limit_test),
@@ -126,6 +153,8 @@ pub fn extract_data(
         observer.begin(observer::EXTRACT, 0, count as u64);
         let mut scribe = Scribe {
             writer,
+            transforms: &transforms,
+            slots: &opened.slots,
             observer,
             done: 0,
         };
@@ -136,6 +165,7 @@ pub fn extract_data(
             geometry: opened.geometry,
             split,
             labels: false,
+            turn: Turn::None,
             groups: &groups,
             threads: rayon::current_num_threads(),
         };
@@ -203,6 +233,11 @@ pub fn extract_tensor(
     beside: Companions,
     observer: &mut dyn Observer,
 ) -> Result<Vec<PathBuf>, StudyError> {
+    if what.transform_from.is_some() {
+        return Err(StudyError::setting(
+            "`transform-from` edits the facets of a data set: give `data` or `images` in place of `tensor`",
+        ));
+    }
     let bytes = std::fs::read(input).map_err(StudyError::io(input, "read"))?;
     let (shape, values) = read_input(input, &bytes)?;
     let checkpoint = Checkpoint::open(&what.model, &what.settle)?;

@@ -103,6 +103,7 @@ impl Embeddings for SlotEmbeddings<'_> {
             geometry: self.opened.geometry,
             split: self.split,
             labels: false,
+            turn: crate::source::Turn::None,
             groups: &groups,
             threads: rayon::current_num_threads(),
         };

@@ -7,3 +7,4 @@ pub mod model;
 pub mod observer;
 pub mod screen;
 pub mod source;
+pub mod turn;

@@ -4,6 +4,8 @@ pub use vitscope_protocol::{Observer, Phase, Silent};
 
 /// Facets of the training images kept on disk.
 pub const CACHE: Phase = Phase::new("cache");
+/// Transforms fitted to training images.
+pub const FIT: Phase = Phase::new("fit");
 /// Facets written to disk.
 pub const EXTRACT: Phase = Phase::new("extract");
 /// Attention weights of the images.

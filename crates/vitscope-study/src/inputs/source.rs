@@ -14,6 +14,7 @@ use vitscope_vit::vit::{Rows, Tapped, Workspace};
 use crate::error::StudyError;
 use crate::features::FeatureDir;
 use crate::settings::Side;
+pub use crate::turn::Turn;
 
 /// Images that go through the backbone together. The last bits of an embedding may depend on what it is
 /// computed with, so the number is part of what makes a run repeatable.
@@ -65,6 +66,11 @@ pub trait Visitor {
     /// # Errors
     /// Ends the pass.
     fn reading(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError>;
+
+    /// Whether a reading will be looked at in the batch that comes; one that is not may be left out.
+    fn wants(&self, _reading: usize) -> bool {
+        true
+    }
 
     /// Layers, from 1, whose attention weights are wanted as well.
     fn attention_layers(&self) -> Vec<usize> {
@@ -227,6 +233,8 @@ pub struct Pass<'a> {
     pub split: Split,
     /// Whether ground truth is wanted.
     pub labels: bool,
+    /// How images are turned before the model sees them. Labels are not.
+    pub turn: Turn,
     /// Groups of images (training steps, say); each is cut into batches of [`MICRO_BATCH`], on a card of
     /// more.
     pub groups: &'a [Vec<usize>],
@@ -411,7 +419,9 @@ impl Backbone {
                 let mut seen = pass.nothing_seen();
                 pixels.clear();
                 for sample in now {
+                    let start = pixels.len();
                     pixels.extend_from_slice(&sample.image.pixels);
+                    pass.turn.apply(&mut pixels[start..], side);
                     seen.push(sample.index, sample.label.as_ref(), side * side);
                 }
                 let (visit, work) = (&mut times.visit, &mut self.work);

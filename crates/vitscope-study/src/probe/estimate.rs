@@ -28,6 +28,15 @@ const TEST: usize = 2 * MICRO_BATCH;
 /// Images of a training step of a rehearsal, at most, unless the batch itself is what varies.
 const BATCH: usize = 2 * MICRO_BATCH;
 
+/// The phases that images go through, in order.
+const PHASES: [Phase; 5] = [
+    observer::CACHE,
+    observer::FIT,
+    Phase::START,
+    Phase::TRAIN,
+    Phase::EVALUATE,
+];
+
 /// A part of the job.
 #[derive(Clone, Debug, Serialize)]
 pub struct EstimatedPart {
@@ -172,6 +181,7 @@ pub fn estimate(
     observer: &mut dyn Observer,
 ) -> Result<Estimate, StudyError> {
     let begun = Instant::now();
+    let request = &request.settled(vary)?;
     let (mut source, prepared) = Prepared::open(request, vary, observer)?;
     let opening = begun.elapsed().as_secs_f64();
     let (job, _) = Job::new(request, vary, &prepared)?;
@@ -206,6 +216,7 @@ pub fn estimate(
         .collect();
     let images = |phase| match phase {
         observer::CACHE => worth.images.len() as u64,
+        observer::FIT => job.fitting_images(),
         Phase::START => worth.starting,
         Phase::TRAIN => worth.learning,
         Phase::EVALUATE => job.counted_images().len() as u64,
@@ -218,7 +229,7 @@ pub fn estimate(
         secs_per_image: 0.0,
         secs: opening,
     }];
-    for phase in [observer::CACHE, Phase::START, Phase::TRAIN, Phase::EVALUATE] {
+    for phase in PHASES {
         let of_phase: Vec<&Timed> = phases.iter().filter(|t| t.phase == phase).collect();
         if let (Some(timed), count @ 1..) = (of_phase.first(), images(phase)) {
             let each = timed.per_image();
@@ -278,10 +289,13 @@ fn reduced(
     let batches = vary.of("batch").iter().filter_map(|text| text.parse().ok());
     let largest = batches.max().unwrap_or(batch);
     let test = job.counted_images().len().min(TEST);
+    // As many batches as transforms need to be fitted on.
+    let pca_batches = job.fewest_images().div_ceil(batch).max(1);
+    let largest = largest.max(pca_batches * batch);
     let settings = Settings {
         batch,
         steps: common.steps.min(if caches { CACHED_STEPS } else { 1 }),
-        pca_batches: 1,
+        pca_batches,
         limit_train: Some(common.limit_train.unwrap_or(usize::MAX).min(largest)),
         limit_test: Some(common.limit_test.unwrap_or(usize::MAX).min(test)),
         shard: None,

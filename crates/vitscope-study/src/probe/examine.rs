@@ -10,6 +10,7 @@ use vitscope_vit::vit::Rows;
 
 use crate::attention::{self, Localities};
 use crate::device;
+use crate::edits::Edits;
 use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation};
 use crate::job::Job;
@@ -206,6 +207,7 @@ pub(crate) struct Examined {
 pub(crate) fn examine(
     job: &Job<'_>,
     source: &mut Source,
+    edits: &Edits<'_>,
     codebooks: &[Vec<Array2<f32>>],
     records: &mut [Record],
     observer: &mut dyn Observer,
@@ -213,7 +215,7 @@ pub(crate) fn examine(
     let opened = job.opened;
     let patch = opened.geometry.size / opened.grid[0];
     let grid = (opened.grid[0], opened.grid[1]);
-    let site = device::site(source)?;
+    let site = edits.site(source)?;
     let mut painters = Vec::new();
     let mut evaluations = Vec::new();
     for (plan, codebooks) in job.plans.iter().zip(codebooks) {
@@ -270,7 +272,7 @@ pub(crate) fn examine(
     let (done, total) = (examiner.passed as u64, images.len() as u64);
     examiner.observer.begin(Phase::EVALUATE, done, total);
     let pass = job.pass(Split::Test, job.data.has_truth(), &groups);
-    let times = source.run(&pass, &mut examiner)?;
+    let times = edits.run(source, &pass, &mut examiner)?;
     examiner.settle()?;
     if job.common.shard.is_some() {
         examiner.save()?;

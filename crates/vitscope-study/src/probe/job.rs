@@ -5,23 +5,24 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use vitscope_data::{DataSet, Split};
-use vitscope_probe::{MAX_CLUSTERS, ProbeError};
+use vitscope_probe::{MAX_CLUSTERS, ProbeError, Transform};
 use vitscope_protocol::{Protocol, ProtocolError, Setup};
 use vitscope_run::session::default_place;
 use vitscope_run::{
     Facet, Fixed, Record, RunKind, Select, Session, Skipped, apart, names, session,
 };
 
+use crate::edits::Probed;
 use crate::error::StudyError;
 use crate::model::{Opened, check_counts};
 use crate::observer::Observer;
 use crate::probe::request::ProbeRequest;
 use crate::record;
 use crate::screen::screen;
-use crate::settings::{SaveLabels, Settings};
+use crate::settings::{SaveLabels, Settings, TransformFit};
 use crate::shard::Shard;
-use crate::source::{Pass, Reading, Source};
-use crate::variants::Vary;
+use crate::source::{Pass, Reading, Source, Turn};
+use crate::variants::{Variant, Vary};
 
 /// Clusters where the data set has no classes: the paper's number for COCO-Stuff and Cityscapes.
 const CLUSTERS_WITHOUT_CLASSES: usize = 27;
@@ -32,7 +33,7 @@ pub(crate) struct Plan {
     pub(crate) run: PathBuf,
     pub(crate) clusters: usize,
     pub(crate) fingerprint: String,
-    /// The protocol over its training images, and the reading of each of its slots.
+    /// The protocol over its training images, and the probed reading of each of its slots.
     pub(crate) setup: Setup,
 }
 
@@ -47,6 +48,11 @@ pub(crate) struct Job<'a> {
     /// What the runs need of a forward pass, and the width of each.
     pub(crate) readings: Vec<Reading>,
     pub(crate) widths: Vec<usize>,
+    /// Readings as probes see them, and the width of each.
+    pub(crate) probed: Vec<Probed>,
+    pub(crate) probed_widths: Vec<usize>,
+    /// Lists of training images that transforms are fitted on.
+    pub(crate) samples: Vec<Vec<usize>>,
     pub(crate) test: usize,
     pub(crate) plans: Vec<Plan>,
     /// Their folders inside the common one.
@@ -73,6 +79,7 @@ impl Job<'_> {
             geometry: self.opened.geometry,
             split,
             labels,
+            turn: Turn::None,
             groups,
             threads: self.threads,
         }
@@ -119,7 +126,13 @@ impl Job<'_> {
         }
     }
 
-    pub(crate) fn slot_error(&self, reading: usize) -> impl Fn(ProbeError) -> StudyError + Sync {
+    /// An error of a stage, of a probed reading.
+    pub(crate) fn slot_error(&self, probed: usize) -> impl Fn(ProbeError) -> StudyError + Sync {
+        self.reading_error(self.probed[probed].reading)
+    }
+
+    /// An error of a stage, of a reading of the pass.
+    pub(crate) fn reading_error(&self, reading: usize) -> impl Fn(ProbeError) -> StudyError + Sync {
         let slot = self.readings[reading].slot.to_string();
         move |source| StudyError::Probe {
             slot: slot.clone(),
@@ -208,6 +221,9 @@ impl<'a> Job<'a> {
             layers: prepared.layers.clone(),
             readings: Vec::new(),
             widths: Vec::new(),
+            probed: Vec::new(),
+            probed_widths: Vec::new(),
+            samples: Vec::new(),
             test: counts[1],
             plans: Vec::new(),
             names: Vec::new(),
@@ -250,6 +266,17 @@ impl Job<'_> {
                 settings.batch
             )));
         }
+        let protocol = Protocol::new(record.clusters)
+            .steps(settings.steps)
+            .batch(settings.batch)
+            .lr(settings.lr)
+            .pca_batches(settings.pca_batches)
+            .pca_interval(settings.pca_interval)
+            .seed(settings.seed)
+            .shuffle(settings.shuffle)
+            .check()
+            .map_err(StudyError::Protocol)?;
+        let edit = self.edit(settings, &protocol, train)?;
         let mut own = Vec::new();
         let depth = self.opened.record.depth;
         for (mut reading, &width) in Reading::all(&self.opened.slots, settings.token_norm)
@@ -262,22 +289,22 @@ impl Job<'_> {
                 reading.token_norm = self.common.token_norm;
             }
             let known = self.readings.iter().position(|other| *other == reading);
-            own.push(known.unwrap_or(self.readings.len()));
+            let number = known.unwrap_or(self.readings.len());
             if known.is_none() {
                 self.readings.push(reading);
                 self.widths.push(width);
             }
+            let probed = Probed {
+                reading: number,
+                edit,
+            };
+            let known = self.probed.iter().position(|other| *other == probed);
+            own.push(known.unwrap_or(self.probed.len()));
+            if known.is_none() {
+                self.probed.push(probed);
+                self.probed_widths.push(width);
+            }
         }
-        let protocol = Protocol::new(record.clusters)
-            .steps(settings.steps)
-            .batch(settings.batch)
-            .lr(settings.lr)
-            .pca_batches(settings.pca_batches)
-            .pca_interval(settings.pca_interval)
-            .seed(settings.seed)
-            .shuffle(settings.shuffle)
-            .check()
-            .map_err(StudyError::Protocol)?;
         let setup = Setup::new(protocol, train, own).map_err(StudyError::Protocol)?;
         self.names.push(name.to_owned());
         self.plans.push(Plan {
@@ -297,6 +324,17 @@ fn check_source(source: &Source, settings: &Settings, vary: &Vary) -> Result<(),
         return Ok(());
     }
     let refused = |sentence| Err(StudyError::setting(sentence));
+    let blank = |variant: &Variant| matches!(variant.settings.transform, Transform::Blank(_));
+    if vary.variants(settings)?.iter().any(blank) {
+        return refused(
+            "`transform` blank needs a model: a feature directory holds no black image's embeddings",
+        );
+    }
+    if settings.transform_fit == TransformFit::Neutral {
+        return refused(
+            "`transform-fit` neutral needs a model: a feature directory holds no turned images' embeddings",
+        );
+    }
     if settings.attention {
         return refused(
             "`attention` needs a model: a feature directory holds no attention weights",

@@ -134,6 +134,11 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
     };
     let mut record = merged(&parts, &settings);
     let session = begin(request, &data, &record)?;
+    // Every shard has fitted the same transforms.
+    let transforms = parts[0].run.join(names::TRANSFORMS);
+    if let Some(bytes) = files::read_if_there(&transforms)? {
+        files::write(&request.out.join(names::TRANSFORMS), &bytes)?;
+    }
     let grid = (first.grid[0], first.grid[1]);
     let mut evaluation = Evaluation::new(
         &settings,

@@ -3,9 +3,11 @@
 
 pub(crate) mod baselines;
 pub mod cache;
+pub(crate) mod edits;
 pub mod estimate;
 pub(crate) mod evaluate;
 pub(crate) mod examine;
+pub(crate) mod fit;
 pub(crate) mod job;
 pub mod merge;
 pub mod outcome;
@@ -25,8 +27,10 @@ use vitscope_run::{Record, RunState, Session, session};
 
 pub use self::request::ProbeRequest;
 use crate::cache::{FacetCache, Worth};
+use crate::edits::Edits;
 use crate::error::StudyError;
 use crate::examine::{Examined, examine};
+use crate::fit::fit;
 use crate::job::{Job, Prepared, begin, folder_of, look};
 use crate::observer::Observer;
 use crate::outcome::ProbeOutcome;
@@ -81,6 +85,7 @@ pub fn probe_together(
     vary: &Vary,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Made>, StudyError> {
+    let request = &request.settled(vary)?;
     let (mut source, prepared) = Prepared::open(request, vary, observer)?;
     let (job, records) = Job::new(request, vary, &prepared)?;
     run(
@@ -166,17 +171,14 @@ fn work(
     if let Some(step) = stored.iter().flatten().map(Training::step).min() {
         observer.note(&format!("continuing at step {step}"));
     }
-    let trainings = match cache(job, source, &stored, records, observer)? {
-        Some(cache) => {
-            let mut cached = Source::Cached(Box::new(cache));
-            let trainings = learn(job, &mut cached, stored, records, observer)?;
-            if let Source::Cached(cache) = cached {
-                cache.remove()?;
-            }
-            trainings
-        }
-        None => learn(job, source, stored, records, observer)?,
-    };
+    let cache = cache(job, source, &stored, records, observer)?;
+    let mut cached = cache.map(|cache| Source::Cached(Box::new(cache)));
+    let edits = fit(job, source, cached.as_mut(), records, observer)?;
+    let learning = cached.as_mut().unwrap_or(&mut *source);
+    let trainings = learn(job, learning, &edits, stored, records, observer)?;
+    if let Some(Source::Cached(cache)) = cached {
+        cache.remove()?;
+    }
     let codebooks: Vec<Vec<Array2<f32>>> = trainings
         .iter()
         .map(|training| training.codebooks().map_err(|error| job.failed(error)))
@@ -185,7 +187,7 @@ fn work(
         outcome::write_codebooks(&plan.run, &job.opened.slots, codebooks, None)?;
         record.write(&plan.run)?;
     }
-    let examined = examine(job, source, &codebooks, records, observer)?;
+    let examined = examine(job, source, &edits, &codebooks, records, observer)?;
     Ok(Passed {
         trainings,
         codebooks,
@@ -286,13 +288,14 @@ fn cache(
 fn learn(
     job: &Job<'_>,
     source: &mut Source,
+    edits: &Edits<'_>,
     mut stored: Vec<Option<Training>>,
     records: &mut [Record],
     observer: &mut dyn Observer,
 ) -> Result<Vec<Training>, StudyError> {
-    start(job, source, &mut stored, records, observer)?;
+    start(job, source, edits, &mut stored, records, observer)?;
     let mut trainings: Vec<Training> = stored.into_iter().flatten().collect();
-    train(job, source, &mut trainings, records, observer)?;
+    train(job, source, edits, &mut trainings, records, observer)?;
     Ok(trainings)
 }
 

@@ -20,6 +20,7 @@ use crate::job::{example_indices, kept_indices};
 use crate::picture;
 use crate::rows;
 use crate::settings::{self, SaveCounts, Settings};
+use crate::transforms::StoredTransforms;
 
 /// What one slot came to.
 #[derive(Clone, Debug)]
@@ -180,11 +181,19 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
             collapsed: done.usage.is_some_and(|usage| usage.is_collapsed()),
         });
     }
+    if let Some(mut transforms) = StoredTransforms::open(run)? {
+        for &slot in slots {
+            if let Some(numbers) = transforms.numbers(slot)? {
+                rows::add_fit(&mut table, slot, &numbers);
+            }
+        }
+    }
     if let Some(localities) = input.localities {
         attention::write_beside(run, settings, localities, record.grid, &mut table)?;
     }
     table.write(&run.join(names::METRICS))?;
     write_counts(run, settings, slots, &done, truth.as_ref())?;
+    write_samples(run, slots, &done)?;
     let matches: Vec<&[Option<usize>]> = done.iter().map(|done| &done.class_of[..]).collect();
     write_codebooks(
         run,
@@ -400,6 +409,30 @@ fn write_counts(
             name.clone(),
             tensor(&path, Dtype::I64, counts.shape(), bytes)?,
         ));
+    }
+    Ok(tensors::write(&path, tensors, None)?)
+}
+
+/// The bootstrap samples of mIoU, where there are any.
+fn write_samples(run: &Path, slots: &[Slot], done: &[Scores]) -> Result<(), StudyError> {
+    let path = run.join(names::SAMPLES);
+    let values: Vec<(String, Vec<f64>)> = slots
+        .iter()
+        .zip(done)
+        .filter_map(|(&slot, done)| {
+            let samples = done.quality_samples.as_ref()?.miou.iter();
+            let samples = samples.map(|miou| miou.unwrap_or(f64::NAN));
+            Some((names::miou_samples(slot), samples.collect()))
+        })
+        .collect();
+    if values.is_empty() {
+        return Ok(());
+    }
+    let mut tensors = Vec::new();
+    for (name, values) in &values {
+        let bytes = bytemuck::cast_slice(values);
+        let shape = [values.len()];
+        tensors.push((name.clone(), tensor(&path, Dtype::F64, &shape, bytes)?));
     }
     Ok(tensors::write(&path, tensors, None)?)
 }

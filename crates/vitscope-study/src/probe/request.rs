@@ -2,8 +2,12 @@
 
 use std::path::PathBuf;
 
+use crate::error::StudyError;
 use crate::model::Model;
 use crate::settings::Settings;
+use crate::transforms::StoredTransforms;
+use crate::variants::Vary;
+use vitscope_probe::Transform;
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -20,4 +24,26 @@ pub struct ProbeRequest {
     pub resume: bool,
     /// A run of the same settings, or the folder of several, whose training is taken over.
     pub trained: Option<PathBuf>,
+}
+
+impl ProbeRequest {
+    /// The request with the transform of the run that `transform-from` names.
+    ///
+    /// # Errors
+    /// A sentence, where that run has none, or another one is asked for as well.
+    pub(crate) fn settled(&self, vary: &Vary) -> Result<Self, StudyError> {
+        let mut request = self.clone();
+        let Some(run) = &self.settings.transform_from else {
+            return Ok(request);
+        };
+        let own = StoredTransforms::of(run.as_ref())?.transform;
+        let asked = self.settings.transform;
+        if vary.of("transform").len() > 1 || (asked != Transform::None && asked != own) {
+            return Err(StudyError::setting(format!(
+                "{run}: holds the transform {own}: leave out `transform`, or `transform-from`"
+            )));
+        }
+        request.settings.transform = own;
+        Ok(request)
+    }
 }

@@ -5,6 +5,8 @@ use vitscope_probe::Spread;
 use vitscope_protocol::Scores;
 use vitscope_run::{Part, Slot, Subject, Table};
 
+use crate::transforms::FitNumbers;
+
 /// Adds the positional effect's rows; `class` names what a row of the counts stands for.
 pub(crate) fn add_effect(
     table: &mut Table,
@@ -112,6 +114,14 @@ pub(crate) fn add_use(
         ("channel_top10", of(|spread| spread.channel_top10)),
         ("participation", of(|spread| spread.participation)),
     ] {
+        table.add(Subject::Slot(slot), metric, Part::Whole, value, None);
+    }
+}
+
+/// Adds what the fit of a transform says of position (protocol 15).
+pub(crate) fn add_fit(table: &mut Table, slot: Slot, numbers: &FitNumbers) {
+    for (metric, value) in FitNumbers::NAMES.into_iter().zip(numbers.0) {
+        let value = Some(value).filter(|value| !value.is_nan());
         table.add(Subject::Slot(slot), metric, Part::Whole, value, None);
     }
 }

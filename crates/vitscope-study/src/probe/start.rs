@@ -8,6 +8,7 @@ use vitscope_protocol::{Setup, StartPass};
 use vitscope_vit::vit::Rows;
 
 use crate::device;
+use crate::edits::Edits;
 use crate::error::StudyError;
 use crate::job::Job;
 use crate::observer::{Observer, Phase};
@@ -40,6 +41,7 @@ impl Visitor for Starter<'_> {
 pub(crate) fn start(
     job: &Job<'_>,
     source: &mut Source,
+    edits: &Edits<'_>,
     trainings: &mut [Option<Training>],
     records: &mut [Record],
     observer: &mut dyn Observer,
@@ -54,7 +56,7 @@ pub(crate) fn start(
         .iter()
         .map(|&index| &job.plans[index].setup)
         .collect();
-    let pass = StartPass::new(setups, &job.widths, device::site(source)?);
+    let pass = StartPass::new(setups, &job.probed_widths, edits.site(source)?);
     let pass = pass.map_err(|error| job.failed(error))?;
     let images = pass.images();
     let groups: Vec<Vec<usize>> = images
@@ -67,7 +69,11 @@ pub(crate) fn start(
         observer,
         pass,
     };
-    let times = source.run(&job.pass(Split::Train, false, &groups), &mut starter)?;
+    let times = edits.run(
+        source,
+        &job.pass(Split::Train, false, &groups),
+        &mut starter,
+    )?;
     let begun = Instant::now();
     let started = starter.pass.finish().map_err(|error| job.failed(error))?;
     for (&index, started) in missing.iter().zip(started) {

@@ -7,6 +7,7 @@ use vitscope_protocol::{SharedOrder, TrainPass};
 use vitscope_vit::vit::Rows;
 
 use crate::device;
+use crate::edits::Edits;
 use crate::error::StudyError;
 use crate::job::Job;
 use crate::observer::{Observer, Phase};
@@ -27,6 +28,11 @@ impl Visitor for Rounds<'_> {
     fn reading(&mut self, reading: usize, rows: &Rows<'_>, _: &Seen) -> Result<(), StudyError> {
         let added = self.pass.add(reading, &device::patch_rows(rows));
         added.map_err(|error| self.job.failed(error))
+    }
+
+    fn wants(&self, reading: usize) -> bool {
+        let own = |&run: &usize| self.job.plans[run].setup.slot(reading).is_some();
+        self.shared.setups.iter().any(own)
     }
 
     fn batch(&mut self, seen: &Seen, last: bool) -> Result<(), StudyError> {
@@ -60,6 +66,7 @@ fn save(job: &Job<'_>, shared: &SharedOrder, trainings: &[Training]) -> Result<(
 pub(crate) fn train(
     job: &Job<'_>,
     source: &mut Source,
+    edits: &Edits<'_>,
     trainings: &mut [Training],
     records: &mut [Record],
     observer: &mut dyn Observer,
@@ -74,7 +81,7 @@ pub(crate) fn train(
     observer.begin(Phase::TRAIN, total.saturating_sub(images(&left)), total);
     for shared in left.iter().filter(|shared| !shared.rounds.is_empty()) {
         let groups: Vec<Vec<usize>> = shared.rounds.iter().map(|r| r.images.clone()).collect();
-        let site = device::site(source)?;
+        let site = edits.site(source)?;
         let pass = TrainPass::new(shared, &setups, trainings, site);
         let mut rounds = Rounds {
             job,
@@ -83,7 +90,7 @@ pub(crate) fn train(
             pass: pass.map_err(|error| job.failed(error))?,
             saved: Instant::now(),
         };
-        let times = source.run(&job.pass(Split::Train, false, &groups), &mut rounds)?;
+        let times = edits.run(source, &job.pass(Split::Train, false, &groups), &mut rounds)?;
         for &run in &shared.setups {
             times.note(&mut records[run], "train");
         }

@@ -145,7 +145,8 @@ fn spread(
                 if !variant.name.is_empty() {
                     variant.name.push('_');
                 }
-                variant.name += &format!("{typed}-{value}");
+                // No file system minds a hyphen.
+                variant.name += &format!("{typed}-{}", value.replace(':', "-"));
             }
             seen.push(value);
             all.push(variant);

@@ -1,7 +1,8 @@
-//! What the commands' runs have in common: settings, record, unfinished state and pictures.
+//! What the commands' runs have in common: settings, record, unfinished state, transforms and pictures.
 
 pub mod layers;
 pub(crate) mod picture;
 pub mod record;
 pub mod settings;
 pub(crate) mod state;
+pub mod transforms;

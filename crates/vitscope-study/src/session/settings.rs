@@ -9,7 +9,7 @@ use std::str::FromStr;
 use bytesize::ByteSize;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
-use vitscope_probe::AdamSettings;
+use vitscope_probe::{AdamSettings, Transform};
 use vitscope_run::{Facet, Select};
 
 use crate::error::StudyError;
@@ -67,7 +67,21 @@ macro_rules! typed {
 }
 
 typed!(
-    usize, u64, f64, bool, Layers, Select, Shard, Matching, Positions, Side, SaveLabels, SaveCounts
+    usize,
+    u64,
+    f64,
+    bool,
+    String,
+    Layers,
+    Select,
+    Shard,
+    Matching,
+    Positions,
+    Side,
+    SaveLabels,
+    SaveCounts,
+    Transform,
+    TransformFit
 );
 
 impl<T: Typed> Typed for Option<T> {
@@ -182,6 +196,18 @@ settings! {
     token_norm: Side = Side::After, "after", Takes::Words(&["before", "after", "both"]);
     /// Keys and queries of a rotary model before or after rotation
     rope: Side = Side::Before, "before", Takes::Words(Side::WORDS);
+    /// What is taken out of the patch vectors before they are probed: none, center, standardize, mean, svd:R, blank:R, leace:F, rasa:T, random:R or content:R; several make a run each
+    #[serde(default, serialize_with = "as_text", deserialize_with = "from_text")]
+    #[is(varies)]
+    transform: Transform = Transform::None, "none", Takes::Text("TRANSFORM");
+    /// What a transform is fitted on: training images as they are, or each of them also mirrored, upside down and turned, so that what the data show above and below cancels
+    #[serde(default)]
+    #[flag = "transform-fit"]
+    transform_fit: TransformFit = TransformFit::Train, "train", Takes::Words(TransformFit::WORDS);
+    /// Take the transform of this run instead of fitting one
+    #[serde(default)]
+    #[flag = "transform-from"]
+    transform_from: Option<String> = None, "", Takes::Text("RUN");
     /// Label maps to keep
     #[flag = "save-labels"]
     save_labels: SaveLabels = SaveLabels::Examples, "examples", Takes::Words(SaveLabels::WORDS);
@@ -388,6 +414,14 @@ macro_rules! words {
         impl $name {
             /// Every word, as it is typed and stored.
             pub const WORDS: &[&'static str] = &[$($word),+];
+
+            /// Its word.
+            #[must_use]
+            pub fn word(self) -> &'static str {
+                match self {
+                    $(Self::$variant => $word),+
+                }
+            }
         }
 
         impl std::str::FromStr for $name {
@@ -432,6 +466,26 @@ words! {
         Before = "before",
         /// After it.
         After = "after",
+    }
+}
+
+words! {
+    /// Which images a transform is fitted on (docs/protocol.md section 15).
+    TransformFit {
+        /// Training images as they are.
+        Train = "train",
+        /// Each of them as it is, mirrored, upside down, and turned by half a circle.
+        Neutral = "neutral",
+    }
+}
+
+#[expect(
+    clippy::derivable_impls,
+    reason = "the macro above derives for all words alike"
+)]
+impl Default for TransformFit {
+    fn default() -> Self {
+        Self::Train
     }
 }
 

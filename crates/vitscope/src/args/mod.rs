@@ -277,6 +277,9 @@ pub struct ExtractArgs {
     /// Also write the attention weights (with --tensor)
     #[arg(long, requires = "tensor")]
     pub attention: bool,
+    /// Apply the transforms that this run has stored, and write what its probes saw
+    #[arg(long, value_name = "RUN", conflicts_with = "tensor")]
+    pub transform_from: Option<PathBuf>,
     /// How values are stored
     #[arg(long, value_enum, default_value = "f32")]
     pub store: StoreWord,

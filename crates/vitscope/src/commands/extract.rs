@@ -21,6 +21,7 @@ pub fn run(cli: &Cli, args: &ExtractArgs) -> anyhow::Result<()> {
         facets: facets(&args.slots.facets),
         token_norm: args.slots.token_norm,
         rope: args.slots.rope,
+        transform_from: args.transform_from.clone(),
         half: args.store == StoreWord::F16,
         out: args.out.clone(),
     };

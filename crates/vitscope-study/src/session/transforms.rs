@@ -1,0 +1,340 @@
+//! The transforms of a run on disk, `transforms.safetensors` (docs/protocol.md section 15).
+//!
+//! Per slot: the arrays of the transform, `"{slot}.mean"` `[D]`, `".scale"` `[D]`, `".basis"` `[D, r]`, `".dual"`
+//! `[r, D]` f64 and `".map"` `[N, D]` f32, those that it has; what its fit says of position, `".numbers"`; and how much of the
+//! mean map it takes out at each place, `".removed"` `[Hp, Wp]`. Its text says what it was fitted on.
+
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array1, Array2};
+use safetensors::tensor::Dtype;
+use serde::{Deserialize, Serialize};
+use vitscope_probe::transform::Parts;
+use vitscope_probe::{FittedTransform, Fitting, Transform};
+use vitscope_run::tensors::{self, Lazy, Stored, TensorFile};
+use vitscope_run::{Slot, names};
+
+use crate::error::StudyError;
+use crate::settings::{Side, TransformFit};
+
+/// The entry of the file's text.
+const ENTRY: &str = "transform";
+
+/// What transforms were fitted on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FittedOn {
+    /// Which transform.
+    pub transform: String,
+    /// How images were turned.
+    pub fit: TransformFit,
+    /// Training images.
+    pub images: usize,
+    /// The model's name.
+    pub model: String,
+    /// Hash of its weights, or of the files of features.
+    pub sha256: String,
+    /// Whether it was a checkpoint or features.
+    pub source: String,
+    /// Patches per column and row.
+    pub grid: [usize; 2],
+    /// Side of the crop in pixels.
+    pub size: usize,
+    /// Which reading of the last token.
+    pub token_norm: Side,
+    /// Keys and queries before or after rotation.
+    pub rope: Side,
+    /// The run that the file belongs to.
+    pub fingerprint: String,
+}
+
+/// What the fit of a slot says of position (docs/protocol.md section 15); NaN where undefined.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct FitNumbers(pub [f64; 8]);
+
+impl FitNumbers {
+    /// What they are called in `metrics.csv`.
+    pub const NAMES: [&'static str; 8] = [
+        "position_share",
+        "position_r2",
+        "position_r2_left",
+        "variance_removed",
+        "map_ramp",
+        "map_low",
+        "map_mid",
+        "map_high",
+    ];
+
+    fn of(fitting: &Fitting, fitted: &FittedTransform) -> Self {
+        let shares = fitting.map_shares();
+        let values = [
+            fitting.position_share(),
+            fitting.position_r2(),
+            fitting.position_r2_after(fitted),
+            fitting.removed(fitted),
+            shares.map(|shares| shares.ramp),
+            shares.map(|shares| shares.low),
+            shares.map(|shares| shares.mid),
+            shares.map(|shares| shares.high),
+        ];
+        Self(values.map(|value| value.unwrap_or(f64::NAN)))
+    }
+}
+
+/// The transform of a slot with what its fit says.
+#[derive(Clone, Debug, PartialEq)]
+pub struct SlotTransform {
+    /// The transform.
+    pub fitted: FittedTransform,
+    /// What the fit says of position.
+    pub numbers: FitNumbers,
+    /// What is taken out of the mean map at each place, row by row.
+    pub removed: Vec<f32>,
+}
+
+impl SlotTransform {
+    /// A transform as it was fitted.
+    #[must_use]
+    pub fn new(fitting: &Fitting, fitted: FittedTransform) -> Self {
+        let removed = fitting.removed_map(&fitted).into_iter();
+        Self {
+            numbers: FitNumbers::of(fitting, &fitted),
+            removed: removed.map(|length| length as f32).collect(),
+            fitted,
+        }
+    }
+}
+
+fn path(run: &Path) -> PathBuf {
+    run.join(names::TRANSFORMS)
+}
+
+/// Stores the transforms of a run's slots.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write(
+    run: &Path,
+    on: &FittedOn,
+    slots: &[(Slot, &SlotTransform)],
+) -> Result<(), StudyError> {
+    let path = path(run);
+    let text = serde_json::to_string(on)
+        .map_err(|error| StudyError::file(&path, format!("cannot be written: {error}")))?;
+    let mut tensors = Vec::new();
+    for &(slot, one) in slots {
+        let parts = one.fitted.parts();
+        let vectors = [("mean", &parts.mean), ("scale", &parts.scale)];
+        for (name, vector) in vectors {
+            if let Some(vector) = vector {
+                tensors.push((
+                    format!("{slot}.{name}"),
+                    f64s(vec![vector.len()], vector.iter()),
+                ));
+            }
+        }
+        for (name, matrix) in [("basis", &parts.basis), ("dual", &parts.dual)] {
+            if let Some(matrix) = matrix {
+                let shape = matrix.shape().to_vec();
+                tensors.push((format!("{slot}.{name}"), f64s(shape, matrix.iter())));
+            }
+        }
+        if let Some(map) = &parts.map {
+            let shape = map.shape().to_vec();
+            tensors.push((format!("{slot}.map"), f32s(shape, map.iter())));
+        }
+        let removed = f32s(on.grid.to_vec(), one.removed.iter());
+        tensors.push((names::removed(slot), removed));
+        let numbers = f64s(vec![one.numbers.0.len()], one.numbers.0.iter());
+        tensors.push((format!("{slot}.numbers"), numbers));
+    }
+    Ok(tensors::write_lazily(&path, tensors, Some((ENTRY, text)))?)
+}
+
+fn f32s<'a>(shape: Vec<usize>, values: impl Iterator<Item = &'a f32>) -> Lazy<'static> {
+    let bytes: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
+    Lazy::of(Dtype::F32, shape, bytes)
+}
+
+fn f64s<'a>(shape: Vec<usize>, values: impl Iterator<Item = &'a f64>) -> Lazy<'static> {
+    let bytes: Vec<u8> = values.flat_map(|value| value.to_le_bytes()).collect();
+    Lazy::of(Dtype::F64, shape, bytes)
+}
+
+/// The transforms of a run, opened.
+#[derive(Debug)]
+pub struct StoredTransforms {
+    path: PathBuf,
+    file: TensorFile,
+    /// What they were fitted on.
+    pub on: FittedOn,
+    /// Which transform.
+    pub transform: Transform,
+}
+
+impl StoredTransforms {
+    /// Opens them; `None` where the run has none.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn open(run: &Path) -> Result<Option<Self>, StudyError> {
+        let path = path(run);
+        let wrong = |problem: &dyn std::fmt::Display| damaged(&path, problem);
+        let Some(file) = TensorFile::open(&path, wrong)? else {
+            return Ok(None);
+        };
+        let on: FittedOn = serde_json::from_str(file.text(ENTRY).unwrap_or_default())
+            .map_err(|error| wrong(&error))?;
+        let transform = on
+            .transform
+            .parse()
+            .map_err(|problem: String| wrong(&problem))?;
+        Ok(Some(Self {
+            path,
+            file,
+            on,
+            transform,
+        }))
+    }
+
+    /// Those of a run that the user names.
+    ///
+    /// # Errors
+    /// A sentence, where it has none.
+    pub fn of(run: &Path) -> Result<Self, StudyError> {
+        Self::open(run)?.ok_or_else(|| {
+            StudyError::setting(format!(
+                "{}: holds no {}: give `transform-from` a run that was made with `transform`",
+                run.display(),
+                names::TRANSFORMS
+            ))
+        })
+    }
+
+    /// Refuses what was fitted on another model, or at another size.
+    ///
+    /// # Errors
+    /// One sentence.
+    pub fn check(
+        &self,
+        model: &vitscope_run::ModelRecord,
+        (grid, size): ([usize; 2], usize),
+        (token_norm, rope): (Side, Side),
+    ) -> Result<(), StudyError> {
+        let other = |problem: String| {
+            Err(StudyError::setting(format!(
+                "{}: {problem}",
+                self.path.display()
+            )))
+        };
+        // Files of features are not the same for another data set; their model's name is.
+        let same = self.on.source == model.source
+            && match model.source.as_str() {
+                "features" => self.on.model == model.name,
+                _ => self.on.sha256 == model.sha256,
+            };
+        if !same {
+            return other(format!(
+                "was fitted on another model ({}, this one is {}): fit it anew with `transform` {}",
+                self.on.model, model.name, self.transform
+            ));
+        }
+        if (self.on.grid, self.on.size) != (grid, size) {
+            return other(format!(
+                "was fitted at {} pixels and {} x {} patches, and this run has {size} and {} x {}: choose `size` {}",
+                self.on.size, self.on.grid[0], self.on.grid[1], grid[0], grid[1], self.on.size
+            ));
+        }
+        let sides = [
+            ("token-norm", self.on.token_norm, token_norm),
+            ("rope", self.on.rope, rope),
+        ];
+        for (name, own, asked) in sides {
+            if own != asked {
+                let own = own.word();
+                return other(format!(
+                    "was fitted with `{name}` {own}: choose `{name}` {own}"
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The transform of a slot.
+    ///
+    /// # Errors
+    /// A sentence, where there is none of that slot, and for a damaged file.
+    pub fn slot(&mut self, slot: Slot, width: usize) -> Result<SlotTransform, StudyError> {
+        let places = self.on.grid[0] * self.on.grid[1];
+        let numbers = self.read(slot, "numbers")?.ok_or_else(|| {
+            StudyError::setting(format!(
+                "{}: holds no transform of {slot}: leave that slot out with `layers` and `facets`, or fit it anew",
+                self.path.display()
+            ))
+        })?;
+        let numbers = numbers.f64s();
+        let removed = self.read(slot, "removed")?.map(|stored| stored.f32s());
+        let vector = |stored: Option<Stored>| stored.map(|stored| Array1::from(stored.f64s()));
+        let mean = vector(self.read(slot, "mean")?);
+        let scale = vector(self.read(slot, "scale")?);
+        let parts = Parts {
+            mean,
+            scale,
+            map: self.matrix(slot, "map", Stored::f32s)?,
+            basis: self.matrix(slot, "basis", Stored::f64s)?,
+            dual: self.matrix(slot, "dual", Stored::f64s)?,
+        };
+        let wrong = |problem: &dyn std::fmt::Display| damaged(&self.path, problem);
+        let fitted = FittedTransform::new(self.transform, parts, places, width)
+            .map_err(|error| wrong(&error))?;
+        Ok(SlotTransform {
+            fitted,
+            numbers: FitNumbers(
+                numbers
+                    .try_into()
+                    .map_err(|_| wrong(&"it has another number of numbers"))?,
+            ),
+            removed: removed
+                .filter(|removed| removed.len() == places)
+                .ok_or_else(|| wrong(&"it lacks what is taken out"))?,
+        })
+    }
+
+    /// What the fit of a slot says of position; `None` where the file has nothing of that slot.
+    ///
+    /// # Errors
+    /// When the file is damaged.
+    pub fn numbers(&mut self, slot: Slot) -> Result<Option<FitNumbers>, StudyError> {
+        let stored = self.read(slot, "numbers")?;
+        let numbers = stored.map(|stored| stored.f64s().try_into());
+        let numbers = numbers.transpose();
+        Ok(numbers
+            .map_err(|_| damaged(&self.path, &"it has another number of numbers"))?
+            .map(FitNumbers))
+    }
+
+    fn read(&mut self, slot: Slot, part: &str) -> Result<Option<Stored>, StudyError> {
+        Ok(self.file.read(&format!("{slot}.{part}"))?)
+    }
+
+    fn matrix<T>(
+        &mut self,
+        slot: Slot,
+        part: &str,
+        values: fn(&Stored) -> Vec<T>,
+    ) -> Result<Option<Array2<T>>, StudyError> {
+        let Some(stored) = self.read(slot, part)? else {
+            return Ok(None);
+        };
+        let wrong = |problem: &dyn std::fmt::Display| damaged(&self.path, problem);
+        let [rows, columns] = stored.shape[..] else {
+            return Err(wrong(&"a tensor has an odd shape"));
+        };
+        Array2::from_shape_vec((rows, columns), values(&stored))
+            .map(Some)
+            .map_err(|error| wrong(&error))
+    }
+}
+
+fn damaged(path: &Path, problem: &dyn std::fmt::Display) -> StudyError {
+    StudyError::file(path, format!("is damaged ({problem}): make its run again"))
+}
