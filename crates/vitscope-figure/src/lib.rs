@@ -12,6 +12,7 @@ mod aggregates;
 mod attention;
 mod bands;
 mod best;
+mod causes;
 mod chart;
 mod class_bars;
 mod cluster_use;

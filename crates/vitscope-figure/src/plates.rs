@@ -10,8 +10,8 @@ use crate::members::Member;
 use crate::relations::{self, Correlations, Relations};
 use crate::sheet::Plate;
 use crate::{
-    aggregates, attention, best, class_bars, correspond, curves, layers, locality, position_locked,
-    segmentations, sensitivity,
+    aggregates, attention, best, causes, class_bars, correspond, curves, layers, locality,
+    position_locked, segmentations, sensitivity,
 };
 
 /// The figures of a single run.
@@ -69,6 +69,7 @@ pub(crate) fn of_comparison(
         let select = options.select;
         plates.extend(segmentations::overviews(&probes, &options.images, select)?);
         plates.push(best::draw(&probes, select)?);
+        plates.extend(causes::draw(&probes, out)?);
         for subject in OF_PROBES {
             plates.push(curves::draw(&probes, subject)?);
         }

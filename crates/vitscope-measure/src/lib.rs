@@ -65,6 +65,7 @@
 
 mod aggregate;
 mod baseline;
+mod cause;
 mod cells;
 mod error;
 mod locality;
@@ -83,6 +84,9 @@ mod usage;
 
 pub use aggregate::{UNLABELED, aggregate};
 pub use baseline::{Baselines, baselines, fixed_map_quality, place_alone};
+pub use cause::{
+    BeforeAfter, Cause, Difference, Effect, GapShare, NEAR_TRUTH, SeedEvidence, gap_share, judge,
+};
 pub use cells::CellCounts;
 pub use error::MeasureError;
 pub use locality::{locality, mean_over_heads};

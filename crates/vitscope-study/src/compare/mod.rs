@@ -1,5 +1,6 @@
 //! Finished runs side by side, from what their directories hold: nothing is computed again.
 
+pub mod causes;
 pub mod paper;
 pub mod relations;
 pub mod stored;
@@ -9,6 +10,7 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use vitscope_run::{COLUMNS, Facet, Folder, Measured, Select, Subject, files, to_csv};
 
+use crate::compare::causes::{CauseRow, Causes, causes};
 use crate::error::StudyError;
 use crate::paper::{BesidePaper, Paper};
 use crate::relations::{Coefficient, Relation, locality_of, pck_of, relations};
@@ -55,6 +57,8 @@ pub struct Comparison {
     pub lines: Vec<Line>,
     /// Relations between numbers.
     pub relations: Vec<Relation>,
+    /// What taking position out does, where runs did that.
+    pub causes: Causes,
     /// The paper's values, where they were asked for.
     pub beside: Vec<BesidePaper>,
     /// Where the paper's values come from, where they were asked for.
@@ -83,12 +87,16 @@ pub fn compare(request: &CompareRequest) -> Result<Comparison, StudyError> {
         lines.extend(lines_of(&runs, run, request.select, &mut notes)?);
     }
     let relations = relations(&runs, &mut notes)?;
+    let causes = causes(&runs, request.select)?;
     let inputs: Vec<&Path> = request.runs.iter().map(PathBuf::as_path).collect();
     let mut folder = Folder::claim(&request.out, "compare", &inputs)?;
     let mut files = vec![
         write_comparison(&mut folder, &runs, request.select)?,
         write_relations(&mut folder, &relations)?,
     ];
+    if !causes.rows.is_empty() {
+        files.extend(write_causes(&mut folder, &causes)?);
+    }
     let (mut beside, mut citation) = (Vec::new(), None);
     if request.paper {
         let paper = Paper::new()?;
@@ -104,6 +112,7 @@ pub fn compare(request: &CompareRequest) -> Result<Comparison, StudyError> {
     Ok(Comparison {
         lines,
         relations,
+        causes,
         beside,
         citation,
         notes,
@@ -207,6 +216,47 @@ fn write_relations(folder: &mut Folder, relations: &[Relation]) -> Result<PathBu
     let header =
         "relation,group,n,pearson,pearson_low,pearson_high,spearman,spearman_low,spearman_high";
     write_table(folder, "relations.csv", header, relations.iter().map(row))
+}
+
+/// `causes.csv`, a row for every slot of every run, and `causes.json`, the same with what can be said.
+fn write_causes(folder: &mut Folder, causes: &Causes) -> Result<[PathBuf; 2], StudyError> {
+    let said = |row: &CauseRow| {
+        let own = |said: &&causes::Said| {
+            (&said.model, &said.facet, said.layer, &said.transform)
+                == (&row.model, &row.facet, row.layer, &row.transform)
+        };
+        let said = causes.said.iter().find(own);
+        said.map_or(String::new(), |said| said.cause.to_owned())
+    };
+    let row = |row: &CauseRow| {
+        let mut fields = vec![
+            row.model.clone(),
+            row.layer.to_string(),
+            row.facet.clone(),
+            row.transform.clone(),
+            row.seed.to_string(),
+            row.run.clone(),
+        ];
+        let numbers = [
+            row.miou,
+            row.difference,
+            row.low,
+            row.high,
+            row.effect,
+            row.truth,
+        ];
+        fields.extend(numbers.map(number));
+        fields.push(row.collapsed.to_string());
+        fields.push(said(row));
+        fields
+    };
+    let header = "model,layer,facet,transform,seed,run,miou,difference,low,high,nmi_excess,truth_nmi_excess,collapsed,cause";
+    let table = write_table(folder, "causes.csv", header, causes.rows.iter().map(row))?;
+    let path = folder.place("causes.json")?;
+    let text = serde_json::to_string_pretty(causes)
+        .map_err(|error| StudyError::file(&path, format!("cannot be written: {error}")))?;
+    files::write(&path, format!("{text}\n").as_bytes())?;
+    Ok([table, path])
 }
 
 /// `paper.csv`: a measured number, the paper's, and the difference, all as fractions.

@@ -42,6 +42,7 @@ pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
             "select": request.select.to_string(),
             "lines": comparison.lines,
             "relations": comparison.relations,
+            "causes": comparison.causes,
             "paper": comparison.citation.as_ref().map(|citation| json!({
                 "citation": citation,
                 "beside": comparison.beside,
@@ -126,6 +127,7 @@ fn table(comparison: &Comparison, page: &Path) -> String {
         text.push('\n');
         text += &columns(&rows);
     }
+    text += &causes(comparison);
     if let Some(citation) = &comparison.citation {
         let mut rows = vec![
             [
@@ -163,6 +165,46 @@ fn table(comparison: &Comparison, page: &Path) -> String {
         let _ = writeln!(text, "{}", file.display());
     }
     let _ = writeln!(text, "page: {}", page.display());
+    text
+}
+
+/// What taking position out did, a line for every slot of every run, and what can be said of it.
+fn causes(comparison: &Comparison) -> String {
+    let causes = &comparison.causes;
+    if causes.rows.is_empty() {
+        return String::new();
+    }
+    let mut rows = vec![
+        [
+            "facet",
+            "layer",
+            "transform",
+            "seed",
+            "mIoU",
+            "less none [95 %]",
+            "beyond chance",
+        ]
+        .map(str::to_owned),
+    ];
+    for row in &causes.rows {
+        let collapsed = if row.collapsed { " (collapsed)" } else { "" };
+        rows.push([
+            row.facet.clone(),
+            row.layer.to_string(),
+            row.transform.clone(),
+            row.seed.to_string(),
+            format!("{}{collapsed}", plain(row.miou)),
+            with_interval(row.difference, row.low.zip(row.high)),
+            plain(row.effect),
+        ]);
+    }
+    let mut text = format!("\nwhat taking position out does:\n{}", columns(&rows));
+    for said in &causes.said {
+        let _ = writeln!(text, "{}", said.sentence);
+    }
+    for gap in &causes.gaps {
+        let _ = writeln!(text, "{}", gap.sentence);
+    }
     text
 }
 

@@ -28,4 +28,5 @@ mod shards;
 mod stopped;
 mod sweep;
 mod together;
+mod transforms;
 mod verify;

@@ -1,0 +1,384 @@
+//! The figures of what taking position out does: `causes` (arrows), `cause-ranks` (how many directions it takes) and
+//! `cause-maps` (what is predicted where, before and after).
+//!
+//! Everything is read from `causes.json` of the comparison, and from the runs' own maps.
+
+mod maps;
+mod ranks;
+
+use std::path::Path;
+
+use serde::Deserialize;
+use vitscope_run::{Facet, Slot, files};
+
+use crate::chart::{self, Chart, Frame};
+use crate::error::FigureError;
+use crate::members::Member;
+use crate::scale::Scale;
+use crate::sheet::{self, Plate, Sheet};
+use crate::svg::{Lettering, Svg};
+use crate::theme::{self, Mark, Paint};
+
+const LEFT: f64 = 66.0;
+const GAP: f64 = 30.0;
+const HEIGHT: f64 = 230.0;
+/// Panels beside one another, and in all.
+const PER_BAND: usize = 3;
+const MOST: usize = 12;
+
+/// `causes.json`, as far as figures need it.
+#[derive(Debug, Default, Deserialize)]
+pub(crate) struct Causes {
+    rows: Vec<Row>,
+    said: Vec<Said>,
+    #[serde(default)]
+    gaps: Vec<Gap>,
+}
+
+/// What one run says of one slot.
+#[derive(Debug, Deserialize)]
+struct Row {
+    model: String,
+    facet: Facet,
+    layer: usize,
+    transform: String,
+    rank: Option<usize>,
+    control: bool,
+    seed: u64,
+    miou: Option<f64>,
+    low: Option<f64>,
+    high: Option<f64>,
+    difference: Option<f64>,
+    effect: Option<f64>,
+    truth: Option<f64>,
+    collapsed: bool,
+}
+
+/// What can be said of an edit in a slot.
+#[derive(Debug, Deserialize)]
+struct Said {
+    model: String,
+    facet: Facet,
+    layer: usize,
+    transform: String,
+    cause: String,
+    sentence: String,
+}
+
+/// A gap between two models.
+#[derive(Debug, Deserialize)]
+struct Gap {
+    sentence: String,
+}
+
+impl Causes {
+    /// Reads the file; `None` if there is none.
+    pub(crate) fn read(path: &Path) -> Result<Option<Self>, FigureError> {
+        let Some(bytes) = files::read_if_there(path)? else {
+            return Ok(None);
+        };
+        let causes: Self = serde_json::from_slice(&bytes).map_err(|error| {
+            FigureError::malformed(path, format!("is not as expected ({error})"))
+        })?;
+        Ok((!causes.rows.is_empty()).then_some(causes))
+    }
+
+    /// The slots of all models, those of the largest positional effect first chosen, then in order.
+    fn slots(&self) -> Vec<(&str, Slot)> {
+        let mut slots: Vec<(&str, Slot, f64)> = Vec::new();
+        for row in &self.rows {
+            let (facet, layer) = (row.facet, row.layer);
+            let slot = Slot { facet, layer };
+            let effect = match row.transform.as_str() {
+                "none" => row.effect.unwrap_or(0.0),
+                _ => 0.0,
+            };
+            let known = slots
+                .iter_mut()
+                .find(|known| (known.0, known.1) == (&row.model, slot));
+            match known {
+                Some(known) => known.2 = known.2.max(effect),
+                None => slots.push((&row.model, slot, effect)),
+            }
+        }
+        slots.sort_by(|a, b| b.2.total_cmp(&a.2));
+        slots.truncate(MOST);
+        slots.sort_by_key(|slot| (slot.0, slot.1.facet, slot.1.layer));
+        slots.into_iter().map(|slot| (slot.0, slot.1)).collect()
+    }
+
+    fn of<'a>(&'a self, model: &'a str, slot: Slot) -> impl Iterator<Item = &'a Row> {
+        let own = move |row: &&Row| {
+            (row.model.as_str(), row.facet, row.layer) == (model, slot.facet, slot.layer)
+        };
+        self.rows.iter().filter(own)
+    }
+
+    /// All transforms but none, in the order in which they came.
+    fn transforms(&self) -> Vec<&str> {
+        let mut names: Vec<&str> = Vec::new();
+        for row in self.rows.iter().filter(|row| row.transform != "none") {
+            if !names.contains(&row.transform.as_str()) {
+                names.push(&row.transform);
+            }
+        }
+        names
+    }
+
+    /// Whether a transform takes out something else than position.
+    fn is_control(&self, transform: &str) -> bool {
+        let mut rows = self.rows.iter();
+        let control = rows.any(|row| row.transform == transform && row.control);
+        control || transform.starts_with("standardize")
+    }
+
+    /// The color of each edit; of controls gray.
+    fn paint(&self, transform: &str) -> Paint {
+        let edits = self
+            .transforms()
+            .into_iter()
+            .filter(|name| !self.is_control(name));
+        let place = edits.into_iter().position(|name| name == transform);
+        place.map_or(theme::MUTED, theme::series)
+    }
+}
+
+/// The middle of some values; of an even number the mean of the two.
+fn median(mut values: Vec<f64>) -> Option<f64> {
+    values.sort_by(f64::total_cmp);
+    let middle = values.len() / 2;
+    match values.len() {
+        0 => None,
+        odd if odd % 2 == 1 => Some(values[middle]),
+        _ => Some((values[middle - 1] + values[middle]) / 2.0),
+    }
+}
+
+/// A transform of a slot over its seeds.
+struct Point {
+    effect: f64,
+    miou: f64,
+    range: (f64, f64),
+    collapsed: bool,
+}
+
+fn point<'a>(rows: impl Iterator<Item = &'a Row>, transform: &str) -> Option<Point> {
+    let rows: Vec<&Row> = rows.filter(|row| row.transform == transform).collect();
+    let values =
+        |of: fn(&Row) -> Option<f64>| rows.iter().filter_map(|row| of(row)).collect::<Vec<f64>>();
+    let miou = values(|row| row.miou);
+    let low = miou.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = miou.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    Some(Point {
+        effect: median(values(|row| row.effect))?,
+        miou: median(miou)?,
+        range: (low, high),
+        collapsed: rows.iter().any(|row| row.collapsed),
+    })
+}
+
+/// The figures; none where nothing was taken out.
+pub(crate) fn draw(members: &[&Member], out: &Path) -> Result<Vec<Plate>, FigureError> {
+    let Some(causes) = Causes::read(&out.join("causes.json"))? else {
+        return Ok(Vec::new());
+    };
+    let mut plates = vec![arrows(&causes)?];
+    plates.extend(ranks::draw(&causes)?);
+    plates.extend(maps::draw(&causes, members)?);
+    Ok(plates)
+}
+
+/// One panel for each slot: from the plain probe to every transform.
+fn arrows(causes: &Causes) -> Result<Plate, FigureError> {
+    const NAME: &str = "causes";
+    const HEADING: &str = "What taking position out does";
+    let slots = causes.slots();
+    let all: Vec<&Row> = causes.rows.iter().collect();
+    if all
+        .iter()
+        .all(|row| row.effect.is_none() || row.miou.is_none())
+    {
+        let why = "No run has both mIoU and a positional effect beyond chance.";
+        return Ok(sheet::absent(NAME, HEADING, why));
+    }
+    let columns = slots.len().clamp(1, PER_BAND);
+    let page = if columns == 1 {
+        theme::COLUMN_WIDTH
+    } else {
+        theme::FULL_WIDTH
+    };
+    let mut sheet = Sheet::new(NAME, HEADING, page, &[]);
+    let mut top = key(&mut sheet.svg, causes) + 26.0;
+    let width = (page - theme::MARGIN - LEFT - (columns as f64 - 1.0) * GAP) / columns as f64;
+    let shown = |row: &&Row| {
+        slots.contains(&(
+            row.model.as_str(),
+            Slot {
+                facet: row.facet,
+                layer: row.layer,
+            },
+        ))
+    };
+    let shown: Vec<&Row> = all.iter().copied().filter(shown).collect();
+    let truths = shown.iter().filter_map(|row| row.truth);
+    let x = Scale::linear(shown.iter().filter_map(|row| row.effect).chain(truths));
+    let y = Scale::linear(shown.iter().filter_map(|row| row.miou));
+    let models = causes.models();
+    for (band, slots) in slots.chunks(columns).enumerate() {
+        for (column, &(model, slot)) in slots.iter().enumerate() {
+            let left = LEFT + column as f64 * (width + GAP);
+            let title = match models {
+                1 => format!("{} {}", slot.facet, slot.layer),
+                _ => format!("{model}, {} {}", slot.facet, slot.layer),
+            };
+            sheet.svg.panel([left, top - 8.0], &title);
+            let frame = Frame {
+                place: [left, top, width, HEIGHT],
+                x: x.clone(),
+                y: y.clone(),
+                x_name: "positional effect beyond chance",
+                y_name: "mIoU",
+                labels: [true, column == 0],
+            };
+            let mut chart = frame.open(&mut sheet.svg);
+            draw_slot(&mut chart, causes, model, slot);
+        }
+        let _ = band;
+        top += HEIGHT + 72.0;
+    }
+    sheet.note("Each arrow: from the plain probe (black) to the same with something taken out, medians over seeds; upright lines at their ends: all seeds. Gray: controls, which take out something else than position. Dashed: the ground truth's own positional effect. Hollow: collapsed.");
+    if slots.len() == MOST {
+        sheet.note("The twelve slots with the largest positional effect.");
+    }
+    sheet.notes(causes.said.iter().map(|said| said.sentence.clone()));
+    sheet.notes(causes.gaps.iter().map(|gap| gap.sentence.clone()));
+    let header = [
+        "model",
+        "layer",
+        "facet",
+        "transform",
+        "seed",
+        "miou",
+        "nmi_excess",
+        "difference",
+        "low",
+        "high",
+        "says",
+    ];
+    sheet.table(&header, causes.rows.iter().map(|row| causes.cells(row)));
+    sheet.finish(top - 26.0)
+}
+
+impl Causes {
+    fn models(&self) -> usize {
+        let mut names: Vec<&str> = self.rows.iter().map(|row| row.model.as_str()).collect();
+        names.sort_unstable();
+        names.dedup();
+        names.len()
+    }
+
+    fn cells(&self, row: &Row) -> Vec<String> {
+        let number = crate::words::cell;
+        let own = |said: &&Said| {
+            (&said.model, said.facet, said.layer, &said.transform)
+                == (&row.model, row.facet, row.layer, &row.transform)
+        };
+        let said = self.said.iter().find(own);
+        vec![
+            row.model.clone(),
+            row.layer.to_string(),
+            row.facet.to_string(),
+            row.transform.clone(),
+            row.seed.to_string(),
+            number(row.miou),
+            number(row.effect),
+            number(row.difference),
+            number(row.low),
+            number(row.high),
+            said.map_or(String::new(), |said| said.cause.clone()),
+        ]
+    }
+}
+
+/// What colors mean.
+fn key(svg: &mut Svg, causes: &Causes) -> f64 {
+    let mut names = vec![("no transform".to_owned(), Mark::Circle, theme::INK)];
+    let edits = causes
+        .transforms()
+        .into_iter()
+        .filter(|name| !causes.is_control(name));
+    names.extend(edits.map(|name| (name.to_owned(), Mark::Circle, causes.paint(name))));
+    let controls = causes
+        .transforms()
+        .into_iter()
+        .filter(|name| causes.is_control(name));
+    let controls: Vec<&str> = controls.collect();
+    if !controls.is_empty() {
+        names.push((controls.join(", "), Mark::Circle, theme::MUTED));
+    }
+    chart::key(svg, LEFT, theme::MARGIN - 4.0, &names)
+}
+
+fn draw_slot(chart: &mut Chart<'_>, causes: &Causes, model: &str, slot: Slot) {
+    let truth = causes.of(model, slot).find_map(|row| row.truth);
+    if let Some(truth) = truth {
+        chart.upright(truth, theme::TRUTH, theme::DASHES);
+    }
+    let Some(from) = point(causes.of(model, slot), "none") else {
+        return;
+    };
+    // Controls first, so that what matters lies on top.
+    let mut transforms = causes.transforms();
+    transforms.sort_by_key(|name| !causes.is_control(name));
+    for transform in transforms {
+        let Some(to) = point(causes.of(model, slot), transform) else {
+            continue;
+        };
+        let paint = causes.paint(transform);
+        let control = causes.is_control(transform);
+        let (low, high) = to.range;
+        chart.line(&[(to.effect, low), (to.effect, high)], paint, 1.2);
+        arrow(chart, [&from, &to], paint, if control { 1.2 } else { 2.0 });
+        if to.collapsed {
+            let place = chart.at(to.effect, to.miou);
+            chart.svg.mark(place, Mark::HollowDiamond, paint);
+        }
+        if control {
+            let style = Lettering::NOTE;
+            chart.text((to.effect, to.miou), [6.0, 12.0], style, transform);
+        }
+    }
+    let (low, high) = from.range;
+    chart.line(&[(from.effect, low), (from.effect, high)], theme::INK, 1.2);
+    let mark = if from.collapsed {
+        Mark::HollowDiamond
+    } else {
+        Mark::Circle
+    };
+    let place = chart.at(from.effect, from.miou);
+    chart.svg.mark(place, mark, theme::INK);
+}
+
+/// A line with a head at its second end.
+fn arrow(chart: &mut Chart<'_>, [from, to]: [&Point; 2], paint: Paint, thickness: f64) {
+    let (a, b) = (
+        chart.at(from.effect, from.miou),
+        chart.at(to.effect, to.miou),
+    );
+    let (dx, dy) = (b[0] - a[0], b[1] - a[1]);
+    let length = dx.hypot(dy);
+    if length < 1.0 {
+        return;
+    }
+    let (ux, uy) = (dx / length, dy / length);
+    let head = (5.0 + 1.5 * thickness).min(length);
+    let neck = [b[0] - head * ux, b[1] - head * uy];
+    let half = head * 0.45;
+    let corners = [
+        b,
+        [neck[0] - half * uy, neck[1] + half * ux],
+        [neck[0] + half * uy, neck[1] - half * ux],
+    ];
+    chart.svg.line(a, neck, paint, thickness, "");
+    chart.svg.area(&corners, paint, 1.0);
+}

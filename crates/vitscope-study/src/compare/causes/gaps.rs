@@ -1,0 +1,145 @@
+//! The gap in mIoU between two models, and the share of it that goes away with an edit.
+
+use serde::Serialize;
+use vitscope_measure::{BeforeAfter, Difference, GapShare, gap_share};
+use vitscope_run::{Facet, Select, Slot};
+
+use super::{Group, is_edit};
+
+/// The share of a gap between two models that goes away with an edit.
+#[derive(Clone, Debug, Serialize)]
+pub struct Gap {
+    /// The models, first less second.
+    pub models: [String; 2],
+    /// The facet, each model's at its shown layer.
+    pub facet: String,
+    /// The layers.
+    pub layers: [usize; 2],
+    /// The edit.
+    pub transform: String,
+    /// The seed.
+    pub seed: u64,
+    /// The gap without a transform, with its interval.
+    pub before: [f64; 3],
+    /// The gap with the edit.
+    pub after: [f64; 3],
+    /// The share with its interval; absent where the gap before may be none.
+    pub share: Option<[f64; 3]>,
+    /// One sentence.
+    pub sentence: String,
+}
+
+/// The share of the gap between two models that each edit which both have takes away, facet by facet.
+pub(super) fn gaps(first: &Group<'_>, second: &Group<'_>, select: Select) -> Vec<Gap> {
+    let mut found = Vec::new();
+    let labels = first.labels();
+    let edits = labels.iter().filter(|(_, transform)| is_edit(*transform));
+    for &(label, _) in edits {
+        for seed in first.seeds(label) {
+            if !second.seeds(label).contains(&seed) {
+                continue;
+            }
+            for facet in Facet::ALL {
+                let one = side(first, label, seed, facet, select);
+                let other = side(second, label, seed, facet, select);
+                if let (Some((layer, a)), Some((other_layer, b))) = (one, other)
+                    && first.is_paired(second, seed)
+                    && let Some(share) = gap_share(a, b)
+                {
+                    let models = [first.model.clone(), second.model.clone()];
+                    found.push(gap(
+                        models,
+                        facet,
+                        [layer, other_layer],
+                        (label, seed),
+                        share,
+                    ));
+                }
+            }
+        }
+    }
+    found
+}
+
+/// A facet of a group at the layer that its plain run shows.
+fn side<'b>(
+    group: &'b Group<'_>,
+    label: &str,
+    seed: u64,
+    facet: Facet,
+    select: Select,
+) -> Option<(usize, BeforeAfter<'b>)> {
+    let (none, edit) = (group.find("none", seed)?, group.find(label, seed)?);
+    let layer = none.run.run.selected(facet, select)?;
+    let slot = Slot { facet, layer };
+    if none.is_collapsed(slot) || edit.is_collapsed(slot) {
+        return None;
+    }
+    let of = BeforeAfter {
+        values: [none.value(slot, "miou")?, edit.value(slot, "miou")?],
+        samples: [none.samples.get(&slot)?, edit.samples.get(&slot)?],
+    };
+    Some((layer, of))
+}
+
+impl Group<'_> {
+    /// Whether the samples of two groups are of the same images.
+    fn is_paired(&self, other: &Self, seed: u64) -> bool {
+        let data = |group: &Self| {
+            let record = &group.find("none", seed)?.run.run.record;
+            let resamples = record.settings.get("resamples").cloned();
+            Some((record.data.list_hash.clone(), record.data.test, resamples))
+        };
+        data(self).is_some() && data(self) == data(other)
+    }
+}
+
+fn gap(
+    models: [String; 2],
+    facet: Facet,
+    layers: [usize; 2],
+    (label, seed): (&str, u64),
+    share: GapShare,
+) -> Gap {
+    let three = |difference: Difference| {
+        [
+            difference.value,
+            difference.interval.0,
+            difference.interval.1,
+        ]
+    };
+    let of = share.share.map(|(value, (low, high))| [value, low, high]);
+    let verdict = match of {
+        Some([value, low, high]) => format!(
+            "{:.0} % of the gap goes away [{:.0}, {:.0}]",
+            100.0 * value,
+            100.0 * low,
+            100.0 * high
+        ),
+        None => "the gap may be none, so that no share of it can be given".to_owned(),
+    };
+    let [before, after] = [three(share.before), three(share.after)];
+    Gap {
+        sentence: format!(
+            "{facet}, {label}, seed {seed}: mIoU of {} (layer {}) less that of {} (layer {}) is {:+.3} [{:+.3}, {:+.3}], and {:+.3} [{:+.3}, {:+.3}] with the edit: {verdict}.",
+            models[0],
+            layers[0],
+            models[1],
+            layers[1],
+            before[0],
+            before[1],
+            before[2],
+            after[0],
+            after[1],
+            after[2],
+        ),
+        models,
+        facet: facet.to_string(),
+        layers,
+        transform: label.to_owned(),
+        seed,
+        before,
+        after,
+        share: of,
+    }
+}

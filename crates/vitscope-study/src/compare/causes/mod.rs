@@ -1,0 +1,424 @@
+//! Does position lower mIoU? Runs that differ in their transform, side by side (docs/protocol.md section 15).
+//!
+//! What is said of a slot is judged by [`vitscope_measure::judge`]; here are found the runs that belong together, the
+//! numbers that it needs, and the sentences.
+
+mod gaps;
+mod words;
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+use vitscope_measure::{Difference, Effect, SeedEvidence, judge};
+use vitscope_probe::Transform;
+use vitscope_run::tensors::TensorFile;
+use vitscope_run::{Select, Slot, Subject, names};
+
+pub use self::gaps::Gap;
+use self::gaps::gaps;
+use self::words::{verdict, word};
+use crate::error::StudyError;
+use crate::stored::StoredRun;
+
+/// The settings in which runs of a group may differ.
+const FREE: [&str; 4] = ["transform", "transform_fit", "transform_from", "seed"];
+
+/// What one run says of one slot.
+#[derive(Clone, Debug, Serialize)]
+pub struct CauseRow {
+    /// The model.
+    pub model: String,
+    /// The slot.
+    pub facet: String,
+    /// Its layer.
+    pub layer: usize,
+    /// The transform, with what it was fitted on where that differs.
+    pub transform: String,
+    /// Directions that it takes out, where it is a matter of directions.
+    pub rank: Option<usize>,
+    /// Whether it is a control, which takes out something else than position.
+    pub control: bool,
+    /// The seed.
+    pub seed: u64,
+    /// The run's name.
+    pub run: String,
+    /// mIoU.
+    pub miou: Option<f64>,
+    /// mIoU less that of the run of the same seed without a transform.
+    pub difference: Option<f64>,
+    /// Its 95 % interval over images.
+    pub low: Option<f64>,
+    /// Its upper end.
+    pub high: Option<f64>,
+    /// Positional effect beyond chance.
+    pub effect: Option<f64>,
+    /// The ground truth's.
+    pub truth: Option<f64>,
+    /// Whether the slot is collapsed.
+    pub collapsed: bool,
+}
+
+/// What can be said of an edit in a slot.
+#[derive(Clone, Debug, Serialize)]
+pub struct Said {
+    /// The model.
+    pub model: String,
+    /// The slot.
+    pub facet: String,
+    /// Its layer.
+    pub layer: usize,
+    /// The edit.
+    pub transform: String,
+    /// One word for it.
+    pub cause: &'static str,
+    /// One sentence.
+    pub sentence: String,
+}
+
+/// Everything about causes in a comparison.
+#[derive(Clone, Debug, Default, Serialize)]
+pub struct Causes {
+    /// Every slot of every run.
+    pub rows: Vec<CauseRow>,
+    /// What can be said.
+    pub said: Vec<Said>,
+    /// Gaps between two models.
+    pub gaps: Vec<Gap>,
+}
+
+/// A run of a group.
+struct Tried<'a> {
+    run: &'a StoredRun,
+    transform: Transform,
+    label: String,
+    seed: u64,
+    samples: BTreeMap<Slot, Vec<Option<f64>>>,
+}
+
+/// Runs of one model and data set that differ in transform and seed alone.
+struct Group<'a> {
+    model: String,
+    runs: Vec<Tried<'a>>,
+}
+
+/// The causes of all groups in which something was taken out; empty where nothing was.
+///
+/// # Errors
+/// When the samples of a run are damaged.
+pub fn causes(runs: &[StoredRun], select: Select) -> Result<Causes, StudyError> {
+    let groups = groups(runs)?;
+    let mut causes = Causes::default();
+    for group in &groups {
+        for slot in group.slots() {
+            causes.rows.extend(group.rows(slot));
+            causes.said.extend(group.said(slot));
+        }
+    }
+    for (index, first) in groups.iter().enumerate() {
+        for second in &groups[index + 1..] {
+            causes.gaps.extend(gaps(first, second, select));
+        }
+    }
+    Ok(causes)
+}
+
+fn transform_of(run: &StoredRun) -> Option<(Transform, String)> {
+    let setting = |name: &str| run.run.record.settings.get(name)?.as_str();
+    let transform = setting("transform").unwrap_or("none").parse().ok()?;
+    Some((
+        transform,
+        setting("transform_fit").unwrap_or("train").to_owned(),
+    ))
+}
+
+fn groups(runs: &[StoredRun]) -> Result<Vec<Group<'_>>, StudyError> {
+    let mut groups: Vec<(String, Group<'_>)> = Vec::new();
+    for run in runs.iter().filter(|run| run.has("miou") && run.has("nmi")) {
+        let Some((transform, fit)) = transform_of(run) else {
+            continue;
+        };
+        let record = &run.run.record;
+        let settings = record.settings_that_count();
+        let settings: Vec<String> = settings
+            .filter(|(name, _)| !FREE.contains(name))
+            .map(|(name, value)| format!("{name} {value}"))
+            .collect();
+        let model = (
+            &record.model.name,
+            &record.model.sha256,
+            &record.model.precision,
+        );
+        let data = (
+            &record.data.kind,
+            &record.data.list_hash,
+            record.data.train,
+            record.data.test,
+        );
+        let key = format!(
+            "{model:?} {data:?} {} {} {settings:?}",
+            record.size, record.clusters
+        );
+        let tried = Tried {
+            run,
+            transform,
+            label: match transform {
+                Transform::None => transform.to_string(),
+                _ => format!("{transform} {fit}"),
+            },
+            seed: record.seed,
+            samples: samples(run)?,
+        };
+        match groups.iter_mut().find(|(own, _)| *own == key) {
+            Some((_, group)) => group.runs.push(tried),
+            None => groups.push((
+                key,
+                Group {
+                    model: record.model.name.clone(),
+                    runs: vec![tried],
+                },
+            )),
+        }
+    }
+    let mut groups: Vec<Group<'_>> = groups.into_iter().map(|(_, group)| group).collect();
+    let edited = |group: &Group<'_>| {
+        group
+            .runs
+            .iter()
+            .any(|run| run.transform != Transform::None)
+    };
+    groups.retain(edited);
+    for group in &mut groups {
+        group.shorten();
+    }
+    Ok(groups)
+}
+
+/// The bootstrap samples of a run's mIoU, of the slots that have them.
+fn samples(run: &StoredRun) -> Result<BTreeMap<Slot, Vec<Option<f64>>>, StudyError> {
+    let path = run.run.root.join(names::SAMPLES);
+    let damaged = |problem: &dyn std::fmt::Display| {
+        StudyError::file(&path, format!("is damaged ({problem}): make its run again"))
+    };
+    let mut samples = BTreeMap::new();
+    let Some(mut file) = TensorFile::open(&path, damaged)? else {
+        return Ok(samples);
+    };
+    for subject in run.run.metrics.subjects() {
+        if let Subject::Slot(slot) = subject
+            && let Some(stored) = file.read(&names::miou_samples(slot))?
+        {
+            let values = stored.f64s().into_iter();
+            let values = values.map(|miou| Some(miou).filter(|miou| !miou.is_nan()));
+            samples.insert(slot, values.collect());
+        }
+    }
+    Ok(samples)
+}
+
+/// What kind of control a transform is.
+fn kind(transform: Transform) -> Option<usize> {
+    match transform {
+        Transform::Center => Some(0),
+        Transform::Random(_) => Some(1),
+        Transform::Content(_) => Some(2),
+        _ => None,
+    }
+}
+
+/// The kinds of controls, as a sentence asks for them.
+const KINDS: [&str; 3] = ["center", "random:R", "content:R"];
+
+/// Whether a transform takes position out.
+fn is_edit(transform: Transform) -> bool {
+    let other = matches!(transform, Transform::None | Transform::Standardize);
+    !other && kind(transform).is_none()
+}
+
+impl<'a> Tried<'a> {
+    fn value(&self, slot: Slot, metric: &str) -> Option<f64> {
+        self.run.run.metrics.value(Subject::Slot(slot), metric)
+    }
+
+    fn effect_of(&self, subject: Subject) -> Option<Effect> {
+        let measured = self.run.run.metrics.whole(subject, "nmi_excess")?;
+        Some(Effect {
+            value: measured.value?,
+            interval: measured.interval?,
+        })
+    }
+
+    fn is_collapsed(&self, slot: Slot) -> bool {
+        let usage = || {
+            Some(vitscope_measure::Usage {
+                clusters: self.run.run.record.clusters,
+                used: self.value(slot, "clusters_used")?,
+                largest: self.value(slot, "largest_cluster")?,
+                dead: 0,
+            })
+        };
+        usage().is_some_and(|usage| usage.is_collapsed())
+    }
+
+    /// mIoU less that of another run of the same seed.
+    fn less(&self, other: &Self, slot: Slot) -> Option<Difference> {
+        let values = (self.value(slot, "miou")?, other.value(slot, "miou")?);
+        let samples = (self.samples.get(&slot)?, other.samples.get(&slot)?);
+        Difference::new(values, (samples.0, samples.1))
+    }
+}
+
+impl<'a> Group<'a> {
+    /// What was fitted on is said only where it differs.
+    fn shorten(&mut self) {
+        let fit = |run: &Tried<'_>| run.label.split_once(' ').map(|(_, fit)| fit.to_owned());
+        let mut fits: Vec<String> = self.runs.iter().filter_map(fit).collect();
+        fits.sort();
+        fits.dedup();
+        if fits.len() < 2 {
+            for run in &mut self.runs {
+                run.label = run.transform.to_string();
+            }
+        }
+    }
+
+    fn slots(&self) -> Vec<Slot> {
+        let mut slots: Vec<Slot> = Vec::new();
+        for run in &self.runs {
+            for subject in run.run.run.metrics.subjects() {
+                if let Subject::Slot(slot) = subject
+                    && !slots.contains(&slot)
+                {
+                    slots.push(slot);
+                }
+            }
+        }
+        slots.sort_by_key(|slot| (slot.facet, slot.layer));
+        slots
+    }
+
+    /// The labels of all transforms, in the order in which runs came.
+    fn labels(&self) -> Vec<(&str, Transform)> {
+        let mut labels: Vec<(&str, Transform)> = Vec::new();
+        for run in &self.runs {
+            if !labels.iter().any(|(label, _)| *label == run.label) {
+                labels.push((&run.label, run.transform));
+            }
+        }
+        labels
+    }
+
+    fn find(&self, label: &str, seed: u64) -> Option<&Tried<'a>> {
+        let mut runs = self.runs.iter();
+        runs.find(|run| run.label == label && run.seed == seed)
+    }
+
+    /// The seeds at which there is a run of a transform, and one without.
+    fn seeds(&self, label: &str) -> Vec<u64> {
+        let mut seeds: Vec<u64> = self.runs.iter().map(|run| run.seed).collect();
+        seeds.sort_unstable();
+        seeds.dedup();
+        seeds.retain(|&seed| self.find(label, seed).is_some() && self.find("none", seed).is_some());
+        seeds
+    }
+
+    fn rows(&self, slot: Slot) -> Vec<CauseRow> {
+        let mut rows = Vec::new();
+        for run in &self.runs {
+            let none = self.find("none", run.seed);
+            let none = none.filter(|_| run.transform != Transform::None);
+            let difference = none.and_then(|none| run.less(none, slot));
+            rows.push(CauseRow {
+                model: self.model.clone(),
+                facet: slot.facet.to_string(),
+                layer: slot.layer,
+                transform: run.label.clone(),
+                rank: run.transform.rank(),
+                control: kind(run.transform).is_some(),
+                seed: run.seed,
+                run: run.run.name.clone(),
+                miou: run.value(slot, "miou"),
+                difference: difference.map(|difference| difference.value),
+                low: difference.map(|difference| difference.interval.0),
+                high: difference.map(|difference| difference.interval.1),
+                effect: run.value(slot, "nmi_excess"),
+                truth: run
+                    .effect_of(Subject::GroundTruth)
+                    .map(|effect| effect.value),
+                collapsed: run.is_collapsed(slot),
+            });
+        }
+        rows
+    }
+
+    fn said(&self, slot: Slot) -> Vec<Said> {
+        let labels = self.labels();
+        let edits = labels.iter().filter(|(_, transform)| is_edit(*transform));
+        edits
+            .map(|&(label, transform)| {
+                let kinds = controls(&labels, transform);
+                let seeds = self.seeds(label);
+                let evidence: Vec<SeedEvidence> = seeds
+                    .iter()
+                    .filter_map(|&seed| self.evidence(slot, label, seed, &labels))
+                    .collect();
+                let cause = judge(&evidence, &kinds);
+                Said {
+                    model: self.model.clone(),
+                    facet: slot.facet.to_string(),
+                    layer: slot.layer,
+                    transform: label.to_owned(),
+                    cause: word(cause),
+                    sentence: format!(
+                        "{} {}, {label}: {}{}",
+                        slot.facet,
+                        slot.layer,
+                        self.numbers(slot, label, &seeds),
+                        verdict(cause, &labels, &kinds)
+                    ),
+                }
+            })
+            .collect()
+    }
+
+    fn evidence(
+        &self,
+        slot: Slot,
+        label: &str,
+        seed: u64,
+        labels: &[(&str, Transform)],
+    ) -> Option<SeedEvidence> {
+        let (none, edit) = (self.find("none", seed)?, self.find(label, seed)?);
+        let subject = Subject::Slot(slot);
+        let over = labels
+            .iter()
+            .enumerate()
+            .filter_map(|(number, &(other, transform))| {
+                kind(transform)?;
+                let control = self.find(other, seed)?;
+                Some((number, edit.less(control, slot)?))
+            });
+        Some(SeedEvidence {
+            collapsed: [none.is_collapsed(slot), edit.is_collapsed(slot)],
+            effects: [none.effect_of(subject), edit.effect_of(subject)],
+            truth: none.effect_of(Subject::GroundTruth),
+            rise: edit.less(none, slot),
+            over: over.collect(),
+        })
+    }
+}
+
+/// The controls of an edit by kind: of its own rank where there are such, else all.
+fn controls(labels: &[(&str, Transform)], edit: Transform) -> Vec<Vec<usize>> {
+    (0..KINDS.len())
+        .map(|own| {
+            let all = labels.iter().enumerate();
+            let all: Vec<usize> = all
+                .filter(|(_, (_, transform))| kind(*transform) == Some(own))
+                .map(|(number, _)| number)
+                .collect();
+            let rank = |number: &&usize| labels[**number].1.rank() == edit.rank();
+            let equal: Vec<usize> = all.iter().filter(rank).copied().collect();
+            if equal.is_empty() { all } else { equal }
+        })
+        .collect()
+}
