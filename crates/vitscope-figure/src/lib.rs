@@ -153,7 +153,9 @@ pub fn compare(
     }
     let members = members::open(runs, &options.look.labels)?;
     let plates = plates::of_comparison(&members, out, options)?;
-    let text = page::of_comparison(&members, &plates, options)?;
+    let said = causes::Causes::read(&out.join("causes.json"))?;
+    let said = said.map_or(Vec::new(), |causes| causes.sentences());
+    let text = page::of_comparison(&members, &plates, options, said)?;
     write(out, &plates, &text, &options.look)
 }
 

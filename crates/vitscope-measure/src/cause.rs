@@ -53,7 +53,7 @@ impl Difference {
 
 /// A positional effect beyond chance, with its 95 % interval over images.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Effect {
+pub struct PlaceEffect {
     /// The effect.
     pub value: f64,
     /// Its interval.
@@ -66,9 +66,9 @@ pub struct SeedEvidence {
     /// Whether the slot is collapsed without a transform, and with the edit.
     pub collapsed: [bool; 2],
     /// The positional effect without a transform, and with the edit; `None` where undefined.
-    pub effects: [Option<Effect>; 2],
+    pub effects: [Option<PlaceEffect>; 2],
     /// The ground truth's.
-    pub truth: Option<Effect>,
+    pub truth: Option<PlaceEffect>,
     /// mIoU with the edit less that without a transform.
     pub rise: Option<Difference>,
     /// mIoU with the edit less that with each control, by the control's number. A control that collapsed has less
@@ -113,7 +113,7 @@ pub fn judge(seeds: &[SeedEvidence], kinds: &[Vec<usize>]) -> Cause {
     let Some(effects) = seeds.iter().map(effects).collect::<Option<Vec<_>>>() else {
         return Cause::Unknown;
     };
-    let above = |before: Effect, truth: Effect| {
+    let above = |before: PlaceEffect, truth: PlaceEffect| {
         before.interval.0 > truth.interval.1.max(truth.value + NEAR_TRUTH)
     };
     if !effects
@@ -122,7 +122,7 @@ pub fn judge(seeds: &[SeedEvidence], kinds: &[Vec<usize>]) -> Cause {
     {
         return Cause::NothingToTakeOut;
     }
-    let near = |after: Effect, truth: Effect| {
+    let near = |after: PlaceEffect, truth: PlaceEffect| {
         after.value <= truth.interval.1.max(truth.value + NEAR_TRUTH)
     };
     if !effects.iter().all(|&(_, after, truth)| near(after, truth)) {
@@ -218,8 +218,8 @@ pub fn gap_share(first: BeforeAfter<'_>, second: BeforeAfter<'_>) -> Option<GapS
 mod tests {
     use super::*;
 
-    fn effect(value: f64) -> Option<Effect> {
-        Some(Effect {
+    fn effect(value: f64) -> Option<PlaceEffect> {
+        Some(PlaceEffect {
             value,
             interval: (value - 0.005, value + 0.005),
         })

@@ -85,7 +85,8 @@ mod usage;
 pub use aggregate::{UNLABELED, aggregate};
 pub use baseline::{Baselines, baselines, fixed_map_quality, place_alone};
 pub use cause::{
-    BeforeAfter, Cause, Difference, Effect, GapShare, NEAR_TRUTH, SeedEvidence, gap_share, judge,
+    BeforeAfter, Cause, Difference, GapShare, NEAR_TRUTH, PlaceEffect, SeedEvidence, gap_share,
+    judge,
 };
 pub use cells::CellCounts;
 pub use error::MeasureError;

@@ -36,7 +36,7 @@ use std::str::FromStr;
 
 use crate::ProbeError;
 
-pub use apply::{FittedTransform, Parts};
+pub use apply::{FittedTransform, TransformParts};
 pub use fit::{Fitting, MapShares};
 pub use leace::{Leace, leace};
 pub use places::PlaceMoments;

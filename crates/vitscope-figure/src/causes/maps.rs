@@ -89,7 +89,9 @@ pub(super) fn draw(causes: &Causes, members: &[&Member]) -> Result<Option<Plate>
                 any = any.or(Some(member));
                 let numbers =
                     ["miou", "nmi_excess"].map(|metric| member.run.get(subject, metric).value);
-                let [miou, effect] = numbers.map(words::number);
+                let number =
+                    |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.3}"));
+                let [miou, effect] = numbers.map(number);
                 let below = top + side + 14.0;
                 let text = format!("mIoU {miou}, {effect}");
                 sheet

@@ -16,7 +16,7 @@ use crate::error::FigureError;
 use crate::members::Member;
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
-use crate::svg::{Lettering, Svg};
+use crate::svg::{Anchor, Lettering, Svg};
 use crate::theme::{self, Mark, Paint};
 
 const LEFT: f64 = 66.0;
@@ -29,7 +29,7 @@ const MOST: usize = 12;
 /// `causes.json`, as far as figures need it.
 #[derive(Debug, Default, Deserialize)]
 pub(crate) struct Causes {
-    rows: Vec<Row>,
+    rows: Vec<StoredCause>,
     said: Vec<Said>,
     #[serde(default)]
     gaps: Vec<Gap>,
@@ -37,7 +37,7 @@ pub(crate) struct Causes {
 
 /// What one run says of one slot.
 #[derive(Debug, Deserialize)]
-struct Row {
+struct StoredCause {
     model: String,
     facet: Facet,
     layer: usize,
@@ -107,8 +107,8 @@ impl Causes {
         slots.into_iter().map(|slot| (slot.0, slot.1)).collect()
     }
 
-    fn of<'a>(&'a self, model: &'a str, slot: Slot) -> impl Iterator<Item = &'a Row> {
-        let own = move |row: &&Row| {
+    fn of<'a>(&'a self, model: &'a str, slot: Slot) -> impl Iterator<Item = &'a StoredCause> {
+        let own = move |row: &&StoredCause| {
             (row.model.as_str(), row.facet, row.layer) == (model, slot.facet, slot.layer)
         };
         self.rows.iter().filter(own)
@@ -155,21 +155,22 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 }
 
 /// A transform of a slot over its seeds.
-struct Point {
+struct SeedMedian {
     effect: f64,
     miou: f64,
     range: (f64, f64),
     collapsed: bool,
 }
 
-fn point<'a>(rows: impl Iterator<Item = &'a Row>, transform: &str) -> Option<Point> {
-    let rows: Vec<&Row> = rows.filter(|row| row.transform == transform).collect();
-    let values =
-        |of: fn(&Row) -> Option<f64>| rows.iter().filter_map(|row| of(row)).collect::<Vec<f64>>();
+fn point<'a>(rows: impl Iterator<Item = &'a StoredCause>, transform: &str) -> Option<SeedMedian> {
+    let rows: Vec<&StoredCause> = rows.filter(|row| row.transform == transform).collect();
+    let values = |of: fn(&StoredCause) -> Option<f64>| {
+        rows.iter().filter_map(|row| of(row)).collect::<Vec<f64>>()
+    };
     let miou = values(|row| row.miou);
     let low = miou.iter().copied().fold(f64::INFINITY, f64::min);
     let high = miou.iter().copied().fold(f64::NEG_INFINITY, f64::max);
-    Some(Point {
+    Some(SeedMedian {
         effect: median(values(|row| row.effect))?,
         miou: median(miou)?,
         range: (low, high),
@@ -193,7 +194,7 @@ fn arrows(causes: &Causes) -> Result<Plate, FigureError> {
     const NAME: &str = "causes";
     const HEADING: &str = "What taking position out does";
     let slots = causes.slots();
-    let all: Vec<&Row> = causes.rows.iter().collect();
+    let all: Vec<&StoredCause> = causes.rows.iter().collect();
     if all
         .iter()
         .all(|row| row.effect.is_none() || row.miou.is_none())
@@ -210,7 +211,7 @@ fn arrows(causes: &Causes) -> Result<Plate, FigureError> {
     let mut sheet = Sheet::new(NAME, HEADING, page, &[]);
     let mut top = key(&mut sheet.svg, causes) + 26.0;
     let width = (page - theme::MARGIN - LEFT - (columns as f64 - 1.0) * GAP) / columns as f64;
-    let shown = |row: &&Row| {
+    let shown = |row: &&StoredCause| {
         slots.contains(&(
             row.model.as_str(),
             Slot {
@@ -219,12 +220,12 @@ fn arrows(causes: &Causes) -> Result<Plate, FigureError> {
             },
         ))
     };
-    let shown: Vec<&Row> = all.iter().copied().filter(shown).collect();
+    let shown: Vec<&StoredCause> = all.iter().copied().filter(shown).collect();
     let truths = shown.iter().filter_map(|row| row.truth);
     let x = Scale::linear(shown.iter().filter_map(|row| row.effect).chain(truths));
     let y = Scale::linear(shown.iter().filter_map(|row| row.miou));
     let models = causes.models();
-    for (band, slots) in slots.chunks(columns).enumerate() {
+    for slots in slots.chunks(columns) {
         for (column, &(model, slot)) in slots.iter().enumerate() {
             let left = LEFT + column as f64 * (width + GAP);
             let title = match models {
@@ -243,15 +244,13 @@ fn arrows(causes: &Causes) -> Result<Plate, FigureError> {
             let mut chart = frame.open(&mut sheet.svg);
             draw_slot(&mut chart, causes, model, slot);
         }
-        let _ = band;
         top += HEIGHT + 72.0;
     }
     sheet.note("Each arrow: from the plain probe (black) to the same with something taken out, medians over seeds; upright lines at their ends: all seeds. Gray: controls, which take out something else than position. Dashed: the ground truth's own positional effect. Hollow: collapsed.");
     if slots.len() == MOST {
         sheet.note("The twelve slots with the largest positional effect.");
     }
-    sheet.notes(causes.said.iter().map(|said| said.sentence.clone()));
-    sheet.notes(causes.gaps.iter().map(|gap| gap.sentence.clone()));
+    sheet.notes(causes.summary());
     let header = [
         "model",
         "layer",
@@ -269,7 +268,60 @@ fn arrows(causes: &Causes) -> Result<Plate, FigureError> {
     sheet.finish(top - 26.0)
 }
 
+/// What each verdict is called in a caption, those that say most first.
+const VERDICTS: [(&str, &str); 9] = [
+    ("lowers", "Position lowers mIoU"),
+    ("carries", "Taking it out lowers mIoU more than controls do"),
+    ("rises-as-control", "mIoU rises, as under a control"),
+    ("falls-as-control", "mIoU falls, as under a control"),
+    ("no-difference", "No difference beyond the intervals"),
+    (
+        "nothing-to-take-out",
+        "No positional effect beyond the ground truth's",
+    ),
+    (
+        "still-there",
+        "The edit did not take the positional effect out",
+    ),
+    ("collapsed", "Collapsed, so that nothing can be said"),
+    ("unknown", "Nothing can be said"),
+];
+
 impl Causes {
+    /// Everything that is said of edits and gaps, one sentence each.
+    pub(crate) fn sentences(&self) -> Vec<String> {
+        let said = self.said.iter().map(|said| said.sentence.clone());
+        let gaps = self.gaps.iter().map(|gap| gap.sentence.clone());
+        said.chain(gaps).collect()
+    }
+
+    /// The verdicts, each with its slots and edits.
+    fn summary(&self) -> Vec<String> {
+        let several = self.models() > 1;
+        let mut lines = Vec::new();
+        for (cause, words) in VERDICTS {
+            let mut places: Vec<(String, Vec<&str>)> = Vec::new();
+            for said in self.said.iter().filter(|said| said.cause == cause) {
+                let mut place = format!("{} {}", said.facet, said.layer);
+                if several {
+                    place = format!("{}, {place}", said.model);
+                }
+                match places.last_mut() {
+                    Some(last) if last.0 == place => last.1.push(&said.transform),
+                    _ => places.push((place, vec![&said.transform])),
+                }
+            }
+            let places = places
+                .into_iter()
+                .map(|(place, edits)| format!("{place} ({})", edits.join(", ")));
+            let places: Vec<String> = places.collect();
+            if !places.is_empty() {
+                lines.push(format!("{words}: {}.", places.join("; ")));
+            }
+        }
+        lines
+    }
+
     fn models(&self) -> usize {
         let mut names: Vec<&str> = self.rows.iter().map(|row| row.model.as_str()).collect();
         names.sort_unstable();
@@ -277,7 +329,7 @@ impl Causes {
         names.len()
     }
 
-    fn cells(&self, row: &Row) -> Vec<String> {
+    fn cells(&self, row: &StoredCause) -> Vec<String> {
         let number = crate::words::cell;
         let own = |said: &&Said| {
             (&said.model, said.facet, said.layer, &said.transform)
@@ -343,9 +395,13 @@ fn draw_slot(chart: &mut Chart<'_>, causes: &Causes, model: &str, slot: Slot) {
             let place = chart.at(to.effect, to.miou);
             chart.svg.mark(place, Mark::HollowDiamond, paint);
         }
-        if control {
-            let style = Lettering::NOTE;
-            chart.text((to.effect, to.miou), [6.0, 12.0], style, transform);
+        // Where arrows are short, names would lie on one another.
+        let [a, b] = [&from, &to].map(|end| chart.at(end.effect, end.miou));
+        if control && (a[0] - b[0]).hypot(a[1] - b[1]) > 34.0 {
+            let right = b[0] >= a[0];
+            let style = Lettering::NOTE.anchor(if right { Anchor::Start } else { Anchor::End });
+            let aside = if right { 6.0 } else { -6.0 };
+            chart.text((to.effect, to.miou), [aside, 4.0], style, transform);
         }
     }
     let (low, high) = from.range;
@@ -360,7 +416,7 @@ fn draw_slot(chart: &mut Chart<'_>, causes: &Causes, model: &str, slot: Slot) {
 }
 
 /// A line with a head at its second end.
-fn arrow(chart: &mut Chart<'_>, [from, to]: [&Point; 2], paint: Paint, thickness: f64) {
+fn arrow(chart: &mut Chart<'_>, [from, to]: [&SeedMedian; 2], paint: Paint, thickness: f64) {
     let (a, b) = (
         chart.at(from.effect, from.miou),
         chart.at(to.effect, to.miou),

@@ -2,7 +2,7 @@
 
 use vitscope_run::Slot;
 
-use super::{Causes, Point, point};
+use super::{Causes, SeedMedian, point};
 use crate::chart::{self, Frame};
 use crate::error::FigureError;
 use crate::scale::Scale;
@@ -84,8 +84,9 @@ pub(super) fn draw(causes: &Causes) -> Result<Option<Plate>, FigureError> {
                 .svg
                 .panel([left, top - 8.0], &format!("{} {}", slot.facet, slot.layer));
             for (line, name) in ["mIoU", "beyond chance"].into_iter().enumerate() {
-                let value = |point: &Point| if line == 0 { point.miou } else { point.effect };
-                let metric = |row: &super::Row| if line == 0 { row.miou } else { row.effect };
+                let value = |point: &SeedMedian| if line == 0 { point.miou } else { point.effect };
+                let metric =
+                    |row: &super::StoredCause| if line == 0 { row.miou } else { row.effect };
                 let y = Scale::linear(causes.rows.iter().filter_map(metric));
                 let frame = Frame {
                     place: [left, top + line as f64 * (HEIGHT + 16.0), width, HEIGHT],

@@ -111,11 +111,12 @@ pub(crate) fn of_run(member: &Member, plates: &[Plate]) -> Result<String, Figure
     .text()
 }
 
-/// The page of several runs.
+/// The page of several runs; `said` are sentences that stand before all else.
 pub(crate) fn of_comparison(
     members: &[Member],
     plates: &[Plate],
     options: &CompareOptions,
+    said: Vec<String>,
 ) -> Result<String, FigureError> {
     let (shown, absent) = sorted(plates);
     let members: Vec<&Member> = members.iter().collect();
@@ -128,7 +129,7 @@ pub(crate) fn of_comparison(
         });
         slots.collect()
     };
-    let mut notes = Vec::new();
+    let mut notes = said;
     for member in &members {
         let own = member.run.record.notes.iter();
         notes.extend(own.map(|note| format!("{}: {note}", member.label)));

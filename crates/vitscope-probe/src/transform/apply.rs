@@ -1,7 +1,7 @@
 //! A fitted transform, and the rows that it edits.
 
 use faer::linalg::matmul::matmul;
-use faer::{Accum, Mat, Par};
+use faer::{Accum, Mat, MatMut, MatRef, Par};
 use ndarray::{Array1, Array2, Array3, ArrayView2, ArrayView3};
 use rayon::prelude::*;
 
@@ -14,7 +14,7 @@ use crate::rows;
 /// The arrays of a fitted transform as they are applied and stored; those that it does not need are absent.
 /// Projections are f64: what a basis of f32 leaves of position is enough for a reader to find.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct Parts {
+pub struct TransformParts {
     /// `[D]`, subtracted (`center`, `standardize`), or what `leace` leaves where it is.
     pub mean: Option<Array1<f64>>,
     /// `[D]`, what channels are multiplied by (`standardize`).
@@ -31,7 +31,7 @@ pub struct Parts {
 #[derive(Clone, Debug, PartialEq)]
 pub struct FittedTransform {
     transform: Transform,
-    parts: Parts,
+    parts: TransformParts,
     /// Width of the vectors.
     width: usize,
 }
@@ -44,7 +44,7 @@ impl FittedTransform {
     /// [`ProbeError::Shape`] where an array is missing, too many, or of another size.
     pub fn new(
         transform: Transform,
-        parts: Parts,
+        parts: TransformParts,
         places: usize,
         width: usize,
     ) -> Result<Self, ProbeError> {
@@ -92,7 +92,7 @@ impl FittedTransform {
 
     /// Its arrays.
     #[must_use]
-    pub fn parts(&self) -> &Parts {
+    pub fn parts(&self) -> &TransformParts {
         &self.parts
     }
 
@@ -150,38 +150,45 @@ impl FittedTransform {
         if rank == 0 {
             return;
         }
-        let mean = self.parts.mean.as_ref().and_then(|mean| mean.as_slice());
-        let centered = Mat::from_fn(places, width, |place, d| {
-            f64::from(image[place * width + d]) - mean.map_or(0.0, |mean| mean[d])
-        });
-        let basis = Mat::from_fn(width, rank, |d, index| basis[(d, index)]);
+        let basis = MatRef::from_row_major_slice(
+            basis.to_slice().expect("a basis is in standard layout"),
+            width,
+            rank,
+        );
         let dual = match &self.parts.dual {
-            Some(dual) => Mat::from_fn(rank, width, |index, d| dual[(index, d)]),
-            None => basis.transpose().to_owned(),
+            Some(dual) => MatRef::from_row_major_slice(
+                dual.as_slice().expect("a dual basis is in standard layout"),
+                rank,
+                width,
+            ),
+            None => basis.transpose(),
         };
+        let mut wide: Vec<f64> = image.iter().map(|&value| f64::from(value)).collect();
         let mut shares = Mat::<f64>::zeros(places, rank);
-        let (by_dual, by_basis) = (dual.transpose(), basis.transpose());
+        let rows = MatRef::from_row_major_slice(&wide, places, width);
+        let by_dual = dual.transpose();
         matmul(
             shares.as_mut(),
             Accum::Replace,
-            centered.as_ref(),
+            rows,
             by_dual,
             1.0,
             Par::Seq,
         );
-        let mut taken = Mat::<f64>::zeros(places, width);
-        matmul(
-            taken.as_mut(),
-            Accum::Replace,
-            shares.as_ref(),
-            by_basis,
-            1.0,
-            Par::Seq,
-        );
-        for (place, row) in image.chunks_exact_mut(width).enumerate() {
-            for (d, value) in row.iter_mut().enumerate() {
-                *value = (f64::from(*value) - taken[(place, d)]) as f32;
+        if let Some(mean) = &self.parts.mean {
+            for direction in 0..rank {
+                let along = mean.iter().enumerate();
+                let at_mean: f64 = along.map(|(d, mean)| dual[(direction, d)] * mean).sum();
+                for place in 0..places {
+                    shares[(place, direction)] -= at_mean;
+                }
             }
+        }
+        let rows = MatMut::from_row_major_slice_mut(&mut wide, places, width);
+        let by_basis = basis.transpose();
+        matmul(rows, Accum::Add, shares.as_ref(), by_basis, -1.0, Par::Seq);
+        for (value, wide) in image.iter_mut().zip(wide) {
+            *value = wide as f32;
         }
     }
 }

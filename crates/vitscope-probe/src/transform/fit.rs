@@ -7,7 +7,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
 use super::Transform;
-use super::apply::{FittedTransform, Parts};
+use super::apply::{FittedTransform, TransformParts};
 use super::leace::leace;
 use super::linear::{eigen, left_singular, orthonormal, solve};
 use super::places::{PlaceMoments, unit_rows};
@@ -126,9 +126,9 @@ impl Fitting {
             }
             _ => None,
         };
-        let mut parts = Parts {
+        let mut parts = TransformParts {
             basis: basis.map(standard),
-            ..Parts::default()
+            ..TransformParts::default()
         };
         let mean = || Some(Array1::from(self.mean.clone()));
         match transform {

@@ -11,6 +11,7 @@ use crate::error::StudyError;
 use crate::job::Job;
 use crate::settings::{Settings, TransformFit};
 use crate::source::{Pass, PassTimes, Seen, Source, Turn, Visitor};
+use crate::transforms::StoredTransforms;
 
 /// What is done to a reading. Runs that have one in common share what is fitted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,6 +62,15 @@ impl Job<'_> {
                     needed,
                     images: images.len() as u64,
                 }));
+            }
+        }
+        if let Some(run) = &settings.transform_from {
+            let mut stored = StoredTransforms::of(run.as_ref())?;
+            let sizes = (self.opened.grid, self.opened.geometry.size);
+            let sides = (settings.token_norm, settings.rope);
+            stored.check(&self.opened.record, sizes, sides)?;
+            for (&slot, &width) in self.opened.slots.iter().zip(&self.opened.widths) {
+                stored.slot(slot, width)?;
             }
         }
         let known = self.samples.iter().position(|other| *other == images);

@@ -137,10 +137,6 @@ fn take_stored(
     let stored = match &plan.settings.transform_from {
         Some(run) => {
             let stored = StoredTransforms::of(run.as_ref())?;
-            let opened = job.opened;
-            let sizes = (opened.grid, opened.geometry.size);
-            let sides = (plan.settings.token_norm, plan.settings.rope);
-            stored.check(&opened.record, sizes, sides)?;
             Some(stored)
         }
         None => StoredTransforms::open(&plan.run)?

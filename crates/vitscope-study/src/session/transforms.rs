@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use ndarray::{Array1, Array2};
 use safetensors::tensor::Dtype;
 use serde::{Deserialize, Serialize};
-use vitscope_probe::transform::Parts;
+use vitscope_probe::transform::TransformParts;
 use vitscope_probe::{FittedTransform, Fitting, Transform};
 use vitscope_run::tensors::{self, Lazy, Stored, TensorFile};
 use vitscope_run::{Slot, names};
@@ -265,18 +265,17 @@ impl StoredTransforms {
     /// A sentence, where there is none of that slot, and for a damaged file.
     pub fn slot(&mut self, slot: Slot, width: usize) -> Result<SlotTransform, StudyError> {
         let places = self.on.grid[0] * self.on.grid[1];
-        let numbers = self.read(slot, "numbers")?.ok_or_else(|| {
+        let numbers = self.numbers(slot)?.ok_or_else(|| {
             StudyError::setting(format!(
                 "{}: holds no transform of {slot}: leave that slot out with `layers` and `facets`, or fit it anew",
                 self.path.display()
             ))
         })?;
-        let numbers = numbers.f64s();
         let removed = self.read(slot, "removed")?.map(|stored| stored.f32s());
         let vector = |stored: Option<Stored>| stored.map(|stored| Array1::from(stored.f64s()));
         let mean = vector(self.read(slot, "mean")?);
         let scale = vector(self.read(slot, "scale")?);
-        let parts = Parts {
+        let parts = TransformParts {
             mean,
             scale,
             map: self.matrix(slot, "map", Stored::f32s)?,
@@ -288,11 +287,7 @@ impl StoredTransforms {
             .map_err(|error| wrong(&error))?;
         Ok(SlotTransform {
             fitted,
-            numbers: FitNumbers(
-                numbers
-                    .try_into()
-                    .map_err(|_| wrong(&"it has another number of numbers"))?,
-            ),
+            numbers,
             removed: removed
                 .filter(|removed| removed.len() == places)
                 .ok_or_else(|| wrong(&"it lacks what is taken out"))?,

@@ -4,7 +4,7 @@ use serde::Serialize;
 use vitscope_measure::{BeforeAfter, Difference, GapShare, gap_share};
 use vitscope_run::{Facet, Select, Slot};
 
-use super::{Group, is_edit};
+use super::{TransformGroup, is_edit};
 
 /// The share of a gap between two models that goes away with an edit.
 #[derive(Clone, Debug, Serialize)]
@@ -30,7 +30,11 @@ pub struct Gap {
 }
 
 /// The share of the gap between two models that each edit which both have takes away, facet by facet.
-pub(super) fn gaps(first: &Group<'_>, second: &Group<'_>, select: Select) -> Vec<Gap> {
+pub(super) fn gaps(
+    first: &TransformGroup<'_>,
+    second: &TransformGroup<'_>,
+    select: Select,
+) -> Vec<Gap> {
     let mut found = Vec::new();
     let labels = first.labels();
     let edits = labels.iter().filter(|(_, transform)| is_edit(*transform));
@@ -63,7 +67,7 @@ pub(super) fn gaps(first: &Group<'_>, second: &Group<'_>, select: Select) -> Vec
 
 /// A facet of a group at the layer that its plain run shows.
 fn side<'b>(
-    group: &'b Group<'_>,
+    group: &'b TransformGroup<'_>,
     label: &str,
     seed: u64,
     facet: Facet,
@@ -82,7 +86,7 @@ fn side<'b>(
     Some((layer, of))
 }
 
-impl Group<'_> {
+impl TransformGroup<'_> {
     /// Whether the samples of two groups are of the same images.
     fn is_paired(&self, other: &Self, seed: u64) -> bool {
         let data = |group: &Self| {

@@ -9,7 +9,7 @@ mod words;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use vitscope_measure::{Difference, Effect, SeedEvidence, judge};
+use vitscope_measure::{Difference, PlaceEffect, SeedEvidence, judge};
 use vitscope_probe::Transform;
 use vitscope_run::tensors::TensorFile;
 use vitscope_run::{Select, Slot, Subject, names};
@@ -96,7 +96,7 @@ struct Tried<'a> {
 }
 
 /// Runs of one model and data set that differ in transform and seed alone.
-struct Group<'a> {
+struct TransformGroup<'a> {
     model: String,
     runs: Vec<Tried<'a>>,
 }
@@ -131,8 +131,8 @@ fn transform_of(run: &StoredRun) -> Option<(Transform, String)> {
     ))
 }
 
-fn groups(runs: &[StoredRun]) -> Result<Vec<Group<'_>>, StudyError> {
-    let mut groups: Vec<(String, Group<'_>)> = Vec::new();
+fn groups(runs: &[StoredRun]) -> Result<Vec<TransformGroup<'_>>, StudyError> {
+    let mut groups: Vec<(String, TransformGroup<'_>)> = Vec::new();
     for run in runs.iter().filter(|run| run.has("miou") && run.has("nmi")) {
         let Some((transform, fit)) = transform_of(run) else {
             continue;
@@ -172,15 +172,15 @@ fn groups(runs: &[StoredRun]) -> Result<Vec<Group<'_>>, StudyError> {
             Some((_, group)) => group.runs.push(tried),
             None => groups.push((
                 key,
-                Group {
+                TransformGroup {
                     model: record.model.name.clone(),
                     runs: vec![tried],
                 },
             )),
         }
     }
-    let mut groups: Vec<Group<'_>> = groups.into_iter().map(|(_, group)| group).collect();
-    let edited = |group: &Group<'_>| {
+    let mut groups: Vec<TransformGroup<'_>> = groups.into_iter().map(|(_, group)| group).collect();
+    let edited = |group: &TransformGroup<'_>| {
         group
             .runs
             .iter()
@@ -239,9 +239,9 @@ impl<'a> Tried<'a> {
         self.run.run.metrics.value(Subject::Slot(slot), metric)
     }
 
-    fn effect_of(&self, subject: Subject) -> Option<Effect> {
+    fn effect_of(&self, subject: Subject) -> Option<PlaceEffect> {
         let measured = self.run.run.metrics.whole(subject, "nmi_excess")?;
-        Some(Effect {
+        Some(PlaceEffect {
             value: measured.value?,
             interval: measured.interval?,
         })
@@ -267,7 +267,7 @@ impl<'a> Tried<'a> {
     }
 }
 
-impl<'a> Group<'a> {
+impl<'a> TransformGroup<'a> {
     /// What was fitted on is said only where it differs.
     fn shorten(&mut self) {
         let fit = |run: &Tried<'_>| run.label.split_once(' ').map(|(_, fit)| fit.to_owned());

@@ -4,9 +4,9 @@ use vitscope_measure::{Cause, Difference};
 use vitscope_probe::Transform;
 use vitscope_run::{Slot, Subject};
 
-use super::{Group, KINDS};
+use super::{KINDS, TransformGroup};
 
-impl Group<'_> {
+impl TransformGroup<'_> {
     /// The numbers of an edit in words.
     pub(super) fn numbers(&self, slot: Slot, label: &str, seeds: &[u64]) -> String {
         let over = |label: &str, metric: &str| {
