@@ -12,7 +12,6 @@
 
 use std::fmt;
 use std::io::ErrorKind;
-use std::process::ExitCode;
 
 use clap::error::{ContextKind, ContextValue};
 use vitscope_demo::DemoError;
@@ -185,7 +184,7 @@ impl Typed {
 }
 
 /// A value that cannot be, in one sentence; everything else as clap tells it.
-pub fn mistyped(error: &clap::Error) -> ExitCode {
+pub fn mistyped(error: &clap::Error) -> u8 {
     let text = |kind| match error.get(kind) {
         Some(ContextValue::String(text)) => Some(text.clone()),
         Some(ContextValue::Strings(texts)) => Some(texts.join(", ")),
@@ -207,22 +206,22 @@ pub fn mistyped(error: &clap::Error) -> ExitCode {
             {
                 eprintln!("vitscope: {flag} {value}: {expected}");
             }
-            ExitCode::from(2)
+            2
         }
         _ => error.exit(),
     }
 }
 
 /// Says what went wrong, in one line, and gives the exit code.
-pub fn report(result: anyhow::Result<()>, typed: &Typed) -> ExitCode {
+pub fn report(result: anyhow::Result<()>, typed: &Typed) -> u8 {
     let Err(error) = result else {
-        return ExitCode::SUCCESS;
+        return 0;
     };
     let closed_pipe = error
         .downcast_ref::<std::io::Error>()
         .is_some_and(|error| error.kind() == ErrorKind::BrokenPipe);
     if closed_pipe {
-        return ExitCode::SUCCESS;
+        return 0;
     }
     // The crates' errors tell their causes themselves; only contexts added here form a chain.
     let sentence = match code(&error) {
@@ -233,7 +232,7 @@ pub fn report(result: anyhow::Result<()>, typed: &Typed) -> ExitCode {
     {
         eprintln!("vitscope: {}{}", typed.told(&sentence), typed.hint(&error));
     }
-    ExitCode::from(code(&error))
+    code(&error)
 }
 
 #[cfg(test)]
