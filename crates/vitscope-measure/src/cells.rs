@@ -86,4 +86,48 @@ impl CellCounts {
         }
         Ok(Self { entries })
     }
+
+    /// As plain numbers, for storing: cluster, row, column and pixels of every entry.
+    pub fn to_rows(&self) -> impl Iterator<Item = [u32; 4]> {
+        let entries = self.entries.iter();
+        entries.map(|e| [e.cluster.into(), e.row.into(), e.col.into(), e.pixels])
+    }
+
+    /// The inverse of [`to_rows`](Self::to_rows).
+    ///
+    /// # Errors
+    ///
+    /// [`MeasureError::Value`] for a cluster or a place that no map has.
+    pub fn from_rows(rows: impl IntoIterator<Item = [u32; 4]>) -> Result<Self, MeasureError> {
+        let entry = |[cluster, row, col, pixels]: [u32; 4]| {
+            Some(Entry {
+                cluster: u8::try_from(cluster).ok().filter(|&k| k != IGNORED)?,
+                row: u16::try_from(row).ok()?,
+                col: u16::try_from(col).ok()?,
+                pixels,
+            })
+        };
+        let entries: Option<Vec<Entry>> = rows.into_iter().map(entry).collect();
+        let what = "stored counts of patches";
+        Ok(Self {
+            entries: entries.ok_or(MeasureError::Value { what })?,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_stored_is_the_same_again() {
+        let labels: Vec<u8> = (0..36)
+            .map(|pixel| [0, 3, IGNORED][pixel % 7 % 3])
+            .collect();
+        let cells = CellCounts::new(&labels, (2, 2), 3).unwrap();
+        let rows: Vec<_> = cells.to_rows().collect();
+        assert_eq!(CellCounts::from_rows(rows).unwrap(), cells);
+        assert!(CellCounts::from_rows([[255, 0, 0, 1]]).is_err());
+        assert!(CellCounts::from_rows([[0, 70_000, 0, 1]]).is_err());
+    }
 }

@@ -73,6 +73,27 @@ impl ImageConfusion {
             entries: seen.into_iter().map(entry).collect(),
         })
     }
+
+    /// As plain numbers, for storing: cluster, class and pixels of every entry.
+    pub fn to_rows(&self) -> impl Iterator<Item = [u32; 3]> {
+        let entries = self.entries.iter();
+        entries.map(|&(label, class, pixels)| [label.into(), class.into(), pixels])
+    }
+
+    /// The inverse of [`to_rows`](Self::to_rows).
+    ///
+    /// # Errors
+    ///
+    /// [`MeasureError::Value`] for a cluster or a class that no map has.
+    pub fn from_rows(rows: impl IntoIterator<Item = [u32; 3]>) -> Result<Self, MeasureError> {
+        let known = |value: u32| u8::try_from(value).ok().filter(|&label| label != IGNORED);
+        let entry = |[label, class, pixels]: [u32; 3]| Some((known(label)?, known(class)?, pixels));
+        let entries: Option<Vec<_>> = rows.into_iter().map(entry).collect();
+        let what = "stored counts of clusters and classes";
+        Ok(Self {
+            entries: entries.ok_or(MeasureError::Value { what })?,
+        })
+    }
 }
 
 /// Summed confusions of bootstrap samples of one slot. Those of two parts of the test images add up.

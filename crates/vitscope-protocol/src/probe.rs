@@ -29,6 +29,19 @@ pub struct Probe {
     spread: Option<Spread>,
 }
 
+/// A [`Probe`] as plain numbers, for storing.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ProbeParts {
+    /// The centroids at unit length, `[K, D]`.
+    pub codebook: Array2<f32>,
+    /// Rows and columns of patches.
+    pub grid: (usize, usize),
+    /// The mean loss of the last 100 steps.
+    pub loss: Option<f64>,
+    /// How the vectors are spread that the probe started from.
+    pub spread: Option<Spread>,
+}
+
 /// Rows of images that are read in turn.
 struct EmbeddingReader<'a, E: ?Sized> {
     embeddings: &'a E,
@@ -180,6 +193,38 @@ impl Probe {
             loss: training.recent_loss(0),
             spread: training.spread(0),
         })
+    }
+
+    /// As plain numbers, for storing.
+    #[must_use]
+    pub fn to_parts(&self) -> ProbeParts {
+        ProbeParts {
+            codebook: self.codebook.clone(),
+            grid: self.grid,
+            loss: self.loss,
+            spread: self.spread,
+        }
+    }
+
+    /// The inverse of [`to_parts`](Self::to_parts), under the protocol that the probe was fitted by.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Shape`] for a codebook of other sizes; [`ProtocolError::Stage`] for one that labels nothing.
+    pub fn from_parts(
+        protocol: &CheckedProtocol,
+        parts: ProbeParts,
+    ) -> Result<Self, ProtocolError> {
+        let clusters = parts.codebook.nrows();
+        check("clusters of the codebook", protocol.clusters(), clusters)?;
+        let probe = Self {
+            protocol: protocol.clone(),
+            codebook: parts.codebook,
+            grid: parts.grid,
+            loss: parts.loss,
+            spread: parts.spread,
+        };
+        probe.painter(1, &Site::host())?;
+        Ok(probe)
     }
 
     /// The centroids at unit length.
