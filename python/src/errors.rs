@@ -7,6 +7,7 @@ use vitscope_data::DataError as DataSetError;
 use vitscope_figure::FigureError;
 use vitscope_hub::HubError;
 use vitscope_measure::MeasureError;
+use vitscope_probe::ProbeError;
 use vitscope_protocol::ProtocolError;
 use vitscope_run::RunError;
 use vitscope_study::StudyError;
@@ -58,6 +59,12 @@ impl Told for ProtocolError {
             Self::Read { .. } => DataError::new_err(text),
             _ => InputError::new_err(text),
         }
+    }
+}
+
+impl Told for ProbeError {
+    fn told(self) -> PyErr {
+        InputError::new_err(sentence(&self))
     }
 }
 

@@ -10,6 +10,7 @@ mod metrics;
 mod numbers;
 mod probe;
 mod run;
+mod transform;
 mod work;
 
 use std::ffi::OsString;
@@ -33,6 +34,7 @@ fn _vitscope(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<probe::PyProbe>()?;
     module.add_class::<metrics::Segmentation>()?;
     module.add_class::<metrics::Positional>()?;
+    module.add_class::<transform::Transform>()?;
     module.add_class::<images::Images>()?;
     module.add_class::<images::FeatureWriter>()?;
     module.add_function(wrap_pyfunction!(command, module)?)?;

@@ -11,6 +11,7 @@ and others are never imported unless an object of theirs is passed.
 
 from __future__ import annotations
 
+from vitscope._debias import Debias
 from vitscope._job import probe, probe_features, probes
 from vitscope._metrics import Positional, Segmentation
 from vitscope._monitor import Monitor
@@ -23,6 +24,7 @@ __all__ = [
     "Comparison",
     "Counts",
     "DataError",
+    "Debias",
     "Figure",
     "InputError",
     "Interrupted",

@@ -26,6 +26,14 @@ def _text(value: Any) -> str:
     return str(value)
 
 
+def _check_transform(settings: dict[str, Any]) -> None:
+    if callable(settings.get("transform")):
+        raise InputError(
+            "transform takes 'mean', 'svd:8' and the like, edits of the patch vectors; what makes the model's input of a crop"
+            " is preprocess"
+        )
+
+
 def _several(model: object, features: StrPath | None) -> None:
     if features is not None and model is not None:
         raise InputError("give a model or features, not both")
@@ -42,7 +50,7 @@ def probe(
     test: Any = None,
     layers: Any = "all",
     facets: Sequence[str] | str = ("key", "query", "value", "token"),
-    transform: Callable[[Any], Any] | None = None,
+    preprocess: Callable[[Any], Any] | None = None,
     forward: Callable[[Any, Any], Any] | None = None,
     classes: Sequence[str] | int | None = None,
     resume: bool = False,
@@ -64,15 +72,16 @@ def probe(
         test: Test images, where ``data`` is a ``Dataset`` or a ``DataLoader``; the same images unless set.
         layers: ``"all"``, ``"last"``, a number from 1, or a list of them.
         facets: Any of key, query, value, token.
-        transform: For a model of torch on a data set by name: makes the model's input of a crop ``[S, S, 3]`` of bytes,
+        preprocess: For a model of torch on a data set by name: makes the model's input of a crop ``[S, S, 3]`` of bytes,
             in place of scaling by ``mean`` and ``std``.
         forward: For a model of torch: how it is called, ``forward(model, images)``.
         classes: Names or number of the classes of a ``Dataset``'s masks.
         resume: Continues a run that was stopped, to the bytes of an unbroken one.
         progress: Called with ``(done, total, text)``; True for a bar.
-        settings: As the command's flags: ``size``, ``steps``, ``batch``, ``seed``, ``limit_train``, ... , and what settles
+        settings: As the command's flags: ``size``, ``steps``, ``batch``, ``seed``, ``limit_train``, ``transform``, ... , and what settles
             what a checkpoint leaves open: ``family``, ``heads``, ``mean``, ``std``, ``device``, ``dtype``, ...
     """
+    _check_transform(settings)
     if _arrays.of_torch(model):
         from vitscope._torch import probe_module
 
@@ -87,13 +96,13 @@ def probe(
             test=test,
             layers=layers,
             facets=[facets] if isinstance(facets, str) else list(facets),
-            transform=transform,
+            preprocess=preprocess,
             forward=forward,
             classes=classes,
             progress=progress,
             **settings,
         )
-    for name, value in (("transform", transform), ("forward", forward), ("test", test)):
+    for name, value in (("preprocess", preprocess), ("forward", forward), ("test", test)):
         if value is not None:
             raise InputError(f"{name} is for a model of torch; {model!r} is run by the program")
     runs = probes(

@@ -106,7 +106,7 @@ class Monitor:
             test=None,
             layers=self._layers,
             facets=facets,
-            transform=None,
+            preprocess=None,
             forward=self._forward,
             classes=self._classes,
             progress=None,

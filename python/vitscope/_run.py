@@ -100,7 +100,9 @@ class Comparison(NamedTuple):
         return _figure(self.path, name)
 
     def _repr_html_(self) -> str:
-        pictures = [_picture(self.path, name) for name in self.figures[:3]]
+        order = ("overview", "best", "miou")
+        names = sorted(self.figures, key=lambda name: [not name.startswith(word) for word in order])
+        pictures = [_picture(self.path, name) for name in names[:2]]
         return f"<p><code>{html.escape(str(self.page))}</code></p>" + "".join(pictures)
 
 
@@ -238,7 +240,7 @@ class Run:
 
     def __repr__(self) -> str:
         model, data = self.record.get("model") or {}, self.record.get("data") or {}
-        what = self.record.get("kind", "run")
+        what = self.record.get("kind", "probe")
         return (
             f"Run({str(self.path)!r}): {what} of {model.get('name', '?')} on {data.get('kind', '?')},"
             f" {self.record.get('state', '?')}"
@@ -247,8 +249,9 @@ class Run:
     def _repr_html_(self) -> str:
         names = ("facet", "layer", "mIoU", "accuracy", "NMI", "beyond chance")
         body = []
-        for facet, layer in self.selection.items():
-            if facet not in FACETS:
+        for facet in FACETS:
+            layer = self.selection.get(facet)
+            if layer is None:
                 continue
             numbers = [
                 _number(self._metrics.select(metric, facet, layer, "").numbers())

@@ -28,7 +28,7 @@ def probe_module(
     test: Any,
     layers: Any,
     facets: Sequence[str],
-    transform: Callable[[Any], Any] | None,
+    preprocess: Callable[[Any], Any] | None,
     forward: Callable[[Any, Any], Any] | None,
     classes: Sequence[str] | int | None,
     progress: Progress | bool | None,
@@ -56,20 +56,20 @@ def probe_module(
     with Spool(Path(out), model=name, patch=patch, own_data=not by_name) as spool:
         if by_name:
             images = _vitscope.Images(os.fspath(data), size or _size(model), patch)
-            scale = None if transform is not None else _scale(model, mean, std)
+            scale = None if preprocess is not None else _scale(model, mean, std)
             for split in ("train", "test"):
                 count = images.count(split)
                 limit = min(count, settings.get(f"limit_{split}") or count)
-                crops = _crops(images, split, limit, transform, scale)
+                crops = _crops(images, split, limit, preprocess, scale)
                 batches = _facets(listener, model, crops, forward, reading, told, limit)
                 spool.write(split, _filled(batches, count - limit), reading)
             spool.depth(listener.depth)
             spool.finish(None)
             source = os.fspath(data)
         else:
-            if transform is not None or mean is not None or std is not None or size is not None:
+            if preprocess is not None or mean is not None or std is not None or size is not None:
                 raise InputError(
-                    "transform, mean, std and size are for a data set by name: a Dataset gives images as the model takes them"
+                    "preprocess, mean, std and size are for a data set by name: a Dataset gives images as the model takes them"
                 )
             train = _facets(listener, model, _loaded(data, "data"), forward, reading, told, None)
             spool.write("train", train, reading)
@@ -129,7 +129,7 @@ def _scale(
     if mean is None or std is None:
         raise InputError(
             f"{type(model).__name__} does not say how its images are scaled: give mean=(r, g, b) and std=(r, g, b) of 0 to 1,"
-            " or transform"
+            " or preprocess"
         )
     shaped = [np.asarray(values, np.float32).reshape(3, 1, 1) for values in (mean, std)]
     return shaped[0], shaped[1]
@@ -139,7 +139,7 @@ def _crops(
     images: _vitscope.Images,
     split: str,
     count: int,
-    transform: Callable[[Any], Any] | None,
+    preprocess: Callable[[Any], Any] | None,
     scale: tuple[Any, Any] | None,
 ) -> Iterator[tuple[Any, Any, Any]]:
     """The model's inputs for the first crops of a data set by name."""
@@ -147,8 +147,8 @@ def _crops(
     for start in range(0, count, _BATCH):
         indices = list(range(start, min(start + _BATCH, count)))
         pixels, _ = images.read(split, indices, False)
-        if transform is not None:
-            batch = torch.stack([torch.as_tensor(transform(crop)) for crop in pixels])
+        if preprocess is not None:
+            batch = torch.stack([torch.as_tensor(preprocess(crop)) for crop in pixels])
         else:
             assert scale is not None
             levels = pixels.transpose(0, 3, 1, 2).astype(np.float32) / np.float32(255)

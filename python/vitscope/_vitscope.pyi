@@ -7,6 +7,31 @@ from typing import Any, final
 import numpy as np
 import numpy.typing as npt
 
+__all__ = [
+    "DataError",
+    "FeatureWriter",
+    "Images",
+    "InputError",
+    "Interrupted",
+    "Metrics",
+    "Positional",
+    "Probe",
+    "Segmentation",
+    "Transform",
+    "__version__",
+    "command",
+    "compare",
+    "label_map",
+    "match_clusters",
+    "png_of",
+    "probe",
+    "read",
+    "report",
+    "set_threads",
+    "tensor",
+    "verdict",
+]
+
 __version__: str
 
 class InputError(ValueError): ...
@@ -147,3 +172,27 @@ class FeatureWriter:
     ) -> FeatureWriter: ...
     def add(self, batch: Sequence[_F32]) -> None: ...
     def done(self) -> int: ...
+
+@final
+class Transform:
+    def __new__(cls, kind: str, grid: tuple[int, int], seed: int) -> Transform: ...
+    def update(self, rows: _F32) -> None: ...
+    def finish(self, blank: _F32 | None, stream: int) -> None: ...
+    def take(self, run: _Path, slot: str, width: int) -> None: ...
+    def apply(self, rows: _F32) -> _F32: ...
+    def numbers(self) -> dict[str, float | None]: ...
+    def removed(self) -> _F32: ...
+    def kind(self) -> str: ...
+    def grid(self) -> tuple[int, int]: ...
+    def state(self) -> dict[str, Any] | None: ...
+    def restore(
+        self,
+        width: int,
+        mean: npt.NDArray[np.float64] | None,
+        scale: npt.NDArray[np.float64] | None,
+        map: _F32 | None,
+        basis: npt.NDArray[np.float64] | None,
+        dual: npt.NDArray[np.float64] | None,
+        numbers: Sequence[float],
+        removed: Sequence[float],
+    ) -> None: ...
