@@ -101,6 +101,13 @@ impl RunView {
         self.record.kind
     }
 
+    /// Whether something was taken out of its vectors.
+    pub(crate) fn is_edited(&self) -> bool {
+        let transform = self.record.settings.get("transform");
+        let transform = transform.and_then(|transform| transform.as_str());
+        transform.is_some_and(|transform| transform != "none")
+    }
+
     /// Whether photographs of pairs were padded to the network's square, not stretched.
     pub(crate) fn is_padded(&self) -> bool {
         let fit = self.record.settings.get("fit");

@@ -65,6 +65,7 @@
 
 mod aggregate;
 mod baseline;
+mod border;
 mod cause;
 mod cells;
 mod error;
@@ -84,6 +85,7 @@ mod usage;
 
 pub use aggregate::{UNLABELED, aggregate};
 pub use baseline::{Baselines, baselines, fixed_map_quality, place_alone};
+pub use border::{Border, BorderSplit, border};
 pub use cause::{
     BeforeAfter, Cause, Difference, GapShare, NEAR_TRUTH, PlaceEffect, SeedEvidence, gap_share,
     judge,

@@ -32,7 +32,7 @@ const ANY: f64 = f64::INFINITY;
 
 /// All of them.
 #[rustfmt::skip]
-pub const NUMBERS: [Number; 37] = [
+pub const NUMBERS: [Number; 40] = [
     row("miou",          "",       0.0,  1.0, "protocol 6: mean intersection over union"),
     row("accuracy",      "",       0.0,  1.0, "protocol 6: pixel accuracy"),
     row("iou",           "",       0.0,  1.0, "protocol 6: intersection over union of a class"),
@@ -54,6 +54,9 @@ pub const NUMBERS: [Number; 37] = [
     row("channel_top3",  "",       0.0,  1.0, "protocol 14: energy in the three strongest channels"),
     row("channel_top10", "",       0.0,  1.0, "protocol 14: energy in the ten strongest channels"),
     row("participation", "channels", 1.0, ANY, "protocol 14: channels that the energy is spread over"),
+    row("ring_share",    "",       0.0,  1.0, "protocol 17: share of the positional effect that the distance to the border tells"),
+    row("row_share",     "",       0.0,  1.0, "protocol 17: share of it that the row tells"),
+    row("column_share",  "",       0.0,  1.0, "protocol 17: share of it that the column tells"),
     row("position_share", "",     -1.0,  1.0, "protocol 15: share of the variance between places, without chance"),
     row("position_r2",   "",       0.0,  1.0, "protocol 15: what a linear reader finds of row and column"),
     row("position_r2_left", "",    0.0,  1.0, "protocol 15: the same after the transform"),

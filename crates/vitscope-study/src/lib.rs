@@ -1,5 +1,6 @@
 //! A run: settings, order of work, resume, and the run directory.
 
+pub mod artifacts;
 pub mod attention;
 pub mod check;
 pub mod compare;

@@ -1,5 +1,6 @@
 //! One file per command.
 
+mod artifacts;
 mod attention;
 mod compare;
 mod correspond;
@@ -38,6 +39,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Data(command) => data::run(&cli, command),
         Command::Attention(args) => attention::run(&cli, args),
         Command::Correspond(args) => correspond::run(&cli, args),
+        Command::Artifacts { run } => artifacts::run(&cli, run),
         Command::Compare(args) => compare::run(&cli, args),
         Command::Models { name } => models::run(&cli, name.as_deref()),
         Command::Merge(args) => merge::run(&cli, args),

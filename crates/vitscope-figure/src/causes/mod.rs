@@ -17,6 +17,7 @@ use crate::members::Member;
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
+use crate::text;
 use crate::theme::{self, Mark, Paint};
 
 const LEFT: f64 = 66.0;
@@ -398,10 +399,18 @@ fn draw_slot(chart: &mut Chart<'_>, causes: &Causes, model: &str, slot: Slot) {
         // Where arrows are short, names would lie on one another.
         let [a, b] = [&from, &to].map(|end| chart.at(end.effect, end.miou));
         if control && (a[0] - b[0]).hypot(a[1] - b[1]) > 34.0 {
-            let right = b[0] >= a[0];
-            let style = Lettering::NOTE.anchor(if right { Anchor::Start } else { Anchor::End });
-            let aside = if right { 6.0 } else { -6.0 };
-            chart.text((to.effect, to.miou), [aside, 4.0], style, transform);
+            // At the right end of the chart there is no room beside the tip.
+            let end = chart.at(chart.ends()[0].end, 0.0)[0];
+            let style = Lettering::NOTE;
+            let room = end - b[0] > text::width(transform, style.size, style.weight) + 8.0;
+            let right = b[0] >= a[0] && room;
+            let style = style.anchor(if right { Anchor::Start } else { Anchor::End });
+            let (aside, down) = match (right, b[0] >= a[0]) {
+                (true, _) => (6.0, 4.0),
+                (false, true) => (4.0, 16.0),
+                (false, false) => (-6.0, 4.0),
+            };
+            chart.text((to.effect, to.miou), [aside, down], style, transform);
         }
     }
     let (low, high) = from.range;

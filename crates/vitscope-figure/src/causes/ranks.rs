@@ -140,8 +140,12 @@ fn smallest(causes: &Causes) -> Vec<String> {
             point(causes.of(model, slot), transform).is_some_and(|p| p.effect <= truth + 0.01)
         };
         let (rank, _) = ranks(causes, "svd").into_iter().find(fits)?;
+        let words = match rank {
+            1 => "1 direction of svd brings".to_owned(),
+            _ => format!("{rank} directions of svd bring"),
+        };
         Some(format!(
-            "{} {}: {rank} directions of svd bring the positional effect to within 0.01 of the ground truth's.",
+            "{} {}: {words} the positional effect to within 0.01 of the ground truth's.",
             slot.facet, slot.layer
         ))
     });

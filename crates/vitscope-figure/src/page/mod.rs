@@ -35,6 +35,8 @@ struct Page<'a> {
     summary: Vec<(String, String)>,
     settings: Vec<(String, String)>,
     decisions: Vec<[String; 3]>,
+    /// Sentences that stand before what each run says.
+    said: Vec<String>,
     verdicts: Vec<RunVerdict>,
     groups: Vec<Group<'a>>,
     absent: Vec<(String, &'a str)>,
@@ -129,7 +131,12 @@ pub(crate) fn of_comparison(
         });
         slots.collect()
     };
-    let mut notes = said;
+    let mut notes = Vec::new();
+    // Edited runs speak through what is said of all; their own words would drown it.
+    let plain = members
+        .iter()
+        .filter(|member| said.is_empty() || !member.run.is_edited());
+    let plain: Vec<&Member> = plain.copied().collect();
     for member in &members {
         let own = member.run.record.notes.iter();
         notes.extend(own.map(|note| format!("{}: {note}", member.label)));
@@ -154,7 +161,8 @@ pub(crate) fn of_comparison(
         title: title_of(&members),
         notes,
         summary: lines.collect(),
-        verdicts: standing::of(&members),
+        verdicts: standing::of(&plain),
+        said,
         groups: groups(shown),
         absent,
         table: SlotTable::of(&members, chosen),
@@ -188,6 +196,7 @@ impl Default for Page<'_> {
             title: String::new(),
             state: "",
             notes: Vec::new(),
+            said: Vec::new(),
             skipped: Vec::new(),
             summary: Vec::new(),
             settings: Vec::new(),

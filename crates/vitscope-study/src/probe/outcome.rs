@@ -156,6 +156,7 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
     let mut measured = baselines::FromLabels::default();
     if let Some(truth) = &truth {
         rows::add_effect(&mut table, Subject::GroundTruth, truth, Part::Index);
+        rows::add_border(&mut table, Subject::GroundTruth, truth);
         let patches = (record.grid[0], record.grid[1]);
         measured = baselines::measure(data, geometry, patches, record.data.train, truth)?;
         rows::add_baselines(&mut table, measured.baselines.as_ref());
@@ -166,6 +167,7 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
         rows::add_rows(&mut table, slot, done, loss, data.classes.len());
         let twins = twins(input.codebooks[index].view());
         rows::add_use(&mut table, slot, done, &twins, input.spreads[index]);
+        rows::add_border(&mut table, Subject::Slot(slot), done);
         let test = done.test.as_ref().and_then(|test| test.nmi.as_ref());
         summaries.push(SlotSummary {
             slot,

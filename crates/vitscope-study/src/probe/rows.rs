@@ -1,6 +1,6 @@
 //! The rows of `metrics.csv` that a probing run writes.
 
-use vitscope_measure::{Baselines, QualitySamples, Resampled, sample_interval};
+use vitscope_measure::{Baselines, QualitySamples, Resampled, border, sample_interval};
 use vitscope_probe::Spread;
 use vitscope_protocol::Scores;
 use vitscope_run::{Part, Slot, Subject, Table};
@@ -115,6 +115,18 @@ pub(crate) fn add_use(
         ("participation", of(|spread| spread.participation)),
     ] {
         table.add(Subject::Slot(slot), metric, Part::Whole, value, None);
+    }
+}
+
+/// Adds which part of the positional effect the border, the row and the column tell (protocol 17).
+pub(crate) fn add_border(table: &mut Table, subject: Subject, scores: &Scores) {
+    let border = border(scores.position_grid.view());
+    for (metric, split) in [
+        ("ring_share", border.ring),
+        ("row_share", border.row),
+        ("column_share", border.column),
+    ] {
+        table.add(subject, metric, Part::Whole, split.share(), None);
     }
 }
 

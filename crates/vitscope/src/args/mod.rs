@@ -77,6 +77,11 @@ pub enum Command {
     Attention(Box<AttentionArgs>),
     /// Zero-shot correspondence of keypoints on SPair-71k, every layer and facet
     Correspond(Box<CorrespondArgs>),
+    /// What is odd about the embeddings of a run: collapsed slots, strong channels, position, each with what to do
+    Artifacts {
+        /// A run directory of `probe`
+        run: PathBuf,
+    },
     /// Runs of any kind side by side: models, layers, sizes, seeds, settings
     Compare(CompareArgs),
     /// The table of known models: sizes, ids, license, gated or not

@@ -189,6 +189,8 @@ fn groups(runs: &[StoredRun]) -> Result<Vec<TransformGroup<'_>>, StudyError> {
     groups.retain(edited);
     for group in &mut groups {
         group.shorten();
+        let order = |run: &Tried<'_>| (run.transform, run.label.clone(), run.seed);
+        group.runs.sort_by_key(order);
     }
     Ok(groups)
 }
@@ -296,7 +298,7 @@ impl<'a> TransformGroup<'a> {
         slots
     }
 
-    /// The labels of all transforms, in the order in which runs came.
+    /// The labels of all transforms, in the order of the help.
     fn labels(&self) -> Vec<(&str, Transform)> {
         let mut labels: Vec<(&str, Transform)> = Vec::new();
         for run in &self.runs {
