@@ -79,10 +79,14 @@ class Monitor:
         self._began: float | None = None
         self._spent = 0.0
 
+    def begin(self) -> None:
+        """Training begins: what measuring costs is a part of the time from here. The first step does the same."""
+        self._began, self._spent = time.monotonic(), 0.0
+
     def step(self, model: Any, n: int) -> dict[str, float] | None:
         """Tells that step ``n`` was taken; measures where it is the turn, and gives the scalars then."""
         if self._began is None:
-            self._began = time.monotonic()
+            self.begin()
         return self.measure(model, n) if n % self.every == 0 else None
 
     def measure(self, model: Any, n: int, *, log: Any = ()) -> dict[str, float]:
@@ -257,6 +261,9 @@ def _lightning(monitor: Monitor, base: Any) -> Any:
     class VitscopeCallback(base):  # type: ignore[misc]
         """Measures after every ``every`` batches, on the first process alone."""
 
+        def on_train_start(self, *rest: Any, **named: Any) -> None:
+            monitor.begin()
+
         def on_train_batch_end(self, trainer: Any, module: Any, *rest: Any, **named: Any) -> None:
             n = trainer.global_step
             if trainer.is_global_zero and n > 0 and n % monitor.every == 0:
@@ -271,6 +278,9 @@ def _lightning(monitor: Monitor, base: Any) -> Any:
 def _transformers(monitor: Monitor, base: Any) -> Any:
     class VitscopeCallback(base):  # type: ignore[misc]
         """Measures after every ``every`` steps, on the first process alone."""
+
+        def on_train_begin(self, *rest: Any, **named: Any) -> None:
+            monitor.begin()
 
         def on_step_end(self, args: Any, state: Any, control: Any, **named: Any) -> None:
             if state.is_world_process_zero and state.global_step > 0:

@@ -109,6 +109,8 @@ class Spool:
         if not whole and not isinstance(source, Iterable):
             raise InputError(f"{split}: expected features or batches of them, got {type(source).__name__}")
         whole = whole or (isinstance(source, tuple) and len(source) in (2, 3) and _is_batch(source))
+        # What makes batches one by one may use their memory again for the next one.
+        keeps = whole or isinstance(source, (list, tuple))
         writer = _SplitFiles(self.root, split)
         for batch in [source] if whole else source:
             parts = tuple(batch) if isinstance(batch, (tuple, list)) else (batch,)
@@ -117,7 +119,7 @@ class Spool:
             assert reading.grid is not None
             self._grid = reading.grid
             self._depth = max(self._depth, *(layer for layer, _ in rows))
-            writer.add(rows, reading.grid, last=whole)
+            writer.add(rows, reading.grid, keeps=keeps)
             if self._own_data:
                 self._draw(split, len(next(iter(rows.values()))), masks, images, reading.ignore)
         writer.finish()
@@ -232,15 +234,14 @@ class _SplitFiles:
         self._bytes = 0
         self._parts = 0
 
-    def add(self, rows: dict[Slot, F32], grid: Grid, *, last: bool) -> None:
+    def add(self, rows: dict[Slot, F32], grid: Grid, *, keeps: bool) -> None:
         widths = {slot: part.shape[2] for slot, part in rows.items()}
         if self._slots and widths != self._slots:
             raise InputError(
                 f"{self._split}: batches differ in slots or widths: {_told(self._slots)} and {_told(widths)}"
             )
         self._slots, self._grid = widths, grid
-        # What makes batches may use their memory again for the next one.
-        self._held.append(rows if last else {slot: part.copy() for slot, part in rows.items()})
+        self._held.append(rows if keeps else {slot: part.copy() for slot, part in rows.items()})
         self._bytes += sum(part.nbytes for part in rows.values())
         if self._bytes >= _FILE_BYTES:
             self._flush()
