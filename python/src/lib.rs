@@ -47,6 +47,7 @@ fn _vitscope(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_function(wrap_pyfunction!(run::label_map, module)?)?;
     module.add_function(wrap_pyfunction!(run::report, module)?)?;
     module.add_function(wrap_pyfunction!(run::compare_runs, module)?)?;
+    module.add_function(wrap_pyfunction!(run::artifacts, module)?)?;
     module.add_function(wrap_pyfunction!(run::verdict, module)?)?;
     Ok(())
 }

@@ -17,6 +17,7 @@ use pyo3::types::PyCapsule;
 use vitscope_figure::{CompareOptions, DrawOptions, Images, Look, Select};
 use vitscope_run::tensors::{Stored, TensorFile};
 use vitscope_run::{COLUMNS, Row, Run, RunError, Subject, names};
+use vitscope_study::artifacts::Finding;
 use vitscope_study::compare::{CompareRequest, compare};
 
 use crate::errors::{DataError, InputError, Told};
@@ -310,6 +311,31 @@ pub fn compare_runs(
         vitscope_figure::compare(&request.runs, &request.out, &options)
     })?;
     Ok((drawn.page, comparison.notes))
+}
+
+/// A measure of a slot: the slot, the number's name, the number, what it would be where nothing is wrong, how bad it is
+/// and what to do next.
+type Found = (String, &'static str, f64, f64, &'static str, Option<String>);
+
+/// What is odd about the embeddings of a finished run.
+#[pyfunction]
+pub fn artifacts(py: Python<'_>, run: PathBuf) -> PyResult<Vec<Found>> {
+    let findings = compute(py, || {
+        let run = Run::finished(&run).map_err(Told::told)?;
+        vitscope_study::artifacts::artifacts(&run).map_err(Told::told)
+    })?;
+    let told = |found: Finding| {
+        let health = found.health.word();
+        (
+            found.slot,
+            found.measure,
+            found.value,
+            found.null,
+            health,
+            found.next,
+        )
+    };
+    Ok(findings?.into_iter().map(told).collect())
 }
 
 /// What a run says, in sentences.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -85,6 +86,10 @@ def test_a_run_gives_back_what_it_holds(run: vs.Run) -> None:
     assert shown.shape == (56, 56)
     assert -1 <= again.value("loss", "token", 3) <= 0
     assert again.verdict()
+    findings = again.artifacts()
+    assert {found.health for found in findings} <= {"ok", "look", "broken"}
+    told = json.loads(command("artifacts", run.path, "--format", "json").stdout)["findings"]
+    assert [found._asdict() for found in findings] == told
 
 
 def test_numbers_as_a_table(run: vs.Run) -> None:

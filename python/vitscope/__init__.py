@@ -16,7 +16,7 @@ from vitscope._job import probe, probe_features, probes
 from vitscope._metrics import Positional, Segmentation
 from vitscope._monitor import Monitor
 from vitscope._probe import Probe
-from vitscope._run import Comparison, Counts, Figure, Run, Table, compare, read_run, report
+from vitscope._run import Comparison, Counts, Figure, Finding, Run, Table, compare, read_run, report
 from vitscope._tap import Tap, tap, tokens
 from vitscope._vitscope import DataError, InputError, Interrupted, __version__, set_threads
 
@@ -26,6 +26,7 @@ __all__ = [
     "DataError",
     "Debias",
     "Figure",
+    "Finding",
     "InputError",
     "Interrupted",
     "Monitor",

@@ -73,6 +73,23 @@ class Counts(NamedTuple):
     """``[K, Hp, Wp]`` pixels of cluster k in each patch (``[K, H, W]`` images, where the run kept every pixel)."""
 
 
+class Finding(NamedTuple):
+    """A measure of a slot that tells of artifacts (protocol, sections 14 and 17)."""
+
+    slot: str
+    """Such as ``key.9``."""
+    measure: str
+    """The number's name in ``metrics.csv``."""
+    value: float
+    """The number."""
+    null: float
+    """What it would be where nothing is wrong."""
+    health: str
+    """``"ok"``, ``"look"`` or ``"broken"``."""
+    next: str | None
+    """What to do next, where it is not ok."""
+
+
 class Figure(str):
     """A figure of a run as the text of its SVG, which notebooks show."""
 
@@ -220,6 +237,10 @@ class Run:
     def page(self) -> Path:
         """The self-contained page."""
         return self.path / "report.html"
+
+    def artifacts(self) -> list[Finding]:
+        """What is odd about the embeddings of every slot, as ``vitscope artifacts`` says."""
+        return [Finding(*found) for found in _vitscope.artifacts(self.path)]
 
     def verdict(self) -> str:
         """What the run says, in sentences."""

@@ -19,6 +19,7 @@ __all__ = [
     "Segmentation",
     "Transform",
     "__version__",
+    "artifacts",
     "command",
     "compare",
     "label_map",
@@ -59,6 +60,7 @@ def compare(
     paper: bool,
     labels: Sequence[str],
 ) -> tuple[PathLike[str], list[str]]: ...
+def artifacts(run: _Path) -> list[tuple[str, str, float, float, str, str | None]]: ...
 def verdict(run: _Path) -> str: ...
 def probe(
     model: _Path | None,
