@@ -6,7 +6,8 @@
 #                            beside the program's own forward pass
 #
 # Everything lies under the target directory. The wheel is one of cargo's profile `dev`, so that it shares what the tests
-# have built.
+# have built: of the crates here, only its own is compiled then. In .ci/run that should be about 2 minutes; where all crates have to
+# be built, 3.6 minutes of CPU time.
 set -euo pipefail
 cd "$(dirname "$0")"
 target=${CARGO_TARGET_DIR:-$PWD/../target}
