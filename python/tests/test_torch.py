@@ -1,6 +1,6 @@
 """Models of torch: tapped facets beside recorded activations and the program's own forward pass.
 
-Left out where torch, timm or transformers is missing: `python/tests/README.md` has the command that runs it.
+Left out where torch, timm or transformers is missing: `python/check.sh torch` runs it.
 """
 
 from __future__ import annotations
