@@ -192,6 +192,22 @@ def test_errors_are_the_programs_sentences(folder, tmp_path, make, kind, sentenc
     assert "\n" not in str(error.value) and "--" not in str(error.value).replace("--features", "")
 
 
+def test_features_that_cannot_be_probed_are_told(train, tmp_path: Path) -> None:
+    features = train[0]
+    for make, sentence in [
+        (lambda: features[:, :12], "square grid of patches, got 3 x 4"),
+        (lambda: np.where(features > 3, np.inf, features), r"token.1 of shape \(24, 16, 12\): image \d+ holds"),
+        (lambda: {(1, "keys"): features}, "`keys.1` is no slot"),
+        (lambda: [features, features[:, :, :5]], "differ in slots or widths"),
+        (lambda: [(features, train[1]), (features, train[1][:, :28, :28])], "28 x 28 and 32 x 32 pixels"),
+    ]:
+        given = make()
+        grid = (3, 4) if getattr(given, "shape", (0, 16))[1] == 12 else 4
+        with pytest.raises(vs.InputError, match=sentence):
+            vs.probe_features(given, grid=grid, out=tmp_path / "run", steps=3, batch=4)
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_what_a_run_lacks_is_told(run: vs.Run) -> None:
     for make, sentence in [
         (lambda: run.centroids("key", 1), "holds nothing of key.1; the run has key.2"),

@@ -38,10 +38,23 @@ class Features:
             rows[slot], self.grid = _arrays.features(
                 value, self.grid, self.layout, f"features of {slot[1]}.{slot[0]}"
             )
+            _check_finite(rows[slot], f"features of {slot[1]}.{slot[0]}")
+        if self.grid is not None and self.grid[0] != self.grid[1]:
+            raise InputError(
+                f"a run needs a square grid of patches, got {self.grid[0]} x {self.grid[1]}: Probe takes any grid"
+            )
         if len({len(part) for part in rows.values()}) != 1:
             shapes = ", ".join(f"{name}: {part.shape}" for name, part in rows.items())
             raise InputError(f"a batch must hold the same images in every slot, got {shapes or 'none'}")
         return rows
+
+
+def _check_finite(rows: F32, what: str) -> None:
+    # A sum in f64 is not finite where a value is not, and costs less than looking at each.
+    if not np.isfinite(rows.sum(dtype=np.float64)):
+        for index, image in enumerate(rows):
+            if not np.isfinite(image).all():
+                raise InputError(f"{what} of shape {rows.shape}: image {index} holds a value that is not finite")
 
 
 def slot_of(name: Any) -> Slot:
