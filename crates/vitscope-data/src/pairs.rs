@@ -15,6 +15,7 @@ use crate::error::DataError;
 use crate::findings::{Findings, Problems};
 use crate::listing;
 use crate::resize::RgbImage;
+use crate::stamps::Stamps;
 
 /// The categories, in the order of the paper's tables.
 pub const CATEGORIES: [&str; 18] = [
@@ -177,6 +178,18 @@ pub struct PairSet {
     /// The pairs in the list's order.
     pub pairs: Vec<Pair>,
     notes: Vec<String>,
+}
+
+impl PairSet {
+    /// What the photographs of the first `count` pairs are now.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn stamps(&self, count: usize) -> Result<Stamps, DataError> {
+        let pairs = self.pairs.iter().take(count);
+        let photos = pairs.flat_map(|pair| [&pair.source.image, &pair.target.image]);
+        Stamps::of(&self.root, photos.cloned().collect())
+    }
 }
 
 /// A pair's JSON file as it is stored.

@@ -57,7 +57,16 @@ impl DataSet {
         let items = self.train.iter().take(train);
         let items = items.chain(self.test.iter().take(test));
         let files = |item: &'_ Item| [Some(item.image.clone()), item.mask.clone()];
-        let mut paths: Vec<PathBuf> = items.flat_map(files).flatten().collect();
+        Stamps::of(&self.root, items.flat_map(files).flatten().collect())
+    }
+}
+
+impl Stamps {
+    /// What some files are now; they are called by their paths below `root`.
+    ///
+    /// # Errors
+    /// A file that cannot be read.
+    pub fn of(root: &Path, mut paths: Vec<PathBuf>) -> Result<Self, DataError> {
         paths.sort_unstable();
         paths.dedup();
         let contents = paths.len() <= MANY;
@@ -68,14 +77,12 @@ impl DataSet {
         let mut files = BTreeMap::new();
         // In the order of the paths, so that of several bad files the same one is always named.
         for (path, stamp) in paths.iter().zip(stamps) {
-            let name = path.strip_prefix(&self.root).unwrap_or(path);
+            let name = path.strip_prefix(root).unwrap_or(path);
             files.insert(name.display().to_string(), stamp?);
         }
-        Ok(Stamps { files })
+        Ok(Self { files })
     }
-}
 
-impl Stamps {
     /// The first file that is not what it was, and how it differs: `masks/3.png has 812 bytes, and
     /// had 790`. None if all are the same; files of `now` that were not there count as well.
     #[must_use]

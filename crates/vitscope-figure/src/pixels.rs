@@ -3,8 +3,9 @@
 use std::io::Cursor;
 use std::path::Path;
 
-use image::ExtendedColorType;
 use image::codecs::jpeg::JpegEncoder;
+use image::{ExtendedColorType, ImageReader};
+use vitscope_run::limits;
 
 use crate::error::FigureError;
 use crate::theme;
@@ -55,6 +56,7 @@ fn decode(
     let mut decoder = png::Decoder::new(Cursor::new(bytes));
     decoder.set_transformations(transform);
     let mut reader = decoder.read_info().map_err(bad)?;
+    bounded(path, reader.info().size())?;
     let palette = reader
         .info()
         .palette
@@ -76,6 +78,21 @@ fn decode(
         line_bytes: frame.line_size,
         bytes: buffer,
     })
+}
+
+/// Refuses a picture that no run stores, before its pixels are read.
+fn bounded(path: &Path, (width, height): (u32, u32)) -> Result<(), FigureError> {
+    let pixels = u64::from(width) * u64::from(height);
+    match pixels <= limits::PIXELS as u64 {
+        true => Ok(()),
+        false => Err(FigureError::malformed(
+            path,
+            format!(
+                "has {width} x {height} pixels, and a stored picture has at most {}",
+                limits::PIXELS
+            ),
+        )),
+    }
 }
 
 /// The lightness of a pixel, 0 to 255.
@@ -149,9 +166,14 @@ impl Rgb {
 
     /// A photograph in any format that data sets have.
     pub(crate) fn photograph(path: &Path, bytes: &[u8]) -> Result<Self, FigureError> {
-        let picture = image::load_from_memory(bytes).map_err(|error| {
+        let bad = |error: image::ImageError| {
             FigureError::malformed(path, format!("is not a readable image ({error})"))
-        })?;
+        };
+        let reader = || ImageReader::new(Cursor::new(bytes)).with_guessed_format();
+        let unknown = |error: std::io::Error| bad(image::ImageError::IoError(error));
+        let size = reader().map_err(unknown)?.into_dimensions().map_err(bad)?;
+        bounded(path, size)?;
+        let picture = reader().map_err(unknown)?.decode().map_err(bad)?;
         let picture = picture.into_rgb8();
         Ok(Self {
             width: picture.width() as usize,

@@ -12,7 +12,7 @@ use std::str::FromStr;
 use safetensors::Dtype;
 use vitscope_run::tensors::{Stored, TensorFile};
 use vitscope_run::{
-    ClassRecord, Facet, Measured, Part, Run, RunKind, Select, Slot, Subject, files, names,
+    ClassRecord, Facet, Measured, Part, Run, RunKind, Select, Slot, Subject, files, limits, names,
 };
 
 use crate::cluster_use::ClusterUse;
@@ -412,6 +412,6 @@ pub(crate) fn read_picture<T>(
     path: &Path,
     decode: impl Fn(&Path, &[u8]) -> Result<T, FigureError>,
 ) -> Result<Option<T>, FigureError> {
-    let bytes = files::read_if_there(path)?;
+    let bytes = files::read_up_to(path, limits::PICTURE_BYTES)?;
     bytes.map(|bytes| decode(path, &bytes)).transpose()
 }

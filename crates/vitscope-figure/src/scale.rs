@@ -48,6 +48,8 @@ impl Scale {
         if largest <= 0.0 {
             return Self::Log(0.1..1.0);
         }
+        // What is less than a trillionth of the largest is below the axis.
+        let least = least.max(largest * 1e-12);
         // At least half a decade, so that there are ticks.
         let reach = (largest / least).max(3.2);
         let middle = (largest * least).sqrt();

@@ -61,17 +61,30 @@ pub(crate) fn width(text: &str, size: f64, weight: Weight) -> f64 {
 
 /// The text, shortened with an ellipsis so that it is at most `room` wide.
 pub(crate) fn fit(text: &str, room: f64, size: f64, weight: Weight) -> String {
-    if width(text, size, weight) <= room {
+    // No letter is narrower than a hundredth of its height: what lies beyond is never looked at.
+    let most = (100.0 * room.max(0.0) / size) as usize + 1;
+    let letters: Vec<char> = text.chars().take(most + 1).collect();
+    if letters.len() <= most && width(text, size, weight) <= room {
         return text.to_owned();
     }
-    let mut short: Vec<char> = text.chars().collect();
-    while short.pop().is_some() {
-        let candidate = format!("{}…", short.iter().collect::<String>().trim_end());
-        if width(&candidate, size, weight) <= room {
-            return candidate;
+    let cut = |count: usize| {
+        let start: String = letters[..count].iter().collect();
+        format!("{}…", start.trim_end())
+    };
+    let is_room = |count: usize| width(&cut(count), size, weight) <= room;
+    // The widths only grow, so that the longest start that fits is found by halving.
+    let (mut fits, mut fails) = (0, letters.len());
+    if fails == 0 || !is_room(0) {
+        return String::new();
+    }
+    while fails - fits > 1 {
+        let middle = fits.midpoint(fails);
+        match is_room(middle) {
+            true => fits = middle,
+            false => fails = middle,
         }
     }
-    String::new()
+    cut(fits)
 }
 
 /// The text broken into lines of at most `room`: between words, and in a word that is too long for a

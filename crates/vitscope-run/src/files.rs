@@ -187,6 +187,28 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, RunError> {
     }
 }
 
+/// [`read_if_there`], for a file that may be a stranger's: none longer than `most` bytes is read.
+///
+/// # Errors
+/// When it is there and cannot be read, and when it is longer.
+pub fn read_up_to(path: &Path, most: u64) -> Result<Option<Vec<u8>>, RunError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if is_absent(&error) => return Ok(None),
+        Err(error) => return Err(RunError::io(path, "read")(error)),
+    };
+    let mut bytes = Vec::new();
+    let read = file.take(most + 1).read_to_end(&mut bytes);
+    read.map_err(RunError::io(path, "read"))?;
+    if bytes.len() as u64 > most {
+        return Err(RunError::damaged(
+            path,
+            format!("is longer than the {most} bytes that such a file of a run has at most"),
+        ));
+    }
+    Ok(Some(bytes))
+}
+
 /// SHA-256 of some files one after the other, hex.
 ///
 /// # Errors

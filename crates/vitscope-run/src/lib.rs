@@ -51,6 +51,7 @@
 mod error;
 pub mod files;
 mod folder;
+pub mod limits;
 mod metrics;
 pub mod names;
 mod numbers;
@@ -64,7 +65,7 @@ pub mod tensors;
 
 pub use error::RunError;
 pub use folder::{Folder, apart};
-pub use metrics::{COLUMNS, Measured, Metrics, Part, Row, Table, to_csv};
+pub use metrics::{COLUMNS, Measured, Metrics, Part, Row, Table, cell, to_csv};
 pub use numbers::{NUMBERS, Number, number};
 pub use record::{
     ClassRecord, DataRecord, Decision, Fixed, Machine, ModelRecord, Program, Record, RunKind,

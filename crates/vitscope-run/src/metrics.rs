@@ -1,5 +1,6 @@
 //! `metrics.csv`: one row per number, undefined values empty.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -8,15 +9,12 @@ use serde::Serialize;
 use crate::error::RunError;
 use crate::numbers::number;
 use crate::slot::{Facet, Slot, Subject};
-use crate::{files, names};
+use crate::{files, limits, names};
 
 /// The columns, in order.
 pub const COLUMNS: [&str; 10] = [
     "model", "family", "size", "layer", "facet", "metric", "class", "value", "low", "high",
 ];
-
-/// The deepest layer that a file may name: no model is near it.
-const MAX_LAYER: usize = 10_000;
 
 /// Of which part of its subject a number is: what the column `class` says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -126,15 +124,31 @@ impl Table {
     }
 }
 
-/// A CSV file of some rows under a header.
+/// Text as a table holds it. A spreadsheet takes a cell that begins with `=`, `+`, `-`, `@`, a tab or a
+/// carriage return for a formula and executes it: an apostrophe before it makes it text. Numbers stay.
+#[must_use]
+pub fn cell(text: &[u8]) -> Cow<'_, [u8]> {
+    let is_number = || std::str::from_utf8(text).is_ok_and(|text| text.parse::<f64>().is_ok());
+    match text.first() {
+        Some(b'=' | b'+' | b'-' | b'@' | b'\t' | b'\r') if !is_number() => {
+            Cow::Owned([b"'", text].concat())
+        }
+        _ => Cow::Borrowed(text),
+    }
+}
+
+/// A CSV file of some rows under a header; text that a spreadsheet would execute is [disarmed](cell).
 pub fn to_csv<H: AsRef<[u8]>, T: AsRef<[u8]>>(
     header: impl IntoIterator<Item = H>,
     rows: impl IntoIterator<Item = impl IntoIterator<Item = T>>,
 ) -> Vec<u8> {
     let mut writer = csv::Writer::from_writer(Vec::new());
     let written = writer.write_record(header).and_then(|()| {
-        rows.into_iter()
-            .try_for_each(|row| writer.write_record(row))
+        rows.into_iter().try_for_each(|row| {
+            row.into_iter()
+                .try_for_each(|field| writer.write_field(cell(field.as_ref())))?;
+            writer.write_record(None::<&[u8]>)
+        })
     });
     written.expect("rows are as long as their header, and writing to memory cannot fail");
     writer.into_inner().expect("writing to memory cannot fail")
@@ -169,7 +183,7 @@ impl Metrics {
     /// A sentence that names the line.
     pub fn read(run: &Path) -> Result<Option<Self>, RunError> {
         let path = run.join(names::METRICS);
-        let Some(bytes) = files::read_if_there(&path)? else {
+        let Some(bytes) = files::read_up_to(&path, limits::TABLE_BYTES)? else {
             return Ok(None);
         };
         Self::parse(&path, &bytes).map(Some)
@@ -281,7 +295,7 @@ fn row(fields: Vec<String>) -> Result<Row, String> {
     let level = || {
         let level = layer.parse().ok();
         level
-            .filter(|level| (1..=MAX_LAYER).contains(level))
+            .filter(|level| (1..=limits::LAYERS).contains(level))
             .ok_or_else(wanted)
     };
     let subject = match facet.as_str() {
@@ -295,6 +309,8 @@ fn row(fields: Vec<String>) -> Result<Row, String> {
     let parse = |text: &str| match text {
         "" => Ok(None),
         text => match text.parse::<f64>() {
+            // What is too small for a normal number is nothing that was measured.
+            Ok(value) if value.is_subnormal() => Ok(Some(0.0)),
             Ok(value) if value.is_finite() => Ok(Some(value)),
             _ => Err(format!("{text:?} where a number was expected")),
         },
@@ -362,6 +378,16 @@ mod tests {
                 "\"a,b\",dino,B,2,,locality_head,3,2,,",
             ]
         );
+    }
+
+    #[test]
+    fn a_spreadsheet_executes_nothing() {
+        let row = [
+            "=1+1", "@x", "-2+3", "+a", "\tb", "\rc", "-0.5", "1e-3", "a=b", "",
+        ];
+        let text = String::from_utf8(to_csv(row, [row])).unwrap();
+        let expected = "'=1+1,'@x,'-2+3,'+a,'\tb,\"'\rc\",-0.5,1e-3,a=b,";
+        assert!(text.ends_with(&format!("{expected}\n")), "{text:?}");
     }
 
     #[test]

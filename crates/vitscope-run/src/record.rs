@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::RunError;
 use crate::settings::{self, Effect};
-use crate::{FORMAT, files, names};
+use crate::{FORMAT, files, limits, names};
 
 /// How far a run has come.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -290,16 +290,6 @@ pub struct Fixed {
     pub threads: usize,
 }
 
-/// What is read of a stranger's directory is checked against these first: more of it than any real
-/// run has would be work without end.
-const LIMITS: [(&str, usize); 5] = [
-    ("grid", 4096),
-    ("size", 65_536),
-    ("clusters", 65_536),
-    ("depth", 10_000),
-    ("examples", 100_000),
-];
-
 impl Record {
     /// The record of a run on the data set `asked`, as the user named it, that is about to start.
     #[must_use]
@@ -334,7 +324,7 @@ impl Record {
     /// and for one of a newer format.
     pub fn read(run: &Path) -> Result<Self, RunError> {
         let path = run.join(names::RECORD);
-        let Some(bytes) = files::read_if_there(&path)? else {
+        let Some(bytes) = files::read_up_to(&path, limits::JSON_BYTES)? else {
             return Err(RunError::NotARun {
                 path: run.to_owned(),
             });
@@ -377,19 +367,21 @@ impl Record {
                 "has the example {stem:?}, which is not a plain stem"
             ));
         }
-        let found = [
-            self.grid[0].max(self.grid[1]),
-            self.size,
-            self.clusters,
-            self.model.depth,
-            self.examples.len(),
-        ];
-        for ((name, limit), found) in LIMITS.into_iter().zip(found) {
-            if found > limit {
-                return bad(format!(
-                    "has {name} {found}, and no run has more than {limit}"
-                ));
-            }
+        let data = &self.data;
+        for (what, found, most) in [
+            ("grid", self.grid[0].max(self.grid[1]), limits::GRID),
+            ("size", self.size, limits::SIDE),
+            ("clusters", self.clusters, limits::CLUSTERS),
+            ("depth", self.model.depth, limits::LAYERS),
+            ("heads", self.model.heads.unwrap_or(0), limits::HEADS),
+            ("train", data.train, limits::IMAGES),
+            ("test", data.test, limits::IMAGES),
+            ("classes of number", data.classes.len(), limits::CLASSES),
+            ("examples of number", self.examples.len(), limits::EXAMPLES),
+            ("notes of number", self.notes.len(), limits::NOTES),
+            ("skipped of number", self.skipped.len(), limits::NOTES),
+        ] {
+            limits::check(path, what, found, most)?;
         }
         Ok(())
     }

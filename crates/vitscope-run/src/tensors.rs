@@ -7,6 +7,7 @@ use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use safetensors::tensor::{Dtype, Metadata, TensorInfo, TensorView};
+use sha2::{Digest, Sha256};
 
 use crate::error::RunError;
 use crate::files;
@@ -16,6 +17,12 @@ const PREFIX: usize = 8;
 
 /// The longest header that is read, as in the format's own library.
 const MAX_HEADER: u64 = 100_000_000;
+
+/// Bytes of the SHA-256 at the end of a sealed file.
+const SEAL: usize = 32;
+
+/// Bytes that are hashed at a time.
+const HASHED: usize = 1 << 20;
 
 /// A tensor whose bytes are made when its turn to be written comes.
 pub struct Lazy<'a> {
@@ -74,8 +81,45 @@ pub fn write<'a>(
 /// When the disk refuses.
 pub fn write_lazily(
     path: &Path,
+    tensors: Vec<(String, Lazy<'_>)>,
+    metadata: Option<(&str, String)>,
+) -> Result<(), RunError> {
+    write_file(path, tensors, metadata, false)
+}
+
+/// [`write_lazily`], with the SHA-256 of all of it at the end, for [`TensorFile::open_sealed`]. Other readers
+/// of the format take such a file for a damaged one: it is for unfinished work only.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write_sealed(
+    path: &Path,
+    tensors: Vec<(String, Lazy<'_>)>,
+    metadata: Option<(&str, String)>,
+) -> Result<(), RunError> {
+    write_file(path, tensors, metadata, true)
+}
+
+/// Writes through, and hashes what it writes if there is a hash.
+struct Sealing<W> {
+    inner: W,
+    hash: Option<Sha256>,
+}
+
+impl<W: Write> Sealing<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<()> {
+        if let Some(hash) = &mut self.hash {
+            hash.update(bytes);
+        }
+        self.inner.write_all(bytes)
+    }
+}
+
+fn write_file(
+    path: &Path,
     mut tensors: Vec<(String, Lazy<'_>)>,
     metadata: Option<(&str, String)>,
+    sealed: bool,
 ) -> Result<(), RunError> {
     // The order in which the format's own library writes them: widest numbers first, so that all are
     // aligned.
@@ -99,8 +143,12 @@ pub fn write_lazily(
     let mut header = serde_json::to_vec(&header).map_err(|error| impossible(&error))?;
     header.resize(header.len().next_multiple_of(PREFIX), b' ');
     files::write_with(path, |out| {
-        out.write_all(&(header.len() as u64).to_le_bytes())?;
-        out.write_all(&header)?;
+        let mut out = Sealing {
+            inner: out,
+            hash: sealed.then(Sha256::new),
+        };
+        out.write(&(header.len() as u64).to_le_bytes())?;
+        out.write(&header)?;
         for (name, tensor) in tensors {
             let length = tensor.len();
             let bytes = (tensor.bytes)();
@@ -110,9 +158,12 @@ pub fn write_lazily(
                     bytes.len()
                 )));
             }
-            out.write_all(&bytes)?;
+            out.write(&bytes)?;
         }
-        Ok(())
+        match out.hash {
+            Some(hash) => out.inner.write_all(&hash.finalize()),
+            None => Ok(()),
+        }
     })
 }
 
@@ -220,6 +271,26 @@ impl TensorFile {
         }))
     }
 
+    /// [`open`](Self::open), for a file that [`write_sealed`] wrote: every byte of it is read and checked
+    /// against its seal first.
+    ///
+    /// # Errors
+    /// As [`open`](Self::open), and where a byte is not what was written.
+    pub fn open_sealed<E: From<RunError>>(
+        path: &Path,
+        damaged: impl Fn(&dyn std::fmt::Display) -> E,
+    ) -> Result<Option<Self>, E> {
+        let mut file = match File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(error) => return Err(RunError::io(path, "open")(error).into()),
+        };
+        if !is_sealed(&mut file).map_err(RunError::io(path, "read"))? {
+            return Err(damaged(&"its content is not what was written"));
+        }
+        Self::open(path, damaged)
+    }
+
     /// An entry of its text metadata.
     #[must_use]
     pub fn text(&self, name: &str) -> Option<&str> {
@@ -261,6 +332,25 @@ impl TensorFile {
             bytes,
         }))
     }
+}
+
+/// Whether a file ends in the hash of all that goes before.
+fn is_sealed(file: &mut File) -> std::io::Result<bool> {
+    let length = file.metadata()?.len();
+    let Some(mut left) = length.checked_sub(SEAL as u64) else {
+        return Ok(false);
+    };
+    let mut hash = Sha256::new();
+    let mut buffer = vec![0; HASHED];
+    while left > 0 {
+        let count = left.min(HASHED as u64) as usize;
+        file.read_exact(&mut buffer[..count])?;
+        hash.update(&buffer[..count]);
+        left -= count as u64;
+    }
+    let mut seal = [0; SEAL];
+    file.read_exact(&mut seal)?;
+    Ok(*hash.finalize() == seal)
 }
 
 #[cfg(test)]
@@ -315,5 +405,28 @@ mod tests {
                 .unwrap()
                 .is_none()
         );
+    }
+
+    #[test]
+    fn any_flipped_bit_of_a_sealed_file_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.safetensors");
+        let tensor = || Lazy::of(Dtype::U8, vec![4], vec![7; 4]);
+        let note = Some(("note", "x".to_owned()));
+        write_sealed(&path, vec![("a".to_owned(), tensor())], note).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        let damaged = |_: &dyn std::fmt::Display| RunError::Internal("damaged".to_owned());
+        let mut file = TensorFile::open_sealed(&path, damaged).unwrap().unwrap();
+        assert_eq!(file.read("a").unwrap().unwrap().bytes, [7; 4]);
+        for bit in 0..8 * whole.len() {
+            let mut bytes = whole.clone();
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            std::fs::write(&path, &bytes).unwrap();
+            assert!(TensorFile::open_sealed(&path, damaged).is_err(), "{bit}");
+        }
+        for length in 0..whole.len() {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            assert!(TensorFile::open_sealed(&path, damaged).is_err(), "{length}");
+        }
     }
 }

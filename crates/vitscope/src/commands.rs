@@ -27,7 +27,7 @@ use vitscope_vit::identify::{Family, Format, Numerics, Settle};
 use vitscope_vit::vit::ShapeError;
 
 use crate::args::{Cli, Command, ModelArgs, Output};
-use crate::exit::usage;
+use crate::exit::{unsaid, usage};
 
 /// Runs what was typed.
 pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
@@ -59,13 +59,16 @@ fn completions(shell: clap_complete::Shell) -> anyhow::Result<()> {
 
 /// Prints a result.
 fn print(text: &str) -> anyhow::Result<()> {
+    let end = if text.ends_with('\n') { "" } else { "\n" };
+    say(&[text.as_bytes(), end.as_bytes()])
+}
+
+/// Writes bytes to standard output.
+fn say(parts: &[&[u8]]) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
-    out.write_all(text.as_bytes())?;
-    if !text.ends_with('\n') {
-        out.write_all(b"\n")?;
-    }
-    out.flush()?;
-    Ok(())
+    let mut parts = parts.iter();
+    let said = parts.try_for_each(|part| out.write_all(part));
+    said.and_then(|()| out.flush()).map_err(unsaid)
 }
 
 /// Uses so many threads for everything.

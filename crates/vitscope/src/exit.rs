@@ -46,6 +46,30 @@ impl fmt::Display for Missed {
 
 impl std::error::Error for Missed {}
 
+/// Standard output that takes nothing.
+#[derive(Debug)]
+struct Unsaid(std::io::Error);
+
+impl fmt::Display for Unsaid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "standard output: cannot be written: {}", self.0)
+    }
+}
+
+impl std::error::Error for Unsaid {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0)
+    }
+}
+
+/// The error for standard output that cannot be written; a reader that closed the pipe is no failure.
+pub fn unsaid(error: std::io::Error) -> anyhow::Error {
+    match error.kind() {
+        ErrorKind::BrokenPipe => error.into(),
+        _ => Unsaid(error).into(),
+    }
+}
+
 /// An error for a result that misses a threshold.
 pub fn missed(sentence: impl Into<String>) -> anyhow::Error {
     anyhow::Error::new(Missed(sentence.into()))
@@ -115,7 +139,7 @@ fn code(error: &anyhow::Error) -> u8 {
             3
         };
     }
-    match error.is::<VitError>() || error.is::<vitscope_data::DataError>() {
+    match error.is::<Unsaid>() || error.is::<VitError>() || error.is::<vitscope_data::DataError>() {
         true => 3,
         false => 4,
     }
@@ -280,6 +304,7 @@ mod tests {
                 .into(),
                 4,
             ),
+            (unsaid(ErrorKind::StorageFull.into()), 3),
             (anyhow::anyhow!("unforeseen"), 4),
             (StudyError::StoppedEarly.into(), 130),
             (

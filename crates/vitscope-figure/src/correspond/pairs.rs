@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use safetensors::Dtype;
 use serde::Deserialize;
-use vitscope_run::{Slot, files};
+use vitscope_run::{Slot, cell, files, limits};
 
 use crate::error::FigureError;
 use crate::pixels::Rgb;
@@ -41,7 +41,7 @@ impl PointPair {
 
 pub(super) fn pairs(run: &RunView) -> Result<Vec<PointPair>, FigureError> {
     let path = run.root.join("examples.json");
-    let Some(text) = files::read_if_there(&path)? else {
+    let Some(text) = files::read_up_to(&path, limits::JSON_BYTES)? else {
         return Ok(Vec::new());
     };
     let pairs: Vec<PointPair> = serde_json::from_slice(&text).map_err(|error| {
@@ -110,14 +110,14 @@ pub(super) fn stored_matches(
 /// The row of a pair in `pairs.csv`; `None` where there is no such table.
 fn row_of(run: &RunView, pair: &PointPair) -> Result<Option<usize>, FigureError> {
     let path = run.root.join("pairs.csv");
-    let Some(bytes) = files::read_if_there(&path)? else {
+    let Some(bytes) = files::read_up_to(&path, limits::TABLE_BYTES)? else {
         return Ok(None);
     };
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
     for (row, record) in reader.records().enumerate() {
         let record = record
             .map_err(|error| FigureError::malformed(&path, format!("is not a table ({error})")))?;
-        if record.get(0) == Some(&pair.pair) {
+        if record.get(0).map(str::as_bytes) == Some(cell(pair.pair.as_bytes()).as_ref()) {
             return Ok(Some(row));
         }
     }

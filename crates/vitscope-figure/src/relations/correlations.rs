@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use vitscope_run::{Measured, files};
+use vitscope_run::{Measured, files, limits};
 
 use crate::error::FigureError;
 
@@ -22,7 +22,7 @@ struct Correlation {
 impl Relations {
     /// Reads the file; `None` if there is none.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, FigureError> {
-        let Some(bytes) = files::read_if_there(path)? else {
+        let Some(bytes) = files::read_up_to(path, limits::TABLE_BYTES)? else {
             return Ok(None);
         };
         let bad = |problem| FigureError::malformed(path, problem);

@@ -25,7 +25,7 @@ pub(crate) use self::write::write_beside;
 use crate::error::StudyError;
 use crate::model::{Model, Opened};
 use crate::observer::Observer;
-use crate::record;
+use crate::{record, unedited};
 
 /// What to measure, and how.
 #[derive(Clone, Debug)]
@@ -83,6 +83,7 @@ pub fn attention(
     if session.complete().is_some() {
         return stored(session);
     }
+    unedited::check(&run, &data.stamps(record.data.train, record.data.test)?)?;
     for note in &record.notes {
         observer.note(note);
     }

@@ -95,12 +95,14 @@ impl Watcher<'_> {
             let tensor = Lazy::of(Dtype::F32, vec![row.len()], bytes);
             tensors.push((format!("{ROW}{name}"), tensor));
         }
-        state::store_lazily(self.run, UNFINISHED, &self.fingerprint, self.done, tensors)
+        let origin = self.fingerprint.as_str().into();
+        state::store_lazily(self.run, UNFINISHED, origin, self.done, tensors)
     }
 
     /// Takes up stored work, if there is any.
     pub(super) fn restore(&mut self) -> Result<(), StudyError> {
-        let Some(mut found) = Found::of(self.run, UNFINISHED, &self.fingerprint)? else {
+        let Some(mut found) = Found::of(self.run, UNFINISHED, self.fingerprint.as_str().into())?
+        else {
             return Ok(());
         };
         for name in found.names() {

@@ -27,8 +27,8 @@ pub use self::settings::{CorrespondSettings, Fit};
 use crate::error::StudyError;
 use crate::model::{Model, Opened};
 use crate::observer::Observer;
-use crate::record;
 use crate::source::{Source, tapped_kind};
+use crate::{record, unedited};
 
 /// What to run.
 #[derive(Clone, Debug)]
@@ -103,6 +103,7 @@ pub fn correspond(
     if session.complete().is_some() {
         return stored(session, settings);
     }
+    unedited::check(&run, &set.stamps(pairs.len())?)?;
     for note in &record.notes {
         observer.note(note);
     }

@@ -27,7 +27,8 @@ fn store(job: &PhotoJob<'_>, matches: &Matches, done: usize) -> Result<(), Study
     let of_slots = matches.iter().flat_map(|of_slot| of_slot.as_flattened());
     let bytes: Vec<u8> = of_slots.flat_map(|place| place.to_le_bytes()).collect();
     let tensors = vec![(UNFINISHED.to_owned(), Lazy::of(Dtype::U16, shape, bytes))];
-    state::store_lazily(job.run, UNFINISHED, &job.fingerprint, done, tensors)
+    let origin = job.fingerprint.as_str().into();
+    state::store_lazily(job.run, UNFINISHED, origin, done, tensors)
 }
 
 /// Stored matches with the number of categories that are done, if there are any.
@@ -35,7 +36,7 @@ pub(super) fn restore(
     job: &PhotoJob<'_>,
     points: usize,
 ) -> Result<Option<(Matches, usize)>, StudyError> {
-    let Some(mut found) = Found::of(job.run, UNFINISHED, &job.fingerprint)? else {
+    let Some(mut found) = Found::of(job.run, UNFINISHED, job.fingerprint.as_str().into())? else {
         return Ok(None);
     };
     let stored = found.tensor(UNFINISHED)?;

@@ -2,11 +2,13 @@
 //!
 //! The file holds one record per image, and in it the rows of every reading in order, `[patches, D]`
 //! f32: a training step reads whole records from front to back. What is read is, to the bit, what the
-//! backbone gave, so a run ends in the same bytes with and without it.
+//! backbone gave, so a run ends in the same bytes with and without it. At the end stands a seal: the
+//! SHA-256 of what the cache is of and of the hashes of all tensors in order, which a run that takes it
+//! up again checks.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom, Write};
+use std::io::{BufReader, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
 use std::time::Instant;
@@ -131,10 +133,13 @@ impl FacetCache {
             "{} {:?} {:?}",
             job.plans[0].fingerprint, job.readings, worth.images
         ));
-        let name: String = key[..8].iter().map(|byte| format!("{byte:02x}")).collect();
+        let name = files::hex(&key[..8]);
         let folder = state::folder(&job.plans[0].run);
         let path = folder.join(format!("facets-{name}.f32"));
-        if !std::fs::metadata(&path).is_ok_and(|there| there.len() == worth.bytes) {
+        if path.exists() {
+            let cache = Self::over(File::open(&path), &path, job, worth)?;
+            cache.check(&worth.images, &key)?;
+        } else {
             files::make_dir(&folder)?;
             observer.begin(observer::CACHE, 0, worth.images.len() as u64);
             let beside = files::temporary(&folder, &path)?;
@@ -142,6 +147,7 @@ impl FacetCache {
                 job,
                 observer,
                 cache: Self::over(beside.as_file().try_clone(), &path, job, worth)?,
+                hashes: BTreeMap::new(),
             };
             let groups: Vec<Vec<usize>> = worth
                 .images
@@ -149,6 +155,11 @@ impl FacetCache {
                 .map(<[usize]>::to_vec)
                 .collect();
             let times = source.run(&job.pass(Split::Train, false, &groups), &mut writer)?;
+            let seal = seal(&key, writer.hashes.values());
+            let mut file = beside.as_file();
+            file.seek(SeekFrom::Start(worth.bytes))
+                .and_then(|_| file.write_all(&seal))
+                .map_err(StudyError::io(&path, "write"))?;
             files::put(beside, &path)?;
             for record in records {
                 times.note(record, "cache");
@@ -171,6 +182,32 @@ impl FacetCache {
             widths: job.widths.clone(),
             patches: job.opened.patches(),
         })
+    }
+
+    /// Reads all of it and compares it with its seal.
+    fn check(&self, images: &[usize], key: &[u8]) -> Result<(), StudyError> {
+        let damaged = || state::damaged(&self.path, &"its content is not what was written");
+        let io = |action| StudyError::io(&self.path, action);
+        let mut reader = BufReader::with_capacity(1 << 20, &self.file);
+        let mut hashes = Vec::new();
+        let read = (|| -> std::io::Result<Vec<u8>> {
+            for _ in images {
+                for width in &self.widths {
+                    let mut rows = vec![0; self.patches * width * size_of::<f32>()];
+                    reader.read_exact(&mut rows)?;
+                    hashes.push(Sha256::digest(&rows).into());
+                }
+            }
+            let mut rest = Vec::new();
+            reader.take(2 * SEAL as u64).read_to_end(&mut rest)?;
+            Ok(rest)
+        })();
+        match read {
+            Ok(rest) if rest == seal(key, &hashes) => Ok(()),
+            Ok(_) => Err(damaged()),
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => Err(damaged()),
+            Err(error) => Err(io("read")(error)),
+        }
     }
 
     /// Where the rows of a reading of an image begin in the file.
@@ -263,11 +300,26 @@ impl Replay for FacetCache {
     }
 }
 
+/// Bytes of the seal at the end.
+const SEAL: usize = 32;
+
+/// The seal of a cache of `key` whose tensors have these hashes, in the order of the file.
+fn seal<'a>(key: &[u8], hashes: impl IntoIterator<Item = &'a [u8; SEAL]>) -> [u8; SEAL] {
+    let mut hash = Sha256::new();
+    hash.update(key);
+    for of_tensor in hashes {
+        hash.update(of_tensor);
+    }
+    hash.finalize().into()
+}
+
 /// Fills a cache.
 struct CacheWriter<'a> {
     job: &'a Job<'a>,
     observer: &'a mut dyn Observer,
     cache: FacetCache,
+    /// The hash of each tensor, by its place in the file.
+    hashes: BTreeMap<u64, [u8; SEAL]>,
 }
 
 impl Visitor for CacheWriter<'_> {
@@ -277,6 +329,8 @@ impl Visitor for CacheWriter<'_> {
             let offset = self.cache.offset(image, reading)?;
             let rows = rows.as_standard_layout();
             let rows = rows.as_slice().expect("standard layout is contiguous");
+            let hash = Sha256::digest(bytemuck::cast_slice::<f32, u8>(rows));
+            self.hashes.insert(offset, hash.into());
             let mut file = &self.cache.file;
             file.seek(SeekFrom::Start(offset))
                 .and_then(|_| file.write_all(bytemuck::cast_slice(rows)))

@@ -5,8 +5,10 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use ndarray::Array2;
 use rayon::prelude::*;
 use safetensors::tensor::Dtype;
+use sha2::{Digest, Sha256};
 use vitscope_data::{DataSet, Split};
 use vitscope_measure::{MeasureError, Positions, ResamplingPlan, Tally, TallyParts};
 use vitscope_protocol::{Counts, MapShape, ProtocolError, TestBatch};
@@ -14,11 +16,12 @@ use vitscope_run::Slot;
 use vitscope_run::tensors::Lazy;
 
 use crate::error::StudyError;
+use crate::files;
 use crate::job::kept_indices;
 use crate::picture;
 use crate::settings::{self, Settings};
 use crate::source::Seen;
-use crate::state::{self, Found};
+use crate::state::{self, Found, Origin};
 
 /// The counts of a subject as tensors, each made when its turn comes.
 fn tensors<'a>(counts: &'a mut Counts, subject: &str) -> Vec<(String, Lazy<'a>)> {
@@ -130,12 +133,25 @@ const DRAWN: &str = "drawn";
 const SAMPLED: &str = "sampled";
 const TRUTH: &str = "ground_truth";
 
-/// The counts that a run with this fingerprint has stored so far, if it has.
+/// The counts of this origin that a run has stored so far, if it has.
 ///
 /// # Errors
 /// When they are damaged or of another run.
-pub fn stored(run: &Path, fingerprint: &str) -> Result<Option<Found>, StudyError> {
-    Found::of(run, UNFINISHED, fingerprint)
+pub fn stored(run: &Path, origin: Origin<'_>) -> Result<Option<Found>, StudyError> {
+    Found::of(run, UNFINISHED, origin)
+}
+
+/// What counts say of the codebooks (`[K, D]` per slot) that they are made with.
+#[must_use]
+pub fn hash_of(codebooks: &[Array2<f32>]) -> String {
+    let mut hash = Sha256::new();
+    for codebook in codebooks {
+        hash.update(format!("{:?}", codebook.dim()));
+        for value in codebook {
+            hash.update(value.to_le_bytes());
+        }
+    }
+    files::hex(&hash.finalize())
 }
 
 /// Everything that is counted in one pass over the test images.
@@ -222,7 +238,7 @@ impl Evaluation {
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn store(&mut self, run: &Path, fingerprint: &str, done: usize) -> Result<(), StudyError> {
+    pub fn store(&mut self, run: &Path, origin: Origin<'_>, done: usize) -> Result<(), StudyError> {
         let slots = self.slots.iter_mut().zip(&self.names);
         let mut stored: Vec<_> = slots
             .flat_map(|(counts, name)| tensors(counts, name))
@@ -230,7 +246,7 @@ impl Evaluation {
         if let Some(truth) = &mut self.truth {
             stored.extend(tensors(truth, TRUTH));
         }
-        state::store_lazily(run, UNFINISHED, fingerprint, done, stored)
+        state::store_lazily(run, UNFINISHED, origin, done, stored)
     }
 
     /// Adds what [`store`](Self::store) stored of other images.

@@ -17,13 +17,15 @@ use crate::job::Job;
 use crate::observer::{Observer, Phase};
 use crate::record::Record;
 use crate::source::{Seen, Source, Visitor};
-use crate::state::{self, Found};
+use crate::state::{self, Found, Origin};
 
 struct Examiner<'a> {
     job: &'a Job<'a>,
     observer: &'a mut dyn Observer,
     /// Per run and slot.
     painters: Vec<Vec<Painter>>,
+    /// The hash of the codebooks of each run.
+    hashes: Vec<String>,
     site: Site,
     /// Per run.
     evaluations: Vec<Evaluation>,
@@ -81,16 +83,18 @@ impl Examiner<'_> {
         let begun = Instant::now();
         self.settle()?;
         let evaluations = self.evaluations.iter_mut().zip(&self.counted);
-        for (plan, (evaluation, &counted)) in self.job.plans.iter().zip(evaluations) {
+        let runs = self.job.plans.iter().zip(&self.hashes);
+        for ((plan, hash), (evaluation, &counted)) in runs.zip(evaluations) {
             if self.passed < counted {
                 continue;
             }
             let key = self.job.counting_fingerprint(plan);
             if let Some(localities) = &self.localities {
                 let (name, tensors) = (attention::BESIDE, localities.to_tensors());
-                state::store_lazily(&plan.run, name, &key, localities.images(), tensors)?;
+                let images = localities.images();
+                state::store_lazily(&plan.run, name, key.as_str().into(), images, tensors)?;
             }
-            evaluation.store(&plan.run, &key, self.passed)?;
+            evaluation.store(&plan.run, counting(&key, hash), self.passed)?;
         }
         self.saving.took = begun.elapsed();
         self.saving.last = Instant::now();
@@ -99,15 +103,11 @@ impl Examiner<'_> {
 
     /// Takes up what an earlier, unfinished run has counted; gives how many images need not be run again.
     fn restore(&mut self) -> Result<usize, StudyError> {
-        for ((plan, evaluation), counted) in self
-            .job
-            .plans
-            .iter()
-            .zip(&mut self.evaluations)
-            .zip(&mut self.counted)
-        {
+        let runs = self.job.plans.iter().zip(&self.hashes);
+        let evaluations = self.evaluations.iter_mut().zip(&mut self.counted);
+        for ((plan, hash), (evaluation, counted)) in runs.zip(evaluations) {
             let key = self.job.counting_fingerprint(plan);
-            if let Some(mut found) = evaluate::stored(&plan.run, &key)? {
+            if let Some(mut found) = evaluate::stored(&plan.run, counting(&key, hash))? {
                 evaluation.add_stored(&mut found)?;
                 *counted = found.done();
             }
@@ -115,7 +115,8 @@ impl Examiner<'_> {
         if let Some(localities) = &mut self.localities {
             let first = &self.job.plans[0];
             let key = self.job.counting_fingerprint(first);
-            if let Some(mut found) = Found::of(&first.run, attention::BESIDE, &key)? {
+            if let Some(mut found) = Found::of(&first.run, attention::BESIDE, key.as_str().into())?
+            {
                 localities.append_stored(&mut found)?;
                 self.located = localities.images();
             }
@@ -126,6 +127,11 @@ impl Examiner<'_> {
             None => least,
         })
     }
+}
+
+/// What counts are made of.
+fn counting<'a>(run: &'a str, codebooks: &'a str) -> Origin<'a> {
+    Origin { run, codebooks }
 }
 
 impl Visitor for Examiner<'_> {
@@ -251,6 +257,10 @@ pub(crate) fn examine(
         job,
         observer,
         painters,
+        hashes: codebooks
+            .iter()
+            .map(|of_run| evaluate::hash_of(of_run))
+            .collect(),
         counted: vec![0; evaluations.len()],
         site,
         evaluations,

@@ -14,7 +14,7 @@ use crate::outcome::{self, ProbeOutcome};
 use crate::record;
 use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::state::Found;
+use crate::state::{Found, Origin};
 use crate::training;
 
 /// What to merge.
@@ -47,6 +47,14 @@ impl ShardRun {
         let record = Record::read(run)?;
         let settings: Settings = serde_json::from_value(record.settings.clone().into())
             .map_err(|error| other(&error))?;
+        settings.check()?;
+        let [rows, columns] = record.grid;
+        if rows == 0 || rows != columns || record.size % rows != 0 || record.clusters == 0 {
+            return Err(other(&format!(
+                "its size {}, grid {rows} x {columns} and {} clusters go with no run",
+                record.size, record.clusters
+            )));
+        }
         let Some(shard) = settings.shard else {
             return Err(other(&"it was made without `shard`"));
         };
@@ -155,11 +163,12 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
         let heads = first.model.heads.unwrap_or(0);
         Localities::new(&layers.unwrap_or_default(), heads, grid.0 * grid.1)
     });
+    let codebooks = training.codebooks().map_err(StudyError::Protocol)?;
+    let hash = evaluate::hash_of(&codebooks);
     for part in &parts {
-        add(part, &mut evaluation, localities.as_mut())?;
+        add(part, &hash, &mut evaluation, localities.as_mut())?;
         take_labels(part, &request.out, &slots, &data, &settings)?;
     }
-    let codebooks = training.codebooks().map_err(StudyError::Protocol)?;
     let outcome = outcome::write(outcome::Counted {
         session,
         settings: &settings,
@@ -238,7 +247,9 @@ fn open_data(request: &MergeRequest, record: &Record) -> Result<DataSet, StudyEr
         data = data.without(split, &bad);
     }
     let found = record::of_data(&data, record.data.train, record.data.test);
-    if !found.is_same(&record.data) {
+    let there = [Split::Train, Split::Test].map(|split| data.split(split).len());
+    let enough = record.data.train <= there[0] && record.data.test <= there[1];
+    if !enough || !found.is_same(&record.data) {
         return Err(StudyError::setting(format!(
             "{spec}: is not the data set that the shards looked at: give that one with `data`"
         )));
@@ -265,8 +276,10 @@ fn slots(run: &Path) -> Result<Vec<Slot>, StudyError> {
     Ok(slots)
 }
 
+/// Adds the counts of a shard, which must be those of these codebooks.
 fn add(
     part: &ShardRun,
+    codebooks: &str,
     evaluation: &mut Evaluation,
     localities: Option<&mut Localities>,
 ) -> Result<(), StudyError> {
@@ -277,13 +290,17 @@ fn add(
         )
     };
     let key = counting_fingerprint(&part.fingerprint, Some(part.shard));
-    let mut found = evaluate::stored(&part.run, &key)?.ok_or_else(lost)?;
+    let origin = Origin {
+        run: &key,
+        codebooks,
+    };
+    let mut found = evaluate::stored(&part.run, origin)?.ok_or_else(lost)?;
     if found.done() != part.shard.images(part.record.data.test).len() {
         return Err(found.damaged("it is of another number of images"));
     }
     evaluation.add_stored(&mut found)?;
     if let Some(localities) = localities {
-        let found = Found::of(&part.run, attention::BESIDE, &key)?;
+        let found = Found::of(&part.run, attention::BESIDE, key.as_str().into())?;
         localities.append_stored(&mut found.ok_or_else(lost)?)?;
     }
     Ok(())

@@ -39,6 +39,7 @@ use crate::source::Source;
 use crate::start::start;
 use crate::train::train;
 use crate::training::Training;
+use crate::unedited;
 use crate::variants::Vary;
 
 /// What a job made.
@@ -114,6 +115,11 @@ pub(crate) fn run(
     // Before anything is made: what is missing here leaves no folder behind.
     let trainings = trainings(job, trained)?;
     let sessions = begin(job, &records)?;
+    let data = &records[0].data;
+    let stamps = job.data.stamps(data.train, data.test)?;
+    for plan in &job.plans {
+        unedited::check(&plan.run, &stamps)?;
+    }
     for note in &records[0].notes {
         observer.note(note);
     }

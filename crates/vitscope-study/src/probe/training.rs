@@ -38,7 +38,7 @@ pub(crate) fn save(training: &Training, run: &Path, fingerprint: &str) -> Result
             tensors.push((format!("spread.{index}"), view(run, vec![5], spread)?));
         }
     }
-    state::store(run, NAME, fingerprint, state.step, tensors)
+    state::store(run, NAME, fingerprint.into(), state.step, tensors)
 }
 
 /// Takes up stored trainers; `None` where there are none.
@@ -50,7 +50,7 @@ pub(crate) fn load(
     fingerprint: &str,
     adam: AdamSettings,
 ) -> Result<Option<Training>, StudyError> {
-    let Some(mut found) = Found::of(run, NAME, fingerprint)? else {
+    let Some(mut found) = Found::of(run, NAME, fingerprint.into())? else {
         return Ok(None);
     };
     let mut state = TrainingState {

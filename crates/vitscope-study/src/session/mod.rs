@@ -6,3 +6,4 @@ pub mod record;
 pub mod settings;
 pub(crate) mod state;
 pub mod transforms;
+pub(crate) mod unedited;

@@ -15,7 +15,24 @@ pub const SAVE_INTERVAL: Duration = Duration::from_secs(60);
 #[derive(Debug, Serialize, Deserialize)]
 struct Header {
     fingerprint: String,
+    codebooks: String,
     done: usize,
+}
+
+/// What unfinished work is made of.
+#[derive(Clone, Copy, Debug)]
+pub struct Origin<'a> {
+    /// The fingerprint of its run.
+    pub run: &'a str,
+    /// The hash of the codebooks that gave the labels; empty for work that needs none.
+    pub codebooks: &'a str,
+}
+
+impl<'a> From<&'a str> for Origin<'a> {
+    /// Work that needs no codebooks.
+    fn from(run: &'a str) -> Self {
+        Self { run, codebooks: "" }
+    }
 }
 
 /// The folder of unfinished work.
@@ -35,12 +52,12 @@ fn file(run: &Path, name: &str) -> PathBuf {
 pub fn store(
     run: &Path,
     name: &str,
-    fingerprint: &str,
+    origin: Origin<'_>,
     done: usize,
     tensors: Vec<(String, TensorView<'_>)>,
 ) -> Result<(), StudyError> {
     let lazy = tensors.into_iter().map(|(name, view)| (name, view.into()));
-    store_lazily(run, name, fingerprint, done, lazy.collect())
+    store_lazily(run, name, origin, done, lazy.collect())
 }
 
 /// [`store`], for work that is too large to be held twice.
@@ -50,18 +67,19 @@ pub fn store(
 pub fn store_lazily(
     run: &Path,
     name: &str,
-    fingerprint: &str,
+    origin: Origin<'_>,
     done: usize,
     tensors: Vec<(String, Lazy<'_>)>,
 ) -> Result<(), StudyError> {
     let path = file(run, name);
     let header = Header {
-        fingerprint: fingerprint.to_owned(),
+        fingerprint: origin.run.to_owned(),
+        codebooks: origin.codebooks.to_owned(),
         done,
     };
     let text = serde_json::to_string(&header)
         .map_err(|error| StudyError::file(&path, format!("cannot be written: {error}")))?;
-    Ok(tensors::write_lazily(&path, tensors, Some((name, text)))?)
+    Ok(tensors::write_sealed(&path, tensors, Some((name, text)))?)
 }
 
 /// Unfinished work as it was stored.
@@ -80,7 +98,7 @@ impl Found {
     pub fn open(run: &Path, name: &str) -> Result<Option<Self>, StudyError> {
         let path = file(run, name);
         let damaged = |problem: &dyn std::fmt::Display| damaged(&path, problem);
-        let Some(file) = TensorFile::open(&path, damaged)? else {
+        let Some(file) = TensorFile::open_sealed(&path, damaged)? else {
             return Ok(None);
         };
         let header = serde_json::from_str(file.text(name).unwrap_or_default())
@@ -88,17 +106,20 @@ impl Found {
         Ok(Some(Self { path, file, header }))
     }
 
-    /// Opens the unfinished work of a run with this fingerprint; `None` where there is none.
+    /// Opens the unfinished work of this origin; `None` where there is none.
     ///
     /// # Errors
-    /// A sentence, for a damaged file and for one of another run.
-    pub fn of(run: &Path, name: &str, fingerprint: &str) -> Result<Option<Self>, StudyError> {
+    /// A sentence, for a damaged file, for one of another run, and for counts of other codebooks.
+    pub fn of(run: &Path, name: &str, origin: Origin<'_>) -> Result<Option<Self>, StudyError> {
         match Self::open(run, name)? {
-            Some(found) if found.header.fingerprint != fingerprint => {
+            Some(found) if found.header.fingerprint != origin.run => {
                 Err(StudyError::setting(format!(
                     "{}: belongs to a run of other settings, model, data or program version: repeat the command that began it, or choose another `out`",
                     run.display()
                 )))
+            }
+            Some(found) if found.header.codebooks != origin.codebooks => {
+                Err(found.damaged("it counts the labels of other codebooks"))
             }
             found => Ok(found),
         }
@@ -137,7 +158,8 @@ impl Found {
     }
 }
 
-fn damaged(path: &Path, problem: &dyn std::fmt::Display) -> StudyError {
+/// The error for a file of unfinished work whose content cannot be.
+pub fn damaged(path: &Path, problem: &dyn std::fmt::Display) -> StudyError {
     StudyError::file(
         path,
         format!("is damaged ({problem}): remove its folder `state`, then continue with `resume`"),

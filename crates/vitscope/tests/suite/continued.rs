@@ -12,7 +12,7 @@ use vitscope_study::variants::Vary;
 use crate::common::{assert_same, camvid, checkpoint, settled};
 
 /// Counts the images of every phase and stops the run as soon as `images` of one have gone by.
-struct Counter {
+pub struct Counter {
     phase: Phase,
     images: u64,
     now: Phase,
@@ -22,7 +22,7 @@ struct Counter {
 }
 
 impl Counter {
-    fn new(phase: Phase, images: u64) -> Self {
+    pub fn new(phase: Phase, images: u64) -> Self {
         Self {
             phase,
             images,

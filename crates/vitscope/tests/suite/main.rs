@@ -10,6 +10,7 @@ mod calibration;
 mod compare;
 mod continued;
 mod correspond;
+mod damaged;
 mod data;
 mod demo;
 mod errors;

@@ -1,0 +1,221 @@
+//! Nothing that was stored is believed: one flipped bit is refused with the file named, and so are data
+//! that changed since the run began.
+
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest, Sha256};
+use vitscope_study::StudyError;
+use vitscope_study::merge::{MergeRequest, merge};
+use vitscope_study::model::Model;
+use vitscope_study::observer::{Phase, Silent};
+use vitscope_study::probe::{ProbeRequest, probe_together};
+use vitscope_study::settings::Settings;
+use vitscope_study::variants::Vary;
+use vitscope_testkit::scenes;
+
+use crate::common::{camvid, checkpoint, settled};
+use crate::continued::Counter;
+
+fn request(data: &str, out: &Path, resume: bool) -> ProbeRequest {
+    ProbeRequest {
+        model: Model::Checkpoint(checkpoint(), settled()),
+        data: data.to_owned(),
+        out: Some(out.to_owned()),
+        settings: Settings {
+            size: 32,
+            steps: 6,
+            batch: 4,
+            pca_batches: 2,
+            limit_train: Some(8),
+            limit_test: Some(12),
+            examples: 2,
+            attention: true,
+            ..Settings::default()
+        },
+        resume,
+        trained: None,
+    }
+}
+
+/// Begins a run, or goes on with it, and stops it after so many images of a phase.
+fn stop(request: &ProbeRequest, phase: Phase, images: u64) {
+    let mut counter = Counter::new(phase, images);
+    let ended = probe_together(request, &Vary::default(), &mut counter);
+    assert!(matches!(ended, Err(StudyError::Interrupted { .. })));
+}
+
+fn go_on(request: &ProbeRequest) -> Result<(), StudyError> {
+    probe_together(request, &Vary::default(), &mut Silent).map(|_| ())
+}
+
+/// Every file below a folder that is not empty.
+fn files_in(folder: &Path) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            files.extend(files_in(&path));
+        } else if path.metadata().unwrap().len() > 0 {
+            files.push(path);
+        }
+    }
+    files.sort();
+    files
+}
+
+/// Flips a bit in each file of a run's state in turn, at its beginning, in its middle and at its end; the
+/// run is refused each time with the file's name. Gives the kinds of the files.
+fn flip_everywhere(run: &Path, request: &ProbeRequest) -> Vec<String> {
+    let mut kinds = Vec::new();
+    for path in files_in(&run.join("state")) {
+        let extension = path.extension().unwrap().to_string_lossy().into_owned();
+        let is_map = extension == "png";
+        // One cluster map is enough: it is read when all is counted.
+        if is_map && kinds.contains(&extension) {
+            continue;
+        }
+        let whole = std::fs::read(&path).unwrap();
+        let places = match is_map {
+            true => vec![whole.len() / 2],
+            false => vec![0, 9, whole.len() / 2, whole.len() - 1],
+        };
+        for place in places {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 4;
+            std::fs::write(&path, &bytes).unwrap();
+            let error = go_on(request).unwrap_err().to_string();
+            let name = path.file_name().unwrap().to_string_lossy().into_owned();
+            assert!(error.contains(&name), "{name} at {place}: {error}");
+        }
+        std::fs::write(&path, &whole).unwrap();
+        let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
+        kinds.push(match extension.as_str() {
+            "safetensors" | "json" => stem,
+            _ => extension,
+        });
+    }
+    kinds
+}
+
+#[test]
+fn one_flipped_bit_of_unfinished_work_is_refused() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    let (begin, resume) = (
+        request(&camvid(), &run, false),
+        request(&camvid(), &run, true),
+    );
+    stop(&begin, Phase::TRAIN, 8);
+    assert_eq!(flip_everywhere(&run, &resume), ["data", "f32", "training"]);
+    stop(&resume, Phase::EVALUATE, 4);
+    let kinds = flip_everywhere(&run, &resume);
+    assert_eq!(kinds, ["data", "evaluation", "png", "locality", "training"]);
+    // What the advice says is done, it works: without its state the run begins anew.
+    std::fs::remove_dir_all(run.join("state")).unwrap();
+    go_on(&resume).unwrap();
+}
+
+#[test]
+fn a_shard_is_believed_neither_in_its_counts_nor_in_its_codebooks() {
+    let dir = tempfile::tempdir().unwrap();
+    let [one, two] = ["one", "two"].map(|name| dir.path().join(name));
+    let shard = |run: &Path, shard: &str, trained: Option<PathBuf>, resume| {
+        let mut request = request(&camvid(), run, resume);
+        request.settings.attention = false;
+        request.settings.shard = Some(shard.parse().unwrap());
+        request.trained = trained;
+        go_on(&request).unwrap();
+    };
+    let merged = |out: &str| {
+        let request = MergeRequest {
+            shards: vec![one.clone(), two.clone()],
+            data: None,
+            out: dir.path().join(out),
+        };
+        merge(&request)
+            .map(|_| ())
+            .map_err(|error| error.to_string())
+    };
+    shard(&one, "1/2", None, false);
+    shard(&two, "2/2", Some(one.clone()), false);
+    let path = two.join("state/evaluation.safetensors");
+    let whole = std::fs::read(&path).unwrap();
+    for place in [0, 9, whole.len() / 2, whole.len() - 1] {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 4;
+        std::fs::write(&path, &bytes).unwrap();
+        let error = merged("flipped").unwrap_err();
+        assert!(
+            error.contains("two/state/evaluation.safetensors"),
+            "{error}"
+        );
+    }
+    // A training of the same settings that came to other centroids, with a good seal.
+    let training = one.join("state/training.safetensors");
+    let kept = std::fs::read(&training).unwrap();
+    std::fs::write(&training, turned(&kept)).unwrap();
+    std::fs::remove_dir_all(&two).unwrap();
+    shard(&two, "2/2", Some(one.clone()), false);
+    std::fs::write(&training, &kept).unwrap();
+    let error = merged("mixed").unwrap_err();
+    assert!(
+        error.contains("two/state/evaluation.safetensors"),
+        "{error}"
+    );
+    assert!(error.contains("other codebooks"), "{error}");
+    // Its advice.
+    std::fs::remove_dir_all(two.join("state")).unwrap();
+    shard(&two, "2/2", Some(one.clone()), true);
+    merged("whole").unwrap();
+}
+
+/// Stored training with the sign of one number of a centroid turned.
+fn turned(stored: &[u8]) -> Vec<u8> {
+    let (content, _) = stored.split_at(stored.len() - 32);
+    let mut bytes = content.to_vec();
+    let length = u64::from_le_bytes(bytes[..8].try_into().unwrap()) as usize;
+    let header: serde_json::Value = serde_json::from_slice(&bytes[8..8 + length]).unwrap();
+    let start = header["trainer.0"]["data_offsets"][0].as_u64().unwrap() as usize;
+    bytes[8 + length + start + 7] ^= 0x80;
+    let seal = Sha256::digest(&bytes);
+    bytes.extend(seal);
+    bytes
+}
+
+fn copy(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let place = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy(&path, &place),
+            false => std::fs::copy(&path, &place).map(|_| ()).unwrap(),
+        }
+    }
+}
+
+#[test]
+fn data_that_changed_in_between_are_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, run) = (dir.path().join("set"), dir.path().join("run"));
+    copy(scenes::camvid(), &data);
+    let spec = format!("camvid:{}", data.display());
+    stop(&request(&spec, &run, false), Phase::TRAIN, 8);
+    let resume = request(&spec, &run, true);
+    let mut edited = 0;
+    for folder in ["train", "trainannot"] {
+        let path = files_in(&data.join(folder)).remove(0);
+        let whole = std::fs::read(&path).unwrap();
+        let mut bytes = whole.clone();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, &bytes).unwrap();
+        let error = go_on(&resume).unwrap_err().to_string();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        assert!(error.contains(&name), "{error}");
+        assert!(error.contains("changed since it began"), "{error}");
+        std::fs::write(&path, &whole).unwrap();
+        edited += 1;
+    }
+    assert_eq!(edited, 2);
+    go_on(&resume).unwrap();
+}
