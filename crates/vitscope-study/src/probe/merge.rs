@@ -49,7 +49,12 @@ impl ShardRun {
             .map_err(|error| other(&error))?;
         settings.check()?;
         let [rows, columns] = record.grid;
-        if rows == 0 || rows != columns || record.size % rows != 0 || record.clusters == 0 {
+        if rows == 0
+            || rows != columns
+            || record.size < rows
+            || record.size % rows != 0
+            || record.clusters == 0
+        {
             return Err(other(&format!(
                 "its size {}, grid {rows} x {columns} and {} clusters go with no run",
                 record.size, record.clusters

@@ -27,6 +27,7 @@ mod report;
 mod scheduler;
 mod shards;
 mod stopped;
+mod strangers;
 mod sweep;
 mod together;
 mod transforms;
