@@ -7,12 +7,11 @@
 //! wrong beginning cannot go unnoticed.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read};
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use sha2::{Digest, Sha256};
 
 use crate::cache::{RepoCache, is_commit, make_parent};
 use crate::error::HubError;
@@ -20,9 +19,20 @@ use crate::http::{Answer, Client, Method, escaped};
 use crate::name::{is_relative, near};
 use crate::progress::Progress;
 use crate::settings::Settings;
+use crate::sink::Sink;
 
 /// How often a request or download is taken up again without a byte of progress in between.
 const ATTEMPTS: u32 = 4;
+
+/// A connection is progress if it brings so many bytes more than any before, or a 64th of the file where
+/// that is less: one that brings a byte at a time ends after a bounded number of attempts.
+const PROGRESS: u64 = 64 << 10;
+
+/// A connection that brings fewer bytes in this time is given up.
+const SLOWEST: (u64, Duration) = (16 << 10, Duration::from_secs(60));
+
+/// The longest file whose size the hub does not announce.
+const UNANNOUNCED: u64 = 4 << 30;
 
 /// A repository at a commit.
 pub(crate) struct Listing {
@@ -199,7 +209,12 @@ impl<'a> Remote<'a> {
         let title = format!("{}/{file}", self.id);
         let mut pause = self.settings.pause;
         let mut fruitless = 0;
+        let enough = announced
+            .size
+            .map_or(PROGRESS, |size| (size / 64).clamp(1, PROGRESS));
         let mut sink = Sink::open(&partial, announced.sha256.is_some(), announced.size)?;
+        // The most that any connection has come to: a file that begins anew each time makes no progress.
+        let mut furthest = sink.length;
         let cause = loop {
             let before = sink.length;
             progress.begin(file, before, announced.size);
@@ -213,11 +228,12 @@ impl<'a> Remote<'a> {
                 }
             };
             let Some(cause) = cause else { break None };
-            fruitless = if sink.length > before {
-                0
+            if sink.length >= furthest.saturating_add(enough) {
+                fruitless = 0;
+                furthest = sink.length;
             } else {
-                fruitless + 1
-            };
+                fruitless += 1;
+            }
             if fruitless + 1 == ATTEMPTS {
                 break Some(cause);
             }
@@ -295,6 +311,8 @@ impl<'a> Remote<'a> {
         }
         let mut reader = answer.reader();
         let mut buffer = vec![0; 1 << 17];
+        let most = announced.size.unwrap_or(UNANNOUNCED);
+        let (mut since, mut then) = (Instant::now(), sink.length);
         loop {
             let count = match reader.read(&mut buffer) {
                 Ok(0) => break,
@@ -304,9 +322,32 @@ impl<'a> Remote<'a> {
             };
             sink.write(&buffer[..count])?;
             progress.advance(count as u64);
-            if announced.size.is_some_and(|size| sink.length > size) {
-                // More than announced: the check will say so.
-                return Ok(None);
+            if sink.length > most {
+                return match announced.size {
+                    // The check will say so.
+                    Some(_) => Ok(None),
+                    None => {
+                        sink.restart()?;
+                        Err(HubError::Protocol {
+                            url: url.to_owned(),
+                            problem: format!(
+                                "it sends more than {} GiB of a file whose size it does not announce",
+                                UNANNOUNCED >> 30
+                            ),
+                        })
+                    }
+                };
+            }
+            let (bytes, time) = SLOWEST;
+            if since.elapsed() >= time {
+                if sink.length < then + bytes {
+                    return Ok(Some(format!(
+                        "it sends less than {} KiB in {} s",
+                        bytes >> 10,
+                        time.as_secs()
+                    )));
+                }
+                (since, then) = (Instant::now(), sink.length);
             }
         }
         Ok(match announced.size {
@@ -425,77 +466,4 @@ fn lock(path: &Path, file: &str, progress: &mut dyn Progress) -> Result<Option<F
         "{file}: waiting for another program that is downloading it"
     ));
     Ok(handle.lock().is_ok().then_some(handle))
-}
-
-/// A file that is being received, with the hash of what has come.
-struct Sink {
-    path: PathBuf,
-    file: File,
-    hash: Sha256,
-    length: u64,
-}
-
-impl Sink {
-    /// Opens what came earlier where that can be used, or an empty file.
-    fn open(path: &Path, resumable: bool, size: Option<u64>) -> Result<Self, HubError> {
-        let io = |action| HubError::io(path, action);
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .read(true)
-            .open(path)
-            .map_err(io("write"))?;
-        let mut sink = Self {
-            path: path.to_owned(),
-            file,
-            hash: Sha256::new(),
-            length: 0,
-        };
-        let stored = sink.file.metadata().map_err(io("read"))?.len();
-        if !resumable || size.is_none_or(|size| stored > size) {
-            sink.restart()?;
-            return Ok(sink);
-        }
-        let mut buffer = vec![0; 1 << 20];
-        while sink.length < stored {
-            let count = sink.file.read(&mut buffer).map_err(io("read"))?;
-            if count == 0 {
-                break;
-            }
-            sink.hash.update(&buffer[..count]);
-            sink.length += count as u64;
-        }
-        Ok(sink)
-    }
-
-    fn restart(&mut self) -> Result<(), HubError> {
-        // What cannot be cut, such as a device, is at its beginning anyway.
-        match self.file.set_len(0) {
-            Err(error) if error.kind() != ErrorKind::InvalidInput => {
-                return Err(HubError::io(&self.path, "write")(error));
-            }
-            _ => {}
-        }
-        self.hash = Sha256::new();
-        self.length = 0;
-        Ok(())
-    }
-
-    fn write(&mut self, bytes: &[u8]) -> Result<(), HubError> {
-        self.file
-            .write_all(bytes)
-            .map_err(HubError::io(&self.path, "write"))?;
-        self.hash.update(bytes);
-        self.length += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// Everything is on the disk; its SHA-256.
-    fn finish(self) -> Result<String, HubError> {
-        self.file
-            .sync_all()
-            .map_err(HubError::io(&self.path, "write"))?;
-        let digest = self.hash.finalize();
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
-    }
 }

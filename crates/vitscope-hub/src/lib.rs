@@ -25,6 +25,7 @@ pub mod name;
 pub mod progress;
 pub mod resolve;
 pub mod settings;
+mod sink;
 
 pub use error::HubError;
 pub use resolve::{Located, Origin, resolve, resolve_with};

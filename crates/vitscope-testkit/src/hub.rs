@@ -25,6 +25,8 @@ pub struct HubFile {
     pub claimed_sha: Option<String>,
     /// How many more bodies break off halfway.
     pub breaks: usize,
+    /// Every body breaks off after so many bytes.
+    pub drips: Option<usize>,
 }
 
 /// What a repository answers.
@@ -330,13 +332,15 @@ fn from_hub(state: &mut HubState, request: &HubRequest, cdn: &str) -> HubReply {
 
 /// A small file, served by the hub itself under its git hash.
 fn contents(state: &HubState, id: &str, file: &str, request: &HubRequest) -> HubReply {
-    let bytes = state.repos[id].files[file].bytes.clone();
+    let entry = &state.repos[id].files[file];
+    let bytes = entry.bytes.clone();
     let mut reply = HubReply::new(200)
         .header("X-Repo-Commit", COMMIT)
         .header("ETag", format!("W/\"{}\"", &sha256(&bytes)[..40]));
     if request.method == "HEAD" {
         reply = reply.header("Content-Length", bytes.len());
     }
+    reply.cut = entry.drips.map(|drip| drip.min(bytes.len()));
     reply.body = bytes;
     reply
 }
@@ -362,6 +366,9 @@ fn from_cdn(state: &mut HubState, request: &HubRequest) -> HubReply {
     if entry.breaks > 0 {
         entry.breaks -= 1;
         reply.cut = Some(reply.body.len() / 2);
+    }
+    if let Some(drip) = entry.drips {
+        reply.cut = Some(drip.min(reply.body.len()));
     }
     reply
 }

@@ -294,6 +294,22 @@ fn a_broken_download_goes_on_where_it_stopped() {
     assert_eq!(ranges.len(), 2, "{ranges:?}");
 }
 
+/// A byte a connection: neither a file that can be continued nor one that begins anew is asked for without
+/// end.
+#[test]
+fn a_drip_is_given_up() {
+    for name in ["model.safetensors", "config.json"] {
+        let case = case();
+        case.hub.change(ID, name, |entry| entry.drips = Some(1));
+        let broken = sentence(case.get(ID));
+        assert!(broken.contains("broke off"), "{broken}");
+        let asked = case.hub.take_log();
+        assert!(asked.len() < 30, "{name}: {} requests", asked.len());
+        case.hub.change(ID, name, |entry| entry.drips = None);
+        is_whole(&case.get(ID).unwrap());
+    }
+}
+
 #[derive(Default)]
 struct Recorder(Vec<(u64, u64)>);
 
