@@ -4,6 +4,8 @@
 //! computed serially: an image's tensors are the same bytes whatever the number of threads and
 //! whichever images share its batch.
 
+mod feed;
+
 use std::borrow::Cow;
 use std::cell::RefCell;
 use std::sync::Arc;
@@ -12,21 +14,14 @@ use ndarray::{ArrayView3, ArrayView4, ShapeBuilder};
 use rayon::prelude::*;
 
 use super::{Input, InputGeometry, Stages, Tensor};
-use crate::config::{Config, Mlp, Positions, Precision};
+use crate::config::{Config, Positions, Precision};
 use crate::error::DeviceError;
 use crate::ops::attention::{self, attend};
-use crate::ops::packed::{Packed, padded, put_words};
+use crate::ops::packed::{Packed, padded};
 use crate::ops::patches::patchify;
 use crate::ops::rows;
 use crate::params::{Block, Linear, Norm, Params};
 use crate::vit::Rows;
-
-/// The most rows of one image that one task handles: enough to pay for packing the weights,
-/// few enough that long sequences keep every core busy.
-const MAX_ROWS: usize = 512;
-
-/// The same with bf16 factors, whose products are so fast that rows should stay near.
-const MAX_ROWS_BF16: usize = 224;
 
 /// A backbone's weights, laid out for the CPU.
 #[derive(Debug)]
@@ -125,6 +120,13 @@ struct Work {
     /// `[batch, heads, tokens, tokens]`, or nothing.
     matrices: Vec<f32>,
 }
+
+/// The most rows of one image that one task handles: enough to pay for packing the weights,
+/// few enough that long sequences keep every core busy.
+const MAX_ROWS: usize = 512;
+
+/// The same with bf16 factors, whose products are so fast that rows should stay near.
+const MAX_ROWS_BF16: usize = 224;
 
 thread_local! {
     static ATTENTION: RefCell<attention::Scratch> = RefCell::default();
@@ -295,154 +297,6 @@ impl Model {
         } else {
             outs.for_each(|(index, out)| run(index, out, None));
         }
-    }
-
-    /// The attention's output projection and the feed-forward part, each added to `x`.
-    fn feed_forward(&self, block: &Layer, work: &mut Work, tokens: usize) {
-        let d = self.config.width;
-        let chunk = chunk_rows(tokens, self.precision);
-        let Work { x, mixed, .. } = work;
-        x.par_chunks_mut(tokens * d)
-            .zip(mixed.par_chunks(tokens * d))
-            .for_each(|(x, mixed)| {
-                x.par_chunks_mut(chunk * d)
-                    .enumerate()
-                    .for_each(|(index, x)| self.feed_rows(block, x, mixed, index * chunk, tokens));
-            });
-    }
-
-    /// [`Self::feed_forward`] for some rows of one image, from row `first` on.
-    ///
-    /// # Shapes
-    /// `x` `[rows, D]`, `mixed` `[heads, tokens, D / heads]`.
-    fn feed_rows(&self, block: &Layer, x: &mut [f32], mixed: &[f32], first: usize, tokens: usize) {
-        let d = self.config.width;
-        let head_width = self.config.head_width();
-        let count = x.len() / d;
-        let (stride, hidden_stride) = (padded(d), padded(block.up.weight.outputs()));
-        with_scratch(
-            [count * stride, count * d, count * hidden_stride],
-            |[a, y, hidden]| {
-                for (head, source) in mixed.chunks_exact(tokens * head_width).enumerate() {
-                    let source = source[first * head_width..].chunks_exact(head_width);
-                    for (row, source) in a.chunks_exact_mut(stride).zip(source) {
-                        row[head * head_width..][..head_width].copy_from_slice(source);
-                    }
-                }
-                // What a branch adds to `x`.
-                let branch = |map: &Map,
-                              scale: &[f32],
-                              x: &mut [f32],
-                              values: (usize, usize, &mut [f32])| {
-                    let (row, column, values) = values;
-                    let n = values.len();
-                    let x = &mut x[row * d + column..][..n];
-                    rows::add_branch(x, values, map.bias(column, n), stretch(scale, column, n));
-                };
-                block.proj.weight.pass(
-                    (a, stride),
-                    count,
-                    (&mut *y, d),
-                    #[inline(always)]
-                    |row, column, values| {
-                        branch(&block.proj, &block.scale1, x, (row, column, values))
-                    },
-                );
-                let (norm, eps) = (&block.norm2, self.config.norm_eps);
-                rows::layer_norm(x, &norm.weight, &norm.bias, eps, (&mut *a, stride));
-                let fused = matches!(self.config.mlp, Mlp::Gelu | Mlp::QuickGelu);
-                if block.down.weight.takes_words() && fused && !self.config.hidden_norm {
-                    // The hidden numbers are only ever factors: they are rounded where they are made.
-                    let words: &mut [u32] = bytemuck::cast_slice_mut(&mut hidden[..]);
-                    let word_stride = block.down.weight.word_stride();
-                    let quick = self.config.mlp == Mlp::QuickGelu;
-                    block.up.weight.pass(
-                        (a, stride),
-                        count,
-                        (&mut [], hidden_stride),
-                        #[inline(always)]
-                        |row, column, values| {
-                            let bias = block.up.bias(column, values.len());
-                            if quick {
-                                rows::bias_quick_gelu(values, bias);
-                            } else {
-                                rows::bias_gelu(values, bias);
-                            }
-                            put_words(values, &mut words[row * word_stride + column / 2..]);
-                        },
-                    );
-                    block.down.weight.pass_words(
-                        words,
-                        count,
-                        #[inline(always)]
-                        |row, column, values| {
-                            branch(&block.down, &block.scale2, x, (row, column, values));
-                        },
-                    );
-                    return;
-                }
-                let up = (&mut *hidden, hidden_stride);
-                match self.config.mlp {
-                    Mlp::Gelu => block.up.weight.times(
-                        (a, stride),
-                        count,
-                        up,
-                        #[inline(always)]
-                        |_, column, values| {
-                            rows::bias_gelu(values, block.up.bias(column, values.len()));
-                        },
-                    ),
-                    Mlp::QuickGelu => block.up.weight.times(
-                        (a, stride),
-                        count,
-                        up,
-                        #[inline(always)]
-                        |_, column, values| {
-                            rows::bias_quick_gelu(values, block.up.bias(column, values.len()));
-                        },
-                    ),
-                    Mlp::GeluTanh => block.up.weight.times(
-                        (a, stride),
-                        count,
-                        up,
-                        #[inline(always)]
-                        |_, column, values| {
-                            rows::bias_gelu_tanh(values, block.up.bias(column, values.len()));
-                        },
-                    ),
-                    Mlp::SwiGlu => {
-                        block.up.weight.times(
-                            (a, stride),
-                            count,
-                            up,
-                            #[inline(always)]
-                            |_, column, values| {
-                                rows::add(values, block.up.bias(column, values.len()));
-                            },
-                        );
-                        rows::swiglu(hidden, self.config.hidden, hidden_stride);
-                    }
-                }
-                if self.config.hidden_norm {
-                    let (norm, width) = (&block.hidden_norm, self.config.hidden);
-                    let mut normed = vec![0.0; width];
-                    for row in hidden.chunks_exact_mut(hidden_stride).take(count) {
-                        let row = &mut row[..width];
-                        rows::layer_norm(row, &norm.weight, &norm.bias, eps, (&mut normed, width));
-                        row.copy_from_slice(&normed);
-                    }
-                }
-                block.down.weight.pass(
-                    (hidden, hidden_stride),
-                    count,
-                    (y, d),
-                    #[inline(always)]
-                    |row, column, values| {
-                        branch(&block.down, &block.scale2, x, (row, column, values))
-                    },
-                );
-            },
-        );
     }
 }
 
