@@ -17,6 +17,10 @@ use crate::words::{capitalized, counted};
 const STEPS: u64 = 5_000;
 /// From here on, a data set's own positional effect is called strong.
 const STRONG: f64 = 0.4;
+/// Three channels with more than this share of a slot's energy drown the others.
+const FEW_CHANNELS: f64 = 0.5;
+/// Above this mean cosine to their mean, vectors share one direction.
+const ONE_DIRECTION: f64 = 0.9;
 /// Locked clusters that are named one by one.
 const MOST_NAMED: usize = 3;
 
@@ -57,6 +61,7 @@ impl Verdict {
             RunKind::Attention => verdict.of_attention(run),
             RunKind::Correspond => verdict.of_matches(run),
         }
+        verdict.warnings.extend(run.record.warnings.iter().cloned());
         verdict
     }
 
@@ -300,7 +305,7 @@ fn beyond_chance(run: &RunView) -> Option<String> {
 }
 
 /// The slots of which this holds, and "key, layer 4 (1/11 clusters used)" for the worst of them.
-fn by_use(run: &RunView, holds: impl Fn(ClusterUse) -> bool) -> Option<(usize, String)> {
+fn by_use(run: &RunView, holds: impl Fn(ClusterUse) -> bool) -> Option<(usize, Slot, String)> {
     let slots = run.slots().into_iter();
     let mut found: Vec<(Slot, ClusterUse)> = slots
         .filter_map(|slot| Some((slot, run.cluster_use(slot)?)))
@@ -309,12 +314,12 @@ fn by_use(run: &RunView, holds: impl Fn(ClusterUse) -> bool) -> Option<(usize, S
     found.sort_by(|a, b| a.1.used.total_cmp(&b.1.used));
     let &(slot, used) = found.first()?;
     let worst = format!("{} ({} clusters used)", name(slot), used.label());
-    Some((found.len(), worst))
+    Some((found.len(), slot, worst))
 }
 
 fn collapsed(run: &RunView) -> Option<String> {
-    let (count, worst) = by_use(run, ClusterUse::is_collapsed)?;
-    Some(if count == 1 {
+    let (count, slot, worst) = by_use(run, ClusterUse::is_collapsed)?;
+    let mut sentence = if count == 1 {
         let worst = capitalized(&worst);
         format!("{worst} is collapsed: its numbers say nothing about the facet.")
     } else {
@@ -322,12 +327,33 @@ fn collapsed(run: &RunView) -> Option<String> {
             "{count} of {} are collapsed, most of all {worst}: their numbers say nothing about the facet.",
             counted(run.slots().len(), "slot")
         )
-    })
+    };
+    if let Some(why) = why_collapsed(run, slot) {
+        sentence += &format!(" {why}");
+    }
+    Some(sentence)
+}
+
+/// What a slot's vectors have that lets cosines see little else, and what takes it out.
+fn why_collapsed(run: &RunView, slot: Slot) -> Option<String> {
+    let value = |number| run.get(Subject::Slot(slot), number).value;
+    if let Some(share) = value("channel_top3").filter(|&share| share > FEW_CHANNELS) {
+        return Some(format!(
+            "Three channels hold {:.0} % of what {} has, so that cosines see little else: try --transform standardize, which weighs all channels alike.",
+            100.0 * share,
+            name(slot)
+        ));
+    }
+    let cosine = value("common_direction").filter(|&cosine| cosine > ONE_DIRECTION)?;
+    Some(format!(
+        "The vectors of {} share one direction (mean cosine to their mean {cosine:.3}), so that little is left to tell them apart by: try --transform center, which takes it out.",
+        name(slot)
+    ))
 }
 
 fn thin(run: &RunView) -> Option<String> {
     let is_thin = |used: ClusterUse| used.is_thin() && !used.is_collapsed();
-    let (count, worst) = by_use(run, is_thin)?;
+    let (count, _, worst) = by_use(run, is_thin)?;
     Some(if count == 1 {
         let worst = capitalized(&worst);
         format!("{worst} uses less than half of its clusters.")

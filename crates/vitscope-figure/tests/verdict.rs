@@ -286,11 +286,27 @@ fn a_collapsed_slot_is_never_the_best_and_is_named() {
     let none = Planted::new()
         .miou("key.1", 0.9, 0.02)
         .positions("key.1", one)
+        .number("key.1", "channel_top3", 0.97, None)
+        .number("key.1", "common_direction", 0.98, None)
         .verdict();
     assert_eq!(
         none.findings[0],
         "No slot can be used: every one is collapsed."
     );
+    assert!(says(
+        &none.warnings,
+        "Three channels hold 97 % of what key, layer 1 has, so that cosines see little else: try --transform standardize"
+    ));
+    let direction = Planted::new()
+        .miou("key.1", 0.9, 0.02)
+        .positions("key.1", one)
+        .number("key.1", "channel_top3", 0.2, None)
+        .number("key.1", "common_direction", 0.98, None)
+        .verdict();
+    assert!(says(
+        &direction.warnings,
+        "share one direction (mean cosine to their mean 0.980), so that little is left to tell them apart by: try --transform center"
+    ));
 }
 
 #[test]

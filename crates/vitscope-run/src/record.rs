@@ -267,6 +267,8 @@ pub struct Record {
     pub selection: BTreeMap<String, usize>,
     /// Things worth knowing.
     pub notes: Vec<String>,
+    /// What there is to doubt of the data set: one sentence each, with what to do.
+    pub warnings: Vec<String>,
 }
 
 /// The parts of a [`Record`] that are fixed before the work begins.

@@ -214,15 +214,15 @@ impl PathList {
 /// An argument that names no data set, or a directory or description of which nothing can be made;
 /// what is wrong with single files is in the result.
 pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, StudyError> {
-    for (name, value) in [("--size", request.size), ("--patch", request.patch)] {
+    for (name, value) in [("size", request.size), ("patch", request.patch)] {
         if value == 0 || value > 4096 {
             return Err(StudyError::setting(format!(
-                "{name} must be 1 to 4096 pixels"
+                "`{name}` must be 1 to 4096 pixels"
             )));
         }
     }
     if request.resamples == 1 {
-        return Err(StudyError::setting("--resamples must be 0, or at least 2"));
+        return Err(StudyError::setting("`resamples` must be 0, or at least 2"));
     }
     let Survey {
         set,
@@ -295,9 +295,9 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
 /// [`DataSet::doubts`], which decodes at most 64 images of each split.
 #[must_use]
 pub fn warnings(set: &DataSet) -> Vec<String> {
-    let doubts = set.doubts().iter();
-    doubts
-        .map(|doubt| format!("warning: {}", doubt.text))
+    set.doubts()
+        .iter()
+        .map(|doubt| doubt.text.clone())
         .collect()
 }
 
@@ -332,7 +332,7 @@ fn write(
 fn write_draft(path: &Path, set: &DataSet, evidence: &Evidence) -> Result<String, StudyError> {
     if path.exists() {
         return Err(StudyError::setting(format!(
-            "{}: exists already, and a draft replaces nothing: choose another file for --draft",
+            "{}: exists already, and a draft replaces nothing: choose another file for `draft`",
             path.display()
         )));
     }
@@ -345,7 +345,7 @@ fn write_draft(path: &Path, set: &DataSet, evidence: &Evidence) -> Result<String
 fn remarks(set: &DataSet, train: &SplitCheck, test: &SplitCheck, one_list: bool) -> Vec<String> {
     let mut notes = Vec::new();
     if one_list {
-        notes.push("one list of images serves both splits: figures are on the images that the probes are fitted to.".to_owned());
+        notes.push("one list of images serves both splits: numbers are of the very images that the probes are fitted to.".to_owned());
     } else {
         let fitted: BTreeSet<_> = set.train.iter().map(|item| &item.image).collect();
         let shared = set.test.iter().filter(|item| fitted.contains(&item.image));

@@ -407,7 +407,6 @@ fn describe(
 ) -> Result<Record, StudyError> {
     let opened = job.opened;
     let notes = opened.notes.iter().chain(job.data.notes()).cloned();
-    let notes = notes.chain(crate::check::warnings(job.data));
     let fixed = Fixed {
         settings: serde_json::to_value(settings).unwrap_or_default(),
         model: opened.record.clone(),
@@ -418,7 +417,9 @@ fn describe(
         seed: settings.seed,
         threads: job.threads,
     };
-    Ok(Record::new(RunKind::Probe, asked, fixed, notes.collect()))
+    let mut record = Record::new(RunKind::Probe, asked, fixed, notes.collect());
+    record.warnings = crate::check::warnings(job.data);
+    Ok(record)
 }
 
 /// Looks at the run directories and changes nothing; whether there is nothing left to compute.
