@@ -14,6 +14,7 @@ use std::fmt;
 use std::io::ErrorKind;
 
 use clap::error::{ContextKind, ContextValue};
+use vitscope_data::DataError;
 use vitscope_demo::DemoError;
 use vitscope_figure::FigureError;
 use vitscope_hub::HubError;
@@ -98,6 +99,7 @@ fn code_of_study(error: &StudyError) -> u8 {
         StudyError::Setting(_) | StudyError::Shape(_) | StudyError::Device(_) => 2,
         StudyError::Interrupted { .. } | StudyError::StoppedEarly => 130,
         StudyError::Internal(_) | StudyError::Measure(_) | StudyError::Protocol(_) => 4,
+        StudyError::Data(DataError::Panicked { .. }) => 4,
         _ => 3,
     }
 }
@@ -139,7 +141,7 @@ fn code(error: &anyhow::Error) -> u8 {
             3
         };
     }
-    match error.is::<Unsaid>() || error.is::<VitError>() || error.is::<vitscope_data::DataError>() {
+    match error.is::<Unsaid>() || error.is::<VitError>() || error.is::<DataError>() {
         true => 3,
         false => 4,
     }
@@ -293,8 +295,16 @@ mod tests {
                 FigureError::Run(vitscope_run::RunError::NotARun { path: path.clone() }).into(),
                 3,
             ),
-            (DemoError::Occupied(path).into(), 3),
+            (DemoError::Occupied(path.clone()).into(), 3),
             (StudyError::Internal(internal()).into(), 4),
+            (
+                StudyError::Data(DataError::Panicked {
+                    path: path.clone(),
+                    reason: internal(),
+                })
+                .into(),
+                4,
+            ),
             (DemoError::Internal(internal()).into(), 4),
             (
                 FigureError::Render {

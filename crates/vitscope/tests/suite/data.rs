@@ -336,7 +336,7 @@ fn masks_that_lie_are_doubted_and_described() {
         assert_eq!(said.contains(&line), warnings.is_empty(), "{said}");
         let record = run_json(Path::new(&out));
         warnings.push(record["warnings"].as_array().unwrap().clone());
-        let page = std::fs::read_to_string(Path::new(&out).join("report.html")).unwrap();
+        let page = fs::read_to_string(Path::new(&out).join("report.html")).unwrap();
         assert_eq!(page.contains("255 counts nowhere"), warnings.len() == 1);
     }
     assert_eq!(warnings[0], [Value::from(message)]);
