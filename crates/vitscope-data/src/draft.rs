@@ -199,7 +199,7 @@ impl DataSet {
 }
 
 /// The absolute directory of a file that need not exist.
-fn base_of(path: &Path) -> PathBuf {
+pub(crate) fn base_of(path: &Path) -> PathBuf {
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
@@ -213,7 +213,7 @@ fn toml_text(text: &str) -> String {
     toml::Value::String(text.to_owned()).to_string()
 }
 
-fn toml_path(draft: &Path, path: &Path) -> Result<String, DataError> {
+pub(crate) fn toml_path(draft: &Path, path: &Path) -> Result<String, DataError> {
     let text = if path.as_os_str().is_empty() {
         Some(".")
     } else {

@@ -48,6 +48,7 @@
 //! # }
 //! ```
 
+mod begun;
 pub mod dataset;
 mod decode;
 pub mod description;

@@ -12,6 +12,14 @@ pub enum StudyError {
     /// The data set.
     #[error(transparent)]
     Data(#[from] vitscope_data::DataError),
+    /// A data set that does not open, of which a description was begun.
+    #[error("{source}; {} begins a description of it: correct it and give it as `data`", draft.display())]
+    Begun {
+        /// Why it does not open.
+        source: vitscope_data::DataError,
+        /// The file that was written.
+        draft: PathBuf,
+    },
     /// The checkpoint.
     #[error(transparent)]
     Checkpoint(#[from] vitscope_vit::error::VitError),

@@ -228,7 +228,10 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
         set,
         mut problems,
         unclaimed,
-    } = DataSet::survey(&request.data)?;
+    } = match (DataSet::survey(&request.data), &request.draft) {
+        (Err(error), Some(path)) => return Err(begin_draft(&request.data, path, error)?),
+        (survey, _) => survey?,
+    };
     let geometry = Geometry::for_patch(request.size, request.patch);
     let one_list = set.train == set.test;
     let mut looker = Looker {
@@ -328,14 +331,33 @@ fn write(
     Ok(aggregate)
 }
 
-/// Writes a description of the set, which must not be there yet; comes back with its path.
-fn write_draft(path: &Path, set: &DataSet, evidence: &Evidence) -> Result<String, StudyError> {
+/// Begins a description of what does not open; comes back with the error that says both.
+fn begin_draft(data: &str, path: &Path, error: DataError) -> Result<StudyError, StudyError> {
+    let Some(text) = DataSet::begin_draft(data, path)? else {
+        return Ok(error.into());
+    };
+    nothing_there(path)?;
+    crate::files::write(path, text.as_bytes())?;
+    Ok(StudyError::Begun {
+        source: error,
+        draft: path.to_owned(),
+    })
+}
+
+/// A draft replaces nothing.
+fn nothing_there(path: &Path) -> Result<(), StudyError> {
     if path.exists() {
         return Err(StudyError::setting(format!(
             "{}: exists already, and a draft replaces nothing: choose another file for `draft`",
             path.display()
         )));
     }
+    Ok(())
+}
+
+/// Writes a description of the set, which must not be there yet; comes back with its path.
+fn write_draft(path: &Path, set: &DataSet, evidence: &Evidence) -> Result<String, StudyError> {
+    nothing_there(path)?;
     let text = set.draft(evidence, path)?;
     crate::files::write(path, text.as_bytes())?;
     Ok(path.display().to_string())

@@ -344,6 +344,57 @@ fn masks_that_lie_are_doubted_and_described() {
 }
 
 #[test]
+fn a_draft_begins_a_description_of_what_does_not_open() {
+    let scratch = tempfile::tempdir().unwrap();
+    let root = scratch.path().join("odd");
+    for (folder, ending) in [("a", "jpg"), ("b", "png"), ("c", "png")] {
+        fs::create_dir_all(root.join("masks").join(folder)).unwrap();
+        for name in ["one", "two", "three"]
+            .iter()
+            .take(if folder == "c" { 1 } else { 3 })
+        {
+            fs::write(
+                root.join("masks")
+                    .join(folder)
+                    .join(format!("{name}.{ending}")),
+                b"x",
+            )
+            .unwrap();
+        }
+    }
+    let (data, draft) = (root.to_str().unwrap(), scratch.path().join("odd.toml"));
+    let args = ["data", "check", data, "--draft", draft.to_str().unwrap()];
+    let output = run(&args);
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(3), "{said}");
+    assert!(
+        said.contains("odd.toml begins a description of it: correct it and give it as --data"),
+        "{said}"
+    );
+    let text = fs::read_to_string(&draft).unwrap();
+    let table: toml::Table = text.parse().unwrap();
+    assert_eq!(table["test"]["images"].as_str(), Some("masks/a"), "{text}");
+    assert_eq!(table["test"]["masks"].as_str(), Some("masks/b"), "{text}");
+    assert!(
+        text.contains("#   masks/b: 3 files: one.png, three.png, two.png"),
+        "{text}"
+    );
+    // It replaces nothing, and nothing is begun where there are no images.
+    assert_eq!(run(&args).status.code(), Some(2));
+    let empty = tempfile::tempdir().unwrap();
+    let none = empty.path().join("none.toml");
+    let output = run(&[
+        "data",
+        "check",
+        empty.path().to_str().unwrap(),
+        "--draft",
+        none.to_str().unwrap(),
+    ]);
+    assert_eq!(output.status.code(), Some(3));
+    assert!(!none.exists());
+}
+
+#[test]
 fn what_cannot_be_checked() {
     for (args, code) in [
         (vec!["data", "check", "/no/such/place"], 3),
