@@ -170,8 +170,9 @@ pub struct DataCheckArgs {
     pub threads: Option<usize>,
 }
 
-/// What settles what a checkpoint leaves open.
+/// What settles what a checkpoint leaves open. `-h` shows what most need, `--help` all.
 #[derive(Clone, Debug, Default, Args)]
+#[command(next_help_heading = "Model")]
 pub struct ModelArgs {
     /// Family of the model, where its file cannot tell (DINO, iBOT, MAE and supervised ViTs share
     /// every tensor name)
@@ -181,20 +182,20 @@ pub struct ModelArgs {
     #[arg(long, value_parser = whole::<u64>(1, 1024))]
     pub heads: Option<u64>,
     /// The network to look at, where a file holds several: its entry or prefix, such as student
-    #[arg(long, value_name = "NAME")]
+    #[arg(long, hide_short_help = true, value_name = "NAME")]
     pub backbone: Option<String>,
     /// Per-channel mean of the images, in place of what is known of the model: 0.5,0.5,0.5
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', action = ArgAction::Set)]
+    #[arg(long, hide_short_help = true, value_name = "R,G,B", value_delimiter = ',', action = ArgAction::Set)]
     pub mean: Option<Vec<f64>>,
     /// Per-channel standard deviation, likewise
-    #[arg(long, value_name = "R,G,B", value_delimiter = ',', action = ArgAction::Set)]
+    #[arg(long, hide_short_help = true, value_name = "R,G,B", value_delimiter = ',', action = ArgAction::Set)]
     pub std: Option<Vec<f64>>,
     /// What the model is called in tables and captions [default: what it is, DINOv2 ViT-S/14]
-    #[arg(long)]
+    #[arg(long, hide_short_help = true)]
     pub name: Option<String>,
     /// Numerics of the file's own ecosystem (eps, rotary periods, table resizing), or of the official
     /// code
-    #[arg(long, value_enum)]
+    #[arg(long, hide_short_help = true, value_enum)]
     pub numerics: Option<NumericsWord>,
     /// What products multiply: f32; bf16 (1.7 times as fast on processors that can; numbers move in the
     /// third digit); f16 (on a GPU only) [default: f32]
@@ -204,12 +205,13 @@ pub struct ModelArgs {
     #[arg(long, value_enum)]
     pub device: Option<DeviceWord>,
     /// Whose names the checkpoint's tensors carry, where they leave it open
-    #[arg(long, value_enum)]
+    #[arg(long, hide_short_help = true, value_enum)]
     pub layout: Option<LayoutWord>,
 }
 
 /// Which slots are looked at, and how they are read.
 #[derive(Clone, Debug, Args)]
+#[command(next_help_heading = "Slots")]
 pub struct SlotArgs {
     /// Layers: all, last, or a list such as 1,3,9-12
     #[arg(long, default_value = "all", value_parser = read::<Layers>)]

@@ -37,7 +37,7 @@ pub struct ProbeArgs {
     #[arg(long, conflicts_with = "resume")]
     pub plan: bool,
     /// Take over the training of another shard of the same run, instead of training again
-    #[arg(long, value_name = "RUN")]
+    #[arg(long, value_name = "RUN", hide_short_help = true)]
     pub trained: Option<PathBuf>,
     /// This many runs, with seeds from --seed upward
     #[arg(long, value_parser = whole::<u64>(1, vitscope_study::variants::MAX_SEEDS))]
@@ -79,16 +79,37 @@ impl SettingFlags {
     }
 }
 
+/// The settings that `-h` shows, too; `--help` shows all.
+const COMMON: [&str; 11] = [
+    "size",
+    "clusters",
+    "extra-clusters",
+    "steps",
+    "batch",
+    "seed",
+    "layers",
+    "facets",
+    "attention",
+    "limit-train",
+    "limit-test",
+];
+
 /// The flag of a setting.
 fn flag(setting: &'static Setting) -> Arg {
     let help = match setting.default {
         "" => setting.help.trim().to_owned(),
         default => format!("{} [default: {default}]", setting.help.trim()),
     };
-    let arg = Arg::new(setting.name).long(setting.flag).help(help);
+    let arg = Arg::new(setting.name)
+        .long(setting.flag)
+        .help(help)
+        .help_heading("Protocol")
+        .hide_short_help(!COMMON.contains(&setting.flag));
     let arg = match setting.takes {
         Takes::Switch => return arg.action(ArgAction::SetTrue),
-        Takes::Words(words) => arg.value_parser(clap::builder::PossibleValuesParser::new(words)),
+        Takes::Words(words) => arg
+            .value_name("WORD")
+            .value_parser(clap::builder::PossibleValuesParser::new(words)),
         Takes::Text(shape) => arg.value_name(shape),
         Takes::Whole(..) | Takes::Above(..) => arg.value_name("N"),
     };
