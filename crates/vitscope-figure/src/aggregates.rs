@@ -37,6 +37,16 @@ pub(crate) fn draw_best(member: &Member) -> Result<Plate, FigureError> {
         draw_map(&mut sheet.svg, run, *slot, map.as_ref(), [x, side])?;
     }
     let mut bottom = theme::MARGIN + 22.0 + side + 34.0;
+    let informed: Vec<_> = maps.iter().map(|(slot, _)| run.informed(*slot)).collect();
+    if informed.iter().any(Option::is_some) {
+        for (index, (map, (slot, _))) in informed.iter().zip(&maps).enumerate() {
+            let x = theme::MARGIN + index as f64 * (side + GAP);
+            let label = format!("aggregate map of {slot}, paler where the place says less");
+            let place = [x, bottom, side, side];
+            photo_or_missing(&mut sheet.svg, place, map.as_ref(), &label)?;
+        }
+        bottom += side + 16.0;
+    }
     if run.labels_are_classes() {
         bottom = legend(&mut sheet.svg, run, bottom, None);
     }
@@ -45,6 +55,9 @@ pub(crate) fn draw_best(member: &Member) -> Result<Plate, FigureError> {
         run,
         &[words::selection_note(run), words::NMI_NOTE],
     );
+    if informed.iter().any(Option::is_some) {
+        sheet.note("Lower row: on the patch grid, and paler the less a place says of what is predicted there (the mean of log P(c|p)/P(c) over H(C), from 0, pale, to 1).");
+    }
     sheet.columns(&["layer", "facet", "file", "nmi", "miou"]);
     for (slot, map) in &maps {
         let file = map.as_ref().map(|_| format!("aggregate/{slot}.png"));

@@ -45,6 +45,43 @@ impl PositionMaps {
         totals
     }
 
+    /// At each place how much it says of what is predicted there: the mean of log P(c|p)/P(c), as a share
+    /// of the entropy H(C). Its mean over places is the positional effect on the patch grid.
+    pub(crate) fn information(&self) -> Vec<f64> {
+        let totals = self.totals();
+        let all: f64 = totals.iter().map(|&total| total as f64).sum();
+        let mut information = vec![0.0; totals.len()];
+        let mut entropy = 0.0;
+        for counts in self.clusters() {
+            let share = counts.iter().map(|&count| count as f64).sum::<f64>() / all;
+            if share > 0.0 {
+                entropy -= share * share.ln();
+            }
+            for (place, (&count, &total)) in counts.iter().zip(&totals).enumerate() {
+                if count > 0 {
+                    let here = count as f64 / total as f64;
+                    information[place] += here * (here / share).ln();
+                }
+            }
+        }
+        let shares = information.into_iter();
+        shares
+            .map(|nats| if entropy > 0.0 { nats / entropy } else { 0.0 })
+            .collect()
+    }
+
+    /// The mean color at each place, paler the less the place says of what is predicted there.
+    pub(crate) fn informed(&self, color: impl Fn(usize) -> [u8; 3]) -> Rgb {
+        const PALE: f64 = 238.0;
+        let mut map = self.mixed(color);
+        for (pixel, share) in map.pixels.iter_mut().zip(self.information()) {
+            let share = share.clamp(0.0, 1.0);
+            *pixel = pixel
+                .map(|channel| (share * f64::from(channel) + (1.0 - share) * PALE).round() as u8);
+        }
+        map
+    }
+
     /// The mean color at each place (docs/protocol.md section 7, Eq. 2), gray where nothing was counted.
     pub(crate) fn mixed(&self, color: impl Fn(usize) -> [u8; 3]) -> Rgb {
         let [rows, columns] = self.grid;
@@ -95,6 +132,23 @@ fn pool(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_place_that_says_nothing_is_pale() {
+        // Two clusters, half each: the outer places are sure of one, the middle ones of nothing.
+        let positions = PositionMaps {
+            grid: [1, 4],
+            counts: vec![8, 4, 4, 0, 0, 4, 4, 8],
+        };
+        let information = positions.information();
+        let close = |place: usize, wanted: f64| (information[place] - wanted).abs() < 1e-12;
+        assert!(close(0, 1.0) && close(1, 0.0) && close(2, 0.0) && close(3, 1.0));
+        let colors = [[200, 0, 0], [0, 0, 200]];
+        let map = positions.informed(|cluster| colors[cluster]);
+        assert_eq!(map.pixels, [[200, 0, 0], [238; 3], [238; 3], [0, 0, 200]]);
+        // The mean over places is the mutual information over the entropy.
+        assert!((information.iter().sum::<f64>() / 4.0 - 0.5).abs() < 1e-12);
+    }
 
     #[test]
     fn pixel_counts_are_summed_over_patches() {

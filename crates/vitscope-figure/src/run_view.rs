@@ -303,6 +303,18 @@ impl RunView {
         Some(self.positions(subject)?.mixed(color))
     }
 
+    /// The aggregate map from the counts on the patch grid, paler where the place says less.
+    pub(crate) fn informed(&self, subject: Subject) -> Option<Rgb> {
+        let color = |cluster| match subject {
+            Subject::Slot(slot) => self.cluster_color(slot, cluster),
+            _ => self
+                .classes
+                .get(cluster)
+                .map_or_else(|| theme::cluster(cluster), |class| class.color),
+        };
+        Some(self.positions(subject)?.informed(color))
+    }
+
     /// How often each cluster (or class of the ground truth) stands at each place of the patch grid.
     pub(crate) fn positions(&self, subject: Subject) -> Option<&PositionMaps> {
         self.positions.get(&subject)

@@ -12,7 +12,7 @@ use vitscope_vit::{
     identify::{Family, Format, Settle},
 };
 
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn settle() -> Settle {
     Settle {
