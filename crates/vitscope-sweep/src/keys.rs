@@ -307,9 +307,14 @@ impl Spec {
     pub(crate) fn has(&self, asked: &Table) -> bool {
         asked.iter().all(|(key, value)| {
             let own = self.value(key);
-            match value {
-                Value::Array(list) => list.iter().any(|value| own == text_of(value)),
+            let is = |value: &Value| match value {
+                // A model with what its file leaves open: keys that go together.
+                Value::Table(several) => self.has(several),
                 one => own == text_of(one),
+            };
+            match value {
+                Value::Array(list) => list.iter().any(is),
+                one => is(one),
             }
         })
     }

@@ -17,6 +17,7 @@ use serde::Serialize;
 use toml::{Table, Value};
 use vitscope_figure::{CompareOptions, Images, Look};
 use vitscope_run::{Facet, Folder, Measured, Run, RunKind, Select, Subject, files, to_csv};
+use vitscope_study::StudyError;
 use vitscope_study::compare::{CompareRequest, Comparison, compare};
 
 use crate::error::SweepError;
@@ -191,9 +192,15 @@ pub fn report(sweep: &Sweep) -> Result<Reported, SweepError> {
     };
     if !done.is_empty() {
         let out = sweep.plan.out.join("comparison");
-        let compared = side_by_side(sweep, &done, &out, sweep.plan.select, false)?;
-        reported.notes = compared.comparison.notes;
-        reported.page = Some(compared.page);
+        match side_by_side(sweep, &done, &out, sweep.plan.select, false) {
+            Ok(compared) => {
+                reported.notes = compared.comparison.notes;
+                reported.page = Some(compared.page);
+            }
+            // Everything a plan makes need not go together; the runs are there all the same.
+            Err(SweepError::Study(StudyError::Setting(why))) => reported.notes.push(why),
+            Err(error) => return Err(error),
+        }
     }
     if sweep.plan.reports.is_empty() {
         return Ok(reported);
@@ -264,32 +271,41 @@ fn side_by_side(
 /// What runs are called beside one another: the model, where there are several, and every setting in
 /// which they differ.
 fn labels(sweep: &Sweep, jobs: &[&PlannedJob]) -> Result<Vec<String>, SweepError> {
-    let mut keys: Vec<&String> = jobs.iter().flat_map(|job| job.spec.keys.keys()).collect();
-    keys.sort_unstable();
-    keys.dedup();
-    keys.retain(|key| {
-        let values = jobs.iter().map(|job| job.spec.value(key));
-        let mut values: Vec<String> = values.collect();
-        values.sort_unstable();
-        values.dedup();
-        values.len() > 1
-    });
+    // A setting that jobs of another command do not have is no difference.
+    let varying = |kind: RunKind| {
+        let own = || jobs.iter().filter(|job| job.spec.work.kind() == kind);
+        let mut keys: Vec<&String> = own().flat_map(|job| job.spec.keys.keys()).collect();
+        keys.sort_unstable();
+        keys.dedup();
+        keys.retain(|key| {
+            let mut values: Vec<String> = own().map(|job| job.spec.value(key)).collect();
+            values.sort_unstable();
+            values.dedup();
+            values.len() > 1
+        });
+        keys
+    };
+    let mut kinds = jobs.iter().map(|job| job.spec.work.kind());
+    let first = kinds.next();
+    let several_kinds = kinds.any(|kind| Some(kind) != first);
     let mut labels = Vec::new();
     for job in jobs {
         let record = Run::open(&sweep.run(&job.name))?.record;
+        let keys = varying(job.spec.work.kind());
         let mut parts = Vec::new();
         let names = ["model", "features", "name", "family"];
         let several = keys.iter().any(|key| names.contains(&key.as_str()));
         if several || keys.is_empty() {
             parts.push(record.model.name.clone());
         }
+        if several_kinds && job.spec.work.kind() != RunKind::Probe {
+            parts.push(job.spec.work.kind().name().to_owned());
+        }
         for key in &keys {
             let value = job.spec.value(key);
             match key.as_str() {
                 key if names.contains(&key) => {}
                 "data" => parts.push(record.data.kind.clone()),
-                "command" if job.spec.work.kind() == RunKind::Probe => {}
-                "command" => parts.push(value),
                 _ if value.is_empty() => {}
                 _ => parts.push(format!("{key} {value}")),
             }
@@ -335,7 +351,16 @@ fn named_by(
     }
     let out = sweep.plan.out.join("reports").join(&report.name);
     let select = report.select.unwrap_or(sweep.plan.select);
-    let compared = side_by_side(sweep, jobs, &out, select, report.paper)?;
+    let compared = match side_by_side(sweep, jobs, &out, select, report.paper) {
+        Ok(compared) => compared,
+        Err(SweepError::Study(StudyError::Setting(why))) => {
+            for name in names() {
+                add(name, Vec::new(), Some(why.clone()));
+            }
+            return Ok(());
+        }
+        Err(error) => return Err(error),
+    };
     for (name, stem) in &report.figures {
         let mut files = copy(folder, &out.join("figures"), stem, name)?;
         if files.is_empty() {

@@ -69,7 +69,8 @@ pub fn locality_of<'a>(
     join(runs, run, "locality", |other| other.is_same_data(run))
 }
 
-/// The run whose PCK stands beside a run's slots: the run itself, or another one of the same model.
+/// The run whose PCK stands beside a run's slots: the run itself, or another one of the same model that
+/// read the last token as it did, or else any other one.
 ///
 /// # Errors
 /// A sentence, where several others differ in what they measured.
@@ -77,7 +78,10 @@ pub fn pck_of<'a>(
     runs: &'a [StoredRun],
     run: &'a StoredRun,
 ) -> Result<Option<&'a StoredRun>, StudyError> {
-    join(runs, run, "pck", |_| true)
+    match join(runs, run, "pck", |other| other.token_norm == run.token_norm)? {
+        Some(found) => Ok(Some(found)),
+        None => join(runs, run, "pck", |_| true),
+    }
 }
 
 fn join<'a>(

@@ -57,6 +57,8 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> anyhow::Result<()> {
             ))
         }
         (Some(SweepVerb::Task(task)), _) => {
+            // Before anything else: a signal that nobody listens for ends a process.
+            let asked = StopAsked::listen(task.with_parent);
             // Before anything uses threads.
             use_threads(Some(task.threads.unwrap_or_else(cores)))?;
             let weights = match slurm::is_task() {
@@ -64,7 +66,7 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> anyhow::Result<()> {
                 true => Weights::AsTheyAre,
                 false => Weights::Fetched,
             };
-            work(cli, &of(&task.plan, weights)?, task)
+            work(cli, &of(&task.plan, weights)?, task, &asked)
         }
         (None, None) => Ok(()),
     }
@@ -115,7 +117,7 @@ fn make(
 }
 
 /// Does one piece of work.
-fn work(cli: &Cli, sweep: &Sweep, task: &TaskArgs) -> anyhow::Result<()> {
+fn work(cli: &Cli, sweep: &Sweep, task: &TaskArgs, asked: &StopAsked) -> anyhow::Result<()> {
     let unit: Unit = match (&task.unit, &task.list, task.index) {
         (Some(line), _, _) => line.parse().map_err(SweepError::Usage)?,
         (None, list, index) => {
@@ -132,7 +134,6 @@ fn work(cli: &Cli, sweep: &Sweep, task: &TaskArgs) -> anyhow::Result<()> {
             })?
         }
     };
-    let asked = StopAsked::listen(task.with_parent);
     let mut teller = Teller::new(cli);
     let mut attentive = Attentive {
         observer: &mut teller,

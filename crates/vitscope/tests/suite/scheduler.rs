@@ -93,7 +93,8 @@ impl Scheduler {
                 // Every third is killed, as by a machine that goes down; the others are told.
                 let signal = if element % 3 == 2 { "KILL" } else { "USR1" };
                 let mut child = self.start(&script, array, element, 0);
-                std::thread::sleep(Duration::from_millis(400));
+                // At its start or somewhat later: nothing is done before.
+                std::thread::sleep(Duration::from_millis(100 + 60 * element as u64));
                 let told = Command::new("kill")
                     .args([&format!("-{signal}"), &child.id().to_string()])
                     .stderr(Stdio::null())
@@ -127,14 +128,15 @@ model = "{}"
 family = "dino"
 heads = 2
 size = 64
-steps = 30
+steps = 800
+cache-budget = "0"
 batch = 4
 pca-batches = 2
 limit-train = 12
 limit-test = 9
 examples = 1
 facets = ["key"]
-save-every = 0
+save-every = 1
 [matrix]
 seed = [0, 1]
 [[include]]
