@@ -267,7 +267,9 @@ pub struct Record {
     pub selection: BTreeMap<String, usize>,
     /// Things worth knowing.
     pub notes: Vec<String>,
-    /// What there is to doubt of the data set: one sentence each, with what to do.
+    /// What there is to doubt of the data set: one sentence each, with what to do. Not written where there is nothing,
+    /// so that older runs keep their bytes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
 }
 
