@@ -4,9 +4,11 @@
 //! names in a settings file and the help all come from it. What a setting can change is in
 //! [`vitscope_run::settings`].
 
+mod takes;
+mod words;
+
 use std::str::FromStr;
 
-use bytesize::ByteSize;
 use serde::de::Error;
 use serde::{Deserialize, Deserializer, Serialize};
 use vitscope_probe::{AdamSettings, Transform};
@@ -15,21 +17,10 @@ use vitscope_run::{Facet, Select};
 use crate::error::StudyError;
 use crate::layers::Layers;
 use crate::shard::Shard;
-
-/// What a setting takes.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Takes {
-    /// A whole number between two, both included.
-    Whole(u64, u64),
-    /// A number above the first and up to the second.
-    Above(f64, f64),
-    /// One of some words, or several of them.
-    Words(&'static [&'static str]),
-    /// A text of the shape that is shown.
-    Text(&'static str),
-    /// Nothing: naming it turns it on.
-    Switch,
-}
+pub use takes::Takes;
+use takes::{Typed, bytes};
+pub(crate) use words::words;
+pub use words::{Matching, Positions, SaveCounts, SaveLabels, Side, TransformFit};
 
 /// One setting: how it is typed, what it takes, and what it says of itself.
 #[derive(Clone, Copy, Debug)]
@@ -49,61 +40,6 @@ pub struct Setting {
     /// Whether several values, taken together, are one.
     pub list: bool,
     set: fn(&mut Settings, &str) -> Result<(), String>,
-}
-
-/// A value that is read from what was typed.
-trait Typed: Sized {
-    fn typed(text: &str) -> Result<Self, String>;
-}
-
-macro_rules! typed {
-    ($($type:ty),+) => {
-        $(impl Typed for $type {
-            fn typed(text: &str) -> Result<Self, String> {
-                text.parse().map_err(|problem: <$type as FromStr>::Err| problem.to_string())
-            }
-        })+
-    };
-}
-
-typed!(
-    usize,
-    u64,
-    f64,
-    bool,
-    String,
-    Layers,
-    Select,
-    Shard,
-    Matching,
-    Positions,
-    Side,
-    SaveLabels,
-    SaveCounts,
-    Transform,
-    TransformFit
-);
-
-impl<T: Typed> Typed for Option<T> {
-    fn typed(text: &str) -> Result<Self, String> {
-        T::typed(text).map(Some)
-    }
-}
-
-impl Typed for Vec<Facet> {
-    /// In the order in which they are listed everywhere.
-    fn typed(text: &str) -> Result<Self, String> {
-        let words = text.split(',').map(str::trim);
-        let mut list = words.map(str::parse).collect::<Result<Self, _>>()?;
-        list.sort_unstable();
-        list.dedup();
-        Ok(list)
-    }
-}
-
-/// Bytes, as they are typed: `20GB`.
-fn bytes(text: &str) -> Result<Option<u64>, String> {
-    text.parse::<ByteSize>().map(|size| Some(size.as_u64()))
 }
 
 /// Declares [`Settings`], its defaults and [`SETTINGS`]. A line is
@@ -247,49 +183,6 @@ settings! {
 /// More threads than any machine has.
 pub const MAX_THREADS: u64 = 4096;
 
-impl Takes {
-    /// Whether a number can be.
-    fn holds(self, value: f64) -> bool {
-        match self {
-            Self::Whole(least, most) => value >= least as f64 && value <= most as f64,
-            Self::Above(low, most) => value > low && value <= most,
-            _ => true,
-        }
-    }
-
-    /// What can be, for a sentence.
-    #[must_use]
-    pub fn told(self) -> String {
-        match self {
-            Self::Whole(least, u64::MAX) => format!("a whole number from {least}"),
-            Self::Whole(least, most) => format!("a whole number from {least} to {most}"),
-            Self::Above(low, most) => format!("a number above {low} and up to {most}"),
-            Self::Words(words) => format!("one of {}", words.join(", ")),
-            Self::Text(shape) => shape.to_owned(),
-            Self::Switch => "true or false".to_owned(),
-        }
-    }
-
-    /// Checks what was typed, before it is read.
-    ///
-    /// # Errors
-    /// What was expected.
-    pub fn check(self, text: &str) -> Result<(), String> {
-        let can_be = match self {
-            Self::Whole(least, most) => text
-                .parse()
-                .is_ok_and(|value: u64| (least..=most).contains(&value)),
-            Self::Above(..) => text.parse().is_ok_and(|value| self.holds(value)),
-            Self::Words(words) => text.split(',').all(|word| words.contains(&word.trim())),
-            Self::Text(_) | Self::Switch => true,
-        };
-        match can_be {
-            true => Ok(()),
-            false => Err(format!("expected {}", self.told())),
-        }
-    }
-}
-
 impl Setting {
     /// Whether this is what a flag or a name in a settings file means.
     #[must_use]
@@ -400,115 +293,6 @@ fn from_text<'de, T: FromStr<Err = String>, D: Deserializer<'de>>(
     String::deserialize(reader)?
         .parse()
         .map_err(D::Error::custom)
-}
-
-/// A setting that is one of a few words.
-macro_rules! words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$variant_doc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-        pub enum $name {
-            $($(#[$variant_doc])* #[serde(rename = $word)] $variant),+
-        }
-
-        impl $name {
-            /// Every word, as it is typed and stored.
-            pub const WORDS: &[&'static str] = &[$($word),+];
-
-            /// Its word.
-            #[must_use]
-            pub fn word(self) -> &'static str {
-                match self {
-                    $(Self::$variant => $word),+
-                }
-            }
-        }
-
-        impl std::str::FromStr for $name {
-            type Err = String;
-
-            fn from_str(text: &str) -> Result<Self, String> {
-                match text {
-                    $($word => Ok(Self::$variant),)+
-                    _ => Err(format!("`{text}` is not one of {}", [$($word),+].join(", "))),
-                }
-            }
-        }
-    };
-}
-
-pub(crate) use words;
-
-words! {
-    /// How clusters are matched to classes where there are more clusters (docs/protocol.md section 6).
-    Matching {
-        /// One to one; what stays unmatched counts as wrong.
-        Hungarian = "hungarian",
-        /// Each left-over cluster joins the class it overlaps most.
-        Majority = "majority",
-    }
-}
-
-words! {
-    /// Which pixels count for the positional effect (docs/protocol.md section 8).
-    Positions {
-        /// Every pixel.
-        All = "all",
-        /// Pixels whose label is not ignored.
-        Labeled = "labeled",
-    }
-}
-
-words! {
-    /// Before or after an operation.
-    Side {
-        /// Before it.
-        Before = "before",
-        /// After it.
-        After = "after",
-    }
-}
-
-words! {
-    /// Which images a transform is fitted on (docs/protocol.md section 15).
-    TransformFit {
-        /// Training images as they are.
-        Train = "train",
-        /// Each of them as it is, mirrored, upside down, and turned by half a circle.
-        Neutral = "neutral",
-    }
-}
-
-#[expect(
-    clippy::derivable_impls,
-    reason = "the macro above derives for all words alike"
-)]
-impl Default for TransformFit {
-    fn default() -> Self {
-        Self::Train
-    }
-}
-
-words! {
-    /// Which test images' label maps are kept.
-    SaveLabels {
-        /// None.
-        None = "none",
-        /// The example images'.
-        Examples = "examples",
-        /// Every test image's.
-        All = "all",
-    }
-}
-
-words! {
-    /// On which grid position counts are kept.
-    SaveCounts {
-        /// Patches.
-        Grid = "grid",
-        /// Pixels, which shards and exact re-use need.
-        Pixel = "pixel",
-    }
 }
 
 #[cfg(test)]

@@ -1,0 +1,124 @@
+//! What settings take, and how a value is read from what was typed.
+
+use std::str::FromStr;
+
+use bytesize::ByteSize;
+use vitscope_probe::Transform;
+use vitscope_run::{Facet, Select};
+
+use super::words::{Matching, Positions, SaveCounts, SaveLabels, Side, TransformFit};
+use crate::layers::Layers;
+use crate::shard::Shard;
+
+/// What a setting takes.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Takes {
+    /// A whole number between two, both included.
+    Whole(u64, u64),
+    /// A number above the first and up to the second.
+    Above(f64, f64),
+    /// One of some words, or several of them.
+    Words(&'static [&'static str]),
+    /// A text of the shape that is shown.
+    Text(&'static str),
+    /// Nothing: naming it turns it on.
+    Switch,
+}
+
+impl Takes {
+    /// Whether a number can be.
+    pub(super) fn holds(self, value: f64) -> bool {
+        match self {
+            Self::Whole(least, most) => value >= least as f64 && value <= most as f64,
+            Self::Above(low, most) => value > low && value <= most,
+            _ => true,
+        }
+    }
+
+    /// What can be, for a sentence.
+    #[must_use]
+    pub fn told(self) -> String {
+        match self {
+            Self::Whole(least, u64::MAX) => format!("a whole number from {least}"),
+            Self::Whole(least, most) => format!("a whole number from {least} to {most}"),
+            Self::Above(low, most) => format!("a number above {low} and up to {most}"),
+            Self::Words(words) => format!("one of {}", words.join(", ")),
+            Self::Text(shape) => shape.to_owned(),
+            Self::Switch => "true or false".to_owned(),
+        }
+    }
+
+    /// Checks what was typed, before it is read.
+    ///
+    /// # Errors
+    /// What was expected.
+    pub fn check(self, text: &str) -> Result<(), String> {
+        let can_be = match self {
+            Self::Whole(least, most) => text
+                .parse()
+                .is_ok_and(|value: u64| (least..=most).contains(&value)),
+            Self::Above(..) => text.parse().is_ok_and(|value| self.holds(value)),
+            Self::Words(words) => text.split(',').all(|word| words.contains(&word.trim())),
+            Self::Text(_) | Self::Switch => true,
+        };
+        match can_be {
+            true => Ok(()),
+            false => Err(format!("expected {}", self.told())),
+        }
+    }
+}
+
+/// A value that is read from what was typed.
+pub(super) trait Typed: Sized {
+    fn typed(text: &str) -> Result<Self, String>;
+}
+
+macro_rules! typed {
+    ($($type:ty),+) => {
+        $(impl Typed for $type {
+            fn typed(text: &str) -> Result<Self, String> {
+                text.parse().map_err(|problem: <$type as FromStr>::Err| problem.to_string())
+            }
+        })+
+    };
+}
+
+typed!(
+    usize,
+    u64,
+    f64,
+    bool,
+    String,
+    Layers,
+    Select,
+    Shard,
+    Matching,
+    Positions,
+    Side,
+    SaveLabels,
+    SaveCounts,
+    Transform,
+    TransformFit
+);
+
+impl<T: Typed> Typed for Option<T> {
+    fn typed(text: &str) -> Result<Self, String> {
+        T::typed(text).map(Some)
+    }
+}
+
+impl Typed for Vec<Facet> {
+    /// In the order in which they are listed everywhere.
+    fn typed(text: &str) -> Result<Self, String> {
+        let words = text.split(',').map(str::trim);
+        let mut list = words.map(str::parse).collect::<Result<Self, _>>()?;
+        list.sort_unstable();
+        list.dedup();
+        Ok(list)
+    }
+}
+
+/// Bytes, as they are typed: `20GB`.
+pub(super) fn bytes(text: &str) -> Result<Option<u64>, String> {
+    text.parse::<ByteSize>().map(|size| Some(size.as_u64()))
+}
