@@ -71,8 +71,8 @@ pub struct SeedEvidence {
     pub truth: Option<PlaceEffect>,
     /// mIoU with the edit less that without a transform.
     pub rise: Option<Difference>,
-    /// mIoU with the edit less that with each control, by the control's number. A control that collapsed has less
-    /// than it might, and is no control.
+    /// mIoU with the edit less that with each control, by the control's number. One that is collapsed has less
+    /// than it might and is left out.
     pub over: Vec<(usize, Difference)>,
 }
 
@@ -95,7 +95,7 @@ pub enum Cause {
     NothingToTakeOut,
     /// The edit did not bring the positional effect down to the ground truth's.
     StillThere,
-    /// A number is undefined or was not kept, or no control was run: nothing can be said.
+    /// A number is undefined or was not kept, or a control is missing or collapsed: nothing can be said.
     Unknown,
 }
 
@@ -144,8 +144,7 @@ pub fn judge(seeds: &[SeedEvidence], kinds: &[Vec<usize>]) -> Cause {
     if !kinds.iter().all(|kind| kind.iter().any(in_all)) {
         return Cause::Unknown;
     }
-    let mut controls: Vec<usize> = kinds.concat();
-    controls.retain(in_all);
+    let controls: Vec<usize> = kinds.concat();
     let fails = |beyond: fn(&Difference) -> bool| {
         let holds = |control: usize| {
             let mut all = seeds.iter().filter_map(|seed| over(seed, control));

@@ -134,16 +134,13 @@ fn take_stored(
     plan: &Plan,
     found: &mut [Option<SlotTransform>],
 ) -> Result<(), StudyError> {
-    let stored = match &plan.settings.transform_from {
-        Some(run) => {
-            let stored = StoredTransforms::of(run.as_ref())?;
-            Some(stored)
-        }
-        None => StoredTransforms::open(&plan.run)?
-            .filter(|stored| stored.on.fingerprint == plan.fingerprint),
-    };
-    let Some(mut stored) = stored else {
-        return Ok(());
+    // Its own first: the run that it took them from may hold others by now.
+    let own = StoredTransforms::open(&plan.run)?;
+    let own = own.filter(|stored| stored.on.fingerprint == plan.fingerprint);
+    let mut stored = match (own, &plan.settings.transform_from) {
+        (Some(own), _) => own,
+        (None, Some(run)) => StoredTransforms::of(run.as_ref())?,
+        (None, None) => return Ok(()),
     };
     for &number in plan.setup.readings() {
         if found[number].is_none() {
@@ -323,6 +320,7 @@ fn store(
         },
         model: opened.record.name.clone(),
         sha256: opened.record.sha256.clone(),
+        read_as: Record::read_as(&opened.record.identity),
         source: opened.record.source.clone(),
         grid: opened.grid,
         size: opened.geometry.size,

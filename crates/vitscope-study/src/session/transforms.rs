@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use vitscope_probe::transform::TransformParts;
 use vitscope_probe::{FittedTransform, Fitting, Transform};
 use vitscope_run::tensors::{self, Lazy, Stored, TensorFile};
-use vitscope_run::{Slot, names};
+use vitscope_run::{Record, Slot, names};
 
 use crate::error::StudyError;
 use crate::settings::{Side, TransformFit};
@@ -33,6 +33,9 @@ pub struct FittedOn {
     pub model: String,
     /// Hash of its weights, or of the files of features.
     pub sha256: String,
+    /// How the checkpoint was read ([`Record::read_as`]); null for features.
+    #[serde(default)]
+    pub read_as: serde_json::Value,
     /// Whether it was a checkpoint or features.
     pub source: String,
     /// Patches per column and row.
@@ -230,7 +233,10 @@ impl StoredTransforms {
         let same = self.on.source == model.source
             && match model.source.as_str() {
                 "features" => self.on.model == model.name,
-                _ => self.on.sha256 == model.sha256,
+                _ => {
+                    self.on.sha256 == model.sha256
+                        && self.on.read_as == Record::read_as(&model.identity)
+                }
             };
         if !same {
             return other(format!(

@@ -176,6 +176,7 @@ fn causes(comparison: &Comparison) -> String {
     }
     let mut rows = vec![
         [
+            "model",
             "facet",
             "layer",
             "transform",
@@ -189,6 +190,7 @@ fn causes(comparison: &Comparison) -> String {
     for row in &causes.rows {
         let collapsed = if row.collapsed { " (collapsed)" } else { "" };
         rows.push([
+            row.model.clone(),
             row.facet.clone(),
             row.layer.to_string(),
             row.transform.clone(),

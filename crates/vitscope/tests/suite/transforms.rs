@@ -137,6 +137,22 @@ fn extract(out: &Path, more: &[&str]) -> Output {
     command().args(args).output().unwrap()
 }
 
+/// What is typed to probe features as `probe` does the model.
+fn probe_features<'a>(features: &'a str, data: &'a str, out: &'a str) -> Vec<&'a str> {
+    let mut args = vec![
+        "probe",
+        "--features",
+        features,
+        "--data",
+        data,
+        "--out",
+        out,
+    ];
+    let small = crate::common::SMALL.chunks(2);
+    args.extend(small.filter(|pair| pair[0] != "--size").flatten());
+    args
+}
+
 /// From features as from the model; with the transform of a run in place of a fit; and as `extract` writes them.
 #[test]
 fn a_transform_serves_features_other_runs_and_extraction() {
@@ -149,21 +165,7 @@ fn a_transform_serves_features_other_runs_and_extraction() {
     let from_features = dir.path().join("from-features");
     let path = |path: &Path| path.display().to_string();
     let (of_features, to, data) = (path(&features), path(&from_features), camvid());
-    let mut args = vec![
-        "probe",
-        "--features",
-        &of_features,
-        "--data",
-        &data,
-        "--out",
-        &to,
-    ];
-    args.extend(
-        crate::common::SMALL
-            .chunks(2)
-            .filter(|pair| pair[0] != "--size")
-            .flatten(),
-    );
+    let mut args = probe_features(&of_features, &data, &to);
     args.extend(["--transform", "leace:2"]);
     succeed(run(&args));
     let books = |run: &Path| std::fs::read(run.join("codebooks.safetensors")).unwrap();
@@ -197,22 +199,7 @@ fn a_transform_serves_features_other_runs_and_extraction() {
     let of_edited = path(&edited);
     let from_edited = dir.path().join("from-edited");
     let to = path(&from_edited);
-    let mut args = vec![
-        "probe",
-        "--features",
-        &of_edited,
-        "--data",
-        &data,
-        "--out",
-        &to,
-    ];
-    args.extend(
-        crate::common::SMALL
-            .chunks(2)
-            .filter(|pair| pair[0] != "--size")
-            .flatten(),
-    );
-    succeed(run(&args));
+    succeed(run(&probe_features(&of_edited, &data, &to)));
     assert!(books(&own) == books(&from_edited));
 
     // Of another size, other slots, no transform at all.
@@ -495,4 +482,45 @@ fn report(dir: &Path, runs: &Path) {
         "{said}"
     );
     assert!(!said.contains("Position lowers mIoU here"));
+    // Nor with one that is collapsed in the slot: to be above it says nothing.
+    collapse(&runs.join("transform-content-2_seed-1"), ",1,token,");
+    let args = |out: &str| {
+        let out = dir.join(out).display().to_string();
+        let mut args = vec!["compare".to_owned(), "--out".to_owned(), out];
+        args.extend(folders(runs, "nothing"));
+        args
+    };
+    let said = succeed(command().args(args("collapsed")).output().unwrap());
+    for edit in ["mean", "svd:2", "leace:2", "rasa:1"] {
+        let start = format!("token 1, {edit}:");
+        let found = said.lines().find(|line| line.starts_with(&start)).unwrap();
+        assert!(
+            found.contains("Nothing can be said: a control is collapsed"),
+            "{found}"
+        );
+    }
+}
+
+/// Makes a slot of a run one that says it uses a single cluster.
+fn collapse(run: &Path, slot: &str) {
+    let path = run.join("metrics.csv");
+    let table = std::fs::read_to_string(&path).unwrap();
+    let mut header = table.lines().next().unwrap().split(',');
+    let value = header.position(|name| name == "value").unwrap();
+    let (mut found, mut changed) = (0, String::new());
+    for line in table.lines() {
+        let number = match line {
+            line if line.contains(&format!("{slot}clusters_used,")) => Some("1"),
+            line if line.contains(&format!("{slot}largest_cluster,")) => Some("0.99"),
+            _ => None,
+        };
+        let mut fields: Vec<&str> = line.split(',').collect();
+        if let Some(number) = number {
+            found += 1;
+            fields[value] = number;
+        }
+        changed += &format!("{}\n", fields.join(","));
+    }
+    assert_eq!(found, 2);
+    std::fs::write(&path, changed).unwrap();
 }

@@ -9,10 +9,10 @@ mod words;
 use std::collections::BTreeMap;
 
 use serde::Serialize;
-use vitscope_measure::{Difference, PlaceEffect, SeedEvidence, judge};
+use vitscope_measure::{Cause, Difference, PlaceEffect, SeedEvidence, judge};
 use vitscope_probe::Transform;
 use vitscope_run::tensors::TensorFile;
-use vitscope_run::{Select, Slot, Subject, names};
+use vitscope_run::{Record, Select, Slot, Subject, names};
 
 pub use self::gaps::Gap;
 use self::gaps::gaps;
@@ -111,7 +111,7 @@ pub fn causes(runs: &[StoredRun], select: Select) -> Result<Causes, StudyError> 
     for group in &groups {
         for slot in group.slots() {
             causes.rows.extend(group.rows(slot));
-            causes.said.extend(group.said(slot));
+            causes.said.extend(group.said(slot, groups.len() > 1));
         }
     }
     for (index, first) in groups.iter().enumerate() {
@@ -132,42 +132,24 @@ fn transform_of(run: &StoredRun) -> Option<(Transform, String)> {
 }
 
 fn groups(runs: &[StoredRun]) -> Result<Vec<TransformGroup<'_>>, StudyError> {
-    let mut groups: Vec<(String, TransformGroup<'_>)> = Vec::new();
+    let mut groups: Vec<(Facts, TransformGroup<'_>)> = Vec::new();
     for run in runs.iter().filter(|run| run.has("miou") && run.has("nmi")) {
         let Some((transform, fit)) = transform_of(run) else {
             continue;
         };
         let record = &run.run.record;
-        let settings = record.settings_that_count();
-        let settings: Vec<String> = settings
-            .filter(|(name, _)| !FREE.contains(name))
-            .map(|(name, value)| format!("{name} {value}"))
-            .collect();
-        let model = (
-            &record.model.name,
-            &record.model.sha256,
-            &record.model.precision,
-        );
-        let data = (
-            &record.data.kind,
-            &record.data.list_hash,
-            record.data.train,
-            record.data.test,
-        );
-        let key = format!(
-            "{model:?} {data:?} {} {} {settings:?}",
-            record.size, record.clusters
-        );
         let tried = Tried {
             run,
             transform,
-            label: match transform {
-                Transform::None => transform.to_string(),
-                _ => format!("{transform} {fit}"),
+            label: match (transform, from(record)) {
+                (Transform::None, _) => transform.to_string(),
+                (_, Some(run)) => format!("{transform} from {run}"),
+                (_, None) => format!("{transform} {fit}"),
             },
             seed: record.seed,
             samples: samples(run)?,
         };
+        let key = facts(record);
         match groups.iter_mut().find(|(own, _)| *own == key) {
             Some((_, group)) => group.runs.push(tried),
             None => groups.push((
@@ -179,20 +161,80 @@ fn groups(runs: &[StoredRun]) -> Result<Vec<TransformGroup<'_>>, StudyError> {
             )),
         }
     }
-    let mut groups: Vec<TransformGroup<'_>> = groups.into_iter().map(|(_, group)| group).collect();
-    let edited = |group: &TransformGroup<'_>| {
-        group
-            .runs
-            .iter()
-            .any(|run| run.transform != Transform::None)
+    let edited = |(_, group): &(Facts, TransformGroup<'_>)| {
+        let mut runs = group.runs.iter();
+        runs.any(|run| run.transform != Transform::None)
     };
     groups.retain(edited);
+    call_apart(&mut groups);
+    let mut groups: Vec<TransformGroup<'_>> = groups.into_iter().map(|(_, group)| group).collect();
     for group in &mut groups {
         group.shorten();
         let order = |run: &Tried<'_>| (run.transform, run.label.clone(), run.seed);
         group.runs.sort_by_key(order);
     }
     Ok(groups)
+}
+
+/// The name of the run whose transform a run has taken.
+fn from(record: &Record) -> Option<String> {
+    let run = record.settings.get("transform_from")?.as_str()?;
+    let name = std::path::Path::new(run).file_name()?;
+    Some(name.to_string_lossy().into_owned())
+}
+
+/// What runs of a group have in common, by name.
+type Facts = BTreeMap<String, String>;
+
+fn facts(record: &Record) -> Facts {
+    let settings = record.settings_that_count();
+    let mut facts: Facts = settings
+        .filter(|(name, _)| !FREE.contains(name))
+        .map(|(name, value)| (name.to_owned(), value.to_string()))
+        .collect();
+    let (model, data) = (&record.model, &record.data);
+    for (name, value) in [
+        ("model", model.name.clone()),
+        ("weights", model.sha256.clone()),
+        ("precision", model.precision.clone().unwrap_or_default()),
+        ("read as", Record::read_as(&model.identity).to_string()),
+        ("data", format!("{} {}", data.kind, data.list_hash)),
+        ("contents", data.contents.clone()),
+        ("images", format!("{} + {}", data.train, data.test)),
+        ("size", record.size.to_string()),
+        ("clusters", record.clusters.to_string()),
+    ] {
+        facts.insert(name.to_owned(), value);
+    }
+    facts
+}
+
+/// Groups of one model are called by what they differ in, too: no two have one name.
+fn call_apart(groups: &mut [(Facts, TransformGroup<'_>)]) {
+    let names: Vec<(String, Facts)> = groups
+        .iter()
+        .map(|(facts, group)| (group.model.clone(), facts.clone()))
+        .collect();
+    for (facts, group) in groups {
+        let same = |other: &&(String, Facts)| other.0 == group.model;
+        let others: Vec<&Facts> = names.iter().filter(same).map(|other| &other.1).collect();
+        let differs = |name: &String| {
+            others
+                .iter()
+                .any(|other| other.get(name) != facts.get(name))
+        };
+        let parts: Vec<String> = facts
+            .iter()
+            .filter(|(name, _)| differs(name))
+            .map(|(name, value)| {
+                let value: String = value.trim_matches('"').chars().take(24).collect();
+                format!("{name} {value}")
+            })
+            .collect();
+        if !parts.is_empty() {
+            group.model += &format!(" ({})", parts.join(", "));
+        }
+    }
 }
 
 /// The bootstrap samples of a run's mIoU, of the slots that have them.
@@ -276,7 +318,9 @@ impl<'a> TransformGroup<'a> {
         let mut fits: Vec<String> = self.runs.iter().filter_map(fit).collect();
         fits.sort();
         fits.dedup();
-        if fits.len() < 2 {
+        // A transform of another run is told in any case.
+        let own = |fit: &String| !fit.starts_with("from ");
+        if fits.len() < 2 && fits.iter().all(own) {
             for run in &mut self.runs {
                 run.label = run.transform.to_string();
             }
@@ -352,7 +396,13 @@ impl<'a> TransformGroup<'a> {
         rows
     }
 
-    fn said(&self, slot: Slot) -> Vec<Said> {
+    /// What can be said of every edit; among `several` models each sentence begins with its own.
+    fn said(&self, slot: Slot, several: bool) -> Vec<Said> {
+        let model = if several {
+            format!("{}, ", self.model)
+        } else {
+            String::new()
+        };
         let labels = self.labels();
         let edits = labels.iter().filter(|(_, transform)| is_edit(*transform));
         edits
@@ -371,15 +421,58 @@ impl<'a> TransformGroup<'a> {
                     transform: label.to_owned(),
                     cause: word(cause),
                     sentence: format!(
-                        "{} {}, {label}: {}{}",
+                        "{model}{} {}, {label}: {}{}",
                         slot.facet,
                         slot.layer,
                         self.numbers(slot, label, &seeds),
-                        verdict(cause, &labels, &kinds)
+                        match cause {
+                            Cause::Unknown => self.why_unknown(slot, &seeds, &labels, &kinds),
+                            known => verdict(known, &labels, &kinds),
+                        }
                     ),
                 }
             })
             .collect()
+    }
+
+    /// Why nothing can be said of an edit.
+    fn why_unknown(
+        &self,
+        slot: Slot,
+        seeds: &[u64],
+        labels: &[(&str, Transform)],
+        kinds: &[Vec<usize>],
+    ) -> String {
+        if seeds.is_empty() {
+            return "Nothing can be said: there is no run without a transform that has the same model, data, settings and seed.".to_owned();
+        }
+        let missing = kinds.iter().zip(KINDS).filter(|(kind, _)| kind.is_empty());
+        let missing: Vec<&str> = missing.map(|(_, name)| name).collect();
+        if !missing.is_empty() {
+            return format!(
+                "Nothing can be said without the controls {}: make those runs, too.",
+                missing.join(", ")
+            );
+        }
+        for (kind, name) in kinds.iter().zip(KINDS) {
+            let run = |seed: u64, control: &usize| self.find(labels[*control].0, seed);
+            let there = |seed: &&u64| !kind.iter().any(|control| run(**seed, control).is_some());
+            if let Some(seed) = seeds.iter().find(there) {
+                return format!(
+                    "Nothing can be said: no control {name} was run with seed {seed}: make it, too."
+                );
+            }
+            let collapsed = |seed: &&u64| {
+                let mut runs = kind.iter().filter_map(|control| run(**seed, control));
+                runs.all(|run| run.is_collapsed(slot))
+            };
+            if let Some(seed) = seeds.iter().find(collapsed) {
+                return format!(
+                    "Nothing can be said: a control is collapsed in this slot ({name}, seed {seed}); with another R it may not be."
+                );
+            }
+        }
+        "Nothing can be said: a number or its bootstrap samples are missing (ground truth and `resamples` are needed).".to_owned()
     }
 
     fn evidence(
@@ -397,6 +490,8 @@ impl<'a> TransformGroup<'a> {
             .filter_map(|(number, &(other, transform))| {
                 kind(transform)?;
                 let control = self.find(other, seed)?;
+                // One that collapsed has less than it might: to be above it says nothing.
+                let control = Some(control).filter(|control| !control.is_collapsed(slot))?;
                 Some((number, edit.less(control, slot)?))
             });
         Some(SeedEvidence {

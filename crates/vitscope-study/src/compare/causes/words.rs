@@ -4,7 +4,7 @@ use vitscope_measure::{Cause, Difference};
 use vitscope_probe::Transform;
 use vitscope_run::{Slot, Subject};
 
-use super::{KINDS, TransformGroup};
+use super::TransformGroup;
 
 impl TransformGroup<'_> {
     /// The numbers of an edit in words.
@@ -116,16 +116,6 @@ pub(super) fn verdict(cause: Cause, labels: &[(&str, Transform)], kinds: &[Vec<u
         Cause::StillThere => {
             "The positional effect did not fall to the ground truth's: this edit does not test it.".to_owned()
         }
-        Cause::Unknown => {
-            let missing = kinds.iter().zip(KINDS).filter(|(kind, _)| kind.is_empty());
-            let missing: Vec<&str> = missing.map(|(_, name)| name).collect();
-            match missing.is_empty() {
-                true => "Nothing can be said: a number or its bootstrap samples are missing (ground truth and `resamples` are needed).".to_owned(),
-                false => format!(
-                    "Nothing can be said without the controls {}: make those runs, too.",
-                    missing.join(", ")
-                ),
-            }
-        }
+        Cause::Unknown => "Nothing can be said.".to_owned(),
     }
 }
