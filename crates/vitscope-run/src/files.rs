@@ -267,6 +267,22 @@ pub fn put(beside: NamedTempFile, path: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
+/// [`put`], where the name is free: of several that try, one succeeds, and nobody ever reads a part. Comes back
+/// with the file where the name is taken.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn put_if_free(beside: NamedTempFile, path: &Path) -> Result<Option<NamedTempFile>, RunError> {
+    step();
+    match beside.persist_noclobber(path) {
+        Ok(_) => Ok(None),
+        Err(taken) if taken.error.kind() == std::io::ErrorKind::AlreadyExists => {
+            Ok(Some(taken.file))
+        }
+        Err(refused) => Err(RunError::io(path, "write")(refused.error)),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

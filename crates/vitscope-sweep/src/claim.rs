@@ -1,7 +1,6 @@
 //! Whose a run is at the moment: a file beside its directory, made by whoever works on it, so that two
 //! machines with one file system never do the same work. No daemon, no database.
 
-use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -86,8 +85,12 @@ fn file(run: &Path) -> PathBuf {
 /// Who works on a run.
 #[must_use]
 pub fn claimant(run: &Path) -> Option<Claimant> {
-    let bytes = std::fs::read(file(run)).ok()?;
-    let found: Claimant = serde_json::from_slice(&bytes).ok()?;
+    alive(&std::fs::read(file(run)).ok()?)
+}
+
+/// What a claim says, if whoever made it is still there.
+fn alive(claim: &[u8]) -> Option<Claimant> {
+    let found: Claimant = serde_json::from_slice(claim).ok()?;
     found.is_alive().then_some(found)
 }
 
@@ -101,11 +104,12 @@ pub struct Claims {
 }
 
 impl Claims {
-    /// Claims runs.
+    /// Claims runs; while another process of this machine ends its work on one, it waits, unless it is asked to
+    /// `stop`.
     ///
     /// # Errors
-    /// A sentence, where another process works on one of them, and when the disk refuses.
-    pub fn take(runs: &[PathBuf]) -> Result<Self, SweepError> {
+    /// [`SweepError::Stopped`]; a sentence, where another process works on one of them; and when the disk refuses.
+    pub fn take(runs: &[PathBuf], stop: &dyn Fn() -> bool) -> Result<Self, SweepError> {
         let mut claims = Self {
             files: Vec::new(),
             stop: None,
@@ -113,7 +117,7 @@ impl Claims {
         };
         for run in runs {
             let path = file(run);
-            claim(run, &path)?;
+            claim(run, &path, stop)?;
             claims.files.push(path);
         }
         let (stop, stopped) = channel();
@@ -121,7 +125,7 @@ impl Claims {
         claims.stop = Some(stop);
         claims.renewing = Some(std::thread::spawn(move || {
             while stopped.recv_timeout(RENEWED) == Err(RecvTimeoutError::Timeout) {
-                for path in &files {
+                for path in files.iter().filter(|path| is_own(path)) {
                     // A disk that refuses now may not refuse in a minute.
                     let _ = text().map(|text| files::write(path, &text));
                 }
@@ -131,24 +135,36 @@ impl Claims {
     }
 }
 
+/// Whether a claim is still this process's: of one that was halted for long, somebody else may have taken it.
+fn is_own(path: &Path) -> bool {
+    let claim = std::fs::read(path).ok();
+    let claim = claim.and_then(|claim| serde_json::from_slice::<Claimant>(&claim).ok());
+    claim.is_some_and(|claim| claim.host == host() && claim.pid == std::process::id())
+}
+
 fn text() -> Result<Vec<u8>, serde_json::Error> {
     serde_json::to_vec(&Claimant::this())
 }
 
-fn claim(run: &Path, path: &Path) -> Result<(), SweepError> {
-    let refuse = SweepError::io(path, "write");
+fn claim(run: &Path, path: &Path, stop: &dyn Fn() -> bool) -> Result<(), SweepError> {
     let text = text().map_err(|error| SweepError::file(path, error))?;
-    if let Some(parent) = path.parent() {
-        files::make_dir(parent)?;
-    }
+    let folder = path.parent().unwrap_or(Path::new("."));
+    files::make_dir(folder)?;
+    let mut beside = files::temporary(folder, path)?;
+    beside
+        .write_all(&text)
+        .map_err(SweepError::io(path, "write"))?;
     let begun = Instant::now();
     loop {
-        match OpenOptions::new().write(true).create_new(true).open(path) {
-            Ok(mut file) => return file.write_all(&text).map_err(refuse),
-            Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(refuse(error)),
+        match files::put_if_free(beside, path)? {
+            None => return Ok(()),
+            Some(file) => beside = file,
         }
-        if let Some(other) = claimant(run) {
+        let seen = std::fs::read(path).ok();
+        if let Some(other) = seen.as_deref().and_then(alive) {
+            if stop() {
+                return Err(SweepError::Stopped);
+            }
             let here = other.host == host() && other.pid != std::process::id();
             if here && begun.elapsed() < WAITED {
                 std::thread::sleep(Duration::from_millis(200));
@@ -164,6 +180,10 @@ fn claim(run: &Path, path: &Path) -> Result<(), SweepError> {
         // Nobody's: whoever takes its name away may try again, and only one can.
         let aside = path.with_extension(format!("stale-{}-{}", host(), std::process::id()));
         if std::fs::rename(path, &aside).is_ok() {
+            if std::fs::read(&aside).ok() != seen {
+                // Meanwhile somebody else took it: it goes back.
+                let _ = std::fs::hard_link(&aside, path);
+            }
             files::remove_if_there(&aside)?;
         }
     }
@@ -175,7 +195,7 @@ impl Drop for Claims {
         if let Some(renewing) = self.renewing.take() {
             let _ = renewing.join();
         }
-        for path in &self.files {
+        for path in self.files.iter().filter(|path| is_own(path)) {
             let _ = files::remove_if_there(path);
         }
     }
@@ -189,13 +209,13 @@ mod tests {
     fn a_run_is_one_processs_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().join("runs/a");
-        let held = Claims::take(std::slice::from_ref(&run)).unwrap();
-        let refused = Claims::take(std::slice::from_ref(&run)).unwrap_err();
+        let held = Claims::take(std::slice::from_ref(&run), &|| false).unwrap();
+        let refused = Claims::take(std::slice::from_ref(&run), &|| false).unwrap_err();
         assert!(refused.to_string().contains("is at work"), "{refused}");
         assert!(claimant(&run).is_some());
         drop(held);
         assert!(claimant(&run).is_none());
-        Claims::take(&[run]).unwrap();
+        Claims::take(&[run], &|| false).unwrap();
     }
 
     #[test]
@@ -211,7 +231,7 @@ mod tests {
             time: now(),
         };
         of(other.clone()).unwrap();
-        assert!(Claims::take(std::slice::from_ref(&run)).is_err());
+        assert!(Claims::take(std::slice::from_ref(&run), &|| false).is_err());
         // Not renewed for long; or of this machine, and no process of that number.
         let stale = Claimant {
             time: now() - STALE - 1,
@@ -224,7 +244,7 @@ mod tests {
         };
         for nobodys in [stale, dead] {
             of(nobodys).unwrap();
-            drop(Claims::take(std::slice::from_ref(&run)).unwrap());
+            drop(Claims::take(std::slice::from_ref(&run), &|| false).unwrap());
         }
     }
 }

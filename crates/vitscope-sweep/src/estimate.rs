@@ -32,7 +32,7 @@ pub struct Cost {
 
 fn file(sweep: &Sweep, unit: &Unit) -> PathBuf {
     // Times are those of a number of cores.
-    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    let cores = crate::local::cores();
     let key = files::hex(&Sha256::digest(format!("{unit} {cores}")));
     let folder = sweep.plan.out.join("estimates");
     folder.join(format!("{}.json", &key[..12]))

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
 use vitscope_run::files;
@@ -43,9 +42,7 @@ impl Hashes {
         let mut names = Vec::new();
         for path in paths {
             let found = path.metadata().map_err(SweepError::io(path, "open"))?;
-            let time = found.modified().ok();
-            let time = time.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
-            stamps.push((found.len(), time.map_or(0, |time| time.as_nanos())));
+            stamps.push((found.len(), changed(&found)));
             let whole = std::path::absolute(path).unwrap_or_else(|_| path.clone());
             names.push(whole.display().to_string());
         }
@@ -71,6 +68,23 @@ impl Hashes {
         let text = serde_json::to_vec_pretty(&self.known)
             .map_err(|error| SweepError::file(&self.path, error))?;
         Ok(files::write(&self.path, &text)?)
+    }
+}
+
+/// When a file was last changed, in nanoseconds: by the system's own time, which copying a file's time does not
+/// move back, where it tells that.
+fn changed(found: &std::fs::Metadata) -> u128 {
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt;
+        u128::from(found.ctime().unsigned_abs()) * 1_000_000_000
+            + u128::from(found.ctime_nsec().unsigned_abs())
+    }
+    #[cfg(not(unix))]
+    {
+        let time = found.modified().ok();
+        let time = time.and_then(|time| time.duration_since(std::time::UNIX_EPOCH).ok());
+        time.map_or(0, |time| time.as_nanos())
     }
 }
 

@@ -2,7 +2,7 @@
 //!
 //! A run is called after what it is: the model, the settings that are not the usual ones, and twelve
 //! digits of a hash over everything that can change a number or a file of it. The same name is the same
-//! bytes, in whichever plan.
+//! bytes, in whichever plan, from one version of this program.
 
 use std::path::{Path, PathBuf};
 
@@ -13,7 +13,7 @@ use vitscope_hub::progress::Progress;
 use vitscope_hub::settings::Settings as HubSettings;
 use vitscope_hub::{resolve, resolve_with};
 use vitscope_run::settings::{Effect, effect};
-use vitscope_run::{DataRecord, FORMAT, files};
+use vitscope_run::{DataRecord, FORMAT, files, names};
 use vitscope_study::model::{Glance, Model};
 use vitscope_study::record;
 use vitscope_study::settings::{SETTINGS, Setting, Settings, object};
@@ -76,6 +76,7 @@ impl Sweep {
         weights: Weights,
         progress: &mut dyn Progress,
     ) -> Result<Self, SweepError> {
+        take(&plan.out)?;
         let mut finder = Finder {
             out: &plan.out,
             weights,
@@ -138,6 +139,25 @@ impl Sweep {
             ))
         })
     }
+}
+
+/// What says that a folder is a sweep's.
+const MARK: &str = ".vitscope-sweep";
+
+/// Takes a folder for a sweep: one that is new, or empty, or a sweep's already.
+fn take(out: &Path) -> Result<(), SweepError> {
+    let mark = out.join(MARK);
+    if mark.exists() {
+        return Ok(());
+    }
+    if out.exists() && !files::is_blank(out)? {
+        return Err(SweepError::Usage(format!(
+            "{}: holds something, and no mark that vitscope sweep made it: choose another `out`",
+            out.display()
+        )));
+    }
+    files::make_dir(out)?;
+    Ok(files::write(&mark, b"A sweep of vitscope.\n")?)
 }
 
 impl PlannedJob {
@@ -242,11 +262,17 @@ impl Finder<'_> {
             return found.clone();
         }
         let found = match &spec.work {
-            Work::Correspond(own) => PairSet::open(path, own.split, own.layout)
-                .map(|set| record::of_pairs(&set.root, &set.pairs)),
-            _ => DataSet::open(path).map(|set| {
+            Work::Correspond(own) => PairSet::open(path, own.split, own.layout).and_then(|set| {
+                let contents = set.stamps(set.pairs.len())?.contents();
+                let record = record::of_pairs(&set.root, &set.pairs);
+                Ok(DataRecord { contents, ..record })
+            }),
+            _ => DataSet::open(path).and_then(|set| {
                 let count = |split| set.split(split).len();
-                record::of_data(&set, count(Split::Train), count(Split::Test))
+                let (train, test) = (count(Split::Train), count(Split::Test));
+                let contents = set.stamps(train, test)?.contents();
+                let record = record::of_data(&set, train, test);
+                Ok(DataRecord { contents, ..record })
             }),
         };
         let found = found.map_err(|error| error.to_string());
@@ -298,11 +324,7 @@ fn fits(spec: &Spec, seen: &SeenModel, images: [usize; 2]) -> Result<(), String>
 
 /// The settings of a job that can change a number or a file.
 fn settings(spec: &Spec) -> serde_json::Map<String, Value> {
-    let mut settings = match &spec.work {
-        Work::Probe(own) => object(&**own),
-        Work::Attention(own) => object(own),
-        Work::Correspond(own) => object(own),
-    };
+    let mut settings = spec.work.settings();
     settings.retain(|name, _| matches!(effect(name), Effect::Numbers | Effect::Kept));
     settings
 }
@@ -315,19 +337,29 @@ fn name(spec: &Spec, seen: &SeenModel, data: &DataRecord, images: [usize; 2]) ->
         settings(spec),
         seen.sha256,
         seen.glance.config,
+        seen.glance.read_as,
         settle.name,
-        settle.mean,
-        settle.std,
+        transforms_of(spec),
         format!("{:?}", settle.precision),
         format!("{:?}", settle.device),
         data.kind,
         data.list_hash,
+        data.contents,
         images,
         data.classes,
         data.has_truth,
     ]);
     let hash = files::hex(&Sha256::digest(parts.to_string()));
     format!("{}-{}", title(spec, &seen.glance.stem), &hash[..12])
+}
+
+/// The hash of the transforms that a job takes from another run, whose folder may hold others tomorrow.
+fn transforms_of(spec: &Spec) -> Option<String> {
+    let Work::Probe(own) = &spec.work else {
+        return None;
+    };
+    let file = Path::new(own.transform_from.as_ref()?).join(names::TRANSFORMS);
+    files::sha256_of(&[file]).ok()
 }
 
 /// A job whose model or data are not there has no hash yet.

@@ -9,7 +9,7 @@ use vitscope_data::pairs::{Layout, PairSplit};
 use vitscope_run::RunKind;
 use vitscope_study::attention::AttentionSettings;
 use vitscope_study::correspond::CorrespondSettings;
-use vitscope_study::settings::{SETTINGS, Setting, Settings, Takes};
+use vitscope_study::settings::{SETTINGS, Setting, Settings, Takes, object};
 use vitscope_vit::config::{Device, Precision};
 use vitscope_vit::identify::{Family, Format, Numerics, Settle};
 
@@ -68,6 +68,28 @@ impl Work {
             Self::Probe(_) => RunKind::Probe,
             Self::Attention(_) => RunKind::Attention,
             Self::Correspond(_) => RunKind::Correspond,
+        }
+    }
+
+    /// All its settings, by their names in `run.json`.
+    pub(crate) fn settings(&self) -> serde_json::Map<String, serde_json::Value> {
+        match self {
+            Self::Probe(own) => object(&**own),
+            Self::Attention(own) => object(own),
+            Self::Correspond(own) => object(own),
+        }
+    }
+
+    /// What a setting is, of the commands whose defaults are not those of the main job.
+    fn own_default(&self, key: &str) -> Option<String> {
+        use serde_json::Value;
+        if matches!(self, Self::Probe(_)) {
+            return None;
+        }
+        match self.settings().get(&key.replace('-', "_"))? {
+            Value::String(text) => Some(text.clone()),
+            value @ (Value::Number(_) | Value::Bool(_)) => Some(value.to_string()),
+            _ => None,
         }
     }
 }
@@ -190,11 +212,16 @@ impl Values {
         let value = self.all.get(key)?;
         let list: Option<Vec<f64>> = match value {
             Value::Array(list) => list.iter().map(number).collect(),
+            // As the flag takes them.
+            Value::String(text) => {
+                let each = text.split(',').map(|one| one.trim().parse().ok());
+                each.collect()
+            }
             one => number(one).map(|number| vec![number]),
         };
         let list = list.filter(|list| list.iter().all(|number| number.is_finite()));
         if list.is_none() {
-            self.problem(key, "expected numbers");
+            self.problem(key, "expected numbers, such as [0.5, 0.5, 0.5]");
         }
         list
     }
@@ -324,6 +351,9 @@ impl Spec {
         let flag = flag(key);
         if let Some(value) = self.keys.get(&flag) {
             return value.clone();
+        }
+        if let Some(value) = self.work.own_default(key) {
+            return value;
         }
         match (flag.as_str(), Setting::called(key)) {
             ("command", _) => self.work.kind().name().to_owned(),

@@ -18,7 +18,9 @@
 //! reports/, named/    what the plan names
 //! logs/, failed/      what processes said, and why jobs failed
 //! slurm/              scripts and lists that were submitted
+//! demo/               built-in models and data that the plan names
 //! hashes.json, estimates/   what need not be computed again
+//! .vitscope-sweep     says that the folder is a sweep's
 //! ```
 
 mod builtin;

@@ -164,7 +164,8 @@ impl Plan {
     }
 }
 
-fn is_plain(text: &str) -> bool {
+/// Whether a text can name a file or folder of a sweep.
+pub(crate) fn is_plain(text: &str) -> bool {
     !text.is_empty()
         && text
             .bytes()

@@ -23,7 +23,7 @@ use vitscope_study::compare::{CompareRequest, Comparison, compare};
 use crate::error::SweepError;
 use crate::jobs::{PlannedJob, Sweep};
 use crate::keys::{Spec, known};
-use crate::plan::PlanProblems;
+use crate::plan::{PlanProblems, is_plain};
 use crate::standing::is_done;
 
 /// A comparison of some of a sweep's runs, and what is taken from it under other names.
@@ -75,7 +75,10 @@ impl Report {
             for (key, value) in table {
                 let place = format!("[[report]] {} {key}", index + 1);
                 match (key.as_str(), value) {
-                    ("name", Value::String(text)) => report.name.clone_from(text),
+                    ("name", Value::String(text)) if is_plain(text) => report.name.clone_from(text),
+                    ("name", _) => {
+                        problems.add(&place, "expected a name of letters, digits, - and _");
+                    }
                     ("of", Value::Table(of)) => {
                         for key in of.keys() {
                             known(key, &place, problems);
@@ -113,7 +116,31 @@ impl Report {
             }
             report
         };
-        tables.iter().enumerate().map(read).collect()
+        let reports: Vec<Self> = tables.iter().enumerate().map(read).collect();
+        let names = reports.iter().map(|report| &report.name);
+        apart(names.collect(), problems);
+        let own = |report: &'_ Self| -> Vec<String> {
+            let figures = report.figures.iter().map(|(name, _)| name);
+            let tables = report.tables.iter().map(|(name, _)| name);
+            figures.chain(tables).cloned().collect()
+        };
+        let named: Vec<String> = reports.iter().flat_map(own).collect();
+        for name in named.iter().filter(|name| !is_plain(name)) {
+            let problem = format!("{name:?}: expected a name of letters, digits, - and _");
+            problems.add("[[report]]", problem);
+        }
+        // They all lie in one folder.
+        apart(named.iter().collect(), problems);
+        reports
+    }
+}
+
+/// Refuses a name that two things of a plan would have.
+fn apart(mut names: Vec<&String>, problems: &mut PlanProblems) {
+    names.sort_unstable();
+    let twice = names.windows(2).filter(|pair| pair[0] == pair[1]);
+    for pair in twice {
+        problems.add("[[report]]", format!("{}: is named twice", pair[0]));
     }
 }
 

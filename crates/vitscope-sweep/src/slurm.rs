@@ -4,7 +4,7 @@
 //! - `--signal=B:USR1@180` reaches the batch shell only, so the script's last line is `exec vitscope`.
 //! - One element of an array is queued again by `ARRAY_TASK`; its job id alone would take the whole array.
 //! - A requeued job's log is emptied unless it is opened to append.
-//! - Where preemption cancels, `--requeue` does nothing: `vitscope sweep retry` submits what is left.
+//! - Where preemption cancels, `--requeue` does nothing: the same command again submits what is left.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};

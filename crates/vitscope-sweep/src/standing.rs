@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use vitscope_run::{Record, RunState, files, names};
+use vitscope_run::{Record, Run, RunError, RunKind, RunState, files, names};
 
-use crate::claim::claimant;
+use crate::claim::{Claimant, claimant};
 use crate::error::SweepError;
 use crate::jobs::{PlannedJob, Sweep};
 
@@ -92,11 +92,39 @@ pub(crate) fn forget_failure(sweep: &Sweep, name: &str) -> Result<(), SweepError
     Ok(files::remove_if_there(&failure_file(sweep, name))?)
 }
 
-/// Whether a run is complete with its page, and tidied.
+/// Whether a run is complete with its page, and tidied, and can be read.
 #[must_use]
 pub fn is_done(run: &Path) -> bool {
-    let complete = |record: Record| record.state == RunState::Complete;
-    Record::read(run).is_ok_and(complete) && !run.join(names::STATE).exists()
+    look(run).is_ok_and(|done| done)
+}
+
+/// Whether a run is done; a sentence with the way out, where it is and cannot be read.
+pub(crate) fn look(run: &Path) -> Result<bool, String> {
+    let damaged = |problem: String| {
+        Err(format!(
+            "{problem}: remove the folder {}, and the same sweep makes the run again",
+            run.display()
+        ))
+    };
+    let record = match Record::read(run) {
+        Ok(record) => record,
+        Err(RunError::NotARun { .. }) => return Ok(false),
+        Err(error) => return damaged(error.to_string()),
+    };
+    if record.state != RunState::Complete || run.join(names::STATE).exists() {
+        return Ok(false);
+    }
+    if let Err(error) = Run::open(run) {
+        return damaged(error.to_string());
+    }
+    let needed: &[&str] = match record.kind {
+        RunKind::Probe => &[names::CODEBOOKS, names::COUNTS],
+        _ => &[],
+    };
+    match needed.iter().find(|name| !run.join(name).exists()) {
+        Some(name) => damaged(format!("{}: is missing", run.join(name).display())),
+        None => Ok(true),
+    }
 }
 
 impl Sweep {
@@ -104,15 +132,17 @@ impl Sweep {
     #[must_use]
     pub fn standing(&self, job: &PlannedJob) -> Standing {
         let run = self.run(&job.name);
-        if is_done(&run) {
-            return Standing::Done;
+        match look(&run) {
+            Ok(true) => return Standing::Done,
+            Ok(false) => {}
+            Err(why) => return Standing::Failed { why },
         }
         if let Some(problem) = &job.problem {
             return Standing::Missing {
                 why: problem.clone(),
             };
         }
-        if let Some(claimant) = claimant(&run) {
+        if let Some(claimant) = self.at_work(&job.name) {
             return Standing::Running {
                 host: claimant.host,
             };
@@ -126,6 +156,15 @@ impl Sweep {
             true => Standing::Interrupted,
             false => Standing::Waiting,
         }
+    }
+
+    /// Who works on a job, or on a part of it.
+    fn at_work(&self, name: &str) -> Option<Claimant> {
+        let parts = std::fs::read_dir(self.plan.out.join("shards"));
+        let parts = parts.into_iter().flatten().flatten();
+        let parts = parts.map(|part| part.path().join(name));
+        let runs = std::iter::once(self.run(name)).chain(parts);
+        runs.into_iter().find_map(|run| claimant(&run))
     }
 
     /// The jobs of which something is left to do.

@@ -20,7 +20,7 @@ use crate::error::SweepError;
 use crate::jobs::{PlannedJob, Sweep};
 use crate::keys::Work;
 use crate::report::report;
-use crate::standing::{forget_failure, is_done, note_failure};
+use crate::standing::{forget_failure, is_done, look, note_failure};
 use crate::units::Unit;
 
 /// Does a piece of work; what is done of it already is not done again.
@@ -35,7 +35,7 @@ pub fn work(sweep: &Sweep, unit: &Unit, observer: &mut dyn Observer) -> Result<(
     let mut jobs = Vec::new();
     for name in unit.names() {
         let job = sweep.job(name)?;
-        if !is_done(&sweep.run(name)) {
+        if !look(&sweep.run(name)).map_err(SweepError::Usage)? {
             jobs.push(job);
         }
     }
@@ -51,6 +51,7 @@ pub fn work(sweep: &Sweep, unit: &Unit, observer: &mut dyn Observer) -> Result<(
     };
     match result {
         Ok(()) => Ok(()),
+        Err(SweepError::Stopped) => Err(SweepError::Stopped),
         Err(SweepError::Study(error)) if stopped(&error) => Err(SweepError::Stopped),
         Err(error) => {
             for job in jobs {
@@ -75,11 +76,20 @@ fn attempt(
         _ => sweep.runs(),
     };
     let runs: Vec<PathBuf> = jobs.iter().map(|job| folder.join(&job.name)).collect();
-    let _claims = Claims::take(&runs)?;
+    let _claims = Claims::take(&runs, &|| observer.stop())?;
+    // Whoever had them before may have come to the end.
+    let jobs: Vec<&PlannedJob> = jobs
+        .iter()
+        .copied()
+        .filter(|job| !is_done(&sweep.run(&job.name)))
+        .collect();
+    let (jobs, Some(first)) = (&jobs[..], jobs.first()) else {
+        return Ok(());
+    };
     for job in jobs {
         forget_failure(sweep, &job.name)?;
     }
-    match (unit, &jobs[0].spec.work) {
+    match (unit, &first.spec.work) {
         (&Unit::Merge { of, .. }, _) => {
             for job in jobs {
                 merge_shards(sweep, job, of)?;
@@ -87,19 +97,19 @@ fn attempt(
             Ok(())
         }
         (&Unit::Shard { index, of, .. }, Work::Probe(_)) => {
-            let first = shard_folder(sweep, 1, of);
-            let trained = (index > 1).then_some(first);
+            let leading = shard_folder(sweep, 1, of);
+            let trained = (index > 1).then_some(leading);
             let shard = Some(Shard { index, of });
             probe(jobs, &folder, shard, trained, observer)
         }
         (_, Work::Probe(_)) => probe(jobs, &folder, None, None, observer),
         (_, Work::Attention(settings)) => {
-            let (model, settle) = checkpoint(jobs[0])?;
+            let (model, settle) = checkpoint(first)?;
             let request = AttentionRequest {
                 model,
                 settle,
-                data: jobs[0].data.clone(),
-                out: Some(runs[0].clone()),
+                data: first.data.clone(),
+                out: Some(folder.join(&first.name)),
                 settings: settings.clone(),
                 resume: true,
             };
@@ -108,12 +118,12 @@ fn attempt(
             Ok(outcome.session.tidy()?)
         }
         (_, Work::Correspond(settings)) => {
-            let (model, settle) = checkpoint(jobs[0])?;
+            let (model, settle) = checkpoint(first)?;
             let request = CorrespondRequest {
                 model,
                 settle,
-                data: jobs[0].data.clone(),
-                out: Some(runs[0].clone()),
+                data: first.data.clone(),
+                out: Some(folder.join(&first.name)),
                 settings: settings.clone(),
                 resume: true,
             };

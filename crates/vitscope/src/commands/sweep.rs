@@ -16,6 +16,7 @@ use super::{note, print, use_threads};
 use crate::args::{
     Cli, ExecutorArgs, ExecutorWord, Output, PlanArgs, SweepArgs, SweepVerb, TaskArgs,
 };
+use crate::exit::missed;
 use crate::progress::{SweepTeller, Teller};
 
 /// Does what was typed with a plan.
@@ -384,8 +385,11 @@ fn print_report(cli: &Cli, sweep: &Sweep, reported: &Reported) -> anyhow::Result
         }
     }
     let failed = sweep.failed().len();
-    match failed {
-        0 => Ok(()),
+    let done = sweep.jobs.len() - reported.missing.len();
+    match (failed, &reported.page, reported.notes.last()) {
+        // Runs are there, and nothing stands beside anything.
+        (0, None, Some(why)) if done > 0 => Err(missed(format!("nothing was compared: {why}"))),
+        (0, ..) => Ok(()),
         _ => Err(SweepError::Failed {
             failed,
             all: sweep.jobs.len(),

@@ -153,6 +153,82 @@ fn what_fails_says_why_and_stops_nothing_else() {
     assert_eq!(states(&trial.json(&[])), ["done", "done"]);
 }
 
+/// What is read of weights and images is part of a run's name, and a run that cannot be read is none that is done.
+#[test]
+fn what_changed_is_made_again_and_what_is_damaged_is_told() {
+    let trial = Trial::new("[matrix]\nmean = [[0.5, 0.5, 0.5], \"0.1,0.5,0.9\"]\n");
+    let data = trial.dir.path().join("set");
+    copy_folder(Path::new(camvid().strip_prefix("camvid:").unwrap()), &data);
+    let data = format!("data=camvid:{}", data.display());
+    let set = ["--set", data.as_str()];
+    let made = trial.json(&set);
+    assert_eq!(states(&made), ["done", "done"]);
+    let runs: Vec<PathBuf> = made["jobs"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|job| PathBuf::from(job["run"].as_str().unwrap()))
+        .collect();
+    let means = runs
+        .iter()
+        .map(|run| run_json(run)["model"]["identity"]["mean"][0].clone());
+    assert_eq!(means.collect::<Vec<_>>(), [0.5, 0.1]);
+    // A damaged run: the sentence says what to do, and that works.
+    std::fs::write(runs[0].join("metrics.csv"), "").unwrap();
+    let output = trial.sweep(&set);
+    assert_eq!(output.status.code(), Some(1));
+    let status = trial.json(&["status", set[0], set[1]]);
+    let why = status["jobs"][0]["standing"]["why"].as_str().unwrap();
+    let folder = format!("remove the folder {}", runs[0].display());
+    assert!(
+        why.contains("metrics.csv") && why.contains(&folder),
+        "{why}"
+    );
+    std::fs::remove_dir_all(&runs[0]).unwrap();
+    assert_eq!(states(&trial.json(&set)), ["done", "done"]);
+    // Another image under a name that was there.
+    let images = trial.dir.path().join("set/test");
+    let mut images: Vec<PathBuf> = std::fs::read_dir(images)
+        .unwrap()
+        .map(|entry| entry.unwrap().path())
+        .collect();
+    images.sort();
+    std::fs::copy(&images[1], &images[0]).unwrap();
+    assert_eq!(
+        states(&trial.json(&["status", set[0], set[1]])),
+        ["waiting", "waiting"]
+    );
+}
+
+fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let place = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy_folder(&path, &place),
+            false => drop(std::fs::copy(&path, &place).unwrap()),
+        }
+    }
+}
+
+#[test]
+fn a_folder_that_is_no_sweeps_is_left_alone() {
+    let trial = Trial::new("[matrix]\nseed = [0]\n");
+    std::fs::create_dir(trial.out()).unwrap();
+    let own = trial.out().join("hashes.json");
+    std::fs::write(&own, "mine").unwrap();
+    let output = trial.sweep(&[]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{told}");
+    assert!(
+        told.contains("no mark that vitscope sweep made it"),
+        "{told}"
+    );
+    assert_eq!(std::fs::read(&own).unwrap(), b"mine");
+    assert_eq!(std::fs::read_dir(trial.out()).unwrap().count(), 1);
+}
+
 #[test]
 fn a_plan_that_cannot_be_is_told_whole_before_anything_starts() {
     let trial = Trial::new(
