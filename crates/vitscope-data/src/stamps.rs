@@ -107,6 +107,17 @@ impl Stamps {
             .map(|name| format!("{name} was not part of the set"))
     }
 
+    /// SHA-256 over names, lengths and what was read, in hexadecimal: that of a copy is the same, whatever its
+    /// times. Of a set whose content is not read, names and lengths alone.
+    #[must_use]
+    pub fn contents(&self) -> String {
+        let mut hash = Sha256::new();
+        for (name, stamp) in &self.files {
+            hash.update(format!("{name}\n{} {:?}\n", stamp.length, stamp.content));
+        }
+        hex(&hash.finalize())
+    }
+
     /// SHA-256 over all of it, in hexadecimal. Equal stamps have equal hashes; a file that was only
     /// touched changes it, which [`changed`](Self::changed) forgives.
     #[must_use]

@@ -7,7 +7,7 @@ use rayon::prelude::*;
 use vitscope_measure::{
     CellCounts, IGNORED, ImageConfusion, Matching, MeasureError, Positional, PositionalTest,
     Positions, Quality, QualityResampling, QualitySamples, Resampling, ResamplingPlan, Tally,
-    Usage, positional, quality, usage,
+    Usage, positional, quality, sample_interval, usage,
 };
 
 #[cfg(feature = "cuda")]
@@ -255,6 +255,24 @@ pub struct Scores {
     /// The positional effect over patches beside its null, with its interval; absent without resamples. Of
     /// fewer than two images the interval says nothing.
     pub test: Option<PositionalTest>,
+}
+
+impl Scores {
+    /// Whether there can be intervals over images: one image cannot be resampled into one.
+    #[must_use]
+    pub fn has_interval(&self) -> bool {
+        self.images > 1
+    }
+
+    /// The 95 % interval of a quality over test images.
+    #[must_use]
+    pub fn interval(
+        &self,
+        of: impl Fn(&QualitySamples) -> &Vec<Option<f64>>,
+    ) -> Option<(f64, f64)> {
+        let samples = self.quality_samples.as_ref();
+        sample_interval(of(samples.filter(|_| self.has_interval())?))
+    }
 }
 
 /// Maps as rows: `[K, H * W]`.

@@ -17,7 +17,7 @@ pub const RESERVOIR: usize = 512;
 
 /// What setups that begin with the same images under the same seed have in common.
 #[derive(Debug)]
-struct SampledImage {
+struct SharedSample {
     seed: u64,
     /// How often each image counts.
     weights: BTreeMap<usize, u32>,
@@ -93,7 +93,7 @@ impl Start {
 #[derive(Debug)]
 pub struct StartPass<'a> {
     setups: Vec<&'a Setup>,
-    samples: Vec<SampledImage>,
+    samples: Vec<SharedSample>,
     /// The sample of each setup.
     sample_of: Vec<usize>,
     site: Site,
@@ -109,7 +109,7 @@ impl<'a> StartPass<'a> {
         widths: &[usize],
         site: Site,
     ) -> Result<Self, ProtocolError> {
-        let mut samples: Vec<SampledImage> = Vec::new();
+        let mut samples: Vec<SharedSample> = Vec::new();
         let mut sample_of = Vec::new();
         for setup in &setups {
             let (seed, images) = (
@@ -117,11 +117,11 @@ impl<'a> StartPass<'a> {
                 setup.protocol().start_images(setup.order()),
             );
             let weights = BTreeMap::from_iter(images);
-            let alike = |sample: &SampledImage| sample.seed == seed && sample.weights == weights;
+            let alike = |sample: &SharedSample| sample.seed == seed && sample.weights == weights;
             let known = samples.iter().position(alike);
             sample_of.push(known.unwrap_or(samples.len()));
             if known.is_none() {
-                samples.push(SampledImage {
+                samples.push(SharedSample {
                     seed,
                     weights,
                     gathered: widths.iter().map(|_| None).collect(),

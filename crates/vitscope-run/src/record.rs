@@ -162,6 +162,9 @@ pub struct DataRecord {
     pub test: usize,
     /// Hash of its list of images.
     pub list_hash: String,
+    /// Hash of what its files hold, as far as they are read for it; none in runs of earlier versions.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub contents: String,
     /// Its classes, or the categories of pairs.
     pub classes: Vec<ClassRecord>,
     /// Whether it has ground truth.
@@ -181,8 +184,13 @@ impl DataRecord {
     /// Whether two are the same images with the same labels; where they lie does not matter.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
+        let known = !self.contents.is_empty() && !other.contents.is_empty();
         let other = Self {
             root: self.root.clone(),
+            contents: match known {
+                true => other.contents.clone(),
+                false => self.contents.clone(),
+            },
             ..other.clone()
         };
         *self == other
@@ -383,11 +391,20 @@ impl Record {
             ("classes of number", data.classes.len(), limits::CLASSES),
             ("examples of number", self.examples.len(), limits::EXAMPLES),
             ("notes of number", self.notes.len(), limits::NOTES),
+            ("warnings of number", self.warnings.len(), limits::NOTES),
             ("skipped of number", self.skipped.len(), limits::NOTES),
         ] {
             limits::check(path, what, found, most)?;
         }
         Ok(())
+    }
+
+    /// What an identity says of which weights of a file are read and how images reach them: that can change
+    /// numbers, and the hash of the file does not tell it.
+    #[must_use]
+    pub fn read_as(identity: &Value) -> Value {
+        let parts = ["nesting", "family", "mean", "std"];
+        parts.map(|part| identity[part].clone()).into()
     }
 
     /// What must be equal for a run to be continued: everything that can change a number or a file.
@@ -396,6 +413,11 @@ impl Record {
     pub fn fingerprint(&self) -> String {
         let mut settings = self.settings.clone();
         settings.retain(|name, _| matches!(settings::effect(name), Effect::Numbers | Effect::Kept));
+        // Whether the data's files changed is held against what is stored of them, which can name one.
+        let data = DataRecord {
+            contents: String::new(),
+            ..self.data.clone()
+        };
         let parts = serde_json::json!([
             FORMAT,
             self.program.version,
@@ -403,9 +425,10 @@ impl Record {
             settings,
             self.model.sha256,
             self.model.config,
+            Self::read_as(&self.model.identity),
             self.model.precision,
             self.model.device,
-            self.data,
+            data,
             self.clusters,
             self.size,
         ]);

@@ -244,6 +244,14 @@ pub struct TensorFile {
     data: u64,
 }
 
+fn open_if_there(path: &Path) -> Result<Option<File>, RunError> {
+    match File::open(path) {
+        Ok(file) => Ok(Some(file)),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(RunError::io(path, "open")(error)),
+    }
+}
+
 impl TensorFile {
     /// Opens a file and reads its header; `None` where there is no such file.
     ///
@@ -253,10 +261,8 @@ impl TensorFile {
         path: &Path,
         damaged: impl Fn(&dyn std::fmt::Display) -> E,
     ) -> Result<Option<Self>, E> {
-        let mut file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(RunError::io(path, "open")(error).into()),
+        let Some(mut file) = open_if_there(path)? else {
+            return Ok(None);
         };
         let (data, metadata) = read_header(path, &mut file, &damaged)?;
         let length = file.metadata().map_err(RunError::io(path, "read"))?.len();
@@ -280,10 +286,8 @@ impl TensorFile {
         path: &Path,
         damaged: impl Fn(&dyn std::fmt::Display) -> E,
     ) -> Result<Option<Self>, E> {
-        let mut file = match File::open(path) {
-            Ok(file) => file,
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
-            Err(error) => return Err(RunError::io(path, "open")(error).into()),
+        let Some(mut file) = open_if_there(path)? else {
+            return Ok(None);
         };
         if !is_sealed(&mut file).map_err(RunError::io(path, "read"))? {
             return Err(damaged(&"its content is not what was written"));

@@ -83,7 +83,9 @@ pub fn attention(
     if session.complete().is_some() {
         return stored(session);
     }
-    unedited::check(&run, &data.stamps(record.data.train, record.data.test)?)?;
+    let stamps = data.stamps(record.data.train, record.data.test)?;
+    unedited::check(&run, &stamps)?;
+    record.data.contents = stamps.contents();
     for note in &record.notes {
         observer.note(note);
     }

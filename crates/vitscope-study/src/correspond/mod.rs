@@ -103,7 +103,9 @@ pub fn correspond(
     if session.complete().is_some() {
         return stored(session, settings);
     }
-    unedited::check(&run, &set.stamps(pairs.len())?)?;
+    let stamps = set.stamps(pairs.len())?;
+    unedited::check(&run, &stamps)?;
+    record.data.contents = stamps.contents();
     for note in &record.notes {
         observer.note(note);
     }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use vitscope_data::{DataSet, Geometry, Split};
 use vitscope_run::files::sha256_of;
-use vitscope_run::{Facet, ModelRecord, Slot};
+use vitscope_run::{Facet, ModelRecord, Record, Slot};
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
 use vitscope_vit::identify::{Identity, Settle};
@@ -60,6 +60,8 @@ pub struct Glance {
     pub files: Vec<PathBuf>,
     /// The architecture as inferred; nothing for features.
     pub config: Value,
+    /// What [`Record::read_as`] tells of it; nothing for features.
+    pub read_as: Value,
     /// Blocks.
     pub depth: usize,
 }
@@ -77,6 +79,7 @@ impl Model {
                     stem: settle.name.clone().unwrap_or_else(|| name_of(path)),
                     files: checkpoint.identity().files.clone(),
                     config: json(checkpoint.config()),
+                    read_as: Record::read_as(&json(checkpoint.identity())),
                     depth: checkpoint.config().depth,
                 })
             }
@@ -87,6 +90,7 @@ impl Model {
                     stem: dir.about.model.clone().unwrap_or_else(|| name_of(path)),
                     files: dir.files(),
                     config: json(&dir.about),
+                    read_as: Value::Null,
                     depth: dir.about.depth.or(layers).unwrap_or(0),
                 })
             }

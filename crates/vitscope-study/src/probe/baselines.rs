@@ -1,5 +1,7 @@
 //! What can be had from the training labels without looking at an image (protocol 14).
 
+use std::cell::OnceCell;
+
 use rayon::prelude::*;
 use vitscope_data::{DataError, DataSet, Geometry, Split};
 use vitscope_measure::{Baselines, Positions, Tally, baselines};
@@ -18,61 +20,83 @@ pub(crate) struct FromLabels {
     pub(crate) note: Option<String>,
 }
 
-/// Counts the labels of the first `train` training images and holds them against the test labels. A label that
-/// cannot be read costs the baselines, never the run: training needs no labels.
-pub(crate) fn measure(
-    data: &DataSet,
-    geometry: &Geometry,
+/// The labels of a job's training images, counted when they are first asked for: its runs have them in common.
+#[derive(Debug)]
+pub struct TrainLabels<'a> {
+    data: &'a DataSet,
+    geometry: Geometry,
     patches: (usize, usize),
     train: usize,
-    truth: &Scores,
-) -> Result<FromLabels, StudyError> {
-    let counted = match count(data, geometry, patches, train) {
-        Ok(counted) => counted,
-        Err(StudyError::Data(error)) => {
-            return Ok(FromLabels {
-                note: Some(format!(
-                    "Place alone and one class were not measured: {error}"
-                )),
-                ..FromLabels::default()
-            });
-        }
-        Err(error) => return Err(error),
-    };
-    let train_labels = counted.position_pixel();
-    let baselines = baselines(train_labels.view(), truth.position_pixel.view())?;
-    let note = match &baselines {
-        None => Some(
-            "Place alone and one class were not measured: no training image has labels.".to_owned(),
-        ),
-        Some(_) if same_images(data) => Some(
-            "Place alone and one class come from the labels of the very images that are measured, which flatters them."
-                .to_owned(),
-        ),
-        Some(_) => None,
-    };
-    Ok(FromLabels { baselines, note })
+    /// Counts, or why there are none.
+    counted: OnceCell<Result<Tally, DataError>>,
 }
 
-/// How often each pixel has each class in the training labels.
-fn count(
-    data: &DataSet,
-    geometry: &Geometry,
-    (rows, columns): (usize, usize),
-    train: usize,
-) -> Result<Tally, StudyError> {
-    let mut tally = Tally::new(data.classes.len(), 0, (rows, columns), geometry.size / rows);
-    let items = data.split(Split::Train);
-    for items in items[..train.min(items.len())].chunks(TOGETHER) {
-        let maps = items
-            .par_iter()
-            .map(|item| data.label(item, geometry))
-            .collect::<Result<Vec<_>, DataError>>()?;
-        for map in maps.into_iter().flatten() {
-            tally.add(&map.ids, None, Positions::All)?;
+impl<'a> TrainLabels<'a> {
+    /// The labels of the first `train` training images, on a grid of `patches`.
+    pub fn new(data: &'a DataSet, geometry: Geometry, patches: [usize; 2], train: usize) -> Self {
+        Self {
+            data,
+            geometry,
+            patches: (patches[0], patches[1]),
+            train,
+            counted: OnceCell::new(),
         }
     }
-    Ok(tally)
+
+    /// Holds them against the test labels. A label that cannot be read costs the baselines, never the run:
+    /// training needs no labels.
+    pub(crate) fn against(&self, truth: &Scores) -> Result<FromLabels, StudyError> {
+        let counted = match self.counted.get() {
+            Some(counted) => counted,
+            None => match self.count() {
+                Ok(tally) => self.counted.get_or_init(|| Ok(tally)),
+                Err(StudyError::Data(error)) => self.counted.get_or_init(|| Err(error)),
+                Err(error) => return Err(error),
+            },
+        };
+        let tally = match counted {
+            Ok(tally) => tally,
+            Err(error) => {
+                return Ok(FromLabels {
+                    note: Some(format!(
+                        "Place alone and one class were not measured: {error}"
+                    )),
+                    ..FromLabels::default()
+                });
+            }
+        };
+        let train_labels = tally.position_pixel();
+        let baselines = baselines(train_labels.view(), truth.position_pixel.view())?;
+        let note = match &baselines {
+            None => Some(
+                "Place alone and one class were not measured: no training image has labels.".to_owned(),
+            ),
+            Some(_) if same_images(self.data) => Some(
+                "Place alone and one class come from the labels of the very images that are measured, which flatters them."
+                    .to_owned(),
+            ),
+            Some(_) => None,
+        };
+        Ok(FromLabels { baselines, note })
+    }
+
+    /// How often each pixel has each class.
+    fn count(&self) -> Result<Tally, StudyError> {
+        let (data, geometry) = (self.data, &self.geometry);
+        let patch = geometry.size / self.patches.0;
+        let mut tally = Tally::new(data.classes.len(), 0, self.patches, patch);
+        let items = data.split(Split::Train);
+        for items in items[..self.train.min(items.len())].chunks(TOGETHER) {
+            let maps = items
+                .par_iter()
+                .map(|item| data.label(item, geometry))
+                .collect::<Result<Vec<_>, DataError>>()?;
+            for map in maps.into_iter().flatten() {
+                tally.add(&map.ids, None, Positions::All)?;
+            }
+        }
+        Ok(tally)
+    }
 }
 
 /// Whether a data set trains on the images that it tests on.

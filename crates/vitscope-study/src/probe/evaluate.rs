@@ -88,6 +88,10 @@ fn tensors<'a>(counts: &'a mut Counts, subject: &str) -> Vec<(String, Lazy<'a>)>
 
 /// Adds what [`tensors`] gave of other images.
 fn add_stored(counts: &mut Counts, subject: &str, stored: &mut Found) -> Result<(), StudyError> {
+    // A card counts no confusions of single images: with some of them missing there is no interval.
+    if !stored.has(&format!("{SAMPLED}.{subject}")) {
+        counts.quality = None;
+    }
     let mut take = |name: &str| stored.tensor(&format!("{name}.{subject}"));
     let (confusion, positions) = (take(CONFUSION)?.i64s(), take(POSITION)?.u32s());
     let resampled = match &counts.resampling {

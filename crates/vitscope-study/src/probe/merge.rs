@@ -7,6 +7,7 @@ use vitscope_run::tensors::TensorFile;
 use vitscope_run::{Record, RunState, Session, Slot, apart, files, names, session};
 
 use crate::attention::{self, Localities};
+use crate::baselines::TrainLabels;
 use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation, waiting_folder};
 use crate::job::{counting_fingerprint, kept_indices};
@@ -101,6 +102,15 @@ fn open_parts(folders: &[PathBuf]) -> Result<Vec<ShardRun>, StudyError> {
             )));
         }
     }
+    for part in &parts {
+        if !part.record.data.is_same(&first.record.data) {
+            return Err(StudyError::setting(format!(
+                "{} and {}: are not shards of one run: the images or masks that they read are not the same",
+                first.run.display(),
+                part.run.display()
+            )));
+        }
+    }
     for index in 1..=first.shard.of {
         let of = parts.iter().filter(|part| part.shard.index == index);
         match of.count() {
@@ -147,6 +157,9 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
     };
     let mut record = merged(&parts, &settings);
     let session = begin(request, &data, &record)?;
+    if session.complete().is_some() {
+        return outcome::stored(session, settings.select);
+    }
     // Every shard has fitted the same transforms.
     let transforms = parts[0].run.join(names::TRANSFORMS);
     if let Some(bytes) = files::read_if_there(&transforms)? {
@@ -174,13 +187,16 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
         add(part, &hash, &mut evaluation, localities.as_mut())?;
         take_labels(part, &request.out, &slots, &data, &settings)?;
     }
+    let geometry = Geometry { size: first.size };
+    let labels = TrainLabels::new(&data, geometry, record.grid, record.data.train);
     let outcome = outcome::write(outcome::Counted {
         session,
         settings: &settings,
         data: &data,
+        labels: &labels,
         record: &record,
         slots: &slots,
-        geometry: Geometry { size: first.size },
+        geometry,
         codebooks: &codebooks,
         losses: (0..slots.len())
             .map(|slot| training.recent_loss(slot))
@@ -221,9 +237,12 @@ fn begin(request: &MergeRequest, data: &DataSet, record: &Record) -> Result<Sess
     let mut inputs = vec![data.root.as_path()];
     inputs.extend(request.shards.iter().map(PathBuf::as_path));
     apart(&request.out, &inputs)?;
-    let left = Record::read(&request.out).is_ok_and(|found| {
-        found.state != RunState::Complete && found.fingerprint() == record.fingerprint()
-    });
+    // Complete and not tidied: an earlier merge was killed while figures were drawn.
+    let unfinished = |found: &Record| {
+        found.state != RunState::Complete || request.out.join(names::STATE).exists()
+    };
+    let left = Record::read(&request.out)
+        .is_ok_and(|found| unfinished(&found) && found.fingerprint() == record.fingerprint());
     if !left && request.out.join(names::RECORD).exists() {
         return Err(StudyError::setting(format!(
             "{}: holds a run already: choose another `out`",

@@ -26,6 +26,7 @@ use ndarray::Array2;
 use vitscope_run::{Record, RunState, Session, session};
 
 pub use self::request::ProbeRequest;
+use crate::baselines::TrainLabels;
 use crate::cache::{FacetCache, Worth};
 use crate::edits::Edits;
 use crate::error::StudyError;
@@ -119,6 +120,10 @@ pub(crate) fn run(
     let stamps = job.data.stamps(data.train, data.test)?;
     for plan in &job.plans {
         unedited::check(&plan.run, &stamps)?;
+    }
+    let contents = stamps.contents();
+    for record in &mut records {
+        record.data.contents.clone_from(&contents);
     }
     for note in &records[0].notes {
         observer.note(note);
@@ -224,6 +229,9 @@ fn finish(
         },
     } = counted;
     let mut made = Vec::new();
+    let opened = job.opened;
+    let train = records.first().map_or(0, |record| record.data.train);
+    let labels = TrainLabels::new(job.data, opened.geometry, opened.grid, train);
     for (index, (evaluation, session)) in evaluations.into_iter().zip(sessions).enumerate() {
         let (plan, record) = (&job.plans[index], &mut records[index]);
         if let Some(shard) = job.common.shard {
@@ -241,9 +249,10 @@ fn finish(
             session,
             settings: &plan.settings,
             data: job.data,
+            labels: &labels,
             record,
-            slots: &job.opened.slots,
-            geometry: job.opened.geometry,
+            slots: &opened.slots,
+            geometry: opened.geometry,
             codebooks: &codebooks[index],
             losses: slots
                 .map(|slot| trainings[index].recent_loss(slot))

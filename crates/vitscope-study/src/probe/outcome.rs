@@ -13,7 +13,7 @@ use vitscope_protocol::{Counts, Scores};
 use vitscope_run::{Facet, Part, Record, Select, Session, Slot, Subject, Table, names, tensors};
 
 use crate::attention::{self, Localities};
-use crate::baselines;
+use crate::baselines::{self, TrainLabels};
 use crate::error::StudyError;
 use crate::evaluate::{Evaluation, waiting_folder};
 use crate::job::{example_indices, kept_indices};
@@ -77,6 +77,8 @@ pub struct Counted<'a> {
     pub settings: &'a Settings,
     /// The data set.
     pub data: &'a DataSet,
+    /// The labels of its training images.
+    pub labels: &'a TrainLabels<'a>,
     /// The run so far.
     pub record: &'a Record,
     /// The slots.
@@ -157,8 +159,7 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
     if let Some(truth) = &truth {
         rows::add_effect(&mut table, Subject::GroundTruth, truth, Part::Index);
         rows::add_border(&mut table, Subject::GroundTruth, truth);
-        let patches = (record.grid[0], record.grid[1]);
-        measured = baselines::measure(data, geometry, patches, record.data.train, truth)?;
+        measured = input.labels.against(truth)?;
         rows::add_baselines(&mut table, measured.baselines.as_ref());
     }
     let mut summaries = Vec::new();
@@ -175,10 +176,10 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
             accuracy: done.quality.as_ref().and_then(|quality| quality.accuracy),
             nmi: done.positional.nmi,
             excess: test
-                .filter(|_| rows::has_interval(done))
+                .filter(|_| done.has_interval())
                 .map(|test| (test.excess, test.low, test.high)),
             loss,
-            miou_interval: rows::interval(done, |samples| &samples.miou),
+            miou_interval: done.interval(|samples| &samples.miou),
             clusters_used: done.usage.map(|usage| usage.used),
             collapsed: done.usage.is_some_and(|usage| usage.is_collapsed()),
         });

@@ -1,6 +1,6 @@
 //! The rows of `metrics.csv` that a probing run writes.
 
-use vitscope_measure::{Baselines, QualitySamples, Resampled, border, sample_interval};
+use vitscope_measure::{Baselines, Resampled, border};
 use vitscope_probe::Spread;
 use vitscope_protocol::Scores;
 use vitscope_run::{Part, Slot, Subject, Table};
@@ -26,7 +26,7 @@ pub(crate) fn add_effect(
         let resampled = test.nmi.as_ref().filter(|_| defined);
         let value = |f: fn(&Resampled) -> f64| resampled.map(f);
         let interval = resampled
-            .filter(|_| has_interval(scores))
+            .filter(|_| scores.has_interval())
             .map(|r| (r.low, r.high));
         one("nmi_null", value(|r| r.null_mean), None);
         one("nmi_excess", value(|r| r.excess), interval);
@@ -35,21 +35,6 @@ pub(crate) fn add_effect(
     for (cluster, &mi) in pixel.class_mi.iter().enumerate() {
         table.add(subject, "class_mi", class(cluster), Some(mi), None);
     }
-}
-
-/// One image cannot be resampled into an interval.
-pub(crate) fn has_interval(scores: &Scores) -> bool {
-    scores.images > 1
-}
-
-/// The interval of a quality over test images; one image has none.
-pub(crate) fn interval(
-    scores: &Scores,
-    of: impl Fn(&QualitySamples) -> &Vec<Option<f64>>,
-) -> Option<(f64, f64)> {
-    let samples = scores.quality_samples.as_ref();
-    let samples = samples.filter(|_| has_interval(scores))?;
-    sample_interval(of(samples))
 }
 
 /// Adds what was measured of a slot.
@@ -62,9 +47,9 @@ pub(crate) fn add_rows(
 ) {
     let subject = Subject::Slot(slot);
     if let Some(quality) = &done.quality {
-        let miou = interval(done, |samples| &samples.miou);
+        let miou = done.interval(|samples| &samples.miou);
         table.add(subject, "miou", Part::Whole, quality.miou, miou);
-        let accuracy = interval(done, |samples| &samples.accuracy);
+        let accuracy = done.interval(|samples| &samples.accuracy);
         table.add(subject, "accuracy", Part::Whole, quality.accuracy, accuracy);
         for (class, &iou) in quality.iou.iter().enumerate() {
             table.add(subject, "iou", Part::Index(class), iou, None);

@@ -21,6 +21,7 @@ pub fn of_data(data: &DataSet, train: usize, test: usize) -> DataRecord {
         train,
         test,
         list_hash: data.list_hash(),
+        contents: String::new(),
         classes: data.classes.iter().map(class).collect(),
         has_truth: data.has_truth(),
     }
@@ -45,6 +46,7 @@ pub fn of_pairs(root: &Path, pairs: &[Pair]) -> DataRecord {
         train: 0,
         test: pairs.len(),
         list_hash: files::hex(&hash.finalize()),
+        contents: String::new(),
         classes: CATEGORIES.iter().zip(colors).map(class).collect(),
         has_truth: true,
     }

@@ -143,6 +143,12 @@ impl Found {
         self.file.names()
     }
 
+    /// Whether it holds a tensor of this name.
+    #[must_use]
+    pub fn has(&self, name: &str) -> bool {
+        self.file.names().iter().any(|own| own == name)
+    }
+
     /// One of its tensors.
     ///
     /// # Errors

@@ -68,6 +68,14 @@ fn shards_add_up_to_the_whole_run() {
     );
     assert_same(&whole, &merged);
     assert!(!merged.join("state").exists());
+    // Killed between its last number and its figures, a merge is repeated; one that is done is not.
+    std::fs::create_dir(merged.join("state")).unwrap();
+    std::fs::remove_dir_all(merged.join("figures")).unwrap();
+    let again = succeed(merge(&shuffled, &merged, &[]));
+    assert_eq!(again, of_merged);
+    assert!(merged.join("figures").exists() && !merged.join("state").exists());
+    assert_same(&whole, &merged);
+    assert_eq!(merge(&shuffled, &merged, &[]).status.code(), Some(2));
     let (of_whole, of_merged) = (run_json(&whole), run_json(&merged));
     for part in [
         "settings",
