@@ -56,7 +56,8 @@ impl ClusterUse {
     /// The slot says nothing about its facet: it is never the best, and never a point of a relation.
     pub(crate) fn is_collapsed(self) -> bool {
         let largest = self.largest.unwrap_or(0.0);
-        self.used < (self.clusters as f64 / 4.0).max(2.0) || largest > MOST_OF_ALL
+        let clusters = self.clusters as f64;
+        self.used < (clusters / 4.0).max(2.0).min(clusters / 2.0) || largest > MOST_OF_ALL
     }
 
     /// "1/11"

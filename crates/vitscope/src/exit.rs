@@ -18,6 +18,7 @@ use vitscope_data::DataError;
 use vitscope_demo::DemoError;
 use vitscope_figure::FigureError;
 use vitscope_hub::HubError;
+use vitscope_run::RunError;
 use vitscope_study::StudyError;
 use vitscope_sweep::SweepError;
 use vitscope_vit::error::{DeviceError, VitError};
@@ -141,10 +142,10 @@ fn code(error: &anyhow::Error) -> u8 {
             3
         };
     }
-    match error.is::<Unsaid>() || error.is::<VitError>() || error.is::<DataError>() {
-        true => 3,
-        false => 4,
+    if error.is::<DataError>() || error.is::<VitError>() || error.is::<RunError>() {
+        return 3;
     }
+    if error.is::<Unsaid>() { 3 } else { 4 }
 }
 
 /// What was typed, as far as errors speak of it.
@@ -288,13 +289,14 @@ mod tests {
             (StudyError::file(&path, "is damaged").into(), 3),
             (io(ErrorKind::StorageFull).into(), 3),
             (
-                StudyError::Run(vitscope_run::RunError::NotARun { path: path.clone() }).into(),
+                StudyError::Run(RunError::NotARun { path: path.clone() }).into(),
                 3,
             ),
             (
-                FigureError::Run(vitscope_run::RunError::NotARun { path: path.clone() }).into(),
+                FigureError::Run(RunError::NotARun { path: path.clone() }).into(),
                 3,
             ),
+            (RunError::NotARun { path: path.clone() }.into(), 3),
             (DemoError::Occupied(path.clone()).into(), 3),
             (StudyError::Internal(internal()).into(), 4),
             (

@@ -20,38 +20,38 @@ pub fn run(cli: &Cli, run: &Path) -> anyhow::Result<()> {
     }
 }
 
-/// What is not ok, the worst first, and how much is.
+/// What is not ok, the worst first, and how much is; then what to do, which is the same for every slot of a
+/// measure and said once.
 fn table(findings: &[Finding]) -> String {
     let mut bad: Vec<&Finding> = findings.iter().filter(|f| f.health != Health::Ok).collect();
     bad.sort_by_key(|finding| std::cmp::Reverse(finding.health));
-    let mut text = format!(
-        "{:<7} {:<9} {:<17} {:>9} {:>9}  next\n",
-        "", "slot", "measure", "value", "null"
-    );
-    let mut told: Vec<&str> = Vec::new();
-    for finding in &bad {
-        // What to do is the same for every slot of a measure: it is said once.
-        let next = finding.next.as_deref().unwrap_or_default();
-        let key = if finding.measure == "channel_top3" {
-            "channel_top3"
-        } else {
-            next
-        };
-        let said = told.contains(&key);
-        told.push(key);
+    let mut text = String::new();
+    if !bad.is_empty() {
         let _ = writeln!(
             text,
-            "{:<7} {:<9} {:<17} {:>9.4} {:>9.4}  {}",
+            "{:<7} {:<9} {:<17} {:>9} {:>9}",
+            "", "slot", "measure", "value", "null"
+        );
+    }
+    let mut steps: Vec<(&str, &str)> = Vec::new();
+    for finding in &bad {
+        let _ = writeln!(
+            text,
+            "{:<7} {:<9} {:<17} {:>9.4} {:>9.4}",
             finding.health.word(),
             finding.slot,
             finding.measure,
             finding.value,
-            finding.null,
-            if said { "as above" } else { next }
+            finding.null
         );
-    }
-    if bad.is_empty() {
-        text.clear();
+        let next = finding.next.as_deref().unwrap_or_default();
+        // That of the channels has the slot's own number in it; the worst slot's will do.
+        let said = |&(measure, step): &(&str, &str)| {
+            measure == finding.measure && (step == next || measure == "channel_top3")
+        };
+        if !steps.iter().any(said) {
+            steps.push((finding.measure, next));
+        }
     }
     let _ = writeln!(
         text,
@@ -59,5 +59,8 @@ fn table(findings: &[Finding]) -> String {
         findings.len() - bad.len(),
         findings.len()
     );
+    for (measure, next) in steps {
+        let _ = writeln!(text, "{measure}: {next}");
+    }
     text
 }

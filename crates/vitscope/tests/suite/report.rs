@@ -15,6 +15,43 @@ fn report(run: &Path, more: &[&str]) -> Output {
         .unwrap()
 }
 
+/// Every line of the table is about a slot of the run, what to do is said once, and what is no run of probes is
+/// refused as damaged data are.
+#[test]
+fn artifacts_are_told_with_what_to_do() {
+    let dir = tempfile::tempdir().unwrap();
+    let run = dir.path().join("run");
+    succeed(probe(&run, &["--layers", "2,3", "--facets", "key,token"]));
+    let artifacts = |path: &Path, more: &[&str]| {
+        let command = command().arg("artifacts").arg(path).args(more).output();
+        command.unwrap()
+    };
+    let found: serde_json::Value =
+        serde_json::from_str(&succeed(artifacts(&run, &["--format", "json"]))).unwrap();
+    let found = found["findings"].as_array().unwrap();
+    let odd = found.iter().filter(|finding| finding["health"] != "ok");
+    let odd = odd.count();
+    let said = succeed(artifacts(&run, &[]));
+    let rows = said
+        .lines()
+        .filter(|line| line.starts_with("look") || line.starts_with("broken"));
+    assert_eq!(rows.count(), odd, "{said}");
+    let sum = format!("{} of {} measures ok", found.len() - odd, found.len());
+    let mut steps = said.lines().skip_while(|line| *line != sum);
+    assert!(steps.next().is_some(), "{said}");
+    let mut steps: Vec<&str> = steps.collect();
+    assert!(steps.iter().all(|step| step.contains(": ")), "{said}");
+    let count = steps.len();
+    steps.dedup();
+    assert_eq!(steps.len(), count, "{said}");
+    for path in [dir.path().join("none"), dir.path().to_path_buf()] {
+        let output = artifacts(&path, &[]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(3), "{stderr}");
+        assert!(stderr.contains("is not a run directory"), "{stderr}");
+    }
+}
+
 #[test]
 fn chosen_images_are_shown_and_unknown_ones_are_told() {
     let dir = tempfile::tempdir().unwrap();
