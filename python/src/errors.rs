@@ -119,9 +119,10 @@ impl Told for StudyError {
         match self {
             Self::Setting(_) | Self::Shape(_) | Self::Device(_) => InputError::new_err(text),
             Self::Interrupted { .. } | Self::StoppedEarly => Interrupted::new_err(text),
-            Self::Internal(_) | Self::Measure(_) | Self::Protocol(_) => {
-                PyRuntimeError::new_err(text)
-            }
+            Self::Internal(_)
+            | Self::Measure(_)
+            | Self::Protocol(_)
+            | Self::Data(DataSetError::Panicked { .. }) => PyRuntimeError::new_err(text),
             _ => DataError::new_err(text),
         }
     }

@@ -174,15 +174,20 @@ pub fn probe(
         };
         let made = probe_together(&request, &vary, observer).map_err(Told::told)?;
         let mut runs = Vec::new();
+        let mut drawn = Vec::new();
         for made in made {
             match made {
                 Made::Run(outcome) => {
                     draw(&outcome.run).map_err(Told::told)?;
-                    tidy(&outcome.run).map_err(Told::told)?;
+                    drawn.push(outcome.run.clone());
                     runs.push(outcome.run.clone());
                 }
                 Made::Shard { run, .. } => runs.push(run),
             }
+        }
+        // Only now: a run whose unfinished work is gone would begin again.
+        for run in drawn {
+            tidy(&run).map_err(Told::told)?;
         }
         Ok::<_, PyErr>(runs)
     })

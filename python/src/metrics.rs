@@ -167,6 +167,8 @@ impl Segmentation {
         let told = PyDict::new(py);
         told.set_item("images", self.images.len())?;
         let found = quality(confusion.view(), &class_of);
+        // One image cannot be resampled into an interval.
+        let samples = samples.filter(|_| self.images.len() > 1);
         numbers::quality(&told, &found, samples.as_ref(), &class_of)?;
         told.set_item("confusion", confusion.to_pyarray(py))?;
         Ok(told)

@@ -27,13 +27,14 @@ pub fn quality<'py>(
     to.set_item("class_of", PyArray1::from_iter(py, classes))
 }
 
-/// The positional effect beyond chance.
-fn test(to: &Bound<'_, PyDict>, test: Option<&PositionalTest>) -> PyResult<()> {
+/// The positional effect beyond chance; an interval takes more than one image.
+fn test(to: &Bound<'_, PyDict>, test: Option<&PositionalTest>, images: u64) -> PyResult<()> {
     let nmi = test.and_then(|test| test.nmi);
+    let interval = nmi.filter(|_| images > 1);
     to.set_item("nmi_null", nmi.map(|nmi| nmi.null_mean))?;
     to.set_item("nmi_excess", nmi.map(|nmi| nmi.excess))?;
-    to.set_item("nmi_excess_low", nmi.map(|nmi| nmi.low))?;
-    to.set_item("nmi_excess_high", nmi.map(|nmi| nmi.high))?;
+    to.set_item("nmi_excess_low", interval.map(|nmi| nmi.low))?;
+    to.set_item("nmi_excess_high", interval.map(|nmi| nmi.high))?;
     to.set_item("nmi_z", nmi.and_then(|nmi| nmi.z))
 }
 
@@ -43,6 +44,7 @@ pub fn scores<'py>(py: Python<'py>, scores: &Scores) -> PyResult<Bound<'py, PyDi
     told.set_item("images", scores.images)?;
     if let Some(found) = &scores.quality {
         let samples = scores.quality_samples.as_ref();
+        let samples = samples.filter(|_| scores.has_interval());
         quality(&told, found, samples, &scores.class_of)?;
         told.set_item("confusion", scores.confusion.to_pyarray(py))?;
     }
@@ -51,7 +53,7 @@ pub fn scores<'py>(py: Python<'py>, scores: &Scores) -> PyResult<Bound<'py, PyDi
     told.set_item("entropy", scores.positional.entropy)?;
     told.set_item("class_mi", scores.positional.class_mi.to_pyarray(py))?;
     told.set_item("nmi_grid", scores.positional_grid.nmi)?;
-    test(&told, scores.test.as_ref())?;
+    test(&told, scores.test.as_ref(), scores.images)?;
     if let Some(usage) = &scores.usage {
         told.set_item("clusters_used", usage.used)?;
         told.set_item("largest_cluster", usage.largest)?;

@@ -63,17 +63,12 @@ impl Transform {
     }
 
     /// Fits the transform to what was added; `blank` `[1, N, D]` is a black image's vectors.
-    fn finish(
-        &mut self,
-        py: Python<'_>,
-        blank: Option<PyReadonlyArray3<'_, f32>>,
-        stream: u64,
-    ) -> PyResult<()> {
+    fn finish(&mut self, py: Python<'_>, blank: Option<PyReadonlyArray3<'_, f32>>) -> PyResult<()> {
         let Some(sums) = &self.sums else {
             return Err(InputError::new_err("there are no features to fit to"));
         };
         let blank: Option<ArrayView3<'_, f32>> = blank.as_ref().map(PyReadonlyArray3::as_array);
-        let (kind, grid, draw) = (self.kind, self.grid, (self.seed, stream));
+        let (kind, grid, draw) = (self.kind, self.grid, (self.seed, 0));
         let fitted = compute(py, || {
             let fitting = Fitting::new(sums, grid)?;
             let fitted = fitting.fit(kind, draw, blank)?;

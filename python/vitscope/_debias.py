@@ -75,7 +75,7 @@ class Debias:
         if self._inner is None:
             raise InputError("there are no features to fit to: call update, or fit")
         black = None if blank is None else self._rows(blank, "blank")
-        self._inner.finish(black, 0)
+        self._inner.finish(black)
         return self
 
     def transform(self, features: Any) -> F32:
