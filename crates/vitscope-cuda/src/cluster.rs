@@ -33,6 +33,7 @@ pub(crate) const SOURCE: KernelSource = KernelSource {
         "add_images",
         "adam",
         "mean_row",
+        "inverse_lengths",
         "shift_rows",
         "add_products",
         "keep_rows",

@@ -313,16 +313,17 @@ impl Moments {
         Ok(moments)
     }
 
-    /// Moments that were summed elsewhere: number, provisional mean, sum, and the products `[D, D]`, of
-    /// which the lower triangle counts.
+    /// Moments that were summed elsewhere: number, provisional mean, the sums `[2, D]` of the shifted and of
+    /// the unit vectors, and the products `[D, D]`, of which the lower triangle counts.
     #[cfg(feature = "cuda")]
-    pub(crate) fn from_sums(count: u64, shift: Vec<f32>, sum: Vec<f64>, products: &[f64]) -> Self {
-        let dim = sum.len();
+    pub(crate) fn from_sums(count: u64, shift: Vec<f32>, sums: &[f64], products: &[f64]) -> Self {
+        let dim = shift.len();
+        let (sum, units) = sums.split_at(dim);
         let mut moments = Self::new(dim);
         moments.count = count;
         moments.shift = (count > 0).then_some(shift);
-        moments.sum = sum;
-        moments.unit_sum = None;
+        moments.sum = sum.to_vec();
+        moments.unit_sum = Some(units.to_vec());
         for tile in &mut moments.tiles {
             for i in 0..tile.rows {
                 for j in 0..tile.cols.min(tile.row + i + 1 - tile.col) {

@@ -15,6 +15,7 @@ use crate::rows::RowsView;
 /// Where the moments of a batch are made before they are added up.
 #[derive(Debug)]
 pub struct MomentScratch {
+    inverse: Buffer<f64>,
     shifted: Buffer<f32>,
     sums: Buffer<f64>,
     products: Buffer<f32>,
@@ -28,6 +29,7 @@ impl MomentScratch {
     /// When the memory does not suffice.
     pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
         Ok(Self {
+            inverse: Buffer::new(gpu, 0)?,
             shifted: Buffer::new(gpu, 0)?,
             sums: Buffer::new(gpu, 0)?,
             products: Buffer::new(gpu, 0)?,
@@ -57,12 +59,12 @@ impl Cluster {
         unsafe { self.launch("mean_row", grid, rows, rest) }
     }
 
-    /// Adds images to sums of rows and of their outer products (of these the lower triangle), all less
-    /// `mean`, `weights[image]` times. `bad` becomes the lowest `first` + image that has a weight and
+    /// Adds images, `weights[image]` times, to sums of rows and of their outer products (of these the
+    /// lower triangle), both less `mean`, and to the sum of the rows at unit length. `bad` becomes the lowest `first` + image that has a weight and
     /// whose rows are not finite.
     ///
     /// # Shapes
-    /// `mean` and `sum` `[width]`, `products` `[width, width]`, `bad` `[1]`.
+    /// `mean` `[width]`, `sum` `[2, width]` (less the mean; at unit length), `products` `[width, width]`, `bad` `[1]`.
     ///
     /// # Errors
     /// When the driver or cuBLASLt refuses, or memory does not suffice.
@@ -80,23 +82,29 @@ impl Cluster {
     ) -> Result<(), CudaError> {
         let [images, patches, width] = rows.shape();
         expect("mean", mean.len(), width);
-        expect("sum", sum.len(), width);
+        expect("sums", sum.len(), 2 * width);
         expect("sums of products", total.len(), width * width);
         expect("the flag", bad.len(), 1);
         assert_eq!(weights.len(), images, "a weight per image");
         let MomentScratch {
+            inverse,
             shifted,
             sums,
             products,
             weights: uploaded,
         } = scratch;
+        inverse.reserve(&self.gpu, images * patches)?;
         shifted.reserve(&self.gpu, images * patches * width)?;
-        sums.reserve(&self.gpu, images * width)?;
+        sums.reserve(&self.gpu, 2 * images * width)?;
         products.reserve(&self.gpu, images * width * width)?;
         uploaded.reserve(&self.gpu, images)?;
         uploaded.write(&self.gpu, weights)?;
+        let warps = (images * patches).div_ceil(4);
+        let rest = args![&*inverse, images, patches, width];
+        // SAFETY: a number per row was reserved, and the view lies inside its array.
+        unsafe { self.launch("inverse_lengths", [warps, 1, 1], rows, rest) }?;
         let rest = args![
-            mean, &*shifted, &*sums, &*uploaded, &*bad, patches, width, first
+            mean, &*inverse, &*shifted, &*sums, &*uploaded, &*bad, patches, width, first
         ];
         let grid = [width.div_ceil(SUM_COLUMNS), images, 1];
         // SAFETY: every array has the size that the kernel goes through, reserved or checked above.

@@ -437,58 +437,95 @@ extern "C" __global__ void mean_row(
 }
 
 template <int KIND>
-__device__ inline double shift_columns(
-    const Rows& from, const float* mean, float* out, unsigned column, unsigned begin, unsigned end) {
+__device__ inline double inverse_length(const Rows& from, unsigned index) {
+    const typename Numbers<KIND>::Stored* row = row_of<KIND>(from, index);
+    double squares = 0.0;
+    for (unsigned column = threadIdx.x % 32; column < from.width; column += 32) {
+        double value = (double)Numbers<KIND>::get(row + column);
+        squares += value * value;
+    }
+    double norm = sqrt(warp_sum(squares));
+    return norm > 0.0 ? 1.0 / norm : 0.0;
+}
+
+// One over the length of every row, 0 for a row of zeros: inverse [images, patches]. A warp per row.
+extern "C" __global__ void inverse_lengths(
+    ROWS, double* inverse, Count images, Count patches, Count width) {
+    Rows from = {start, image_stride, row_stride, (unsigned)patches, (unsigned)width, quads};
+    bool mine;
+    Count row = warp_row(images * patches, &mine);
+    double value = 0.0;
+    BY_KIND(kind, value = inverse_length<KIND>(from, (unsigned)row));
+    if (mine && threadIdx.x % 32 == 0) inverse[row] = value;
+}
+
+// The sums of a column less its mean and, at unit length, as it is.
+struct ColumnSums {
+    double shifted, unit;
+};
+
+template <int KIND>
+__device__ inline ColumnSums shift_columns(
+    const Rows& from, const float* mean, const double* inverse, float* out, unsigned column, unsigned begin,
+    unsigned end) {
     const typename Numbers<KIND>::Stored* row = (const typename Numbers<KIND>::Stored*)from.start +
         blockIdx.y * from.image_stride + column;
     out += (Count)blockIdx.y * from.patches * from.width + column;
+    inverse += (Count)blockIdx.y * from.patches;
     float middle = mean[column];
-    double sum = 0.0;
+    ColumnSums sums = {0.0, 0.0};
 #pragma unroll 4
     for (unsigned patch = begin; patch < end; patch++) {
-        float value = Numbers<KIND>::get(row + patch * from.row_stride) - middle;
+        float whole = Numbers<KIND>::get(row + patch * from.row_stride), value = whole - middle;
         out[(Count)patch * from.width] = value;
-        sum += (double)value;
+        sums.shifted += (double)value;
+        sums.unit += (double)whole * inverse[patch];
     }
-    return sum;
+    return sums;
 }
 
-// Every image's rows less a provisional mean, and their sums: out [images, patches, width], sums
-// [images, width]. `bad` becomes the lowest `first` + image whose sum is not finite, if it has a
-// weight. Grid: 32 columns, images; a warp per quarter of the patches.
+// Every image's rows less a provisional mean, their sums, and the sums of the rows at unit length: out
+// [images, patches, width], inverse [images, patches] one over the lengths, sums [images, 2, width].
+// `bad` becomes the lowest `first` + image whose sum is not finite, if it has a weight. Grid: 32
+// columns, images; a warp per quarter of the patches.
 extern "C" __global__ void shift_rows(
-    ROWS, const float* mean, float* out,
+    ROWS, const float* mean, const double* inverse, float* out,
     double* sums, const double* weights, int* bad, Count patches, Count width, Count first) {
-    __shared__ double quarter[4][32];
+    __shared__ ColumnSums quarter[4][32];
     unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, column = blockIdx.x * 32 + lane;
     Rows from = {start, image_stride, row_stride, (unsigned)patches, (unsigned)width, quads};
     unsigned begin = patches * warp / 4, end = patches * (warp + 1) / 4;
-    double sum = 0.0;
-    if (column < width) BY_KIND(kind, sum = shift_columns<KIND>(from, mean, out, column, begin, end));
-    quarter[warp][lane] = sum;
+    ColumnSums part = {0.0, 0.0};
+    if (column < width) {
+        BY_KIND(kind, part = shift_columns<KIND>(from, mean, inverse, out, column, begin, end));
+    }
+    quarter[warp][lane] = part;
     __syncthreads();
     if (warp == 0 && column < width) {
-        sum = (quarter[0][lane] + quarter[1][lane]) + (quarter[2][lane] + quarter[3][lane]);
-        sums[blockIdx.y * width + column] = sum;
+        ColumnSums *a = &quarter[0][lane], *b = &quarter[1][lane], *c = &quarter[2][lane], *d = &quarter[3][lane];
+        double sum = (a->shifted + b->shifted) + (c->shifted + d->shifted);
+        sums += blockIdx.y * 2 * width + column;
+        sums[0] = sum;
+        sums[width] = (a->unit + b->unit) + (c->unit + d->unit);
         if (!is_finite(sum) && weights[blockIdx.y] > 0.0) atomicMin(bad, (int)(first + blockIdx.y));
     }
 }
 
 // total [width, width] += the products [images, width, width], image by image and as often as each
-// counts, below the diagonal and on it; and sum [width] += the sums [images, width]. A block per row,
-// and one for the sums.
+// counts, below the diagonal and on it; and sum [2, width] += the sums [images, 2, width]. A block per
+// row, and one for the sums.
 extern "C" __global__ void add_products(
     const float* products, const double* sums, const double* weights, double* total, double* sum,
     Count images, Count width) {
     Count row = blockIdx.x;
     bool last = row == width;
-    for (Count column = threadIdx.x; column < (last ? width : row + 1); column += blockDim.x) {
+    for (Count column = threadIdx.x; column < (last ? 2 * width : row + 1); column += blockDim.x) {
         double* to = last ? sum + column : total + row * width + column;
         double value = *to;
         for (Count image = 0; image < images; image++) {
             double weight = weights[image];
             if (weight > 0.0) {
-                value += weight * (last ? sums[image * width + column]
+                value += weight * (last ? sums[image * 2 * width + column]
                                         : (double)products[(image * width + row) * width + column]);
             }
         }

@@ -10,7 +10,7 @@ use crate::{Moments, ProbeError};
 /// Numbers in the products of the images that are multiplied together, at most.
 const MAX_PRODUCTS: usize = 64 << 20;
 
-/// Number, sum and outer products of all patch vectors seen so far, on the card.
+/// Number, sums and outer products of all patch vectors seen so far, on the card.
 ///
 /// As with [`Moments`], the products of one image are made in f32 about a provisional mean and added
 /// up over the images in f64. Memory: about `8 D^2` bytes of the card.
@@ -22,7 +22,8 @@ pub struct DeviceMoments {
     /// Images seen, for the name of one that is not finite.
     images: usize,
     shift: Buffer<f32>,
-    sum: Buffer<f64>,
+    /// Of the vectors less the provisional mean, and of the vectors at unit length.
+    sums: Buffer<f64>,
     products: Buffer<f64>,
     bad: Flag,
 }
@@ -47,7 +48,7 @@ impl DeviceMoments {
             count: 0,
             images: 0,
             shift: Buffer::zeros(gpu, dim)?,
-            sum: Buffer::zeros(gpu, dim)?,
+            sums: Buffer::zeros(gpu, 2 * dim)?,
             products: Buffer::zeros(gpu, dim * dim)?,
             bad: Flag::new(gpu)?,
             cluster: Arc::clone(cluster),
@@ -88,7 +89,7 @@ impl DeviceMoments {
                     &rows,
                     &self.shift,
                     (self.images, &times),
-                    (&mut self.sum, &mut self.products),
+                    (&mut self.sums, &mut self.products),
                     &mut scratch.moments,
                     &mut self.bad.0,
                 )?;
@@ -114,7 +115,7 @@ impl DeviceMoments {
         Ok(Moments::from_sums(
             self.count,
             self.shift.download(gpu)?,
-            self.sum.download(gpu)?,
+            &self.sums.download(gpu)?,
             &self.products.download(gpu)?,
         ))
     }

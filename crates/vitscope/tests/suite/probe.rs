@@ -175,11 +175,10 @@ fn resuming_with_other_settings_is_refused() {
     child.wait().unwrap();
     // What images are scaled by is told by no hash of the weights.
     for other in [
-        ["--lr", "0.1"],
-        ["--mean", "0.1,0.5,0.9"],
-        ["--std", "0.3,0.3,0.3"],
+        &["--lr", "0.1"][..],
+        &["--mean", "0.1,0.5,0.9", "--std", "0.3,0.3,0.3"],
     ] {
-        let more = [&["--steps", "2000", "--resume"], &other[..]].concat();
+        let more = [&["--steps", "2000", "--resume"], other].concat();
         let other = probe(&run, &more);
         assert_eq!(other.status.code(), Some(2), "{more:?}");
         assert!(String::from_utf8_lossy(&other.stderr).contains("other settings"));

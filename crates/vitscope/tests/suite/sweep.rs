@@ -156,7 +156,8 @@ fn what_fails_says_why_and_stops_nothing_else() {
 /// What is read of weights and images is part of a run's name, and a run that cannot be read is none that is done.
 #[test]
 fn what_changed_is_made_again_and_what_is_damaged_is_told() {
-    let trial = Trial::new("[matrix]\nmean = [[0.5, 0.5, 0.5], \"0.1,0.5,0.9\"]\n");
+    let plan = "std = \"0.3,0.3,0.3\"\n[matrix]\nmean = [[0.5, 0.5, 0.5], \"0.1,0.5,0.9\"]\n";
+    let trial = Trial::new(plan);
     let data = trial.dir.path().join("set");
     copy_folder(Path::new(camvid().strip_prefix("camvid:").unwrap()), &data);
     let data = format!("data=camvid:{}", data.display());
