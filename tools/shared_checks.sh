@@ -23,10 +23,11 @@ echo "-- tests on photographs"
 cargo test --workspace --locked "$@" -- --ignored
 
 echo "-- trained weights against their recorded activations"
-verify() { cargo run --quiet --locked -p vitscope "$@"; }
-verify -- verify "$VITSCOPE_SHARED/weights/vit-tiny-augreg" \
+# The program that the tests have just built.
+verify() { "${CARGO_TARGET_DIR:-target}/debug/vitscope" "$@"; }
+verify verify "$VITSCOPE_SHARED/weights/vit-tiny-augreg" \
   --against "$VITSCOPE_SHARED/weights/vit-tiny-augreg/activations.safetensors"
-verify -- verify "$VITSCOPE_SHARED/weights/vit-cifar10/visiontriad.toml" \
+verify verify "$VITSCOPE_SHARED/weights/vit-cifar10/visiontriad.toml" \
   --against "$VITSCOPE_SHARED/weights/vit-cifar10/activations.safetensors"
 
 echo "-- a trained ViT-S/14 shaped like DINOv2, in the names of transformers and of timm, against NumPy"
@@ -43,7 +44,7 @@ if [ ! -s "$work/recorded.safetensors" ]; then
 fi
 if [ -s "$work/recorded.safetensors" ]; then
   for layout in transformers timm; do
-    verify -- verify "$work/$layout.safetensors" --family dinov2 --heads 6 --layout "$layout" \
+    verify verify "$work/$layout.safetensors" --family dinov2 --heads 6 --layout "$layout" \
       --against "$work/recorded.safetensors"
   done
 else
