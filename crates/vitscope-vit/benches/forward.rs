@@ -97,6 +97,7 @@ fn main() {
         class: true,
         final_norm: true,
         hidden_norm: false,
+        rms_norm: false,
         layer_scale: false,
         positions: Positions::Table {
             grid: [14, 14],

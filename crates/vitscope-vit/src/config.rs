@@ -36,6 +36,9 @@ pub struct Config {
     /// Whether a LayerNorm stands between the two halves of the feed-forward part (EVA-02).
     #[serde(default, skip_serializing_if = "is_false")]
     pub hidden_norm: bool,
+    /// Whether norms divide by the root of the mean square, without taking the mean away (CAPI).
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub rms_norm: bool,
     /// Whether both residual branches are scaled per channel.
     pub layer_scale: bool,
     /// Where position comes from.
@@ -131,6 +134,9 @@ pub enum Positions {
     },
     /// Axial rotary positions on the queries and keys of the patches (DINOv3).
     Rotary,
+    /// Axial rotary positions on the queries and keys of all tokens, by stored frequencies: rows and
+    /// columns from 0 to 1, the tokens before the patches evenly around that square's edge (CAPI).
+    Edged,
     /// A table, and rotary positions of neighboring channels beside it (EVA-02, Perception Encoder).
     Both {
         /// Rows and columns of the stored table.

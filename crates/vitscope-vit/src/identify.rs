@@ -212,6 +212,7 @@ pub(crate) fn decide(seen: &Seen<'_>, settle: &Settle) -> Result<Found, VitError
             stem_norm: sizes.stem_norm,
             final_norm: sizes.final_norm,
             hidden_norm: sizes.hidden_norm,
+            rms_norm: fit.naming.rms_norm,
             layer_scale: sizes.layer_scale,
             positions,
         },

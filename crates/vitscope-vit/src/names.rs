@@ -49,6 +49,8 @@ pub enum Family {
     Pe,
     /// EVA-02.
     Eva02,
+    /// CAPI.
+    Capi,
     /// A model that its user describes, under the user's own label.
     Own(Label),
 }
@@ -147,6 +149,7 @@ const FAMILIES: &[(Family, &str)] = &[
     (Family::IJepa, "ijepa"),
     (Family::Pe, "pe"),
     (Family::Eva02, "eva02"),
+    (Family::Capi, "capi"),
 ];
 
 const FORMATS: &[(Format, &str)] = &[
@@ -212,6 +215,7 @@ impl Family {
             Self::IJepa => "I-JEPA",
             Self::Pe => "Perception Encoder",
             Self::Eva02 => "EVA-02",
+            Self::Capi => "CAPI",
             Self::Own(label) => label.as_str(),
         }
     }

@@ -149,6 +149,8 @@ pub(crate) fn official_name(name: &str) -> Option<(Family, Option<&'static Known
         }
     } else if name.starts_with("IN1K-vit.") || name.starts_with("IN22K-vit.") {
         Family::IJepa
+    } else if name.starts_with("capi_vit") {
+        Family::Capi
     } else if name.starts_with("franca_vit") {
         Family::Franca
     } else if name.starts_with("deit_3_") {

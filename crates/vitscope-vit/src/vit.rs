@@ -17,7 +17,7 @@ use crate::engine::{Input, InputGeometry, Stages, Tensor, cpu};
 use crate::error::DeviceError;
 use crate::facet::{Kind, Taps};
 use crate::ops::packed::has_bf16;
-use crate::ops::positions::{pair_angles, resize_table, rotary_angles};
+use crate::ops::positions::{edged_angles, pair_angles, resize_table, rotary_angles};
 use crate::params::{Linear, Params};
 
 /// Why a backbone cannot be put together, or cannot run on an image of some size.
@@ -250,6 +250,10 @@ impl Vit {
                 None,
             ),
             Positions::Rotary => (Vec::new(), Some(rotary_angles(&self.periods, grid))),
+            Positions::Edged => {
+                let angles = edged_angles(&self.periods, self.config.prefix(), grid);
+                (Vec::new(), Some(angles))
+            }
             Positions::Both {
                 grid: from,
                 resize,
@@ -409,6 +413,8 @@ fn cpu_only(config: &Config) -> Option<&'static str> {
         Some("models with a position table and rotary positions together")
     } else if config.hidden_norm {
         Some("models with a norm inside the feed-forward part")
+    } else if config.rms_norm || config.positions == Positions::Edged {
+        Some("models with RMSNorm, or whose registers have a place")
     } else if config.prefix() == 0 {
         Some("models without a class token")
     } else {
@@ -450,6 +456,11 @@ fn check(config: &Config, params: &Params) -> Result<(), ShapeError> {
                 params.table.len(),
                 grid[0] * grid[1] * d,
             );
+        }
+        Positions::Edged => {
+            let angles = 2 * config.head_width();
+            expect("rotary frequencies".into(), params.periods.len(), angles);
+            expect("registers modulo 4".into(), config.prefix() % 4, 0);
         }
         Positions::Rotary => {
             expect(

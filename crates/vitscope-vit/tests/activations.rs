@@ -228,6 +228,7 @@ fn heads_of_64_are_those_of_the_cpu_on_a_gpu() {
         class: true,
         final_norm: true,
         hidden_norm: false,
+        rms_norm: false,
         layer_scale: false,
         positions: Positions::Table {
             grid: [10, 10],

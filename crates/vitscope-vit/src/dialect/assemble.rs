@@ -58,11 +58,17 @@ pub(crate) fn params(
         table,
         periods: match periods {
             Some(periods) => periods,
-            None => reader.vector(stem, "periods")?,
+            None => reader.angles(fit)?,
         },
         stem_norm: reader.norm(stem, "stem_norm")?,
         blocks,
-        norm: reader.norm(stem, "norm")?,
+        norm: match fit.naming.rms_norm && !stem.contains_key("norm.weight") {
+            true => Norm {
+                weight: vec![1.0; width],
+                bias: vec![0.0; width],
+            },
+            false => reader.norm(stem, "norm")?,
+        },
     })
 }
 
@@ -83,6 +89,24 @@ impl Reader<'_> {
     fn vector(&self, parts: &Parts, part: &str) -> Result<Vec<f32>, VitError> {
         self.find(parts, part)
             .map_or(Ok(Vec::new()), |tensor| self.container.read(tensor))
+    }
+
+    /// Rotary periods of the backbone, or the frequencies that every block repeats.
+    fn angles(&self, fit: &Fit) -> Result<Vec<f32>, VitError> {
+        let Some(first) = self.find(&fit.blocks[0], "frequencies") else {
+            return self.vector(&fit.stem, "periods");
+        };
+        let angles = self.container.read(first)?;
+        for parts in &fit.blocks[1..] {
+            if self.vector(parts, "frequencies")? != angles {
+                return Err(VitError::Contradiction {
+                    path: self.container.files[first.place.file()].path.clone(),
+                    claim: "its first block turns queries and keys by other frequencies than a later one".to_owned(),
+                    fact: "its authors keep them alike in all blocks, and only that is known here: give embeddings that you make yourself with --features".to_owned(),
+                });
+            }
+        }
+        Ok(angles)
     }
 
     fn norm(&self, parts: &Parts, name: &str) -> Result<Norm, VitError> {

@@ -43,6 +43,7 @@ const TABLES: &[(&str, &str)] = &[
     ("timm_pe_spatial", include_str!("timm_pe_spatial.toml")),
     ("timm_classless", include_str!("timm_classless.toml")),
     ("eva02", include_str!("eva02.toml")),
+    ("capi", include_str!("capi.toml")),
     ("open_clip", include_str!("open_clip.toml")),
     ("transformers_vit", include_str!("transformers_vit.toml")),
     ("transformers_clip", include_str!("transformers_clip.toml")),
@@ -91,6 +92,9 @@ pub(crate) struct Dialect {
     /// Rotary positions beside its table.
     #[serde(default)]
     pub rotary: Option<Turning>,
+    /// Whether its norms are RMSNorms; the final one then needs no tensor.
+    #[serde(default)]
+    pub rms_norm: bool,
     /// What stands before the names of block `{i}`.
     pub block: Names,
     /// How linear maps are stored.
@@ -136,6 +140,8 @@ pub(crate) struct Naming {
     pub families: Vec<Family>,
     /// Rotary positions beside its table.
     pub rotary: Option<Turning>,
+    /// Whether its norms are RMSNorms; the final one then needs no tensor.
+    pub rms_norm: bool,
     /// How linear maps are stored.
     pub layout: Layout,
     /// Parts stored the other way round.
@@ -162,6 +168,7 @@ impl Dialect {
             usual: self.usual,
             families: self.families.clone(),
             rotary: self.rotary,
+            rms_norm: self.rms_norm,
             layout: self.layout,
             turned: BTreeSet::new(),
         }

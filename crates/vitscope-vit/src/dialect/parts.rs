@@ -18,6 +18,7 @@ pub(crate) const STEM: &[&str] = &[
 pub(crate) const BLOCK: &[&str] = &[
     "norm1.weight",
     "norm1.bias",
+    "frequencies",
     "qkv.weight",
     "qkv.bias",
     "qkv.mask",

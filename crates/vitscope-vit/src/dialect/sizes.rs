@@ -148,24 +148,13 @@ pub(crate) fn sizes(
         }
     };
 
-    let joined = fit
-        .heads
-        .map(|heads| (heads, "the number of tensors per block"));
-    let heads = match (stem("periods"), layout("query.weight")) {
-        (Some(periods), _) => {
-            let count = periods.elements();
-            if count == 0 || !width.is_multiple_of(4 * count) {
-                return Err(look.shape(periods, "a quarter of the width of one head"));
-            }
-            Some((width / (4 * count), "the number of rotary periods"))
-        }
-        (None, Layout::InOut) => match block("query.weight").map(|query| query.shape.as_slice()) {
-            Some(&[_, heads, _]) => Some((heads, "the shape of the query kernel")),
-            _ => None,
-        },
-        _ => None,
-    };
-    let heads = heads.or(joined);
+    let heads = look.heads(fit, width)?;
+    if let Some(frequencies) = block("frequencies")
+        && (registers == 0 || !registers.is_multiple_of(4))
+    {
+        let registers = stem("registers").unwrap_or(frequencies);
+        return Err(look.shape(registers, "four times some registers, a quarter on each side"));
+    }
 
     let sizes = Sizes {
         width,
@@ -179,7 +168,7 @@ pub(crate) fn sizes(
         layer_scale: first.contains_key("scale1"),
         hidden_norm: first.contains_key("hidden_norm.weight"),
         class,
-        final_norm: fit.stem.contains_key("norm.weight"),
+        final_norm: fit.stem.contains_key("norm.weight") || fit.naming.rms_norm,
         table,
         heads,
     };
@@ -191,6 +180,7 @@ pub(crate) fn sizes(
             "up.weight" => [stacked, width],
             "gate.weight" => [hidden, width],
             "down.weight" => [width, hidden],
+            "frequencies" => [2, heads.map_or(width, |(heads, _)| width / heads)],
             "qkv.bias" | "qkv.mask" => [1, 3 * width],
             "up.bias" => [1, stacked],
             "gate.bias" | "hidden_norm.weight" | "hidden_norm.bias" => [1, hidden],
@@ -314,6 +304,34 @@ impl SizeLook<'_> {
             expected: expected.to_owned(),
             found: shape_text(&tensor.shape),
         }
+    }
+
+    /// The number of heads, and what shows it, where tensors do.
+    fn heads(&self, fit: &Fit, width: usize) -> Result<Option<(usize, &'static str)>, VitError> {
+        let tensor = |index: &usize| &self.container.tensors[*index];
+        if let Some(periods) = fit.stem.get("periods").map(tensor) {
+            let count = periods.elements();
+            if count == 0 || !width.is_multiple_of(4 * count) {
+                return Err(self.shape(periods, "a quarter of the width of one head"));
+            }
+            return Ok(Some((width / (4 * count), "the number of rotary periods")));
+        }
+        if let Some(frequencies) = fit.blocks[0].get("frequencies").map(tensor) {
+            let head = frequencies.elements() / 2;
+            if head == 0 || head % 2 == 1 || !width.is_multiple_of(head) {
+                return Err(self.shape(frequencies, "[2, width of one head]"));
+            }
+            return Ok(Some((width / head, "the number of rotary frequencies")));
+        }
+        let query = fit.blocks[0].get("query.weight").map(tensor);
+        Ok(match query.map(|query| query.shape.as_slice()) {
+            Some(&[_, heads, _]) if fit.naming.layout_of("query.weight") == Layout::InOut => {
+                Some((heads, "the shape of the query kernel"))
+            }
+            _ => fit
+                .heads
+                .map(|heads| (heads, "the number of tensors per block")),
+        })
     }
 
     /// Checks that a tensor is `[rows, columns]` once neighboring axes are joined, so that

@@ -208,11 +208,9 @@ impl Model {
                     );
                 });
                 if self.config.stem_norm {
-                    let norm = &self.stem_norm;
                     with_scratch([x.len(), 0, 0], |[copy, ..]| {
                         copy.copy_from_slice(x);
-                        let eps = self.config.norm_eps;
-                        rows::layer_norm(copy, &norm.weight, &norm.bias, eps, (x, d));
+                        self.normalize(copy, &self.stem_norm, (x, d));
                     });
                 }
             });
@@ -232,9 +230,7 @@ impl Model {
                     .for_each(|(qkv, x)| {
                         let count = x.len() / d;
                         with_scratch([count * stride, 0, 0], |[normed, ..]| {
-                            let norm = &block.norm1;
-                            let eps = self.config.norm_eps;
-                            rows::layer_norm(x, &norm.weight, &norm.bias, eps, (normed, stride));
+                            self.normalize(x, &block.norm1, (normed, stride));
                             block.qkv.weight.times(
                                 (normed, stride),
                                 count,
@@ -249,7 +245,16 @@ impl Model {
             });
     }
 
-    /// Rotates the queries and keys of the patches, in rotary models.
+    /// The norm that the model has.
+    fn normalize(&self, x: &[f32], norm: &Norm, out: (&mut [f32], usize)) {
+        let normalize = match self.config.rms_norm {
+            true => rows::rms_norm,
+            false => rows::layer_norm,
+        };
+        normalize(x, &norm.weight, &norm.bias, self.config.norm_eps, out);
+    }
+
+    /// Rotates the queries and keys of the tokens that have a place, in rotary models.
     fn rotate(&self, geometry: &InputGeometry, qkv: &mut [f32], tokens: usize) {
         let d = self.config.width;
         let Some((cos, sin)) = &geometry.rotary else {
@@ -258,7 +263,9 @@ impl Model {
         let heads = self.config.heads;
         let head_width = self.config.head_width();
         qkv.par_chunks_mut(tokens * 3 * d).for_each(|qkv| {
-            let rows = &mut qkv[self.config.prefix() * 3 * d..];
+            // As many of the last tokens as there are angles.
+            let turning = cos.len() / head_width;
+            let rows = &mut qkv[(tokens - turning) * 3 * d..];
             let rotate = match self.config.positions {
                 Positions::Both { .. } => rows::rotate_pairs,
                 _ => rows::rotate,
@@ -379,17 +386,15 @@ impl Stages for Cpu {
 
     fn final_norm(&mut self) -> Result<(), DeviceError> {
         let tokens = self.tokens();
-        let Config {
-            width: d, norm_eps, ..
-        } = self.model.config;
-        let norm = &self.model.norm;
+        let model = &self.model;
+        let d = model.config.width;
         let Work { x, normed, .. } = &mut self.work;
         normed.resize(x.len(), 0.0);
         normed
             .par_chunks_mut(tokens * d)
             .zip(x.par_chunks(tokens * d))
             .for_each(|(out, x)| {
-                rows::layer_norm(x, &norm.weight, &norm.bias, norm_eps, (out, d));
+                model.normalize(x, &model.norm, (out, d));
             });
         Ok(())
     }

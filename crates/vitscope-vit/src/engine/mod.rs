@@ -24,7 +24,8 @@ pub(crate) struct InputGeometry {
     pub(crate) grid: [usize; 2],
     /// The position table at this grid, `[patches, D]`; empty in rotary models.
     pub(crate) table: Vec<f32>,
-    /// Cosines and sines of every patch, both `[patches, D / heads]`, in rotary models.
+    /// Cosines and sines of every patch, both `[patches, D / heads]`, in rotary models; where the
+    /// tokens before the patches turn too, of all tokens.
     pub(crate) rotary: Option<(Vec<f32>, Vec<f32>)>,
 }
 
@@ -74,7 +75,7 @@ pub(crate) trait Stages: fmt::Debug + Send {
     /// The first LayerNorm, then queries, keys and values with their bias.
     fn project(&mut self, block: usize) -> Result<(), DeviceError>;
 
-    /// Rotates the queries and keys of the patches, in rotary models.
+    /// Rotates the queries and keys of the tokens that have a place, in rotary models.
     fn rotate(&mut self) -> Result<(), DeviceError>;
 
     /// Attention of every head, its weights kept or not.

@@ -154,6 +154,7 @@ impl Case<'_> {
             | Family::MetaClip
             | Family::Clip
             | Family::Pe
+            | Family::Capi
             | Family::DinoV3 => 1e-5,
             _ => 1e-6,
         });
@@ -184,6 +185,11 @@ impl Case<'_> {
         let periods = self.seen.fit.stem.contains_key("periods");
         if self.described().is_some() {
             self.described_positions(periods)?;
+        }
+        if self.seen.fit.blocks[0].contains_key("frequencies") {
+            let because = "they are stored in the file, alike in every block";
+            self.decide("rotary periods", "stored", because);
+            return Ok((Some(Positions::Edged), rope_base));
         }
         let Some(table) = self.seen.sizes.table else {
             if !(rope_base.is_finite() && rope_base > 1.0) {

@@ -145,6 +145,53 @@ pub fn pair_angles(
     (cos, sin)
 }
 
+/// Cosines and sines of the angles by which every token turns whose coordinates run from 0 to 1
+/// (CAPI): first those of `around` tokens that stand evenly around the edge of the grid, a quarter on
+/// each side, then the patches.
+///
+/// # Shapes
+/// `frequencies` `[2, d]`, angles per row and per column; both results `[around + rows * columns, d]`.
+#[must_use]
+pub fn edged_angles(
+    frequencies: &[f32],
+    around: usize,
+    [rows, columns]: [usize; 2],
+) -> (Vec<f32>, Vec<f32>) {
+    let (by_row, by_column) = frequencies.split_at(frequencies.len() / 2);
+    // In f32 and from both ends, as the authors' code has them.
+    let line = |count: usize| -> Vec<f32> {
+        let step = 1.0 / count.saturating_sub(1).max(1) as f32;
+        let place = |i: usize| match i < count / 2 || count == 1 {
+            true => i as f32 * step,
+            false => 1.0 - (count - 1 - i) as f32 * step,
+        };
+        (0..count).map(place).collect()
+    };
+    let (down, across) = (line(rows), line(columns));
+    let (deepest, widest) = (down[rows - 1], across[columns - 1]);
+    let side = around / 4;
+    let edge = (0..around).map(|token| {
+        let along = (token % side) as f32 / side as f32;
+        let (row, column) = match token / side {
+            0 => (along, 0.0),
+            1 => (1.0, along),
+            2 => (1.0 - along, 1.0),
+            _ => (0.0, 1.0 - along),
+        };
+        (row * deepest, column * widest)
+    });
+    let inside = down
+        .iter()
+        .flat_map(|&row| across.iter().map(move |&column| (row, column)));
+    edge.chain(inside)
+        .flat_map(|(row, column)| {
+            let angles = by_row.iter().zip(by_column);
+            angles.map(move |(a, b)| (row * a + column * b).sin_cos())
+        })
+        .map(|(sin, cos)| (cos, sin))
+        .unzip()
+}
+
 /// Cosines and sines of the rotary angles of every patch (DINOv3): rows first, then columns,
 /// then the whole vector again. Coordinates run from -1 to 1 along each axis separately.
 ///

@@ -67,6 +67,32 @@ pub fn layer_norm(
     );
 }
 
+/// Every row of `x` over the root of its mean square into `out` (RMSNorm).
+///
+/// # Shapes
+/// As [`layer_norm`].
+pub fn rms_norm(
+    x: &[f32],
+    weight: &[f32],
+    bias: &[f32],
+    eps: f64,
+    (out, stride): (&mut [f32], usize),
+) {
+    let width = weight.len();
+    vectorized(
+        #[inline(always)]
+        || {
+            for (row, out) in x.chunks_exact(width).zip(out.chunks_mut(stride)) {
+                let square = lane_sum(row, |v| v * v) / width as f32;
+                let scale = 1.0 / (f64::from(square) + eps).sqrt() as f32;
+                for (((o, &v), &w), &b) in out.iter_mut().zip(row).zip(weight).zip(bias) {
+                    *o = (v * scale).mul_add(w, b);
+                }
+            }
+        },
+    );
+}
+
 /// `x += y`; an empty `y` adds nothing.
 #[inline(always)]
 pub fn add(x: &mut [f32], y: &[f32]) {

@@ -367,7 +367,7 @@ fn check(path: &Path, settle: &Settle, model: &Value, format: Format) {
                 "{id}"
             );
         }
-        Positions::Both { .. } => panic!("{id} has both"),
+        Positions::Both { .. } | Positions::Edged => panic!("{id} has others"),
         Positions::Rotary => assert_eq!(config.head_width(), size("head_dim"), "{id}"),
     }
     for axis in 0..3 {

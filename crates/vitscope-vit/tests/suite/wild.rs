@@ -2,7 +2,7 @@
 //! in containers that are not read. Each gives the recorded numbers of the code that defines it, or
 //! one sentence with a way on.
 //!
-//! `tools/checkpoints/make_wild.py` made the files.
+//! `tools/checkpoints/make_wild.py` and `make_capi.py` made the files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -118,10 +118,12 @@ fn difference(checkpoint: &Checkpoint, expected: &Tensors) -> (f32, String) {
 
 #[test]
 fn every_case_gives_its_numbers_or_a_way_on() {
-    let text = std::fs::read_to_string(folder().join("cases.json")).unwrap();
-    let cases: Vec<Case> = serde_json::from_str(&text).unwrap();
+    let cases = ["cases.json", "capi.json"].map(|file| {
+        let text = std::fs::read_to_string(folder().join(file)).unwrap();
+        serde_json::from_str::<Vec<Case>>(&text).unwrap()
+    });
     let mut wrong = Vec::new();
-    for case in &cases {
+    for case in cases.iter().flatten() {
         let settle = Settle {
             family: case
                 .settle

@@ -441,6 +441,7 @@ fn naming(
         usual: false,
         families: Vec::new(),
         rotary: None,
+        rms_norm: false,
         layout: description.layout,
         turned,
     }

@@ -66,8 +66,7 @@ impl Model {
                         add_branch(x, d, &block.proj, &block.scale1, (row, column), values);
                     },
                 );
-                let (norm, eps) = (&block.norm2, self.config.norm_eps);
-                rows::layer_norm(x, &norm.weight, &norm.bias, eps, (&mut *a, stride));
+                self.normalize(x, &block.norm2, (&mut *a, stride));
                 let fused = matches!(self.config.mlp, Mlp::Gelu | Mlp::QuickGelu);
                 if block.down.weight.takes_words() && fused && !self.config.hidden_norm {
                     self.feed_words(block, x, a, hidden);
@@ -169,12 +168,11 @@ impl Model {
             }
         }
         if self.config.hidden_norm {
-            let (norm, width) = (&block.hidden_norm, self.config.hidden);
-            let eps = self.config.norm_eps;
+            let width = self.config.hidden;
             let mut normed = vec![0.0; width];
             for row in hidden.chunks_exact_mut(hidden_stride).take(count) {
                 let row = &mut row[..width];
-                rows::layer_norm(row, &norm.weight, &norm.bias, eps, (&mut normed, width));
+                self.normalize(row, &block.hidden_norm, (&mut normed, width));
                 row.copy_from_slice(&normed);
             }
         }

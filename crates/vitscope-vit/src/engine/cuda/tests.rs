@@ -66,6 +66,7 @@ fn model(d: usize, heads: usize, precision: Precision) -> (Arc<Model>, InputGeom
         class: true,
         final_norm: true,
         hidden_norm: false,
+        rms_norm: false,
         layer_scale: true,
         positions: Positions::Table {
             grid: [3, 3],
