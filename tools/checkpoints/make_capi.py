@@ -53,7 +53,7 @@ def record(image):
 
 
 for name, side in (("capi", (16, 16)), ("capi_wide", (8, 20)), ("capi_row", (4, 12))):
-    save_file(record(torch.randn(2, 3, *side)), OUT / f"{name}.expected.safetensors")
+    save_file(record(torch.randn(1, 3, *side)), OUT / f"{name}.expected.safetensors")
 weights = {f"backbone.{name}": tensor for name, tensor in model.state_dict().items()}
 weights["head.last_layer.weight"] = torch.randn(5, 16)
 torch.save(weights, OUT / "capi_vitt4_test.pth")

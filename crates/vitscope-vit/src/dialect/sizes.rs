@@ -153,7 +153,10 @@ pub(crate) fn sizes(
         && (registers == 0 || !registers.is_multiple_of(4))
     {
         let registers = stem("registers").unwrap_or(frequencies);
-        return Err(look.shape(registers, "four times some registers, a quarter on each side"));
+        return Err(look.shape(
+            registers,
+            "four times some registers, a quarter on each side",
+        ));
     }
 
     let sizes = Sizes {

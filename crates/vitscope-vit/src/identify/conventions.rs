@@ -187,8 +187,7 @@ impl Case<'_> {
             self.described_positions(periods)?;
         }
         if self.seen.fit.blocks[0].contains_key("frequencies") {
-            let because = "they are stored in the file, alike in every block";
-            self.decide("rotary periods", "stored", because);
+            self.decide("rotary periods", "stored", "they are stored in the file");
             return Ok((Some(Positions::Edged), rope_base));
         }
         let Some(table) = self.seen.sizes.table else {
