@@ -29,6 +29,7 @@
 //! | [`baselines`] | place alone and one class | 14 |
 //! | [`usage()`], [`twins`] | clusters in use, `exp(H)`; dead and twin clusters; collapse | 14 |
 //! | [`locality()`] | `I(K, Q)` of an attention matrix | 9 (3.3.1) |
+//! | [`PairCounts`] | agreement beyond chance, `(p - e) / (1 - e)` | 18 |
 //! | [`pck()`] | share of correct keypoints | 10 (0.A.7) |
 //! | [`pearson`], [`spearman`], [`bootstrap_interval`] | relations between numbers | 11 |
 //!
@@ -64,6 +65,7 @@
 //! ```
 
 mod aggregate;
+mod agreement;
 mod baseline;
 mod border;
 mod cause;
@@ -84,6 +86,7 @@ mod tally;
 mod usage;
 
 pub use aggregate::{UNLABELED, aggregate};
+pub use agreement::{PairCounts, kappa_of_images};
 pub use baseline::{Baselines, baselines, fixed_map_quality, place_alone};
 pub use border::{Border, BorderSplit, border};
 pub use cause::{

@@ -63,6 +63,12 @@ impl ResamplingPlan {
         })
     }
 
+    /// Images of the evaluation set.
+    #[must_use]
+    pub fn images(&self) -> usize {
+        self.images
+    }
+
     /// Replicates of each kind.
     #[must_use]
     pub fn replicates(&self) -> usize {

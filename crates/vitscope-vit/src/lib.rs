@@ -52,6 +52,7 @@ pub mod checkpoint;
 pub mod config;
 pub mod container;
 mod dialect;
+pub mod edit;
 mod engine;
 pub mod error;
 pub mod facet;

@@ -11,13 +11,15 @@ use ndarray::Array3;
 use ndarray::{ArrayView3, ArrayView4, CowArray, Ix3};
 
 use crate::config::{Config, Device, Mlp, Positions, Precision};
+use crate::edit::Edit;
+#[cfg(feature = "cuda")]
+use crate::edit::FromPrefix;
 #[cfg(feature = "cuda")]
 use crate::engine::cuda;
 use crate::engine::{Input, InputGeometry, Stages, Tensor, cpu};
 use crate::error::DeviceError;
 use crate::facet::{Kind, Taps};
 use crate::ops::packed::has_bf16;
-use crate::ops::positions::{edged_angles, pair_angles, resize_table, rotary_angles};
 use crate::params::{Linear, Params};
 
 /// Why a backbone cannot be put together, or cannot run on an image of some size.
@@ -61,6 +63,12 @@ pub enum ShapeError {
     CpuOnly {
         /// What a GPU does not have.
         what: &'static str,
+    },
+    /// Position codes that do not fit the input.
+    #[error("position codes must be those of some of the {patches} patches, one for each")]
+    Codes {
+        /// Patches of the input.
+        patches: usize,
     },
     /// The device that was asked for.
     #[error(transparent)]
@@ -235,6 +243,20 @@ impl Vit {
     /// # Errors
     /// When a side is not a positive multiple of the patch size, or the device fails.
     pub fn workspace(&self, pixels: [usize; 2]) -> Result<Workspace, ShapeError> {
+        self.workspace_edited(pixels, &Edit::default())
+    }
+
+    /// The same for passes in which patches are given other positions than their own, or something else of the class
+    /// token and the registers than what they attend to.
+    ///
+    /// # Errors
+    /// As [`workspace`](Self::workspace); when codes are assigned to another number of patches, or of places that are
+    /// not there; and for attention that is edited on a GPU.
+    pub fn workspace_edited(
+        &self,
+        pixels: [usize; 2],
+        edit: &Edit,
+    ) -> Result<Workspace, ShapeError> {
         let patch = self.config.patch;
         if pixels.iter().any(|&side| side == 0 || side % patch != 0) {
             return Err(ShapeError::InputSize {
@@ -244,31 +266,16 @@ impl Vit {
             });
         }
         let grid = pixels.map(|side| side / patch);
-        let (table, rotary) = match self.config.positions {
-            Positions::Table { grid: from, resize } => (
-                resize_table(&self.table, self.config.width, from, grid, resize),
-                None,
-            ),
-            Positions::Rotary => (Vec::new(), Some(rotary_angles(&self.periods, grid))),
-            Positions::Edged => {
-                let angles = edged_angles(&self.periods, self.config.prefix(), grid);
-                (Vec::new(), Some(angles))
-            }
-            Positions::Both {
-                grid: from,
-                resize,
-                rotary,
-            } => (
-                resize_table(&self.table, self.config.width, from, grid, resize),
-                Some(pair_angles(rotary, self.config.head_width(), grid)),
-            ),
-        };
-        let geometry = InputGeometry {
-            pixels,
-            grid,
-            table,
-            rotary,
-        };
+        #[cfg(feature = "cuda")]
+        if edit.from_prefix != FromPrefix::Own && self.gpu().is_some() {
+            let what = "passes with edited attention";
+            return Err(ShapeError::CpuOnly { what });
+        }
+        let own = (&self.table[..], &self.periods[..]);
+        let geometry =
+            InputGeometry::new(&self.config, own, pixels, edit).ok_or(ShapeError::Codes {
+                patches: grid[0] * grid[1],
+            })?;
         let stages: Box<dyn Stages> = match &self.engine {
             Engine::Cpu(model) => Box::new(cpu::Cpu::new(Arc::clone(model), geometry)),
             #[cfg(feature = "cuda")]

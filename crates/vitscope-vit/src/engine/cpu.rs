@@ -15,6 +15,7 @@ use rayon::prelude::*;
 
 use super::{Input, InputGeometry, Stages, Tensor};
 use crate::config::{Config, Positions, Precision};
+use crate::edit::FromPrefix;
 use crate::error::DeviceError;
 use crate::ops::attention::{self, attend};
 use crate::ops::packed::{Packed, padded};
@@ -276,7 +277,13 @@ impl Model {
     }
 
     /// Attention of every head into `mixed` `[batch, heads, tokens, d]`.
-    fn attention(&self, work: &mut Work, tokens: usize, keep_matrices: bool) {
+    fn attention(
+        &self,
+        work: &mut Work,
+        tokens: usize,
+        from_prefix: FromPrefix,
+        keep_matrices: bool,
+    ) {
         let d = self.config.width;
         let heads = self.config.heads;
         let head_width = self.config.head_width();
@@ -292,7 +299,13 @@ impl Model {
         let run = |index: usize, out: &mut [f32], matrix: Option<&mut [f32]>| {
             let (image, head) = (index / heads, index % heads);
             let qkv = &qkv[image * tokens * 3 * d..][..tokens * 3 * d];
-            let shape = [tokens, heads, head_width];
+            let shape = attention::Shape {
+                tokens,
+                heads,
+                width: head_width,
+                prefix: self.config.prefix(),
+                from_prefix,
+            };
             ATTENTION.with_borrow_mut(|scratch| {
                 attend(qkv, shape, head, self.precision, scratch, matrix, out);
             });
@@ -373,7 +386,9 @@ impl Stages for Cpu {
 
     fn attention(&mut self, keep_matrices: bool) -> Result<(), DeviceError> {
         let tokens = self.tokens();
-        self.model.attention(&mut self.work, tokens, keep_matrices);
+        let from_prefix = self.geometry.from_prefix;
+        self.model
+            .attention(&mut self.work, tokens, from_prefix, keep_matrices);
         Ok(())
     }
 

@@ -12,7 +12,10 @@ use std::fmt;
 
 use ndarray::ArrayView4;
 
+use crate::config::{Config, Positions};
+use crate::edit::{Codes, Edit, FromPrefix};
 use crate::error::DeviceError;
+use crate::ops::positions::{Places, edged_angles, pair_angles, resize_table, rotary_angles};
 use crate::vit::Rows;
 
 /// What the size of the input decides.
@@ -27,9 +30,65 @@ pub(crate) struct InputGeometry {
     /// Cosines and sines of every patch, both `[patches, D / heads]`, in rotary models; where the
     /// tokens before the patches turn too, of all tokens.
     pub(crate) rotary: Option<(Vec<f32>, Vec<f32>)>,
+    /// What patches are given of the other tokens; nothing but their own on a card.
+    pub(crate) from_prefix: FromPrefix,
 }
 
 impl InputGeometry {
+    /// What an input of `pixels`, which are whole patches, is given of the model's own table and periods; `None` for
+    /// codes that are not those of its patches.
+    pub(crate) fn new(
+        config: &Config,
+        (table, periods): (&[f32], &[f32]),
+        pixels: [usize; 2],
+        edit: &Edit,
+    ) -> Option<Self> {
+        let grid = pixels.map(|side| side / config.patch);
+        let patches = grid[0] * grid[1];
+        if let Codes::Of(places) = &edit.codes
+            && (places.len() != patches || places.iter().any(|&place| place >= patches))
+        {
+            return None;
+        }
+        let places = match edit.codes {
+            Codes::Own | Codes::Of(_) => Places::Own,
+            Codes::Mean => Places::Middle,
+            Codes::Moved(by) => Places::Moved(by),
+        };
+        let (width, head_width) = (config.width, config.head_width());
+        let resized = |from, resize| resize_table(table, width, from, grid, resize);
+        let (table, rotary) = match config.positions {
+            Positions::Table { grid: from, resize } => (resized(from, resize), None),
+            Positions::Rotary => (Vec::new(), Some(rotary_angles(periods, grid, places))),
+            Positions::Edged => {
+                let angles = edged_angles(periods, config.prefix(), grid, places);
+                (Vec::new(), Some(angles))
+            }
+            Positions::Both {
+                grid: from,
+                resize,
+                rotary,
+            } => (
+                resized(from, resize),
+                Some(pair_angles(rotary, head_width, grid, places)),
+            ),
+        };
+        // The angles of patches come last; other tokens keep theirs.
+        let assign = |mut angles: Vec<f32>| {
+            let of_patches = angles.split_off(angles.len() - patches * head_width);
+            angles.extend(edit.codes.assign(of_patches, head_width));
+            angles
+        };
+        Some(Self {
+            pixels,
+            grid,
+            table: edit.codes.assign(table, width),
+            // Angles in the middle are the same everywhere, and stay so.
+            rotary: rotary.map(|(cos, sin)| (assign(cos), assign(sin))),
+            from_prefix: edit.from_prefix,
+        })
+    }
+
     /// Patches of an image.
     pub(crate) fn patches(&self) -> usize {
         self.grid[0] * self.grid[1]

@@ -103,6 +103,29 @@ pub fn resize_table(
     out
 }
 
+/// Where patches lie for rotary positions.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub enum Places {
+    /// Each at its own place.
+    #[default]
+    Own,
+    /// Each so many rows and columns from its own place.
+    Moved([f64; 2]),
+    /// All in the middle of the image.
+    Middle,
+}
+
+impl Places {
+    /// The index along an axis (0: rows, 1: columns) of `count` patches at which patch `index` is taken to lie.
+    fn index(self, axis: usize, index: usize, count: usize) -> f64 {
+        match self {
+            Self::Own => index as f64,
+            Self::Moved(by) => index as f64 + by[axis],
+            Self::Middle => (count as f64 - 1.0) / 2.0,
+        }
+    }
+}
+
 /// Cosines and sines of the angles by which neighboring channels of every patch turn (EVA-02,
 /// Perception Encoder); both channels of a pair have the same.
 ///
@@ -113,11 +136,13 @@ pub fn pair_angles(
     rotary: PairRotary,
     head_width: usize,
     [rows, columns]: [usize; 2],
+    places: Places,
 ) -> (Vec<f32>, Vec<f32>) {
     let quarter = head_width / 4;
     // In f32, as the code that trained with it computes them.
-    let place = |index: usize, count: usize, reference: usize| {
-        (index + rotary.offset) as f32 / count as f32 * reference as f32
+    let place = |axis: usize, index: usize, count: usize| {
+        let index = places.index(axis, index, count) + rotary.offset as f64;
+        index as f32 / count as f32 * rotary.reference[axis] as f32
     };
     let bands: Vec<f32> = (0..quarter)
         .map(|j| 1.0 / (rotary.base as f32).powf(j as f32 / quarter as f32))
@@ -126,14 +151,14 @@ pub fn pair_angles(
     let mut sin = Vec::with_capacity(rows * columns * head_width);
     for y in 0..rows {
         for x in 0..columns {
-            let row = place(y, rows, rotary.reference[0]);
-            let column = place(x, columns, rotary.reference[1]);
-            let places = if rotary.columns_first {
+            let row = place(0, y, rows);
+            let column = place(1, x, columns);
+            let coordinates = if rotary.columns_first {
                 [column, row]
             } else {
                 [row, column]
             };
-            for place in places {
+            for place in coordinates {
                 for &band in &bands {
                     let angle = place * band;
                     cos.extend([angle.cos(); 2]);
@@ -147,7 +172,7 @@ pub fn pair_angles(
 
 /// Cosines and sines of the angles by which every token turns whose coordinates run from 0 to 1
 /// (CAPI): first those of `around` tokens that stand evenly around the edge of the grid, a quarter on
-/// each side, then the patches.
+/// each side, then the patches. Moved patches take the others along.
 ///
 /// # Shapes
 /// `frequencies` `[2, d]`, angles per row and per column; both results `[around + rows * columns, d]`.
@@ -156,33 +181,40 @@ pub fn edged_angles(
     frequencies: &[f32],
     around: usize,
     [rows, columns]: [usize; 2],
+    places: Places,
 ) -> (Vec<f32>, Vec<f32>) {
     let (by_row, by_column) = frequencies.split_at(frequencies.len() / 2);
     // In f32 and from both ends, as the authors' code has them.
-    let line = |count: usize| -> Vec<f32> {
-        let step = 1.0 / count.saturating_sub(1).max(1) as f32;
-        let place = |i: usize| match i < count / 2 || count == 1 {
-            true => i as f32 * step,
-            false => 1.0 - (count - 1 - i) as f32 * step,
-        };
-        (0..count).map(place).collect()
+    let step = |count: usize| 1.0 / count.saturating_sub(1).max(1) as f32;
+    let place = |axis: usize, index: usize, count: usize| {
+        let at = places.index(axis, index, count);
+        match at < (count / 2) as f64 || count == 1 {
+            true => at as f32 * step(count),
+            false => 1.0 - ((count - 1) as f64 - at) as f32 * step(count),
+        }
     };
-    let (down, across) = (line(rows), line(columns));
-    let (deepest, widest) = (down[rows - 1], across[columns - 1]);
+    let along = |axis: usize, share: f32, count: usize| {
+        let moved = match places {
+            Places::Moved(by) => by[axis] as f32 * step(count),
+            Places::Own | Places::Middle => 0.0,
+        };
+        // A single row is where it begins.
+        moved + if count > 1 { share } else { 0.0 }
+    };
     let side = around / 4;
     let edge = (0..around).map(|token| {
-        let along = (token % side) as f32 / side as f32;
+        let share = (token % side) as f32 / side as f32;
         let (row, column) = match token / side {
-            0 => (along, 0.0),
-            1 => (1.0, along),
-            2 => (1.0 - along, 1.0),
-            _ => (0.0, 1.0 - along),
+            0 => (share, 0.0),
+            1 => (1.0, share),
+            2 => (1.0 - share, 1.0),
+            _ => (0.0, 1.0 - share),
         };
-        (row * deepest, column * widest)
+        (along(0, row, rows), along(1, column, columns))
     });
-    let inside = down
-        .iter()
-        .flat_map(|&row| across.iter().map(move |&column| (row, column)));
+    let inside = (0..rows)
+        .flat_map(|y| (0..columns).map(move |x| (y, x)))
+        .map(|(y, x)| (place(0, y, rows), place(1, x, columns)));
     edge.chain(inside)
         .flat_map(|(row, column)| {
             let angles = by_row.iter().zip(by_column);
@@ -198,15 +230,21 @@ pub fn edged_angles(
 /// # Shapes
 /// `periods` `[d / 4]`; both results `[rows * columns, d]`.
 #[must_use]
-pub fn rotary_angles(periods: &[f32], [rows, columns]: [usize; 2]) -> (Vec<f32>, Vec<f32>) {
+pub fn rotary_angles(
+    periods: &[f32],
+    [rows, columns]: [usize; 2],
+    places: Places,
+) -> (Vec<f32>, Vec<f32>) {
     let d = periods.len() * 4;
     let mut cos = Vec::with_capacity(rows * columns * d);
     let mut sin = Vec::with_capacity(rows * columns * d);
     for y in 0..rows {
         for x in 0..columns {
-            let at = |i: usize, n: usize| 2.0 * (i as f64 + 0.5) / n as f64 - 1.0;
+            let at = |axis: usize, i: usize, n: usize| {
+                2.0 * (places.index(axis, i, n) + 0.5) / n as f64 - 1.0
+            };
             for _ in 0..2 {
-                for place in [at(y, rows), at(x, columns)] {
+                for place in [at(0, y, rows), at(1, x, columns)] {
                     for &period in periods {
                         let angle = std::f64::consts::TAU * place / f64::from(period);
                         cos.push(angle.cos() as f32);

@@ -4,6 +4,7 @@ use ndarray::Array4;
 
 use super::*;
 use crate::config::{Config, Positions, Precision, Resize};
+use crate::edit::FromPrefix;
 use crate::params::{Block, Linear, Norm, Params};
 
 fn numbers(count: usize, seed: usize) -> Vec<f32> {
@@ -52,6 +53,7 @@ fn model(d: usize, heads: usize, precision: Precision) -> (Arc<Model>, InputGeom
         grid: [3, 3],
         table: params.table.clone(),
         rotary: None,
+        from_prefix: FromPrefix::Own,
     };
     let config = Config {
         width: d,
