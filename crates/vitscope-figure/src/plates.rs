@@ -45,6 +45,7 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
             plates.push(correspond::layers::draw_similarity(member)?);
             plates.push(correspond::layers::draw_matches(member)?);
         }
+        RunKind::Causes => {}
     }
     Ok(plates)
 }

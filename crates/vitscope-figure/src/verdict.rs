@@ -60,6 +60,7 @@ impl Verdict {
             RunKind::Probe => verdict.of_probes(run),
             RunKind::Attention => verdict.of_attention(run),
             RunKind::Correspond => verdict.of_matches(run),
+            RunKind::Causes => {}
         }
         verdict.warnings.extend(run.record.warnings.iter().cloned());
         verdict

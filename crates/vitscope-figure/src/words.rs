@@ -101,7 +101,7 @@ pub(crate) fn counted(count: usize, what: &str) -> String {
 fn units(run: &RunView) -> &'static str {
     match run.kind() {
         RunKind::Correspond => "pairs",
-        RunKind::Probe | RunKind::Attention => "test images",
+        RunKind::Probe | RunKind::Attention | RunKind::Causes => "test images",
     }
 }
 

@@ -3,7 +3,7 @@
 /// What one number of a run is.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Number {
-    /// Its name in `metrics.csv`, without the `@threshold` that some carry behind it.
+    /// Its name in `metrics.csv`, without the `@threshold` or `@view` that some carry behind it.
     pub name: &'static str,
     /// What it counts in; empty for a plain ratio.
     pub unit: &'static str,
@@ -32,7 +32,7 @@ const ANY: f64 = f64::INFINITY;
 
 /// All of them.
 #[rustfmt::skip]
-pub const NUMBERS: [Number; 40] = [
+pub const NUMBERS: [Number; 47] = [
     row("miou",          "",       0.0,  1.0, "protocol 6: mean intersection over union"),
     row("accuracy",      "",       0.0,  1.0, "protocol 6: pixel accuracy"),
     row("iou",           "",       0.0,  1.0, "protocol 6: intersection over union of a class"),
@@ -73,6 +73,13 @@ pub const NUMBERS: [Number; 40] = [
     row("locality_head", "nats",   0.0,  ANY, "protocol 9: locality bias of a head"),
     row("pck",           "",       0.0,  1.0, "protocol 10: share of correct keypoints"),
     row("pck_image",     "",       0.0,  1.0, "protocol 10: the same, mean over pairs"),
+    row("agree_content", "",      -1.0,  1.0, "protocol 18: kappa with the label that the same content had"),
+    row("agree_place",   "",      -1.0,  1.0, "protocol 18: kappa with the label that the same place, or code, had"),
+    row("agree_reference", "",    -1.0,  1.0, "protocol 18: what one of the two is if labels follow the other alone"),
+    row("place_lean",    "",      -2.0,  2.0, "protocol 18: agree_place less agree_content"),
+    row("place_nmi",     "",      -1.0,  1.0, "protocol 18: NMI of patch labels and place, beyond chance"),
+    row("code_nmi",      "",      -1.0,  1.0, "protocol 18: the same by the place whose code a patch was given"),
+    row("patch_miou",    "",       0.0,  1.0, "protocol 18: mIoU over patches, matched in the plain view"),
 ];
 
 /// How far rounding may carry a value out of its range.

@@ -39,6 +39,8 @@ pub enum RunKind {
     Attention,
     /// Zero-shot correspondence.
     Correspond,
+    /// What position causes, without an edit of features.
+    Causes,
 }
 
 impl RunKind {
@@ -49,6 +51,7 @@ impl RunKind {
             Self::Probe => "probe",
             Self::Attention => "attention",
             Self::Correspond => "correspond",
+            Self::Causes => "causes",
         }
     }
 }

@@ -2,6 +2,7 @@
 
 pub mod artifacts;
 pub mod attention;
+pub mod causes;
 pub mod check;
 pub mod compare;
 pub mod correspond;

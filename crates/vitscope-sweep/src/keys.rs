@@ -311,6 +311,10 @@ impl Spec {
             RunKind::Probe => Work::Probe(Box::new(values.settings(|_| true))),
             RunKind::Attention => Work::Attention(values.attention()),
             RunKind::Correspond => Work::Correspond(values.correspond()),
+            RunKind::Causes => {
+                values.problem("command", "causes is no work of a plan: run it by itself");
+                Work::Probe(Box::default())
+            }
         };
         match values.problems.is_empty() {
             true => Ok(Self {
@@ -376,6 +380,7 @@ impl Values {
                     RunKind::Probe => Setting::called(key).is_some(),
                     RunKind::Attention => OF_ATTENTION.contains(&key) || key == "threads",
                     RunKind::Correspond => OF_CORRESPOND.contains(&key) || key == "threads",
+                    RunKind::Causes => false,
                 }
         };
         let keys: Vec<String> = self.all.keys().cloned().collect();

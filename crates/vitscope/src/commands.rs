@@ -2,6 +2,7 @@
 
 mod artifacts;
 mod attention;
+mod causes;
 mod compare;
 mod correspond;
 mod data;
@@ -38,6 +39,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Inspect(args) => inspect::run(&cli, args),
         Command::Data(command) => data::run(&cli, command),
         Command::Attention(args) => attention::run(&cli, args),
+        Command::Causes(args) => causes::run(&cli, args),
         Command::Correspond(args) => correspond::run(&cli, args),
         Command::Artifacts { run } => artifacts::run(&cli, run),
         Command::Compare(args) => compare::run(&cli, args),

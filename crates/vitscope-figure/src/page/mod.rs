@@ -300,7 +300,7 @@ fn footnotes_of(run: &RunView) -> Vec<String> {
              folder aggregate."
                 .to_owned(),
         ],
-        RunKind::Attention => Vec::new(),
+        RunKind::Attention | RunKind::Causes => Vec::new(),
         RunKind::Correspond => vec![
             FACETS.to_owned(),
             "PCK@0.1: the share of keypoints whose match, the target's pixel of largest cosine \

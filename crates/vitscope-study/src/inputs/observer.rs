@@ -10,6 +10,8 @@ pub const FIT: Phase = Phase::new("fit");
 pub const EXTRACT: Phase = Phase::new("extract");
 /// Attention weights of the images.
 pub const ATTENTION: Phase = Phase::new("attention");
+/// Patches labeled in every view of an image.
+pub const CAUSES: Phase = Phase::new("causes");
 /// Key points found in the target images.
 pub const CORRESPOND: Phase = Phase::new("correspond");
 /// Images and masks of a data set looked at.

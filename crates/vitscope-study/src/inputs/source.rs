@@ -171,6 +171,11 @@ impl Backbone {
     pub fn vit(&self) -> &Vit {
         &self.vit
     }
+
+    /// What the model is given for each byte of each channel.
+    pub(crate) fn levels(&self) -> &[[f32; 256]; 3] {
+        &self.levels
+    }
 }
 
 /// Facets that were kept when the backbone gave them.

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
+mod edits;
 mod known;
 mod loading;
 mod loading_attacks;

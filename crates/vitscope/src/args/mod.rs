@@ -1,5 +1,6 @@
 //! What can be typed. Doc comments are the help texts.
 
+mod causes;
 mod probe;
 mod sweep;
 mod words;
@@ -13,6 +14,7 @@ use vitscope_study::correspond::Fit;
 use vitscope_study::layers::Layers;
 use vitscope_study::settings::{MAX_THREADS, Side};
 
+pub use self::causes::CausesArgs;
 pub use self::probe::ProbeArgs;
 pub use self::sweep::{ExecutorArgs, ExecutorWord, PlanArgs, SweepArgs, SweepVerb, TaskArgs};
 use self::words::{
@@ -77,6 +79,9 @@ pub enum Command {
     Attention(Box<AttentionArgs>),
     /// Zero-shot correspondence of keypoints on SPair-71k, every layer and facet
     Correspond(Box<CorrespondArgs>),
+    /// What position causes, without an edit of features: the same content at another place, other position codes,
+    /// class token and registers cut off
+    Causes(Box<CausesArgs>),
     /// What is odd about the embeddings of a run: collapsed slots, strong channels, position, each with what to do
     Artifacts {
         /// A run directory of `probe`

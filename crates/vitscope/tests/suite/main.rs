@@ -7,6 +7,7 @@ mod common;
 
 mod attention;
 mod calibration;
+mod causes;
 mod compare;
 mod continued;
 mod correspond;

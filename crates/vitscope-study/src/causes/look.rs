@@ -1,0 +1,252 @@
+//! The forward passes: images in, sampled patch vectors or labels out.
+
+use ndarray::{Array2, ArrayView2, Axis};
+use rayon::prelude::*;
+use vitscope_data::{DataSet, Geometry, IGNORE, Item, LabelCrop, Split};
+use vitscope_probe::{Labeler, ProbeError, Scratch};
+use vitscope_run::Slot;
+use vitscope_vit::Vit;
+use vitscope_vit::edit::Edit;
+use vitscope_vit::facet::{Kind, Taps};
+use vitscope_vit::vit::Tapped;
+
+use super::view::{Grid, View};
+use crate::error::StudyError;
+use crate::observer::{Observer, Phase};
+use crate::source::Backbone;
+use crate::turn::Turn;
+
+/// Images between two looks at whether to stop. Changes no number.
+const CHUNK: usize = 8;
+
+/// A model, and how it looks at images.
+pub(super) struct Looker<'a> {
+    pub(super) vit: &'a Vit,
+    pub(super) levels: &'a [[f32; 256]; 3],
+    pub(super) data: &'a DataSet,
+    pub(super) slots: &'a [Slot],
+    /// The tensor of the pass that each slot is.
+    pub(super) kinds: Vec<(usize, Kind)>,
+    pub(super) grid: Grid,
+    pub(super) seed: u64,
+}
+
+/// The labels of an image in every view.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct ImageLabels {
+    /// `[views][slots][patches]`
+    pub(super) labels: Vec<Vec<Vec<u8>>>,
+    /// The class of most pixels of each patch of the plain view, 255 where most have none.
+    pub(super) truth: Option<Vec<u8>>,
+}
+
+impl<'a> Looker<'a> {
+    pub(super) fn new(
+        backbone: &'a Backbone,
+        data: &'a DataSet,
+        slots: &'a [Slot],
+        kinds: Vec<(usize, Kind)>,
+        grid: Grid,
+        seed: u64,
+    ) -> Self {
+        Self {
+            vit: backbone.vit(),
+            levels: backbone.levels(),
+            data,
+            slots,
+            kinds,
+            grid,
+            seed,
+        }
+    }
+
+    fn patch(&self) -> usize {
+        self.vit.config().patch
+    }
+
+    /// The crop that holds the plain view and the one beside it.
+    fn geometry(&self) -> Geometry {
+        Geometry {
+            size: (self.grid.side + self.grid.shift) * self.patch(),
+        }
+    }
+
+    /// What a view shows of a larger crop, RGB.
+    fn pixels(&self, crop: &[u8], view: View) -> Vec<u8> {
+        let (side, whole) = (self.grid.side * self.patch(), self.geometry().size);
+        let from = match view {
+            View::Shift => self.grid.shift * self.patch(),
+            _ => 0,
+        };
+        let rows = crop.chunks_exact(3 * whole).skip(from).take(side);
+        let mut pixels: Vec<u8> = rows
+            .flat_map(|row| &row[3 * from..3 * (from + side)])
+            .copied()
+            .collect();
+        if view == View::Flip {
+            Turn::Mirrored.apply(&mut pixels, side);
+        }
+        pixels
+    }
+
+    /// Runs one image and shows the patch vectors of every slot.
+    fn pass(
+        &self,
+        pixels: &[u8],
+        edit: &Edit,
+        mut show: impl FnMut(usize, ArrayView2<'_, f32>) -> Result<(), StudyError>,
+    ) -> Result<(), StudyError> {
+        let mut taps = Taps::new();
+        for &(layer, kind) in &self.kinds {
+            taps.add(layer, kind);
+        }
+        let side = self.grid.side * self.patch();
+        let mut work = self.vit.workspace_edited([side; 2], edit)?;
+        self.vit
+            .forward_bytes(pixels, self.levels, &taps, &mut work, |tapped| {
+                let Tapped::Rows {
+                    layer,
+                    kind,
+                    patches,
+                    ..
+                } = tapped
+                else {
+                    return Ok(());
+                };
+                let rows = patches.host()?;
+                let slots = self.kinds.iter().enumerate();
+                let mut slots = slots.filter(|(_, own)| **own == (layer, kind));
+                slots.try_for_each(|(slot, _)| show(slot, rows.index_axis(Axis(0), 0)))
+            })
+    }
+
+    /// Does something with each of some images, in their order.
+    fn each<T: Send>(
+        &self,
+        (split, images): (Split, usize),
+        phase: Phase,
+        observer: &mut dyn Observer,
+        of_image: impl Fn(usize, &Item) -> Result<T, StudyError> + Sync,
+    ) -> Result<Vec<T>, StudyError> {
+        let items = &self.data.split(split)[..images];
+        let mut results = Vec::with_capacity(images);
+        observer.begin(phase, 0, images as u64);
+        for (chunk, items) in items.chunks(CHUNK).enumerate() {
+            let indexed = items.par_iter().enumerate();
+            let of_chunk: Result<Vec<T>, _> = indexed
+                .map(|(index, item)| of_image(chunk * CHUNK + index, item))
+                .collect();
+            results.extend(of_chunk?);
+            observer.advance(items.len() as u64, None);
+            if observer.stop() {
+                return Err(StudyError::StoppedEarly);
+            }
+        }
+        observer.end();
+        Ok(results)
+    }
+
+    /// Patch vectors of training images as they are: of each image and slot the rows that `chosen` names.
+    pub(super) fn sample(
+        &self,
+        images: usize,
+        phase: Phase,
+        observer: &mut dyn Observer,
+        chosen: impl Fn(usize) -> Vec<usize> + Sync,
+    ) -> Result<Vec<Vec<Array2<f32>>>, StudyError> {
+        self.each((Split::Train, images), phase, observer, |image, item| {
+            let crop = self.data.image(item, &self.geometry())?;
+            let chosen = chosen(image);
+            let mut samples = vec![Array2::zeros((0, 0)); self.kinds.len()];
+            let pixels = self.pixels(&crop.pixels, View::Plain);
+            self.pass(&pixels, &Edit::default(), |slot, rows| {
+                if !rows.iter().all(|value| value.is_finite()) {
+                    return Err(self.not_finite(slot, item));
+                }
+                samples[slot] = rows.select(Axis(0), &chosen);
+                Ok(())
+            })?;
+            Ok(samples)
+        })
+    }
+
+    /// The label of every patch of every slot, of test images in every view.
+    pub(super) fn labels(
+        &self,
+        images: usize,
+        views: &[View],
+        codebooks: &[Array2<f32>],
+        phase: Phase,
+        observer: &mut dyn Observer,
+    ) -> Result<Vec<ImageLabels>, StudyError> {
+        let side = self.grid.side;
+        // With one pixel to a patch, the label of a pixel (protocol 5) is that of its patch.
+        let labelers = codebooks.iter().enumerate().map(|(slot, codebook)| {
+            Labeler::new(codebook.view(), (side, side), 1).map_err(|error| self.failed(slot, error))
+        });
+        let labelers: Vec<Labeler> = labelers.collect::<Result<_, _>>()?;
+        self.each((Split::Test, images), phase, observer, |image, item| {
+            let crop = self.data.image(item, &self.geometry())?;
+            let mut scratch = Scratch::default();
+            let mut labels = Vec::with_capacity(views.len());
+            for &view in views {
+                let mut maps = vec![vec![0; side * side]; labelers.len()];
+                let codes = view.codes(self.grid, image, self.seed);
+                let edit = view.edit(self.grid, codes.as_ref());
+                self.pass(&self.pixels(&crop.pixels, view), &edit, |slot, rows| {
+                    let labeled = labelers[slot].label(rows, &mut scratch, &mut maps[slot]);
+                    labeled.map_err(|error| match error {
+                        ProbeError::NonFinite { .. } => self.not_finite(slot, item),
+                        error => self.failed(slot, error),
+                    })
+                })?;
+                labels.push(maps);
+            }
+            let truth = match self.data.has_truth() {
+                true => Some(match self.data.label(item, &self.geometry())? {
+                    Some(truth) => self.classes(&truth),
+                    None => vec![IGNORE; side * side],
+                }),
+                false => None,
+            };
+            Ok(ImageLabels { labels, truth })
+        })
+    }
+
+    /// The class of most pixels of each patch of the plain view; the first of several, and none where most have none.
+    fn classes(&self, truth: &LabelCrop) -> Vec<u8> {
+        let (side, patch) = (self.grid.side, self.patch());
+        let class = |place: usize| {
+            let mut counts = [0_u32; 256];
+            for y in 0..patch {
+                let start = (place / side * patch + y) * truth.size + place % side * patch;
+                for &id in &truth.ids[start..start + patch] {
+                    counts[usize::from(id)] += 1;
+                }
+            }
+            let most = counts.iter().max().copied().unwrap_or(0);
+            let first = counts.iter().position(|&count| count == most);
+            first.map_or(IGNORE, |class| class as u8)
+        };
+        (0..side * side).map(class).collect()
+    }
+
+    /// An error of a slot's probe.
+    pub(super) fn failed(&self, slot: usize, source: ProbeError) -> StudyError {
+        StudyError::Probe {
+            slot: self.slots[slot].to_string(),
+            source,
+        }
+    }
+
+    fn not_finite(&self, slot: usize, item: &Item) -> StudyError {
+        let slot = self.slots[slot];
+        StudyError::file(
+            &item.image,
+            format!(
+                "the model's {slot} of this image holds a value that is not finite: leave the image out, or run with \
+                 --dtype f32"
+            ),
+        )
+    }
+}

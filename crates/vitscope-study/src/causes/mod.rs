@@ -1,0 +1,226 @@
+//! Tests of what position causes, in which no feature is edited (docs/protocol.md section 18).
+//!
+//! Centroids of every slot are fitted to training images by the protocol and stay. Then each test image is shown to
+//! the model again and again: at another place, with other position codes, cut off from class token and registers.
+//! What labels do is counted patch by patch. One forward pass of a view serves all slots; what stays of it is one byte per
+//! patch and slot.
+
+mod fit;
+mod look;
+mod numbers;
+mod settings;
+mod view;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+use rayon::prelude::*;
+use vitscope_data::DataSet;
+use vitscope_measure::ResamplingPlan;
+use vitscope_run::session::{default_place, look};
+use vitscope_run::{
+    Fixed, Part, Record, RunKind, RunState, Session, Slot, Subject, Table, apart, names,
+};
+use vitscope_vit::config::Device;
+use vitscope_vit::identify::Settle;
+use vitscope_vit::vit::ShapeError;
+
+use self::look::Looker;
+use self::numbers::Material;
+pub use self::numbers::Named;
+pub use self::settings::CausesSettings;
+use self::view::Grid;
+pub use self::view::View;
+use crate::error::StudyError;
+use crate::model::{Model, Opened};
+use crate::observer::{CAUSES, Observer};
+use crate::record;
+use crate::source::{Source, tapped_kind};
+
+/// What to test, and how.
+#[derive(Clone, Debug)]
+pub struct CausesRequest {
+    /// The checkpoint.
+    pub model: PathBuf,
+    /// What it leaves open.
+    pub settle: Settle,
+    /// The data set, as the user names it.
+    pub data: String,
+    /// The run directory; `runs/MODEL-DATA-causes` unless set.
+    pub out: Option<PathBuf>,
+    /// The settings.
+    pub settings: CausesSettings,
+}
+
+/// A finished run.
+#[derive(Debug)]
+pub struct CausesOutcome {
+    /// Its directory.
+    pub run: PathBuf,
+    /// The ways in which images were shown.
+    pub views: Vec<View>,
+    /// The numbers of every slot, by their names in `metrics.csv`.
+    pub slots: Vec<(Slot, Vec<Named>)>,
+    /// Those of the ground truth; empty without one.
+    pub truth: Vec<Named>,
+}
+
+/// Runs every test that says something about a model, and writes its run directory.
+///
+/// Nothing is stored before the end, which is minutes away: a run that is stopped is begun anew.
+///
+/// # Errors
+/// One sentence.
+pub fn causes(
+    request: &CausesRequest,
+    observer: &mut dyn Observer,
+) -> Result<CausesOutcome, StudyError> {
+    let settings = &request.settings;
+    if request.settle.device != Device::Cpu {
+        let what = "tests of what position causes";
+        return Err(ShapeError::CpuOnly { what }.into());
+    }
+    if settings.resamples < 2 {
+        return Err(StudyError::setting(
+            "`resamples` must be at least 2, since the numbers are told with intervals",
+        ));
+    }
+    let data = DataSet::open(&request.data)?;
+    let clusters = settings.clusters(&data)?;
+    let model = Model::Checkpoint(request.model.clone(), request.settle.clone());
+    let (source, opened) = model.open(settings.size, &settings.layers, &settings.facets)?;
+    let Source::Backbone(backbone) = source else {
+        return Err(StudyError::Internal(
+            "a checkpoint without a backbone".into(),
+        ));
+    };
+    let grid = Grid {
+        side: opened.grid[0],
+        shift: settings.shift(opened.grid[0])?,
+    };
+    let train = data.train.len().min(settings.limit_train);
+    let test = data.test.len().min(settings.limit_test);
+    for (count, what) in [(train, "training"), (test, "test")] {
+        if count == 0 {
+            return Err(StudyError::setting(format!(
+                "{}: has no {what} images, expected at least one: centroids are fitted to training images, and test \
+                 images are labeled",
+                request.data
+            )));
+        }
+    }
+    let place = || default_place(&[&opened.stem, data.kind.name(), "causes"]);
+    let run = request.out.clone().unwrap_or_else(place);
+    apart(&run, &[&data.root, &request.model])?;
+    let mut record = describe(request, &data, &opened, [train, test], clusters);
+    look(&run, &record, false)?;
+    record.data.contents = data.stamps(train, test)?.contents();
+    for note in &record.notes {
+        observer.note(note);
+    }
+
+    let config = backbone.vit().config();
+    let views = View::of(config.positions, config.prefix());
+    let kind = |slot: &Slot| {
+        let kind = tapped_kind(*slot, config.depth, settings.token_norm, settings.rope);
+        (slot.layer, kind)
+    };
+    let kinds = opened.slots.iter().map(kind).collect();
+    let looker = Looker::new(&backbone, &data, &opened.slots, kinds, grid, settings.seed);
+    let fitting = Instant::now();
+    let codebooks = fit::codebooks(&looker, train, clusters, settings, observer)?;
+    let labeling = Instant::now();
+    let images = looker.labels(test, &views, &codebooks, CAUSES, observer)?;
+    let counting = Instant::now();
+    let plan = ResamplingPlan::new(
+        (grid.side, grid.side),
+        test,
+        settings.resamples,
+        settings.seed,
+    )?;
+    let material = Material {
+        images: &images,
+        views: &views,
+        grid,
+        seed: settings.seed,
+        clusters,
+        classes: if data.has_truth() {
+            data.classes.len()
+        } else {
+            0
+        },
+        plan: Arc::new(plan),
+    };
+    let slots = opened.slots.par_iter().enumerate();
+    let slots: Result<Vec<_>, StudyError> = slots
+        .map(|(index, &slot)| Ok((slot, material.of_slot(index)?)))
+        .collect();
+    let (slots, truth) = (slots?, material.of_truth()?);
+    for (name, secs) in [
+        ("fit_secs", labeling - fitting),
+        ("label_secs", counting - labeling),
+        ("count_secs", counting.elapsed()),
+    ] {
+        record.times.insert(name.to_owned(), secs.as_secs_f64());
+    }
+
+    let session = Session::begin(&run, &record, false)?;
+    write_metrics(&session, &record, &slots, &truth)?;
+    session.set(&mut record, RunState::Complete)?;
+    session.tidy()?;
+    Ok(CausesOutcome {
+        run,
+        views,
+        slots,
+        truth,
+    })
+}
+
+fn write_metrics(
+    session: &Session,
+    record: &Record,
+    slots: &[(Slot, Vec<Named>)],
+    truth: &[Named],
+) -> Result<(), StudyError> {
+    let model = &record.model;
+    let mut table = Table::new(&model.name, &model.family, &model.size);
+    let mut add = |subject: Subject, numbers: &[Named]| {
+        for (name, measured) in numbers {
+            table.add(
+                subject,
+                name,
+                Part::Whole,
+                measured.value,
+                measured.interval,
+            );
+        }
+    };
+    add(Subject::GroundTruth, truth);
+    for (slot, numbers) in slots {
+        add(Subject::Slot(*slot), numbers);
+    }
+    Ok(table.write(&session.run().join(names::METRICS))?)
+}
+
+/// The record of the run that is asked for.
+fn describe(
+    request: &CausesRequest,
+    data: &DataSet,
+    opened: &Opened,
+    [train, test]: [usize; 2],
+    clusters: usize,
+) -> Record {
+    let notes = opened.notes.iter().chain(data.notes()).cloned().collect();
+    let fixed = Fixed {
+        settings: serde_json::to_value(&request.settings).unwrap_or_default(),
+        model: opened.record.clone(),
+        data: record::of_data(data, train, test),
+        clusters,
+        grid: opened.grid,
+        size: opened.geometry.size,
+        seed: request.settings.seed,
+        threads: rayon::current_num_threads(),
+    };
+    Record::new(RunKind::Causes, &request.data, fixed, notes)
+}

@@ -1,0 +1,231 @@
+//! What the labels of all views come to (docs/protocol.md section 18).
+
+use std::sync::Arc;
+
+use ndarray::Array2;
+use vitscope_measure::{
+    IGNORED, Matching, MeasureError, PairCounts, Positions, QualityResampling, Resampling,
+    ResamplingPlan, Tally, kappa_of_images, paired_interval, quality, sample_interval,
+};
+use vitscope_run::Measured;
+
+use super::look::ImageLabels;
+use super::view::{Grid, Pairing, View};
+
+/// A number's name in `metrics.csv`, and the number.
+pub type Named = (String, Measured);
+
+/// Everything that numbers are made of, but for the slot.
+pub(super) struct Material<'a> {
+    pub(super) images: &'a [ImageLabels],
+    pub(super) views: &'a [View],
+    pub(super) grid: Grid,
+    pub(super) seed: u64,
+    pub(super) clusters: usize,
+    /// 0 without ground truth.
+    pub(super) classes: usize,
+    pub(super) plan: Arc<ResamplingPlan>,
+}
+
+/// Label maps of all images, `[patches]` each.
+type Maps<'a> = Vec<&'a [u8]>;
+
+impl Material<'_> {
+    /// An interval over images; one image has none.
+    fn interval(&self, samples: &[Option<f64>]) -> Option<(f64, f64)> {
+        sample_interval(samples).filter(|_| self.images.len() > 1)
+    }
+
+    /// The numbers of a slot in every view.
+    pub(super) fn of_slot(&self, slot: usize) -> Result<Vec<Named>, MeasureError> {
+        let maps = |view: usize| -> Maps<'_> {
+            let images = self.images.iter();
+            images.map(|image| &image.labels[view][slot][..]).collect()
+        };
+        let plain = maps(0);
+        let class_of = self.class_of(&plain)?;
+        let mut numbers = Vec::new();
+        for (index, &view) in self.views.iter().enumerate() {
+            let labels = maps(index);
+            let mut add = |name: &str, measured| numbers.push((name_of(name, view), measured));
+            if view != View::Plain {
+                self.agreement(view, &plain, &labels, &mut add)?;
+            }
+            if view.keeps_content() {
+                add("place_nmi", self.nmi(&labels, self.clusters)?);
+                if let Some(moved) = self.by_code(view, &labels) {
+                    let moved: Maps<'_> = moved.iter().map(Vec::as_slice).collect();
+                    add("code_nmi", self.nmi(&moved, self.clusters)?);
+                }
+                if let Some(class_of) = &class_of {
+                    add("patch_miou", self.miou(&labels, class_of)?);
+                }
+            }
+        }
+        Ok(numbers)
+    }
+
+    /// What the classes themselves come to: where they do not depend on place, but on content that does.
+    pub(super) fn of_truth(&self) -> Result<Vec<Named>, MeasureError> {
+        let Some(truth) = self.truth().filter(|_| self.classes > 0) else {
+            return Ok(Vec::new());
+        };
+        let mut numbers = vec![(
+            name_of("place_nmi", View::Plain),
+            self.nmi(&truth, self.classes)?,
+        )];
+        for view in [View::Shift, View::Flip] {
+            let counts = self.count(view, &truth, self.classes, |map, pairing| {
+                Some((map[pairing.content], map[pairing.place?]))
+            })?;
+            numbers.push((name_of("agree_place", view), self.kappa(&counts)?.0));
+        }
+        Ok(numbers)
+    }
+
+    fn truth(&self) -> Option<Maps<'_>> {
+        let images = self.images.iter();
+        images.map(|image| image.truth.as_deref()).collect()
+    }
+
+    /// Pairs of labels of each image, as `pair` reads them.
+    fn count(
+        &self,
+        view: View,
+        maps: &[&[u8]],
+        labels: usize,
+        pair: impl Fn(&[u8], Pairing) -> Option<(u8, u8)>,
+    ) -> Result<Vec<PairCounts>, MeasureError> {
+        let of_image = |(image, map): (usize, &&[u8])| {
+            let codes = view.codes(self.grid, image, self.seed);
+            let mut counts = PairCounts::new(labels);
+            for pairing in view.pairings(self.grid, codes.as_ref()) {
+                let (first, second) = pair(map, pairing).unwrap_or((IGNORED, IGNORED));
+                counts.add(first, second)?;
+            }
+            Ok(counts)
+        };
+        maps.iter().enumerate().map(of_image).collect()
+    }
+
+    fn kappa(&self, counts: &[PairCounts]) -> Result<(Measured, Vec<Option<f64>>), MeasureError> {
+        let (value, samples) = kappa_of_images(counts, Some(&self.plan))?;
+        let interval = value.and_then(|_| self.interval(&samples));
+        Ok((Measured { value, interval }, samples))
+    }
+
+    fn agreement(
+        &self,
+        view: View,
+        plain: &[&[u8]],
+        labels: &[&[u8]],
+        add: &mut impl FnMut(&str, Measured),
+    ) -> Result<(), MeasureError> {
+        // Both maps of an image, one behind the other.
+        let patches = self.grid.side * self.grid.side;
+        let both: Vec<Vec<u8>> = plain
+            .iter()
+            .zip(labels)
+            .map(|pair| [*pair.0, *pair.1].concat())
+            .collect();
+        let both: Maps<'_> = both.iter().map(Vec::as_slice).collect();
+        let count = |pair: &dyn Fn(&[u8], &[u8], Pairing) -> Option<(u8, u8)>| {
+            self.count(view, &both, self.clusters, |both, pairing| {
+                let (plain, labels) = both.split_at(patches);
+                pair(plain, labels, pairing)
+            })
+        };
+        let content = count(&|plain, labels, p| Some((plain[p.content], labels[p.patch])))?;
+        let (by_content, content) = self.kappa(&content)?;
+        add("agree_content", by_content);
+        if matches!(view, View::OneCode | View::Move | View::Cut | View::CutMean) {
+            return Ok(());
+        }
+        let place = count(&|plain, labels, p| Some((plain[p.place?], labels[p.patch])))?;
+        let reference = count(&|plain, _, p| Some((plain[p.place?], plain[p.content])))?;
+        let (by_place, place) = self.kappa(&place)?;
+        add("agree_place", by_place);
+        add("agree_reference", self.kappa(&reference)?.0);
+        let lean = by_place.value.zip(by_content.value);
+        let interval = paired_interval(&place, &content).filter(|_| self.images.len() > 1);
+        add(
+            "place_lean",
+            Measured {
+                value: lean.map(|(place, content)| place - content),
+                interval: lean.and(interval),
+            },
+        );
+        Ok(())
+    }
+
+    /// The maps as they lie by the places whose codes patches were given; `None` where each has its own, or all one.
+    fn by_code(&self, view: View, maps: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
+        let moved = maps.iter().enumerate().map(|(image, map)| {
+            let codes = view.codes(self.grid, image, self.seed)?;
+            let mut moved = vec![IGNORED; map.len()];
+            for (&label, code) in map.iter().zip(codes) {
+                moved[code] = label;
+            }
+            Some(moved)
+        });
+        moved.collect()
+    }
+
+    /// The positional effect of patch labels beyond chance, with its interval (protocol 8).
+    fn nmi(&self, maps: &[&[u8]], labels: usize) -> Result<Measured, MeasureError> {
+        let grid = (self.grid.side, self.grid.side);
+        let mut tally = Tally::new(labels, 0, grid, 1);
+        let mut resampling = Resampling::with_plan(labels, 1, Arc::clone(&self.plan));
+        for (image, map) in maps.iter().enumerate() {
+            tally.add(map, None, Positions::All)?;
+            resampling.add(image, map)?;
+        }
+        let nmi = resampling.finish(tally.position_grid().view())?.nmi;
+        let interval = nmi.map(|nmi| (nmi.low, nmi.high));
+        Ok(Measured {
+            value: nmi.map(|nmi| nmi.excess),
+            interval: interval.filter(|_| self.images.len() > 1),
+        })
+    }
+
+    /// Pixels of cluster and class, where a pixel is a patch.
+    fn confusion(&self, maps: &[&[u8]]) -> Result<Option<Array2<i64>>, MeasureError> {
+        let Some(truth) = self.truth().filter(|_| self.classes > 0) else {
+            return Ok(None);
+        };
+        let grid = (self.grid.side, self.grid.side);
+        let mut tally = Tally::new(self.clusters, self.classes, grid, 1);
+        for (map, truth) in maps.iter().zip(&truth) {
+            tally.add(map, Some(truth), Positions::All)?;
+        }
+        Ok(Some(tally.confusion().to_owned()))
+    }
+
+    /// The class of each cluster, by the plain view.
+    fn class_of(&self, plain: &[&[u8]]) -> Result<Option<Vec<Option<usize>>>, MeasureError> {
+        let confusion = self.confusion(plain)?;
+        Ok(confusion.map(|confusion| Matching::Hungarian.resolve(confusion.view())))
+    }
+
+    fn miou(&self, maps: &[&[u8]], class_of: &[Option<usize>]) -> Result<Measured, MeasureError> {
+        let confusion = self.confusion(maps)?;
+        let plan = Arc::clone(&self.plan);
+        let mut resampling = QualityResampling::new(self.clusters, self.classes, plan);
+        for (image, (map, truth)) in maps
+            .iter()
+            .zip(self.truth().unwrap_or_default())
+            .enumerate()
+        {
+            resampling.add(image, map, truth)?;
+        }
+        Ok(Measured {
+            value: confusion.and_then(|confusion| quality(confusion.view(), class_of).miou),
+            interval: self.interval(&resampling.finish(class_of).miou),
+        })
+    }
+}
+
+/// `agree_place@shift`.
+fn name_of(number: &str, view: View) -> String {
+    format!("{number}@{}", view.word())
+}
