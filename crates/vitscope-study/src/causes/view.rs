@@ -60,7 +60,7 @@ impl View {
             Self::Permute,
             Self::OneCode,
         ];
-        if matches!(positions, Positions::Rotary | Positions::Both { .. }) && prefix > 0 {
+        if !matches!(positions, Positions::Table { .. }) && prefix > 0 {
             views.extend([Self::Move, Self::Cut, Self::CutMean]);
         }
         views
