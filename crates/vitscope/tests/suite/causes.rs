@@ -16,7 +16,7 @@ fn run(model: &Path, out: &Path, more: &[&str]) -> Numbers {
     let (data, out_text) = (camvid(), out.display().to_string());
     args.extend([data.as_str(), "--out", &out_text, "--heads", "2"]);
     if !model.ends_with("dinov3-timm") {
-        args.extend(["--family", "dino"]);
+        args.extend(["--family", "dino", "--layout", "timm"]);
     }
     for pair in [
         ["--size", "64"],
@@ -145,7 +145,7 @@ fn a_model_without_positions_follows_the_content() {
             assert_eq!(of(&format!("place_nmi@{view}")), of("place_nmi@plain"));
             assert_eq!(of(&format!("patch_miou@{view}")), of("patch_miou@plain"));
         }
-        assert!(of("code_nmi@permute") < of("place_nmi@plain").max(0.1));
+        assert!(of("code_nmi@permute").abs() < 0.25);
         // What a patch is before it has looked at others does not depend on what else the crop shows; a flip
         // shows the same, so that all layers see the same.
         let exact = ["key.1", "value.1"].contains(&slot.as_str());
@@ -155,8 +155,8 @@ fn a_model_without_positions_follows_the_content() {
             if exact || view == "flip" {
                 assert!(content > 0.99, "{slot} {view} {content}");
                 assert!((place - reference).abs() < 0.01, "{slot} {view}");
+                assert!(of(&format!("place_lean@{view}")) < 0.0, "{slot} {view}");
             }
-            assert!(content > place, "{slot} {view}");
         }
     }
 }
