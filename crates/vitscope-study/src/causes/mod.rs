@@ -77,15 +77,7 @@ pub fn causes(
     observer: &mut dyn Observer,
 ) -> Result<CausesOutcome, StudyError> {
     let settings = &request.settings;
-    if request.settle.device != Device::Cpu {
-        let what = "tests of what position causes";
-        return Err(ShapeError::CpuOnly { what }.into());
-    }
-    if settings.resamples < 2 {
-        return Err(StudyError::setting(
-            "`resamples` must be at least 2, since the numbers are told with intervals",
-        ));
-    }
+    check(request)?;
     let data = DataSet::open(&request.data)?;
     let clusters = settings.clusters(&data)?;
     let model = Model::Checkpoint(request.model.clone(), request.settle.clone());
@@ -99,17 +91,7 @@ pub fn causes(
         side: opened.grid[0],
         shift: settings.shift(opened.grid[0])?,
     };
-    let train = data.train.len().min(settings.limit_train);
-    let test = data.test.len().min(settings.limit_test);
-    for (count, what) in [(train, "training"), (test, "test")] {
-        if count == 0 {
-            return Err(StudyError::setting(format!(
-                "{}: has no {what} images, expected at least one: centroids are fitted to training images, and test \
-                 images are labeled",
-                request.data
-            )));
-        }
-    }
+    let [train, test] = images(&data, request)?;
     let place = || default_place(&[&opened.stem, data.kind.name(), "causes"]);
     let run = request.out.clone().unwrap_or_else(place);
     apart(&run, &[&data.root, &request.model])?;
@@ -175,6 +157,37 @@ pub fn causes(
         slots,
         truth,
     })
+}
+
+/// What is known to be impossible before anything is read.
+fn check(request: &CausesRequest) -> Result<(), StudyError> {
+    if request.settle.device != Device::Cpu {
+        let what = "tests of what position causes";
+        return Err(ShapeError::CpuOnly { what }.into());
+    }
+    if request.settings.resamples < 2 {
+        return Err(StudyError::setting(
+            "`resamples` must be at least 2, since the numbers are told with intervals",
+        ));
+    }
+    Ok(())
+}
+
+/// Training and test images that are used.
+fn images(data: &DataSet, request: &CausesRequest) -> Result<[usize; 2], StudyError> {
+    let settings = &request.settings;
+    let train = data.train.len().min(settings.limit_train);
+    let test = data.test.len().min(settings.limit_test);
+    for (count, what) in [(train, "training"), (test, "test")] {
+        if count == 0 {
+            return Err(StudyError::setting(format!(
+                "{}: has no {what} images, expected at least one: centroids are fitted to training images, and test \
+                 images are labeled",
+                request.data
+            )));
+        }
+    }
+    Ok([train, test])
 }
 
 fn write_metrics(

@@ -10,7 +10,7 @@ use vitscope_measure::{
 use vitscope_run::Measured;
 
 use super::look::ImageLabels;
-use super::view::{Grid, Pairing, View};
+use super::view::{Grid, View};
 
 /// A number's name in `metrics.csv`, and the number.
 pub type Named = (String, Measured);
@@ -25,6 +25,17 @@ pub(super) struct Material<'a> {
     /// 0 without ground truth.
     pub(super) classes: usize,
     pub(super) plan: Arc<ResamplingPlan>,
+}
+
+/// Which two labels are held against each other.
+#[derive(Clone, Copy, Debug)]
+enum Pair {
+    /// That of a patch, and the plain view's of the same content.
+    Content,
+    /// That of a patch, and the plain view's at the same place or with the same code.
+    Place,
+    /// Both of these labels of the plain view.
+    Reference,
 }
 
 /// Label maps of all images, `[patches]` each.
@@ -75,9 +86,7 @@ impl Material<'_> {
             self.nmi(&truth, self.classes)?,
         )];
         for view in [View::Shift, View::Flip] {
-            let counts = self.count(view, &truth, self.classes, |map, pairing| {
-                Some((map[pairing.content], map[pairing.place?]))
-            })?;
+            let counts = self.count(view, [&truth; 2], self.classes, Pair::Reference)?;
             numbers.push((name_of("agree_place", view), self.kappa(&counts)?.0));
         }
         Ok(numbers)
@@ -88,24 +97,29 @@ impl Material<'_> {
         images.map(|image| image.truth.as_deref()).collect()
     }
 
-    /// Pairs of labels of each image, as `pair` reads them.
+    /// Pairs of labels of each image, in the plain view and in this one, out of `clusters`.
     fn count(
         &self,
         view: View,
-        maps: &[&[u8]],
-        labels: usize,
-        pair: impl Fn(&[u8], Pairing) -> Option<(u8, u8)>,
+        [plain, labels]: [&[&[u8]]; 2],
+        clusters: usize,
+        pair: Pair,
     ) -> Result<Vec<PairCounts>, MeasureError> {
-        let of_image = |(image, map): (usize, &&[u8])| {
+        let of_image = |(image, (plain, labels)): (usize, (&&[u8], &&[u8]))| {
             let codes = view.codes(self.grid, image, self.seed);
-            let mut counts = PairCounts::new(labels);
+            let mut counts = PairCounts::new(clusters);
             for pairing in view.pairings(self.grid, codes.as_ref()) {
-                let (first, second) = pair(map, pairing).unwrap_or((IGNORED, IGNORED));
-                counts.add(first, second)?;
+                let (content, label) = (plain[pairing.content], labels[pairing.patch]);
+                let place = pairing.place.map_or(IGNORED, |place| plain[place]);
+                match pair {
+                    Pair::Content => counts.add(content, label)?,
+                    Pair::Place => counts.add(place, label)?,
+                    Pair::Reference => counts.add(place, content)?,
+                }
             }
             Ok(counts)
         };
-        maps.iter().enumerate().map(of_image).collect()
+        plain.iter().zip(labels).enumerate().map(of_image).collect()
     }
 
     fn kappa(&self, counts: &[PairCounts]) -> Result<(Measured, Vec<Option<f64>>), MeasureError> {
@@ -121,31 +135,15 @@ impl Material<'_> {
         labels: &[&[u8]],
         add: &mut impl FnMut(&str, Measured),
     ) -> Result<(), MeasureError> {
-        // Both maps of an image, one behind the other.
-        let patches = self.grid.side * self.grid.side;
-        let both: Vec<Vec<u8>> = plain
-            .iter()
-            .zip(labels)
-            .map(|pair| [*pair.0, *pair.1].concat())
-            .collect();
-        let both: Maps<'_> = both.iter().map(Vec::as_slice).collect();
-        let count = |pair: &dyn Fn(&[u8], &[u8], Pairing) -> Option<(u8, u8)>| {
-            self.count(view, &both, self.clusters, |both, pairing| {
-                let (plain, labels) = both.split_at(patches);
-                pair(plain, labels, pairing)
-            })
-        };
-        let content = count(&|plain, labels, p| Some((plain[p.content], labels[p.patch])))?;
-        let (by_content, content) = self.kappa(&content)?;
+        let count = |pair| self.count(view, [plain, labels], self.clusters, pair);
+        let (by_content, content) = self.kappa(&count(Pair::Content)?)?;
         add("agree_content", by_content);
         if matches!(view, View::OneCode | View::Move | View::Cut | View::CutMean) {
             return Ok(());
         }
-        let place = count(&|plain, labels, p| Some((plain[p.place?], labels[p.patch])))?;
-        let reference = count(&|plain, _, p| Some((plain[p.place?], plain[p.content])))?;
-        let (by_place, place) = self.kappa(&place)?;
+        let (by_place, place) = self.kappa(&count(Pair::Place)?)?;
         add("agree_place", by_place);
-        add("agree_reference", self.kappa(&reference)?.0);
+        add("agree_reference", self.kappa(&count(Pair::Reference)?)?.0);
         let lean = by_place.value.zip(by_content.value);
         let interval = paired_interval(&place, &content).filter(|_| self.images.len() > 1);
         add(
