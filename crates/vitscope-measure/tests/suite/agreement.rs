@@ -6,7 +6,7 @@ use vitscope_measure::{MeasureError, PairCounts, ResamplingPlan, kappa_of_images
 fn pairs(image: usize) -> Vec<(u8, u8)> {
     let pair = |i: usize| {
         let first = (i * i + image * 5) % 4;
-        let second = if (i + image) % 3 == 0 {
+        let second = if (i + image).is_multiple_of(3) {
             (i * 7) % 4
         } else {
             first

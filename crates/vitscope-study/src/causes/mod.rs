@@ -66,6 +66,21 @@ pub struct CausesOutcome {
     pub truth: Vec<Named>,
 }
 
+impl CausesOutcome {
+    /// Slots whose labels follow the place, or in views that assign codes the code, more than the content: the interval
+    /// of `place_lean` lies above 0.
+    #[must_use]
+    pub fn leaning(&self, view: View) -> Vec<Slot> {
+        let name = numbers::name_of("place_lean", view);
+        let leans = |(own, measured): &Named| {
+            *own == name && measured.interval.is_some_and(|(low, _)| low > 0.0)
+        };
+        let slots = self.slots.iter();
+        let slots = slots.filter(|(_, numbers)| numbers.iter().any(leans));
+        slots.map(|&(slot, _)| slot).collect()
+    }
+}
+
 /// Runs every test that says something about a model, and writes its run directory.
 ///
 /// Nothing is stored before the end, which is minutes away: a run that is stopped is begun anew.

@@ -224,6 +224,6 @@ impl Material<'_> {
 }
 
 /// `agree_place@shift`.
-fn name_of(number: &str, view: View) -> String {
+pub(super) fn name_of(number: &str, view: View) -> String {
     format!("{number}@{}", view.word())
 }

@@ -3,8 +3,8 @@
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
-use vitscope_run::Measured;
-use vitscope_study::causes::{CausesOutcome, CausesRequest, CausesSettings, Named, causes};
+use vitscope_run::{Measured, Slot};
+use vitscope_study::causes::{CausesOutcome, CausesRequest, CausesSettings, Named, View, causes};
 
 use super::locate::locate;
 use super::{facets, layout, print, settle, use_threads};
@@ -40,6 +40,11 @@ pub fn run(cli: &Cli, args: &CausesArgs) -> anyhow::Result<()> {
         Output::Human => print(&table(&outcome)),
         Output::Json => print(&serde_json::to_string(&json!({
             "run": outcome.run,
+            "leaning": json!({
+                "shift": names(outcome.leaning(View::Shift)),
+                "flip": names(outcome.leaning(View::Flip)),
+                "roll": names(outcome.leaning(View::Roll)),
+            }),
             "ground_truth": numbers_json(&outcome.truth),
             "slots": outcome.slots.iter().map(|(slot, numbers)| json!({
                 "slot": slot.to_string(),
@@ -47,6 +52,10 @@ pub fn run(cli: &Cli, args: &CausesArgs) -> anyhow::Result<()> {
             })).collect::<Vec<_>>(),
         }))?),
     }
+}
+
+fn names(slots: Vec<Slot>) -> Vec<String> {
+    slots.iter().map(ToString::to_string).collect()
 }
 
 fn numbers_json(numbers: &[Named]) -> Value {
@@ -121,6 +130,24 @@ fn table(outcome: &CausesOutcome) -> String {
             line(&mut text, &slot.to_string(), cells(numbers, columns));
         }
         text.push('\n');
+    }
+    for (view, what) in [
+        (
+            View::Shift,
+            "place more than content when the crop is moved",
+        ),
+        (View::Flip, "place more than content when it is mirrored"),
+        (
+            View::Roll,
+            "position code more than content and place when codes are moved",
+        ),
+    ] {
+        let slots = names(outcome.leaning(view));
+        let slots = match slots.is_empty() {
+            true => "in no slot".to_owned(),
+            false => slots.join(" "),
+        };
+        let _ = writeln!(text, "labels follow the {what} (95 % interval): {slots}");
     }
     let _ = writeln!(text, "run: {}", outcome.run.display());
     text

@@ -11,7 +11,7 @@ use crate::common::{camvid, checkpoint, command, run_json, succeed};
 /// Slots and what `metrics.csv` says of each: value, low, high by the number's name.
 type Numbers = BTreeMap<String, BTreeMap<String, [Option<f64>; 3]>>;
 
-fn run(model: &Path, out: &Path, more: &[&str]) -> Numbers {
+fn run(model: &Path, out: &Path, more: &[&str]) -> (Numbers, String) {
     let mut args = vec!["causes", model.to_str().unwrap(), "--data"];
     let (data, out_text) = (camvid(), out.display().to_string());
     args.extend([data.as_str(), "--out", &out_text, "--heads", "2"]);
@@ -28,8 +28,8 @@ fn run(model: &Path, out: &Path, more: &[&str]) -> Numbers {
         args.extend(pair);
     }
     args.extend(more);
-    succeed(command().args(&args).output().unwrap());
-    read(out)
+    let said = succeed(command().args(&args).output().unwrap());
+    (read(out), said)
 }
 
 fn read(out: &Path) -> Numbers {
@@ -82,7 +82,7 @@ fn a_model_that_sees_nothing_follows_the_place_and_its_code() {
             values.fill(0.0);
         }
     });
-    let numbers = run(&model, &dir.path().join("run"), &[]);
+    let (numbers, said) = run(&model, &dir.path().join("run"), &[]);
     let slots: Vec<&String> = numbers
         .keys()
         .filter(|slot| *slot != "ground_truth.")
@@ -111,6 +111,9 @@ fn a_model_that_sees_nothing_follows_the_place_and_its_code() {
         assert_eq!(of("agree_content@one_code"), 0.0);
         assert_eq!(numbers[slot]["place_nmi@one_code"], [None; 3]);
     }
+    // Every slot is told, in each of the three views.
+    assert_eq!(said.matches("%").count(), 3, "{said}");
+    assert!(!said.contains("in no slot") && said.contains("key.1 query.1 value.1"));
     // The classes' own agreement at one place stands beside.
     let truth = &numbers["ground_truth."];
     assert!(truth["agree_place@shift"][0].unwrap() < 0.9 && truth["place_nmi@plain"][0].is_some());
@@ -133,11 +136,14 @@ fn a_model_without_positions_follows_the_content() {
             }
         }
     });
-    let numbers = run(
+    let (numbers, said) = run(
         &model,
         &dir.path().join("run"),
         &["--facets", "key,value,token"],
     );
+    assert!(said.contains(
+        "position code more than content and place when codes are moved (95 % interval): in no slot"
+    ));
     for slot in numbers.keys().filter(|slot| *slot != "ground_truth.") {
         let of = |name: &str| value(&numbers, slot, name);
         for view in ["roll", "permute", "one_code"] {
@@ -165,7 +171,7 @@ fn a_model_without_positions_follows_the_content() {
 fn a_rotary_model_is_moved_and_cut() {
     let dir = tempfile::tempdir().unwrap();
     let (one, two) = (dir.path().join("one"), dir.path().join("two"));
-    let numbers = run(&fixture("dinov3-timm"), &one, &["--layers", "1,2"]);
+    let (numbers, _) = run(&fixture("dinov3-timm"), &one, &["--layers", "1,2"]);
     // The first layer's keys are made before any attention: neither reaches them.
     for view in ["move", "cut", "cut_mean"] {
         let name = format!("agree_content@{view}");
