@@ -40,8 +40,7 @@ pub enum FigureError {
 }
 
 /// What to do about a file that a run wrote and that cannot be understood.
-pub(crate) const RUN_AGAIN: &str =
-    "it may be damaged or from another version, so run the probe again";
+pub(crate) const RUN_AGAIN: &str = "it may be damaged or from another version, so remove the folder of its run and make that again";
 
 impl FigureError {
     pub(crate) fn malformed(path: &Path, problem: impl Into<String>) -> Self {

@@ -69,7 +69,9 @@ impl RunError {
     pub(crate) fn damaged(path: &Path, problem: impl std::fmt::Display) -> Self {
         Self::file(
             path,
-            format!("{problem}: it may be damaged or from another version, so make the run again"),
+            format!(
+                "{problem}: it may be damaged or from another version, so remove the folder of its run and make that again"
+            ),
         )
     }
 

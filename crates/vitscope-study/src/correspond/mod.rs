@@ -190,7 +190,10 @@ fn stored(
     slots.sort_by_key(|summary| (summary.slot.layer, summary.slot.facet));
     let path = run.root.join("pairs.safetensors");
     let lost = |problem: &dyn std::fmt::Display| {
-        StudyError::file(&path, format!("cannot be read: {problem}"))
+        StudyError::file(
+            &path,
+            format!("cannot be read ({problem}): remove the folder of its run and make that again"),
+        )
     };
     let pairs = TensorFile::open(&path, lost)?.ok_or_else(|| lost(&"it is missing"))?;
     let points = pairs.shape("pair").and_then(|shape| shape.first().copied());

@@ -71,7 +71,7 @@ impl ShardRun {
             )));
         }
         let found = Found::open(run, training::NAME)?;
-        let lost = || other(&"its folder `state` is missing");
+        let lost = || other(&"its folder `state` is missing: run this shard again with `resume`");
         let fingerprint = found.ok_or_else(lost)?.fingerprint().to_owned();
         Ok(Self {
             run: run.to_owned(),
@@ -285,7 +285,10 @@ fn open_data(request: &MergeRequest, record: &Record) -> Result<DataSet, StudyEr
 fn slots(run: &Path) -> Result<Vec<Slot>, StudyError> {
     let path = run.join(names::CODEBOOKS);
     let wrong = |problem: &dyn std::fmt::Display| {
-        StudyError::file(&path, format!("cannot be read: {problem}"))
+        StudyError::file(
+            &path,
+            format!("cannot be read ({problem}): remove the folder of its run and make that again"),
+        )
     };
     let file = TensorFile::open(&path, wrong)?;
     let file = file.ok_or_else(|| wrong(&"it is missing"))?;

@@ -337,5 +337,8 @@ impl StoredTransforms {
 }
 
 fn damaged(path: &Path, problem: &dyn std::fmt::Display) -> StudyError {
-    StudyError::file(path, format!("is damaged ({problem}): make its run again"))
+    StudyError::file(
+        path,
+        format!("is damaged ({problem}): remove the folder of its run and make that again"),
+    )
 }

@@ -155,6 +155,19 @@ pub fn assert_same(a: &Path, b: &Path) {
     }
 }
 
+/// Copies a folder with all that is in it.
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let place = to.join(path.file_name().unwrap());
+        match path.is_dir() {
+            true => copy_folder(&path, &place),
+            false => std::fs::copy(&path, &place).map(|_| ()).unwrap(),
+        }
+    }
+}
+
 /// Bytes of all files in a folder.
 pub fn size_of(folder: &Path) -> u64 {
     std::fs::read_dir(folder)

@@ -13,7 +13,7 @@ use vitscope_study::settings::Settings;
 use vitscope_study::variants::Vary;
 use vitscope_testkit::scenes;
 
-use crate::common::{camvid, checkpoint, settled};
+use crate::common::{camvid, checkpoint, copy_folder, settled};
 use crate::continued::Counter;
 
 fn request(data: &str, out: &Path, resume: bool) -> ProbeRequest {
@@ -182,23 +182,11 @@ fn turned(stored: &[u8]) -> Vec<u8> {
     bytes
 }
 
-fn copy(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let place = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy(&path, &place),
-            false => std::fs::copy(&path, &place).map(|_| ()).unwrap(),
-        }
-    }
-}
-
 #[test]
 fn data_that_changed_in_between_are_named() {
     let dir = tempfile::tempdir().unwrap();
     let (data, run) = (dir.path().join("set"), dir.path().join("run"));
-    copy(scenes::camvid(), &data);
+    copy_folder(scenes::camvid(), &data);
     let spec = format!("camvid:{}", data.display());
     stop(&request(&spec, &run, false), Phase::TRAIN, 8);
     let resume = request(&spec, &run, true);

@@ -241,7 +241,10 @@ fn call_apart(groups: &mut [(Facts, TransformGroup<'_>)]) {
 fn samples(run: &StoredRun) -> Result<BTreeMap<Slot, Vec<Option<f64>>>, StudyError> {
     let path = run.run.root.join(names::SAMPLES);
     let damaged = |problem: &dyn std::fmt::Display| {
-        StudyError::file(&path, format!("is damaged ({problem}): make its run again"))
+        StudyError::file(
+            &path,
+            format!("is damaged ({problem}): remove the folder of its run and make that again"),
+        )
     };
     let mut samples = BTreeMap::new();
     let Some(mut file) = TensorFile::open(&path, damaged)? else {
