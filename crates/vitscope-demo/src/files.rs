@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use vitscope_run::files;
+
 use crate::error::DemoError;
 
 /// Fills a folder beside its place through `fill`, then gives it its name.
@@ -12,29 +14,7 @@ pub(crate) fn folder(
     if path.exists() {
         return Err(DemoError::Occupied(path.to_owned()));
     }
-    let parent = path
-        .parent()
-        .filter(|parent| !parent.as_os_str().is_empty());
-    let parent = parent.unwrap_or(Path::new("."));
-    make(parent)?;
-    let beside = tempfile::Builder::new()
-        .prefix(".writing-")
-        .tempdir_in(parent)
-        .map_err(DemoError::io(path, "make the folder"))?;
-    let inside = beside.path().join("folder");
-    make(&inside)?;
-    fill(&inside)?;
-    std::fs::rename(&inside, path).map_err(DemoError::io(path, "rename the finished folder"))
-}
-
-/// Makes a folder and its parents.
-pub(crate) fn make(path: &Path) -> Result<(), DemoError> {
-    std::fs::create_dir_all(path).map_err(DemoError::io(path, "make the folder"))
-}
-
-/// Writes a file of a folder that has no name yet.
-pub(crate) fn write(path: &Path, bytes: &[u8]) -> Result<(), DemoError> {
-    std::fs::write(path, bytes).map_err(DemoError::io(path, "write"))
+    files::write_folder(path, fill)
 }
 
 /// A PNG of 8-bit samples.

@@ -4,6 +4,7 @@
 use std::path::Path;
 
 use rayon::prelude::*;
+use vitscope_run::files::{make_dir, write_inside};
 
 use crate::classes::Class;
 use crate::error::DemoError;
@@ -38,27 +39,29 @@ impl Scenes {
                     root.join("images").join(name),
                     root.join("masks").join(name),
                 );
-                files::make(&images)?;
-                files::make(&masks)?;
+                make_dir(&images)?;
+                make_dir(&masks)?;
                 (0..count).into_par_iter().try_for_each(|index| {
                     let picture = Scene::new(self.seed, split, index as u64, self.bias).picture();
                     let file = format!("{index:04}.png");
                     let (rgb, grey) = (png::ColorType::Rgb, png::ColorType::Grayscale);
-                    files::write(
+                    write_inside(
                         &images.join(&file),
                         &files::png(picture.side, rgb, &picture.rgb)?,
                     )?;
-                    files::write(
+                    write_inside(
                         &masks.join(&file),
                         &files::png(picture.side, grey, &picture.mask)?,
-                    )
+                    )?;
+                    Ok::<(), DemoError>(())
                 })?;
             }
             let names: String = Class::ALL
                 .iter()
                 .map(|class| format!("{}\n", class.name()))
                 .collect();
-            files::write(&root.join("classes.txt"), names.as_bytes())
+            write_inside(&root.join("classes.txt"), names.as_bytes())?;
+            Ok(())
         })
     }
 }

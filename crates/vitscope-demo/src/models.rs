@@ -3,6 +3,8 @@
 
 use std::path::{Path, PathBuf};
 
+use vitscope_run::files::write_inside;
+
 use crate::error::DemoError;
 use crate::files;
 
@@ -56,11 +58,11 @@ impl BuiltIn {
 pub fn write_models(root: &Path) -> Result<(), DemoError> {
     files::folder(root, |root| {
         for model in BuiltIn::ALL {
-            files::write(
+            write_inside(
                 &root.join(format!("{}.safetensors", model.name)),
                 model.weights,
             )?;
-            files::write(
+            write_inside(
                 &root.join(format!("{}.toml", model.name)),
                 model.description.as_bytes(),
             )?;

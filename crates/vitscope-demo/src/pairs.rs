@@ -8,6 +8,7 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use serde_json::json;
+use vitscope_run::files::{make_dir, write_inside};
 
 use crate::chance::Chance;
 use crate::classes::Class;
@@ -171,17 +172,17 @@ pub fn write_pairs(root: &Path, seed: u64, count: usize) -> Result<(), DemoError
     files::folder(root, |root| {
         let annotations = root.join("PairAnnotation").join("test");
         let layout = root.join("Layout").join("large");
-        files::make(&annotations)?;
-        files::make(&layout)?;
+        make_dir(&annotations)?;
+        make_dir(&layout)?;
         let mut list = String::new();
         for (number, (index, pair)) in pairs.iter().enumerate() {
             let category = category(pair.class);
             let images = root.join("JPEGImages").join(category);
-            files::make(&images)?;
+            make_dir(&images)?;
             let names = [format!("{index:04}a"), format!("{index:04}b")];
             for (name, picture) in names.iter().zip([&pair.source, &pair.target]) {
                 let bytes = files::png(picture.side, png::ColorType::Rgb, &picture.rgb)?;
-                files::write(&images.join(format!("{name}.png")), &bytes)?;
+                write_inside(&images.join(format!("{name}.png")), &bytes)?;
             }
             let ids: Vec<String> = pair
                 .points
@@ -199,12 +200,13 @@ pub fn write_pairs(root: &Path, seed: u64, count: usize) -> Result<(), DemoError
             });
             // SPair-71k's names have a colon, which some systems cannot store.
             let stem = format!("{number:06}-{}-{}_{category}", names[0], names[1]);
-            files::write(
+            write_inside(
                 &annotations.join(format!("{stem}.json")),
                 annotation.to_string().as_bytes(),
             )?;
             list += &format!("{stem}\n");
         }
-        files::write(&layout.join("test.txt"), list.as_bytes())
+        write_inside(&layout.join("test.txt"), list.as_bytes())?;
+        Ok(())
     })
 }

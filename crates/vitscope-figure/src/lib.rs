@@ -55,7 +55,8 @@ pub use vitscope_run::Select;
 
 use members::Member;
 use run_view::RunView;
-use vitscope_run::RunKind;
+use sheet::Target;
+use vitscope_run::{Folder, RunKind};
 
 /// How figures look, for authors who set their own captions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -127,7 +128,7 @@ pub fn draw_with(run: &Path, options: &DrawOptions) -> Result<Drawn, FigureError
     let member = Member::alone(run, options.look.labels.first());
     let plates = plates::of_run(&member)?;
     let text = page::of_run(&member, &plates)?;
-    write(root, &plates, &text, &options.look)
+    write(&mut Target::Run(root), &plates, &text, &options.look)
 }
 
 /// Draws every comparison figure of several runs into `out/figures` and writes `out/report.html`.
@@ -138,8 +139,8 @@ pub fn draw_with(run: &Path, options: &DrawOptions) -> Result<Drawn, FigureError
 ///
 /// # Errors
 ///
-/// If a path is not a run directory or `out` is one, a file is not what the format says, an image
-/// that was asked for is not among the first run's examples, or a figure cannot be written.
+/// If a path is not a run directory or `out` is one or a folder of others, a file is not what the format
+/// says, an image that was asked for is not among the first run's examples, or a figure cannot be written.
 pub fn compare(
     runs: &[PathBuf],
     out: &Path,
@@ -151,22 +152,25 @@ pub fn compare(
             problem: "this is a run, whose own page would be lost: give another folder".to_owned(),
         });
     }
+    // Ours, or new: what others have put there is neither replaced nor removed.
+    let mut target = Target::Folder(Folder::claim(out, "compare", &[])?);
     let members = members::open(runs, &options.look.labels)?;
     let plates = plates::of_comparison(&members, out, options)?;
     let said = causes::Causes::read(&out.join("causes.json"))?;
     let said = said.map_or(Vec::new(), |causes| causes.sentences());
     let text = page::of_comparison(&members, &plates, options, said)?;
-    write(out, &plates, &text, &options.look)
+    write(&mut target, &plates, &text, &options.look)
 }
 
 fn write(
-    root: &Path,
+    target: &mut Target<'_>,
     plates: &[sheet::Plate],
     text: &str,
     look: &Look,
 ) -> Result<Drawn, FigureError> {
-    let figures = sheet::write(&root.join("figures"), plates, look)?;
-    let page = root.join("report.html");
+    let figures = sheet::write(target, plates, look)?;
+    target.reserve(&["report.html".to_owned()])?;
+    let page = target.path("report.html");
     vitscope_run::files::write(&page, text.as_bytes())?;
     Ok(Drawn { figures, page })
 }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use vitscope_run::{RunError, files, to_csv};
+use vitscope_run::{Folder, RunError, files, to_csv};
 
 use crate::Look;
 use crate::drawing::Drawing;
@@ -146,13 +146,68 @@ impl Sheet {
     }
 }
 
+/// What figures and a page are written into.
+pub(crate) enum Target<'a> {
+    /// A run directory, which is ours as a whole.
+    Run(&'a Path),
+    /// A folder of results, in which only what we have written is replaced or removed.
+    Folder(Folder),
+}
+
+impl Target<'_> {
+    /// Where a file of this name goes.
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        match self {
+            Self::Run(root) => root.join(name),
+            Self::Folder(folder) => folder.path().join(name),
+        }
+    }
+
+    /// Notes that these files are about to be written.
+    pub(crate) fn reserve(&mut self, names: &[String]) -> Result<(), RunError> {
+        match self {
+            Self::Run(_) => Ok(()),
+            Self::Folder(folder) => folder.reserve(names.iter().map(String::as_str)),
+        }
+    }
+
+    /// Removes a file of ours, if it is there.
+    fn remove(&mut self, name: &str) -> Result<(), RunError> {
+        match self {
+            Self::Run(root) => files::remove_if_there(&root.join(name)),
+            Self::Folder(folder) => folder.remove(name),
+        }
+    }
+}
+
+/// The forms of a figure, and its caption where that is a file.
+const FORMS: [&str; 4] = ["svg", "png", "pdf", "csv"];
+const CAPTION: &str = "txt";
+
+/// The file of a figure in a form.
+fn file(name: &str, form: &str) -> String {
+    format!("figures/{name}.{form}")
+}
+
+/// The files that are about to be written.
+fn planned(plates: &[Plate], look: &Look) -> Vec<String> {
+    let mut names = Vec::new();
+    for plate in plates {
+        if let Plate::Drawn(picture) = plate {
+            names.extend(FORMS.map(|form| file(&picture.name, form)));
+            names.extend(look.no_caption.then(|| file(&picture.name, CAPTION)));
+        }
+    }
+    names
+}
+
 /// Writes every figure in all its forms; removes the files of figures that are absent.
 pub(crate) fn write(
-    folder: &Path,
+    target: &mut Target<'_>,
     plates: &[Plate],
     look: &Look,
 ) -> Result<Vec<PathBuf>, FigureError> {
-    const FORMS: [&str; 4] = ["svg", "png", "pdf", "csv"];
+    target.reserve(&planned(plates, look))?;
     let mut written = Vec::new();
     for plate in plates {
         match plate {
@@ -164,34 +219,25 @@ pub(crate) fn write(
                     picture.csv.clone().into_bytes(),
                 ];
                 for (form, bytes) in FORMS.into_iter().zip(bytes) {
-                    let path = folder.join(format!("{}.{form}", picture.name));
+                    let path = target.path(&file(&picture.name, form));
                     files::write(&path, &bytes)?;
                     written.push(path);
                 }
-                let path = folder.join(format!("{}.txt", picture.name));
+                let caption = file(&picture.name, CAPTION);
                 if look.no_caption {
+                    let path = target.path(&caption);
                     files::write(&path, format!("{}\n", picture.drawing.caption).as_bytes())?;
                     written.push(path);
                 } else {
-                    remove(&path)?;
+                    target.remove(&caption)?;
                 }
             }
             Plate::Absent { name, .. } => {
-                for form in FORMS.into_iter().chain(["txt"]) {
-                    remove(&folder.join(format!("{name}.{form}")))?;
+                for form in FORMS.into_iter().chain([CAPTION]) {
+                    target.remove(&file(name, form))?;
                 }
             }
         }
     }
     Ok(written)
-}
-
-/// Removes a file, if it is there.
-fn remove(path: &Path) -> Result<(), FigureError> {
-    match std::fs::remove_file(path) {
-        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-            Err(RunError::io(path, "remove")(error).into())
-        }
-        _ => Ok(()),
-    }
 }

@@ -14,9 +14,10 @@ const UNFINISHED: &str = ".vitscope-";
 const SUFFIX: &str = ".writing";
 const RANDOM: usize = 12;
 
-/// Called before whatever changes the disk. In a build for tests, the environment may name the change
-/// before which the process dies, as by a kill: so every state that a kill can leave is tried in turn.
-fn step() {
+/// Called before whatever changes the disk, by every crate that does. In a build for tests, the environment
+/// may name the change before which the process dies, as by a kill: so every state that a kill can leave is
+/// tried in turn.
+pub fn step() {
     #[cfg(debug_assertions)]
     {
         use std::sync::atomic::{AtomicU64, Ordering};
@@ -160,6 +161,41 @@ pub fn remove_folder(folder: &Path) -> Result<(), RunError> {
     std::fs::rename(folder, aside.path().join("removed")).map_err(io("remove the folder"))?;
     step();
     aside.close().map_err(io("remove the folder"))
+}
+
+/// Fills a new folder through `fill` and gives it its name then, so that it is whole or absent. In it,
+/// files are written by [`write_inside`].
+///
+/// # Errors
+/// When the disk refuses, and those of `fill`.
+pub fn write_folder<E: From<RunError>>(
+    path: &Path,
+    fill: impl FnOnce(&Path) -> Result<(), E>,
+) -> Result<(), E> {
+    let parent = path
+        .parent()
+        .filter(|parent| !parent.as_os_str().is_empty());
+    let parent = parent.unwrap_or(Path::new("."));
+    make_dir(parent)?;
+    step();
+    let beside = named(&mut tempfile::Builder::new())
+        .tempdir_in(parent)
+        .map_err(RunError::io(path, "make the folder"))?;
+    let inside = beside.path().join("folder");
+    make_dir(&inside)?;
+    fill(&inside)?;
+    step();
+    std::fs::rename(&inside, path).map_err(RunError::io(path, "rename the finished folder"))?;
+    Ok(())
+}
+
+/// Writes a file of a folder that has no name yet.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write_inside(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
+    step();
+    std::fs::write(path, bytes).map_err(RunError::io(path, "write"))
 }
 
 /// Gives what is built a name of our own.

@@ -76,25 +76,53 @@ impl Folder {
         &self.path
     }
 
-    /// Where a file of this name goes. It is noted as ours before it is written.
+    /// Where a file or folder of this name goes. It is noted as ours before it is written.
     ///
     /// # Errors
-    /// [`RunError::Refused`], where a file of this name is there that the command has not written.
+    /// [`RunError::Refused`], where one of this name is there that the command has not written.
     pub fn place(&mut self, name: &str) -> Result<PathBuf, RunError> {
-        let path = self.path.join(name);
-        if !self.made.files.contains(name) {
-            if path.exists() {
-                return Err(RunError::Refused(format!(
-                    "{}: is not of an earlier {} and is not replaced: move it away, or choose another `out`",
-                    path.display(),
-                    self.made.command
-                )));
+        self.reserve([name])?;
+        Ok(self.path.join(name))
+    }
+
+    /// [`Folder::place`] for many, noted at once.
+    ///
+    /// # Errors
+    /// As [`Folder::place`].
+    pub fn reserve<'a>(
+        &mut self,
+        names: impl IntoIterator<Item = &'a str>,
+    ) -> Result<(), RunError> {
+        let mut is_new = false;
+        for name in names {
+            if !self.made.files.contains(name) {
+                let path = self.path.join(name);
+                if path.exists() {
+                    return Err(RunError::Refused(format!(
+                        "{}: is not of an earlier {} and is not replaced: move it away, or choose another `out`",
+                        path.display(),
+                        self.made.command
+                    )));
+                }
+                is_new |= self.made.files.insert(name.to_owned());
             }
-            self.made.files.insert(name.to_owned());
-            self.note()?;
+            self.placed.insert(name.to_owned());
         }
-        self.placed.insert(name.to_owned());
-        Ok(path)
+        match is_new {
+            true => self.note(),
+            false => Ok(()),
+        }
+    }
+
+    /// Removes a file, if it is there and the command has written it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn remove(&mut self, name: &str) -> Result<(), RunError> {
+        match self.made.files.contains(name) {
+            true => files::remove_if_there(&self.path.join(name)),
+            false => Ok(()),
+        }
     }
 
     /// Removes what an earlier call of the command has written and this one has not.
@@ -179,6 +207,8 @@ mod tests {
         std::fs::write(out.join("mine.csv"), "mine").unwrap();
         assert!(Folder::claim(&out, "extract", &[]).is_err());
         let mut again = Folder::claim(&out, "compare", &[]).unwrap();
+        again.remove("mine.csv").unwrap();
+        assert!(out.join("mine.csv").exists());
         again.place("a.csv").unwrap();
         let error = again.place("mine.csv").unwrap_err().to_string();
         assert!(error.contains("is not replaced"), "{error}");

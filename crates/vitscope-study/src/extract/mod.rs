@@ -177,6 +177,7 @@ pub fn extract_data(
         for path in written.clone() {
             let twin = folder.place(&file_name(&path).replacen("test", "train", 1))?;
             files::remove_if_there(&twin)?;
+            files::step();
             std::fs::hard_link(&path, &twin)
                 .or_else(|_| std::fs::copy(&path, &twin).map(|_| ()))
                 .map_err(StudyError::io(&twin, "write"))?;

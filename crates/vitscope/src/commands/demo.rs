@@ -4,14 +4,11 @@ mod found;
 
 use std::path::{Path, PathBuf};
 
-use anyhow::anyhow;
-use serde_json::{Value, json};
 use vitscope_data::Split;
 use vitscope_data::pairs::{Layout, PairSplit};
 use vitscope_demo::{BuiltIn, Scenes, models::write_models, pairs::write_pairs};
 use vitscope_figure::CompareOptions;
-use vitscope_run::Facet;
-use vitscope_run::Select;
+use vitscope_run::{Facet, Folder, Select, files};
 use vitscope_study::layers::Layers;
 use vitscope_study::observer::Observer;
 use vitscope_study::settings::{Settings, Side};
@@ -21,7 +18,6 @@ use vitscope_vit::identify::Settle;
 use self::found::DemoFound;
 use super::print;
 use crate::args::{Cli, DemoArgs, Output};
-use crate::exit::usage;
 use crate::progress::Teller;
 
 /// The scenes that centroids are trained on (the models saw them too) and the held-out ones on which
@@ -36,8 +32,8 @@ const SCENES: Scenes = Scenes {
 /// Pairs of held-out scenes for the correspondence test.
 const PAIRS: usize = 60;
 
-/// The file by which a folder is known to hold a demo; at the end, with all results.
-const MARK: &str = "demo.json";
+/// The file with all results, which is there when the demo has come to its end.
+const FOUND: &str = "demo.json";
 
 /// The folder of the page that shows all models.
 const COMPARISON: &str = "comparison";
@@ -45,7 +41,7 @@ const COMPARISON: &str = "comparison";
 /// Makes scenes and models in a folder, runs everything on them, and says what to look at.
 pub fn run(cli: &Cli, args: &DemoArgs) -> anyhow::Result<()> {
     let out = &args.out;
-    begin(out)?;
+    let mut folder = begin(out)?;
     let mut teller = Teller::new(cli);
     let (scenes, pairs, models) = (out.join("scenes"), out.join("pairs"), out.join("models"));
     teller.note("drawing scenes");
@@ -68,7 +64,8 @@ pub fn run(cli: &Cli, args: &DemoArgs) -> anyhow::Result<()> {
         .collect::<anyhow::Result<Vec<DemoFound>>>()?;
     let page = set_side_by_side(&found, &out.join(COMPARISON))?;
     let results = found::results(&found, &page);
-    write_mark(out, &results)?;
+    let text = serde_json::to_string_pretty(&results)? + "\n";
+    files::write(&folder.place(FOUND)?, text.as_bytes())?;
     match cli.output() {
         Output::Human => print(&found::text(&found, SCENES.test, &page)),
         Output::Json => print(&serde_json::to_string(&results)?),
@@ -197,20 +194,10 @@ fn unfinished(error: StudyError) -> StudyError {
 }
 
 /// Takes a folder that is new, empty, or holds a demo, of which it removes what a demo makes.
-fn begin(out: &Path) -> anyhow::Result<()> {
-    let mark = out.join(MARK);
-    if !mark.exists() {
-        let filled =
-            out.is_file() || std::fs::read_dir(out).is_ok_and(|mut list| list.next().is_some());
-        if filled {
-            return Err(usage(anyhow!(
-                "{}: holds something that is no demo: choose another folder with --out",
-                out.display()
-            )));
-        }
-        std::fs::create_dir_all(out).map_err(StudyError::io(out, "create the folder"))?;
-    }
-    write_mark(out, &json!({"state": "running"}))?;
+fn begin(out: &Path) -> Result<Folder, StudyError> {
+    let mut folder = Folder::claim(out, "demo", &[])?;
+    // Until all is there, nothing says what was found.
+    files::remove_if_there(&folder.place(FOUND)?)?;
     let runs = BuiltIn::ALL.iter().flat_map(|model| {
         ["", "-attention", "-correspond"].map(|suffix| format!("{}{suffix}", model.name))
     });
@@ -219,22 +206,9 @@ fn begin(out: &Path) -> anyhow::Result<()> {
         .into_iter()
         .chain(runs)
     {
-        let folder = out.join(name);
-        if folder.exists() {
-            std::fs::remove_dir_all(&folder)
-                .map_err(StudyError::io(&folder, "remove the folder"))?;
-        }
+        files::remove_folder(&folder.place(&name)?)?;
     }
-    Ok(())
-}
-
-/// Writes `demo.json` beside its place and renames it.
-fn write_mark(out: &Path, results: &Value) -> anyhow::Result<()> {
-    let (beside, path) = (out.join(".writing-demo.json"), out.join(MARK));
-    let text = serde_json::to_string_pretty(results)? + "\n";
-    std::fs::write(&beside, text).map_err(StudyError::io(&path, "write"))?;
-    std::fs::rename(&beside, &path).map_err(StudyError::io(&path, "write"))?;
-    Ok(())
+    Ok(folder)
 }
 
 #[cfg(test)]
@@ -251,11 +225,13 @@ mod tests {
         begin(&out).unwrap();
         assert!(!out.join("scenes").exists() && out.join("mine.txt").exists());
 
+        // What others call a demo, or lies where one would go.
         let other = folder.path().join("other");
         std::fs::create_dir_all(other.join("scenes")).unwrap();
+        std::fs::write(other.join("demo.json"), "{}").unwrap();
         let problem = begin(&other).unwrap_err().to_string();
         assert!(
-            problem.contains("other: holds something that is no demo"),
+            problem.contains("no mark that vitscope demo made it"),
             "{problem}"
         );
         assert!(other.join("scenes").exists());
