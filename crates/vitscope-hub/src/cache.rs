@@ -13,6 +13,9 @@
 use std::path::{Path, PathBuf};
 
 #[cfg(feature = "network")]
+use vitscope_run::files::step;
+
+#[cfg(feature = "network")]
 use crate::error::HubError;
 
 /// The part of the cache that holds one repository.
@@ -126,7 +129,12 @@ impl RepoCache {
 
     /// Records that a commit lacks a file, so that nobody asks again.
     pub fn note_absent(&self, commit: &str, file: &str) -> Result<(), HubError> {
-        write_whole(&self.absence(commit, file), b"")
+        let path = self.absence(commit, file);
+        make_parent(&path)?;
+        step();
+        std::fs::File::create(&path)
+            .map(|_| ())
+            .map_err(HubError::io(&path, "write"))
     }
 
     /// Records what a branch or tag stands for.
@@ -138,7 +146,20 @@ impl RepoCache {
         if std::fs::read_to_string(&path).is_ok_and(|stored| stored == commit) {
             return Ok(());
         }
-        write_whole(&path, commit.as_bytes())
+        // Written among the locks, where no program looks for references, under a name that the next one
+        // takes again: a kill leaves no second file.
+        let locks = self.root.join(".locks").join(&self.folder);
+        let beside = locks.join("ref.writing");
+        make_parent(&beside)?;
+        let lock =
+            std::fs::File::create(locks.join("ref.lock")).map_err(HubError::io(&path, "write"))?;
+        // A file system without locks: two that write at once write the same commit, or one of two.
+        let _ = lock.lock();
+        step();
+        std::fs::write(&beside, commit).map_err(HubError::io(&path, "write"))?;
+        make_parent(&path)?;
+        step();
+        std::fs::rename(&beside, &path).map_err(HubError::io(&path, "write"))
     }
 
     /// Makes `snapshots/COMMIT/FILE` lead to a blob, and returns its path.
@@ -149,7 +170,9 @@ impl RepoCache {
         }
         make_parent(&pointer)?;
         // A link without contents, from a blob that was removed, is in the way.
+        step();
         let _ = std::fs::remove_file(&pointer);
+        step();
         let up = "../".repeat(2 + file.matches('/').count());
         let target = format!("{up}blobs/{etag}");
         if make_link(&target, &pointer).is_err() && !pointer.is_file() {
@@ -157,7 +180,9 @@ impl RepoCache {
             let blob = self.blob(etag);
             if std::fs::hard_link(&blob, &pointer).is_err() {
                 let copy = pointer.with_extension("incomplete");
+                step();
                 std::fs::copy(&blob, &copy).map_err(HubError::io(&copy, "copy the file"))?;
+                step();
                 std::fs::rename(&copy, &pointer)
                     .map_err(HubError::io(&pointer, "put the copy in place"))?;
             }
@@ -185,33 +210,11 @@ fn make_link(_: &str, _: &Path) -> std::io::Result<()> {
 #[cfg(feature = "network")]
 pub(crate) fn make_parent(path: &Path) -> Result<(), HubError> {
     match path.parent() {
+        Some(folder) if folder.is_dir() => Ok(()),
         Some(folder) => {
+            step();
             std::fs::create_dir_all(folder).map_err(HubError::io(folder, "make the folder"))
         }
         None => Ok(()),
     }
-}
-
-/// Writes a small file beside its place and moves it there, so that no reader sees half of it.
-#[cfg(feature = "network")]
-fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), HubError> {
-    use std::io::Write;
-    use std::sync::atomic::{AtomicU64, Ordering};
-
-    // Neither another process nor another thread may share the name.
-    static WRITTEN: AtomicU64 = AtomicU64::new(0);
-    make_parent(path)?;
-    let beside = path.with_file_name(format!(
-        ".{}.{}.{}",
-        path.file_name().unwrap_or_default().to_string_lossy(),
-        std::process::id(),
-        WRITTEN.fetch_add(1, Ordering::Relaxed)
-    ));
-    std::fs::File::create(&beside)
-        .and_then(|mut file| file.write_all(bytes))
-        .and_then(|()| std::fs::rename(&beside, path))
-        .map_err(|error| {
-            let _ = std::fs::remove_file(&beside);
-            HubError::io(path, "write")(error)
-        })
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use vitscope_run::files::step;
 
 use crate::cache::{RepoCache, is_commit, make_parent};
 use crate::error::HubError;
@@ -27,12 +28,6 @@ const ATTEMPTS: u32 = 4;
 /// A connection is progress if it brings so many bytes more than any before, or a 64th of the file where
 /// that is less: one that brings a byte at a time ends after a bounded number of attempts.
 const PROGRESS: u64 = 64 << 10;
-
-/// A connection that brings fewer bytes in this time is given up.
-const SLOWEST: (u64, Duration) = (16 << 10, Duration::from_secs(60));
-
-/// The longest file whose size the hub does not announce.
-const UNANNOUNCED: u64 = 4 << 30;
 
 /// A repository at a commit.
 pub(crate) struct Listing {
@@ -274,6 +269,7 @@ impl<'a> Remote<'a> {
             }),
             _ => None,
         };
+        step();
         if let Some(wrong) = wrong {
             std::fs::remove_file(&partial).map_err(HubError::io(&partial, "remove"))?;
             return Err(wrong);
@@ -311,7 +307,8 @@ impl<'a> Remote<'a> {
         }
         let mut reader = answer.reader();
         let mut buffer = vec![0; 1 << 17];
-        let most = announced.size.unwrap_or(UNANNOUNCED);
+        let bounds = self.settings.bounds;
+        let most = announced.size.unwrap_or(bounds.unannounced);
         let (mut since, mut then) = (Instant::now(), sink.length);
         loop {
             let count = match reader.read(&mut buffer) {
@@ -331,20 +328,18 @@ impl<'a> Remote<'a> {
                         Err(HubError::Protocol {
                             url: url.to_owned(),
                             problem: format!(
-                                "it sends more than {} GiB of a file whose size it does not announce",
-                                UNANNOUNCED >> 30
+                                "it sends more than {most} bytes of a file whose size it does not announce"
                             ),
                         })
                     }
                 };
             }
-            let (bytes, time) = SLOWEST;
+            let (bytes, time) = bounds.slowest;
             if since.elapsed() >= time {
                 if sink.length < then + bytes {
                     return Ok(Some(format!(
-                        "it sends less than {} KiB in {} s",
-                        bytes >> 10,
-                        time.as_secs()
+                        "it sends less than {bytes} bytes in {} s",
+                        time.as_secs_f64()
                     )));
                 }
                 (since, then) = (Instant::now(), sink.length);
@@ -454,6 +449,7 @@ fn is_etag(etag: &str) -> bool {
 /// A file system without locks is no reason to stop: the SHA-256 decides in the end.
 fn lock(path: &Path, file: &str, progress: &mut dyn Progress) -> Result<Option<File>, HubError> {
     make_parent(path)?;
+    step();
     let handle = OpenOptions::new()
         .create(true)
         .append(true)

@@ -25,6 +25,26 @@ pub struct Settings {
     pub certificates: Option<PathBuf>,
     /// How long to wait before an attempt is repeated, the first time.
     pub pause: Duration,
+    /// What a server may take.
+    pub bounds: Bounds,
+}
+
+/// What a download is bounded by, whatever the server does.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// A connection that brings fewer bytes in this time is given up.
+    pub slowest: (u64, Duration),
+    /// The longest file, in bytes, whose size the hub does not announce.
+    pub unannounced: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self {
+            slowest: (16 << 10, Duration::from_secs(60)),
+            unannounced: 4 << 30,
+        }
+    }
 }
 
 /// A token, which is never shown.
@@ -140,6 +160,7 @@ impl Settings {
             offline,
             certificates,
             pause: Duration::from_secs(1),
+            bounds: Bounds::default(),
         })
     }
 }

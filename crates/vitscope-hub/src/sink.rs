@@ -5,6 +5,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest, Sha256};
+use vitscope_run::files::step;
 
 use crate::error::HubError;
 
@@ -20,6 +21,7 @@ impl Sink {
     /// Opens what came earlier where that can be used, or an empty file.
     pub(crate) fn open(path: &Path, resumable: bool, size: Option<u64>) -> Result<Self, HubError> {
         let io = |action| HubError::io(path, action);
+        step();
         let file = OpenOptions::new()
             .create(true)
             .append(true)
@@ -50,6 +52,7 @@ impl Sink {
     }
 
     pub(crate) fn restart(&mut self) -> Result<(), HubError> {
+        step();
         // What cannot be cut, such as a device, is at its beginning anyway.
         match self.file.set_len(0) {
             Err(error) if error.kind() != ErrorKind::InvalidInput => {
@@ -63,6 +66,7 @@ impl Sink {
     }
 
     pub(crate) fn write(&mut self, bytes: &[u8]) -> Result<(), HubError> {
+        step();
         self.file
             .write_all(bytes)
             .map_err(HubError::io(&self.path, "write"))?;

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 
@@ -27,6 +28,10 @@ pub struct HubFile {
     pub breaks: usize,
     /// Every body breaks off after so many bytes.
     pub drips: Option<usize>,
+    /// Every body comes a byte at a time, with this pause between them.
+    pub slow: Option<Duration>,
+    /// Its size is not announced.
+    pub silent: bool,
 }
 
 /// What a repository answers.
@@ -192,6 +197,8 @@ struct HubReply {
     headers: Vec<(String, String)>,
     body: Vec<u8>,
     cut: Option<usize>,
+    slow: Option<Duration>,
+    silent: bool,
 }
 
 impl HubReply {
@@ -201,6 +208,8 @@ impl HubReply {
             headers: Vec::new(),
             body: Vec::new(),
             cut: None,
+            slow: None,
+            silent: false,
         }
     }
 
@@ -240,11 +249,8 @@ fn serve(name: &str, mut stream: TcpStream, state: &Mutex<HubState>, cdn: &str) 
         }
     };
     let mut head = format!("HTTP/1.1 {} X\r\nConnection: close\r\n", reply.status);
-    if !reply
-        .headers
-        .iter()
-        .any(|(name, _)| name == "Content-Length")
-    {
+    let told = |(name, _): &(String, String)| name == "Content-Length";
+    if !reply.silent && !reply.headers.iter().any(told) {
         head += &format!("Content-Length: {}\r\n", reply.body.len());
     }
     for (name, value) in &reply.headers {
@@ -253,7 +259,13 @@ fn serve(name: &str, mut stream: TcpStream, state: &Mutex<HubState>, cdn: &str) 
     let _ = stream.write_all((head + "\r\n").as_bytes());
     if request.method != "HEAD" {
         let end = reply.cut.unwrap_or(reply.body.len());
-        let _ = stream.write_all(&reply.body[..end]);
+        let _ = match reply.slow {
+            None => stream.write_all(&reply.body[..end]),
+            Some(pause) => reply.body[..end].iter().try_for_each(|byte| {
+                std::thread::sleep(pause);
+                stream.write_all(&[*byte])
+            }),
+        };
     }
     let _ = stream.shutdown(std::net::Shutdown::Write);
     let _ = stream.read(&mut [0; 16]);
@@ -317,9 +329,11 @@ fn from_hub(state: &mut HubState, request: &HubRequest, cdn: &str) -> HubReply {
         let mut reply = HubReply::new(302)
             .header("X-Repo-Commit", COMMIT)
             .header("X-Linked-Etag", format!("\"{sha}\""))
-            .header("X-Linked-Size", size)
             .header("ETag", "\"of-the-redirect-itself\"")
             .header("Location", format!("{cdn}/{id}/{file}").replace(' ', "%20"));
+        if !entry.silent {
+            reply = reply.header("X-Linked-Size", size);
+        }
         reply.body = b"Found. Redirecting".to_vec();
         reply
     } else {
@@ -337,7 +351,9 @@ fn contents(state: &HubState, id: &str, file: &str, request: &HubRequest) -> Hub
     let mut reply = HubReply::new(200)
         .header("X-Repo-Commit", COMMIT)
         .header("ETag", format!("W/\"{}\"", &sha256(&bytes)[..40]));
-    if request.method == "HEAD" {
+    reply.silent = entry.silent;
+    reply.slow = entry.slow;
+    if request.method == "HEAD" && !entry.silent {
         reply = reply.header("Content-Length", bytes.len());
     }
     reply.cut = entry.drips.map(|drip| drip.min(bytes.len()));
@@ -367,6 +383,8 @@ fn from_cdn(state: &mut HubState, request: &HubRequest) -> HubReply {
         entry.breaks -= 1;
         reply.cut = Some(reply.body.len() / 2);
     }
+    reply.silent = entry.silent;
+    reply.slow = entry.slow;
     if let Some(drip) = entry.drips {
         reply.cut = Some(drip.min(reply.body.len()));
     }

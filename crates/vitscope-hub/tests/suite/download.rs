@@ -1,10 +1,10 @@
 //! Names to files, end to end against a stand-in hub.
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use vitscope_hub::progress::{Progress, Silent};
-use vitscope_hub::settings::{Settings, Token};
+use vitscope_hub::settings::{Bounds, Settings, Token};
 use vitscope_hub::{HubError, Located, Origin, resolve_with};
 use vitscope_testkit::fixture;
 use vitscope_testkit::hub::{COMMIT, Standin, sha256};
@@ -33,6 +33,7 @@ fn case() -> Case {
         offline: None,
         certificates: None,
         pause: Duration::from_millis(1),
+        bounds: Bounds::default(),
     };
     Case {
         hub,
@@ -306,6 +307,53 @@ fn a_drip_is_given_up() {
         let asked = case.hub.take_log();
         assert!(asked.len() < 30, "{name}: {} requests", asked.len());
         case.hub.change(ID, name, |entry| entry.drips = None);
+        is_whole(&case.get(ID).unwrap());
+    }
+}
+
+/// A byte now and then is no connection: it is given up, and so is the file after a few of them.
+#[test]
+fn a_crawl_is_given_up() {
+    for name in ["model.safetensors", "config.json"] {
+        let mut case = case();
+        case.settings.bounds.slowest = (1000, Duration::from_millis(100));
+        let pause = Some(Duration::from_millis(10));
+        case.hub.change(ID, name, |entry| entry.slow = pause);
+        let begun = Instant::now();
+        let crawling = sentence(case.get(ID));
+        assert!(
+            crawling.contains("it sends less than 1000 bytes in 0.1 s"),
+            "{crawling}"
+        );
+        assert!(begun.elapsed() < Duration::from_secs(20));
+        let asked = case.hub.take_log();
+        assert!(asked.len() < 30, "{name}: {} requests", asked.len());
+        case.hub.change(ID, name, |entry| entry.slow = None);
+        is_whole(&case.get(ID).unwrap());
+    }
+}
+
+/// What is longer than an unannounced file may be, is not kept; what is not, comes.
+#[test]
+fn a_file_of_unannounced_size_is_bounded() {
+    for name in ["model.safetensors", "config.json"] {
+        let mut case = case();
+        case.hub.change(ID, name, |entry| entry.silent = true);
+        case.settings.bounds.unannounced = 100;
+        let endless = sentence(case.get(ID));
+        assert!(
+            endless.contains("more than 100 bytes of a file whose size it does not announce"),
+            "{endless}"
+        );
+        for blob in case.blobs() {
+            let path = case.repository(ID).join("blobs").join(&blob);
+            let kept = path.metadata().unwrap().len();
+            assert!(
+                !blob.ends_with(".incomplete") || kept == 0,
+                "{blob}: {kept}"
+            );
+        }
+        case.settings.bounds = Bounds::default();
         is_whole(&case.get(ID).unwrap());
     }
 }
