@@ -56,7 +56,7 @@ pub use vitscope_run::Select;
 use members::Member;
 use run_view::RunView;
 use sheet::Target;
-use vitscope_run::{Folder, RunKind};
+use vitscope_run::{Folder, RunKind, files};
 
 /// How figures look, for authors who set their own captions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -121,6 +121,8 @@ pub fn draw(run: &Path) -> Result<Drawn, FigureError> {
 /// `run.json` are no error.
 pub fn draw_with(run: &Path, options: &DrawOptions) -> Result<Drawn, FigureError> {
     let root = run;
+    // What an earlier call was writing when it was killed.
+    files::sweep_stale(root)?;
     let mut run = RunView::open(root)?;
     if run.kind() == RunKind::Probe {
         run.examples = options.images.of(&run)?;
@@ -171,6 +173,6 @@ fn write(
     let figures = sheet::write(target, plates, look)?;
     target.reserve(&["report.html".to_owned()])?;
     let page = target.path("report.html");
-    vitscope_run::files::write(&page, text.as_bytes())?;
+    files::write(&page, text.as_bytes())?;
     Ok(Drawn { figures, page })
 }

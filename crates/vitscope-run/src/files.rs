@@ -1,8 +1,9 @@
 //! Files that are either whole or absent: written beside their place, then renamed.
 
-use std::fs::File;
+use std::fs::{DirEntry, File};
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use sha2::{Digest, Sha256};
 use tempfile::NamedTempFile;
@@ -13,6 +14,9 @@ use crate::error::RunError;
 const UNFINISHED: &str = ".vitscope-";
 const SUFFIX: &str = ".writing";
 const RANDOM: usize = 12;
+
+/// No file of ours takes so long to write.
+const STALE: Duration = Duration::from_secs(3600);
 
 /// Called before whatever changes the disk, by every crate that does. In a build for tests, the environment
 /// may name the change before which the process dies, as by a kill: so every state that a kill can leave is
@@ -70,7 +74,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), RunError> {
 }
 
 /// Whether a name is one that [`temporary`] gives: it is ours, and nobody else's.
-fn is_ours(name: &str) -> bool {
+pub(crate) fn is_ours(name: &str) -> bool {
     name.strip_prefix(UNFINISHED)
         .and_then(|rest| rest.strip_suffix(SUFFIX))
         .is_some_and(|random| {
@@ -83,6 +87,26 @@ fn is_ours(name: &str) -> bool {
 /// # Errors
 /// When a folder cannot be listed, or a file not removed.
 pub fn sweep(folder: &Path) -> Result<(), RunError> {
+    sweep_older(folder, Duration::ZERO)
+}
+
+/// [`sweep`] for a folder in which another process may be writing now: only what nobody has touched for an
+/// hour is removed.
+///
+/// # Errors
+/// As [`sweep`].
+pub fn sweep_stale(folder: &Path) -> Result<(), RunError> {
+    sweep_older(folder, STALE)
+}
+
+/// Whether a file or folder of ours was left alone for so long.
+fn is_older(entry: &DirEntry, age: Duration) -> bool {
+    let touched = entry.metadata().and_then(|found| found.modified()).ok();
+    let idle = touched.map(|then| then.elapsed().unwrap_or_default());
+    age.is_zero() || idle.is_some_and(|idle| idle > age)
+}
+
+fn sweep_older(folder: &Path, age: Duration) -> Result<(), RunError> {
     let io = |action| RunError::io(folder, action);
     for entry in std::fs::read_dir(folder).map_err(io("list"))? {
         let entry = entry.map_err(io("list"))?;
@@ -90,11 +114,12 @@ pub fn sweep(folder: &Path) -> Result<(), RunError> {
         let kind = entry.file_type().map_err(io("list"))?;
         let ours = is_ours(&entry.file_name().to_string_lossy());
         match (kind.is_dir(), ours) {
+            (_, true) if !is_older(&entry, age) => {}
             (true, true) => {
                 step();
                 std::fs::remove_dir_all(&path).map_err(RunError::io(&path, "remove"))?;
             }
-            (true, false) => sweep(&path)?,
+            (true, false) => sweep_older(&path, age)?,
             (false, true) if kind.is_file() => remove_if_there(&path)?,
             _ => {}
         }
@@ -206,7 +231,7 @@ fn named<'a, 'b>(
 }
 
 /// Whether a path is not there, be it for a file in the place of one of its folders.
-fn is_absent(error: &std::io::Error) -> bool {
+pub(crate) fn is_absent(error: &std::io::Error) -> bool {
     use std::io::ErrorKind::{NotADirectory, NotFound};
     matches!(error.kind(), NotFound | NotADirectory)
 }
@@ -338,6 +363,9 @@ mod tests {
         for name in foreign {
             std::fs::write(dir.path().join(name), "mine").unwrap();
         }
+        // Another process may be writing it.
+        sweep_stale(dir.path()).unwrap();
+        assert!(left.exists());
         sweep(dir.path()).unwrap();
         assert!(!left.exists());
         for name in foreign {

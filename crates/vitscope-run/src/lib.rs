@@ -61,6 +61,7 @@ mod select;
 pub mod session;
 pub mod settings;
 mod slot;
+mod state;
 pub mod tensors;
 
 pub use error::RunError;

@@ -4,13 +4,14 @@
 //! may begin in it), unfinished (`--resume` goes on from what is stored), or complete (`--resume` finds
 //! that nothing is left to do but figures and tidying).
 
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::path::{Path, PathBuf};
 
 use crate::error::RunError;
 use crate::record::{Record, RunState};
 use crate::run::Run;
-use crate::{files, names};
+use crate::{files, names, state};
 
 /// The file inside [`names::STATE`] that is locked as long as a process is at work.
 const LOCK: &str = "lock";
@@ -20,8 +21,8 @@ const LOCK: &str = "lock";
 pub enum Standing {
     /// Nothing yet.
     Blank,
-    /// This run, not at its end.
-    Unfinished,
+    /// This run, not at its end, with the times that it has taken so far.
+    Unfinished(BTreeMap<String, f64>),
     /// This run, with all of its numbers.
     Complete(Box<Run>),
 }
@@ -48,8 +49,14 @@ impl Session {
         // Another process may have been at work until the lock was free.
         let standing = look(run, record, resume)?;
         files::sweep(run)?;
-        if !matches!(standing, Standing::Complete(_)) {
-            record.write(run)?;
+        match &standing {
+            Standing::Complete(_) => {}
+            Standing::Blank => record.write(run)?,
+            Standing::Unfinished(times) => {
+                let mut record = record.clone();
+                record.times.clone_from(times);
+                record.write(run)?;
+            }
         }
         Ok(Self {
             run: run.to_owned(),
@@ -70,6 +77,16 @@ impl Session {
         match &self.standing {
             Standing::Complete(run) => Some(run),
             _ => None,
+        }
+    }
+
+    /// What the run has taken so far, as far as it was stopped in an orderly way; times of the work that is
+    /// left are added to it.
+    #[must_use]
+    pub fn earlier_times(&self) -> BTreeMap<String, f64> {
+        match &self.standing {
+            Standing::Unfinished(times) => times.clone(),
+            _ => BTreeMap::new(),
         }
     }
 
@@ -103,12 +120,25 @@ impl Session {
     }
 }
 
-/// Removes the unfinished state of a run: by one rename, then deletion.
+/// Removes the unfinished state of a run: by one rename, then deletion. Where somebody has put files of
+/// their own among it, those stay.
 ///
 /// # Errors
 /// When the disk refuses.
 pub fn tidy(run: &Path) -> Result<(), RunError> {
-    files::remove_folder(&run.join(names::STATE))
+    let state = run.join(names::STATE);
+    match state::holds_foreign(&state)? {
+        false => files::remove_folder(&state),
+        true => state::clear(&state),
+    }
+}
+
+/// Whether nothing of ours is left of the unfinished state of a run.
+///
+/// # Errors
+/// When the folder cannot be listed.
+pub fn is_tidy(run: &Path) -> Result<bool, RunError> {
+    Ok(!state::holds_ours(&run.join(names::STATE))?)
 }
 
 /// Looks at what lies in a directory, and changes nothing.
@@ -138,7 +168,7 @@ pub fn look(run: &Path, record: &Record, resume: bool) -> Result<Standing, RunEr
     }
     match found.state {
         RunState::Complete => Ok(Standing::Complete(Box::new(Run::open(run)?))),
-        _ => Ok(Standing::Unfinished),
+        _ => Ok(Standing::Unfinished(found.times)),
     }
 }
 
@@ -251,6 +281,36 @@ mod tests {
         session.tidy().unwrap();
         let left: Vec<_> = std::fs::read_dir(&run).unwrap().collect();
         assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn times_add_up_and_what_is_not_ours_stays_in_the_state() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("run");
+        let mut own = record(32);
+        let session = Session::begin(&run, &own, false).unwrap();
+        own.times.insert("train_secs".to_owned(), 2.0);
+        session.interrupt(&mut own).unwrap();
+        drop(session);
+        let mut own = record(32);
+        let session = Session::begin(&run, &own, true).unwrap();
+        assert_eq!(session.earlier_times()["train_secs"], 2.0);
+        assert_eq!(Record::read(&run).unwrap().times["train_secs"], 2.0);
+        let ours = ["data.json", "training.safetensors", "labels/key.1/a/b.png"];
+        let foreign = ["notes.txt", "labels/mine.png", "mine/data.json"];
+        for name in ours.into_iter().chain(foreign) {
+            files::write(&run.join(names::STATE).join(name), b"x").unwrap();
+        }
+        session.set(&mut own, RunState::Complete).unwrap();
+        assert!(!is_tidy(&run).unwrap());
+        session.tidy().unwrap();
+        assert!(is_tidy(&run).unwrap());
+        for name in foreign {
+            assert!(run.join(names::STATE).join(name).exists(), "{name}");
+        }
+        for name in ours {
+            assert!(!run.join(names::STATE).join(name).exists(), "{name}");
+        }
     }
 
     #[test]

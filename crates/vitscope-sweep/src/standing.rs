@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use vitscope_run::{Record, Run, RunError, RunKind, RunState, files, names};
+use vitscope_run::{Record, Run, RunError, RunKind, RunState, files, names, session};
 
 use crate::claim::{Claimant, claimant};
 use crate::error::SweepError;
@@ -111,7 +111,8 @@ pub(crate) fn look(run: &Path) -> Result<bool, String> {
         Err(RunError::NotARun { .. }) => return Ok(false),
         Err(error) => return damaged(error.to_string()),
     };
-    if record.state != RunState::Complete || run.join(names::STATE).exists() {
+    let is_tidy = session::is_tidy(run).map_err(|error| error.to_string())?;
+    if record.state != RunState::Complete || !is_tidy {
         return Ok(false);
     }
     if let Err(error) = Run::open(run) {

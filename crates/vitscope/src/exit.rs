@@ -204,6 +204,12 @@ impl Typed {
                 "; free some space, then continue with --resume: nothing that was stored is lost"
             }
             (ErrorKind::StorageFull, false) => "; free some space, then repeat the command",
+            (ErrorKind::FileTooLarge, true) => {
+                "; raise the limit on the size of a file (ulimit -f), then continue with --resume"
+            }
+            (ErrorKind::FileTooLarge, false) => {
+                "; raise the limit on the size of a file (ulimit -f), then repeat the command"
+            }
             (ErrorKind::PermissionDenied, _) => "; check its permissions",
             _ => "",
         }

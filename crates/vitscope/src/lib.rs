@@ -9,12 +9,17 @@ mod exit;
 mod progress;
 
 use std::ffi::OsString;
+#[cfg(unix)]
+use std::sync::Arc;
 
 use clap::{CommandFactory, FromArgMatches};
 
 /// Does what was typed, the program's name first, and gives the exit code (`exit.rs` lists them). What cannot be
 /// typed is told by clap, which ends the process.
 pub fn run(typed: impl IntoIterator<Item = OsString>) -> u8 {
+    // A file that may not grow is then an error of the write, and not the end of the process.
+    #[cfg(unix)]
+    let _ = signal_hook::flag::register(signal_hook::consts::SIGXFSZ, Arc::default());
     let mut command = args::Cli::command();
     let matches = match command.try_get_matches_from_mut(typed) {
         Ok(matches) => matches,

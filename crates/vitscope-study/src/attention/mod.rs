@@ -86,6 +86,7 @@ pub fn attention(
     let stamps = data.stamps(record.data.train, record.data.test)?;
     unedited::check(&run, &stamps)?;
     record.data.contents = stamps.contents();
+    record.times = session.earlier_times();
     for note in &record.notes {
         observer.note(note);
     }

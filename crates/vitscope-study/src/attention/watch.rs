@@ -18,7 +18,7 @@ use crate::error::StudyError;
 use crate::model::Opened;
 use crate::observer::{self, Observer};
 use crate::settings::Side;
-use crate::source::{MICRO_BATCH, Pass, Seen, Source, Visitor};
+use crate::source::{MICRO_BATCH, Pass, PassTimes, Seen, Source, Visitor};
 use crate::state::{self, Found, SAVE_INTERVAL};
 
 /// The attention weights of one layer of a batch take at most about this many bytes.
@@ -182,8 +182,8 @@ pub(super) fn pass(
         groups: &groups,
         threads: rayon::current_num_threads(),
     };
-    let times = source.run(&pass, watcher)?;
-    watcher.observer.end();
+    let mut times = PassTimes::default();
+    let ran = source.run(&pass, watcher, &mut times);
     for (name, value) in [
         ("attention_images", times.images as f64),
         ("attention_secs", times.total.as_secs_f64()),
@@ -191,8 +191,10 @@ pub(super) fn pass(
         ("attention_measure_secs", times.visit.as_secs_f64()),
         ("attention_stall_secs", times.stall.as_secs_f64()),
     ] {
-        record.times.insert(name.to_owned(), value);
+        *record.times.entry(name.to_owned()).or_insert(0.0) += value;
     }
+    ran?;
+    watcher.observer.end();
     Ok(())
 }
 

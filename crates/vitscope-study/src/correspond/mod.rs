@@ -106,6 +106,7 @@ pub fn correspond(
     let stamps = set.stamps(pairs.len())?;
     unedited::check(&run, &stamps)?;
     record.data.contents = stamps.contents();
+    record.times = session.earlier_times();
     for note in &record.notes {
         observer.note(note);
     }

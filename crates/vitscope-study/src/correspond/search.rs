@@ -87,30 +87,36 @@ pub(super) fn search(
     );
     let mut times = Times::default();
     let mut saved = Instant::now();
+    let mut searched = Ok(());
     for (number, photos) in categories.iter().enumerate().skip(done) {
-        let result = search_category(job, backbone, photos, &mut matches, &mut times, observer);
-        match &result {
+        searched = search_category(job, backbone, photos, &mut matches, &mut times, observer);
+        match &searched {
             Ok(()) if saved.elapsed() > SAVE_INTERVAL => {
                 store(job, &matches, number + 1)?;
                 saved = Instant::now();
             }
+            Ok(()) => {}
             // What was found of this category is found again.
-            Err(StudyError::Interrupted { .. }) => store(job, &matches, number)?,
-            _ => {}
+            Err(StudyError::Interrupted { .. }) => {
+                store(job, &matches, number)?;
+                break;
+            }
+            Err(_) => break,
         }
-        result?;
     }
-    observer.end();
     for (name, value) in [
         ("correspond_secs", start.elapsed().as_secs_f64()),
         ("correspond_load_secs", times.load.as_secs_f64()),
         ("correspond_forward_secs", times.forward.as_secs_f64()),
         ("correspond_match_secs", times.matching.as_secs_f64()),
         ("correspond_images", times.forwards as f64),
-        ("correspond_pairs", pairs.len() as f64),
     ] {
-        record.times.insert(name.to_owned(), value);
+        *record.times.entry(name.to_owned()).or_insert(0.0) += value;
     }
+    searched?;
+    let count = pairs.len() as f64;
+    record.times.insert("correspond_pairs".to_owned(), count);
+    observer.end();
     Ok(matches)
 }
 

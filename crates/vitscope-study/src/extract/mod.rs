@@ -21,7 +21,7 @@ use crate::layers::Layers;
 use crate::model::{self, Model};
 use crate::observer::{self, Observer};
 use crate::settings::Side;
-use crate::source::{Pass, Reading, Seen, Turn, Visitor, tapped_kind};
+use crate::source::{Pass, PassTimes, Reading, Seen, Turn, Visitor, tapped_kind};
 use crate::transforms::{SlotTransform, StoredTransforms};
 
 /// What to extract, and how.
@@ -169,7 +169,7 @@ pub fn extract_data(
             groups: &groups,
             threads: rayon::current_num_threads(),
         };
-        source.run(&pass, &mut scribe)?;
+        source.run(&pass, &mut scribe, &mut PassTimes::default())?;
         written.extend(scribe.writer.paths());
         observer.end();
     }

@@ -11,7 +11,7 @@ use vitscope_vit::vit::Rows;
 use crate::error::StudyError;
 use crate::model::Opened;
 use crate::settings::Side;
-use crate::source::{Pass, Reading, Seen, Source, Visitor};
+use crate::source::{Pass, PassTimes, Reading, Seen, Source, Visitor};
 
 /// The embeddings of one slot of a data set's images, in the order of its files. Images that are asked for
 /// together go through a backbone together.
@@ -108,9 +108,10 @@ impl Embeddings for SlotEmbeddings<'_> {
             threads: rayon::current_num_threads(),
         };
         let mut copier = Copier { out, done: 0 };
-        let run = self.source.borrow_mut().run(&pass, &mut copier);
+        let mut source = self.source.borrow_mut();
+        let run = source.run(&pass, &mut copier, &mut PassTimes::default());
         // Which of several images it was is told in the error itself.
         let first = images.first().copied().unwrap_or(0);
-        run.map(drop).map_err(|error| (first, error.into()))
+        run.map_err(|error| (first, error.into()))
     }
 }

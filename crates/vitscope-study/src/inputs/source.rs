@@ -184,7 +184,12 @@ pub trait Replay: std::fmt::Debug {
     ///
     /// # Errors
     /// From the disk or the visitor.
-    fn run(&mut self, pass: &Pass<'_>, visitor: &mut dyn Visitor) -> Result<PassTimes, StudyError>;
+    fn run(
+        &mut self,
+        pass: &Pass<'_>,
+        visitor: &mut dyn Visitor,
+        times: &mut PassTimes,
+    ) -> Result<(), StudyError>;
 
     /// Gives the disk back.
     ///
@@ -348,13 +353,16 @@ impl Source {
         &mut self,
         pass: &Pass<'_>,
         visitor: &mut dyn Visitor,
-    ) -> Result<PassTimes, StudyError> {
-        let unit = self.unit();
-        match self {
-            Self::Backbone(backbone) => backbone.run(pass, unit, visitor),
-            Self::Features(dir) => run_features(dir, pass, visitor),
-            Self::Cached(cache) => cache.run(pass, visitor),
-        }
+        times: &mut PassTimes,
+    ) -> Result<(), StudyError> {
+        let (unit, start) = (self.unit(), Instant::now());
+        let ran = match self {
+            Self::Backbone(backbone) => backbone.run(pass, unit, visitor, times),
+            Self::Features(dir) => run_features(dir, pass, visitor, times),
+            Self::Cached(cache) => cache.run(pass, visitor, times),
+        };
+        times.total += start.elapsed();
+        ran
     }
 }
 
@@ -386,8 +394,8 @@ impl Backbone {
         pass: &Pass<'_>,
         unit: usize,
         visitor: &mut dyn Visitor,
-    ) -> Result<PassTimes, StudyError> {
-        let start = Instant::now();
+        times: &mut PassTimes,
+    ) -> Result<(), StudyError> {
         let depth = self.vit.config().depth;
         let kind = |reading: &Reading| {
             let kind = tapped_kind(reading.slot, depth, reading.token_norm, pass.rope);
@@ -412,12 +420,13 @@ impl Backbone {
             pass.threads,
         );
         let side = self.geometry.size;
-        let mut times = PassTimes::default();
         let mut pixels = Vec::new();
         let mut unit = unit;
+        let stalled = times.stall;
         for (batch, last) in pass.batches(unit) {
             let samples = stream.by_ref().take(batch.len());
             let samples: Vec<Sample> = samples.collect::<Result<_, _>>()?;
+            times.stall = stalled + stream.stall();
             let mut left = &samples[..];
             while !left.is_empty() {
                 let (now, after) = left.split_at(unit.min(left.len()));
@@ -452,15 +461,14 @@ impl Backbone {
                     ran => ran?,
                 }
                 left = after;
+                // Before the visitor, which may end the pass when it has taken them.
+                times.images += seen.images.len() as u64;
                 let start = Instant::now();
                 visitor.batch(&seen, last && left.is_empty())?;
                 times.visit += start.elapsed();
-                times.images += seen.images.len() as u64;
             }
         }
-        times.stall = stream.stall();
-        times.total = start.elapsed();
-        Ok(times)
+        Ok(())
     }
 
     /// Runs RGB squares together and hands out what is tapped.
@@ -486,14 +494,13 @@ fn run_features(
     dir: &mut FeatureDir,
     pass: &Pass<'_>,
     visitor: &mut dyn Visitor,
-) -> Result<PassTimes, StudyError> {
+    times: &mut PassTimes,
+) -> Result<(), StudyError> {
     if !visitor.attention_layers().is_empty() {
         return Err(StudyError::setting(
             "a feature directory holds no attention weights: give the model itself",
         ));
     }
-    let start = Instant::now();
-    let mut times = PassTimes::default();
     let mut rows = Array3::zeros((0, 0, 0));
     let items = pass.data.split(pass.split);
     for (batch, last) in pass.batches(MICRO_BATCH) {
@@ -514,11 +521,10 @@ fn run_features(
                 .map_err(|error| pass.named(error, &seen, Some(&*dir)))?;
             times.visit += visiting.elapsed();
         }
+        times.images += seen.images.len() as u64;
         let visiting = Instant::now();
         visitor.batch(&seen, last)?;
         times.visit += visiting.elapsed();
-        times.images += seen.images.len() as u64;
     }
-    times.total = start.elapsed();
-    Ok(times)
+    Ok(())
 }

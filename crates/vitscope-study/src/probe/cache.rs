@@ -154,16 +154,19 @@ impl FacetCache {
                 .chunks(MICRO_BATCH)
                 .map(<[usize]>::to_vec)
                 .collect();
-            let times = source.run(&job.pass(Split::Train, false, &groups), &mut writer)?;
+            let mut times = PassTimes::default();
+            let pass = job.pass(Split::Train, false, &groups);
+            let ran = source.run(&pass, &mut writer, &mut times);
+            for record in records {
+                times.note(record, "cache");
+            }
+            ran?;
             let seal = seal(&key, writer.hashes.values());
             let mut file = beside.as_file();
             file.seek(SeekFrom::Start(worth.bytes))
                 .and_then(|_| file.write_all(&seal))
                 .map_err(StudyError::io(&path, "write"))?;
             files::put(beside, &path)?;
-            for record in records {
-                times.note(record, "cache");
-            }
             observer.end();
         }
         Self::over(File::open(&path), &path, job, worth)
@@ -242,11 +245,27 @@ impl FacetCache {
     }
 }
 
+/// Removes what a run that was killed after its training has kept: nobody reads it any more, and a shard's
+/// unfinished work is not removed as a whole.
+pub(crate) fn remove_left(run: &Path) -> Result<(), StudyError> {
+    let folder = state::folder(run);
+    for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.starts_with("facets-") && name.ends_with(".f32") {
+            files::remove_if_there(&entry.path())?;
+        }
+    }
+    Ok(())
+}
+
 impl Replay for FacetCache {
     /// The next tensors are read while the visitor looks at one.
-    fn run(&mut self, pass: &Pass<'_>, visitor: &mut dyn Visitor) -> Result<PassTimes, StudyError> {
-        let start = Instant::now();
-        let mut times = PassTimes::default();
+    fn run(
+        &mut self,
+        pass: &Pass<'_>,
+        visitor: &mut dyn Visitor,
+        times: &mut PassTimes,
+    ) -> Result<(), StudyError> {
         let readings = self.widths.len();
         let (full, filled) = mpsc::sync_channel::<Result<Array3<f32>, StudyError>>(READ_AHEAD);
         let (free, used) = mpsc::channel::<Array3<f32>>();
@@ -284,15 +303,13 @@ impl Replay for FacetCache {
                     // The reader may have ended already; then the buffer is not needed.
                     let _ = free.send(rows);
                 }
+                times.images += batch.len() as u64;
                 let visiting = Instant::now();
                 visitor.batch(&seen, last)?;
                 times.visit += visiting.elapsed();
-                times.images += batch.len() as u64;
             }
-            Ok::<(), StudyError>(())
-        })?;
-        times.total = start.elapsed();
-        Ok(times)
+            Ok(())
+        })
     }
 
     fn remove(self: Box<Self>) -> Result<(), StudyError> {

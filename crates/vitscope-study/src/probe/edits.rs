@@ -141,17 +141,18 @@ impl<'a> Edits<'a> {
         source: &mut Source,
         pass: &Pass<'_>,
         visitor: &mut dyn Visitor,
-    ) -> Result<PassTimes, StudyError> {
+        times: &mut PassTimes,
+    ) -> Result<(), StudyError> {
         match self.any() {
             true => {
                 let mut editor = Editor {
                     edits: self,
                     visitor,
                 };
-                source.run(pass, &mut editor)
+                source.run(pass, &mut editor, times)
             }
             // Every reading is probed as it is, under its own number.
-            false => source.run(pass, visitor),
+            false => source.run(pass, visitor, times),
         }
     }
 }

@@ -16,7 +16,7 @@ use crate::evaluate::{self, Evaluation};
 use crate::job::Job;
 use crate::observer::{Observer, Phase};
 use crate::record::Record;
-use crate::source::{Seen, Source, Visitor};
+use crate::source::{PassTimes, Seen, Source, Visitor};
 use crate::state::{self, Found, Origin};
 
 struct Examiner<'a> {
@@ -282,7 +282,12 @@ pub(crate) fn examine(
     let (done, total) = (examiner.passed as u64, images.len() as u64);
     examiner.observer.begin(Phase::EVALUATE, done, total);
     let pass = job.pass(Split::Test, job.data.has_truth(), &groups);
-    let times = edits.run(source, &pass, &mut examiner)?;
+    let mut times = PassTimes::default();
+    let ran = edits.run(source, &pass, &mut examiner, &mut times);
+    for record in records {
+        times.note(record, "evaluate");
+    }
+    ran?;
     examiner.settle()?;
     if job.common.shard.is_some() {
         examiner.save()?;
@@ -291,9 +296,6 @@ pub(crate) fn examine(
         evaluations: examiner.evaluations,
         localities: examiner.localities,
     };
-    for record in records {
-        times.note(record, "evaluate");
-    }
     observer.end();
     Ok(examined)
 }

@@ -16,7 +16,7 @@ use crate::job::{Job, Plan};
 use crate::observer::{self, Observer};
 use crate::record::Record;
 use crate::settings::TransformFit;
-use crate::source::{Seen, Source, Turn, Visitor, tapped_kind};
+use crate::source::{PassTimes, Seen, Source, Turn, Visitor, tapped_kind};
 use crate::transforms::{self, FittedOn, SlotTransform, StoredTransforms};
 
 /// Sums of the images of one list, for one reading of the pass.
@@ -205,10 +205,12 @@ fn sum(
     for &turn in turns {
         let mut pass = job.pass(Split::Train, false, &groups);
         pass.turn = turn;
-        let times = source.run(&pass, &mut summer)?;
+        let mut times = PassTimes::default();
+        let ran = source.run(&pass, &mut summer, &mut times);
         for record in &mut *records {
             times.note(record, "fit");
         }
+        ran?;
     }
     let sums = summer.sums;
     observer.end();

@@ -239,7 +239,7 @@ fn begin(request: &MergeRequest, data: &DataSet, record: &Record) -> Result<Sess
     apart(&request.out, &inputs)?;
     // Complete and not tidied: an earlier merge was killed while figures were drawn.
     let unfinished = |found: &Record| {
-        found.state != RunState::Complete || request.out.join(names::STATE).exists()
+        found.state != RunState::Complete || !session::is_tidy(&request.out).unwrap_or(false)
     };
     let left = Record::read(&request.out)
         .is_ok_and(|found| unfinished(&found) && found.fingerprint() == record.fingerprint());

@@ -122,8 +122,9 @@ pub(crate) fn run(
         unedited::check(&plan.run, &stamps)?;
     }
     let contents = stamps.contents();
-    for record in &mut records {
+    for (record, session) in records.iter_mut().zip(&sessions) {
         record.data.contents.clone_from(&contents);
+        record.times = session.earlier_times();
     }
     for note in &records[0].notes {
         observer.note(note);
@@ -190,6 +191,7 @@ fn work(
     if let Some(Source::Cached(cache)) = cached {
         cache.remove()?;
     }
+    cache::remove_left(&job.plans[0].run)?;
     let codebooks: Vec<Vec<Array2<f32>>> = trainings
         .iter()
         .map(|training| training.codebooks().map_err(|error| job.failed(error)))

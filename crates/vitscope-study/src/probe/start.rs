@@ -13,7 +13,7 @@ use crate::error::StudyError;
 use crate::job::Job;
 use crate::observer::{Observer, Phase};
 use crate::record::Record;
-use crate::source::{Seen, Source, Visitor};
+use crate::source::{PassTimes, Seen, Source, Visitor};
 use crate::training::{self, Training};
 
 struct Starter<'a> {
@@ -69,11 +69,13 @@ pub(crate) fn start(
         observer,
         pass,
     };
-    let times = edits.run(
-        source,
-        &job.pass(Split::Train, false, &groups),
-        &mut starter,
-    )?;
+    let mut times = PassTimes::default();
+    let pass = job.pass(Split::Train, false, &groups);
+    let ran = edits.run(source, &pass, &mut starter, &mut times);
+    for &index in &missing {
+        times.note(&mut records[index], "start");
+    }
+    ran?;
     let begun = Instant::now();
     let started = starter.pass.finish().map_err(|error| job.failed(error))?;
     for (&index, started) in missing.iter().zip(started) {
@@ -83,7 +85,6 @@ pub(crate) fn start(
     }
     let eigen = begun.elapsed().as_secs_f64();
     for &index in &missing {
-        times.note(&mut records[index], "start");
         records[index].times.insert("eigen_secs".to_owned(), eigen);
     }
     observer.end();

@@ -12,7 +12,7 @@ use crate::error::StudyError;
 use crate::job::Job;
 use crate::observer::{Observer, Phase};
 use crate::record::Record;
-use crate::source::{Seen, Source, Visitor};
+use crate::source::{PassTimes, Seen, Source, Visitor};
 use crate::training::{self, Training};
 
 /// Shows the rounds of one order to the trainers, and stores them now and then.
@@ -90,10 +90,13 @@ pub(crate) fn train(
             pass: pass.map_err(|error| job.failed(error))?,
             saved: Instant::now(),
         };
-        let times = edits.run(source, &job.pass(Split::Train, false, &groups), &mut rounds)?;
+        let mut times = PassTimes::default();
+        let pass = job.pass(Split::Train, false, &groups);
+        let ran = edits.run(source, &pass, &mut rounds, &mut times);
         for &run in &shared.setups {
             times.note(&mut records[run], "train");
         }
+        ran?;
         rounds.pass.finish().map_err(|error| job.failed(error))?;
         save(job, shared, trainings)?;
     }

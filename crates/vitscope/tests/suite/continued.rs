@@ -9,7 +9,7 @@ use vitscope_study::probe::{ProbeRequest, probe_together};
 use vitscope_study::settings::Settings;
 use vitscope_study::variants::Vary;
 
-use crate::common::{assert_same, camvid, checkpoint, settled};
+use crate::common::{assert_same, camvid, checkpoint, run_json, settled};
 
 /// Counts the images of every phase and stops the run as soon as `images` of one have gone by.
 pub struct Counter {
@@ -103,6 +103,11 @@ fn a_training_goes_on_in_its_middle() {
     assert_eq!(stopped(&broken, &alone, true, Phase::EVALUATE, 8), 0);
     assert_eq!(stopped(&broken, &alone, true, Phase::EVALUATE, 8), 8);
     probe_together(&request(&broken, true), &alone, &mut Silent).unwrap();
+    // What it took is added up over all of its beginnings.
+    let [once, often] = [&whole, &broken].map(|run| run_json(run)["times"].clone());
+    for name in ["start_images", "train_images", "evaluate_images"] {
+        assert_eq!(often[name], once[name], "{name}");
+    }
     std::fs::remove_dir_all(whole.join("state")).unwrap();
     std::fs::remove_dir_all(broken.join("state")).unwrap();
     assert_same(&whole, &broken);

@@ -7,6 +7,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use crate::common::{command, run, succeed};
+use crate::stopped::left_over;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde_json::Value;
@@ -158,6 +159,16 @@ fn row(run: &Path, with: &str) -> Claim {
 fn the_papers_finding_shows_in_the_demo() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("demo");
+    // Killed while it draws, again and again: the next one begins anew, and nothing is left of the others.
+    for change in ["1", "5", "40", "700", "1050"] {
+        let killed = command()
+            .args(["demo", "--quiet", "--out"])
+            .arg(&out)
+            .env("VITSCOPE_TEST_DIE_AT", change)
+            .output()
+            .unwrap();
+        assert!(!killed.status.success(), "{change}");
+    }
     let output = command()
         .args([
             "demo",
@@ -170,6 +181,7 @@ fn the_papers_finding_shows_in_the_demo() {
         .output()
         .unwrap();
     let told: Value = serde_json::from_str(&succeed(output)).unwrap();
+    assert_eq!(left_over(&out), Vec::<PathBuf>::new());
     let models = told["models"].as_array().unwrap();
     let names: Vec<&str> = models
         .iter()

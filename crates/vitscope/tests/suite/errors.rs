@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::common::{camvid, command};
+use crate::common::{camvid, command, copy_folder};
 use vitscope_testkit::{fixture, scenes};
 
 /// Runs and checks exit code, one line on stderr, and words in it.
@@ -222,4 +222,39 @@ fn a_file_in_the_way_is_one_sentence() {
     let mut args = vec!["probe", &model, "--data", &data, "--out", &out];
     args.extend(SETTLED);
     refused(&args, 3, &["file", "create the folder"]);
+}
+
+/// Whichever thread comes first to one of several images that cannot be read, the same is said.
+#[test]
+fn what_is_said_does_not_depend_on_threads() {
+    let dir = tempfile::tempdir().unwrap();
+    let set = dir.path().join("set");
+    copy_folder(scenes::camvid(), &set);
+    for split in ["train", "test"] {
+        for index in [3, 11, 17, 29] {
+            let path = set.join(format!("{split}/{split}-{index:04}.png"));
+            std::fs::write(path, "no image").unwrap();
+        }
+    }
+    let (model, data) = (model(), format!("camvid:{}", set.display()));
+    let out = dir.path().join("out").display().to_string();
+    let commands: [&[&str]; 2] = [
+        &["data", "check", &data, "--size", "32", "--quiet"],
+        &[
+            "extract", &model, "--heads", "2", "--family", "dino", "--data", &data, "--out", &out,
+            "--size", "32", "--quiet",
+        ],
+    ];
+    for args in commands {
+        let said = |threads: &str| {
+            let output = command().args(args).args(["--threads", threads]).output();
+            let output = output.unwrap();
+            assert!(!output.status.success(), "{args:?}");
+            (output.stdout, output.stderr)
+        };
+        let first = said("1");
+        for threads in ["2", "7", "7"] {
+            assert_eq!(said(threads), first, "{args:?} {threads}");
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! MODEL as a Hugging Face id, with the whole program against a stand-in hub.
 
 use std::path::Path;
-use std::process::Output;
+use std::process::{Command, Output};
 
 use crate::common::{SMALL, camvid, command};
 use vitscope_testkit::fixture;
@@ -9,8 +9,8 @@ use vitscope_testkit::hub::{COMMIT, Standin};
 
 const ID: &str = "timm/vit_fixture_patch16.dino";
 
-/// Runs with nothing of the machine's own settings but those given.
-fn run(cache: &Path, hub: &str, more: &[(&str, &str)], args: &[&str]) -> Output {
+/// The program with nothing of the machine's own settings.
+pub fn bare(cache: &Path, hub: &str) -> Command {
     let mut command = command();
     for (name, _) in std::env::vars_os() {
         let name = name.to_string_lossy().into_owned();
@@ -19,9 +19,13 @@ fn run(cache: &Path, hub: &str, more: &[(&str, &str)], args: &[&str]) -> Output 
             command.env_remove(name);
         }
     }
+    command.env("HF_HOME", cache).env("HF_ENDPOINT", hub);
     command
-        .env("HF_HOME", cache)
-        .env("HF_ENDPOINT", hub)
+}
+
+/// Runs with nothing of the machine's own settings but those given.
+fn run(cache: &Path, hub: &str, more: &[(&str, &str)], args: &[&str]) -> Output {
+    bare(cache, hub)
         .envs(more.iter().copied())
         .args(args)
         .output()
