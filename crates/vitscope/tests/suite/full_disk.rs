@@ -101,7 +101,8 @@ fn a_file_that_may_not_grow_is_one_sentence() {
     let said = sentence(&output);
     assert!(
         said.contains(&run.display().to_string())
-            && said.contains("File too large; raise the limit"),
+            && said.contains("File too large")
+            && said.contains("raise the limit on the size of a file"),
         "{said}"
     );
     let mut args = probe_args(&run, &[]);

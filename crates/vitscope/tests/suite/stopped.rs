@@ -95,7 +95,7 @@ fn attention_goes_on_from_wherever_it_died() {
 fn a_probe_goes_on_from_wherever_it_died() {
     let more = [&PROBE[..], &["--examples", "1"]].concat();
     let deaths = die_everywhere(
-        23,
+        31,
         |out| on_model("probe", &camvid(), out, &more),
         &["--resume"],
     );
@@ -106,7 +106,7 @@ fn a_probe_goes_on_from_wherever_it_died() {
 fn runs_made_together_go_on_from_wherever_they_died() {
     let more = [&PROBE[..], &["--examples", "0", "--seeds", "2"]].concat();
     let deaths = die_everywhere(
-        47,
+        83,
         |out| on_model("probe", &camvid(), out, &more),
         &["--resume"],
     );
@@ -121,7 +121,7 @@ fn a_shard_goes_on_and_a_merge_begins_again_from_wherever_they_died() {
         let more = [&PROBE[..], &["--examples", "1", "--shard", &part]].concat();
         on_model("probe", &camvid(), out, &more)
     };
-    let deaths = die_everywhere(3, |out| shard(out, 1), &["--resume"]);
+    let deaths = die_everywhere(5, |out| shard(out, 1), &["--resume"]);
     assert!(deaths > 4, "{deaths}");
     let parts = [1, 2].map(|index| dir.path().join(index.to_string()));
     for (index, part) in parts.iter().enumerate() {
@@ -133,7 +133,7 @@ fn a_shard_goes_on_and_a_merge_begins_again_from_wherever_they_died() {
         command.args(["--threads", "1", "--out"]).arg(out);
         command
     };
-    let deaths = die_everywhere(23, merge, &[]);
+    let deaths = die_everywhere(31, merge, &[]);
     assert!(deaths > 1, "{deaths}");
 }
 
