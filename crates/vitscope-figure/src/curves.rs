@@ -71,8 +71,6 @@ struct Reference {
 /// One course over the layers.
 struct Curve<'a> {
     member: &'a Member,
-    /// The run's place among those of the figure, by which the explorer knows it.
-    run: usize,
     layers: Vec<usize>,
     facet: Facet,
     mark: Mark,
@@ -131,7 +129,7 @@ impl<'a> Plot<'a> {
         let mut panels: Vec<Panel<'_>> = Facet::ALL
             .into_iter()
             .map(|facet| {
-                let curves = members.iter().enumerate();
+                let curves = members.iter();
                 let curves =
                     curves.map(|member| Curve::new(member, facet, metric, &layers, several));
                 let curves = curves.collect();
@@ -253,7 +251,7 @@ impl<'a> Plot<'a> {
 
 impl<'a> Curve<'a> {
     fn new(
-        (run, member): (usize, &&'a Member),
+        member: &'a Member,
         facet: Facet,
         metric: &str,
         layers: &[usize],
@@ -267,7 +265,6 @@ impl<'a> Curve<'a> {
         };
         Self {
             member,
-            run,
             layers: layers.to_vec(),
             facet,
             mark,
@@ -346,7 +343,8 @@ impl<'a> Curve<'a> {
             _ => String::new(),
         };
         let value = words::number(self.points[place].value);
-        chart.group("slot", &format!("{}/{slot}", self.run), |chart| {
+        let (attribute, name) = self.member.opens(slot);
+        chart.group(attribute, &name, |chart| {
             let title = format!("{run}{} layer {}: {value}", slot.facet, slot.layer);
             chart.svg.title(&title);
             draw(chart);

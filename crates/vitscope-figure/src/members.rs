@@ -4,10 +4,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 
-use serde_json::Value;
-use vitscope_run::{Measured, Part, RunKind};
+use vitscope_run::{Measured, Part, RunKind, Slot, named_settings};
 
 use crate::error::FigureError;
+use crate::many;
 use crate::run_view::RunView;
 use crate::theme::{self, Mark, Paint};
 use crate::words;
@@ -22,6 +22,12 @@ pub(crate) struct Member {
     /// The place of its label among the runs' labels, which gives its color and mark: what was
     /// measured on one model looks the same in every figure.
     pub(crate) index: usize,
+    /// Whether pictures, curves and sentences of it are shown: of all, unless there are many.
+    pub(crate) is_pictured: bool,
+    /// The place of its model among the models.
+    pub(crate) model: usize,
+    /// Its place among the runs of the page's explorer, where it is one of them.
+    pub(crate) explored: Option<usize>,
     /// The locality bias of its layers: its own, or that of a run of the same weights.
     pub(crate) locality: BTreeMap<usize, Measured>,
 }
@@ -35,6 +41,14 @@ impl Member {
         Mark::series(self.index)
     }
 
+    /// The attribute and value of a group by which the page's script opens a slot, where it can.
+    pub(crate) fn opens(&self, slot: Slot) -> (&'static str, String) {
+        match self.explored {
+            Some(explored) => ("slot", format!("{explored}/{slot}")),
+            None => ("run", self.label.clone()),
+        }
+    }
+
     /// A single run, which needs no name beside others.
     pub(crate) fn alone(mut run: RunView, label: Option<&String>) -> Self {
         run.label = label.cloned();
@@ -44,6 +58,9 @@ impl Member {
             is_compared: false,
             run,
             index: 0,
+            is_pictured: true,
+            model: 0,
+            explored: Some(0),
             locality,
         }
     }
@@ -63,15 +80,21 @@ pub(crate) fn open(paths: &[PathBuf], given: &[String]) -> Result<Vec<Member>, F
         .iter()
         .map(|run| (same_weights(run), run.of_layers("locality", Part::Whole)))
         .collect();
-    let mut known: Vec<String> = Vec::new();
-    let members = runs.into_iter().zip(labels);
+    let pictured = many::pictured(&runs);
+    let (mut known, mut models): (Vec<String>, Vec<String>) = Default::default();
+    let mut explorable = 0..;
+    let members = runs.into_iter().zip(labels).enumerate();
     Ok(members
-        .map(|(run, label)| {
-            if !known.contains(&label) {
-                known.push(label.clone());
-            }
-            let index = known.iter().position(|other| *other == label);
-            let index = index.unwrap_or_default();
+        .map(|(place, (run, label))| {
+            let is_pictured = pictured.contains(&place);
+            let model = place_of(&mut models, words::model_name(&run));
+            // Colors and marks are those of what is drawn as a curve.
+            let index = if is_pictured {
+                place_of(&mut known, &label)
+            } else {
+                0
+            };
+            let explored = is_pictured && run.kind() == RunKind::Probe && !run.slots().is_empty();
             let own = run.of_layers("locality", Part::Whole);
             let weights = same_weights(&run);
             let other = || {
@@ -89,38 +112,30 @@ pub(crate) fn open(paths: &[PathBuf], given: &[String]) -> Result<Vec<Member>, F
                 is_compared: true,
                 run,
                 index,
+                is_pictured,
+                model,
+                explored: explored.then(|| explorable.next()).flatten(),
                 locality,
             }
         })
         .collect())
 }
 
+/// The place of a name among those known, to which a new one is added.
+fn place_of(known: &mut Vec<String>, name: &str) -> usize {
+    known
+        .iter()
+        .position(|other| other == name)
+        .unwrap_or_else(|| {
+            known.push(name.to_owned());
+            known.len() - 1
+        })
+}
+
 /// What two runs of one model share, whatever was measured on it.
 fn same_weights(run: &RunView) -> (String, String) {
     let model = &run.record.model;
     (model.sha256.clone(), model.name.clone())
-}
-
-/// The settings that can change a number, with seed and data, as text.
-pub(crate) fn settings(run: &RunView) -> BTreeMap<String, String> {
-    let plain = |value: &Value| match value {
-        Value::String(text) => text.clone(),
-        Value::Null => "none".to_owned(),
-        Value::Array(values) => {
-            let texts = values.iter();
-            let texts = texts.map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
-            texts.collect::<Vec<_>>().join(" ")
-        }
-        other => other.to_string(),
-    };
-    let counting = run.record.settings_that_count();
-    let counting = counting.map(|(name, value)| (name.to_owned(), plain(value)));
-    let mut settings: BTreeMap<String, String> = counting.collect();
-    settings
-        .entry("seed".to_owned())
-        .or_insert_with(|| run.record.seed.to_string());
-    settings.insert("data".to_owned(), run.record.data.kind.clone());
-    settings
 }
 
 /// The model's name; runs of one name also say in which settings they differ, and where even that
@@ -137,7 +152,10 @@ fn labels(runs: &[RunView], paths: &[PathBuf]) -> Vec<String> {
     }
     let mut labels: Vec<String> = runs.iter().map(base).collect();
     for group in by_kind.values().filter(|group| group.len() > 1) {
-        let all: Vec<_> = group.iter().map(|&index| settings(&runs[index])).collect();
+        let all: Vec<_> = group
+            .iter()
+            .map(|&index| named_settings(&runs[index].record))
+            .collect();
         let names: BTreeSet<&String> = all.iter().flat_map(BTreeMap::keys).collect();
         let differing: Vec<&String> = names
             .into_iter()

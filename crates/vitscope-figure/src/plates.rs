@@ -10,8 +10,8 @@ use crate::members::Member;
 use crate::relations::{self, Correlations, Relations};
 use crate::sheet::Plate;
 use crate::{
-    aggregates, attention, best, causes, class_bars, correspond, curves, layers, locality,
-    position_locked, segmentations, sensitivity,
+    aggregates, attention, best, causes, class_bars, correspond, curves, layers, locality, many,
+    matrix, position_locked, segmentations, sensitivity,
 };
 
 /// The figures of a single run.
@@ -68,11 +68,18 @@ pub(crate) fn of_comparison(
     let mut plates = Vec::new();
     if !probes.is_empty() {
         let select = options.select;
-        plates.extend(segmentations::overviews(&probes, &options.images, select)?);
-        plates.push(best::draw(&probes, select)?);
+        let pictured = pictured(&probes);
+        if members.len() > many::MANY {
+            // Hundreds of bars cannot be told apart; cells of a matrix can.
+            plates.push(matrix::draw(&probes, select)?);
+        } else {
+            plates.push(best::draw(&probes, select)?);
+        }
+        let overviews = segmentations::overviews(&pictured, &options.images, select)?;
+        plates.splice(0..0, overviews);
         plates.extend(causes::draw(&probes, out)?);
         for subject in OF_PROBES {
-            plates.push(curves::draw(&probes, subject)?);
+            plates.push(curves::draw(&pictured, subject)?);
         }
         let stored = Relations::read(&out.join("relations.csv"))?;
         let correlations = stored
@@ -86,12 +93,18 @@ pub(crate) fn of_comparison(
     }
     let correspond = of_kind(RunKind::Correspond);
     if !correspond.is_empty() {
-        plates.push(curves::draw(&correspond, &curves::PCK)?);
+        plates.push(curves::draw(&pictured(&correspond), &curves::PCK)?);
     }
     let has_locality = |member: &&Member| !member.run.of_layers("locality", Part::Whole).is_empty();
     let with_locality: Vec<&Member> = members.iter().filter(has_locality).collect();
     if !with_locality.is_empty() {
-        plates.push(locality::draw(&with_locality)?);
+        plates.push(locality::draw(&pictured(&with_locality))?);
     }
     Ok(plates)
+}
+
+/// Those of the runs that are shown with curves and pictures.
+fn pictured<'a>(members: &[&'a Member]) -> Vec<&'a Member> {
+    let members = members.iter().copied();
+    members.filter(|member| member.is_pictured).collect()
 }

@@ -3,11 +3,11 @@
 
 use std::collections::BTreeMap;
 
-use vitscope_run::{Facet, Measured, Select, Subject};
+use vitscope_run::{Facet, Measured, Select, Subject, named_settings};
 
 use crate::chart::{self, Frame};
 use crate::error::FigureError;
-use crate::members::{Member, settings};
+use crate::members::Member;
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Lettering, Svg};
@@ -38,7 +38,7 @@ type Alike = (String, Vec<(String, String)>);
 fn variations<'a>(members: &[&'a Member]) -> Vec<Variation<'a>> {
     let all: Vec<(&Member, BTreeMap<String, String>)> = members
         .iter()
-        .map(|&member| (member, settings(&member.run)))
+        .map(|&member| (member, named_settings(&member.run.record)))
         .collect();
     let settings = all.iter().flat_map(|(_, settings)| settings.keys());
     let mut names: Vec<&String> = settings.collect();

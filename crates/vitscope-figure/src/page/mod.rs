@@ -12,10 +12,11 @@ use askama::Template;
 use explorer::Island;
 use standing::RunVerdict;
 use table::SlotTable;
-use vitscope_run::{Facet, Part, RunKind, RunState, Subject};
+use vitscope_run::{Facet, Part, Record, RunKind, RunState, Subject, Varying};
 
 use crate::CompareOptions;
 use crate::error::FigureError;
+use crate::many;
 use crate::members::Member;
 use crate::run_view::RunView;
 use crate::sheet::Plate;
@@ -122,7 +123,9 @@ pub(crate) fn of_comparison(
 ) -> Result<String, FigureError> {
     let (shown, absent) = sorted(plates);
     let members: Vec<&Member> = members.iter().collect();
-    let island = Island::of(&members, EXAMPLES_OF_MANY, plates)?;
+    let pictured = members.iter().filter(|member| member.is_pictured);
+    let pictured: Vec<&Member> = pictured.copied().collect();
+    let island = Island::of(&pictured, EXAMPLES_OF_MANY, plates)?;
     let chosen = |run: &RunView| -> Vec<Subject> {
         let facets = Facet::ALL.into_iter();
         let slots = facets.filter_map(|facet| {
@@ -131,9 +134,12 @@ pub(crate) fn of_comparison(
         });
         slots.collect()
     };
-    let mut notes = Vec::new();
+    let records: Vec<&Record> = members.iter().map(|member| &member.run.record).collect();
+    let mut notes: Vec<String> = Varying::of(&records).warning().into_iter().collect();
+    let mut said = said;
+    said.splice(0..0, many::sentence(members.len(), pictured.len()));
     // Edited runs speak through what is said of all; their own words would drown it.
-    let plain = members
+    let plain = pictured
         .iter()
         .filter(|member| said.is_empty() || !member.run.is_edited());
     let plain: Vec<&Member> = plain.copied().collect();

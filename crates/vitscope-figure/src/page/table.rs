@@ -3,6 +3,7 @@
 use vitscope_run::{Measured, Part, RunKind, Subject};
 
 use crate::cluster_use::ClusterUse;
+use crate::many::MANY;
 use crate::members::Member;
 use crate::run_view::RunView;
 use crate::words;
@@ -189,14 +190,17 @@ impl SlotTable {
     pub(super) fn of(members: &[&Member], chosen: impl Fn(&RunView) -> Vec<Subject>) -> Self {
         let runs: Vec<&RunView> = members.iter().map(|member| &member.run).collect();
         let columns: Vec<&TableColumn> = TableColumn::of(&runs).collect();
+        // Of many runs, the chosen slots alone: more rows than that no reader goes through.
+        let is_many = members.len() > MANY;
         let mut rows = Vec::new();
-        // The place of a run among those that the explorer has.
-        let mut explored = 0;
         for member in members {
             let run = &member.run;
-            let is_probe = run.kind() == RunKind::Probe;
             let chosen = chosen(run);
-            rows.extend(subjects(run).into_iter().map(|about| TableRow {
+            let is_shown = |about: &RowSubject| match about.subject() {
+                Some(subject @ Subject::Slot(_)) => !is_many || chosen.contains(&subject),
+                _ => !is_many || run.kind() != RunKind::Probe,
+            };
+            rows.extend(subjects(run).into_iter().filter(is_shown).map(|about| TableRow {
                 run: member.label.clone(),
                 is_truth: about.is_reference(),
                 facet: about.name(),
@@ -205,9 +209,9 @@ impl SlotTable {
                     _ => String::new(),
                 },
                 slot: match about {
-                    RowSubject::Subject(Subject::Slot(slot)) if is_probe => {
-                        format!("{explored}/{slot}")
-                    }
+                    RowSubject::Subject(Subject::Slot(slot)) => member
+                        .explored
+                        .map_or_else(String::new, |explored| format!("{explored}/{slot}")),
                     _ => String::new(),
                 },
                 is_chosen: about.subject().is_some_and(|one| chosen.contains(&one)),
@@ -217,7 +221,6 @@ impl SlotTable {
                     .map(|column| column.cell(run, about))
                     .collect(),
             }));
-            explored += usize::from(is_probe && !run.slots().is_empty());
         }
         Self {
             has_runs: members.len() > 1,

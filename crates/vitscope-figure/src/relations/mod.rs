@@ -11,6 +11,7 @@ use vitscope_run::{Facet, Slot, Subject};
 use crate::chart::{self, Chart, Frame};
 use crate::error::FigureError;
 use crate::locality;
+use crate::many::MANY;
 use crate::members::Member;
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
@@ -42,7 +43,6 @@ type Height<'a> = &'a dyn Fn(&Member, Slot) -> Option<f64>;
 /// One slot as a point.
 struct Dot<'a> {
     member: &'a Member,
-    run: usize,
     slot: Slot,
     x: f64,
     y: f64,
@@ -80,7 +80,7 @@ pub(crate) fn draw(
     for (column, relation) in relations.iter().enumerate() {
         let left = LEFT + column as f64 * (width + GAP);
         let place = [left, top, width, HEIGHT];
-        relation.draw(&mut sheet.svg, place, members.len() > 1);
+        relation.draw(&mut sheet.svg, place, members.len());
     }
     for relation in &relations {
         let sentence = match correlations {
@@ -109,7 +109,9 @@ pub(crate) fn draw(
     } else {
         "Every point is one layer and facet."
     });
-    if members.len() > theme::SERIES_COLORS {
+    if members.len() > MANY {
+        sheet.note("Shown: each run's chosen layers, in the color of its model; the correlations are over all slots.");
+    } else if members.len() > theme::SERIES_COLORS {
         sheet.note("Colors repeat; on the page, pointing at a point names its run.");
     }
     let header = ["relation", "run", "layer", "facet", "nmi", "value"];
@@ -119,24 +121,20 @@ pub(crate) fn draw(
 
 /// The relations that have a point.
 fn select<'a>(members: &[&'a Member]) -> Vec<RelationPoints<'a>> {
+    let is_many = members.len() > MANY;
     let dots = |facets: &[Facet], height: Height<'_>| {
         let mut dots = Vec::new();
-        for (run, &member) in members.iter().enumerate() {
+        for &member in members {
             for slot in member.run.slots() {
-                if member.run.is_collapsed(slot) {
+                let is_left_out = is_many && !member.run.selection.contains(&slot);
+                if is_left_out || member.run.is_collapsed(slot) {
                     continue;
                 }
                 let x = member.run.get(Subject::Slot(slot), "nmi").value;
                 if let (true, Some(x), Some(y)) =
                     (facets.contains(&slot.facet), x, height(member, slot))
                 {
-                    dots.push(Dot {
-                        member,
-                        run,
-                        slot,
-                        x,
-                        y,
-                    });
+                    dots.push(Dot { member, slot, x, y });
                 }
             }
         }
@@ -172,6 +170,15 @@ fn select<'a>(members: &[&'a Member]) -> Vec<RelationPoints<'a>> {
     relations
 }
 
+/// The color of a run among so many: among many, its model's.
+fn paint(member: &Member, runs: usize) -> Paint {
+    if runs > MANY {
+        theme::series(member.model)
+    } else {
+        member.paint()
+    }
+}
+
 /// What marks and colors mean: marks say the facet; colors the facet too, or the run among several.
 fn draw_keys(svg: &mut Svg, members: &[&Member], relations: &[RelationPoints<'_>]) -> f64 {
     let several = members.len() > 1;
@@ -194,15 +201,22 @@ fn draw_keys(svg: &mut Svg, members: &[&Member], relations: &[RelationPoints<'_>
     if !several {
         return top;
     }
-    let runs = members.iter();
-    let runs: Vec<_> = runs
-        .map(|member| (member.label.clone(), Mark::Circle, member.paint()))
-        .collect();
+    let mut runs: Vec<(String, Mark, Paint)> = Vec::new();
+    for member in members {
+        let name = if members.len() > MANY {
+            words::model_name(&member.run).to_owned()
+        } else {
+            member.label.clone()
+        };
+        if members.len() <= MANY || runs.iter().all(|known| known.0 != name) {
+            runs.push((name, Mark::Circle, paint(member, members.len())));
+        }
+    }
     chart::key(svg, LEFT, top, &runs)
 }
 
 impl RelationPoints<'_> {
-    fn draw(&self, svg: &mut Svg, place: [f64; 4], several: bool) {
+    fn draw(&self, svg: &mut Svg, place: [f64; 4], runs: usize) {
         svg.panel([place[0], place[1] - 8.0], self.title);
         let frame = Frame {
             place,
@@ -215,7 +229,7 @@ impl RelationPoints<'_> {
         let mut chart = frame.open(svg);
         self.draw_lines(&mut chart);
         for dot in &self.dots {
-            self.draw_dot(&mut chart, dot, several);
+            self.draw_dot(&mut chart, dot, runs);
         }
     }
 
@@ -257,10 +271,10 @@ impl RelationPoints<'_> {
         chart.svg.tag([x + width / 2.0, y], &name);
     }
 
-    fn draw_dot(&self, chart: &mut Chart<'_>, dot: &Dot<'_>, several: bool) {
+    fn draw_dot(&self, chart: &mut Chart<'_>, dot: &Dot<'_>, runs: usize) {
         let Slot { facet, layer } = dot.slot;
-        let (paint, run) = if several {
-            (dot.member.paint(), format!("{}, ", dot.member.label))
+        let (paint, run) = if runs > 1 {
+            (paint(dot.member, runs), format!("{}, ", dot.member.label))
         } else {
             (theme::facet(facet), String::new())
         };
@@ -271,10 +285,9 @@ impl RelationPoints<'_> {
             dot.x,
             dot.y
         );
-        // The explorer counts the runs that have slots, which are the ones shown here.
-        let slot = format!("{}/{}", dot.run, dot.slot);
         let place = chart.at(dot.x, dot.y);
-        chart.group("slot", &slot, |chart| {
+        let (attribute, name) = dot.member.opens(dot.slot);
+        chart.group(attribute, &name, |chart| {
             chart.svg.title(&title);
             chart.svg.mark(place, Mark::of(facet), paint);
         });

@@ -8,7 +8,9 @@ pub mod stored;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use vitscope_run::{COLUMNS, Facet, Folder, Measured, Select, Subject, files, to_csv};
+use vitscope_run::{
+    COLUMNS, Facet, Folder, Measured, Record, Select, Subject, Varying, files, to_csv,
+};
 
 use crate::compare::causes::{CauseRow, Causes, causes};
 use crate::error::StudyError;
@@ -69,7 +71,7 @@ pub struct Comparison {
     pub files: Vec<PathBuf>,
 }
 
-/// Compares runs and writes `comparison.csv`, `relations.csv` and, with the paper, `paper.csv`.
+/// Compares runs and writes `comparison.csv`, `runs.csv`, `relations.csv` and, with the paper, `paper.csv`.
 ///
 /// # Errors
 /// One sentence, for a folder that is no finished run and for runs that contradict each other.
@@ -81,7 +83,9 @@ pub fn compare(request: &CompareRequest) -> Result<Comparison, StudyError> {
         )));
     }
     let runs = open_all(&request.runs)?;
-    let mut notes = Vec::new();
+    let records: Vec<&Record> = runs.iter().map(|run| &run.run.record).collect();
+    let varying = Varying::of(&records);
+    let mut notes: Vec<String> = varying.warning().into_iter().collect();
     let mut lines = Vec::new();
     for run in &runs {
         lines.extend(lines_of(&runs, run, request.select, &mut notes)?);
@@ -92,6 +96,7 @@ pub fn compare(request: &CompareRequest) -> Result<Comparison, StudyError> {
     let mut folder = Folder::claim(&request.out, "compare", &inputs)?;
     let mut files = vec![
         write_comparison(&mut folder, &runs, request.select)?,
+        write_runs(&mut folder, &runs, &varying)?,
         write_relations(&mut folder, &relations)?,
     ];
     if !causes.rows.is_empty() {
@@ -191,6 +196,41 @@ fn write_comparison(
     }
     let header = format!("run,{},selected_layer", COLUMNS.join(","));
     write_table(folder, "comparison.csv", &header, rows)
+}
+
+/// `runs.csv`: a row for every run, with the settings that vary.
+fn write_runs(
+    folder: &mut Folder,
+    runs: &[StoredRun],
+    varying: &Varying,
+) -> Result<PathBuf, StudyError> {
+    // Columns that every comparison has carry these already.
+    let is_setting = |name: &String| !["model", "data", "seed"].contains(&name.as_str());
+    let settings = varying.names.iter().enumerate();
+    let settings: Vec<(usize, &String)> = settings.filter(|(_, name)| is_setting(name)).collect();
+    let row = |(run, values): (&StoredRun, &Vec<String>)| {
+        let record = &run.run.record;
+        let mut fields = vec![
+            run.name.clone(),
+            run.run.root.display().to_string(),
+            record.kind.name().to_owned(),
+            record.model.name.clone(),
+            record.model.family.clone(),
+            record.model.size.clone(),
+            record.data.kind.clone(),
+            record.data.list_hash.clone(),
+            record.seed.to_string(),
+        ];
+        fields.extend(settings.iter().map(|&(place, _)| values[place].clone()));
+        fields
+    };
+    let names = settings.iter().map(|(_, name)| format!(",{name}"));
+    let header = format!(
+        "run,path,command,model,family,size,data,images,seed{}",
+        names.collect::<String>()
+    );
+    let rows = runs.iter().zip(&varying.values).map(row);
+    write_table(folder, "runs.csv", &header, rows)
 }
 
 fn number(value: Option<f64>) -> String {

@@ -1,0 +1,144 @@
+//! What varies among runs that stand side by side.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::record::{Record, RunKind};
+
+/// Values of a setting that a warning names.
+const NAMED: usize = 6;
+
+/// What runs may differ in and still be set side by side without a word: what comparisons are made over.
+const MEANT: [&str; 4] = ["model", "seed", "transform", "transform_fit"];
+
+/// What varies among runs, and each run's values of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Varying {
+    /// `model`, `data`, and settings that can change a number; the seed comes last.
+    pub names: Vec<String>,
+    /// For each run, its values in the order of the names; empty for a setting that it does not have.
+    pub values: Vec<Vec<String>>,
+    /// Each run's command. Settings of different commands are not held against one another.
+    kinds: Vec<RunKind>,
+}
+
+/// The settings that can change a number, with seed and data, as text.
+#[must_use]
+pub fn named_settings(record: &Record) -> BTreeMap<String, String> {
+    let plain = |value: &Value| match value {
+        Value::String(text) => text.clone(),
+        Value::Null => "none".to_owned(),
+        Value::Array(values) => {
+            let texts = values.iter();
+            let texts = texts.map(|value| value.as_str().map_or(value.to_string(), str::to_owned));
+            texts.collect::<Vec<_>>().join(" ")
+        }
+        other => other.to_string(),
+    };
+    let counting = record.settings_that_count();
+    let counting = counting.map(|(name, value)| (name.to_owned(), plain(value)));
+    let mut settings: BTreeMap<String, String> = counting.collect();
+    settings
+        .entry("seed".to_owned())
+        .or_insert_with(|| record.seed.to_string());
+    settings.insert("data".to_owned(), record.data.kind.clone());
+    settings
+}
+
+impl Varying {
+    /// What differs between any two of these runs.
+    #[must_use]
+    pub fn of(records: &[&Record]) -> Self {
+        let all: Vec<BTreeMap<String, String>> = records
+            .iter()
+            .map(|record| {
+                let mut own = named_settings(record);
+                let name = match record.model.name.as_str() {
+                    "" => "unnamed model",
+                    name => name,
+                };
+                own.insert("model".to_owned(), name.to_owned());
+                own
+            })
+            .collect();
+        let names: BTreeSet<&String> = all.iter().flat_map(BTreeMap::keys).collect();
+        let differs = |name: &&String| all.iter().any(|own| own.get(*name) != all[0].get(*name));
+        let mut names: Vec<String> = names.into_iter().filter(differs).cloned().collect();
+        names.sort_by_key(|name| match name.as_str() {
+            "model" => 0,
+            "data" => 1,
+            "seed" => 3,
+            _ => 2,
+        });
+        let values = all.iter().map(|own| {
+            let values = names.iter();
+            let values = values.map(|name| own.get(name).cloned().unwrap_or_default());
+            values.collect()
+        });
+        Self {
+            values: values.collect(),
+            names,
+            kinds: records.iter().map(|record| record.kind).collect(),
+        }
+    }
+
+    /// One sentence on what differs between runs of one command apart from model, seed and transform,
+    /// which comparisons are made over; `None` where nothing does.
+    #[must_use]
+    pub fn warning(&self) -> Option<String> {
+        let differing = self.names.iter().enumerate().filter_map(|(place, name)| {
+            if MEANT.contains(&name.as_str()) {
+                return None;
+            }
+            let mut by_kind: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+            for (own, kind) in self.values.iter().zip(&self.kinds) {
+                let values = by_kind.entry(kind.name()).or_default();
+                values.insert(own[place].as_str());
+            }
+            let values = by_kind.into_values().find(|values| values.len() > 1)?;
+            let shown = values.iter().take(NAMED).map(|value| match *value {
+                "" => "not set",
+                value => value,
+            });
+            let more = if values.len() > NAMED { ", …" } else { "" };
+            let shown = shown.collect::<Vec<_>>().join(", ");
+            Some(format!("{} ({shown}{more})", name.replace('_', " ")))
+        });
+        let differing: Vec<String> = differing.collect();
+        (!differing.is_empty()).then(|| {
+            format!(
+                "settings that can change numbers differ between these runs: {}; compare like with like",
+                differing.join("; ")
+            )
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(settings: &str, seed: u64) -> Record {
+        Record {
+            settings: serde_json::from_str(settings).unwrap(),
+            seed,
+            ..Record::default()
+        }
+    }
+
+    #[test]
+    fn what_varies_is_named_and_what_counts_is_warned_of() {
+        let runs = [
+            record(r#"{"steps": 5, "threads": 1}"#, 0),
+            record(r#"{"steps": 9, "threads": 2}"#, 1),
+        ];
+        let varying = Varying::of(&[&runs[0], &runs[1]]);
+        assert_eq!(varying.names, ["steps", "seed"]);
+        assert_eq!(varying.values, [["5", "0"], ["9", "1"]]);
+        let warning = varying.warning().unwrap();
+        assert!(warning.contains("steps (5, 9);"), "{warning}");
+        let seeds = Varying::of(&[&runs[0], &record(r#"{"steps": 5}"#, 1)]);
+        assert_eq!((seeds.warning(), seeds.names.len()), (None, 1));
+    }
+}
