@@ -297,6 +297,7 @@ pub fn compare_runs(
         out,
         select,
         paper,
+        ..CompareRequest::default()
     };
     let comparison = watched(py, None, |_| compare(&request))?;
     let options = CompareOptions {

@@ -323,7 +323,9 @@ impl<'a> Curve<'a> {
                 self.open_slot(chart, place, |chart| chart.svg.crossed(cross, self.paint));
             }
             if used.is_thin() {
-                let style = Lettering::NOTE.anchor(Anchor::Middle).paint(self.paint);
+                let style = Lettering::NOTE
+                    .anchor(Anchor::Middle)
+                    .paint(theme::readable(self.paint));
                 chart.text(at, [0.0, -8.0], style, &used.label());
             }
         }

@@ -1,8 +1,9 @@
 //! The figure `matrix`: one number of every run of a large comparison, rows and columns by what varies.
 
-use std::collections::BTreeMap;
+use std::cmp::Ordering;
+use std::collections::BTreeSet;
 
-use vitscope_run::{Facet, Measured, Record, Select, Slot, Subject, Varying};
+use vitscope_run::{Facet, Measured, Record, Select, Slot, Subject, Varying, in_order};
 
 use crate::error::FigureError;
 use crate::members::Member;
@@ -18,6 +19,8 @@ const ROW: f64 = 22.0;
 /// Room for the names of rows.
 const MOST_NAME: f64 = 420.0;
 const CELL: f64 = 44.0;
+/// The share of the highest from which white is read better on a cell than black.
+const DEEP: f64 = 0.78;
 
 /// A run at its best facet.
 struct Cell<'a> {
@@ -116,7 +119,7 @@ fn draw_cell(
         || "–".to_owned(),
         |value| format!("{value:.2}").trim_start_matches('0').to_owned(),
     );
-    let color = if share > 0.55 { "#fff" } else { "#111" };
+    let color = if share > DEEP { "#fff" } else { "#111" };
     let style = Lettering::NOTE.anchor(Anchor::Middle);
     if text::width(&value, style.size, style.weight) < width {
         svg.text_in([x + width / 2.0, y + height - 6.0], style, color, &value);
@@ -148,16 +151,21 @@ impl<'a> Matrix<'a> {
         let mut columns: Vec<String> = column.map_or_else(Vec::new, |column| {
             values.iter().map(|own| own[column].clone()).collect()
         });
-        let number = |text: &str| text.parse::<f64>().unwrap_or(f64::INFINITY);
-        columns.sort_by(|a, b| number(a).total_cmp(&number(b)).then(a.cmp(b)));
+        columns.sort_by(|a, b| in_order(a, b));
         columns.dedup();
         if columns.is_empty() {
             columns.push(String::new());
         }
         let mut rows: Vec<Vec<String>> = Vec::new();
-        let mut taken: BTreeMap<(usize, usize), ()> = BTreeMap::new();
+        let mut taken = BTreeSet::new();
         let mut cells = Vec::new();
-        for (&member, own) in members.iter().zip(&values) {
+        let mut order: Vec<usize> = (0..members.len()).collect();
+        order.sort_by(|&a, &b| {
+            let parts = values[a].iter().zip(&values[b]);
+            let order = parts.map(|(a, b)| in_order(a, b));
+            order.fold(Ordering::Equal, Ordering::then)
+        });
+        for (&member, own) in order.iter().map(|&at| (&members[at], &values[at])) {
             let mine = column.map_or("", |column| own[column].as_str());
             let at = columns.iter().position(|name| name == mine).unwrap_or(0);
             let row: Vec<String> = own
@@ -166,13 +174,13 @@ impl<'a> Matrix<'a> {
                 .filter(|(place, _)| Some(*place) != column)
                 .map(|(_, value)| value.clone())
                 .collect();
-            let same = (0..rows.len())
-                .find(|&index| rows[index] == row && !taken.contains_key(&(index, at)));
+            let same =
+                (0..rows.len()).find(|&index| rows[index] == row && !taken.contains(&(index, at)));
             let index = same.unwrap_or_else(|| {
                 rows.push(row);
                 rows.len() - 1
             });
-            taken.insert((index, at), ());
+            taken.insert((index, at));
             let (slot, miou) = best(member, select)?;
             cells.push(Cell {
                 member,
@@ -222,7 +230,7 @@ impl<'a> Matrix<'a> {
                     a.miou
                         .value
                         .partial_cmp(&b.miou.value)
-                        .unwrap_or(std::cmp::Ordering::Equal)
+                        .unwrap_or(Ordering::Equal)
                 });
             top.and_then(low)
                 .zip(high(cell))

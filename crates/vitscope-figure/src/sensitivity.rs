@@ -7,6 +7,7 @@ use vitscope_run::{Facet, Measured, Select, Subject, named_settings};
 
 use crate::chart::{self, Frame};
 use crate::error::FigureError;
+use crate::many::MANY;
 use crate::members::Member;
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
@@ -86,7 +87,13 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         let why = "No two runs of one model differ in exactly one setting.";
         return Ok(sheet::absent(NAME, HEADING, why));
     }
-    let columns = variations.len().min(PER_BAND);
+    let all = variations.len();
+    let shown = if members.len() > MANY {
+        few(&variations)
+    } else {
+        variations.iter().collect()
+    };
+    let columns = shown.len().min(PER_BAND);
     let page = if columns == 1 {
         theme::COLUMN_WIDTH
     } else {
@@ -100,7 +107,7 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
     let mut top = chart::key(&mut sheet.svg, LEFT, theme::MARGIN - 4.0, &key) + 8.0;
     let room = page - theme::MARGIN - LEFT - (columns as f64 - 1.0) * GAP;
     let width = room / columns as f64;
-    for band in variations.chunks(columns) {
+    for band in shown.chunks(columns) {
         for (index, variation) in band.iter().enumerate() {
             let left = LEFT + index as f64 * (width + GAP);
             variation.draw(&mut sheet.svg, [left, top, width], select);
@@ -108,6 +115,9 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         top += 22.0 + 2.0 * (HEIGHT + 22.0) + 40.0;
     }
     sheet.note("Each panel: runs of one model that are equal but for the setting below it.");
+    if shown.len() < all {
+        sheet.note(format!("{} of {all} such sets of runs are shown, the first of each setting; the table has all.", shown.len()));
+    }
     sheet.note(words::select_note(select));
     let mut members = members.iter();
     if members.any(|member| member.run.has_interval("miou")) {
@@ -121,6 +131,20 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         .flat_map(|variation| variation.rows(select));
     sheet.table(&header, rows);
     sheet.finish(top - 20.0)
+}
+
+/// The first variations of each setting, a band of each.
+fn few<'v, 'a>(variations: &'v [Variation<'a>]) -> Vec<&'v Variation<'a>> {
+    let mut shown: Vec<&Variation<'_>> = Vec::new();
+    for variation in variations {
+        let same = shown
+            .iter()
+            .filter(|other| other.setting == variation.setting);
+        if same.count() < PER_BAND {
+            shown.push(variation);
+        }
+    }
+    shown
 }
 
 impl Variation<'_> {

@@ -1,5 +1,6 @@
 //! What varies among runs that stand side by side.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
@@ -97,7 +98,9 @@ impl Varying {
                 values.insert(own[place].as_str());
             }
             let values = by_kind.into_values().find(|values| values.len() > 1)?;
-            let shown = values.iter().take(NAMED).map(|value| match *value {
+            let mut sorted: Vec<&str> = values.iter().copied().collect();
+            sorted.sort_by(|a, b| in_order(a, b));
+            let shown = sorted.iter().take(NAMED).map(|value| match *value {
                 "" => "not set",
                 value => value,
             });
@@ -113,6 +116,13 @@ impl Varying {
             )
         })
     }
+}
+
+/// The order of two values of a setting: numbers by size, before words.
+#[must_use]
+pub fn in_order(a: &str, b: &str) -> Ordering {
+    let number = |text: &str| text.parse::<f64>().unwrap_or(f64::INFINITY);
+    number(a).total_cmp(&number(b)).then_with(|| a.cmp(b))
 }
 
 #[cfg(test)]
@@ -131,13 +141,13 @@ mod tests {
     fn what_varies_is_named_and_what_counts_is_warned_of() {
         let runs = [
             record(r#"{"steps": 5, "threads": 1}"#, 0),
-            record(r#"{"steps": 9, "threads": 2}"#, 1),
+            record(r#"{"steps": 10, "threads": 2}"#, 1),
         ];
         let varying = Varying::of(&[&runs[0], &runs[1]]);
         assert_eq!(varying.names, ["steps", "seed"]);
-        assert_eq!(varying.values, [["5", "0"], ["9", "1"]]);
+        assert_eq!(varying.values, [["5", "0"], ["10", "1"]]);
         let warning = varying.warning().unwrap();
-        assert!(warning.contains("steps (5, 9);"), "{warning}");
+        assert!(warning.contains("steps (5, 10);"), "{warning}");
         let seeds = Varying::of(&[&runs[0], &record(r#"{"steps": 5}"#, 1)]);
         assert_eq!((seeds.warning(), seeds.names.len()), (None, 1));
     }

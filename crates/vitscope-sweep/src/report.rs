@@ -282,6 +282,7 @@ fn side_by_side(
         out: out.to_owned(),
         select,
         paper,
+        ..CompareRequest::default()
     })?;
     let options = CompareOptions {
         select,

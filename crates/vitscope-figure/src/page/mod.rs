@@ -16,7 +16,7 @@ use vitscope_run::{Facet, Part, Record, RunKind, RunState, Subject, Varying};
 
 use crate::CompareOptions;
 use crate::error::FigureError;
-use crate::many;
+use crate::many::{self, MANY};
 use crate::members::Member;
 use crate::run_view::RunView;
 use crate::sheet::Plate;
@@ -24,7 +24,9 @@ use crate::text;
 use crate::words;
 
 /// Examples of each run on a comparison page: with many runs, more would make the file too large.
-const EXAMPLES_OF_MANY: usize = 6;
+const EXAMPLES_OF_SEVERAL: usize = 6;
+/// The same where there are more runs than can all be pictured.
+const EXAMPLES_OF_MANY: usize = 2;
 
 #[derive(Template)]
 #[template(path = "report.html")]
@@ -125,7 +127,12 @@ pub(crate) fn of_comparison(
     let members: Vec<&Member> = members.iter().collect();
     let pictured = members.iter().filter(|member| member.is_pictured);
     let pictured: Vec<&Member> = pictured.copied().collect();
-    let island = Island::of(&pictured, EXAMPLES_OF_MANY, plates)?;
+    let examples = if members.len() > MANY {
+        EXAMPLES_OF_MANY
+    } else {
+        EXAMPLES_OF_SEVERAL
+    };
+    let island = Island::of(&pictured, examples, plates)?;
     let chosen = |run: &RunView| -> Vec<Subject> {
         let facets = Facet::ALL.into_iter();
         let slots = facets.filter_map(|facet| {

@@ -1,9 +1,12 @@
 //! Finished runs side by side, from what their directories hold: nothing is computed again.
 
 pub mod causes;
+pub mod checks;
 pub mod paper;
 pub mod relations;
+pub mod series;
 pub mod stored;
+pub mod summary;
 
 use std::path::{Path, PathBuf};
 
@@ -13,13 +16,15 @@ use vitscope_run::{
 };
 
 use crate::compare::causes::{CauseRow, Causes, causes};
+use crate::compare::checks::{Check, Condition};
+use crate::compare::series::Series;
 use crate::error::StudyError;
 use crate::paper::{BesidePaper, Paper};
 use crate::relations::{Coefficient, Relation, locality_of, pck_of, relations};
 use crate::stored::{StoredRun, open_all};
 
 /// What to compare.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct CompareRequest {
     /// Run directories of any kind.
     pub runs: Vec<PathBuf>,
@@ -29,6 +34,14 @@ pub struct CompareRequest {
     pub select: Select,
     /// Whether the paper's values are set beside.
     pub paper: bool,
+    /// Whether the runs are checkpoints of one training.
+    pub series: bool,
+    /// The step of every run of a series; none to take those in the runs' names.
+    pub steps: Vec<u64>,
+    /// Conditions under which the check fails.
+    pub fail_if: Vec<Condition>,
+    /// A run that is not to be fallen behind.
+    pub baseline: Option<PathBuf>,
 }
 
 /// A facet of a run at its shown layer. A number that no run measured is absent.
@@ -65,6 +78,10 @@ pub struct Comparison {
     pub beside: Vec<BesidePaper>,
     /// Where the paper's values come from, where they were asked for.
     pub citation: Option<String>,
+    /// The runs over training steps, where they are a series.
+    pub series: Option<Series>,
+    /// What was asked of the runs, or of a series' last one.
+    pub checks: Vec<Check>,
     /// What could not be set side by side, and why.
     pub notes: Vec<String>,
     /// The files that were written.
@@ -90,6 +107,19 @@ pub fn compare(request: &CompareRequest) -> Result<Comparison, StudyError> {
     for run in &runs {
         lines.extend(lines_of(&runs, run, request.select, &mut notes)?);
     }
+    let steps = if request.series {
+        Some(series::steps(&runs, &request.steps)?)
+    } else {
+        None
+    };
+    let checks = checks_of(request, &runs, steps.as_deref())?;
+    let series = match &steps {
+        Some(steps) => Some(series::series(&runs, steps, request.select)?),
+        None => None,
+    };
+    if series.is_some() {
+        notes.push(series::NOT_STORED.to_owned());
+    }
     let relations = relations(&runs, &mut notes)?;
     let causes = causes(&runs, request.select)?;
     let inputs: Vec<&Path> = request.runs.iter().map(PathBuf::as_path).collect();
@@ -99,6 +129,9 @@ pub fn compare(request: &CompareRequest) -> Result<Comparison, StudyError> {
         write_runs(&mut folder, &runs, &varying)?,
         write_relations(&mut folder, &relations)?,
     ];
+    if let Some(series) = &series {
+        files.extend(series::write(&mut folder, series)?);
+    }
     if !causes.rows.is_empty() {
         files.extend(write_causes(&mut folder, &causes)?);
     }
@@ -120,9 +153,38 @@ pub fn compare(request: &CompareRequest) -> Result<Comparison, StudyError> {
         causes,
         beside,
         citation,
+        series,
+        checks,
         notes,
         files,
     })
+}
+
+/// What was asked, of a series' last run or else of all runs.
+fn checks_of(
+    request: &CompareRequest,
+    runs: &[StoredRun],
+    steps: Option<&[u64]>,
+) -> Result<Vec<Check>, StudyError> {
+    let last = steps.and_then(|steps| (0..runs.len()).max_by_key(|&index| steps[index]));
+    let judged = runs.iter().enumerate();
+    let judged: Vec<&StoredRun> = judged
+        .filter(|(index, _)| last.is_none_or(|last| last == *index))
+        .map(|(_, run)| run)
+        .collect();
+    let mut checks = Vec::new();
+    for condition in &request.fail_if {
+        for run in &judged {
+            checks.extend(condition.ask(run, request.select)?);
+        }
+    }
+    if let Some(path) = &request.baseline {
+        let baseline = open_all(std::slice::from_ref(path))?.remove(0);
+        for run in judged {
+            checks.extend(checks::against(run, &baseline, request.select)?);
+        }
+    }
+    Ok(checks)
 }
 
 fn lines_of(

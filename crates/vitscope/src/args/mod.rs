@@ -10,6 +10,8 @@ use std::path::PathBuf;
 use clap::{ArgAction, Args, Parser, Subcommand};
 use vitscope_run::{Facet, Select};
 use vitscope_study::attention::Query;
+use vitscope_study::compare::checks::Condition;
+use vitscope_study::compare::summary::SummaryFile;
 use vitscope_study::correspond::Fit;
 use vitscope_study::layers::Layers;
 use vitscope_study::settings::{MAX_THREADS, Side};
@@ -416,6 +418,22 @@ pub struct CompareArgs {
     /// Set the paper's numbers beside those of the same model and data set
     #[arg(long)]
     pub paper: bool,
+    /// The runs are checkpoints of one training: numbers over steps, which the runs' names say
+    #[arg(long)]
+    pub series: bool,
+    /// The step of every run, in their order, where names do not say it: 1000,2000,5000
+    #[arg(long, requires = "series", value_delimiter = ',', value_name = "N,...")]
+    pub steps: Vec<u64>,
+    /// Exit code 1 where this holds of any run (of a series: its last), such as 'nmi_excess > 0.1' or
+    /// 'key.9.miou < 0.2'; may be given several times
+    #[arg(long, value_name = "CONDITION", value_parser = read::<Condition>)]
+    pub fail_if: Vec<Condition>,
+    /// Exit code 1 where a run (of a series: the last) is worse than this one, with intervals apart
+    #[arg(long, value_name = "RUN")]
+    pub baseline: Option<PathBuf>,
+    /// What was asked and found, as Markdown (.md) or JUnit (.xml)
+    #[arg(long, value_name = "FILE", value_parser = read::<SummaryFile>)]
+    pub summary: Option<SummaryFile>,
     #[command(flatten)]
     pub look: LookArgs,
 }

@@ -5,7 +5,7 @@ use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::json;
-use vitscope_figure::CompareOptions;
+use vitscope_figure::{CompareOptions, Drawn};
 use vitscope_run::Measured;
 use vitscope_study::compare::{CompareRequest, Comparison, compare};
 use vitscope_study::relations::{Coefficient, Relation};
@@ -13,6 +13,7 @@ use vitscope_study::relations::{Coefficient, Relation};
 use super::print;
 use super::report::{choice, images, look};
 use crate::args::{Cli, CompareArgs, Output};
+use crate::exit::missed;
 
 /// Sets runs side by side, writes their tables and figures, and prints the short table.
 pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
@@ -21,6 +22,10 @@ pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
         out: args.out.clone(),
         select: args.select,
         paper: args.paper,
+        series: args.series,
+        steps: args.steps.clone(),
+        fail_if: args.fail_if.clone(),
+        baseline: args.baseline.clone(),
     };
     let images = images(&args.images)?;
     let comparison = compare(&request)?;
@@ -36,8 +41,28 @@ pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
             writeln!(std::io::stderr(), "note: {note}")?;
         }
     }
+    if let Some(summary) = &args.summary {
+        summary.write(&comparison)?;
+    }
+    say(cli, &request, &comparison, &drawn)?;
+    let failed = comparison.checks.iter().filter(|check| check.failed);
+    let failed: Vec<&str> = failed.map(|check| check.sentence.as_str()).collect();
+    if failed.is_empty() {
+        Ok(())
+    } else {
+        Err(missed(failed.join("; ")))
+    }
+}
+
+/// Prints the short table, or everything as JSON.
+fn say(
+    cli: &Cli,
+    request: &CompareRequest,
+    comparison: &Comparison,
+    drawn: &Drawn,
+) -> anyhow::Result<()> {
     match cli.output() {
-        Output::Human => print(&table(&comparison, &drawn.page)),
+        Output::Human => print(&table(comparison, &drawn.page)),
         Output::Json => print(&serde_json::to_string(&json!({
             "select": request.select.to_string(),
             "lines": comparison.lines,
@@ -47,6 +72,8 @@ pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
                 "citation": citation,
                 "beside": comparison.beside,
             })),
+            "series": comparison.series,
+            "checks": comparison.checks,
             "notes": comparison.notes,
             "files": comparison.files,
             "page": drawn.page,
@@ -127,6 +154,7 @@ fn table(comparison: &Comparison, page: &Path) -> String {
         text.push('\n');
         text += &columns(&rows);
     }
+    text += &series(comparison);
     text += &causes(comparison);
     if let Some(citation) = &comparison.citation {
         let mut rows = vec![
@@ -165,6 +193,26 @@ fn table(comparison: &Comparison, page: &Path) -> String {
         let _ = writeln!(text, "{}", file.display());
     }
     let _ = writeln!(text, "page: {}", page.display());
+    text
+}
+
+/// The best step of every facet, and what was asked.
+fn series(comparison: &Comparison) -> String {
+    let mut text = String::new();
+    if let Some(series) = &comparison.series {
+        text += "\nbest step of each facet, by mIoU:\n";
+        for best in &series.best {
+            text += &best.sentence();
+            text.push('\n');
+        }
+    }
+    if !comparison.checks.is_empty() {
+        text += "\nasked:\n";
+    }
+    for check in &comparison.checks {
+        let mark = if check.failed { "FAILED" } else { "ok" };
+        let _ = writeln!(text, "{mark:<6} {}", check.sentence);
+    }
     text
 }
 

@@ -89,7 +89,7 @@ fn set_side_by_side(found: &[DemoFound], out: &Path) -> anyhow::Result<PathBuf> 
         runs: runs.clone(),
         out: out.to_owned(),
         select: Select::BestMiou,
-        paper: false,
+        ..compare::CompareRequest::default()
     })?;
     Ok(vitscope_figure::compare(&runs, out, &CompareOptions::default())?.page)
 }

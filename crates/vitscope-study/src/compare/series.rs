@@ -1,0 +1,334 @@
+//! The checkpoints of one training as a series: numbers over steps, and the best step.
+
+use std::path::PathBuf;
+
+use serde::Serialize;
+use vitscope_run::{Facet, Folder, Measured, Select, Subject};
+
+use super::{number, write_table};
+use crate::error::StudyError;
+use crate::relations::locality_of;
+use crate::stored::StoredRun;
+
+/// What a series shows of every facet at its shown layer, as far as a run has stored it.
+///
+/// Effective rank and DSE are not among them: both need the patch vectors (singular values of all of them,
+/// and within clusters), and a run stores the centroids only.
+pub const SERIES: [&str; 7] = [
+    "miou",
+    "nmi_excess",
+    "locality",
+    "participation",
+    "clusters_used",
+    "loss",
+    "pck",
+];
+
+/// What is said wherever a series is shown.
+pub const NOT_STORED: &str = "effective rank (exp of the entropy of the normalized singular values of the patch vectors) and DSE \
+     are not shown: they need the patch vectors, which runs do not store; `participation` is the nearest \
+     number that they do";
+
+/// One number of one checkpoint.
+#[derive(Clone, Debug, Serialize)]
+pub struct SeriesRow {
+    /// The training step.
+    pub step: u64,
+    /// The run.
+    pub run: String,
+    /// The facet; none for runs that measured layers as a whole.
+    pub facet: Option<Facet>,
+    /// The layer shown.
+    pub layer: usize,
+    /// One of [`SERIES`].
+    pub metric: &'static str,
+    /// The number.
+    pub measured: Measured,
+}
+
+/// The step of highest mIoU of a facet.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct BestStep {
+    /// The facet.
+    pub facet: Facet,
+    /// The step.
+    pub step: u64,
+    /// The layer shown there.
+    pub layer: usize,
+    /// mIoU with its interval.
+    pub miou: Measured,
+    /// The other steps whose intervals overlap that one: they are not ranked.
+    pub ties: Vec<u64>,
+}
+
+impl BestStep {
+    /// "key: step 5000 at layer 9, mIoU 0.2100 [0.2000, 0.2200]; not told apart from step 4000"
+    #[must_use]
+    pub fn sentence(&self) -> String {
+        let value = self.miou.value.unwrap_or(f64::NAN);
+        let interval = self.miou.interval;
+        let interval =
+            interval.map_or_else(String::new, |(low, high)| format!(" [{low:.4}, {high:.4}]"));
+        let ties: Vec<String> = self.ties.iter().map(u64::to_string).collect();
+        let ties = match ties.as_slice() {
+            [] => String::new(),
+            ties => format!("; not told apart from step {}", ties.join(", ")),
+        };
+        let Self {
+            facet, step, layer, ..
+        } = self;
+        format!("{facet}: step {step} at layer {layer}, mIoU {value:.4}{interval}{ties}")
+    }
+}
+
+/// Numbers over steps.
+#[derive(Clone, Debug, Serialize)]
+pub struct Series {
+    /// In the order of steps.
+    pub rows: Vec<SeriesRow>,
+    /// The best step of every facet that has mIoU.
+    pub best: Vec<BestStep>,
+}
+
+/// The step of every run: those given, or the number in each run's name.
+///
+/// # Errors
+/// A sentence, for a name without a step, for two runs of one step, and where their number is not that of runs.
+pub fn steps(runs: &[StoredRun], given: &[u64]) -> Result<Vec<u64>, StudyError> {
+    let steps = match given {
+        [] => {
+            let steps = runs.iter().map(|run| {
+                let name = run.run.root.canonicalize().unwrap_or_else(|_| run.run.root.clone());
+                let name = name.file_name().unwrap_or_default().to_string_lossy().into_owned();
+                step_in(&name).ok_or_else(|| {
+                    StudyError::setting(format!(
+                        "{}: its name says no training step: expected one such as step-5000, or `steps` with a number for every run",
+                        run.run.root.display()
+                    ))
+                })
+            });
+            steps.collect::<Result<Vec<u64>, _>>()?
+        }
+        given if given.len() == runs.len() => given.to_vec(),
+        given => {
+            return Err(StudyError::setting(format!(
+                "`steps` has {} numbers for {} runs: give one for every run, in their order",
+                given.len(),
+                runs.len()
+            )));
+        }
+    };
+    for (index, step) in steps.iter().enumerate() {
+        if let Some(first) = steps[..index].iter().position(|other| other == step) {
+            return Err(StudyError::setting(format!(
+                "{} and {} are both of step {step}: leave one of them out, or give `steps`",
+                runs[first].name, runs[index].name
+            )));
+        }
+    }
+    Ok(steps)
+}
+
+/// The training step that a folder's name tells: the number behind a word such as `step` or `epoch`, or
+/// else the only number. `None` where that leaves a doubt.
+#[must_use]
+pub fn step_in(name: &str) -> Option<u64> {
+    const WORDS: [&str; 9] = [
+        "step",
+        "steps",
+        "iter",
+        "iters",
+        "iteration",
+        "epoch",
+        "ep",
+        "ckpt",
+        "checkpoint",
+    ];
+    let mut numbers: Vec<(String, u64)> = Vec::new();
+    let mut word = String::new();
+    let mut digits = String::new();
+    for letter in name.to_lowercase().chars().chain([' ']) {
+        if letter.is_ascii_digit() {
+            digits.push(letter);
+            continue;
+        }
+        if !digits.is_empty() {
+            numbers.push((std::mem::take(&mut word), digits.parse().ok()?));
+            digits.clear();
+        }
+        if letter.is_alphabetic() {
+            word.push(letter);
+        } else if numbers.last().is_some() || !WORDS.contains(&word.as_str()) {
+            // A word may be parted from its number by one sign: `step-500`, `step_500`, `step=500`.
+            word.clear();
+        }
+    }
+    let mut named = numbers
+        .iter()
+        .filter(|(word, _)| WORDS.contains(&word.as_str()));
+    match (named.next(), named.next(), numbers.as_slice()) {
+        (Some((_, step)), None, _) => Some(*step),
+        (None, None, [(_, step)]) => Some(*step),
+        _ => None,
+    }
+}
+
+/// The series of runs with their steps.
+///
+/// # Errors
+/// From [`locality_of`].
+pub fn series(runs: &[StoredRun], steps: &[u64], select: Select) -> Result<Series, StudyError> {
+    let mut order: Vec<usize> = (0..runs.len()).collect();
+    order.sort_by_key(|&index| steps[index]);
+    let mut rows = Vec::new();
+    for &index in &order {
+        let (run, step) = (&runs[index], steps[index]);
+        let beside = locality_of(runs, run)?;
+        for facet in Facet::ALL.map(Some).into_iter().chain([None]) {
+            let Some(layer) = run.run.selected(facet, select) else {
+                continue;
+            };
+            for metric in SERIES {
+                let measured = match metric {
+                    "locality" => beside.and_then(|run| run.number(None, layer, metric)),
+                    _ => run.number(facet, layer, metric),
+                };
+                // Attention has a row of its own only where no facet carries it.
+                let is_doubled = facet.is_none() && run.has("loss");
+                if let Some(measured) = measured.filter(|one| one.value.is_some() && !is_doubled) {
+                    rows.push(SeriesRow {
+                        step,
+                        run: run.name.clone(),
+                        facet,
+                        layer,
+                        metric,
+                        measured,
+                    });
+                }
+            }
+        }
+    }
+    let best = Facet::ALL
+        .into_iter()
+        .filter_map(|facet| best(&rows, facet));
+    Ok(Series {
+        best: best.collect(),
+        rows,
+    })
+}
+
+fn best(rows: &[SeriesRow], facet: Facet) -> Option<BestStep> {
+    let own = || {
+        let rows = rows.iter();
+        rows.filter(move |row| row.facet == Some(facet) && row.metric == "miou")
+    };
+    let value = |row: &SeriesRow| row.measured.value.unwrap_or(f64::NEG_INFINITY);
+    // The earlier one on ties.
+    let top = own().reduce(|best, row| if value(row) > value(best) { row } else { best })?;
+    let ends = |row: &SeriesRow| row.measured.interval.unwrap_or((value(row), value(row)));
+    let ties = own().filter(|row| row.step != top.step && ends(row).1 >= ends(top).0);
+    Some(BestStep {
+        facet,
+        step: top.step,
+        layer: top.layer,
+        miou: top.measured,
+        ties: ties.map(|row| row.step).collect(),
+    })
+}
+
+/// `series.csv`, a row for every number, and `best_steps.csv`.
+pub(super) fn write(folder: &mut Folder, series: &Series) -> Result<[PathBuf; 2], StudyError> {
+    let three = |measured: Measured| {
+        let (low, high) = measured.interval.unzip();
+        [measured.value, low, high].map(number)
+    };
+    let rows = series.rows.iter().map(|row| {
+        let mut fields = vec![
+            row.step.to_string(),
+            row.run.clone(),
+            row.facet
+                .map_or_else(String::new, |facet| facet.to_string()),
+            row.layer.to_string(),
+            row.metric.to_owned(),
+        ];
+        fields.extend(three(row.measured));
+        fields
+    });
+    let header = "step,run,facet,layer,metric,value,low,high";
+    let table = write_table(folder, "series.csv", header, rows)?;
+    let rows = series.best.iter().map(|best| {
+        let mut fields = vec![
+            best.facet.to_string(),
+            best.step.to_string(),
+            best.layer.to_string(),
+        ];
+        fields.extend(three(best.miou));
+        let ties: Vec<String> = best.ties.iter().map(u64::to_string).collect();
+        fields.push(ties.join(" "));
+        fields
+    });
+    let header = "facet,step,layer,miou,low,high,not_told_apart_from";
+    Ok([table, write_table(folder, "best_steps.csv", header, rows)?])
+}
+
+/// What a number of the shown slot, or of its layer, is about.
+pub(super) fn subject_of(metric: &str, facet: Facet, layer: usize) -> Subject {
+    match metric.split_once('@').map_or(metric, |(base, _)| base) {
+        "locality" => Subject::Layer(layer),
+        _ => Subject::slot(facet, layer),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_tell_steps_or_leave_a_doubt() {
+        for (name, step) in [
+            ("step-5000", Some(5000)),
+            ("vitb16_step_5000_seed0", Some(5000)),
+            ("dino-epoch=007", Some(7)),
+            ("ckpt120", Some(120)),
+            ("1000", Some(1000)),
+            ("run 2000", Some(2000)),
+            ("vitb16-0500", None),
+            ("step1-epoch2", None),
+            ("final", None),
+            ("step-99999999999999999999", None),
+        ] {
+            assert_eq!(step_in(name), step, "{name}");
+        }
+    }
+
+    fn row(step: u64, value: f64, interval: Option<(f64, f64)>) -> SeriesRow {
+        SeriesRow {
+            step,
+            run: step.to_string(),
+            facet: Some(Facet::Key),
+            layer: 3,
+            metric: "miou",
+            measured: Measured {
+                value: Some(value),
+                interval,
+            },
+        }
+    }
+
+    #[test]
+    fn the_best_step_is_not_ranked_above_what_it_overlaps() {
+        let rows = [
+            row(10, 0.2, Some((0.18, 0.22))),
+            row(20, 0.4, Some((0.35, 0.45))),
+            row(30, 0.3, Some((0.25, 0.35))),
+            row(40, 0.4, Some((0.36, 0.44))),
+        ];
+        let found = best(&rows, Facet::Key).unwrap();
+        assert_eq!((found.step, found.ties), (20, vec![30, 40]));
+        assert_eq!(best(&rows, Facet::Value), None);
+        // Without intervals only equal values tie.
+        let rows = [row(1, 0.4, None), row(2, 0.4, None), row(3, 0.3, None)];
+        let found = best(&rows, Facet::Key).unwrap();
+        assert_eq!((found.step, found.ties), (1, vec![2]));
+    }
+}

@@ -1,0 +1,166 @@
+//! What was asked of runs and found, for a machine that runs people's own tests: Markdown or JUnit.
+
+use std::fmt::Write as _;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use vitscope_run::files;
+
+use super::Comparison;
+use super::checks::Check;
+use crate::error::StudyError;
+
+/// A form of the summary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
+    Markdown,
+    JUnit,
+}
+
+/// Where a summary goes; the end of its name says the form.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SummaryFile {
+    path: PathBuf,
+    form: Form,
+}
+
+impl FromStr for SummaryFile {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let path = PathBuf::from(text);
+        let form = match path.extension().and_then(|end| end.to_str()) {
+            Some("md") => Form::Markdown,
+            Some("xml") => Form::JUnit,
+            _ => {
+                return Err(format!(
+                    "`{text}` ends neither in .md (Markdown) nor in .xml (JUnit): choose one"
+                ));
+            }
+        };
+        Ok(Self { path, form })
+    }
+}
+
+impl SummaryFile {
+    /// Writes the summary.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn write(&self, comparison: &Comparison) -> Result<(), StudyError> {
+        let text = match self.form {
+            Form::Markdown => markdown(comparison),
+            Form::JUnit => junit(&comparison.checks),
+        };
+        Ok(files::write(&self.path, text.as_bytes())?)
+    }
+}
+
+fn markdown(comparison: &Comparison) -> String {
+    // A bar would end a cell, and a line the table.
+    let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+    let mut text = "## vitscope\n".to_owned();
+    if !comparison.checks.is_empty() {
+        let failed = comparison.checks.iter().filter(|check| check.failed);
+        let _ = write!(
+            text,
+            "\n{} of {} checks failed.\n\n| | asked | found |\n|---|---|---|\n",
+            failed.count(),
+            comparison.checks.len()
+        );
+    }
+    for check in &comparison.checks {
+        let mark = if check.failed { "failed" } else { "ok" };
+        let (asked, found) = (cell(&check.asked), cell(&check.sentence));
+        let _ = writeln!(text, "| {mark} | `{asked}` | {found} |");
+    }
+    if let Some(series) = &comparison.series {
+        text += "\nBest step of each facet, by mIoU:\n\n";
+        for best in &series.best {
+            let _ = writeln!(text, "- {}", best.sentence());
+        }
+    }
+    if !comparison.notes.is_empty() {
+        text += "\nNotes:\n\n";
+    }
+    for note in &comparison.notes {
+        let _ = writeln!(text, "- {note}");
+    }
+    text
+}
+
+fn junit(checks: &[Check]) -> String {
+    let failed = checks.iter().filter(|check| check.failed).count();
+    let mut text = format!(
+        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"vitscope\" tests=\"{}\" failures=\"{failed}\">\n",
+        checks.len()
+    );
+    for check in checks {
+        let name = escape(&format!(
+            "{} ({} of {})",
+            check.asked, check.metric, check.subject
+        ));
+        let _ = write!(
+            text,
+            "  <testcase classname=\"{}\" name=\"{name}\"",
+            escape(&check.run)
+        );
+        if check.failed {
+            let message = escape(&check.sentence);
+            let _ = writeln!(text, "><failure message=\"{message}\"/></testcase>");
+        } else {
+            text += "/>\n";
+        }
+    }
+    text + "</testsuite>\n"
+}
+
+/// Text as an attribute of XML; what XML cannot hold becomes a question mark.
+fn escape(text: &str) -> String {
+    let mut escaped = String::new();
+    for letter in text.chars() {
+        match letter {
+            '&' => escaped += "&amp;",
+            '<' => escaped += "&lt;",
+            '>' => escaped += "&gt;",
+            '"' => escaped += "&quot;",
+            letter if letter.is_control() => escaped.push('?'),
+            letter => escaped.push(letter),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn checks() -> [Check; 2] {
+        [false, true].map(|failed| Check {
+            asked: "nmi_excess > 0.1".to_owned(),
+            run: "a & \"b\"".to_owned(),
+            subject: "key.9".to_owned(),
+            metric: "nmi_excess".to_owned(),
+            failed,
+            sentence: "a|b: nmi_excess of key.9 is 0.2".to_owned(),
+        })
+    }
+
+    #[test]
+    fn junit_counts_failures_and_escapes_names() {
+        let text = junit(&checks());
+        assert!(text.contains("tests=\"2\" failures=\"1\""));
+        assert!(text.contains("classname=\"a &amp; &quot;b&quot;\" name=\"nmi_excess &gt; 0.1 (nmi_excess of key.9)\"/>"));
+        assert_eq!(text.matches("<failure ").count(), 1);
+    }
+
+    #[test]
+    fn forms_follow_the_name() {
+        let form = |name: &str| name.parse::<SummaryFile>().map(|file| file.form);
+        assert_eq!(
+            (form("a/b.md"), form("c.xml")),
+            (Ok(Form::Markdown), Ok(Form::JUnit))
+        );
+        assert!(form("c.txt").unwrap_err().contains(".md (Markdown)"));
+    }
+}
