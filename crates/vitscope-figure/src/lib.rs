@@ -41,6 +41,7 @@ mod run_view;
 mod scale;
 mod segmentations;
 mod sensitivity;
+mod series;
 mod sheet;
 mod svg;
 mod text;

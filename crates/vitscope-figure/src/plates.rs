@@ -11,7 +11,7 @@ use crate::relations::{self, Correlations, Relations};
 use crate::sheet::Plate;
 use crate::{
     aggregates, attention, best, causes, class_bars, correspond, curves, layers, locality, many,
-    matrix, position_locked, segmentations, sensitivity,
+    matrix, position_locked, segmentations, sensitivity, series,
 };
 
 /// The figures of a single run.
@@ -66,6 +66,8 @@ pub(crate) fn of_comparison(
     let mut probes = of_kind(RunKind::Probe);
     probes.retain(|member| !member.run.slots().is_empty());
     let mut plates = Vec::new();
+    let all: Vec<&Member> = members.iter().collect();
+    plates.extend(series::draw(&all, out)?);
     if !probes.is_empty() {
         let select = options.select;
         let pictured = pictured(&probes);
@@ -76,7 +78,8 @@ pub(crate) fn of_comparison(
             plates.push(best::draw(&probes, select)?);
         }
         let overviews = segmentations::overviews(&pictured, &options.images, select)?;
-        plates.splice(0..0, overviews);
+        let first = plates.len() - 1;
+        plates.splice(first..first, overviews);
         plates.extend(causes::draw(&probes, out)?);
         for subject in OF_PROBES {
             plates.push(curves::draw(&pictured, subject)?);

@@ -9,10 +9,10 @@ const HEADER: &str = "model,family,size,layer,facet,metric,class,value,low,high\
 const FACETS: [&str; 4] = ["key", "query", "value", "token"];
 
 /// A run directory with given rows.
-struct Made<'a> {
+pub struct Made<'a> {
     model: [&'a str; 3],
     kind: &'a str,
-    list: &'a str,
+    pub list: &'a str,
     token_norm: &'a str,
     rows: String,
 }
@@ -30,14 +30,14 @@ impl Default for Made<'_> {
 }
 
 impl Made<'_> {
-    fn row(&mut self, layer: usize, facet: &str, metric: &str, value: &str) {
+    pub fn row(&mut self, layer: usize, facet: &str, metric: &str, value: &str) {
         let [name, family, size] = self.model;
         let rest = format!("{layer},{facet},{metric},,{value}");
         let ends = if value.contains(',') { "" } else { ",," };
         writeln!(self.rows, "{name},{family},{size},{rest}{ends}").unwrap();
     }
 
-    fn write(&self, run: &Path) -> PathBuf {
+    pub fn write(&self, run: &Path) -> PathBuf {
         std::fs::create_dir_all(run).unwrap();
         let [name, family, size] = self.model;
         let record = serde_json::json!({
@@ -54,13 +54,13 @@ impl Made<'_> {
     }
 }
 
-fn compare(out: &Path, runs: &[PathBuf], more: &[&str]) -> Output {
+pub fn compare(out: &Path, runs: &[PathBuf], more: &[&str]) -> Output {
     let mut command = command();
     command.arg("compare").args(runs).arg("--out").arg(out);
     command.args(more).output().unwrap()
 }
 
-fn rows(file: &Path) -> Vec<Vec<String>> {
+pub fn rows(file: &Path) -> Vec<Vec<String>> {
     let text = std::fs::read_to_string(file).unwrap();
     let fields = |line: &str| line.split(',').map(str::to_owned).collect();
     text.lines().map(fields).collect()

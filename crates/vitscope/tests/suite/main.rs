@@ -27,6 +27,7 @@ mod plan;
 mod probe;
 mod report;
 mod scheduler;
+mod series;
 mod shards;
 mod stopped;
 mod strangers;

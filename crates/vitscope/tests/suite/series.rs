@@ -1,0 +1,140 @@
+//! `vitscope compare --series`, and what it asks of runs: exit codes and summaries.
+use std::path::{Path, PathBuf};
+
+use crate::compare::{Made, compare, rows};
+
+/// Three checkpoints: mIoU rises, falls a little, and falls far; the positional effect ends high.
+fn checkpoints(dir: &Path) -> Vec<PathBuf> {
+    let figures = [
+        (500, "0.30,0.28,0.32", "0.05,0.04,0.06"),
+        (1000, "0.31,0.29,0.33", "0.06,0.05,0.07"),
+        (20000, "0.20,0.18,0.22", "0.30,0.28,0.32"),
+    ];
+    // Given out of order, as a shell lists them.
+    let runs = figures.iter().rev().map(|(step, miou, excess)| {
+        let mut run = Made::default();
+        for layer in [1, 2] {
+            run.row(
+                layer,
+                "key",
+                "miou",
+                if layer == 2 { miou } else { "0.1,0.09,0.11" },
+            );
+            run.row(layer, "key", "nmi_excess", excess);
+        }
+        run.write(&dir.join(format!("vitb16-step-{step}")))
+    });
+    runs.collect()
+}
+
+#[test]
+fn a_series_is_in_the_order_of_steps_and_names_its_best() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = checkpoints(dir.path());
+    let out = dir.path().join("out");
+    let output = compare(&out, &runs, &["--series"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success(), "{output:?}");
+    let best =
+        "key: step 1000 at layer 2, mIoU 0.3100 [0.2900, 0.3300]; not told apart from step 500";
+    assert!(text.contains(best), "{text}");
+    let table = rows(&out.join("series.csv"));
+    let steps: Vec<&str> = table[1..].iter().map(|row| row[0].as_str()).collect();
+    assert_eq!(steps, ["500", "500", "1000", "1000", "20000", "20000"]);
+    assert!(out.join("figures/series.svg").exists());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        said.contains("effective rank") && said.contains("DSE"),
+        "{said}"
+    );
+    // Steps that are given take the place of those in names.
+    let output = compare(&out, &runs, &["--series", "--steps", "3,2,1"]);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(text.contains("key: step 2 at layer 2"), "{text}");
+    // A comparison that is no series has no figure of one left.
+    assert!(compare(&out, &runs, &[]).status.success());
+    assert!(!out.join("series.csv").exists() && !out.join("figures/series.svg").exists());
+}
+
+#[test]
+fn conditions_and_a_baseline_decide_the_exit_code() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = checkpoints(dir.path());
+    let out = dir.path().join("out");
+    let code = |more: &[&str]| {
+        let output = compare(&out, &runs, more);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        (output.status.code().unwrap(), said)
+    };
+    // Of a series the last step is asked, without one every run.
+    assert_eq!(code(&["--series", "--fail-if", "miou > 0.25"]).0, 0);
+    assert_eq!(code(&["--fail-if", "miou > 0.25"]).0, 1);
+    let (failed, said) = code(&["--series", "--fail-if", "nmi_excess > 0.1"]);
+    assert!(
+        failed == 1 && said.contains("nmi_excess of key.2 is 0.3000"),
+        "{said}"
+    );
+    assert_eq!(code(&["--series", "--fail-if", "key.1.miou >= 0.11"]).0, 0);
+    let baseline = runs[1].to_str().unwrap();
+    let xml = dir.path().join("summary.xml");
+    let md = dir.path().join("summary.md");
+    let asked = ["--series", "--baseline", baseline, "--summary"];
+    let with = |file: &Path| -> Vec<String> {
+        let asked = asked.iter().map(|word| (*word).to_owned());
+        asked.chain([file.display().to_string()]).collect()
+    };
+    for file in [&xml, &md] {
+        let more = with(file);
+        let more: Vec<&str> = more.iter().map(String::as_str).collect();
+        let (failed, said) = code(&more);
+        assert!(
+            failed == 1 && said.contains("worse, with intervals apart"),
+            "{said}"
+        );
+    }
+    let text = std::fs::read_to_string(&xml).unwrap();
+    assert!(text.contains("tests=\"2\" failures=\"2\""), "{text}");
+    let text = std::fs::read_to_string(&md).unwrap();
+    assert!(
+        text.contains("2 of 2 checks failed.") && text.contains("- key: step 1000"),
+        "{text}"
+    );
+    // The step before is no worse than the first.
+    let earlier = compare(
+        &out,
+        &runs[1..2],
+        &["--baseline", runs[2].to_str().unwrap()],
+    );
+    assert_eq!(earlier.status.code(), Some(0), "{earlier:?}");
+}
+
+#[test]
+fn what_cannot_be_asked_is_refused_before_it_passes() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = checkpoints(dir.path());
+    let other = Made {
+        list: "2",
+        ..Made::default()
+    };
+    let other = other.write(&dir.path().join("other"));
+    let out = dir.path().join("out");
+    let other = other.to_str().unwrap();
+    let nameless: &[&str] = &["--series", "--steps", "1,2"];
+    for (more, word) in [
+        (&["--fail-if", "mIoU < 0.1"][..], "no number of metrics.csv"),
+        (&["--fail-if", "pck < 0.1"], "no such number"),
+        (&["--fail-if", "key.7.miou < 0.1"], "no such number"),
+        (&["--baseline", other], "of other images"),
+        (&["--summary", "x.txt"], "nor in .xml"),
+        (nameless, "2 numbers for 3 runs"),
+        (&["--series", "--steps", "1,1,2"], "both of step 1"),
+    ] {
+        let output = compare(&out, &runs, more);
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{more:?}: {said}");
+        assert!(
+            said.contains(word) && said.trim().lines().count() <= 3,
+            "{more:?}: {said}"
+        );
+    }
+}
