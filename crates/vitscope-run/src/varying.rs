@@ -130,11 +130,8 @@ mod tests {
     use super::*;
 
     fn record(settings: &str, seed: u64) -> Record {
-        Record {
-            settings: serde_json::from_str(settings).unwrap(),
-            seed,
-            ..Record::default()
-        }
+        let text = format!(r#"{{"format": 1, "settings": {settings}, "seed": {seed}}}"#);
+        serde_json::from_str(&text).unwrap()
     }
 
     #[test]

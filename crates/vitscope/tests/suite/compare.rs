@@ -10,11 +10,11 @@ const FACETS: [&str; 4] = ["key", "query", "value", "token"];
 
 /// A run directory with given rows.
 pub struct Made<'a> {
-    model: [&'a str; 3],
-    kind: &'a str,
+    pub model: [&'a str; 3],
+    pub kind: &'a str,
     pub list: &'a str,
-    token_norm: &'a str,
-    rows: String,
+    pub token_norm: &'a str,
+    pub rows: String,
 }
 
 impl Default for Made<'_> {
