@@ -1,10 +1,11 @@
-//! The figure `best-miou`: each run's facets as grouped bars, with the layer on each bar.
+//! The figure `best-miou`: each model's facets as grouped bars, with the layer on each bar.
 
 use vitscope_run::{Facet, Measured, Select, Subject};
 
 use crate::chart::{Chart, Frame};
 use crate::error::FigureError;
 use crate::members::Member;
+use crate::models::{self, Model};
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
@@ -18,29 +19,33 @@ const TOP: f64 = 46.0;
 const HEIGHT: f64 = 230.0;
 
 /// A facet of a run at the layer that stands for it.
-struct Bar<'a> {
+struct Seed<'a> {
     member: &'a Member,
-    /// The run's place among the groups, and the facet's within its group.
-    group: usize,
-    place: usize,
-    facet: Facet,
     layer: usize,
     miou: Measured,
 }
 
-impl Bar<'_> {
-    fn subject(&self) -> Subject {
-        Subject::slot(self.facet, self.layer)
-    }
+/// A facet of a model: one run, or several seeds.
+struct Bar<'a> {
+    seeds: Vec<Seed<'a>>,
+    /// The model's place among the groups, and the facet's within its group.
+    group: usize,
+    place: usize,
+    facet: Facet,
+    /// The run's, or the seeds' median and range.
+    miou: Measured,
 }
 
 pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureError> {
     let heading = match select {
-        Select::BestMiou => "Best segmentation of each run".to_owned(),
-        Select::Layer(layer) => format!("Segmentation of each run at layer {layer}"),
-        Select::Last => "Segmentation of each run at its last layer".to_owned(),
+        Select::BestMiou => {
+            "Segmentation of each model at its facets' layers of highest mIoU".to_owned()
+        }
+        Select::Layer(layer) => format!("Segmentation of each model at layer {layer}"),
+        Select::Last => "Segmentation of each model at its last layer".to_owned(),
     };
-    let bars = bars(members, select);
+    let models = models::models(members);
+    let bars = bars(&models, select);
     let values = bars.iter().flat_map(|bar| words::ends(bar.miou));
     let values: Vec<f64> = values.collect();
     if values.is_empty() {
@@ -48,17 +53,17 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         return Ok(sheet::absent(NAME, heading, why));
     }
     // Few runs fill a column, more the page; bars stay bars.
-    let page = if members.len() <= 3 {
+    let page = if models.len() <= 3 {
         theme::COLUMN_WIDTH
     } else {
         theme::FULL_WIDTH
     };
-    let group = (page - LEFT - theme::MARGIN) / members.len() as f64;
+    let group = (page - LEFT - theme::MARGIN) / models.len() as f64;
     let mut sheet = Sheet::new(NAME, heading, page, members);
     draw_key(&mut sheet.svg);
     let frame = Frame {
-        place: [LEFT, TOP, group * members.len() as f64, HEIGHT],
-        x: Scale::Places(vec![String::new(); members.len()]),
+        place: [LEFT, TOP, group * models.len() as f64, HEIGHT],
+        x: Scale::Places(vec![String::new(); models.len()]),
         y: Scale::linear(values),
         x_name: "",
         y_name: "mIoU",
@@ -68,36 +73,56 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
     for bar in &bars {
         draw_bar(&mut chart, bar, group);
     }
-    let bottom = draw_names(&mut sheet.svg, members, group);
+    let bottom = draw_names(&mut sheet.svg, &models, group);
     sheet.note(words::data_note(members));
     sheet.note("Bars stand in the order of the legend.");
     sheet.note(words::select_note(select));
-    if bars.iter().any(|bar| bar.miou.interval.is_some()) {
+    if bars
+        .iter()
+        .any(|bar| bar.seeds.len() == 1 && bar.miou.interval.is_some())
+    {
         sheet.note(words::INTERVAL_NOTE);
     }
+    if models::has_seeds(&models) {
+        sheet.note(models::SEEDS_NOTE);
+    }
     sheet.columns(&["layer", "facet", "miou", "nmi"]);
-    for bar in &bars {
-        let run = &bar.member.run;
-        let values = ["miou", "nmi"].map(|metric| run.get(bar.subject(), metric).value);
-        let cells = words::subject_cells(bar.subject()).into_iter();
-        sheet.row(bar.member, cells.chain(values.map(words::cell)));
+    // Run by run, as tables are.
+    for &member in members {
+        for bar in &bars {
+            let own = |seed: &&Seed<'_>| std::ptr::eq(seed.member, member);
+            for seed in bar.seeds.iter().filter(own) {
+                let slot = Subject::slot(bar.facet, seed.layer);
+                let values = ["miou", "nmi"].map(|metric| member.run.get(slot, metric).value);
+                let cells = words::subject_cells(slot).into_iter();
+                sheet.row(member, cells.chain(values.map(words::cell)));
+            }
+        }
     }
     sheet.finish(bottom + 8.0)
 }
 
-fn bars<'a>(members: &[&'a Member], select: Select) -> Vec<Bar<'a>> {
+fn bars<'a>(models: &[Model<'a>], select: Select) -> Vec<Bar<'a>> {
     let mut bars = Vec::new();
-    for (group, &member) in members.iter().enumerate() {
+    for (group, model) in models.iter().enumerate() {
         for (place, facet) in Facet::ALL.into_iter().enumerate() {
-            if let Some(layer) = member.run.selected(facet, select) {
-                let slot = Subject::slot(facet, layer);
-                bars.push(Bar {
+            let seeds = model.runs.iter().filter_map(|&member| {
+                let layer = member.run.selected(facet, select)?;
+                Some(Seed {
                     member,
+                    layer,
+                    miou: member.run.get(Subject::slot(facet, layer), "miou"),
+                })
+            });
+            let seeds: Vec<Seed<'_>> = seeds.collect();
+            if !seeds.is_empty() {
+                let values: Vec<Measured> = seeds.iter().map(|seed| seed.miou).collect();
+                bars.push(Bar {
+                    seeds,
                     group,
                     place,
                     facet,
-                    layer,
-                    miou: member.run.get(slot, "miou"),
+                    miou: models::over_seeds(&values),
                 });
             }
         }
@@ -117,6 +142,19 @@ fn draw_key(svg: &mut Svg) {
     svg.text(place, Lettering::NOTE, "number on a bar: its layer");
 }
 
+impl Bar<'_> {
+    /// "9", or "8–10" where seeds stand for the facet at different layers.
+    fn layers(&self) -> String {
+        let layers = self.seeds.iter().map(|seed| seed.layer);
+        let least = layers.clone().min().unwrap_or_default();
+        let most = layers.max().unwrap_or_default();
+        match least == most {
+            true => least.to_string(),
+            false => format!("{least}–{most}"),
+        }
+    }
+}
+
 fn draw_bar(chart: &mut Chart<'_>, bar: &Bar<'_>, group: f64) {
     let width = (group * 0.84 / 4.0).min(32.0);
     let height = bar.miou.value.unwrap_or(0.0);
@@ -126,22 +164,28 @@ fn draw_bar(chart: &mut Chart<'_>, bar: &Bar<'_>, group: f64) {
     chart.bar(corners, theme::facet(bar.facet));
     chart.interval(middle, bar.miou.interval, theme::INK);
     let label = match bar.miou.value {
-        Some(_) => bar.layer.to_string(),
+        Some(_) => bar.layers(),
         None => "?".to_owned(),
     };
+    if bar.seeds.len() > 1 {
+        for seed in bar.seeds.iter().filter_map(|seed| seed.miou.value) {
+            let at = chart.at(middle, seed);
+            chart.svg.speck(at, theme::INK);
+        }
+    }
     let high = bar.miou.interval.map(|interval| interval.1);
     let top = (middle, high.unwrap_or(height));
     let style = Lettering::NOTE.anchor(Anchor::Middle);
     chart.text(top, [0.0, -4.0], style, &label);
 }
 
-/// The runs' names below their groups; gives the position of the lowest line.
-fn draw_names(svg: &mut Svg, members: &[&Member], group: f64) -> f64 {
+/// The models' names below their groups; gives the position of the lowest line.
+fn draw_names(svg: &mut Svg, models: &[Model<'_>], group: f64) -> f64 {
     let bottom = TOP + HEIGHT;
     let mut lowest: f64 = bottom;
-    for (index, member) in members.iter().enumerate() {
+    for (index, model) in models.iter().enumerate() {
         let middle = LEFT + (index as f64 + 0.5) * group;
-        let lines = text::wrap_in(&member.label, group - 6.0, theme::NOTE, 4);
+        let lines = text::wrap_in(model.label(), group - 6.0, theme::NOTE, 4);
         for (line, name) in lines.iter().enumerate() {
             let y = bottom + 17.0 + line as f64 * 15.0;
             let style = Lettering::NOTE.anchor(Anchor::Middle).paint(theme::INK);

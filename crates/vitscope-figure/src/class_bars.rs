@@ -4,11 +4,13 @@
 
 use vitscope_run::{Facet, Measured, Part, Select, Slot, Subject};
 
-use crate::chart::Frame;
+use crate::chart::{Chart, Frame};
 use crate::error::FigureError;
 use crate::grid::photo_or_missing;
 use crate::members::Member;
+use crate::models;
 use crate::pixels::Rgb;
+use crate::run_view::RunView;
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
@@ -20,19 +22,54 @@ const HEAD_LINES: usize = 4;
 /// Columns beside one another, the ground truth's among them.
 const MOST_COLUMNS: usize = 7;
 
-/// One slot.
+/// One slot of a run, or of the seeds of a model.
 struct Column<'a> {
     name: String,
+    /// The run whose aggregate map is shown, and the slot.
     member: &'a Member,
     subject: Subject,
+    /// All runs, each with its slot; where there are several seeds, these are they.
+    seeds: Vec<(&'a Member, Subject)>,
     paint: Paint,
     aggregate: Option<Rgb>,
 }
 
-impl Column<'_> {
+impl<'a> Column<'a> {
+    /// What was predicted by the first of these, under the name of all.
+    fn of(name: String, seeds: Vec<(&'a Member, Subject)>, paint: Paint) -> Self {
+        let (member, subject) = seeds[0];
+        Self {
+            name,
+            member,
+            subject,
+            seeds,
+            paint,
+            aggregate: None,
+        }
+    }
+
     fn class_mi(&self, class: usize) -> Measured {
-        let run = &self.member.run;
-        run.part(self.subject, "class_mi", Part::Index(class))
+        self.over_seeds(|run, subject| run.part(subject, "class_mi", Part::Index(class)))
+    }
+
+    /// A dot for each of several seeds.
+    fn draw_seeds(&self, chart: &mut Chart<'_>, row: usize, class: usize) {
+        if self.seeds.len() == 1 {
+            return;
+        }
+        for (member, subject) in &self.seeds {
+            let part = member.run.part(*subject, "class_mi", Part::Index(class));
+            if let Some(value) = part.value {
+                let at = chart.at(value, row as f64);
+                chart.svg.speck(at, theme::INK);
+            }
+        }
+    }
+
+    fn over_seeds(&self, value: impl Fn(&RunView, Subject) -> Measured) -> Measured {
+        let seeds = self.seeds.iter();
+        let values = seeds.map(|&(member, subject)| value(&member.run, subject));
+        models::over_seeds(&values.collect::<Vec<_>>())
     }
 }
 
@@ -61,12 +98,9 @@ pub(crate) fn draw_facets(member: &Member) -> Result<Plate, FigureError> {
     const NAME: &str = "class-mi";
     let run = &member.run;
     let heading = words::heading(run, "Class-wise positional information");
-    let columns = run.best().into_iter().map(|subject| Column {
-        name: words::subject_label(subject).0.to_owned(),
-        member,
-        subject,
-        paint: theme::subject(subject),
-        aggregate: None,
+    let columns = run.best().into_iter().map(|subject| {
+        let name = words::subject_label(subject).0.to_owned();
+        Column::of(name, vec![(member, subject)], theme::subject(subject))
     });
     let Some(bars) = Bars::select(columns.collect(), 12) else {
         let why = if run.has_truth() {
@@ -144,6 +178,10 @@ pub(crate) fn draw_runs(
         words::select_note(select)
     ));
     sheet.note("Upright line: ground truth.");
+    if bars.columns.iter().any(|column| column.seeds.len() > 1) {
+        sheet.note(models::SEEDS_NOTE);
+        sheet.note("Aggregate maps are the first seed's.");
+    }
     sheet.notes(bars.left_out());
     if left_out > 0 {
         sheet.note(format!(
@@ -166,30 +204,27 @@ fn columns_of_runs<'a>(
         classes.map(|class| class.name.clone()).collect()
     };
     let first = members[0];
-    let mut columns = vec![Column {
-        name: "ground truth".to_owned(),
-        subject: Subject::GroundTruth,
-        member: first,
-        paint: theme::TRUTH,
-        aggregate: first.run.aggregate(Subject::GroundTruth)?,
-    }];
+    let truth = vec![(first, Subject::GroundTruth)];
+    let mut columns = vec![Column::of("ground truth".to_owned(), truth, theme::TRUTH)];
     let mut left_out = 0;
-    for &member in members {
-        let Some(layer) = member.run.selected(facet, select) else {
-            continue;
-        };
-        if names(member) != names(first) || columns.len() == MOST_COLUMNS {
-            left_out += 1;
+    for model in models::models(members) {
+        let seeds = model.runs.iter().filter_map(|&member| {
+            let layer = member.run.selected(facet, select)?;
+            Some((member, Subject::slot(facet, layer)))
+        });
+        let seeds: Vec<(&Member, Subject)> = seeds.collect();
+        if seeds.is_empty() {
             continue;
         }
-        let subject = Subject::slot(facet, layer);
-        columns.push(Column {
-            name: member.label.clone(),
-            subject,
-            member,
-            paint: member.paint(),
-            aggregate: member.run.aggregate(subject)?,
-        });
+        if names(seeds[0].0) != names(first) || columns.len() == MOST_COLUMNS {
+            left_out += seeds.len();
+            continue;
+        }
+        let paint = model.first().paint();
+        columns.push(Column::of(model.label().to_owned(), seeds, paint));
+    }
+    for column in &mut columns {
+        column.aggregate = column.member.run.aggregate(column.subject)?;
     }
     Ok((columns, left_out))
 }
@@ -282,6 +317,7 @@ impl<'a> Bars<'a> {
                 let truth = truth.filter(|_| column.subject != Subject::GroundTruth);
                 let truth = truth.and_then(|truth| value(truth, class).value);
                 chart.class_bar(row, class, value(column, class), truth, column.paint);
+                column.draw_seeds(&mut chart, row, class);
             }
         }
         svg.text(
@@ -314,7 +350,7 @@ impl<'a> Bars<'a> {
             let place = [start, top, side, side];
             photo_or_missing(svg, place, column.aggregate.as_ref(), &label)?;
             for (line, metric) in ["nmi", "miou"].into_iter().enumerate() {
-                if let Some(value) = column.member.run.get(column.subject, metric).value {
+                if let Some(value) = column.over_seeds(|run, slot| run.get(slot, metric)).value {
                     let place = [start, below + 15.0 * line as f64];
                     svg.text(place, Lettering::NOTE, &format!("{value:.3}"));
                 }
@@ -334,12 +370,13 @@ impl<'a> Bars<'a> {
 
     fn table(&self, sheet: &mut Sheet) {
         sheet.columns(&["layer", "facet", "class", "name", "class_mi", "low", "high"]);
-        for column in &self.columns {
+        for &(member, subject) in self.columns.iter().flat_map(|column| &column.seeds) {
             for &class in &self.classes {
-                let mut cells = words::subject_cells(column.subject).to_vec();
+                let mut cells = words::subject_cells(subject).to_vec();
                 cells.extend([class.to_string(), self.name(class).to_owned()]);
-                cells.extend(words::measured_cells(column.class_mi(class)));
-                sheet.row(column.member, cells);
+                let measured = member.run.part(subject, "class_mi", Part::Index(class));
+                cells.extend(words::measured_cells(measured));
+                sheet.row(member, cells);
             }
         }
     }

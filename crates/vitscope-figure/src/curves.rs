@@ -8,6 +8,8 @@ use crate::cluster_use::ClusterUse;
 use crate::end_names::{self, EndName};
 use crate::error::FigureError;
 use crate::members::Member;
+use crate::models;
+use crate::references::{Reference, beside, references};
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
@@ -61,24 +63,25 @@ pub(crate) const PCK: LayerMetric = LayerMetric {
     absent: "There is no PCK at the threshold 0.1.",
 };
 
-/// A value that belongs to no slot: the ground truth's own, or what a baseline gives.
-struct Reference {
-    name: &'static str,
-    measured: Measured,
-    dashes: &'static str,
+/// One run's values over the layers of the plot.
+struct Course<'a> {
+    member: &'a Member,
+    /// An undefined one breaks the curve.
+    points: Vec<Measured>,
+    /// How many of its clusters each slot uses, where that is known.
+    uses: Vec<Option<ClusterUse>>,
 }
 
-/// One course over the layers.
+/// One curve over the layers: a run, or the seeds of a model.
 struct Curve<'a> {
-    member: &'a Member,
+    courses: Vec<Course<'a>>,
     layers: Vec<usize>,
     facet: Facet,
     mark: Mark,
     paint: Paint,
-    /// One value per layer of the plot; an undefined one breaks the curve.
+    /// What the line goes through: the run's values or the seeds' median and range, without those of
+    /// collapsed slots.
     points: Vec<Measured>,
-    /// How many of its clusters each slot uses, where that is known.
-    uses: Vec<Option<ClusterUse>>,
 }
 
 /// One chart of the figure.
@@ -126,12 +129,16 @@ impl<'a> Plot<'a> {
     fn select(members: &[&'a Member], metric: &str) -> Option<Self> {
         let layers = layers_of(members.iter().flat_map(|member| member.run.layers()));
         let several = members.len() > 1;
+        let models = models::models(members);
         let mut panels: Vec<Panel<'_>> = Facet::ALL
             .into_iter()
             .map(|facet| {
-                let curves = members.iter();
-                let curves =
-                    curves.map(|member| Curve::new(member, facet, metric, &layers, several));
+                let curves = models.iter().map(|model| {
+                    let courses = model.runs.iter();
+                    let courses =
+                        courses.map(|&member| Course::new(member, facet, metric, &layers));
+                    Curve::new(courses.collect(), facet, &layers, several)
+                });
                 let curves = curves.collect();
                 Panel { facet, curves }
             })
@@ -146,8 +153,9 @@ impl<'a> Plot<'a> {
             panels.push(Panel { facet, curves });
         }
         let references = references(members, metric);
-        let points = panels.iter().flat_map(|panel| &panel.curves);
-        let points = points.flat_map(|curve| curve.points.iter().copied());
+        let courses = panels.iter().flat_map(|panel| &panel.curves);
+        let courses = courses.flat_map(|curve| &curve.courses);
+        let points = courses.flat_map(|course| course.points.iter().copied());
         let values = points.chain(references.iter().map(|reference| reference.measured));
         let scale = match metric {
             // What is compared has one scale everywhere.
@@ -249,26 +257,11 @@ impl<'a> Plot<'a> {
     }
 }
 
-impl<'a> Curve<'a> {
-    fn new(
-        member: &'a Member,
-        facet: Facet,
-        metric: &str,
-        layers: &[usize],
-        several: bool,
-    ) -> Self {
+impl<'a> Course<'a> {
+    fn new(member: &'a Member, facet: Facet, metric: &str, layers: &[usize]) -> Self {
         let slots = layers.iter().map(|&layer| Slot { facet, layer });
-        let (mark, paint) = if several {
-            (member.mark(), member.paint())
-        } else {
-            (Mark::of(facet), theme::facet(facet))
-        };
         Self {
             member,
-            layers: layers.to_vec(),
-            facet,
-            mark,
-            paint,
             points: slots
                 .clone()
                 .map(|slot| member.run.get(Subject::Slot(slot), metric))
@@ -277,75 +270,121 @@ impl<'a> Curve<'a> {
         }
     }
 
+    /// The value at a place along the axis of layers, if it means something.
+    fn sound(&self, place: usize) -> Option<Measured> {
+        let is_collapsed = self.uses[place].is_some_and(ClusterUse::is_collapsed);
+        (!is_collapsed).then_some(self.points[place])
+    }
+}
+
+impl<'a> Curve<'a> {
+    fn new(courses: Vec<Course<'a>>, facet: Facet, layers: &[usize], several: bool) -> Self {
+        let first = courses[0].member;
+        let (mark, paint) = if several {
+            (first.mark(), first.paint())
+        } else {
+            (Mark::of(facet), theme::facet(facet))
+        };
+        let points = (0..layers.len()).map(|place| {
+            let sound = courses.iter().filter_map(|course| course.sound(place));
+            models::over_seeds(&sound.collect::<Vec<_>>())
+        });
+        Self {
+            points: points.collect(),
+            courses,
+            layers: layers.to_vec(),
+            facet,
+            mark,
+            paint,
+        }
+    }
+
     fn has_value(&self) -> bool {
-        self.points.iter().any(|point| point.value.is_some())
+        let mut points = self.courses.iter().flat_map(|course| &course.points);
+        points.any(|point| point.value.is_some())
     }
 
-    /// Whether the slot of the layer with this place is collapsed.
-    fn is_collapsed(&self, place: usize) -> bool {
-        self.uses[place].is_some_and(ClusterUse::is_collapsed)
-    }
-
-    /// Its values, by place along the axis of layers, without those of collapsed slots.
+    /// Its values, by place along the axis of layers.
     fn places(&self) -> Vec<Option<(f64, f64)>> {
         let points = self.points.iter().enumerate();
-        points
-            .map(|(place, point)| Some((place as f64, point.value?)))
-            .map(|point| point.filter(|point| !self.is_collapsed(point.0 as usize)))
-            .collect()
+        let value = |(place, point): (usize, &Measured)| Some((place as f64, point.value?));
+        points.map(value).collect()
     }
 
     fn edges(&self) -> Vec<Option<(f64, (f64, f64))>> {
         let points = self.points.iter().enumerate();
-        points
-            .map(|(place, point)| Some((place as f64, point.interval?)))
-            .map(|edge| edge.filter(|edge| !self.is_collapsed(edge.0 as usize)))
-            .collect()
+        let edge = |(place, point): (usize, &Measured)| Some((place as f64, point.interval?));
+        points.map(edge).collect()
     }
 
-    /// Line and marks; collapsed slots are crosses without a line through them. Slots that use less
-    /// than half of their clusters say how many.
+    /// Line and marks, of seeds also dots; collapsed slots are crosses without a line through them.
+    /// Slots that use less than half of their clusters say how many.
     fn draw(&self, chart: &mut Chart<'_>) {
         chart.course(&self.places(), self.paint);
+        let is_one = self.courses.len() == 1;
         for (x, y) in self.places().into_iter().flatten() {
             let at = chart.at(x, y);
-            self.open_slot(chart, x as usize, |chart| {
-                chart.svg.mark(at, self.mark, self.paint)
+            if is_one {
+                self.open_slot(chart, &self.courses[0], x as usize, |chart| {
+                    chart.svg.mark(at, self.mark, self.paint)
+                });
+            } else {
+                chart.svg.mark(at, self.mark, self.paint);
+            }
+        }
+        for course in &self.courses {
+            for place in 0..self.layers.len() {
+                self.draw_seed(chart, course, place, is_one);
+            }
+        }
+    }
+
+    /// What a run adds to its model's curve at a layer.
+    fn draw_seed(&self, chart: &mut Chart<'_>, course: &Course<'_>, place: usize, is_one: bool) {
+        let Some(value) = course.points[place].value else {
+            return;
+        };
+        let at = chart.at(place as f64, value);
+        let used = course.uses[place];
+        if used.is_some_and(ClusterUse::is_collapsed) {
+            self.open_slot(chart, course, place, |chart| {
+                chart.svg.crossed(at, self.paint);
+            });
+        } else if !is_one {
+            self.open_slot(chart, course, place, |chart| {
+                chart.svg.speck(at, self.paint);
             });
         }
-        for (place, (point, used)) in self.points.iter().zip(&self.uses).enumerate() {
-            let (Some(value), Some(used)) = (point.value, used) else {
-                continue;
-            };
-            let at = (place as f64, value);
-            if used.is_collapsed() {
-                let cross = chart.at(at.0, at.1);
-                self.open_slot(chart, place, |chart| chart.svg.crossed(cross, self.paint));
-            }
-            if used.is_thin() {
-                let style = Lettering::NOTE
-                    .anchor(Anchor::Middle)
-                    .paint(theme::readable(self.paint));
-                chart.text(at, [0.0, -8.0], style, &used.label());
-            }
+        if let Some(used) = used.filter(|used| used.is_thin()) {
+            let style = Lettering::NOTE
+                .anchor(Anchor::Middle)
+                .paint(theme::readable(self.paint));
+            chart.text((place as f64, value), [0.0, -8.0], style, &used.label());
         }
     }
 
     /// What `draw` draws opens the slot in the page's explorer, which has the slots of probes.
-    fn open_slot(&self, chart: &mut Chart<'_>, place: usize, draw: impl FnOnce(&mut Chart<'_>)) {
-        if self.member.run.kind() != RunKind::Probe {
+    fn open_slot(
+        &self,
+        chart: &mut Chart<'_>,
+        course: &Course<'_>,
+        place: usize,
+        draw: impl FnOnce(&mut Chart<'_>),
+    ) {
+        let member = course.member;
+        if member.run.kind() != RunKind::Probe {
             return draw(chart);
         }
         let slot = Slot {
             facet: self.facet,
             layer: self.layers[place],
         };
-        let run = match &self.member.label {
-            label if self.member.is_compared => format!("{label}, "),
+        let run = match &member.label {
+            label if member.is_compared => format!("{label}, "),
             _ => String::new(),
         };
-        let value = words::number(self.points[place].value);
-        let (attribute, name) = self.member.opens(slot);
+        let value = words::number(course.points[place].value);
+        let (attribute, name) = member.opens(slot);
         chart.group(attribute, &name, |chart| {
             let title = format!("{run}{} layer {}: {value}", slot.facet, slot.layer);
             chart.svg.title(&title);
@@ -354,7 +393,10 @@ impl<'a> Curve<'a> {
     }
 
     fn has_thin(&self) -> bool {
-        let mut points = self.points.iter().zip(&self.uses);
+        let mut points = self
+            .courses
+            .iter()
+            .flat_map(|course| course.points.iter().zip(&course.uses));
         points.any(|(point, used)| point.value.is_some() && used.is_some_and(ClusterUse::is_thin))
     }
 }
@@ -367,58 +409,15 @@ pub(crate) fn layers_of(layers: impl Iterator<Item = usize>) -> Vec<usize> {
     layers
 }
 
-/// The runs' names with their marks.
+/// The models' names with their marks.
 pub(crate) fn key_of(members: &[&Member]) -> Vec<(String, Mark, Paint)> {
-    let members = members.iter();
-    members
-        .map(|member| (member.label.clone(), member.mark(), member.paint()))
-        .collect()
-}
-
-/// What stands beside every slot, with its name and dashes: the ground truth's own value, or the
-/// baselines of mIoU.
-fn beside(metric: &str) -> Vec<(&str, &'static str, &'static str)> {
-    match metric {
-        "miou" => vec![
-            ("place_alone", "place alone", theme::DASHES),
-            ("one_class", "one class", theme::DOTS),
-        ],
-        metric => vec![(metric, "ground truth", theme::DASHES)],
-    }
-}
-
-fn references(members: &[&Member], metric: &str) -> Vec<Reference> {
-    let mut references: Vec<Reference> = Vec::new();
-    for member in members {
-        for (metric, name, dashes) in beside(metric) {
-            let measured = member.run.get(Subject::GroundTruth, metric);
-            let is_new =
-                |other: &Reference| (other.name, other.measured.value) != (name, measured.value);
-            if measured.value.is_some() && references.iter().all(is_new) {
-                references.push(Reference {
-                    name,
-                    measured,
-                    dashes,
-                });
-            }
-        }
-    }
-    references
-}
-
-impl Reference {
-    /// A line across the chart; gives its name, wanted beside its end.
-    fn draw(&self, chart: &mut Chart<'_>) -> Option<EndName> {
-        let value = self.measured.value?;
-        chart.across(value, theme::TRUTH, self.dashes);
-        Some(EndName {
-            y: chart.at(0.0, value)[1],
-            name: self.name,
-            paint: theme::TRUTH,
-            mark: None,
-            dashes: self.dashes,
+    let models = models::models(members).into_iter();
+    models
+        .map(|model| {
+            let first = model.first();
+            (model.label().to_owned(), first.mark(), first.paint())
         })
-    }
+        .collect()
 }
 
 fn caption(sheet: &mut Sheet, members: &[&Member], subject: &LayerMetric, plot: &Plot<'_>) {
@@ -432,6 +431,9 @@ fn caption(sheet: &mut Sheet, members: &[&Member], subject: &LayerMetric, plot: 
         sheet.note(words::data_note(members));
         if plot.has_intervals() {
             sheet.note(words::INTERVAL_NOTE);
+        }
+        if plot.curves().any(|curve| curve.courses.len() > 1) {
+            sheet.note(models::SEEDS_NOTE);
         }
         sheet.note(subject.note);
         for (name, dashes) in [
@@ -472,17 +474,16 @@ fn table(sheet: &mut Sheet, members: &[&Member], metric: &str, plot: &Plot<'_>) 
             }
         }
         let slots = member.run.slots();
-        let own = |curve: &&Curve<'_>| std::ptr::eq(curve.member, member);
-        for curve in plot.curves().filter(own) {
-            for (&layer, &measured) in plot.layers.iter().zip(&curve.points) {
-                if slots.contains(&Slot {
-                    facet: curve.facet,
-                    layer,
-                }) {
-                    sheet.row(
-                        member,
-                        cells(Subject::slot(curve.facet, layer), metric, measured),
-                    );
+        let courses = plot.curves().flat_map(|curve| {
+            let courses = curve.courses.iter();
+            courses.map(|course| (curve.facet, course))
+        });
+        let own = courses.filter(|(_, course)| std::ptr::eq(course.member, member));
+        for (facet, course) in own {
+            for (&layer, &measured) in plot.layers.iter().zip(&course.points) {
+                let slot = Slot { facet, layer };
+                if slots.contains(&slot) {
+                    sheet.row(member, cells(Subject::Slot(slot), metric, measured));
                 }
             }
         }

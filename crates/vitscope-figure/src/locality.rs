@@ -9,6 +9,7 @@ use crate::chart::{self, Chart, Frame};
 use crate::curves::{key_of, layers_of};
 use crate::error::FigureError;
 use crate::members::Member;
+use crate::models;
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
 use crate::theme;
@@ -29,10 +30,16 @@ struct Locality<'a> {
 }
 
 pub(crate) fn draw(members: &[&Member]) -> Result<Plate, FigureError> {
-    let shown: Vec<Locality<'_>> = members
+    let measured = |member: &&Member| {
+        let values = member.run.of_layers("locality", Part::Whole);
+        values.values().any(|value| value.value.is_some())
+    };
+    let measured: Vec<&Member> = members.iter().copied().filter(measured).collect();
+    // Attention knows no seed: one run speaks for all of its model.
+    let models = models::models(&measured);
+    let shown: Vec<Locality<'_>> = models
         .iter()
-        .map(|member| Locality::of(member))
-        .filter(|one| one.average.values().any(|value| value.value.is_some()))
+        .map(|model| Locality::of(model.first()))
         .collect();
     if shown.is_empty() {
         let why = "Attention was not measured (`vitscope attention` does).";

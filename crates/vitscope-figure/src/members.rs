@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use vitscope_run::{Measured, Part, RunKind, Slot, named_settings};
 
 use crate::error::FigureError;
-use crate::many;
 use crate::run_view::RunView;
 use crate::theme::{self, Mark, Paint};
 use crate::words;
+use crate::{many, models};
 
 /// A run under the name by which figures call it.
 #[derive(Debug)]
@@ -19,13 +19,17 @@ pub(crate) struct Member {
     /// Whether it stands in a comparison, whose tables name runs.
     pub(crate) is_compared: bool,
     pub(crate) run: RunView,
-    /// The place of its label among the runs' labels, which gives its color and mark: what was
+    /// The name of its model: its own without the seed, where runs of other seeds stand beside it.
+    pub(crate) model: String,
+    /// What runs that differ in the seed alone have in common.
+    pub(crate) group: usize,
+    /// The place of its model's name among those of all, which gives its color and mark: what was
     /// measured on one model looks the same in every figure.
     pub(crate) index: usize,
     /// Whether pictures, curves and sentences of it are shown: of all, unless there are many.
     pub(crate) is_pictured: bool,
-    /// The place of its model among the models.
-    pub(crate) model: usize,
+    /// The place of its weights' name among those of all.
+    pub(crate) weights_index: usize,
     /// Its place among the runs of the page's explorer, where it is one of them.
     pub(crate) explored: Option<usize>,
     /// The locality bias of its layers: its own, or that of a run of the same weights.
@@ -56,10 +60,12 @@ impl Member {
         Self {
             label: run.record.model.name.clone(),
             is_compared: false,
+            model: run.record.model.name.clone(),
+            group: 0,
             run,
             index: 0,
             is_pictured: true,
-            model: 0,
+            weights_index: 0,
             explored: Some(0),
             locality,
         }
@@ -72,25 +78,30 @@ pub(crate) fn open(paths: &[PathBuf], given: &[String]) -> Result<Vec<Member>, F
         .iter()
         .map(|path| RunView::open(path))
         .collect::<Result<Vec<_>, _>>()?;
+    let groups = models::groups(&runs, given);
+    let mut models = model_labels(&runs, paths, &groups);
     let mut labels = labels(&runs, paths);
-    for (label, given) in labels.iter_mut().zip(given) {
-        label.clone_from(given);
+    for names in [&mut labels, &mut models] {
+        for (label, given) in names.iter_mut().zip(given) {
+            label.clone_from(given);
+        }
     }
     let localities: Vec<_> = runs
         .iter()
         .map(|run| (same_weights(run), run.of_layers("locality", Part::Whole)))
         .collect();
     let pictured = many::pictured(&runs);
-    let (mut known, mut models): (Vec<String>, Vec<String>) = Default::default();
+    let (mut known, mut named): (Vec<String>, Vec<String>) = Default::default();
     let mut explorable = 0..;
-    let members = runs.into_iter().zip(labels).enumerate();
+    let members = runs.into_iter().zip(labels).zip(models).zip(groups);
     Ok(members
-        .map(|(place, (run, label))| {
+        .enumerate()
+        .map(|(place, (((run, label), model), group))| {
             let is_pictured = pictured.contains(&place);
-            let model = place_of(&mut models, words::model_name(&run));
+            let weights_index = place_of(&mut named, words::model_name(&run));
             // Colors and marks are those of what is drawn as a curve.
             let index = if is_pictured {
-                place_of(&mut known, &label)
+                place_of(&mut known, &model)
             } else {
                 0
             };
@@ -110,10 +121,12 @@ pub(crate) fn open(paths: &[PathBuf], given: &[String]) -> Result<Vec<Member>, F
             Member {
                 label,
                 is_compared: true,
+                model,
+                group,
                 run,
                 index,
                 is_pictured,
-                model,
+                weights_index,
                 explored: explored.then(|| explorable.next()).flatten(),
                 locality,
             }
@@ -138,9 +151,51 @@ fn same_weights(run: &RunView) -> (String, String) {
     (model.sha256.clone(), model.name.clone())
 }
 
+/// The names of the runs' models: without the seed for those that stand with runs of other seeds,
+/// unless that would give two models one name.
+fn model_labels(runs: &[RunView], paths: &[PathBuf], groups: &[usize]) -> Vec<String> {
+    let whole = labels(runs, paths);
+    let short = names(runs, |setting| setting != "seed");
+    let is_alone = |index: usize| {
+        let mut others = groups.iter().filter(|&&group| group == groups[index]);
+        others.nth(1).is_none()
+    };
+    let is_taken = |index: usize| {
+        (0..runs.len()).any(|other| {
+            groups[other] != groups[index]
+                && runs[other].kind() == runs[index].kind()
+                && (short[other] == short[index] || whole[other] == short[index])
+        })
+    };
+    (0..runs.len())
+        .map(|index| match (is_alone(index), is_taken(index)) {
+            (true, _) => whole[index].clone(),
+            (false, true) => whole[groups[index]].clone(),
+            (false, false) => short[index].clone(),
+        })
+        .collect()
+}
+
 /// The model's name; runs of one name also say in which settings they differ, and where even that
 /// is the same, which folder they lie in.
 fn labels(runs: &[RunView], paths: &[PathBuf]) -> Vec<String> {
+    let mut labels = names(runs, |_| true);
+    let given: Vec<(String, RunKind)> = labels
+        .iter()
+        .cloned()
+        .zip(runs.iter().map(RunView::kind))
+        .collect();
+    for (index, label) in labels.iter_mut().enumerate() {
+        if given.iter().filter(|other| **other == given[index]).count() > 1 {
+            let folder = paths[index].file_name().unwrap_or_default();
+            *label = format!("{label} ({})", folder.to_string_lossy());
+        }
+    }
+    labels
+}
+
+/// The model's name; runs of one name also say in which of these settings they differ.
+fn names(runs: &[RunView], counts: impl Fn(&str) -> bool) -> Vec<String> {
     let base = |run: &RunView| words::model_name(run).to_owned();
     // Runs of different commands do not stand beside one another in a figure.
     let mut by_kind: BTreeMap<(String, RunKind), Vec<usize>> = BTreeMap::new();
@@ -159,6 +214,7 @@ fn labels(runs: &[RunView], paths: &[PathBuf]) -> Vec<String> {
         let names: BTreeSet<&String> = all.iter().flat_map(BTreeMap::keys).collect();
         let differing: Vec<&String> = names
             .into_iter()
+            .filter(|name| counts(name))
             .filter(|&name| all.iter().any(|other| other.get(name) != all[0].get(name)))
             .collect();
         for (&index, settings) in group.iter().zip(&all) {
@@ -169,13 +225,6 @@ fn labels(runs: &[RunView], paths: &[PathBuf]) -> Vec<String> {
             let parts: Vec<String> = parts.collect();
             if !parts.is_empty() {
                 labels[index] = format!("{}, {}", labels[index], parts.join(", "));
-            }
-        }
-        let given: Vec<String> = group.iter().map(|&index| labels[index].clone()).collect();
-        for (&index, label) in group.iter().zip(&given) {
-            if given.iter().filter(|other| *other == label).count() > 1 {
-                let folder = paths[index].file_name().unwrap_or_default();
-                labels[index] = format!("{label} ({})", folder.to_string_lossy());
             }
         }
     }

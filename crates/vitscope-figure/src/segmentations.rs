@@ -10,6 +10,7 @@ use crate::images::Images;
 use crate::legend::legend;
 use crate::matching;
 use crate::members::Member;
+use crate::models::{self, Model};
 use crate::pixels::LabelMap;
 use crate::run_view::RunView;
 use crate::sheet::{Plate, Sheet};
@@ -103,7 +104,8 @@ pub(crate) fn clusters(member: &Member) -> Result<Plate, FigureError> {
     sheet.finish(bottom + 6.0)
 }
 
-/// The best facet of each run, then each facet in a figure of its own.
+/// The facet of highest mIoU of each model, then each facet in a figure of its own. Of several seeds
+/// the first is shown: label maps have no median.
 pub(crate) fn overviews(
     members: &[&Member],
     images: &Images,
@@ -124,30 +126,37 @@ pub(crate) fn overviews(
             }
         })
     };
+    let models = models::models(members);
     let shown = |slot: &dyn Fn(&Member) -> Option<Subject>| -> Shown<'_> {
-        let members = members.iter();
-        members
-            .filter_map(|&member| Some((member, slot(member)?)))
+        let firsts = models.iter().map(Model::first);
+        firsts
+            .filter_map(|member| Some((member, slot(member)?)))
             .collect()
     };
-    let heading = "Runs side by side, each at its best facet";
+    let seeds = models::has_seeds(&models);
+    let heading = "Models side by side, each at its facet of highest mIoU";
     let mut plates = vec![overview(
         "overview",
         heading,
         &shown(&best),
         images,
         select,
+        seeds,
     )?];
     for facet in Facet::ALL {
         let rows = shown(&|member| at(member, facet));
         if !rows.is_empty() {
-            let (name, heading) = (facet.name(), format!("Runs side by side: {}", facet.name()));
+            let (name, heading) = (
+                facet.name(),
+                format!("Models side by side: {}", facet.name()),
+            );
             plates.push(overview(
                 &format!("overview-{name}"),
                 &heading,
                 &rows,
                 images,
                 select,
+                seeds,
             )?);
         }
     }
@@ -162,6 +171,7 @@ fn overview(
     shown: &Shown<'_>,
     images: &Images,
     select: Select,
+    has_seeds: bool,
 ) -> Result<Plate, FigureError> {
     let members: Vec<&Member> = shown.iter().map(|(member, _)| *member).collect();
     let mut sheet = Sheet::new(name, heading, theme::FULL_WIDTH, &members);
@@ -194,6 +204,9 @@ fn overview(
     let bottom = legend(&mut sheet.svg, run, bottom + 14.0, Some(&seen));
     if members.len() > 1 {
         sheet.note(format!("On {}.", words::data_name(run)));
+    }
+    if has_seeds {
+        sheet.note("Of runs that differ in the seed alone, the first is shown.");
     }
     sheet.note("Aggregate: the mean of the colors over all test images.");
     sheet.note(words::select_note(select));

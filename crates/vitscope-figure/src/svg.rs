@@ -152,6 +152,19 @@ impl Svg {
         }
     }
 
+    /// A thin dashed circle on a photograph: what lies inside is accepted.
+    pub(crate) fn limit(&mut self, [x, y]: [f64; 2], radius: f64) {
+        for (stroke, width, dashes) in [
+            ("#000000", 2.4, ""),
+            ("#ffffff", 1.2, " stroke-dasharray=\"4 3\""),
+        ] {
+            self.element(format_args!(
+                "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"{width}\"{dashes}/>",
+                n(x), n(y), n(radius)
+            ));
+        }
+    }
+
     /// A dot on a photograph, edged in black.
     pub(crate) fn dot(&mut self, [x, y]: [f64; 2], radius: f64, paint: Paint) {
         self.element(format_args!(
@@ -253,6 +266,16 @@ impl Svg {
                 ));
             }
         }
+    }
+
+    /// A small dot beside a mark: one of the values that the mark sums up.
+    pub(crate) fn speck(&mut self, [x, y]: [f64; 2], paint: Paint) {
+        self.element(format_args!(
+            "<circle cx=\"{}\" cy=\"{}\" r=\"2\" {}/>",
+            n(x),
+            n(y),
+            colors(Some(paint), Some(theme::PAPER))
+        ));
     }
 
     /// A short text on a picture, centered on its baseline, on a plate of paper.

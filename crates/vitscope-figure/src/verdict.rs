@@ -2,10 +2,12 @@
 //! what to be careful about. Every sentence is a rule over stored numbers; nothing is drawn here, so
 //! that the page and the terminal say the same.
 
+mod others;
+
 use std::fmt;
 use std::path::Path;
 
-use vitscope_run::{Measured, Part, RunKind, Slot, Subject};
+use vitscope_run::{Measured, RunKind, Slot, Subject};
 
 use crate::cluster_use::ClusterUse;
 use crate::error::FigureError;
@@ -58,8 +60,8 @@ impl Verdict {
         let mut verdict = Self::default();
         match run.kind() {
             RunKind::Probe => verdict.of_probes(run),
-            RunKind::Attention => verdict.of_attention(run),
-            RunKind::Correspond => verdict.of_matches(run),
+            RunKind::Attention => verdict.findings.extend(others::of_attention(run)),
+            RunKind::Correspond => verdict.findings.extend(others::of_matches(run)),
             RunKind::Causes => {}
         }
         verdict.warnings.extend(run.record.warnings.iter().cloned());
@@ -82,33 +84,6 @@ impl Verdict {
         self.warnings.extend(locked_clusters(run));
         self.warnings.extend(bias(run));
         self.warnings.extend(few_steps(run));
-    }
-
-    fn of_attention(&mut self, run: &RunView) {
-        let locality = run.of_layers("locality", Part::Whole);
-        let values: Vec<(usize, f64)> = locality
-            .iter()
-            .filter_map(|(&layer, measured)| Some((layer, measured.value?)))
-            .collect();
-        let least = values.iter().min_by(|a, b| a.1.total_cmp(&b.1));
-        let most = values.iter().max_by(|a, b| a.1.total_cmp(&b.1));
-        if let (Some(least), Some(most)) = (least, most) {
-            self.findings.push(format!(
-                "Attention looks at its own neighborhood most in layer {} (locality bias {:.3} nats) and least in layer {} ({:.3}).",
-                most.0, most.1, least.0, least.1
-            ));
-        }
-    }
-
-    fn of_matches(&mut self, run: &RunView) {
-        let ranked = ranked(run, "pck", run.slots());
-        if let Some((slot, pck)) = ranked.first() {
-            self.findings.push(format!(
-                "Keypoints are found best by {}: {} of them lie within a tenth of the object's size (PCK@0.1).",
-                name(*slot),
-                with_interval(*pck)
-            ));
-        }
     }
 }
 
@@ -148,7 +123,11 @@ fn sound(run: &RunView) -> Vec<Slot> {
 
 /// Slots that cannot be told apart from the highest: their intervals reach its own.
 pub(crate) fn tied(run: &RunView) -> Vec<Slot> {
-    let ranked = ranked(run, "miou", sound(run));
+    not_below(&ranked(run, "miou", sound(run)))
+}
+
+/// Those after the first whose intervals reach the first's.
+fn not_below(ranked: &[(Slot, Measured)]) -> Vec<Slot> {
     let Some((low, _)) = ranked.first().and_then(|first| first.1.interval) else {
         return Vec::new();
     };

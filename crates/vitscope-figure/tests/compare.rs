@@ -6,6 +6,8 @@
 )]
 
 mod common;
+#[path = "compare/seeds.rs"]
+mod seeds;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -135,28 +137,6 @@ fn runs_of_every_kind_stand_side_by_side() {
         .map(|file| fs::read(file).unwrap())
         .collect();
     assert!(before == after);
-}
-
-#[test]
-fn runs_of_one_name_are_told_apart_by_what_differs() {
-    let root = tempfile::tempdir().unwrap();
-    let runs = five(root.path());
-    let out = root.path().join("out");
-    compare(&runs, &out, &CompareOptions::default()).unwrap();
-    let svg = fs::read_to_string(out.join("figures/miou-by-layer.svg")).unwrap();
-    let found = texts(&svg);
-    for label in ["vit_base, seed 0", "vit_base, seed 7", "vit_small"] {
-        assert!(found.iter().any(|text| text == label), "{label}: {found:?}");
-    }
-    // Equal in everything: only the folder tells them apart.
-    Spec::default().write(&root.path().join("twin"));
-    let twins = [root.path().join("base"), root.path().join("twin")];
-    compare(&twins, &out, &CompareOptions::default()).unwrap();
-    let csv = fs::read_to_string(out.join("figures/best-miou.csv")).unwrap();
-    assert!(
-        csv.contains("vit_base (base),") && csv.contains("vit_base (twin),"),
-        "{csv}"
-    );
 }
 
 #[test]

@@ -362,6 +362,44 @@ fn chance_is_said_from_the_intervals_of_the_excess() {
     ));
 }
 
+/// The verdict of a run of another command.
+fn of_command(command: &str, rows: &str) -> String {
+    let dir = tempfile::tempdir().unwrap();
+    let rows = format!("layer,facet,metric,class,value,low,high\n{rows}");
+    std::fs::write(dir.path().join("metrics.csv"), rows).unwrap();
+    let record = json!({
+        "format": 1, "state": "complete", "command": command, "model": { "name": "planted" },
+        "data": { "kind": "folder", "root": "set", "test": 9 }, "grid": [GRID, GRID]
+    });
+    std::fs::write(dir.path().join("run.json"), record.to_string()).unwrap();
+    verdict(dir.path()).unwrap().findings.concat()
+}
+
+#[test]
+fn where_intervals_overlap_no_layer_is_first() {
+    let pck = |rows: &str| of_command("correspond", rows);
+    let best = "2,key,pck,,0.50,0.48,0.52\n";
+    let apart = pck(&format!("{best}1,key,pck,,0.3,0.28,0.32\n"));
+    assert!(
+        apart.contains("Key, layer 2 finds 0.500 [0.480, 0.520]"),
+        "{apart}"
+    );
+    assert!(apart.contains("more than any other of 2 slots"), "{apart}");
+    let tied = pck(&format!("{best}1,key,pck,,0.49,0.47,0.51\n"));
+    assert!(
+        tied.contains("but key, layer 1 cannot be told apart from it"),
+        "{tied}"
+    );
+    let unknown = pck("2,key,pck,,0.5,,\n1,key,pck,,0.3,,\n");
+    assert!(unknown.contains("without intervals"), "{unknown}");
+
+    let attention = |rows: &str| of_command("attention", rows);
+    let apart = attention("1,,locality,,2.0,1.9,2.1\n2,,locality,,1.0,0.9,1.1\n");
+    assert!(apart.contains("most in layer 1"), "{apart}");
+    let tied = attention("1,,locality,,1.2,0.9,1.5\n2,,locality,,1.0,0.9,1.3\n");
+    assert!(!tied.contains("most") && tied.contains("overlap"), "{tied}");
+}
+
 #[test]
 fn the_terminal_gets_a_paragraph_and_a_line_per_warning() {
     let mut planted = Planted::new()

@@ -4,7 +4,7 @@
 use vitscope_run::{Facet, Slot, Subject};
 
 use super::heat::{Heat, Maps};
-use super::pairs::{PointPair, pairs, photograph, stored_matches};
+use super::pairs::{PointPair, Wanted, judge, pairs, photograph, pixel, stored_matches};
 use super::similarity::marks_key;
 use super::{Fitted, MATCH, TRUE_POINT};
 use crate::bands::Bands;
@@ -17,6 +17,8 @@ use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Lettering, Svg};
 use crate::theme::{self, Paint};
 use crate::words;
+
+const FRAMED: &str = "Framed: each facet's layer of the largest share of correct keypoints.";
 
 const GONE: &str = "The photographs are no longer where the run found them.";
 
@@ -40,14 +42,22 @@ pub(crate) fn draw_similarity(member: &Member) -> Result<Plate, FigureError> {
     let (Some(mut maps), Some(pair)) = (Maps::of_run(run)?, listed.first()) else {
         return none("The run stored no example pairs.");
     };
-    let (Some(target), Some(point)) = (photograph(run, &pair.target)?, pair.shown()) else {
+    let (Some(target), Some(point)) = (
+        photograph(run, &pair.target)?,
+        pair.shown(judge(run), Wanted::Found),
+    ) else {
         return none(GONE);
     };
     let mut sheet = Sheet::new(NAME, HEADING, theme::FULL_WIDTH, &[member]);
     sheet.columns(&["layer", "facet", "pair", "point", "distance_px"]);
     let shown = &pair.source_points[point..=point];
     let [right, below] = reference(&mut sheet.svg, run, pair, shown)?;
-    let title = format!("{}, keypoint {}", pair.category, point + 1);
+    let [from, to] = [pair.source_points[point], pair.true_points[point]].map(pixel);
+    let title = format!(
+        "{}, keypoint {} at {from}, in the target at {to}",
+        pair.category,
+        point + 1
+    );
     let place = [right + 16.0, theme::MARGIN + 14.0];
     sheet.svg.text(place, Lettering::HEAD, &title);
     marks_key(&mut sheet.svg, right + 16.0, theme::MARGIN + 28.0, false);
@@ -67,9 +77,11 @@ pub(crate) fn draw_similarity(member: &Member) -> Result<Plate, FigureError> {
         let label = format!("{slot}, target of {}", pair.pair);
         fitted.embed(&mut sheet.svg, &picture, &label)?;
         let (truth, matched) = (pair.true_points[point], found[point]);
+        let limit = pair.limit() * fitted.scale;
+        sheet.svg.limit(fitted.at(truth), limit);
         sheet.svg.ring(fitted.at(truth), 3.5, TRUE_POINT);
         sheet.svg.cross(fitted.at(matched), 3.0, MATCH);
-        let distance = (truth[0] - matched[0]).hypot(truth[1] - matched[1]);
+        let distance = pair.distance(point, matched);
         let cells = [pair.pair.clone(), point.to_string(), distance.to_string()];
         sheet.row(
             member,
@@ -83,7 +95,7 @@ pub(crate) fn draw_similarity(member: &Member) -> Result<Plate, FigureError> {
         return Ok(sheet.absent("The run stored no similarity maps of all layers."));
     }
     sheet.note(format!(
-        "Pair {}. Below each target: how far off the most similar pixel is. The scale of similarity is each picture's own.",
+        "Pair {}. Below each target: how far off the most similar pixel is. The scale of similarity is each picture's own. {FRAMED}",
         pair.pair
     ));
     sheet.finish(top - 8.0)
@@ -120,9 +132,12 @@ pub(crate) fn draw_matches(member: &Member) -> Result<Plate, FigureError> {
         let label = format!("{slot}, target of {}", pair.pair);
         fitted.embed(&mut sheet.svg, &faded, &label)?;
         let mut right = 0;
-        for (truth, matched) in pair.true_points.iter().zip(found) {
-            let distance = (truth[0] - matched[0]).hypot(truth[1] - matched[1]);
-            let is_right = distance <= pair.limit();
+        let limit = pair.limit() * fitted.scale;
+        for truth in &pair.true_points {
+            sheet.svg.limit(fitted.at(*truth), limit);
+        }
+        for (point, (truth, matched)) in pair.true_points.iter().zip(found).enumerate() {
+            let is_right = pair.is_right(point, *matched);
             right += usize::from(is_right);
             let paint = if is_right { RIGHT } else { WRONG };
             let [from, to] = [fitted.at(*truth), fitted.at(*matched)];
@@ -140,7 +155,7 @@ pub(crate) fn draw_matches(member: &Member) -> Result<Plate, FigureError> {
         Ok(Some(format!("{right}/{count}")))
     })?;
     sheet.note(format!(
-        "Pair {}, row {row} of pairs.csv. Below each target: how many matches are right.",
+        "Pair {}, row {row} of pairs.csv. Below each target: how many matches are right. {FRAMED}",
         pair.pair
     ));
     sheet.finish(top - 8.0)
@@ -176,6 +191,11 @@ impl EveryLayer<'_> {
                     match paint(sheet, fitted, Slot { facet, layer })? {
                         Some(note) => bands.note(&mut sheet.svg, column, top + height, &note),
                         None => missing(&mut sheet.svg, cell),
+                    }
+                    if self.run.selection.contains(&Slot { facet, layer }) {
+                        let [x, y, width, height] = cell;
+                        let around = [x - 1.0, y - 1.0, width + 2.0, height + 2.0];
+                        sheet.svg.frame(around, theme::INK, 2.5);
                     }
                 }
                 top += height + 20.0;
@@ -225,11 +245,11 @@ fn verdicts_key(svg: &mut Svg, left: f64, category: &str) {
     for (is_right, name) in [
         (
             true,
-            "match within a tenth of the longer side of the target's box",
+            "match inside the dashed circle, a tenth of the longer side of the target's box",
         ),
         (
             false,
-            "match beyond it; the line leads from where the point truly is",
+            "match outside; the line leads from where the point truly is",
         ),
     ] {
         y += 22.0;

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use safetensors::Dtype;
 use serde::Deserialize;
-use vitscope_run::{Slot, cell, files, limits};
+use vitscope_run::{Slot, Subject, cell, files, limits};
 
 use crate::error::FigureError;
 use crate::pixels::Rgb;
@@ -12,6 +12,13 @@ use crate::run_view::{RunView, open_tensors, read_picture};
 
 /// A match within this share of the target box's longer side is right.
 const ALPHA: f64 = 0.1;
+
+/// Which keypoint of a pair is to be shown.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    Found,
+    Missed,
+}
 
 /// A pair as `examples.json` lists it; points are x, y in the photograph's pixels.
 #[derive(Debug, Deserialize)]
@@ -27,9 +34,30 @@ pub(super) struct PointPair {
 }
 
 impl PointPair {
-    /// The keypoint that is shown alone: the middle one.
-    pub(super) fn shown(&self) -> Option<usize> {
-        self.source_points.len().checked_sub(1).map(|last| last / 2)
+    /// The keypoint that is shown alone: of those that `judge` finds or misses, as is wanted, the
+    /// middle one; of all, where there are no such.
+    pub(super) fn shown(&self, judge: Option<Slot>, wanted: Wanted) -> Option<usize> {
+        let found = judge.and_then(|slot| self.matches.get(&slot.to_string()));
+        let is_wanted = |point: &usize| {
+            let right = found.map(|found| self.is_right(*point, found[*point]));
+            right == Some(wanted == Wanted::Found)
+        };
+        let mut points: Vec<usize> = (0..self.true_points.len()).filter(is_wanted).collect();
+        if points.is_empty() {
+            points = (0..self.true_points.len()).collect();
+        }
+        let last = points.len().checked_sub(1)?;
+        Some(points[last / 2])
+    }
+
+    /// How many pixels a match is off.
+    pub(super) fn distance(&self, point: usize, matched: [f64; 2]) -> f64 {
+        let truth = self.true_points[point];
+        (truth[0] - matched[0]).hypot(truth[1] - matched[1])
+    }
+
+    pub(super) fn is_right(&self, point: usize, matched: [f64; 2]) -> bool {
+        self.distance(point, matched) <= self.limit()
     }
 
     /// How far off a match may be.
@@ -37,6 +65,18 @@ impl PointPair {
         let [left, top, right, bottom] = self.target_box;
         ALPHA * (right - left).max(bottom - top)
     }
+}
+
+/// The slot by which keypoints are called found or missed: the shown one of the largest PCK.
+pub(super) fn judge(run: &RunView) -> Option<Slot> {
+    let pck = |slot: Slot| run.get(Subject::Slot(slot), "pck").value;
+    let shown = run.selection.iter().copied();
+    shown.reduce(|best, other| if pck(other) > pck(best) { other } else { best })
+}
+
+/// "(213, 94)", a pixel's column and row.
+pub(super) fn pixel([x, y]: [f64; 2]) -> String {
+    format!("({x:.0}, {y:.0})")
 }
 
 pub(super) fn pairs(run: &RunView) -> Result<Vec<PointPair>, FigureError> {

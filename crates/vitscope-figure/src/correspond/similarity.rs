@@ -4,7 +4,7 @@
 use vitscope_run::{Slot, Subject};
 
 use super::heat::{Heat, Maps};
-use super::pairs::{PointPair, pairs, photograph};
+use super::pairs::{PointPair, Wanted, judge, pairs, photograph, pixel};
 use super::{Fitted, MATCH, TRUE_POINT};
 use crate::error::FigureError;
 use crate::grid::missing;
@@ -73,12 +73,19 @@ pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
             let cell = columns.cell(column + 1, top, height);
             row.draw_target(&mut sheet, member, cell, slot, &mut maps)?;
         }
-        let note = format!("{}, point {}", row.pair.category, row.point + 1);
+        let at = pixel(row.pair.source_points[row.point]);
+        let note = format!("{}, point {} at {at}", row.pair.category, row.point + 1);
         let place = [columns.left(0), top + height + 14.0];
         sheet.svg.text(place, Lettering::NOTE, &note);
         top += height + 24.0;
     }
-    sheet.note("The scale of similarity is each picture's own. Right: within a tenth of the longer side of the target's box.");
+    sheet.note("The scale of similarity is each picture's own. Right: inside the dashed circle, a tenth of the longer side of the target's box (PCK@0.1). In brackets: pixels, column and row.");
+    if let Some(slot) = judge(run) {
+        sheet.note(format!(
+            "Keypoints by turns: one that {} layer {} finds, one that it misses, where a pair has both.",
+            slot.facet, slot.layer
+        ));
+    }
     sheet.note(words::selection_note(run));
     if rows
         .iter()
@@ -91,8 +98,10 @@ pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
 
 fn rows<'a>(run: &RunView, listed: &'a [PointPair]) -> Result<Vec<PairRow<'a>>, FigureError> {
     let mut rows = Vec::new();
+    let judge = judge(run);
     for (number, pair) in listed.iter().take(MOST_PAIRS).enumerate() {
-        if let Some(point) = pair.shown() {
+        let wanted = [Wanted::Found, Wanted::Missed][number % 2];
+        if let Some(point) = pair.shown(judge, wanted) {
             rows.push(PairRow {
                 number,
                 pair,
@@ -176,14 +185,16 @@ impl PairRow<'_> {
         let label = format!("{slot}, target of {}", pair.pair);
         fitted.embed(&mut sheet.svg, &picture, &label)?;
         let (truth, matched) = (pair.true_points[self.point], found[self.point]);
+        let limit = pair.limit() * fitted.scale;
+        sheet.svg.limit(fitted.at(truth), limit);
         sheet.svg.ring(fitted.at(truth), 6.0, TRUE_POINT);
         sheet.svg.cross(fitted.at(matched), 5.0, MATCH);
-        let distance = (truth[0] - matched[0]).hypot(truth[1] - matched[1]);
-        let is_right = distance <= pair.limit();
+        let distance = pair.distance(self.point, matched);
+        let is_right = pair.is_right(self.point, matched);
         let verdict = if is_right { "right" } else { "wrong" };
         let right = fitted.place[0] + fitted.place[2];
         let place = [right, cell[1] + cell[3] + 14.0];
-        let note = format!("{verdict}, {distance:.0} px off");
+        let note = format!("{verdict}: {}, {distance:.0} px off", pixel(matched));
         sheet
             .svg
             .text(place, Lettering::NOTE.anchor(Anchor::End), &note);
@@ -209,16 +220,16 @@ pub(super) fn marks_key(svg: &mut Svg, left: f64, top: f64, is_one_line: bool) -
     let mut place = [left, top];
     let style = Lettering::LABEL;
     let width = |name: &str| text::width(name, style.size, style.weight);
-    for (is_ring, name) in [
-        (true, "the keypoint, in targets where it truly is"),
-        (false, "the most similar pixel"),
-    ] {
-        let at = [place[0] + 7.0, place[1] + 9.0];
-        if is_ring {
-            svg.ring(at, 5.0, TRUE_POINT);
-        } else {
-            svg.cross(at, 4.5, MATCH);
-        }
+    let marks: [(fn(&mut Svg, [f64; 2]), &str); 3] = [
+        (
+            |svg, at| svg.ring(at, 5.0, TRUE_POINT),
+            "the keypoint, in targets its true place",
+        ),
+        (|svg, at| svg.limit(at, 6.5), "right in here"),
+        (|svg, at| svg.cross(at, 4.5, MATCH), "most similar pixel"),
+    ];
+    for (draw, name) in marks {
+        draw(svg, [place[0] + 7.0, place[1] + 9.0]);
         svg.text([place[0] + 20.0, place[1] + 14.0], style, name);
         if is_one_line {
             place[0] += 20.0 + width(name) + 26.0;

@@ -187,18 +187,19 @@ pub(crate) fn of_comparison(
     .text()
 }
 
-/// What stands side by side: runs by their names, each of which is a model's as long as nothing else varies.
+/// What stands side by side: the models by their names.
 fn title_of(members: &[&Member]) -> String {
     let mut names: Vec<&str> = Vec::new();
     for member in members {
-        if !names.contains(&member.label.as_str()) {
-            names.push(&member.label);
+        if !names.contains(&member.model.as_str()) {
+            names.push(&member.model);
         }
     }
     match names.split_last() {
         Some((last, rest)) if (1..4).contains(&rest.len()) => {
             format!("{} and {last} side by side", rest.join(", "))
         }
+        _ if names.len() > 1 => format!("{} models side by side", names.len()),
         _ => format!("{} runs side by side", members.len()),
     }
 }
@@ -249,7 +250,7 @@ fn text_of(island: &Island<'_>) -> Result<String, FigureError> {
 /// Figures of one kind for each facet stand behind tabs.
 const TABS: [(&str, &str); 3] = [
     ("layers-", "From layer to layer"),
-    ("overview", "Runs side by side"),
+    ("overview", "Models side by side"),
     ("class-mi-", "Positional information of classes"),
 ];
 
@@ -282,7 +283,7 @@ fn sorted(plates: &[Plate]) -> (Vec<PageFigure<'_>>, Vec<(String, &str)>) {
                 heading: &picture.heading,
                 tab: match picture.name.rsplit_once('-') {
                     Some((_, facet)) => facet,
-                    None => "best facet",
+                    None => "highest mIoU",
                 },
                 is_narrow: picture.drawing.is_narrow(),
                 svg: picture.drawing.element(),

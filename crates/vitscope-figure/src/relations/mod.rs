@@ -9,6 +9,7 @@ use vitscope_measure::{pearson, spearman};
 use vitscope_run::{Facet, Slot, Subject};
 
 use crate::chart::{self, Chart, Frame};
+use crate::curves::key_of;
 use crate::error::FigureError;
 use crate::locality;
 use crate::many::MANY;
@@ -173,13 +174,13 @@ fn select<'a>(members: &[&'a Member]) -> Vec<RelationPoints<'a>> {
 /// The color of a run among so many: among many, its model's.
 fn paint(member: &Member, runs: usize) -> Paint {
     if runs > MANY {
-        theme::series(member.model)
+        theme::series(member.weights_index)
     } else {
         member.paint()
     }
 }
 
-/// What marks and colors mean: marks say the facet; colors the facet too, or the run among several.
+/// What marks and colors mean: marks say the facet; colors the facet too, or the model among several.
 fn draw_keys(svg: &mut Svg, members: &[&Member], relations: &[RelationPoints<'_>]) -> f64 {
     let several = members.len() > 1;
     let is_shown = |facet: &Facet| {
@@ -201,18 +202,21 @@ fn draw_keys(svg: &mut Svg, members: &[&Member], relations: &[RelationPoints<'_>
     if !several {
         return top;
     }
-    let mut runs: Vec<(String, Mark, Paint)> = Vec::new();
+    if members.len() <= MANY {
+        let names = key_of(members).into_iter();
+        let names: Vec<_> = names
+            .map(|(name, _, paint)| (name, Mark::Circle, paint))
+            .collect();
+        return chart::key(svg, LEFT, top, &names);
+    }
+    let mut names: Vec<(String, Mark, Paint)> = Vec::new();
     for member in members {
-        let name = if members.len() > MANY {
-            words::model_name(&member.run).to_owned()
-        } else {
-            member.label.clone()
-        };
-        if members.len() <= MANY || runs.iter().all(|known| known.0 != name) {
-            runs.push((name, Mark::Circle, paint(member, members.len())));
+        let name = words::model_name(&member.run);
+        if names.iter().all(|known| known.0 != name) {
+            names.push((name.to_owned(), Mark::Circle, paint(member, members.len())));
         }
     }
-    chart::key(svg, LEFT, top, &runs)
+    chart::key(svg, LEFT, top, &names)
 }
 
 impl RelationPoints<'_> {
