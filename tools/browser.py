@@ -322,6 +322,24 @@ def check_tabs(browser):
         check(last, "a tab shows its figure")
 
 
+def check_tables_fit(browser, width):
+    """No table is wider than its place, but for a grid of more layers than a narrow window has room for."""
+    over = browser.run("""[...document.querySelectorAll('.scroll')].filter((box) => {
+      const layers = box.matches('.slots') ? box.querySelectorAll('thead th').length - 1 : 0;
+      return layers <= 12 && box.querySelectorAll('thead th').length < 16 && box.scrollWidth > box.clientWidth;
+    }).map((box) => [box.getAttribute('aria-label'), box.scrollWidth, box.clientWidth])""")
+    check(not over, f"tables fit at {width} pixels {over or ''}")
+
+
+def check_picture_first(browser):
+    """On a narrow window a picture stands above the words, where the page has one to choose."""
+    if browser.run("!!document.querySelector('.explorer:not([hidden])')"):
+        places = browser.run("""['.cards .stack', '.controls', '#verdict'].map((name) => {
+          const node = document.querySelector(name); return node ? node.getBoundingClientRect().top + scrollY : 1e9; })""")
+        check(places[0] < min(300, *places[1:]),
+              f"a picture comes first ({[round(place) for place in places]})")
+
+
 def check_explorer(browser):
     first = browser.settled(PICTURE)
     heading = browser.run("document.querySelector('.slot').textContent")
@@ -418,7 +436,7 @@ def main():
         try:
             for number, page in enumerate(args.pages):
                 print(page)
-                for width in (1280, 400):
+                for width in (1280, 390):
                     target, seconds = open_page(browser, page, width)
                     print(f"  ok  ready after {seconds:.1f} s at {width} pixels")
                     over = browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth")
@@ -426,6 +444,9 @@ def main():
                     if args.shots:
                         args.shots.mkdir(parents=True, exist_ok=True)
                         take_shot(browser, args.shots / f"{number}-{width}.png")
+                    check_tables_fit(browser, width)
+                    if width == 390:
+                        check_picture_first(browser)
                     if width == 1280:
                         size = page.stat().st_size
                         check(size < MOST_BYTES, f"the page has {size / 1e6:.1f} MB")

@@ -10,9 +10,14 @@ use crate::members::Member;
 use crate::pixels::Rgb;
 use crate::run_view::{RunChoice, RunView};
 use crate::sheet::{Plate, Sheet};
+use crate::soft::{self, soft_aggregate};
 use crate::svg::{Anchor, Lettering, Svg};
 use crate::theme;
 use crate::words;
+
+/// The rows below the maps.
+const SOFT: &str = "soft";
+const INFORMED: &str = "by information";
 
 const NONE_YET: &str = "The run has no aggregate maps yet.";
 
@@ -37,16 +42,41 @@ pub(crate) fn draw_best(member: &Member) -> Result<Plate, FigureError> {
         draw_map(&mut sheet.svg, run, *slot, map.as_ref(), [x, side])?;
     }
     let mut bottom = theme::MARGIN + 22.0 + side + 34.0;
+    let mut soft_maps = Vec::new();
+    for (subject, _) in &maps {
+        soft_maps.push(match subject {
+            Subject::Slot(slot) => soft_aggregate(run, *slot)?,
+            _ => None,
+        });
+    }
     let informed: Vec<_> = maps.iter().map(|(slot, _)| run.informed(*slot)).collect();
-    if informed.iter().any(Option::is_some) {
-        for (index, (map, (slot, _))) in informed.iter().zip(&maps).enumerate() {
+    let rows = [
+        (&soft_maps, SOFT, "soft aggregate map"),
+        (
+            &informed,
+            INFORMED,
+            "aggregate map, paler where the place says less",
+        ),
+    ];
+    let rows = rows
+        .into_iter()
+        .filter(|row| row.0.iter().any(Option::is_some));
+    for (row, name, label) in rows.clone() {
+        sheet
+            .svg
+            .text([theme::MARGIN, bottom + 10.0], Lettering::HEAD, name);
+        bottom += 20.0;
+        for (index, (map, (slot, _))) in row.iter().zip(&maps).enumerate() {
             let x = theme::MARGIN + index as f64 * (side + GAP);
-            let label = format!("aggregate map of {slot}, paler where the place says less");
-            let place = [x, bottom, side, side];
-            photo_or_missing(&mut sheet.svg, place, map.as_ref(), &label)?;
+            if map.is_some() {
+                let label = format!("{label}: {slot}");
+                let place = [x, bottom, side, side];
+                photo_or_missing(&mut sheet.svg, place, map.as_ref(), &label)?;
+            }
         }
         bottom += side + 16.0;
     }
+    let shown: Vec<&str> = rows.map(|row| row.1).collect();
     if run.labels_are_classes() {
         bottom = legend(&mut sheet.svg, run, bottom, None);
     }
@@ -55,8 +85,11 @@ pub(crate) fn draw_best(member: &Member) -> Result<Plate, FigureError> {
         run,
         &[words::selection_note(run), words::NMI_NOTE],
     );
-    if informed.iter().any(Option::is_some) {
-        sheet.note("Lower row: on the patch grid, and paler the less a place says of what is predicted there (the mean of log P(c|p)/P(c) over H(C), from 0, pale, to 1).");
+    if shown.contains(&SOFT) {
+        sheet.note(soft::note(run));
+    }
+    if shown.contains(&INFORMED) {
+        sheet.note("By information: on the patch grid, and paler the less a place says of what is predicted there (the mean of log P(c|p)/P(c) over H(C), from 0, pale, to 1).");
     }
     sheet.columns(&["layer", "facet", "file", "nmi", "miou"]);
     for (slot, map) in &maps {

@@ -45,6 +45,7 @@ mod segmentations;
 mod sensitivity;
 mod series;
 mod sheet;
+mod soft;
 mod svg;
 mod text;
 mod theme;

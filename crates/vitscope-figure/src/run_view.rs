@@ -331,7 +331,8 @@ impl RunView {
         self.has_truth() && (clusters == 0 || clusters == self.classes.len())
     }
 
-    fn cluster_color(&self, slot: Slot, cluster: usize) -> [u8; 3] {
+    /// The color of a cluster of a slot: its class's where it has one.
+    pub(crate) fn cluster_color(&self, slot: Slot, cluster: usize) -> [u8; 3] {
         let class = self.class_of(slot, cluster);
         let class = class.and_then(|class| self.classes.get(class));
         class.map_or_else(|| theme::cluster(cluster), |class| class.color)

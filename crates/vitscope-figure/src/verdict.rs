@@ -29,7 +29,7 @@ const MOST_NAMED: usize = 3;
 /// What a run says, in its order: findings, then warnings.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Verdict {
-    /// What was found.
+    /// What was found, a sentence each, the weightiest first.
     pub findings: Vec<String>,
     /// What to be careful about.
     pub warnings: Vec<String>,
@@ -150,7 +150,7 @@ fn best(run: &RunView) -> String {
     if miou.interval.is_none() {
         let (next, other) = ranked[1];
         return format!(
-            "{named} has the highest mIoU of {of}, {value}; {} follows with {:.3}. Without intervals, this run cannot say whether that is more than chance.",
+            "{named} has the highest mIoU of {of}, {value} ({} follows with {:.3}), but without intervals this run cannot say whether that is more than chance.",
             name(next),
             other.value.unwrap_or(f64::NAN)
         );
@@ -194,24 +194,17 @@ fn baselines(run: &RunView) -> Option<String> {
         1 => "1 slot falls".to_owned(),
         count => format!("{count} of {} slots fall", run.slots().len()),
     };
-    let mut sentence = format!(
-        "Knowing the place alone gives {value:.3}{}; {many} below that.",
+    let place_high = place.interval.map_or(value, |interval| interval.1);
+    let best = ranked.first().map_or(Measured::default(), |best| best.1);
+    let doubt = match (best.value, best.interval) {
+        (Some(best), _) if best <= value => ", and even the highest mIoU is not more",
+        (_, Some((low, _))) if low <= place_high => ", and the highest mIoU is not surely more",
+        _ => "",
+    };
+    Some(format!(
+        "Knowing the place alone gives {value:.3}{}; {many} below that{doubt}.",
         one.unwrap_or_default()
-    );
-    if let Some((_, best)) = ranked.first() {
-        let place_high = place.interval.map_or(value, |interval| interval.1);
-        let verdict = match (best.value, best.interval) {
-            (Some(best), _) if best <= value => {
-                " Even the highest mIoU is not more than the place alone gives."
-            }
-            (_, Some((low, _))) if low <= place_high => {
-                " The highest mIoU is not surely more than the place alone gives."
-            }
-            _ => "",
-        };
-        sentence.push_str(verdict);
-    }
-    Some(sentence)
+    ))
 }
 
 /// How many slots have a lower mIoU than knowing the place alone gives; `None` where that is unknown.
@@ -239,15 +232,15 @@ fn position(run: &RunView) -> Option<String> {
     let Some(own) = run.get(Subject::GroundTruth, "nmi").value else {
         return Some(sentence + ".");
     };
-    sentence.push_str(&format!("; the data set's own is {own:.3}."));
+    sentence.push_str(&format!("; the data set's own is {own:.3}"));
     if let Some(above) = above_truth(run) {
         sentence.push_str(&match above {
-            0 => " No slot follows position more than the data set's labels do.".to_owned(),
-            1 => " 1 slot follows position more than the data set's labels do.".to_owned(),
-            count => format!(" {count} slots follow position more than the data set's labels do."),
+            0 => ", and no slot follows position more than its labels do".to_owned(),
+            1 => ", and 1 slot follows position more than its labels do".to_owned(),
+            count => format!(", and {count} slots follow position more than its labels do"),
         });
     }
-    Some(sentence)
+    Some(sentence + ".")
 }
 
 /// How many slots follow position more than the data set's labels do: those whose interval lies above

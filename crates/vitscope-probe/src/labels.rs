@@ -38,6 +38,7 @@
 
 mod geometry;
 mod pruning;
+mod soft;
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
@@ -52,6 +53,7 @@ use geometry::{LabelGrid, mix};
 use pruning::{Pruning, pruned_labels};
 
 pub(crate) use geometry::source;
+pub use soft::SoftSums;
 
 /// Pixels that are mixed at a time.
 const LANES: usize = 16;
@@ -143,6 +145,18 @@ impl Labeler {
         scratch: &mut Scratch,
         out: &mut [u8],
     ) -> Result<(), ProbeError> {
+        self.label_and(rows, scratch, out, |_, _| ())
+    }
+
+    /// Labels one image, and gives what `see` makes of its vectors `[N, D]` (all of them scaled by one
+    /// factor where they are huge) and their scores `[N, K]`.
+    fn label_and<S>(
+        &self,
+        rows: ArrayView2<'_, f32>,
+        scratch: &mut Scratch,
+        out: &mut [u8],
+        see: impl FnOnce(&[f32], &[f32]) -> S,
+    ) -> Result<S, ProbeError> {
         let (patches, dim) = rows.dim();
         check("number of patch vectors", self.geometry.patches(), patches)?;
         check("width of the patch vectors", self.dim, dim)?;
@@ -153,23 +167,22 @@ impl Labeler {
             pruning,
         } = scratch;
         scores.resize(patches * self.clusters, 0.0);
-        let finite = match rows.to_slice() {
-            Some(rows) => self.scores(rows, scores),
-            None => {
-                copy.resize(patches * dim, 0.0);
-                for (row, out) in rows.rows().into_iter().zip(copy.chunks_exact_mut(dim)) {
-                    rows::copy(row, out);
-                }
-                self.scores(copy, scores)
+        let contiguous = rows.to_slice();
+        if contiguous.is_none() {
+            copy.resize(patches * dim, 0.0);
+            for (row, out) in rows.rows().into_iter().zip(copy.chunks_exact_mut(dim)) {
+                rows::copy(row, out);
             }
-        };
-        if !finite {
+        }
+        let mut vectors = contiguous.unwrap_or(copy);
+        if !self.scores(vectors, scores) {
             if !rows.iter().all(|value| value.is_finite()) {
                 return Err(ProbeError::NonFinite { image: 0 });
             }
             copy.clear();
             copy.extend(rows.iter().map(|value| value * SHRINK));
-            if !self.scores(copy, scores) {
+            vectors = copy;
+            if !self.scores(vectors, scores) {
                 return Err(ProbeError::NonFinite { image: 0 });
             }
         }
@@ -177,7 +190,7 @@ impl Labeler {
             #[inline(always)]
             || pruned_labels(scores, self.clusters, &self.geometry, pruning, out),
         );
-        Ok(())
+        Ok(see(vectors, scores))
     }
 
     /// Labels the images of a batch, in parallel.
@@ -190,14 +203,43 @@ impl Labeler {
     ///
     /// [`ProbeError::Shape`]; [`ProbeError::NonFinite`] with the image's index.
     pub fn label_batch(&self, rows: ArrayView3<'_, f32>, out: &mut [u8]) -> Result<(), ProbeError> {
+        self.label_batch_and(rows, out, |_, _| ()).map(|_| ())
+    }
+
+    /// [`label_batch`](Self::label_batch), and adds how probable each cluster is at each patch to `soft`.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`], also for sums of other sizes; [`ProbeError::NonFinite`] with the image's index.
+    pub fn label_batch_soft(
+        &self,
+        rows: ArrayView3<'_, f32>,
+        out: &mut [u8],
+        soft: &mut SoftSums,
+    ) -> Result<(), ProbeError> {
+        let sums = self.geometry.patches() * self.clusters;
+        check("number of sums", sums, soft.sums().len())?;
+        let of_images = self.label_batch_and(rows, out, |vectors, scores| {
+            soft.of_image(vectors, self.dim, scores)
+        })?;
+        of_images.iter().try_for_each(|sums| soft.add(sums))
+    }
+
+    /// [`label_and`](Self::label_and) of every image of a batch, in parallel.
+    fn label_batch_and<S: Send>(
+        &self,
+        rows: ArrayView3<'_, f32>,
+        out: &mut [u8],
+        see: impl Fn(&[f32], &[f32]) -> S + Sync,
+    ) -> Result<Vec<S>, ProbeError> {
         let images = rows.len_of(Axis(0));
         let pixels = self.geometry.pixels();
         check("number of pixels", images * pixels, out.len())?;
-        let outcomes: Vec<Result<(), ProbeError>> = out
+        let outcomes: Vec<Result<S, ProbeError>> = out
             .par_chunks_mut(pixels)
             .enumerate()
             .map_init(Scratch::default, |scratch, (image, out)| {
-                self.label(rows.index_axis(Axis(0), image), scratch, out)
+                self.label_and(rows.index_axis(Axis(0), image), scratch, out, &see)
                     .map_err(|error| match error {
                         ProbeError::NonFinite { .. } => ProbeError::NonFinite { image },
                         other => other,

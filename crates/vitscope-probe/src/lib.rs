@@ -92,7 +92,7 @@ pub mod transform;
 
 pub use correspond::{Match, Search, Target, View};
 pub use error::ProbeError;
-pub use labels::{Labeler, Scratch, plain_labels};
+pub use labels::{Labeler, Scratch, SoftSums, plain_labels};
 pub use moments::{Moments, MomentsState};
 pub use spread::Spread;
 pub use start::{Reservoir, initial_centroids};

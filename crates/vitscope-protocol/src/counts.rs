@@ -12,6 +12,7 @@ use vitscope_measure::{
 
 #[cfg(feature = "cuda")]
 use vitscope_probe::ProbeError;
+use vitscope_probe::SoftSums;
 #[cfg(feature = "cuda")]
 use vitscope_probe::cuda::{CountShape, DeviceLabeler, RowsView};
 
@@ -55,6 +56,8 @@ pub struct Counts {
     pub resampling: Option<Resampling>,
     /// Confusions of bootstrap samples, whose images are those of the resampling's; absent without ground truth.
     pub quality: Option<QualityResampling>,
+    /// How probable each cluster is at each patch; absent where that was not asked for, and on a card.
+    pub soft: Option<SoftSums>,
     positions: Positions,
     shape: MapShape,
     /// What a card has counted and not handed over.
@@ -80,11 +83,21 @@ impl Counts {
             quality: plan
                 .filter(|_| classes > 0)
                 .map(|plan| QualityResampling::new(clusters, classes, Arc::clone(plan))),
+            soft: None,
             positions,
             shape,
             #[cfg(feature = "cuda")]
             on_card: None,
         }
+    }
+
+    /// Also sums how probable each cluster is at each patch (docs/protocol.md section 7), with this sharpness
+    /// of the softmax; 0 for not at all.
+    #[must_use]
+    pub fn with_soft(mut self, alpha: u32) -> Self {
+        let patches = self.shape.grid.0 * self.shape.grid.1;
+        self.soft = (alpha > 0).then(|| SoftSums::new(alpha, patches, self.tally.clusters()));
+        self
     }
 
     /// Labels the rows of a batch on a card and counts them there; gives the label maps where they are
@@ -100,6 +113,8 @@ impl Counts {
     ) -> Result<(), ProbeError> {
         // The card keeps no confusions of single images, and an interval of some of them would be a wrong one.
         self.quality = None;
+        // Nor has the host the scores that lie there.
+        self.soft = None;
         let plan = self.resampling.as_ref().map(Resampling::plan);
         let on_card = match &mut self.on_card {
             Some(on_card) => on_card,
@@ -209,7 +224,15 @@ impl Counts {
             .outer_iter()
             .map(|counts| counts.iter().map(|&count| u64::from(count)).sum())
             .collect();
+        let (rows, columns) = self.shape.grid;
+        let soft = self.soft.map(|soft| {
+            let means = soft.means(self.tally.images());
+            Array3::from_shape_fn((means.nrows(), rows, columns), |(cluster, y, x)| {
+                means[(cluster, y * columns + x)] as f32
+            })
+        });
         Ok(Scores {
+            soft,
             images: self.tally.images(),
             usage: usage(&pixels),
             quality_samples: self.quality.map(|quality| quality.finish(&class_of)),
@@ -252,6 +275,9 @@ pub struct Scores {
     pub position_pixel: Array3<u32>,
     /// `[K, Hp, Wp]` the same summed over the pixels of each patch.
     pub position_grid: Array3<u32>,
+    /// `[K, Hp, Wp]` the mean over images of how probable cluster `k` is at a patch, in `[0, 1]`; absent where
+    /// that was not summed.
+    pub soft: Option<Array3<f32>>,
     /// The positional effect over patches beside its null, with its interval; absent without resamples. Of
     /// fewer than two images the interval says nothing.
     pub test: Option<PositionalTest>,

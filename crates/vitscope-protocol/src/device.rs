@@ -337,7 +337,12 @@ impl Painter {
                 .map_err(ProtocolError::stage(reading));
         }
         labels.resize(batch.images.len() * counts.pixels(), 0);
-        self.label(rows, site, labels, ProtocolError::stage(reading))?;
+        match (&self.0, rows, &mut counts.soft) {
+            (StagePlace::Host(labeler), PatchRows::Host(rows), Some(soft)) => labeler
+                .label_batch_soft(*rows, labels, soft)
+                .map_err(ProtocolError::stage(reading))?,
+            _ => self.label(rows, site, labels, ProtocolError::stage(reading))?,
+        }
         Ok(counts.add(labels, batch)?)
     }
 }

@@ -14,6 +14,8 @@ pub const CODEBOOKS: &str = "codebooks.safetensors";
 pub const COUNTS: &str = "counts.safetensors";
 /// Bootstrap samples of mIoU, by which runs over the same images are compared.
 pub const SAMPLES: &str = "samples.safetensors";
+/// How probable each cluster is where, in the mean over images; absent where that was not summed.
+pub const SOFT: &str = "soft.safetensors";
 /// Mean attention, and the rows that were asked for.
 pub const ATTENTION: &str = "attention.safetensors";
 /// What was done to patch vectors before they were probed.
@@ -29,6 +31,12 @@ pub const FIGURES: &str = "figures";
 #[must_use]
 pub fn positions(subject: Subject) -> String {
     format!("position.{subject}")
+}
+
+/// The tensor of [`SOFT`] of a slot, `[K, Hp, Wp]`.
+#[must_use]
+pub fn soft(slot: Slot) -> String {
+    format!("soft.{slot}")
 }
 
 /// The tensor of [`COUNTS`] that says how often a cluster meets a class.

@@ -15,9 +15,10 @@ pub enum Effect {
 }
 
 /// The settings that cannot change a number; every other one can.
-const HARMLESS: [(&str, Effect); 10] = [
+const HARMLESS: [(&str, Effect); 11] = [
     ("save_labels", Effect::Kept),
     ("save_counts", Effect::Kept),
+    ("soft", Effect::Kept),
     ("examples", Effect::Kept),
     ("queries", Effect::Kept),
     ("select", Effect::Shown),

@@ -6,12 +6,17 @@ use crate::members::Member;
 use crate::run_view::RunView;
 use crate::verdict::{self, SlotGrade, Verdict};
 
+/// Sentences that stand open, of findings and of warnings.
+const LEADING: usize = 3;
+
 /// What one run says.
 pub(super) struct RunVerdict {
     /// The run's name, where there are several and it is not the one before.
     pub(super) label: String,
-    pub(super) findings: String,
-    pub(super) warnings: Vec<String>,
+    /// The sentences that carry it, and the rest, which is folded.
+    pub(super) findings: [String; 2],
+    /// Likewise.
+    pub(super) warnings: [Vec<String>; 2],
     pub(super) grid: Option<SlotGrid>,
 }
 
@@ -60,12 +65,23 @@ pub(super) fn of(members: &[&Member]) -> Vec<RunVerdict> {
             } else {
                 String::new()
             },
-            findings: findings.join(" "),
-            warnings,
+            findings: folded(findings, LEADING).map(|sentences| sentences.join(" ")),
+            warnings: folded(warnings, LEADING),
             grid,
         });
     }
     verdicts
+}
+
+/// The first of these, and the others; a single other is not worth folding.
+fn folded(mut sentences: Vec<String>, count: usize) -> [Vec<String>; 2] {
+    let count = if sentences.len() == count + 1 {
+        count + 1
+    } else {
+        count.min(sentences.len())
+    };
+    let rest = sentences.split_off(count);
+    [sentences, rest]
 }
 
 fn grid(run: &RunView, explored: usize) -> SlotGrid {

@@ -12,7 +12,7 @@ use crate::words;
 pub(super) struct SlotTable {
     /// Whether several runs stand in it, which then have a column.
     pub(super) has_runs: bool,
-    pub(super) columns: Vec<&'static str>,
+    pub(super) columns: Vec<&'static TableColumn>,
     pub(super) rows: Vec<TableRow>,
 }
 
@@ -31,27 +31,32 @@ pub(super) struct TableRow {
 
 pub(super) struct TableCell {
     pub(super) text: String,
+    /// "[0.480, 0.520]", or nothing.
+    pub(super) interval: String,
+    /// Whether narrow windows do without it.
+    pub(super) is_minor: bool,
     /// What sorting compares; empty sorts last.
     pub(super) sort: String,
 }
 
 /// A number under its name.
-struct TableColumn {
-    name: &'static str,
+pub(super) struct TableColumn {
+    pub(super) name: &'static str,
     metric: &'static str,
+    pub(super) is_minor: bool,
 }
 
 const COLUMNS: [TableColumn; 11] = [
     TableColumn::new("mIoU", "miou"),
-    TableColumn::new("pixel accuracy", "accuracy"),
+    TableColumn::minor("pixel accuracy", "accuracy"),
     TableColumn::new("NMI", "nmi"),
-    TableColumn::new("NMI on patch grid", "nmi_grid"),
+    TableColumn::minor("NMI on patch grid", "nmi_grid"),
     TableColumn::new("beyond chance", "nmi_excess"),
-    TableColumn::new("z", "nmi_z"),
+    TableColumn::minor("z", "nmi_z"),
     TableColumn::new("clusters used", "clusters_used"),
-    TableColumn::new("loss", "loss"),
+    TableColumn::minor("loss", "loss"),
     TableColumn::new("PCK@0.1", "pck"),
-    TableColumn::new("PCK@0.1 per image", "pck_image"),
+    TableColumn::minor("PCK@0.1 per image", "pck_image"),
     TableColumn::new("I(K,Q) in nats", "locality"),
 ];
 
@@ -104,7 +109,18 @@ impl RowSubject {
 
 impl TableColumn {
     const fn new(name: &'static str, metric: &'static str) -> Self {
-        Self { name, metric }
+        Self {
+            name,
+            metric,
+            is_minor: false,
+        }
+    }
+
+    const fn minor(name: &'static str, metric: &'static str) -> Self {
+        Self {
+            is_minor: true,
+            ..Self::new(name, metric)
+        }
     }
 
     /// The columns that these runs have something for.
@@ -129,8 +145,7 @@ impl TableColumn {
             (Some(value), _) if self.metric == "clusters_used" => slot
                 .and_then(|slot| run.cluster_use(slot))
                 .map_or_else(|| format!("{value:.1}"), ClusterUse::label),
-            (Some(value), Some((low, high))) => format!("{value:.3} [{low:.3}, {high:.3}]"),
-            (Some(value), None) => words::number(Some(value)),
+            (Some(value), _) => words::number(Some(value)),
             // The ground truth is not measured against itself, nor is it trained; a baseline is no
             // slot; facets have no locality, and attention nothing else.
             _ if about.is_reference() || (self.metric == "locality") != (slot.is_none()) => {
@@ -138,8 +153,15 @@ impl TableColumn {
             }
             _ => words::number(None),
         };
+        let interval = measured
+            .interval
+            .filter(|_| measured.value.is_some() && self.metric != "nmi_z");
         TableCell {
             text,
+            interval: interval
+                .map(|(low, high)| format!("[{low:.3}, {high:.3}]"))
+                .unwrap_or_default(),
+            is_minor: self.is_minor,
             sort: words::cell(measured.value),
         }
     }
@@ -177,10 +199,9 @@ pub(super) fn numbers(run: &RunView, subject: Subject) -> Vec<(&'static str, Str
     TableColumn::of(&[run])
         .filter(|column| column.metric != "locality")
         .map(|column| {
-            (
-                column.name,
-                column.cell(run, RowSubject::Subject(subject)).text,
-            )
+            let cell = column.cell(run, RowSubject::Subject(subject));
+            let text = format!("{} {}", cell.text, cell.interval);
+            (column.name, text.trim_end().to_owned())
         })
         .collect()
 }
@@ -189,7 +210,7 @@ impl SlotTable {
     /// `chosen` says which slots of a run are marked.
     pub(super) fn of(members: &[&Member], chosen: impl Fn(&RunView) -> Vec<Subject>) -> Self {
         let runs: Vec<&RunView> = members.iter().map(|member| &member.run).collect();
-        let columns: Vec<&TableColumn> = TableColumn::of(&runs).collect();
+        let columns: Vec<&'static TableColumn> = TableColumn::of(&runs).collect();
         // Of many runs, the chosen slots alone: more rows than that no reader goes through.
         let is_many = members.len() > MANY;
         let mut rows = Vec::new();
@@ -225,7 +246,7 @@ impl SlotTable {
         Self {
             has_runs: members.len() > 1,
             rows,
-            columns: columns.iter().map(|column| column.name).collect(),
+            columns,
         }
     }
 }

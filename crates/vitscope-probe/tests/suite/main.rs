@@ -5,6 +5,7 @@
 mod correspond;
 mod labels;
 mod oracle;
+mod soft;
 mod spread;
 mod training;
 mod transform;

@@ -29,6 +29,7 @@ fn tensors<'a>(counts: &'a mut Counts, subject: &str) -> Vec<(String, Lazy<'a>)>
         tally,
         resampling,
         quality,
+        soft,
         ..
     } = counts;
     let (clusters, classes) = (tally.clusters(), tally.classes());
@@ -83,6 +84,15 @@ fn tensors<'a>(counts: &'a mut Counts, subject: &str) -> Vec<(String, Lazy<'a>)>
         };
         tensors.push((format!("{SAMPLED}.{subject}"), lazy));
     }
+    if let Some(soft) = soft {
+        let sums = soft.sums();
+        let lazy = Lazy {
+            dtype: Dtype::I64,
+            shape: vec![sums.len()],
+            bytes: Box::new(move || sums.iter().flat_map(|sum| sum.to_le_bytes()).collect()),
+        };
+        tensors.push((format!("{SOFT}.{subject}"), lazy));
+    }
     tensors
 }
 
@@ -92,6 +102,10 @@ fn add_stored(counts: &mut Counts, subject: &str, stored: &mut Found) -> Result<
     if !stored.has(&format!("{SAMPLED}.{subject}")) {
         counts.quality = None;
     }
+    // Nor has it the scores that soft sums are made of.
+    if !stored.has(&format!("{SOFT}.{subject}")) {
+        counts.soft = None;
+    }
     let mut take = |name: &str| stored.tensor(&format!("{name}.{subject}"));
     let (confusion, positions) = (take(CONFUSION)?.i64s(), take(POSITION)?.u32s());
     let resampled = match &counts.resampling {
@@ -100,6 +114,10 @@ fn add_stored(counts: &mut Counts, subject: &str, stored: &mut Found) -> Result<
     };
     let sampled = match &counts.quality {
         Some(_) => Some(take(SAMPLED)?.i64s()),
+        None => None,
+    };
+    let soft = match &counts.soft {
+        Some(_) => Some(take(SOFT)?.i64s()),
         None => None,
     };
     let parts = TallyParts {
@@ -120,6 +138,10 @@ fn add_stored(counts: &mut Counts, subject: &str, stored: &mut Found) -> Result<
         let sums: Vec<u64> = sampled.into_iter().map(|sum| sum as u64).collect();
         quality.add_sums(&sums).map_err(damaged)?;
     }
+    if let (Some(own), Some(sums)) = (&mut counts.soft, soft) {
+        let sums: Vec<u64> = sums.into_iter().map(|sum| sum as u64).collect();
+        own.add(&sums).map_err(|error| stored.damaged(error))?;
+    }
     match (&mut counts.resampling, &resampled) {
         (Some(resampling), Some([shifted, drawn])) => {
             resampling.add_parts([shifted, drawn]).map_err(damaged)
@@ -135,6 +157,7 @@ const POSITION: &str = "position";
 const SHIFTED: &str = "shifted";
 const DRAWN: &str = "drawn";
 const SAMPLED: &str = "sampled";
+const SOFT: &str = "soft";
 const TRUTH: &str = "ground_truth";
 
 /// The counts of this origin that a run has stored so far, if it has.
@@ -224,7 +247,10 @@ impl Evaluation {
             .map(|index| (index, data.split(Split::Test)[index].name.clone()))
             .collect();
         Ok(Self {
-            slots: slots.iter().map(|_| counts(clusters, classes)).collect(),
+            slots: slots
+                .iter()
+                .map(|_| counts(clusters, classes).with_soft(settings.soft))
+                .collect(),
             truth: (classes > 0).then(|| counts(classes, 0)),
             names: slots.iter().map(Slot::to_string).collect(),
             shape,

@@ -14,6 +14,7 @@ pub mod outcome;
 mod request;
 pub(crate) mod rows;
 pub mod shard;
+mod soft;
 pub(crate) mod start;
 pub(crate) mod train;
 pub(crate) mod training;

@@ -22,6 +22,8 @@ use crate::rows;
 use crate::settings::{self, SaveCounts, Settings};
 use crate::transforms::StoredTransforms;
 
+use super::soft;
+
 /// What one slot came to.
 #[derive(Clone, Debug)]
 pub struct SlotSummary {
@@ -197,6 +199,7 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
     table.write(&run.join(names::METRICS))?;
     write_counts(run, settings, slots, &done, truth.as_ref())?;
     write_samples(run, slots, &done)?;
+    soft::write(run, slots, &done)?;
     let matches: Vec<&[Option<usize>]> = done.iter().map(|done| &done.class_of[..]).collect();
     write_codebooks(
         run,
@@ -369,7 +372,7 @@ fn finish(
     Ok(scores)
 }
 
-fn tensor<'a>(
+pub(super) fn tensor<'a>(
     path: &Path,
     dtype: Dtype,
     shape: &[usize],
@@ -449,7 +452,7 @@ fn saved<'a>(settings: &Settings, scores: &'a Scores) -> &'a Array3<u32> {
 }
 
 /// Counts are made in standard layout, so their elements lie side by side.
-fn contiguous<T>(elements: Option<&[T]>) -> &[T] {
+pub(super) fn contiguous<T>(elements: Option<&[T]>) -> &[T] {
     elements.expect("counts are in standard layout")
 }
 

@@ -150,6 +150,9 @@ settings! {
     /// Position counts to keep: on the patch grid, or at every pixel, which exact re-use needs
     #[flag = "save-counts"]
     save_counts: SaveCounts = SaveCounts::Grid, "grid", Takes::Words(SaveCounts::WORDS);
+    /// Sharpness of the soft aggregate maps, the mean softmax of so many times the cosine; 0 leaves them out
+    #[serde(default)]
+    soft: u32 = 10, "10", Takes::Whole(0, 1000);
     /// Measure the locality bias of every layer's attention too, in the same forward pass
     attention: bool = false, "", Takes::Switch;
     /// Layer at which each facet is shown: best-miou, layer:N or last

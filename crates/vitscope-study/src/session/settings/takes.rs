@@ -85,6 +85,7 @@ macro_rules! typed {
 
 typed!(
     usize,
+    u32,
     u64,
     f64,
     bool,
