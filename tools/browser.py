@@ -306,6 +306,13 @@ def check_grid_and_keys(browser):
             browser.key("ArrowRight" if browser.run("Number(document.querySelector('.layer input').value)") == 0 else "ArrowLeft")
             browser.until(f"{slot} !== {json.dumps(before)}", f"a key {where} to change the layer")
             check(browser.run(slot).split(",")[-2] == before.split(",")[-2], f"a key {where} changes the layer alone")
+    if browser.run("document.querySelectorAll('.facets input').length") > 1:
+        before = browser.run(slot)
+        browser.run("document.querySelector('.facets input:checked').focus()")
+        browser.key("ArrowDown" if browser.run("document.querySelector('.facets input').checked") else "ArrowUp")
+        browser.until(f"{slot} !== {json.dumps(before)}", "a key in the facets to change the facet")
+        after = browser.run(slot)
+        check(after.split(",")[-1] == before.split(",")[-1], f"up and down change the facet alone ({before}; {after})")
     named = browser.run("location.hash")
     check(named.startswith("#slot="), f"the address names the slot ({named})")
 

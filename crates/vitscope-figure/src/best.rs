@@ -185,7 +185,7 @@ fn draw_names(svg: &mut Svg, models: &[Model<'_>], group: f64) -> f64 {
     let mut lowest: f64 = bottom;
     for (index, model) in models.iter().enumerate() {
         let middle = LEFT + (index as f64 + 0.5) * group;
-        let lines = text::wrap_in(model.label(), group - 6.0, theme::NOTE, 4);
+        let lines = text::wrap_in(model.name(), group - 6.0, theme::NOTE, 4);
         for (line, name) in lines.iter().enumerate() {
             let y = bottom + 17.0 + line as f64 * 15.0;
             let style = Lettering::NOTE.anchor(Anchor::Middle).paint(theme::INK);

@@ -221,7 +221,7 @@ fn columns_of_runs<'a>(
             continue;
         }
         let paint = model.first().paint();
-        columns.push(Column::of(model.label().to_owned(), seeds, paint));
+        columns.push(Column::of(model.name().to_owned(), seeds, paint));
     }
     for column in &mut columns {
         column.aggregate = column.member.run.aggregate(column.subject)?;

@@ -415,7 +415,7 @@ pub(crate) fn key_of(members: &[&Member]) -> Vec<(String, Mark, Paint)> {
     models
         .map(|model| {
             let first = model.first();
-            (model.label().to_owned(), first.mark(), first.paint())
+            (model.name().to_owned(), first.mark(), first.paint())
         })
         .collect()
 }

@@ -20,7 +20,7 @@ impl<'a> Model<'a> {
         self.runs[0]
     }
 
-    pub(crate) fn label(&self) -> &'a str {
+    pub(crate) fn name(&self) -> &'a str {
         &self.first().model
     }
 }

@@ -23,6 +23,9 @@ pub(crate) fn soft_aggregate(run: &RunView, slot: Slot) -> Result<Option<Rgb>, F
     let (Dtype::F32, &[clusters, height, width]) = (tensor.dtype, tensor.shape.as_slice()) else {
         return Err(bad());
     };
+    if [height, width] != run.record.grid || clusters != run.record.clusters {
+        return Err(bad());
+    }
     let means = ndarray::Array3::from_shape_vec((clusters, height, width), tensor.f32s());
     let means = means.map_err(|_| bad())?;
     let colors = (0..clusters).map(|cluster| run.cluster_color(slot, cluster));

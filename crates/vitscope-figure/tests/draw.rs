@@ -6,6 +6,8 @@
 )]
 
 mod common;
+#[path = "draw/soft.rs"]
+mod soft;
 
 use std::fs;
 use std::path::Path;

@@ -27,6 +27,8 @@
 //!                        "position.ground_truth" [K or C, Hp, Wp] u32 (or at every pixel)
 //! samples.safetensors    "miou.{facet}.{layer}" [R] f64: mIoU of the bootstrap samples of the test images, the same
 //!                        samples in every run of one seed over as many images
+//! soft.safetensors       "soft.{facet}.{layer}" [K, Hp, Wp] f32: how probable each cluster is at each patch, in the
+//!                        mean over test images; absent where that was not summed
 //! transforms.safetensors where vectors were edited before they were probed: the arrays of every slot's transform
 //! aggregate/, labels/, images/, figures/, report.html
 //! state/                 unfinished work, until the figures exist

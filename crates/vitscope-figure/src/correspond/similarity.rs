@@ -220,7 +220,8 @@ pub(super) fn marks_key(svg: &mut Svg, left: f64, top: f64, is_one_line: bool) -
     let mut place = [left, top];
     let style = Lettering::LABEL;
     let width = |name: &str| text::width(name, style.size, style.weight);
-    let marks: [(fn(&mut Svg, [f64; 2]), &str); 3] = [
+    type DrawMark = fn(&mut Svg, [f64; 2]);
+    let marks: [(DrawMark, &str); 3] = [
         (
             |svg, at| svg.ring(at, 5.0, TRUE_POINT),
             "the keypoint, in targets its true place",

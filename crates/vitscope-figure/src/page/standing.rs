@@ -5,6 +5,7 @@ use vitscope_run::{RunKind, Slot, Subject};
 use crate::members::Member;
 use crate::run_view::RunView;
 use crate::verdict::{self, SlotGrade, Verdict};
+use crate::words;
 
 /// Sentences that stand open, of findings and of warnings.
 const LEADING: usize = 3;
@@ -13,11 +14,20 @@ const LEADING: usize = 3;
 pub(super) struct RunVerdict {
     /// The run's name, where there are several and it is not the one before.
     pub(super) label: String,
+    /// Whether another seed of its model stands before it.
+    pub(super) is_seed: bool,
     /// The sentences that carry it, and the rest, which is folded.
     pub(super) findings: [String; 2],
     /// Likewise.
     pub(super) warnings: [Vec<String>; 2],
     pub(super) grid: Option<SlotGrid>,
+}
+
+impl RunVerdict {
+    /// "3 more warnings"
+    pub(super) fn more_warnings(&self) -> String {
+        words::counted(self.warnings[1].len(), "more warning")
+    }
 }
 
 /// A row per facet, a column per layer.
@@ -54,33 +64,34 @@ pub(super) fn of(members: &[&Member]) -> Vec<RunVerdict> {
             explored += 1;
             grid(run, explored - 1)
         });
+        let alike = |other: &&&Member| other.group == member.group;
+        let first = members.iter().find(alike);
+        let is_seed = first.is_some_and(|first| !std::ptr::eq(*first, *member));
         let Verdict { findings, warnings } = Verdict::of(run);
         if findings.is_empty() && warnings.is_empty() && grid.is_none() {
             continue;
         }
         verdicts.push(RunVerdict {
+            is_seed,
             // What was measured on one model stands under one name.
-            label: if members.len() > 1 && told.replace(&member.label) != Some(&member.label) {
+            label: if is_seed
+                || members.len() > 1 && told.replace(&member.label) != Some(&member.label)
+            {
                 member.label.clone()
             } else {
                 String::new()
             },
-            findings: folded(findings, LEADING).map(|sentences| sentences.join(" ")),
-            warnings: folded(warnings, LEADING),
+            findings: folded(findings).map(|sentences| sentences.join(" ")),
+            warnings: folded(warnings),
             grid,
         });
     }
     verdicts
 }
 
-/// The first of these, and the others; a single other is not worth folding.
-fn folded(mut sentences: Vec<String>, count: usize) -> [Vec<String>; 2] {
-    let count = if sentences.len() == count + 1 {
-        count + 1
-    } else {
-        count.min(sentences.len())
-    };
-    let rest = sentences.split_off(count);
+/// The first of these, and the others.
+fn folded(mut sentences: Vec<String>) -> [Vec<String>; 2] {
+    let rest = sentences.split_off(LEADING.min(sentences.len()));
     [sentences, rest]
 }
 
