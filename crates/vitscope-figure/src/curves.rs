@@ -175,7 +175,9 @@ impl<'a> Plot<'a> {
     }
 
     fn has_intervals(&self) -> bool {
-        let points = self.curves().flat_map(|curve| &curve.points);
+        // The range of several seeds is no interval.
+        let single = self.curves().filter(|curve| curve.courses.len() == 1);
+        let points = single.flat_map(|curve| &curve.points);
         let references = self.references.iter().map(|reference| &reference.measured);
         let mut all = points.chain(references);
         all.any(|measured| measured.interval.is_some())
