@@ -167,6 +167,11 @@ pub fn compare(
     let said = causes::Causes::read(&out.join("causes.json"))?;
     let said = said.map_or(Vec::new(), |causes| causes.sentences());
     let text = page::of_comparison(&members, &plates, options, said)?;
+    for name in plates::NOT_ALWAYS {
+        if plates.iter().all(|plate| plate.name() != name) {
+            sheet::clear(&mut target, name)?;
+        }
+    }
     write(&mut target, &plates, &text, &options.look)
 }
 

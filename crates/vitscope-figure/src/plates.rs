@@ -52,6 +52,9 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
 
 const OF_PROBES: [&curves::LayerMetric; 3] = [&curves::MIOU, &curves::NMI, &curves::EXCESS];
 
+/// Figures that some comparisons have and others do not even mention.
+pub(crate) const NOT_ALWAYS: [&str; 3] = ["series", "matrix", "best-miou"];
+
 /// The figures of several runs. `out` may hold their correlations.
 pub(crate) fn of_comparison(
     members: &[Member],

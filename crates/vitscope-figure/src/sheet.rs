@@ -33,6 +33,16 @@ pub(crate) enum Plate {
     },
 }
 
+impl Plate {
+    /// The stem of the figure's files.
+    pub(crate) fn name(&self) -> &str {
+        match self {
+            Self::Drawn(picture) => &picture.name,
+            Self::Absent { name, .. } => name,
+        }
+    }
+}
+
 /// The plate of a figure that the runs have no material for.
 pub(crate) fn absent(name: &str, heading: impl Into<String>, why: &str) -> Plate {
     Plate::Absent {
@@ -201,6 +211,14 @@ fn planned(plates: &[Plate], look: &Look) -> Vec<String> {
     names
 }
 
+/// Removes the files of a figure that an earlier call may have left.
+pub(crate) fn clear(target: &mut Target<'_>, name: &str) -> Result<(), RunError> {
+    for form in FORMS.into_iter().chain([CAPTION]) {
+        target.remove(&file(name, form))?;
+    }
+    Ok(())
+}
+
 /// Writes every figure in all its forms; removes the files of figures that are absent.
 pub(crate) fn write(
     target: &mut Target<'_>,
@@ -232,11 +250,7 @@ pub(crate) fn write(
                     target.remove(&caption)?;
                 }
             }
-            Plate::Absent { name, .. } => {
-                for form in FORMS.into_iter().chain([CAPTION]) {
-                    target.remove(&file(name, form))?;
-                }
-            }
+            Plate::Absent { name, .. } => clear(target, name)?,
         }
     }
     Ok(written)

@@ -144,28 +144,22 @@ pub fn step_in(name: &str) -> Option<u64> {
         "ckpt",
         "checkpoint",
     ];
-    let mut numbers: Vec<(String, u64)> = Vec::new();
-    let mut word = String::new();
-    let mut digits = String::new();
-    for letter in name.to_lowercase().chars().chain([' ']) {
-        if letter.is_ascii_digit() {
-            digits.push(letter);
-            continue;
-        }
-        if !digits.is_empty() {
-            numbers.push((std::mem::take(&mut word), digits.parse().ok()?));
-            digits.clear();
-        }
-        if letter.is_alphabetic() {
-            word.push(letter);
-        } else if numbers.last().is_some() || !WORDS.contains(&word.as_str()) {
-            // A word may be parted from its number by one sign: `step-500`, `step_500`, `step=500`.
-            word.clear();
-        }
+    let name = name.to_lowercase();
+    let mut numbers: Vec<(&str, u64)> = Vec::new();
+    let mut rest = name.as_str();
+    while let Some(start) = rest.find(|letter: char| letter.is_ascii_digit()) {
+        let (before, from) = rest.split_at(start);
+        let end = from.find(|letter: char| !letter.is_ascii_digit());
+        let (digits, after) = from.split_at(end.unwrap_or(from.len()));
+        // A word may be parted from its number by one sign: `step-500`, `step_500`, `step=500`.
+        let word = before
+            .strip_suffix(['-', '_', '=', '.', ' '])
+            .unwrap_or(before);
+        let word = word.rsplit(|letter: char| !letter.is_alphabetic()).next();
+        numbers.push((word.unwrap_or_default(), digits.parse().ok()?));
+        rest = after;
     }
-    let mut named = numbers
-        .iter()
-        .filter(|(word, _)| WORDS.contains(&word.as_str()));
+    let mut named = numbers.iter().filter(|(word, _)| WORDS.contains(word));
     match (named.next(), named.next(), numbers.as_slice()) {
         (Some((_, step)), None, _) => Some(*step),
         (None, None, [(_, step)]) => Some(*step),
@@ -293,6 +287,7 @@ mod tests {
             ("1000", Some(1000)),
             ("run 2000", Some(2000)),
             ("vitb16-0500", None),
+            ("vitb16-step-20000", Some(20000)),
             ("step1-epoch2", None),
             ("final", None),
             ("step-99999999999999999999", None),
