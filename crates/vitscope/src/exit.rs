@@ -154,6 +154,8 @@ pub struct Typed {
     flags: Vec<String>,
     /// Whether the command can continue what it has begun.
     resumes: bool,
+    /// Whether it is a sweep, which goes on by itself when it is repeated.
+    sweeps: bool,
 }
 
 impl Typed {
@@ -168,11 +170,16 @@ impl Typed {
         Self {
             flags,
             resumes: own.is_some_and(|own| longs(own).iter().any(|flag| flag == "resume")),
+            sweeps: command == "sweep",
         }
     }
 
     /// A sentence of a library, in which `` `batch` `` is a setting, as this program says it: `--batch`.
     fn told(&self, sentence: &str) -> String {
+        let sentence = &match self.sweeps {
+            true => sentence.replace("continue with `resume`", "repeat the sweep"),
+            false => sentence.to_owned(),
+        };
         let mut told = String::new();
         for (index, part) in sentence.split('`').enumerate() {
             let between = index % 2 == 1;
@@ -343,6 +350,7 @@ mod tests {
         let typed = Typed {
             flags: vec!["batch".to_owned(), "resume".to_owned()],
             resumes: false,
+            sweeps: false,
         };
         assert_eq!(
             typed.told("choose `batch` 12 or less"),
@@ -350,11 +358,19 @@ mod tests {
         );
         assert_eq!(typed.told("`x` is no layer"), "`x` is no layer");
         assert_eq!(typed.told("a lone ` stays"), "a lone ` stays");
+        let sweep = Typed {
+            sweeps: true,
+            ..typed
+        };
+        assert_eq!(
+            sweep.told("remove `state`, then continue with `resume`"),
+            "remove `state`, then repeat the sweep"
+        );
         let full = StudyError::Io {
             path: PathBuf::from("x"),
             action: "write",
             source: ErrorKind::StorageFull.into(),
         };
-        assert!(typed.hint(&full.into()).contains("repeat the command"));
+        assert!(sweep.hint(&full.into()).contains("repeat the command"));
     }
 }
