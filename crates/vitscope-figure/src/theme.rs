@@ -71,11 +71,6 @@ pub(crate) fn series(index: usize) -> Paint {
     [KEY, QUERY, VALUE, TOKEN, fifth, sixth, seventh][index % SERIES_COLORS]
 }
 
-/// A series's color where it is that of small letters: the further ones are too pale for those.
-pub(crate) fn readable(paint: Paint) -> Paint {
-    if FURTHER.contains(&paint) { INK } else { paint }
-}
-
 const fn paint(name: &'static str, hex: &'static str) -> Paint {
     Paint { name, hex }
 }
