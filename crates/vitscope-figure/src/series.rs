@@ -77,7 +77,9 @@ pub(crate) fn draw(members: &[&Member], out: &Path) -> Result<Option<Plate>, Fig
         }
         top += HEIGHT + 62.0;
     }
-    sheet.note("Numbers of each checkpoint's shown layers; steps stand at equal distances.");
+    sheet.note(
+        "Each facet at the layer at which the last step shows it; steps stand at equal distances.",
+    );
     sheet.note(words::INTERVAL_NOTE);
     sheet.note("Effective rank and DSE need the patch vectors, which runs do not store.");
     let rows = rows.into_iter().map(|row| {

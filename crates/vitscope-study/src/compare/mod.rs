@@ -113,10 +113,7 @@ pub fn compare(request: &CompareRequest) -> Result<Comparison, StudyError> {
         None
     };
     let checks = checks_of(request, &runs, steps.as_deref())?;
-    let series = match &steps {
-        Some(steps) => Some(series::series(&runs, steps, request.select)?),
-        None => None,
-    };
+    let series = steps.map(|steps| series::series(&runs, &steps, request.select));
     if series.is_some() {
         notes.push(series::NOT_STORED.to_owned());
     }

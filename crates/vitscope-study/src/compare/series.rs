@@ -7,10 +7,9 @@ use vitscope_run::{Facet, Folder, Measured, Select, Subject};
 
 use super::{number, write_table};
 use crate::error::StudyError;
-use crate::relations::locality_of;
 use crate::stored::StoredRun;
 
-/// What a series shows of every facet at its shown layer, as far as a run has stored it.
+/// What a series shows of every facet at the layer that is followed, as far as a run has stored it.
 ///
 /// Effective rank and DSE are not among them: both need the patch vectors (singular values of all of them,
 /// and within clusters), and a run stores the centroids only.
@@ -38,7 +37,7 @@ pub struct SeriesRow {
     pub run: String,
     /// The facet; none for runs that measured layers as a whole.
     pub facet: Option<Facet>,
-    /// The layer shown.
+    /// The layer that is followed.
     pub layer: usize,
     /// One of [`SERIES`].
     pub metric: &'static str,
@@ -53,7 +52,7 @@ pub struct BestStep {
     pub facet: Facet,
     /// The step.
     pub step: u64,
-    /// The layer shown there.
+    /// The layer that is followed.
     pub layer: usize,
     /// mIoU with its interval.
     pub miou: Measured,
@@ -167,24 +166,24 @@ pub fn step_in(name: &str) -> Option<u64> {
     }
 }
 
-/// The series of runs with their steps.
-///
-/// # Errors
-/// From [`locality_of`].
-pub fn series(runs: &[StoredRun], steps: &[u64], select: Select) -> Result<Series, StudyError> {
+/// The series of runs with their steps. Every facet is followed at one layer, that at which the last
+/// checkpoint shows it: another layer's number would look like a change of the training.
+#[must_use]
+pub fn series(runs: &[StoredRun], steps: &[u64], select: Select) -> Series {
     let mut order: Vec<usize> = (0..runs.len()).collect();
     order.sort_by_key(|&index| steps[index]);
+    let last = order.last().map(|&index| &runs[index]);
     let mut rows = Vec::new();
     for &index in &order {
         let (run, step) = (&runs[index], steps[index]);
-        let beside = locality_of(runs, run)?;
         for facet in Facet::ALL.map(Some).into_iter().chain([None]) {
-            let Some(layer) = run.run.selected(facet, select) else {
+            let Some(layer) = last.and_then(|last| last.run.selected(facet, select)) else {
                 continue;
             };
             for metric in SERIES {
                 let measured = match metric {
-                    "locality" => beside.and_then(|run| run.number(None, layer, metric)),
+                    // Its own alone: checkpoints may share a name, by which runs are joined elsewhere.
+                    "locality" => run.number(None, layer, metric),
                     _ => run.number(facet, layer, metric),
                 };
                 // Attention has a row of its own only where no facet carries it.
@@ -205,10 +204,10 @@ pub fn series(runs: &[StoredRun], steps: &[u64], select: Select) -> Result<Serie
     let best = Facet::ALL
         .into_iter()
         .filter_map(|facet| best(&rows, facet));
-    Ok(Series {
+    Series {
         best: best.collect(),
         rows,
-    })
+    }
 }
 
 fn best(rows: &[SeriesRow], facet: Facet) -> Option<BestStep> {

@@ -11,15 +11,15 @@ fn checkpoints(dir: &Path) -> Vec<PathBuf> {
         (20000, "0.20,0.18,0.22", "0.30,0.28,0.32"),
     ];
     // Given out of order, as a shell lists them.
-    let runs = figures.iter().rev().map(|(step, miou, excess)| {
+    let runs = figures.iter().rev().map(|&(step, miou, excess)| {
         let mut run = Made::default();
+        // The first is best at another layer, which a series does not follow.
+        let other = match step {
+            500 => "0.35,0.33,0.37",
+            _ => "0.1,0.09,0.11",
+        };
         for layer in [1, 2] {
-            run.row(
-                layer,
-                "key",
-                "miou",
-                if layer == 2 { miou } else { "0.1,0.09,0.11" },
-            );
+            run.row(layer, "key", "miou", if layer == 2 { miou } else { other });
             run.row(layer, "key", "nmi_excess", excess);
         }
         run.write(&dir.join(format!("vitb16-step-{step}")))
@@ -40,6 +40,7 @@ fn a_series_is_in_the_order_of_steps_and_names_its_best() {
     assert!(text.contains(best), "{text}");
     let table = rows(&out.join("series.csv"));
     let steps: Vec<&str> = table[1..].iter().map(|row| row[0].as_str()).collect();
+    assert!(table[1..].iter().all(|row| row[3] == "2"), "{table:?}");
     assert_eq!(steps, ["500", "500", "1000", "1000", "20000", "20000"]);
     assert!(out.join("figures/series.svg").exists());
     let said = String::from_utf8_lossy(&output.stderr);
