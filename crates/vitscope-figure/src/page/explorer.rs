@@ -17,6 +17,9 @@ use crate::sheet::Plate;
 use crate::svg::base64;
 use crate::words;
 
+/// Pixels along an aggregate map, which the page shows 140 wide; the exact one is a file of the run.
+const AGGREGATE: usize = 160;
+
 /// What the page's script reads.
 #[derive(Serialize)]
 pub(super) struct Island<'a> {
@@ -317,7 +320,9 @@ impl PageReader<'_> {
         } else {
             Some(compress(&pixels)?)
         };
-        let aggregate = run.aggregate(slot)?.map(|map| map.jpeg()).transpose()?;
+        let aggregate = run.aggregate(slot)?;
+        let aggregate = aggregate.map(|map| map.reduced(AGGREGATE).jpeg());
+        let aggregate = aggregate.transpose()?;
         Ok(SlotData {
             numbers: table::numbers(run, slot),
             entry_numbers: (0..legend.len())
