@@ -138,7 +138,9 @@ pub fn tidy(run: &Path) -> Result<(), RunError> {
 /// # Errors
 /// When the folder cannot be listed.
 pub fn is_tidy(run: &Path) -> Result<bool, RunError> {
-    Ok(!state::holds_ours(&run.join(names::STATE))?)
+    let state = run.join(names::STATE);
+    // An empty folder is what is left of ours.
+    Ok(!state.exists() || state::holds_foreign(&state)? && !state::holds_ours(&state)?)
 }
 
 /// Looks at what lies in a directory, and changes nothing.
