@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use vitscope_run::{Facet, Measured, Run, Subject};
+use vitscope_run::{Facet, Measured, Run, RunKind, Subject};
 
 use crate::error::StudyError;
 use crate::settings::Side;
@@ -37,6 +37,12 @@ pub fn open_all(paths: &[PathBuf]) -> Result<Vec<StoredRun>, StudyError> {
     let mut runs = Vec::new();
     for (path, name) in paths.iter().zip(names(&whole)) {
         let run = Run::finished(path)?;
+        if run.record.kind == RunKind::Causes {
+            return Err(StudyError::setting(format!(
+                "{}: a run of causes stands beside no other: its numbers are in its metrics.csv",
+                path.display()
+            )));
+        }
         let token_norm = run
             .record
             .settings

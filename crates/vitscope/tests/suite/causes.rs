@@ -196,6 +196,17 @@ fn a_rotary_model_is_moved_and_cut() {
     );
     let bytes = |run: &Path| std::fs::read(run.join("metrics.csv")).unwrap();
     assert_eq!(bytes(&one), bytes(&two));
+    // Nothing is drawn of it.
+    let out = dir.path().join("compared");
+    let [one_text, two_text, out_text] = [&one, &two, &out].map(|path| path.to_str().unwrap());
+    for args in [
+        vec!["report", one_text],
+        vec!["compare", one_text, two_text, "--out", out_text],
+    ] {
+        let output = command().args(&args).output().unwrap();
+        assert!(!output.status.success());
+        assert!(!one.join("report.html").exists() && !out.exists());
+    }
 }
 
 #[test]
