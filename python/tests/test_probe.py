@@ -172,7 +172,9 @@ def test_other_threads_run_meanwhile(train) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="signals are sent as on Unix")
 def test_ctrl_c_stops_within_a_second() -> None:
     code = """
-import sys, time, numpy as np, vitscope as vs
+import signal, sys, time, numpy as np, vitscope as vs
+# A shell starts what runs in its background with Ctrl-C ignored.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 f = np.random.default_rng(0).normal(size=(64, 400, 384)).astype("f4")
 p = vs.Probe(27, grid=(20, 20), steps=100000)
 print("go", flush=True)

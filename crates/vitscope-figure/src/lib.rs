@@ -127,9 +127,9 @@ pub fn draw(run: &Path) -> Result<Drawn, FigureError> {
 /// `run.json` are no error.
 pub fn draw_with(run: &Path, options: &DrawOptions) -> Result<Drawn, FigureError> {
     let root = run;
+    let mut run = RunView::open(root)?;
     // What an earlier call was writing when it was killed.
     files::sweep_stale(root)?;
-    let mut run = RunView::open(root)?;
     if run.kind() == RunKind::Probe {
         run.examples = options.images.of(&run)?;
     }

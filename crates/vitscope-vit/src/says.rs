@@ -210,9 +210,12 @@ impl Says {
             heads: integer(arguments, "num_heads").or_else(|| heads_of_architecture(&architecture)),
             patch: integer(arguments, "patch_size"),
             image: sides(arguments.get("img_size")).or(input),
-            activation: architecture
-                .contains("quickgelu")
-                .then_some(Activation::Known(Mlp::QuickGelu)),
+            activation: text(arguments, "act_layer")
+                .map(|name| activation(&name))
+                .or_else(|| {
+                    let quick = architecture.contains("quickgelu");
+                    quick.then_some(Activation::Known(Mlp::QuickGelu))
+                }),
             rope_base: arguments.get("rope_temperature").and_then(Value::as_f64),
             images: images(file, pretrained, ["mean", "std"]),
             kind: architecture,
@@ -255,30 +258,86 @@ impl Says {
 }
 
 impl ImageSettings {
-    /// What `preprocessor_config.json` in a folder says, where it is there.
+    /// What `preprocessor_config.json` in a folder says, or the image processor of the
+    /// `processor_config.json` that transformers 5 writes, where one is there.
     ///
     /// # Errors
     ///
-    /// It cannot be read or is not JSON.
+    /// It cannot be read, is not JSON, or asks for what is not done here.
     pub fn beside(folder: &Path) -> Result<Option<Self>, VitError> {
-        const FILE: &str = "preprocessor_config.json";
-        let path = folder.join(FILE);
-        if !path.is_file() {
-            return Ok(None);
+        for file in ["preprocessor_config.json", "processor_config.json"] {
+            let path = folder.join(file);
+            if !path.is_file() {
+                continue;
+            }
+            let json = files::json(&path)?;
+            let nested = json.get("image_processor").filter(|part| part.is_object());
+            let settings = nested.unwrap_or(&json);
+            unusual(&path, settings)?;
+            let said = images(file, Some(settings), ["image_mean", "image_std"]);
+            if said.is_some() {
+                return Ok(said);
+            }
         }
-        Ok(images(
-            FILE,
-            Some(&files::json(&path)?),
-            ["image_mean", "image_std"],
-        ))
+        Ok(None)
     }
+}
+
+/// Refuses what a file says of images that is not done here, and numbers that cannot be meant.
+fn unusual(path: &Path, json: &Value) -> Result<(), VitError> {
+    let refuse = |claim: String, fact: &str| {
+        Err(VitError::Contradiction {
+            path: path.to_owned(),
+            claim,
+            fact: format!("{fact}: give embeddings that you make yourself with --features"),
+        })
+    };
+    let is_set = |key: &str| json.get(key).and_then(Value::as_bool) == Some(true);
+    if is_set("do_flip_channel_order") {
+        return refuse(
+            "it gives do_flip_channel_order".to_owned(),
+            "images are given to a model as red, green and blue here",
+        );
+    }
+    let is_rescaled = json.get("do_rescale").and_then(Value::as_bool) != Some(false);
+    if is_rescaled && (is_set("offset") || is_set("rescale_offset")) {
+        return refuse(
+            "it gives an offset after scaling".to_owned(),
+            "images are scaled without one here",
+        );
+    }
+    let is_normalized = json.get("do_normalize").and_then(Value::as_bool) != Some(false);
+    for (key, lowest) in [("image_mean", f64::MIN), ("image_std", f64::MIN_POSITIVE)] {
+        let sound = match json.get(key) {
+            None | Some(Value::Null) => true,
+            Some(Value::Array(list)) => {
+                let numbers: Vec<f64> = list.iter().filter_map(Value::as_f64).collect();
+                numbers.len() == 3 && list.len() == 3 && numbers.iter().all(|&one| one >= lowest)
+            }
+            Some(one) => one.as_f64().is_some_and(|one| one >= lowest),
+        };
+        if is_normalized && !sound {
+            return Err(VitError::Contradiction {
+                path: path.to_owned(),
+                claim: format!("it gives an {key} that is not three numbers{}", match key {
+                    "image_std" => " above zero",
+                    _ => "",
+                }),
+                fact: "every channel needs one: correct the file, or move it away and give --mean and --std".to_owned(),
+            });
+        }
+    }
+    Ok(())
 }
 
 fn activation(name: &str) -> Activation {
     match name {
         "gelu" | "gelu_python" => Activation::Known(Mlp::Gelu),
         "quick_gelu" => Activation::Known(Mlp::QuickGelu),
-        "gelu_pytorch_tanh" => Activation::Known(Mlp::GeluTanh),
+        // timm's name, and three of transformers' for one function.
+        "gelu_tanh" | "gelu_pytorch_tanh" | "gelu_new" | "gelu_fast" => {
+            Activation::Known(Mlp::GeluTanh)
+        }
         other => Activation::Other(shortened(other)),
     }
 }

@@ -132,7 +132,8 @@ pub(crate) fn fit(container: &Container, told: Option<&str>) -> Result<Fit, VitE
         return Err(refusal(container, closest.as_ref()));
     }
     let candidates: Vec<&Network> = whole.iter().map(|attempt| &attempt.network).collect();
-    let (at, choice) = networks::choose(container, &candidates, told)?;
+    let built: Vec<[usize; 2]> = whole.iter().map(|attempt| look.built(attempt)).collect();
+    let (at, choice) = networks::choose(container, &candidates, &built, told)?;
     let others: Vec<Network> = whole
         .iter()
         .enumerate()
@@ -175,6 +176,13 @@ struct FitLook<'a> {
 }
 
 impl<'a> FitLook<'a> {
+    /// Blocks, and numbers in the patch embedding: networks of one training have the same.
+    fn built(&self, attempt: &Attempt<'_>) -> [usize; 2] {
+        let patch = attempt.stem.get("patch.weight");
+        let elements = patch.map_or(0, |&index| self.container.tensors[index].elements());
+        [attempt.blocks.len(), elements]
+    }
+
     /// Attempts at files in which no patch embedding was found, where their blocks begin.
     fn closest(&self) -> Option<Attempt<'a>> {
         let mut sizes: BTreeMap<&str, usize> = BTreeMap::new();

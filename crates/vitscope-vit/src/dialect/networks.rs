@@ -42,6 +42,9 @@ const AVERAGED: &[&str] = &[
     "target", "shadow", "polyak",
 ];
 
+/// Words that turn the next one around, as in `model_without_ema`.
+const NEGATIONS: &[&str] = &["without", "wo", "no", "non", "not", "before", "pre"];
+
 /// Words for the network beside an averaged one.
 const TRAINED: &[&str] = &["student", "online", "raw", "source"];
 
@@ -191,10 +194,12 @@ pub(crate) struct NetworkChoice {
 }
 
 /// Chooses among networks: the one that the user names, the average of a training, or none, which
-/// is an error that asks. Never the order in the file.
+/// is an error that asks. Never the order in the file. `built` says of each how it is built: what is built otherwise
+/// than the network beside it is no average of it, or one that lacks something.
 pub(super) fn choose(
     container: &Container,
     networks: &[&Network],
+    built: &[[usize; 2]],
     told: Option<&str>,
 ) -> Result<(usize, Option<NetworkChoice>), VitError> {
     let labels: Vec<String> = networks.iter().map(|network| network.label()).collect();
@@ -267,11 +272,14 @@ pub(super) fn choose(
     let first: Vec<usize> = (0..networks.len())
         .filter(|&at| standing(networks[at]) == best)
         .collect();
-    if let &[at] = first.as_slice() {
+    let is_alike = |at: usize| best <= 0 || built.iter().all(|other| *other == built[at]);
+    if let &[at] = first.as_slice()
+        && is_alike(at)
+    {
         let what = if best > 0 {
             "it is the teacher or the average of the training, which is the one evaluated"
         } else {
-            "the other is a student, which is not the one evaluated"
+            "the other is a student, or named as the one beside an average, which is not the one evaluated"
         };
         return Ok((
             at,
@@ -300,17 +308,37 @@ fn standing(network: &Network) -> i8 {
 /// 1 for an average or a teacher, -1 for what stands beside one, 0 for others.
 pub(super) fn standing_of(label: &str) -> i8 {
     let label = label.to_lowercase();
-    let has = |list: &[&str]| {
-        label
-            .split(|c: char| !c.is_ascii_alphanumeric())
-            .any(|word| list.contains(&word))
-    };
+    let words: Vec<&str> = label.split(|c: char| !c.is_ascii_alphanumeric()).collect();
+    let has = |list: &[&str]| words.iter().any(|word| list.contains(word));
+    let is_turned = words
+        .windows(2)
+        .any(|pair| NEGATIONS.contains(&pair[0]) && AVERAGED.contains(&pair[1]));
+    if is_turned || has(&["nonema", "noema"]) {
+        return -1;
+    }
     i8::from(has(AVERAGED)) - i8::from(has(TRAINED))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_named_after_what_it_is_not_is_no_average() {
+        for (label, standing) in [
+            ("model_ema", 1),
+            ("model_without_ema", -1),
+            ("model_before_ema", -1),
+            ("non_ema", -1),
+            ("model_without_ddp", 0),
+            ("nonema.backbone", -1),
+            ("teacher.backbone", 1),
+            ("student", -1),
+            ("model", 0),
+        ] {
+            assert_eq!(standing_of(label), standing, "{label}");
+        }
+    }
 
     #[test]
     fn wrappers_leave_no_trace() {

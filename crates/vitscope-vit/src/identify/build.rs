@@ -119,6 +119,18 @@ impl Case<'_> {
                 },
             ));
         }
+        // The gate of all others is fixed; DINOv3's in transformers is what its config says.
+        if gated
+            && self.seen.fit.naming.name == "transformers_dinov3"
+            && let Some((activation, file)) = &told
+            && !matches!(activation, Activation::Other(name) if name == "silu" || name == "swish")
+            && *activation != Activation::Known(Mlp::SwiGlu)
+        {
+            return Err(self.contradiction(
+                format!("{file} beside it gives another activation than silu"),
+                "only that is known for gated feed-forward tensors: give embeddings that you make yourself with --features".to_owned(),
+            ));
+        }
         if gated {
             self.decide("activation", "SwiGLU", "its feed-forward tensors are gated");
             return Ok(Some(Mlp::SwiGlu));
@@ -134,7 +146,7 @@ impl Case<'_> {
                 };
                 return Err(self.contradiction(
                     format!("{file} beside it gives the activation {name}"),
-                    "only gelu and quick_gelu are known for such tensors".to_owned(),
+                    "only gelu, quick_gelu and gelu_pytorch_tanh are known for such tensors: give embeddings that you make yourself with --features".to_owned(),
                 ));
             }
             (None, _) if own => {

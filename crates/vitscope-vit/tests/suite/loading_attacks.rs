@@ -956,8 +956,8 @@ fn config_files_that_lie() {
             "not a multiple",
         ),
         (
-            r#"{"model_type":"dinov2","num_attention_heads":2,"hidden_act":"gelu_new"}"#.to_owned(),
-            "gives the activation gelu_new",
+            r#"{"model_type":"dinov2","num_attention_heads":2,"hidden_act":"mish"}"#.to_owned(),
+            "gives the activation mish",
         ),
     ] {
         std::fs::write(folder.path().join("config.json"), config).unwrap();
@@ -966,4 +966,35 @@ fn config_files_that_lie() {
             .to_string();
         assert!(message.contains(reason), "{message}");
     }
+}
+
+/// What files beside weights say of images and activations is done or refused, never passed over.
+#[test]
+fn config_files_that_say_what_is_not_done_here() {
+    let folder = tempfile::tempdir().unwrap();
+    let weights = folder.path().join("model.safetensors");
+    std::fs::copy(fixture("dinov2-transformers/model.safetensors"), &weights).unwrap();
+    let config = r#"{"model_type":"dinov2","num_attention_heads":2}"#;
+    std::fs::write(folder.path().join("config.json"), config).unwrap();
+    let open = || Checkpoint::open(folder.path(), &Settle::default());
+    for (said, reason) in [
+        (r#"{"do_flip_channel_order":true}"#, "do_flip_channel_order"),
+        (r#"{"rescale_factor":0.00784,"offset":true}"#, "offset"),
+        (
+            r#"{"image_mean":[0,0,0],"image_std":[0,0,0]}"#,
+            "above zero",
+        ),
+        (
+            r#"{"image_mean":[0.5,0.5],"image_std":[1,1,1]}"#,
+            "image_mean",
+        ),
+    ] {
+        std::fs::write(folder.path().join("preprocessor_config.json"), said).unwrap();
+        let message = open().unwrap_err().to_string();
+        assert!(message.contains(reason), "{message}");
+    }
+    std::fs::remove_file(folder.path().join("preprocessor_config.json")).unwrap();
+    let processor = r#"{"image_processor":{"image_mean":[0.1,0.2,0.3],"image_std":[0.4,0.5,0.6]}}"#;
+    std::fs::write(folder.path().join("processor_config.json"), processor).unwrap();
+    assert_eq!(open().unwrap().identity().mean, [0.1, 0.2, 0.3]);
 }
