@@ -60,8 +60,11 @@ impl View {
             Self::Permute,
             Self::OneCode,
         ];
-        if !matches!(positions, Positions::Table { .. }) && prefix > 0 {
-            views.extend([Self::Move, Self::Cut, Self::CutMean]);
+        let is_rotary = !matches!(positions, Positions::Table { .. });
+        if is_rotary && prefix > 0 {
+            // CAPI's registers have places, too, and its angles are no rotation: a move tells nothing there.
+            views.extend((positions != Positions::Edged).then_some(Self::Move));
+            views.extend([Self::Cut, Self::CutMean]);
         }
         views
     }

@@ -23,19 +23,9 @@ pub struct StoredRun {
 /// # Errors
 /// A sentence, for a folder that is no finished run, and for one that is given twice.
 pub fn open_all(paths: &[PathBuf]) -> Result<Vec<StoredRun>, StudyError> {
+    let mut opened = Vec::new();
     let mut whole = Vec::new();
     for path in paths {
-        let found = path.canonicalize().map_err(StudyError::io(path, "open"))?;
-        if whole.contains(&found) {
-            return Err(StudyError::setting(format!(
-                "{}: is given twice: give every run once",
-                path.display()
-            )));
-        }
-        whole.push(found);
-    }
-    let mut runs = Vec::new();
-    for (path, name) in paths.iter().zip(names(&whole)) {
         let run = Run::finished(path)?;
         if run.record.kind == RunKind::Causes {
             return Err(StudyError::setting(format!(
@@ -43,6 +33,18 @@ pub fn open_all(paths: &[PathBuf]) -> Result<Vec<StoredRun>, StudyError> {
                 path.display()
             )));
         }
+        let found = path.canonicalize().map_err(StudyError::io(path, "open"))?;
+        if whole.contains(&found) {
+            return Err(StudyError::setting(format!(
+                "{}: is given twice: give every run once",
+                path.display()
+            )));
+        }
+        opened.push(run);
+        whole.push(found);
+    }
+    let mut runs = Vec::new();
+    for ((path, name), run) in paths.iter().zip(names(&whole)).zip(opened) {
         let token_norm = run
             .record
             .settings

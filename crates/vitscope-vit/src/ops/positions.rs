@@ -172,7 +172,7 @@ pub fn pair_angles(
 
 /// Cosines and sines of the angles by which every token turns whose coordinates run from 0 to 1
 /// (CAPI): first those of `around` tokens that stand evenly around the edge of the grid, a quarter on
-/// each side, then the patches. Moved patches take the others along.
+/// each side, then the patches. Only patches can lie elsewhere than at their own `places`.
 ///
 /// # Shapes
 /// `frequencies` `[2, d]`, angles per row and per column; both results `[around + rows * columns, d]`.
@@ -193,14 +193,8 @@ pub fn edged_angles(
             false => 1.0 - ((count - 1) as f64 - at) as f32 * step(count),
         }
     };
-    let along = |axis: usize, share: f32, count: usize| {
-        let moved = match places {
-            Places::Moved(by) => by[axis] as f32 * step(count),
-            Places::Own | Places::Middle => 0.0,
-        };
-        // A single row is where it begins.
-        moved + if count > 1 { share } else { 0.0 }
-    };
+    // A single row is where it begins.
+    let along = |share: f32, count: usize| if count > 1 { share } else { 0.0 };
     let side = around / 4;
     let edge = (0..around).map(|token| {
         let share = (token % side) as f32 / side as f32;
@@ -210,7 +204,7 @@ pub fn edged_angles(
             2 => (1.0 - share, 1.0),
             _ => (0.0, 1.0 - share),
         };
-        (along(0, row, rows), along(1, column, columns))
+        (along(row, rows), along(column, columns))
     });
     let inside = (0..rows)
         .flat_map(|y| (0..columns).map(move |x| (y, x)))

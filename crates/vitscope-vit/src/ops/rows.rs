@@ -44,26 +44,14 @@ fn lane_sum(row: &[f32], f: impl Fn(f32) -> f32) -> f32 {
 ///
 /// # Shapes
 /// `x`, `out` `[rows, D]` with `D = weight.len()`; rows of `out` are `stride` apart.
-pub fn layer_norm(
-    x: &[f32],
-    weight: &[f32],
-    bias: &[f32],
-    eps: f64,
-    (out, stride): (&mut [f32], usize),
-) {
-    let width = weight.len();
-    vectorized(
+pub fn layer_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f64, out: (&mut [f32], usize)) {
+    normalize(
+        x,
+        [weight, bias],
+        eps,
+        out,
         #[inline(always)]
-        || {
-            for (row, out) in x.chunks_exact(width).zip(out.chunks_mut(stride)) {
-                let mean = lane_sum(row, |v| v) / width as f32;
-                let variance = lane_sum(row, |v| (v - mean) * (v - mean)) / width as f32;
-                let scale = 1.0 / (f64::from(variance) + eps).sqrt() as f32;
-                for (((o, &v), &w), &b) in out.iter_mut().zip(row).zip(weight).zip(bias) {
-                    *o = ((v - mean) * scale).mul_add(w, b);
-                }
-            }
-        },
+        |row| lane_sum(row, |v| v) / row.len() as f32,
     );
 }
 
@@ -71,22 +59,36 @@ pub fn layer_norm(
 ///
 /// # Shapes
 /// As [`layer_norm`].
-pub fn rms_norm(
+pub fn rms_norm(x: &[f32], weight: &[f32], bias: &[f32], eps: f64, out: (&mut [f32], usize)) {
+    normalize(
+        x,
+        [weight, bias],
+        eps,
+        out,
+        #[inline(always)]
+        |_| 0.0,
+    );
+}
+
+/// Rows about their `middle`, over the root of the mean square about it.
+#[inline(always)]
+fn normalize(
     x: &[f32],
-    weight: &[f32],
-    bias: &[f32],
+    [weight, bias]: [&[f32]; 2],
     eps: f64,
     (out, stride): (&mut [f32], usize),
+    middle: impl Fn(&[f32]) -> f32,
 ) {
     let width = weight.len();
     vectorized(
         #[inline(always)]
         || {
             for (row, out) in x.chunks_exact(width).zip(out.chunks_mut(stride)) {
-                let square = lane_sum(row, |v| v * v) / width as f32;
-                let scale = 1.0 / (f64::from(square) + eps).sqrt() as f32;
+                let middle = middle(row);
+                let variance = lane_sum(row, |v| (v - middle) * (v - middle)) / width as f32;
+                let scale = 1.0 / (f64::from(variance) + eps).sqrt() as f32;
                 for (((o, &v), &w), &b) in out.iter_mut().zip(row).zip(weight).zip(bias) {
-                    *o = (v * scale).mul_add(w, b);
+                    *o = ((v - middle) * scale).mul_add(w, b);
                 }
             }
         },

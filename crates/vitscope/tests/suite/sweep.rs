@@ -7,7 +7,9 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use crate::common::{assert_same, camvid, checkpoint, command, probe, run_for, run_json, succeed};
+use crate::common::{
+    assert_same, camvid, checkpoint, command, copy_folder, probe, run_for, run_json, succeed,
+};
 
 /// A plan over the smallest real things, in a folder of its own.
 struct Trial {
@@ -199,18 +201,6 @@ fn what_changed_is_made_again_and_what_is_damaged_is_told() {
         states(&trial.json(&["status", set[0], set[1]])),
         ["waiting", "waiting"]
     );
-}
-
-fn copy_folder(from: &Path, to: &Path) {
-    std::fs::create_dir_all(to).unwrap();
-    for entry in std::fs::read_dir(from).unwrap() {
-        let path = entry.unwrap().path();
-        let place = to.join(path.file_name().unwrap());
-        match path.is_dir() {
-            true => copy_folder(&path, &place),
-            false => drop(std::fs::copy(&path, &place).unwrap()),
-        }
-    }
 }
 
 #[test]
