@@ -42,7 +42,20 @@ pub enum FigureError {
 /// What to do about a file that a run wrote and that cannot be understood.
 pub(crate) const RUN_AGAIN: &str = "it may be damaged or from another version, so remove the folder of its run and make that again";
 
+/// What to do about a table of a comparison.
+const COMPARE_AGAIN: &str =
+    "it may be damaged or from another version, so make the comparison again";
+
 impl FigureError {
+    /// As [`malformed`](Self::malformed), of a table that a comparison wrote.
+    pub(crate) fn compared(path: &Path, problem: impl Into<String>) -> Self {
+        Self::Malformed {
+            path: path.to_owned(),
+            problem: problem.into(),
+            remedy: COMPARE_AGAIN,
+        }
+    }
+
     pub(crate) fn malformed(path: &Path, problem: impl Into<String>) -> Self {
         Self::Malformed {
             path: path.to_owned(),

@@ -62,7 +62,7 @@ pub use vitscope_run::Select;
 use members::Member;
 use run_view::RunView;
 use sheet::Target;
-use vitscope_run::{Folder, RunKind, files};
+use vitscope_run::{Folder, RunKind, files, names};
 
 /// How figures look, for authors who set their own captions.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -136,7 +136,7 @@ pub fn draw_with(run: &Path, options: &DrawOptions) -> Result<Drawn, FigureError
     let member = Member::alone(run, options.look.labels.first());
     let plates = plates::of_run(&member)?;
     let text = page::of_run(&member, &plates)?;
-    write(&mut Target::Run(root), &plates, &text, &options.look)
+    write(Target::Run(root), &plates, &text, &options.look)
 }
 
 /// Draws every comparison figure of several runs into `out/figures` and writes `out/report.html`.
@@ -161,29 +161,25 @@ pub fn compare(
         });
     }
     // Ours, or new: what others have put there is neither replaced nor removed.
-    let mut target = Target::Folder(Folder::claim(out, "compare", &[])?);
+    let target = Target::Folder(Folder::claim(out, "compare", &[])?);
     let members = members::open(runs, &options.look.labels)?;
     let plates = plates::of_comparison(&members, out, options)?;
     let said = causes::Causes::read(&out.join("causes.json"))?;
     let said = said.map_or(Vec::new(), |causes| causes.sentences());
     let text = page::of_comparison(&members, &plates, options, said)?;
-    for name in plates::NOT_ALWAYS {
-        if plates.iter().all(|plate| plate.name() != name) {
-            sheet::clear(&mut target, name)?;
-        }
-    }
-    write(&mut target, &plates, &text, &options.look)
+    write(target, &plates, &text, &options.look)
 }
 
 fn write(
-    target: &mut Target<'_>,
+    mut target: Target<'_>,
     plates: &[sheet::Plate],
     text: &str,
     look: &Look,
 ) -> Result<Drawn, FigureError> {
-    let figures = sheet::write(target, plates, look)?;
-    target.reserve(&["report.html".to_owned()])?;
-    let page = target.path("report.html");
+    let figures = sheet::write(&mut target, plates, look)?;
+    target.reserve(&[names::PAGE.to_owned()])?;
+    let page = target.path(names::PAGE);
     files::write(&page, text.as_bytes())?;
+    target.finish()?;
     Ok(Drawn { figures, page })
 }

@@ -88,6 +88,12 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
     ));
     sheet.note("Framed: the highest on its data set, and every run whose 95 % interval overlaps that one's: these are not ranked.");
     sheet.note(words::select_note(select));
+    let left_out = members.len() - matrix.cells.len();
+    if left_out > 0 {
+        sheet.note(format!(
+            "{left_out} of the runs have no slot at that layer, and no cell."
+        ));
+    }
     matrix.table(&mut sheet, &leaders);
     sheet.finish(top + matrix.rows.len() as f64 * ROW + 10.0)
 }
@@ -166,6 +172,9 @@ impl<'a> Matrix<'a> {
             order.fold(Ordering::Equal, Ordering::then)
         });
         for (&member, own) in order.iter().map(|&at| (&members[at], &values[at])) {
+            let Some((slot, miou)) = best(member, select) else {
+                continue;
+            };
             let mine = column.map_or("", |column| own[column].as_str());
             let at = columns.iter().position(|name| name == mine).unwrap_or(0);
             let row: Vec<String> = own
@@ -181,7 +190,6 @@ impl<'a> Matrix<'a> {
                 rows.len() - 1
             });
             taken.insert((index, at));
-            let (slot, miou) = best(member, select)?;
             cells.push(Cell {
                 member,
                 slot,

@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use vitscope_run::{Measured, RunKind, named_settings};
+use vitscope_run::{Measured, RunKind, facts};
 
 use crate::members::Member;
 use crate::run_view::RunView;
@@ -72,26 +72,13 @@ pub(crate) fn over_seeds(values: &[Measured]) -> Measured {
 /// seed, under one name where they were given names. Runs of the same seed are no group: nobody
 /// knows what tells them apart.
 pub(crate) fn groups(runs: &[RunView], given: &[String]) -> Vec<usize> {
-    type Alike<'a> = (
-        RunKind,
-        &'a str,
-        &'a str,
-        BTreeMap<String, String>,
-        Option<&'a String>,
-    );
+    type Alike<'a> = (RunKind, BTreeMap<String, String>, Option<&'a String>);
     let mut known: BTreeMap<Alike<'_>, Vec<usize>> = BTreeMap::new();
     let mut seeds = Vec::new();
     for (index, run) in runs.iter().enumerate() {
-        let mut settings = named_settings(&run.record);
-        seeds.push(settings.remove("seed"));
-        let model = &run.record.model;
-        let alike = (
-            run.kind(),
-            model.name.as_str(),
-            model.sha256.as_str(),
-            settings,
-            given.get(index),
-        );
+        let mut facts = facts(&run.record);
+        seeds.push(facts.remove("seed"));
+        let alike = (run.kind(), facts, given.get(index));
         known.entry(alike).or_default().push(index);
     }
     let mut groups: Vec<usize> = (0..runs.len()).collect();

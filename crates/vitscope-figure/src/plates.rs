@@ -52,9 +52,6 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
 
 const OF_PROBES: [&curves::LayerMetric; 3] = [&curves::MIOU, &curves::NMI, &curves::EXCESS];
 
-/// Figures that some comparisons have and others do not even mention.
-pub(crate) const NOT_ALWAYS: [&str; 3] = ["series", "matrix", "best-miou"];
-
 /// The figures of several runs. `out` may hold their correlations.
 pub(crate) fn of_comparison(
     members: &[Member],
@@ -74,15 +71,17 @@ pub(crate) fn of_comparison(
     if !probes.is_empty() {
         let select = options.select;
         let pictured = pictured(&probes);
+        plates.extend(segmentations::overviews(
+            &pictured,
+            &options.images,
+            select,
+        )?);
         if members.len() > many::MANY {
             // Hundreds of bars cannot be told apart; cells of a matrix can.
             plates.push(matrix::draw(&probes, select)?);
         } else {
             plates.push(best::draw(&probes, select)?);
         }
-        let overviews = segmentations::overviews(&pictured, &options.images, select)?;
-        let first = plates.len() - 1;
-        plates.splice(first..first, overviews);
         plates.extend(causes::draw(&probes, out)?);
         for subject in OF_PROBES {
             plates.push(curves::draw(&pictured, subject)?);

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use vitscope_run::{Facet, Measured, Select, Subject, named_settings};
+use vitscope_run::{Facet, Measured, Select, Subject, in_order, named_settings};
 
 use crate::chart::{self, Frame};
 use crate::error::FigureError;
@@ -58,8 +58,7 @@ fn variations<'a>(members: &[&'a Member]) -> Vec<Variation<'a>> {
             groups.entry(key).or_default().push((value.clone(), member));
         }
         for ((model, _), mut runs) in groups {
-            let number = |text: &str| text.parse::<f64>().unwrap_or(f64::INFINITY);
-            runs.sort_by(|a, b| number(&a.0).total_cmp(&number(&b.0)).then(a.0.cmp(&b.0)));
+            runs.sort_by(|a, b| in_order(&a.0, &b.0));
             runs.dedup_by(|a, b| a.0 == b.0);
             if runs.len() > 1 {
                 let setting = name.clone();

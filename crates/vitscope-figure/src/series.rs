@@ -60,7 +60,7 @@ pub(crate) fn draw(members: &[&Member], out: &Path) -> Result<Option<Plate>, Fig
     let mut sheet = Sheet::new(NAME, HEADING, theme::FULL_WIDTH, members);
     if panels.is_empty() {
         return Ok(Some(
-            sheet.absent("The runs stored no number that a series shows."),
+            sheet.absent("No facet has a number that a series shows; series.csv has those of attention as a whole."),
         ));
     }
     let key = Facet::ALL.map(|facet| {
@@ -132,7 +132,7 @@ fn read(path: &Path) -> Result<Option<Vec<SeriesRow>>, FigureError> {
     let Some(bytes) = files::read_up_to(path, limits::TABLE_BYTES)? else {
         return Ok(None);
     };
-    let bad = |problem| FigureError::malformed(path, problem);
+    let bad = |problem| FigureError::compared(path, problem);
     let table = |error: csv::Error| bad(format!("is not a table ({error})"));
     let mut reader = csv::Reader::from_reader(bytes.as_slice());
     let header = reader.headers().map_err(table)?.clone();
@@ -153,7 +153,7 @@ fn read(path: &Path) -> Result<Option<Vec<SeriesRow>>, FigureError> {
                 _ => Err(bad(format!("has {text:?} where a number was expected"))),
             },
         };
-        // Attention as a whole has no facet, and its curve stands under the facets' layers.
+        // Attention as a whole has no facet, and no curve here.
         let Ok(facet) = field(facet).parse() else {
             continue;
         };

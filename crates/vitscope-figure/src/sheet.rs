@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use vitscope_run::{Folder, RunError, files, to_csv};
+use vitscope_run::{Folder, RunError, files, names, to_csv};
 
 use crate::Look;
 use crate::drawing::Drawing;
@@ -31,16 +31,6 @@ pub(crate) enum Plate {
         heading: String,
         why: String,
     },
-}
-
-impl Plate {
-    /// The stem of the figure's files.
-    pub(crate) fn name(&self) -> &str {
-        match self {
-            Self::Drawn(picture) => &picture.name,
-            Self::Absent { name, .. } => name,
-        }
-    }
 }
 
 /// The plate of a figure that the runs have no material for.
@@ -181,11 +171,19 @@ impl Target<'_> {
         }
     }
 
-    /// Removes a file of ours, if it is there.
-    fn remove(&mut self, name: &str) -> Result<(), RunError> {
+    /// Removes a file of ours, if it is there; in a folder of results that is done [at the end](Self::finish).
+    fn remove(&self, name: &str) -> Result<(), RunError> {
         match self {
             Self::Run(root) => files::remove_if_there(&root.join(name)),
-            Self::Folder(folder) => folder.remove(name),
+            Self::Folder(_) => Ok(()),
+        }
+    }
+
+    /// Removes what an earlier call has drawn into a folder of results and this one has not.
+    pub(crate) fn finish(self) -> Result<(), RunError> {
+        match self {
+            Self::Run(_) => Ok(()),
+            Self::Folder(folder) => folder.finish_part(names::is_drawn),
         }
     }
 }
@@ -209,14 +207,6 @@ fn planned(plates: &[Plate], look: &Look) -> Vec<String> {
         }
     }
     names
-}
-
-/// Removes the files of a figure that an earlier call may have left.
-pub(crate) fn clear(target: &mut Target<'_>, name: &str) -> Result<(), RunError> {
-    for form in FORMS.into_iter().chain([CAPTION]) {
-        target.remove(&file(name, form))?;
-    }
-    Ok(())
 }
 
 /// Writes every figure in all its forms; removes the files of figures that are absent.
@@ -250,7 +240,11 @@ pub(crate) fn write(
                     target.remove(&caption)?;
                 }
             }
-            Plate::Absent { name, .. } => clear(target, name)?,
+            Plate::Absent { name, .. } => {
+                for form in FORMS.into_iter().chain([CAPTION]) {
+                    target.remove(&file(name, form))?;
+                }
+            }
         }
     }
     Ok(written)

@@ -105,7 +105,7 @@ impl PairCounts {
 /// [`MeasureError::Shape`] if there are not as many images as the plan has, or their labels differ in number.
 pub fn kappa_of_images(
     images: &[PairCounts],
-    plan: Option<&ResamplingPlan>,
+    plan: &ResamplingPlan,
 ) -> Result<(Option<f64>, Vec<Option<f64>>), MeasureError> {
     let labels = images.first().map_or(0, |image| image.labels.len());
     for image in images {
@@ -116,9 +116,6 @@ pub fn kappa_of_images(
     for image in images {
         whole.add_counts(image, 1);
     }
-    let Some(plan) = plan else {
-        return Ok((whole.kappa(), Vec::new()));
-    };
     check("number of images", plan.images(), images.len())?;
     let sample = |replicate: usize| {
         let mut sum = nothing.clone();

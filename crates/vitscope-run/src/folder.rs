@@ -114,27 +114,27 @@ impl Folder {
         }
     }
 
-    /// Removes a file, if it is there and the command has written it.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn remove(&mut self, name: &str) -> Result<(), RunError> {
-        match self.made.files.contains(name) {
-            true => files::remove_if_there(&self.path.join(name)),
-            false => Ok(()),
-        }
-    }
-
     /// Removes what an earlier call of the command has written and this one has not.
     ///
     /// # Errors
     /// When the disk refuses.
-    pub fn finish(mut self) -> Result<(), RunError> {
-        for name in self.made.files.difference(&self.placed) {
+    pub fn finish(self) -> Result<(), RunError> {
+        self.finish_part(|_| true)
+    }
+
+    /// [`Folder::finish`] for a part of what the command writes, told by names; other parts stay as they are.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub fn finish_part(mut self, is_part: impl Fn(&str) -> bool) -> Result<(), RunError> {
+        let old = self.made.files.difference(&self.placed);
+        let old: Vec<String> = old.filter(|name| is_part(name)).cloned().collect();
+        for name in &old {
             files::remove_if_there(&self.path.join(name))?;
         }
-        if self.made.files != self.placed {
-            self.made.files.clone_from(&self.placed);
+        if !old.is_empty() {
+            // What comes under such a name later is not ours.
+            self.made.files.retain(|name| !old.contains(name));
             self.note()?;
         }
         Ok(())
@@ -206,9 +206,16 @@ mod tests {
         folder.finish().unwrap();
         std::fs::write(out.join("mine.csv"), "mine").unwrap();
         assert!(Folder::claim(&out, "extract", &[]).is_err());
+        let again = Folder::claim(&out, "compare", &[]).unwrap();
+        again
+            .finish_part(|name| name != "a.csv" && name != "b.csv")
+            .unwrap();
+        assert!(
+            ["a.csv", "b.csv", "mine.csv"]
+                .iter()
+                .all(|name| out.join(name).exists())
+        );
         let mut again = Folder::claim(&out, "compare", &[]).unwrap();
-        again.remove("mine.csv").unwrap();
-        assert!(out.join("mine.csv").exists());
         again.place("a.csv").unwrap();
         let error = again.place("mine.csv").unwrap_err().to_string();
         assert!(error.contains("is not replaced"), "{error}");

@@ -79,7 +79,7 @@ pub use run::Run;
 pub use select::Select;
 pub use session::Session;
 pub use slot::{Facet, Slot, Subject};
-pub use varying::{Varying, in_order, named_settings};
+pub use varying::{Varying, facts, in_order, named_settings};
 
 /// The version of the run directory's format that this crate writes, and the newest that it reads.
 pub const FORMAT: u32 = 1;

@@ -27,6 +27,12 @@ pub const PAGE: &str = "report.html";
 /// The figures.
 pub const FIGURES: &str = "figures";
 
+/// Whether a file is drawn from what others hold: a figure, or the page.
+#[must_use]
+pub fn is_drawn(name: &str) -> bool {
+    name == PAGE || Path::new(name).starts_with(FIGURES)
+}
+
 /// The tensor of [`COUNTS`] that says how often a cluster (or class) stands where.
 #[must_use]
 pub fn positions(subject: Subject) -> String {

@@ -47,14 +47,45 @@ pub fn named_settings(record: &Record) -> BTreeMap<String, String> {
     settings
 }
 
+/// What runs have in common that repeat one another, by name: settings that can change a number, weights and how
+/// they are read, data, and what was made of these.
+#[must_use]
+pub fn facts(record: &Record) -> BTreeMap<String, String> {
+    let mut facts = named_settings(record);
+    let (model, data) = (&record.model, &record.data);
+    for (name, value) in [
+        ("model", model.name.clone()),
+        ("weights", model.sha256.clone()),
+        ("precision", model.precision.clone().unwrap_or_default()),
+        ("read as", Record::read_as(&model.identity).to_string()),
+        ("data", format!("{} {}", data.kind, data.list_hash)),
+        ("contents", data.contents.clone()),
+        ("images", format!("{} + {}", data.train, data.test)),
+        ("size", record.size.to_string()),
+        ("clusters", record.clusters.to_string()),
+    ] {
+        facts.insert(name.to_owned(), value);
+    }
+    facts
+}
+
 impl Varying {
     /// What differs between any two of these runs.
     #[must_use]
     pub fn of(records: &[&Record]) -> Self {
+        // Where data sets of one kind differ, their own names tell them apart.
+        let is_ambiguous = |record: &Record| {
+            let data = &record.data;
+            let mut others = records.iter().map(|other| &other.data);
+            others.any(|other| other.kind == data.kind && other.list_hash != data.list_hash)
+        };
         let all: Vec<BTreeMap<String, String>> = records
             .iter()
             .map(|record| {
                 let mut own = named_settings(record);
+                if is_ambiguous(record) && !record.asked.is_empty() {
+                    own.insert("data".to_owned(), record.asked.clone());
+                }
                 let name = match record.model.name.as_str() {
                     "" => "unnamed model",
                     name => name,
@@ -147,5 +178,22 @@ mod tests {
         assert!(warning.contains("steps (5, 10);"), "{warning}");
         let seeds = Varying::of(&[&runs[0], &record(r#"{"steps": 5}"#, 1)]);
         assert_eq!((seeds.warning(), seeds.names.len()), (None, 1));
+        // Two data sets of one kind are two.
+        let of = |asked: &str, seed| {
+            let mut record = record(r#"{"steps": 5}"#, seed);
+            record.asked = asked.to_owned();
+            record.data.list_hash = asked.to_owned();
+            record
+        };
+        let [a, b] = [of("folder:a", 0), of("folder:b", 1)];
+        let data = Varying::of(&[&a, &b]);
+        assert_eq!(data.names, ["data", "seed"]);
+        assert!(data.warning().unwrap().contains("folder:a, folder:b"));
+        let mut repeated = [facts(&a), facts(&of("folder:a", 1)), facts(&b)];
+        for facts in &mut repeated {
+            facts.remove("seed");
+        }
+        assert_eq!(repeated[0], repeated[1]);
+        assert_ne!(repeated[0], repeated[2]);
     }
 }

@@ -32,6 +32,7 @@ pub const SIDECARS: &[&str] = &[
     "config.json",
     "open_clip_config.json",
     "preprocessor_config.json",
+    "processor_config.json",
 ];
 
 /// Endings of files of weights; one that is alone of them in a folder is opened.

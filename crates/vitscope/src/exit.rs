@@ -177,7 +177,9 @@ impl Typed {
     /// A sentence of a library, in which `` `batch` `` is a setting, as this program says it: `--batch`.
     fn told(&self, sentence: &str) -> String {
         let sentence = &match self.sweeps {
-            true => sentence.replace("continue with `resume`", "repeat the sweep"),
+            true => sentence
+                .replace("continue with `resume`", "repeat the sweep")
+                .replace("run this shard again with `resume`", "repeat the sweep"),
             false => sentence.to_owned(),
         };
         let mut told = String::new();

@@ -79,7 +79,7 @@ impl Causes {
             return Ok(None);
         };
         let causes: Self = serde_json::from_slice(&bytes).map_err(|error| {
-            FigureError::malformed(path, format!("is not as expected ({error})"))
+            FigureError::compared(path, format!("is not as expected ({error})"))
         })?;
         Ok((!causes.rows.is_empty()).then_some(causes))
     }

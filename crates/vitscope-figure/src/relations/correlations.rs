@@ -25,7 +25,7 @@ impl Relations {
         let Some(bytes) = files::read_up_to(path, limits::TABLE_BYTES)? else {
             return Ok(None);
         };
-        let bad = |problem| FigureError::malformed(path, problem);
+        let bad = |problem| FigureError::compared(path, problem);
         let mut reader = csv::Reader::from_reader(bytes.as_slice());
         let table = |error: csv::Error| bad(format!("is not a table ({error})"));
         let header = reader.headers().map_err(table)?.clone();

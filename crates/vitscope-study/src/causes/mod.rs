@@ -58,8 +58,6 @@ pub struct CausesRequest {
 pub struct CausesOutcome {
     /// Its directory.
     pub run: PathBuf,
-    /// The ways in which images were shown.
-    pub views: Vec<View>,
     /// The numbers of every slot, by their names in `metrics.csv`.
     pub slots: Vec<(Slot, Vec<Named>)>,
     /// Those of the ground truth; empty without one.
@@ -166,12 +164,7 @@ pub fn causes(
     write_metrics(&session, &record, &slots, &truth)?;
     session.set(&mut record, RunState::Complete)?;
     session.tidy()?;
-    Ok(CausesOutcome {
-        run,
-        views,
-        slots,
-        truth,
-    })
+    Ok(CausesOutcome { run, slots, truth })
 }
 
 /// What is known to be impossible before anything is read.

@@ -123,7 +123,7 @@ impl Material<'_> {
     }
 
     fn kappa(&self, counts: &[PairCounts]) -> Result<(Measured, Vec<Option<f64>>), MeasureError> {
-        let (value, samples) = kappa_of_images(counts, Some(&self.plan))?;
+        let (value, samples) = kappa_of_images(counts, &self.plan)?;
         let interval = value.and_then(|_| self.interval(&samples));
         Ok((Measured { value, interval }, samples))
     }

@@ -162,24 +162,25 @@ impl Condition {
     }
 
     fn add(&self, run: &StoredRun, subject: Subject, checks: &mut Vec<Check>) {
-        let found = run.run.metrics.part(subject, &self.metric, Part::Whole);
-        let Some(value) = found.and_then(|measured| measured.value) else {
+        let Some(found) = run.run.metrics.part(subject, &self.metric, Part::Whole) else {
             return;
         };
         let subject = subject.to_string();
         if checks.iter().any(|check| check.subject == subject) {
             return;
         }
-        let failed = self.holds(value);
+        // A number that is not defined, as of a slot that collapsed, passes nothing.
+        let failed = found.value.is_none_or(|value| self.holds(value));
         checks.push(Check {
             asked: self.text.clone(),
             run: run.name.clone(),
             metric: self.metric.clone(),
             failed,
             sentence: format!(
-                "{}: {} of {subject} is {value:.4}{}",
+                "{}: {} of {subject} is {}{}",
                 run.name,
                 self.metric,
+                plain(found),
                 if failed {
                     format!(", which fails `{self}`")
                 } else {
@@ -199,13 +200,15 @@ const GUARDED: [(&str, bool); 3] = [("miou", true), ("pck", true), ("nmi_excess"
 /// positional effect beyond chance.
 ///
 /// # Errors
-/// A sentence, for runs of different data and where no number has an interval in both.
+/// A sentence, for runs of different data, where a number has an interval in the baseline alone, and where none
+/// has one in both.
 pub fn against(
     run: &StoredRun,
     baseline: &StoredRun,
     select: Select,
 ) -> Result<Vec<Check>, StudyError> {
-    if !run.is_same_data(baseline) {
+    let tested = [run, baseline].map(|run| run.run.record.data.test);
+    if !run.is_same_data(baseline) || tested[0] != tested[1] {
         return Err(StudyError::setting(format!(
             "`baseline` {} is of other images than {}: give a run over the same data",
             baseline.run.root.display(),
@@ -222,10 +225,22 @@ pub fn against(
             let (Some(own), Some(other)) = (found(run), found(baseline)) else {
                 continue;
             };
-            let Some(failed) = falls_behind(own, other, more_is_better) else {
-                continue;
-            };
             let subject = Subject::slot(facet, layer).to_string();
+            if other.interval.is_none() {
+                continue;
+            }
+            // An undefined number is no pass; one without an interval cannot be judged.
+            let failed = match (own.value, falls_behind(own, other, more_is_better)) {
+                (None, _) => true,
+                (_, Some(failed)) => failed,
+                (Some(_), None) => {
+                    return Err(StudyError::setting(format!(
+                        "{}: {metric} of {subject} has no interval, but in `baseline` {} it has one: nothing can be judged",
+                        run.run.root.display(),
+                        baseline.run.root.display()
+                    )));
+                }
+            };
             checks.push(Check {
                 asked: "baseline".to_owned(),
                 run: run.name.clone(),
@@ -237,10 +252,10 @@ pub fn against(
                     told(own),
                     told(other),
                     baseline.run.root.display(),
-                    if failed {
-                        ": worse, with intervals apart"
-                    } else {
-                        ""
+                    match (failed, own.value) {
+                        (false, _) => "",
+                        (true, Some(_)) => ": worse, with intervals apart",
+                        (true, None) => ": undefined here",
                     }
                 ),
                 subject,
@@ -267,14 +282,16 @@ fn falls_behind(own: Measured, other: Measured, more_is_better: bool) -> Option<
     })
 }
 
+fn plain(measured: Measured) -> String {
+    let value = measured.value;
+    value.map_or_else(|| "undefined".to_owned(), |value| format!("{value:.4}"))
+}
+
 fn told(measured: Measured) -> String {
-    let value = measured
-        .value
-        .map_or_else(|| "undefined".to_owned(), |value| format!("{value:.4}"));
     let interval = measured.interval;
     let interval =
         interval.map_or_else(String::new, |(low, high)| format!(" [{low:.4}, {high:.4}]"));
-    value + &interval
+    plain(measured) + &interval
 }
 
 #[cfg(test)]

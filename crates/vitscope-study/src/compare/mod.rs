@@ -12,7 +12,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use vitscope_run::{
-    COLUMNS, Facet, Folder, Measured, Record, Select, Subject, Varying, files, to_csv,
+    COLUMNS, Facet, Folder, Measured, Record, Select, Subject, Varying, files, names, to_csv,
 };
 
 use crate::compare::causes::{CauseRow, Causes, causes};
@@ -119,7 +119,8 @@ pub fn compare(request: &CompareRequest) -> Result<Comparison, StudyError> {
     }
     let relations = relations(&runs, &mut notes)?;
     let causes = causes(&runs, request.select)?;
-    let inputs: Vec<&Path> = request.runs.iter().map(PathBuf::as_path).collect();
+    let inputs = request.runs.iter().chain(&request.baseline);
+    let inputs: Vec<&Path> = inputs.map(PathBuf::as_path).collect();
     let mut folder = Folder::claim(&request.out, "compare", &inputs)?;
     let mut files = vec![
         write_comparison(&mut folder, &runs, request.select)?,
@@ -143,7 +144,8 @@ pub fn compare(request: &CompareRequest) -> Result<Comparison, StudyError> {
         ));
         files.push(write_beside(&mut folder, &beside)?);
     }
-    folder.finish()?;
+    // Figures and the page are drawn next, and stay until then.
+    folder.finish_part(|name| !names::is_drawn(name))?;
     Ok(Comparison {
         lines,
         relations,

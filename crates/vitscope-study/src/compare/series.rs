@@ -120,8 +120,14 @@ pub fn steps(runs: &[StoredRun], given: &[u64]) -> Result<Vec<u64>, StudyError> 
     for (index, step) in steps.iter().enumerate() {
         if let Some(first) = steps[..index].iter().position(|other| other == step) {
             return Err(StudyError::setting(format!(
-                "{} and {} are both of step {step}: leave one of them out, or give `steps`",
-                runs[first].name, runs[index].name
+                "{} and {} are both of step {step}: leave one of them out{}",
+                runs[first].name,
+                runs[index].name,
+                if given.is_empty() {
+                    ", or give `steps`"
+                } else {
+                    ""
+                }
             )));
         }
     }

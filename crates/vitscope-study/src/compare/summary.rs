@@ -43,6 +43,24 @@ impl FromStr for SummaryFile {
 }
 
 impl SummaryFile {
+    /// Refuses to replace what no comparison has written.
+    ///
+    /// # Errors
+    /// A sentence, where something else is there.
+    pub fn check(&self) -> Result<(), StudyError> {
+        let Ok(found) = std::fs::read(&self.path) else {
+            return Ok(());
+        };
+        let begins = |mark: &str| found.starts_with(mark.as_bytes());
+        if found.is_empty() || begins(MARKDOWN) || begins(JUNIT) {
+            return Ok(());
+        }
+        Err(StudyError::setting(format!(
+            "{}: is no summary of an earlier comparison and is not replaced: give another file",
+            self.path.display()
+        )))
+    }
+
     /// Writes the summary.
     ///
     /// # Errors
@@ -56,10 +74,14 @@ impl SummaryFile {
     }
 }
 
+/// How summaries begin.
+const MARKDOWN: &str = "## vitscope\n";
+const JUNIT: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"vitscope\"";
+
 fn markdown(comparison: &Comparison) -> String {
     // A bar would end a cell, and a line the table.
     let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
-    let mut text = "## vitscope\n".to_owned();
+    let mut text = MARKDOWN.to_owned();
     if !comparison.checks.is_empty() {
         let failed = comparison.checks.iter().filter(|check| check.failed);
         let _ = write!(
@@ -92,7 +114,7 @@ fn markdown(comparison: &Comparison) -> String {
 fn junit(checks: &[Check]) -> String {
     let failed = checks.iter().filter(|check| check.failed).count();
     let mut text = format!(
-        "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"vitscope\" tests=\"{}\" failures=\"{failed}\">\n",
+        "{JUNIT} tests=\"{}\" failures=\"{failed}\">\n",
         checks.len()
     );
     for check in checks {

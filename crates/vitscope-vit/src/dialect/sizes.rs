@@ -152,6 +152,7 @@ pub(crate) fn sizes(
     if let Some(frequencies) = block("frequencies")
         && (registers == 0 || !registers.is_multiple_of(4))
     {
+        // The only dialect with frequencies has registers.
         let registers = stem("registers").unwrap_or(frequencies);
         return Err(look.shape(
             registers,

@@ -68,7 +68,7 @@ fn numbers_json(numbers: &[Named]) -> Value {
 }
 
 /// The numbers of a line: under which heading, and which number.
-const TABLES: [(&str, &[(&str, &str)]); 3] = [
+const TABLES: [(&str, &[(&str, &str)]); 4] = [
     (
         "agreement with the label that the same content, and that the same place had (kappa); its reference is what \
          one of them is if labels follow the other alone",
@@ -95,14 +95,20 @@ const TABLES: [(&str, &[(&str, &str)]); 3] = [
         ],
     ),
     (
-        "rotary coordinates moved, and patches cut off from class token and registers: agreement with the plain label, \
-         and NMI beyond chance with the place",
+        "rotary coordinates moved: agreement with the plain label, and NMI beyond chance with the place",
         &[
             ("move:content", "agree_content@move"),
+            ("plain:nmi", "place_nmi@plain"),
+            ("move:nmi", "place_nmi@move"),
+        ],
+    ),
+    (
+        "patches cut off from class token and registers: agreement with the plain label, and NMI beyond chance with the \
+         place",
+        &[
             ("cut:content", "agree_content@cut"),
             ("mean:content", "agree_content@cut_mean"),
             ("plain:nmi", "place_nmi@plain"),
-            ("move:nmi", "place_nmi@move"),
             ("cut:nmi", "place_nmi@cut"),
             ("mean:nmi", "place_nmi@cut_mean"),
         ],

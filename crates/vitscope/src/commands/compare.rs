@@ -28,6 +28,9 @@ pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
         baseline: args.baseline.clone(),
     };
     let images = images(&args.images)?;
+    if let Some(summary) = &args.summary {
+        summary.check()?;
+    }
     let comparison = compare(&request)?;
     let options = CompareOptions {
         select: args.select,

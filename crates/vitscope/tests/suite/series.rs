@@ -100,6 +100,16 @@ fn conditions_and_a_baseline_decide_the_exit_code() {
         text.contains("2 of 2 checks failed.") && text.contains("- key: step 1000"),
         "{text}"
     );
+    // What somebody has written is no summary of ours.
+    std::fs::write(&md, "# Mine\n").unwrap();
+    let more = with(&md);
+    let more: Vec<&str> = more.iter().map(String::as_str).collect();
+    let (refused, said) = code(&more);
+    assert!(
+        refused == 2 && said.contains("is not replaced"),
+        "{refused} {said}"
+    );
+    assert_eq!(std::fs::read_to_string(&md).unwrap(), "# Mine\n");
     // The step before is no worse than the first.
     let earlier = compare(
         &out,
@@ -107,6 +117,49 @@ fn conditions_and_a_baseline_decide_the_exit_code() {
         &["--baseline", runs[2].to_str().unwrap()],
     );
     assert_eq!(earlier.status.code(), Some(0), "{earlier:?}");
+}
+
+/// A slot that collapsed has no positional effect, and that is no small one.
+#[test]
+fn an_undefined_number_is_no_pass() {
+    let dir = tempfile::tempdir().unwrap();
+    let made = |name: &str, effect: &str| {
+        let mut run = Made::default();
+        run.row(2, "key", "miou", "0.3,0.28,0.32");
+        run.row(2, "key", "nmi_excess", effect);
+        run.write(&dir.path().join(name))
+    };
+    let (defined, not) = (made("one", "0.05,0.04,0.06"), made("two", ",,"));
+    let out = dir.path().join("out");
+    let asked = compare(
+        &out,
+        &[defined.clone(), not.clone()],
+        &["--fail-if", "nmi_excess > 0.1"],
+    );
+    let said = String::from_utf8_lossy(&asked.stderr);
+    assert_eq!(asked.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("two: nmi_excess of key.2 is undefined"),
+        "{said}"
+    );
+    let against = compare(&out, &[not], &["--baseline", defined.to_str().unwrap()]);
+    let said = String::from_utf8_lossy(&against.stderr);
+    assert_eq!(against.status.code(), Some(1), "{said}");
+    assert!(said.contains("undefined here"), "{said}");
+}
+
+/// Figures and the page go when others are there to take their place, not before.
+#[test]
+fn a_comparison_that_is_refused_leaves_the_page_of_the_one_before() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = checkpoints(dir.path());
+    let out = dir.path().join("out");
+    assert!(compare(&out, &runs, &["--series"]).status.success());
+    let page = std::fs::read(out.join("report.html")).unwrap();
+    let refused = compare(&out, &runs, &["--images", "nowhere.png"]);
+    assert!(!refused.status.success(), "{refused:?}");
+    assert_eq!(std::fs::read(out.join("report.html")).unwrap(), page);
+    assert!(out.join("figures/series.svg").exists());
 }
 
 #[test]

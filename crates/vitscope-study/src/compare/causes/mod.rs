@@ -187,25 +187,8 @@ fn from(record: &Record) -> Option<String> {
 type Facts = BTreeMap<String, String>;
 
 fn facts(record: &Record) -> Facts {
-    let settings = record.settings_that_count();
-    let mut facts: Facts = settings
-        .filter(|(name, _)| !FREE.contains(name))
-        .map(|(name, value)| (name.to_owned(), value.to_string()))
-        .collect();
-    let (model, data) = (&record.model, &record.data);
-    for (name, value) in [
-        ("model", model.name.clone()),
-        ("weights", model.sha256.clone()),
-        ("precision", model.precision.clone().unwrap_or_default()),
-        ("read as", Record::read_as(&model.identity).to_string()),
-        ("data", format!("{} {}", data.kind, data.list_hash)),
-        ("contents", data.contents.clone()),
-        ("images", format!("{} + {}", data.train, data.test)),
-        ("size", record.size.to_string()),
-        ("clusters", record.clusters.to_string()),
-    ] {
-        facts.insert(name.to_owned(), value);
-    }
+    let mut facts = vitscope_run::facts(record);
+    facts.retain(|name, _| !FREE.contains(&name.as_str()));
     facts
 }
 

@@ -196,6 +196,8 @@ fn wrong(path: &Path, what: String) -> VitError {
 fn part(path: &Path, at: &str, name: &str) -> Result<&'static str, VitError> {
     parts::stem(name)
         .or_else(|| parts::block(name))
+        // A description gives rotary positions as periods.
+        .filter(|part| *part != "frequencies")
         .ok_or_else(|| {
             let all = parts::STEM.iter().chain(parts::BLOCK).copied();
             let hint = match nearest(name, all) {
