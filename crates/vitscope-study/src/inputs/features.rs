@@ -3,20 +3,21 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{BufWriter, Read, Seek, SeekFrom, Write};
+use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array3, ArrayView3};
-use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use ndarray::Array3;
+use safetensors::tensor::{Dtype, TensorInfo};
 use serde::{Deserialize, Serialize};
 use vitscope_data::Split;
+use vitscope_run::Slot;
 use vitscope_run::tensors::read_header;
-use vitscope_run::{Slot, files};
 
 use crate::error::StudyError;
 
-/// Shards are at most this long, in bytes.
-const SHARD_BYTES: u64 = 4 << 30;
+mod writer;
+
+pub use writer::SplitWriter;
 
 /// What `features.json` tells about where the features come from. Every field may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -338,188 +339,6 @@ fn split_files(root: &Path, split: &str) -> Result<Vec<PathBuf>, StudyError> {
             format!("lacks {split}-{missing:05}-of-{total:05}.safetensors, one of {total} shards"),
         )),
         None => Ok(shards.into_values().collect()),
-    }
-}
-
-/// Writes one split of a feature directory, image by image.
-pub struct SplitWriter {
-    root: PathBuf,
-    split: &'static str,
-    slots: Vec<(Slot, usize)>,
-    grid: [usize; 2],
-    half: bool,
-    count: usize,
-    per_shard: usize,
-    current: Option<Current>,
-    shard: usize,
-}
-
-struct Current {
-    file: tempfile::NamedTempFile,
-    /// Where each slot's tensor begins.
-    starts: Vec<u64>,
-    first: usize,
-    count: usize,
-}
-
-impl SplitWriter {
-    /// Prepares to write `count` images of the given slots (with their widths).
-    #[must_use]
-    pub fn new(
-        root: &Path,
-        split: &'static str,
-        slots: Vec<(Slot, usize)>,
-        grid: [usize; 2],
-        half: bool,
-        count: usize,
-    ) -> Self {
-        let scalar = if half { 2 } else { 4 };
-        let image: usize = slots
-            .iter()
-            .map(|(_, width)| width * grid[0] * grid[1] * scalar)
-            .sum();
-        let per_shard = (SHARD_BYTES / image.max(1) as u64).max(1) as usize;
-        Self {
-            root: root.to_owned(),
-            split,
-            slots,
-            grid,
-            half,
-            count,
-            per_shard: per_shard.min(count.max(1)),
-            current: None,
-            shard: 0,
-        }
-    }
-
-    fn shards(&self) -> usize {
-        self.count.div_ceil(self.per_shard).max(1)
-    }
-
-    fn path(&self, shard: usize) -> PathBuf {
-        let name = match self.shards() {
-            1 => format!("{}.safetensors", self.split),
-            n => format!("{}-{:05}-of-{n:05}.safetensors", self.split, shard + 1),
-        };
-        self.root.join(name)
-    }
-
-    /// Every file of the split.
-    #[must_use]
-    pub fn paths(&self) -> Vec<PathBuf> {
-        (0..self.shards()).map(|shard| self.path(shard)).collect()
-    }
-
-    /// The split's images in order, in groups that do not cross the end of a file.
-    #[must_use]
-    pub fn groups(&self) -> Vec<Vec<usize>> {
-        let images: Vec<usize> = (0..self.count).collect();
-        images
-            .chunks(self.per_shard)
-            .map(<[usize]>::to_vec)
-            .collect()
-    }
-
-    fn image_bytes(&self, slot: usize) -> u64 {
-        let scalar = if self.half { 2 } else { 4 };
-        (self.slots[slot].1 * self.grid[0] * self.grid[1] * scalar) as u64
-    }
-
-    fn start_shard(&self) -> Result<Current, StudyError> {
-        let first = self.shard * self.per_shard;
-        let count = self.per_shard.min(self.count - first);
-        let mut end = 0;
-        let mut infos = Vec::new();
-        let mut starts = Vec::new();
-        for (index, &(slot, width)) in self.slots.iter().enumerate() {
-            starts.push(end);
-            let begin = end;
-            end += self.image_bytes(index) * count as u64;
-            infos.push((
-                slot.to_string(),
-                TensorInfo {
-                    dtype: if self.half { Dtype::F16 } else { Dtype::F32 },
-                    shape: vec![count, self.grid[0], self.grid[1], width],
-                    data_offsets: (begin as usize, end as usize),
-                },
-            ));
-        }
-        let path = self.path(self.shard);
-        let metadata = Metadata::new(None, infos)
-            .map_err(|error| StudyError::file(&path, format!("cannot be written: {error}")))?;
-        let mut header = serde_json::to_vec(&metadata)
-            .map_err(|error| StudyError::file(&path, format!("cannot be written: {error}")))?;
-        header.resize(header.len().next_multiple_of(8), b' ');
-        let file = files::temporary(&self.root, &path)?;
-        let mut writer = BufWriter::new(file.as_file());
-        writer
-            .write_all(&(header.len() as u64).to_le_bytes())
-            .and_then(|()| writer.write_all(&header))
-            .and_then(|()| writer.flush())
-            .map_err(StudyError::io(&path, "write"))?;
-        drop(writer);
-        let data = header.len() as u64 + 8;
-        starts.iter_mut().for_each(|start| *start += data);
-        Ok(Current {
-            file,
-            starts,
-            first,
-            count,
-        })
-    }
-
-    /// Writes one slot of images `first..`, in order.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn write(
-        &mut self,
-        slot: usize,
-        first: usize,
-        rows: ArrayView3<'_, f32>,
-    ) -> Result<(), StudyError> {
-        let image_bytes = self.image_bytes(slot);
-        let mut bytes = Vec::with_capacity(image_bytes as usize);
-        for (image, rows) in (first..).zip(rows.outer_iter()) {
-            if self.current.is_none() {
-                self.current = Some(self.start_shard()?);
-            }
-            bytes.clear();
-            for &value in rows {
-                if self.half {
-                    bytes.extend_from_slice(&half::f16::from_f32(value).to_le_bytes());
-                } else {
-                    bytes.extend_from_slice(&value.to_le_bytes());
-                }
-            }
-            let path = self.path(self.shard);
-            let current = self.current.as_mut().expect("started above");
-            let at = current.starts[slot] + (image - current.first) as u64 * image_bytes;
-            let file = current.file.as_file_mut();
-            file.seek(SeekFrom::Start(at))
-                .and_then(|_| file.write_all(&bytes))
-                .map_err(StudyError::io(&path, "write"))?;
-        }
-        Ok(())
-    }
-
-    /// Says that images up to `done` are complete; finishes a shard that is full.
-    ///
-    /// # Errors
-    /// When the disk refuses.
-    pub fn advance(&mut self, done: usize) -> Result<(), StudyError> {
-        let full = self
-            .current
-            .as_ref()
-            .is_some_and(|c| c.first + c.count == done);
-        if full {
-            let path = self.path(self.shard);
-            if let Some(current) = self.current.take() {
-                files::put(current.file, &path)?;
-            }
-            self.shard += 1;
-        }
-        Ok(())
     }
 }
 
