@@ -6,179 +6,19 @@
 
 use std::collections::BTreeMap;
 use std::ffi::c_void;
-use std::marker::PhantomData;
 use std::sync::{Arc, PoisonError};
 
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
 use cudarc::driver::CudaStream;
 
-use crate::buffer::Buffer;
 use crate::element::{Element, Factors};
 use crate::error::CudaError;
 use crate::gpu::Gpu;
+use crate::matrix::{Matrix, Target};
 
 /// Scratch memory that cuBLASLt may use, as NVIDIA recommends it: bytes before Hopper, and since.
 const WORKSPACE: [usize; 2] = [4 << 20, 32 << 20];
-
-/// A factor: a row-major matrix, or several of one shape, inside an array, which it borrows.
-///
-/// ```compile_fail,E0505
-/// # fn multiply(gpu: &vitscope_cuda::Gpu, weights: vitscope_cuda::Factors) {
-/// let matrix = vitscope_cuda::Matrix::factors(&weights, 0, 8);
-/// drop(weights);
-/// println!("{matrix:?}");
-/// # }
-/// ```
-#[derive(Clone, Copy, Debug)]
-pub struct Matrix<'a> {
-    address: u64,
-    room: usize,
-    element: Element,
-    stride: usize,
-    transposed: bool,
-    batch_stride: usize,
-    array: PhantomData<&'a ()>,
-}
-
-impl<'a> Matrix<'a> {
-    fn at(address: u64, room: usize, element: Element, offset: usize, stride: usize) -> Self {
-        assert!(offset <= room, "the matrix begins beyond its array");
-        Self {
-            address: address + (offset * element.size()) as u64,
-            room: room - offset,
-            element,
-            stride,
-            transposed: false,
-            batch_stride: 0,
-            array: PhantomData,
-        }
-    }
-
-    /// A matrix from element `offset` on, its rows `stride` elements apart.
-    ///
-    /// # Panics
-    /// When it begins beyond its array.
-    #[must_use]
-    pub fn factors(factors: &'a Factors, offset: usize, stride: usize) -> Self {
-        let address = factors.bytes.address();
-        Self::at(address, factors.len(), factors.element, offset, stride)
-    }
-
-    /// The same of f32.
-    ///
-    /// # Panics
-    /// When it begins beyond its array.
-    #[must_use]
-    pub fn floats(buffer: &'a Buffer<f32>, offset: usize, stride: usize) -> Self {
-        Self::at(buffer.address(), buffer.len(), Element::F32, offset, stride)
-    }
-
-    /// What lies in the array is the transpose of what is multiplied.
-    #[must_use]
-    pub fn transposed(self) -> Self {
-        Self {
-            transposed: true,
-            ..self
-        }
-    }
-
-    /// The matrices of a batch are `stride` elements apart.
-    #[must_use]
-    pub fn batch(self, stride: usize) -> Self {
-        Self {
-            batch_stride: stride,
-            ..self
-        }
-    }
-
-    /// Every matrix lies inside the array, given the shape that is multiplied.
-    fn check(&self, rows: usize, columns: usize, batch: usize) {
-        let (rows, columns) = if self.transposed {
-            (columns, rows)
-        } else {
-            (rows, columns)
-        };
-        assert!(columns <= self.stride, "rows overlap");
-        let last = (batch - 1)
-            .checked_mul(self.batch_stride)
-            .zip((rows - 1).checked_mul(self.stride))
-            .and_then(|(batch, row)| batch.checked_add(row)?.checked_add(columns));
-        assert!(
-            last.is_some_and(|last| last <= self.room),
-            "a matrix leaves its array"
-        );
-    }
-}
-
-/// Where a product goes, row-major: f32, or numbers of the type of its factors.
-#[derive(Debug)]
-pub struct Target<'a> {
-    matrix: Matrix<'a>,
-    added: bool,
-    /// The array is this target's alone while the product is queued.
-    array: PhantomData<&'a mut ()>,
-}
-
-impl<'a> Target<'a> {
-    /// The front of an array, rows `stride` elements apart.
-    #[must_use]
-    pub fn new(buffer: &'a mut Buffer<f32>, stride: usize) -> Self {
-        Self {
-            matrix: Matrix::floats(buffer, 0, stride),
-            added: false,
-            array: PhantomData,
-        }
-    }
-
-    /// The front of an array of factors; the product is rounded to their type.
-    #[must_use]
-    pub fn factors(factors: &'a mut Factors, stride: usize) -> Self {
-        Self {
-            matrix: Matrix::factors(factors, 0, stride),
-            added: false,
-            array: PhantomData,
-        }
-    }
-
-    /// The product begins at an element.
-    ///
-    /// # Panics
-    /// When that is beyond the array.
-    #[must_use]
-    pub fn at(self, offset: usize) -> Self {
-        let Matrix {
-            address,
-            room,
-            element,
-            stride,
-            ..
-        } = self.matrix;
-        let matrix = Matrix {
-            batch_stride: self.matrix.batch_stride,
-            ..Matrix::at(address, room, element, offset, stride)
-        };
-        Self { matrix, ..self }
-    }
-
-    /// The matrices of a batch are `stride` elements apart.
-    #[must_use]
-    pub fn batch(self, stride: usize) -> Self {
-        Self {
-            matrix: self.matrix.batch(stride),
-            ..self
-        }
-    }
-
-    /// The product is added to what is there.
-    #[must_use]
-    pub fn added(self) -> Self {
-        Self {
-            added: true,
-            ..self
-        }
-    }
-}
 
 /// `[rows, inputs] x [inputs, outputs]`, `batch` times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -204,6 +44,50 @@ struct ProductKey {
     batch_strides: [usize; 3],
     alignments: [u32; 3],
     bias: bool,
+}
+
+impl ProductKey {
+    /// The key of a product of matrices that lie in their arrays.
+    ///
+    /// # Panics
+    /// When one of them does not, or their types do not go together.
+    fn checked(
+        product: Product,
+        left: Matrix<'_>,
+        right: Matrix<'_>,
+        out: Matrix<'_>,
+        bias: Option<&Factors>,
+    ) -> Self {
+        let Product {
+            rows,
+            inputs,
+            outputs,
+            batch,
+        } = product;
+        assert!(inputs > 0, "there is nothing to sum over");
+        assert_eq!(left.element, right.element, "factors of one type");
+        left.check(rows, inputs, batch);
+        right.check(inputs, outputs, batch);
+        assert!(
+            out.element == Element::F32 || out.element == left.element,
+            "a target of the factors' type, or of f32"
+        );
+        out.check(rows, outputs, batch);
+        assert!(
+            bias.is_none_or(|bias| bias.len() >= outputs && bias.element == out.element),
+            "a bias per output, of its type"
+        );
+        Self {
+            product,
+            element: left.element,
+            target: out.element,
+            transposed: [left.transposed, right.transposed],
+            strides: [left.stride, right.stride, out.stride],
+            batch_strides: [left.batch_stride, right.batch_stride, out.batch_stride],
+            alignments: [left, right, out].map(|matrix| alignment(matrix.address)),
+            bias: bias.is_some(),
+        }
+    }
 }
 
 /// cuBLASLt with what it was asked before.
@@ -280,39 +164,11 @@ impl Gpu {
         target: Target<'_>,
         bias: Option<&Factors>,
     ) -> Result<(), CudaError> {
-        let Product {
-            rows,
-            inputs,
-            outputs,
-            batch,
-        } = product;
-        if rows == 0 || outputs == 0 || batch == 0 {
+        if product.rows == 0 || product.outputs == 0 || product.batch == 0 {
             return Ok(());
         }
-        assert!(inputs > 0, "there is nothing to sum over");
-        assert_eq!(left.element, right.element, "factors of one type");
-        left.check(rows, inputs, batch);
-        right.check(inputs, outputs, batch);
         let out = target.matrix;
-        assert!(
-            out.element == Element::F32 || out.element == left.element,
-            "a target of the factors' type, or of f32"
-        );
-        out.check(rows, outputs, batch);
-        assert!(
-            bias.is_none_or(|bias| bias.len() >= outputs && bias.element == out.element),
-            "a bias per output, of its type"
-        );
-        let key = ProductKey {
-            product,
-            element: left.element,
-            target: out.element,
-            transposed: [left.transposed, right.transposed],
-            strides: [left.stride, right.stride, out.stride],
-            batch_strides: [left.batch_stride, right.batch_stride, out.batch_stride],
-            alignments: [left, right, out].map(|matrix| alignment(matrix.address)),
-            bias: bias.is_some(),
-        };
+        let key = ProductKey::checked(product, left, right, out, bias);
         let refused = |error: CublasError| CudaError::Product {
             shape: format!("{key:?}"),
             status: format!("{:?}", error.0),

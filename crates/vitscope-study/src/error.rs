@@ -25,7 +25,7 @@ pub enum StudyError {
     Checkpoint(#[from] vitscope_vit::error::VitError),
     /// An input size that the model cannot take.
     #[error(transparent)]
-    Shape(#[from] vitscope_vit::vit::ShapeError),
+    Shape(#[from] vitscope_vit::shapes::ShapeError),
     /// The device that runs the model.
     #[error(transparent)]
     Device(#[from] vitscope_vit::error::DeviceError),

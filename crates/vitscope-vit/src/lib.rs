@@ -46,7 +46,7 @@
 //!
 //! # Errors
 //! [`error::VitError`] is one sentence that names the file, what was expected and what to do;
-//! [`vit::ShapeError`] is about sizes and devices.
+//! [`shapes::ShapeError`] is about sizes and devices.
 
 pub mod checkpoint;
 pub mod config;
@@ -64,6 +64,7 @@ pub mod ops;
 pub mod params;
 mod provenance;
 mod says;
+pub mod shapes;
 pub mod vit;
 
 pub use vit::Vit;

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use ndarray::Array3;
 use ndarray::{ArrayView3, ArrayView4, CowArray, Ix3};
 
-use crate::config::{Config, Device, Mlp, Positions, Precision};
+use crate::config::{Config, Device, Precision};
 use crate::edit::Edit;
 #[cfg(feature = "cuda")]
 use crate::edit::FromPrefix;
@@ -20,60 +20,8 @@ use crate::engine::{Input, InputGeometry, Stages, Tensor, cpu};
 use crate::error::DeviceError;
 use crate::facet::{Kind, Taps};
 use crate::ops::packed::has_bf16;
-use crate::params::{Linear, Params};
-
-/// Why a backbone cannot be put together, or cannot run on an image of some size.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum ShapeError {
-    /// A side of the input is no multiple of the patch.
-    #[error(
-        "an input of {height} x {width} pixels cannot be cut into patches of {patch}: \
-         choose a size whose sides are positive multiples of {patch}"
-    )]
-    InputSize {
-        /// Pixels.
-        height: usize,
-        /// Pixels.
-        width: usize,
-        /// Pixels.
-        patch: usize,
-    },
-    /// A weight contradicts the architecture.
-    #[error("{name} has {found} values where the architecture needs {expected}")]
-    ParamSize {
-        /// Which weight.
-        name: String,
-        /// Values that the architecture needs.
-        expected: usize,
-        /// Values that are there.
-        found: usize,
-    },
-    /// Products in bf16 on a processor without them.
-    #[error(
-        "products in bf16 need a processor with AVX-512 BF16 (AMD since Zen 4, Intel since Cooper \
-         Lake), which this one is not: use --dtype f32"
-    )]
-    NoBf16,
-    /// Products in f16 on the CPU.
-    #[error("products in f16 run on --device cuda only: use --dtype f32 or bf16 on the CPU")]
-    NoF16,
-    /// A model that only the CPU runs.
-    #[error("{what} run on the CPU only: use --device cpu")]
-    CpuOnly {
-        /// What a GPU does not have.
-        what: &'static str,
-    },
-    /// Position codes that do not fit the input.
-    #[error("position codes must be those of some of the {patches} patches, one for each")]
-    Codes {
-        /// Patches of the input.
-        patches: usize,
-    },
-    /// The device that was asked for.
-    #[error(transparent)]
-    Device(#[from] DeviceError),
-}
+use crate::params::Params;
+use crate::shapes::{ShapeError, check, cpu_only};
 
 /// A backbone ready to run.
 #[derive(Debug)]
@@ -410,129 +358,4 @@ impl Vit {
         }
         Ok(())
     }
-}
-
-/// What of a model no kernel for a GPU computes.
-fn cpu_only(config: &Config) -> Option<&'static str> {
-    if config.mlp == Mlp::GeluTanh {
-        Some("models with the GELU by a hyperbolic tangent")
-    } else if matches!(config.positions, Positions::Both { .. }) {
-        Some("models with a position table and rotary positions together")
-    } else if config.hidden_norm {
-        Some("models with a norm inside the feed-forward part")
-    } else if config.rms_norm || config.positions == Positions::Edged {
-        Some("models with RMSNorm, or whose registers have a place")
-    } else if config.prefix() == 0 {
-        Some("models without a class token")
-    } else {
-        None
-    }
-}
-
-/// Every weight has the size that the description gives it.
-fn check(config: &Config, params: &Params) -> Result<(), ShapeError> {
-    let d = config.width;
-    let mut problem = None;
-    let mut expect = |name: String, found: usize, expected: usize| {
-        if found != expected && problem.is_none() {
-            problem = Some(ShapeError::ParamSize {
-                name,
-                expected,
-                found,
-            });
-        }
-    };
-    let optional = |length: usize, present: bool| if present { length } else { 0 };
-    expect("width modulo heads".into(), d % config.heads.max(1), 0);
-    expect("blocks".into(), params.blocks.len(), config.depth);
-    expect("prefix".into(), params.prefix.len(), config.prefix() * d);
-    expect(
-        "stem norm".into(),
-        params.stem_norm.weight.len(),
-        optional(d, config.stem_norm),
-    );
-    expect(
-        "final norm".into(),
-        params.norm.weight.len(),
-        optional(d, config.final_norm),
-    );
-    match config.positions {
-        Positions::Table { grid, .. } | Positions::Both { grid, .. } => {
-            expect(
-                "position table".into(),
-                params.table.len(),
-                grid[0] * grid[1] * d,
-            );
-        }
-        Positions::Edged => {
-            let angles = 2 * config.head_width();
-            expect("rotary frequencies".into(), params.periods.len(), angles);
-            expect("registers modulo 4".into(), config.prefix() % 4, 0);
-        }
-        Positions::Rotary => {
-            expect(
-                "rotary periods".into(),
-                params.periods.len() * 4,
-                config.head_width(),
-            );
-        }
-    }
-    let mut linear =
-        |name: String, l: &Linear, inputs: usize, outputs: usize, bias: Option<bool>| {
-            expect(format!("{name} inputs"), l.inputs, inputs);
-            expect(format!("{name} outputs"), l.outputs, outputs);
-            expect(format!("{name} weight"), l.weight.len(), inputs * outputs);
-            let present = bias.unwrap_or(!l.bias.is_empty());
-            expect(
-                format!("{name} bias"),
-                l.bias.len(),
-                optional(outputs, present),
-            );
-        };
-    linear(
-        "patch embedding".into(),
-        &params.patch,
-        3 * config.patch * config.patch,
-        d,
-        None,
-    );
-    for (i, block) in params.blocks.iter().enumerate() {
-        let widen = if config.mlp == Mlp::SwiGlu { 2 } else { 1 };
-        linear(format!("block {i} qkv"), &block.qkv, d, 3 * d, None);
-        linear(format!("block {i} proj"), &block.proj, d, d, None);
-        // The activation is fused with this bias, so it must be there (zeros if need be).
-        linear(
-            format!("block {i} up"),
-            &block.up,
-            d,
-            widen * config.hidden,
-            Some(true),
-        );
-        linear(
-            format!("block {i} down"),
-            &block.down,
-            config.hidden,
-            d,
-            None,
-        );
-    }
-    for (i, block) in params.blocks.iter().enumerate() {
-        for (name, scale) in [("scale1", &block.scale1), ("scale2", &block.scale2)] {
-            expect(
-                format!("block {i} {name}"),
-                scale.len(),
-                optional(d, config.layer_scale),
-            );
-        }
-        for (name, norm) in [("norm1", &block.norm1), ("norm2", &block.norm2)] {
-            expect(format!("block {i} {name} weight"), norm.weight.len(), d);
-            expect(format!("block {i} {name} bias"), norm.bias.len(), d);
-        }
-        expect(
-            format!("block {i} norm of hidden width"),
-            block.hidden_norm.weight.len(),
-            optional(config.hidden, config.hidden_norm),
-        );
-    }
-    problem.map_or(Ok(()), Err)
 }

@@ -25,7 +25,7 @@ use vitscope_run::Facet;
 use vitscope_vit::config::{Device, Precision};
 use vitscope_vit::error::DeviceError;
 use vitscope_vit::identify::{Family, Format, Numerics, Settle};
-use vitscope_vit::vit::ShapeError;
+use vitscope_vit::shapes::ShapeError;
 
 use crate::args::{Cli, Command, ModelArgs, Output};
 use crate::exit::{unsaid, usage};

@@ -22,7 +22,7 @@ use vitscope_run::RunError;
 use vitscope_study::StudyError;
 use vitscope_sweep::SweepError;
 use vitscope_vit::error::{DeviceError, VitError};
-use vitscope_vit::vit::ShapeError;
+use vitscope_vit::shapes::ShapeError;
 
 /// Marks an error as the user's wording.
 #[derive(Debug)]

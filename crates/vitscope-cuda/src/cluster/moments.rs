@@ -8,7 +8,8 @@ use super::{Cluster, SUM_COLUMNS, expect};
 use crate::buffer::Buffer;
 use crate::error::CudaError;
 use crate::gpu::Gpu;
-use crate::product::{Matrix, Product, Target};
+use crate::matrix::{Matrix, Target};
+use crate::product::Product;
 use crate::program::args;
 use crate::rows::RowsView;
 

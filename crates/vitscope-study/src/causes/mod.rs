@@ -24,7 +24,7 @@ use vitscope_run::{
 };
 use vitscope_vit::config::Device;
 use vitscope_vit::identify::Settle;
-use vitscope_vit::vit::ShapeError;
+use vitscope_vit::shapes::ShapeError;
 
 use self::look::Looker;
 use self::numbers::Material;
