@@ -16,7 +16,7 @@ pub use check::pairs as check_pairs;
 pub use compare::{paper, relations, stored};
 pub use extract::verify;
 pub(crate) use inputs::device;
-pub use inputs::{embeddings, features, model, observer, screen, source, turn};
+pub use inputs::{backbone, embeddings, features, model, observer, pass, screen, source, turn};
 pub(crate) use probe::{
     baselines, edits, evaluate, examine, fit, job, rows, start, train, training,
 };

@@ -1,0 +1,197 @@
+//! A backbone at work: images in, the readings of a pass out.
+
+use std::time::Instant;
+
+use vitscope_data::{Geometry, Sample};
+use vitscope_run::{Facet, Slot};
+use vitscope_vit::Vit;
+use vitscope_vit::facet::{Kind, Taps};
+use vitscope_vit::vit::{Tapped, Workspace};
+
+use crate::error::StudyError;
+use crate::pass::{Pass, PassTimes, Reading, Seen, Visitor};
+use crate::settings::Side;
+
+/// A loaded backbone with what turns images into its input.
+#[derive(Debug)]
+pub struct Backbone {
+    vit: Vit,
+    work: Workspace,
+    geometry: Geometry,
+    /// `[3][256]`: the normalized value of every byte, as `(x / 255 - mean) / std` in f32.
+    levels: [[f32; 256]; 3],
+}
+
+impl Backbone {
+    /// Prepares a backbone for square crops of `geometry.size` pixels.
+    ///
+    /// # Errors
+    /// When the size is no multiple of the patch.
+    pub fn new(
+        vit: Vit,
+        geometry: Geometry,
+        mean: [f64; 3],
+        std: [f64; 3],
+    ) -> Result<Self, StudyError> {
+        let work = vit.workspace([geometry.size; 2])?;
+        let levels = std::array::from_fn(|c| {
+            std::array::from_fn(|x| (x as f32 / 255.0 - mean[c] as f32) / std[c] as f32)
+        });
+        Ok(Self {
+            vit,
+            work,
+            geometry,
+            levels,
+        })
+    }
+
+    /// The model.
+    #[must_use]
+    pub fn vit(&self) -> &Vit {
+        &self.vit
+    }
+
+    /// What the model is given for each byte of each channel.
+    pub(crate) fn levels(&self) -> &[[f32; 256]; 3] {
+        &self.levels
+    }
+}
+
+/// The tensor of a forward pass that a slot reads.
+#[must_use]
+pub fn tapped_kind(slot: Slot, depth: usize, token_norm: Side, rope: Side) -> Kind {
+    match slot.facet {
+        Facet::Key if rope == Side::After => Kind::KeyRotated,
+        Facet::Query if rope == Side::After => Kind::QueryRotated,
+        Facet::Key => Kind::Key,
+        Facet::Query => Kind::Query,
+        Facet::Value => Kind::Value,
+        Facet::Token if slot.layer == depth && token_norm == Side::After => Kind::FinalNorm,
+        Facet::Token => Kind::Token,
+    }
+}
+
+/// Hands a tapped tensor to the readings that it is.
+fn show(
+    tapped: Tapped<'_>,
+    kinds: &[(usize, Kind)],
+    seen: &Seen,
+    visitor: &mut dyn Visitor,
+) -> Result<(), StudyError> {
+    match tapped {
+        Tapped::Rows {
+            layer,
+            kind,
+            patches,
+            ..
+        } => {
+            let readings = kinds.iter().enumerate();
+            let mut readings = readings.filter(|(_, k)| **k == (layer, kind));
+            readings.try_for_each(|(reading, _)| visitor.reading(reading, &patches, seen))
+        }
+        Tapped::Attention { layer, weights } => visitor.attention(layer, weights, seen),
+    }
+}
+
+impl Backbone {
+    /// As [`Source::run`](crate::source::Source::run), by `unit` images at a time.
+    pub(crate) fn run(
+        &mut self,
+        pass: &Pass<'_>,
+        unit: usize,
+        visitor: &mut dyn Visitor,
+        times: &mut PassTimes,
+    ) -> Result<(), StudyError> {
+        let depth = self.vit.config().depth;
+        let kind = |reading: &Reading| {
+            let kind = tapped_kind(reading.slot, depth, reading.token_norm, pass.rope);
+            (reading.slot.layer, kind)
+        };
+        let kinds: Vec<(usize, Kind)> = pass.readings.iter().map(kind).collect();
+        let mut taps = Taps::new();
+        for &(layer, kind) in &kinds {
+            taps.add(layer, kind);
+        }
+        for layer in visitor.attention_layers() {
+            taps.add(layer, Kind::Attention);
+        }
+        let order: Vec<usize> = pass.groups.concat();
+        let mut stream = vitscope_data::stream(
+            pass.data,
+            pass.split,
+            order,
+            self.geometry,
+            pass.labels,
+            2 * unit,
+            pass.threads,
+        );
+        let side = self.geometry.size;
+        let mut pixels = Vec::new();
+        let mut unit = unit;
+        let stalled = times.stall;
+        for (batch, last) in pass.batches(unit) {
+            let samples = stream.by_ref().take(batch.len());
+            let samples: Vec<Sample> = samples.collect::<Result<_, _>>()?;
+            times.stall = stalled + stream.stall();
+            let mut left = &samples[..];
+            while !left.is_empty() {
+                let (now, after) = left.split_at(unit.min(left.len()));
+                let mut seen = pass.nothing_seen();
+                pixels.clear();
+                for sample in now {
+                    let start = pixels.len();
+                    pixels.extend_from_slice(&sample.image.pixels);
+                    pass.turn.apply(&mut pixels[start..], side);
+                    seen.push(sample.index, sample.label.as_ref(), side * side);
+                }
+                let (visit, work) = (&mut times.visit, &mut self.work);
+                let mut shown = false;
+                let ran = self
+                    .vit
+                    .forward_bytes(&pixels, &self.levels, &taps, work, |tapped| {
+                        let start = Instant::now();
+                        shown = true;
+                        show(tapped, &kinds, &seen, visitor)
+                            .map_err(|error| pass.named(error, &seen, None))?;
+                        *visit += start.elapsed();
+                        Ok::<(), StudyError>(())
+                    });
+                match ran {
+                    // Too many at a time for this card: from here on fewer.
+                    Err(StudyError::Device(error))
+                        if error.is_memory() && !shown && now.len() > 1 =>
+                    {
+                        unit = now.len() / 2;
+                        continue;
+                    }
+                    ran => ran?,
+                }
+                left = after;
+                // Before the visitor, which may end the pass when it has taken them.
+                times.images += seen.images.len() as u64;
+                let start = Instant::now();
+                visitor.batch(&seen, last && left.is_empty())?;
+                times.visit += start.elapsed();
+            }
+        }
+        Ok(())
+    }
+
+    /// Runs RGB squares together and hands out what is tapped.
+    ///
+    /// # Shapes
+    /// `squares`: `[side, side, 3]` each, with the side of the crop.
+    ///
+    /// # Errors
+    /// Whatever `sink` returns; the pass stops there.
+    pub fn squares(
+        &mut self,
+        squares: &[&[u8]],
+        taps: &Taps,
+        sink: impl FnMut(Tapped<'_>) -> Result<(), StudyError>,
+    ) -> Result<(), StudyError> {
+        let pixels = squares.concat();
+        self.vit
+            .forward_bytes(&pixels, &self.levels, taps, &mut self.work, sink)
+    }
+}
