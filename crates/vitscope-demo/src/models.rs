@@ -21,8 +21,10 @@ pub struct BuiltIn {
     pub description: &'static str,
 }
 
+// Statics, since a constant of 1.4 MB lies in the program once for each place that names it.
+
 /// Learned to paint what is hidden.
-pub const MASKED: BuiltIn = BuiltIn {
+pub static MASKED: BuiltIn = BuiltIn {
     name: "masked",
     objective: "masked autoencoder",
     weights: include_bytes!("../models/masked.safetensors"),
@@ -30,7 +32,7 @@ pub const MASKED: BuiltIn = BuiltIn {
 };
 
 /// Learned to tell scenes, and places in them, apart.
-pub const CONTRASTIVE: BuiltIn = BuiltIn {
+pub static CONTRASTIVE: BuiltIn = BuiltIn {
     name: "contrastive",
     objective: "contrastive",
     weights: include_bytes!("../models/contrastive.safetensors"),
@@ -38,7 +40,7 @@ pub const CONTRASTIVE: BuiltIn = BuiltIn {
 };
 
 /// Learned to say of a view with holes what its own running mean says of another, and to paint the holes.
-pub const DISTILLED: BuiltIn = BuiltIn {
+pub static DISTILLED: BuiltIn = BuiltIn {
     name: "distilled",
     objective: "self-distilled with hidden patches",
     weights: include_bytes!("../models/distilled.safetensors"),
@@ -47,7 +49,10 @@ pub const DISTILLED: BuiltIn = BuiltIn {
 
 impl BuiltIn {
     /// All, in the order in which they are shown.
-    pub const ALL: [Self; 3] = [MASKED, CONTRASTIVE, DISTILLED];
+    #[must_use]
+    pub fn all() -> [Self; 3] {
+        [MASKED, CONTRASTIVE, DISTILLED]
+    }
 }
 
 /// Writes the built-in models into a folder that is not there yet: `NAME.toml`, which stands wherever a
@@ -57,7 +62,7 @@ impl BuiltIn {
 /// When the folder is there, or the disk refuses.
 pub fn write_models(root: &Path) -> Result<(), DemoError> {
     files::folder(root, |root| {
-        for model in BuiltIn::ALL {
+        for model in BuiltIn::all() {
             write_inside(
                 &root.join(format!("{}.safetensors", model.name)),
                 model.weights,

@@ -16,6 +16,7 @@ mod causes;
 mod chart;
 mod class_bars;
 mod cluster_use;
+mod compared;
 mod correspond;
 mod curves;
 mod drawing;

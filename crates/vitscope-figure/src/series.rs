@@ -4,9 +4,10 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use vitscope_run::{Facet, Measured, files, limits};
+use vitscope_run::{Facet, Measured};
 
 use crate::chart::{self, Frame};
+use crate::compared::{Compared, field};
 use crate::error::FigureError;
 use crate::members::Member;
 use crate::scale::Scale;
@@ -129,45 +130,25 @@ struct SeriesRow {
 
 /// Reads the table; `None` if there is none.
 fn read(path: &Path) -> Result<Option<Vec<SeriesRow>>, FigureError> {
-    let Some(bytes) = files::read_up_to(path, limits::TABLE_BYTES)? else {
+    let Some(table) = Compared::read(path)? else {
         return Ok(None);
     };
-    let bad = |problem| FigureError::compared(path, problem);
-    let table = |error: csv::Error| bad(format!("is not a table ({error})"));
-    let mut reader = csv::Reader::from_reader(bytes.as_slice());
-    let header = reader.headers().map_err(table)?.clone();
-    let column = |name: &str| {
-        let found = header.iter().position(|field| field == name);
-        found.ok_or_else(|| bad(format!("has no column \"{name}\"")))
-    };
-    let [step, facet, metric] = [column("step")?, column("facet")?, column("metric")?];
-    let [value, low, high] = [column("value")?, column("low")?, column("high")?];
+    let [step, facet, metric] = ["step", "facet", "metric"].map(|name| table.column(name));
+    let (step, facet, metric) = (step?, facet?, metric?);
+    let number = table.columns("value", ["low", "high"])?;
     let mut rows = Vec::new();
-    for record in reader.records() {
-        let record = record.map_err(table)?;
-        let field = |index: usize| record.get(index).unwrap_or("");
-        let number = |index: usize| match field(index) {
-            "" => Ok(None),
-            text => match text.parse::<f64>() {
-                Ok(value) if value.is_finite() => Ok(Some(value)),
-                _ => Err(bad(format!("has {text:?} where a number was expected"))),
-            },
-        };
+    for row in table.rows() {
         // Attention as a whole has no facet, and no curve here.
-        let Ok(facet) = field(facet).parse() else {
+        let Ok(facet) = field(row, facet).parse() else {
             continue;
         };
-        let step = field(step);
+        let step = field(row, step);
+        let wrong = || table.bad(format!("has {step:?} where a step was expected"));
         rows.push(SeriesRow {
-            step: step
-                .parse()
-                .map_err(|_| bad(format!("has {step:?} where a step was expected")))?,
+            step: step.parse().map_err(|_| wrong())?,
             facet,
-            metric: field(metric).to_owned(),
-            measured: Measured {
-                value: number(value)?,
-                interval: number(low)?.zip(number(high)?),
-            },
+            metric: field(row, metric).to_owned(),
+            measured: table.measured(row, number)?,
         });
     }
     Ok(Some(rows))

@@ -9,10 +9,10 @@ use ttf_parser::Face;
 
 use crate::svg::base64;
 
-const REGULAR: &[u8] = include_bytes!("../assets/Inter-Regular.subset.otf");
-const SEMIBOLD: &[u8] = include_bytes!("../assets/Inter-SemiBold.subset.otf");
-const REGULAR_WOFF2: &[u8] = include_bytes!("../assets/Inter-Regular.subset.woff2");
-const SEMIBOLD_WOFF2: &[u8] = include_bytes!("../assets/Inter-SemiBold.subset.woff2");
+static REGULAR: &[u8] = include_bytes!("../assets/Inter-Regular.subset.otf");
+static SEMIBOLD: &[u8] = include_bytes!("../assets/Inter-SemiBold.subset.otf");
+static REGULAR_WOFF2: &[u8] = include_bytes!("../assets/Inter-Regular.subset.woff2");
+static SEMIBOLD_WOFF2: &[u8] = include_bytes!("../assets/Inter-SemiBold.subset.woff2");
 
 /// The two weights that figures use.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

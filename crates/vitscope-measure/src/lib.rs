@@ -79,7 +79,7 @@ mod positional;
 mod quality;
 mod quality_interval;
 mod quantile;
-mod random;
+pub mod random;
 mod relation;
 mod shifts;
 mod tally;

@@ -4,6 +4,7 @@
 use rand::Rng;
 
 /// A uniform index in `0..bound` (multiply-shift; the bias is below `bound / 2^64`).
-pub(crate) fn index(rng: &mut impl Rng, bound: usize) -> usize {
+#[must_use]
+pub fn index(rng: &mut impl Rng, bound: usize) -> usize {
     ((u128::from(rng.next_u64()) * bound as u128) >> 64) as usize
 }

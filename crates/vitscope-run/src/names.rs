@@ -27,6 +27,18 @@ pub const PAGE: &str = "report.html";
 /// The figures.
 pub const FIGURES: &str = "figures";
 
+/// The file in [`STATE`] that keeps facets, by what they were made of.
+#[must_use]
+pub fn kept_facets(key: &str) -> String {
+    format!("facets-{key}.f32")
+}
+
+/// Whether a file in [`STATE`] keeps facets.
+#[must_use]
+pub fn is_kept_facets(name: &str) -> bool {
+    name.starts_with("facets-") && name.ends_with(".f32")
+}
+
 /// Whether a file is drawn from what others hold: a figure, or the page.
 #[must_use]
 pub fn is_drawn(name: &str) -> bool {

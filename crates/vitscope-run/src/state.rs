@@ -4,8 +4,8 @@
 use std::path::Path;
 
 use crate::error::RunError;
-use crate::files;
 use crate::slot::Slot;
+use crate::{files, names};
 
 /// The stems of what is stored as tensors: a probe's, attention's, and a correspondence's unfinished work.
 const STORED: [&str; 5] = ["training", "evaluation", "locality", "attention", "matches"];
@@ -21,8 +21,7 @@ fn is_ours(path: &str) -> bool {
         [.., name] if files::is_ours(name) => true,
         [name] => {
             let stored = name.strip_suffix(".safetensors");
-            let is_cache = name.starts_with("facets-") && name.ends_with(".f32");
-            is_cache || stored.is_some_and(|stem| STORED.contains(&stem))
+            names::is_kept_facets(name) || stored.is_some_and(|stem| STORED.contains(&stem))
         }
         // An image's name may have folders of its own.
         [LABELS, slot, .., name] => slot.parse::<Slot>().is_ok() && name.ends_with(".png"),

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use vitscope_run::{Measured, files, limits};
+use vitscope_run::Measured;
 
+use crate::compared::{Compared, field};
 use crate::error::FigureError;
 
 /// Correlations by relation and group.
@@ -22,47 +23,28 @@ struct Correlation {
 impl Relations {
     /// Reads the file; `None` if there is none.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, FigureError> {
-        let Some(bytes) = files::read_up_to(path, limits::TABLE_BYTES)? else {
+        let Some(table) = Compared::read(path)? else {
             return Ok(None);
         };
-        let bad = |problem| FigureError::compared(path, problem);
-        let mut reader = csv::Reader::from_reader(bytes.as_slice());
-        let table = |error: csv::Error| bad(format!("is not a table ({error})"));
-        let header = reader.headers().map_err(table)?.clone();
-        let column = |name: &str| {
-            let found = header.iter().position(|field| field == name);
-            found.ok_or_else(|| bad(format!("has no column \"{name}\"")))
-        };
-        let [relation, group, n] = [column("relation")?, column("group")?, column("n")?];
+        let [relation, group, n] = ["relation", "group", "n"].map(|name| table.column(name));
+        let (relation, group, n) = (relation?, group?, n?);
         let [pearson, spearman] = ["pearson", "spearman"].map(|name| {
-            let [low, high] = ["low", "high"].map(|end| column(&format!("{name}_{end}")));
-            Ok::<_, FigureError>([column(name)?, low?, high?])
+            let [low, high] = ["low", "high"].map(|end| format!("{name}_{end}"));
+            table.columns(name, [&low, &high])
         });
         let (pearson, spearman) = (pearson?, spearman?);
         let mut rows = BTreeMap::new();
-        for record in reader.records() {
-            let record = record.map_err(table)?;
-            let field = |index: usize| record.get(index).unwrap_or("").trim();
-            let number = |index: usize| match field(index) {
-                "" => Ok(None),
-                text => match text.parse::<f64>() {
-                    Ok(value) => Ok(value.is_finite().then_some(value)),
-                    Err(_) => Err(bad(format!("has {text:?} where a number was expected"))),
-                },
+        for row in table.rows() {
+            let key = (
+                field(row, relation).to_owned(),
+                field(row, group).to_owned(),
+            );
+            let correlation = Correlation {
+                n: field(row, n).to_owned(),
+                pearson: table.measured(row, pearson)?,
+                spearman: table.measured(row, spearman)?,
             };
-            let measured = |[value, low, high]: [usize; 3]| {
-                Ok::<_, FigureError>(Measured {
-                    value: number(value)?,
-                    interval: number(low)?.zip(number(high)?),
-                })
-            };
-            let key = (field(relation).to_owned(), field(group).to_owned());
-            let row = Correlation {
-                n: field(n).to_owned(),
-                pearson: measured(pearson)?,
-                spearman: measured(spearman)?,
-            };
-            rows.insert(key, row);
+            rows.insert(key, correlation);
         }
         Ok(Some(Self { rows }))
     }

@@ -4,11 +4,11 @@ use ndarray::{Array2, Array4, s};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use vitscope_measure::random::index;
 use vitscope_protocol::{CheckedProtocol, Protocol, ProtocolError};
 
 use super::look::Looker;
 use super::settings::CausesSettings;
-use super::view::index;
 use crate::error::StudyError;
 use crate::observer::{FIT, Observer};
 

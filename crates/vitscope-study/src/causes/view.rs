@@ -1,8 +1,9 @@
 //! The ways in which an image is shown to the model again, and which patches of each have to do with which of the
 //! plain one.
 
-use rand::{Rng, SeedableRng};
+use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
+use vitscope_measure::random::index;
 use vitscope_vit::config::Positions;
 use vitscope_vit::edit::{Codes, Edit, FromPrefix};
 
@@ -155,11 +156,6 @@ impl View {
         };
         (0..side * side).filter_map(pairing).collect()
     }
-}
-
-/// A uniform number in `0..bound`, by a rule of our own, so that a seed means the same with any version of the crates.
-pub(super) fn index(rng: &mut impl Rng, bound: usize) -> usize {
-    ((u128::from(rng.next_u64()) * bound as u128) >> 64) as usize
 }
 
 #[cfg(test)]

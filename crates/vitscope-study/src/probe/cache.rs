@@ -17,6 +17,7 @@ use ndarray::Array3;
 use sha2::{Digest, Sha256};
 use vitscope_data::Split;
 use vitscope_protocol::SharedOrder;
+use vitscope_run::names;
 use vitscope_vit::vit::Rows;
 
 use crate::error::StudyError;
@@ -135,7 +136,7 @@ impl FacetCache {
         ));
         let name = files::hex(&key[..8]);
         let folder = state::folder(&job.plans[0].run);
-        let path = folder.join(format!("facets-{name}.f32"));
+        let path = folder.join(names::kept_facets(&name));
         if path.exists() {
             let cache = Self::over(File::open(&path), &path, job, worth)?;
             cache.check(&worth.images, &key)?;
@@ -251,7 +252,7 @@ pub(crate) fn remove_left(run: &Path) -> Result<(), StudyError> {
     let folder = state::folder(run);
     for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.starts_with("facets-") && name.ends_with(".f32") {
+        if names::is_kept_facets(&name) {
             files::remove_if_there(&entry.path())?;
         }
     }

@@ -48,7 +48,7 @@ pub fn run(cli: &Cli, args: &DemoArgs) -> anyhow::Result<()> {
     SCENES.write(&scenes)?;
     write_pairs(&pairs, SCENES.seed, PAIRS)?;
     write_models(&models)?;
-    let found = BuiltIn::ALL
+    let found = BuiltIn::all()
         .iter()
         .map(|model| {
             teller.note(&format!("the {} model", model.name));
@@ -198,7 +198,7 @@ fn begin(out: &Path) -> Result<Folder, StudyError> {
     let mut folder = Folder::claim(out, "demo", &[])?;
     // Until all is there, nothing says what was found.
     files::remove_if_there(&folder.place(FOUND)?)?;
-    let runs = BuiltIn::ALL.iter().flat_map(|model| {
+    let runs = BuiltIn::all().iter().flat_map(|model| {
         ["", "-attention", "-correspond"].map(|suffix| format!("{}{suffix}", model.name))
     });
     for name in ["scenes", "pairs", "models", COMPARISON]
