@@ -49,9 +49,8 @@ pub static DISTILLED: BuiltIn = BuiltIn {
 
 impl BuiltIn {
     /// All, in the order in which they are shown.
-    #[must_use]
-    pub fn all() -> [Self; 3] {
-        [MASKED, CONTRASTIVE, DISTILLED]
+    pub fn all() -> impl Iterator<Item = &'static Self> {
+        [&MASKED, &CONTRASTIVE, &DISTILLED].into_iter()
     }
 }
 

@@ -41,8 +41,8 @@ pub(crate) fn model(out: &Path, typed: &Path) -> Result<PathBuf, SweepError> {
     let Some(name) = text.strip_prefix(PREFIX) else {
         return Ok(typed.to_owned());
     };
-    let Some(model) = BuiltIn::all().iter().find(|model| model.name == name) else {
-        let names: Vec<&str> = BuiltIn::all().iter().map(|model| model.name).collect();
+    let Some(model) = BuiltIn::all().find(|model| model.name == name) else {
+        let names: Vec<&str> = BuiltIn::all().map(|model| model.name).collect();
         return Err(SweepError::Usage(format!(
             "{text}: is no built-in model: there are {}",
             names.join(", ")

@@ -49,7 +49,6 @@ pub fn run(cli: &Cli, args: &DemoArgs) -> anyhow::Result<()> {
     write_pairs(&pairs, SCENES.seed, PAIRS)?;
     write_models(&models)?;
     let found = BuiltIn::all()
-        .iter()
         .map(|model| {
             teller.note(&format!("the {} model", model.name));
             look(
@@ -198,7 +197,7 @@ fn begin(out: &Path) -> Result<Folder, StudyError> {
     let mut folder = Folder::claim(out, "demo", &[])?;
     // Until all is there, nothing says what was found.
     files::remove_if_there(&folder.place(FOUND)?)?;
-    let runs = BuiltIn::all().iter().flat_map(|model| {
+    let runs = BuiltIn::all().flat_map(|model| {
         ["", "-attention", "-correspond"].map(|suffix| format!("{}{suffix}", model.name))
     });
     for name in ["scenes", "pairs", "models", COMPARISON]
