@@ -22,6 +22,7 @@ mod curves;
 mod drawing;
 mod end_names;
 mod error;
+mod followed;
 mod grid;
 mod images;
 mod layers;

@@ -74,10 +74,15 @@ impl Member {
 
 /// Opens the runs and names them.
 pub(crate) fn open(paths: &[PathBuf], given: &[String]) -> Result<Vec<Member>, FigureError> {
-    let runs = paths
-        .iter()
-        .map(|path| RunView::open(path))
-        .collect::<Result<Vec<_>, _>>()?;
+    let open = |path: &PathBuf| match RunView::open(path) {
+        Ok(run) if run.kind() == RunKind::Causes => Err(FigureError::Choice {
+            asked: path.display().to_string(),
+            problem: "a run of causes is not compared with others: its own page has its figures"
+                .to_owned(),
+        }),
+        opened => opened,
+    };
+    let runs = paths.iter().map(open).collect::<Result<Vec<_>, _>>()?;
     let groups = models::groups(&runs, given);
     let mut models = model_labels(&runs, paths, &groups);
     let mut labels = labels(&runs, paths);

@@ -10,8 +10,8 @@ use crate::members::Member;
 use crate::relations::{self, Correlations, Relations};
 use crate::sheet::Plate;
 use crate::{
-    aggregates, attention, best, causes, class_bars, correspond, curves, layers, locality, many,
-    matrix, position_locked, segmentations, sensitivity, series,
+    aggregates, attention, best, causes, class_bars, correspond, curves, followed, layers,
+    locality, many, matrix, position_locked, segmentations, sensitivity, series,
 };
 
 /// The figures of a single run.
@@ -45,7 +45,10 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
             plates.push(correspond::layers::draw_similarity(member)?);
             plates.push(correspond::layers::draw_matches(member)?);
         }
-        RunKind::Causes => {}
+        RunKind::Causes => {
+            plates.push(followed::draw(member, &followed::AGREEMENT)?);
+            plates.push(followed::draw(member, &followed::PLACES)?);
+        }
     }
     Ok(plates)
 }

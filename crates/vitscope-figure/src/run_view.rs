@@ -69,13 +69,6 @@ impl RunView {
     /// Reads the record, the numbers and the small tensors of a run directory.
     pub(crate) fn open(root: &Path) -> Result<Self, FigureError> {
         let run = Run::open(root)?;
-        if run.record.kind == RunKind::Causes {
-            return Err(FigureError::Choice {
-                asked: root.display().to_string(),
-                problem: "a run of causes has no figures, and its numbers are in its metrics.csv"
-                    .to_owned(),
-            });
-        }
         let data = &run.record.data;
         let classes = data.classes.clone();
         let mut view = Self {

@@ -62,7 +62,7 @@ impl Verdict {
             RunKind::Probe => verdict.of_probes(run),
             RunKind::Attention => verdict.findings.extend(others::of_attention(run)),
             RunKind::Correspond => verdict.findings.extend(others::of_matches(run)),
-            RunKind::Causes => {}
+            RunKind::Causes => verdict.findings.extend(others::of_causes(run)),
         }
         verdict.warnings.extend(run.record.warnings.iter().cloned());
         verdict

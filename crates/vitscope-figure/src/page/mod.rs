@@ -314,7 +314,13 @@ fn footnotes_of(run: &RunView) -> Vec<String> {
              folder aggregate."
                 .to_owned(),
         ],
-        RunKind::Attention | RunKind::Causes => Vec::new(),
+        RunKind::Attention => Vec::new(),
+        RunKind::Causes => vec![
+            FACETS.to_owned(),
+            "Centroids are fitted once and stay; each test image is then shown again and again. Agreement says \
+             which of two causes labels follow, not that it hurts them."
+                .to_owned(),
+        ],
         RunKind::Correspond => vec![
             FACETS.to_owned(),
             "PCK@0.1: the share of keypoints whose match, the target's pixel of largest cosine \

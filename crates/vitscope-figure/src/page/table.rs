@@ -46,7 +46,7 @@ pub(super) struct TableColumn {
     pub(super) is_minor: bool,
 }
 
-const COLUMNS: [TableColumn; 11] = [
+const COLUMNS: [TableColumn; 17] = [
     TableColumn::new("mIoU", "miou"),
     TableColumn::minor("pixel accuracy", "accuracy"),
     TableColumn::new("NMI", "nmi"),
@@ -58,6 +58,12 @@ const COLUMNS: [TableColumn; 11] = [
     TableColumn::new("PCK@0.1", "pck"),
     TableColumn::minor("PCK@0.1 per image", "pck_image"),
     TableColumn::new("I(K,Q) in nats", "locality"),
+    TableColumn::new("moved: content", "agree_content@shift"),
+    TableColumn::new("moved: place", "agree_place@shift"),
+    TableColumn::minor("mirrored: content", "agree_content@flip"),
+    TableColumn::minor("mirrored: place", "agree_place@flip"),
+    TableColumn::new("NMI beyond chance", "place_nmi@plain"),
+    TableColumn::minor("with the code's place", "code_nmi@roll"),
 ];
 
 /// What a row is about: a subject, or a baseline of mIoU.

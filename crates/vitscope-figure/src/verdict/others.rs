@@ -1,6 +1,6 @@
 //! What is said of runs that probe nothing: of attention, and of correspondences.
 
-use vitscope_run::{Measured, Part};
+use vitscope_run::{Measured, Part, Slot, Subject};
 
 use super::{capitalized_name, name, not_below, ranked, with_interval};
 use crate::run_view::RunView;
@@ -60,4 +60,96 @@ pub(super) fn of_matches(run: &RunView) -> Option<String> {
         ),
     };
     Some(format!("{found}{doubt}."))
+}
+
+/// Whether labels follow place or content, and with which place the strongest positional effect goes.
+pub(super) fn of_causes(run: &RunView) -> Vec<String> {
+    let of = |slot: Slot, metric: &str| run.get(Subject::Slot(slot), metric);
+    let mut said = Vec::new();
+    for (metric, when) in [
+        ("place_lean@shift", "the crop is moved"),
+        ("place_lean@flip", "the image is mirrored"),
+    ] {
+        let lean = run.slots().into_iter().map(|slot| (slot, of(slot, metric)));
+        let lean: Vec<(Slot, Measured)> = lean.filter(|(_, lean)| lean.value.is_some()).collect();
+        said.extend(leaning(&lean, when));
+    }
+    let slots = run.slots().into_iter();
+    let effect = slots.filter_map(|slot| Some((slot, of(slot, "place_nmi@plain").value?)));
+    let Some((slot, _)) = effect.max_by(|a, b| a.1.total_cmp(&b.1)) else {
+        return said;
+    };
+    let plain = of(slot, "place_nmi@plain");
+    let strongest = format!(
+        "{} has the largest positional effect, NMI {} beyond chance",
+        capitalized_name(slot),
+        with_interval(plain)
+    );
+    let [true_place, code] = ["place_nmi@roll", "code_nmi@roll"].map(|metric| of(slot, metric));
+    if let (Some((_, below)), Some((above, _))) = (true_place.interval, code.interval)
+        && above > below
+    {
+        said.push(format!(
+            "{strongest}, and it goes with the position code: where codes are moved, NMI is {} with the place of the code and {} with the true place.",
+            with_interval(code),
+            with_interval(true_place)
+        ));
+    } else if let (Some((above, _)), Some((_, below))) = (true_place.interval, code.interval)
+        && above > below
+    {
+        said.push(format!(
+            "{strongest}, and it does not go with the position code: where codes are moved, NMI is {} with the true place and {} with the place of the code, so it comes of edges, padding, or the layout of photographs.",
+            with_interval(true_place),
+            with_interval(code)
+        ));
+    } else {
+        said.push(format!(
+            "{strongest}; whether it goes with the position code or with the true place cannot be told here."
+        ));
+    }
+    let mean = of(slot, "place_nmi@cut_mean");
+    if let (Some((above, _)), Some((_, below))) = (plain.interval, mean.interval)
+        && above > below
+    {
+        said.push(format!(
+            "It falls to {} when patches are given the same mean of class token and registers, so part of it comes through them.",
+            with_interval(mean)
+        ));
+    }
+    said
+}
+
+/// Which slots follow the place more than the content, as far as intervals say so.
+fn leaning(lean: &[(Slot, Measured)], when: &str) -> Option<String> {
+    const MOST_NAMED: usize = 4;
+    if lean.is_empty() {
+        return None;
+    }
+    if lean.iter().all(|(_, lean)| lean.interval.is_none()) {
+        return Some(format!(
+            "What labels follow when {when} has no intervals, so this run cannot say it."
+        ));
+    }
+    let above = |(_, lean): &&(Slot, Measured)| lean.interval.is_some_and(|(low, _)| low > 0.0);
+    let below = |(_, lean): &&(Slot, Measured)| lean.interval.is_some_and(|(_, high)| high < 0.0);
+    let following: Vec<String> = lean
+        .iter()
+        .filter(above)
+        .map(|&(slot, _)| name(slot))
+        .collect();
+    let content = lean.iter().filter(below).count();
+    let slots = lean.len();
+    let others = format!("the content more than the place in {content} of {slots} slots");
+    Some(match following.len() {
+        0 => format!(
+            "When {when}, labels follow {others}, and in none the place more (95 % intervals)."
+        ),
+        count if count <= MOST_NAMED => format!(
+            "When {when}, labels follow the place more than the content in {} ({count} of {slots} slots), and {others} (95 % intervals).",
+            following.join(" and ")
+        ),
+        count => format!(
+            "When {when}, labels follow the place more than the content in {count} of {slots} slots, and {others} (95 % intervals)."
+        ),
+    })
 }

@@ -62,6 +62,8 @@ pub struct CausesOutcome {
     pub slots: Vec<(Slot, Vec<Named>)>,
     /// Those of the ground truth; empty without one.
     pub truth: Vec<Named>,
+    /// Holds the run until its figures exist.
+    pub session: Session,
 }
 
 impl CausesOutcome {
@@ -163,8 +165,12 @@ pub fn causes(
     let session = Session::begin(&run, &record, false)?;
     write_metrics(&session, &record, &slots, &truth)?;
     session.set(&mut record, RunState::Complete)?;
-    session.tidy()?;
-    Ok(CausesOutcome { run, slots, truth })
+    Ok(CausesOutcome {
+        run,
+        slots,
+        truth,
+        session,
+    })
 }
 
 /// What is known to be impossible before anything is read.

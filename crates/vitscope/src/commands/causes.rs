@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
 use vitscope_run::{Measured, Slot};
+use vitscope_study::StudyError;
 use vitscope_study::causes::{CausesOutcome, CausesRequest, CausesSettings, Named, View, causes};
 
 use super::locate::locate;
@@ -36,10 +37,20 @@ pub fn run(cli: &Cli, args: &CausesArgs) -> anyhow::Result<()> {
     };
     use_threads(args.threads)?;
     let outcome = causes(&request, &mut Teller::new(cli))?;
+    let page = vitscope_figure::draw(&outcome.run)?.page;
+    outcome.session.tidy().map_err(StudyError::from)?;
     match cli.output() {
-        Output::Human => print(&table(&outcome)),
+        Output::Human => {
+            let verdict = vitscope_figure::verdict(&outcome.run)?;
+            print(&format!(
+                "{}\n{verdict}\npage: {}\n",
+                table(&outcome),
+                page.display()
+            ))
+        }
         Output::Json => print(&serde_json::to_string(&json!({
             "run": outcome.run,
+            "page": page,
             "leaning": json!({
                 "shift": names(outcome.leaning(View::Shift)),
                 "flip": names(outcome.leaning(View::Flip)),
@@ -137,25 +148,6 @@ fn table(outcome: &CausesOutcome) -> String {
         }
         text.push('\n');
     }
-    for (view, what) in [
-        (
-            View::Shift,
-            "place more than content when the crop is moved",
-        ),
-        (View::Flip, "place more than content when it is mirrored"),
-        (
-            View::Roll,
-            "position code more than content and place when codes are moved",
-        ),
-    ] {
-        let slots = names(outcome.leaning(view));
-        let slots = match slots.is_empty() {
-            true => "in no slot".to_owned(),
-            false => slots.join(" "),
-        };
-        let _ = writeln!(text, "labels follow the {what} (95 % interval): {slots}");
-    }
-    let _ = writeln!(text, "run: {}", outcome.run.display());
     text
 }
 
