@@ -172,6 +172,8 @@ pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureErro
             names.push((curve.name.to_owned(), curve.mark(), curve.paint()));
         }
     }
+    // What curves are read against stands after them.
+    names.sort_by_key(|(_, _, paint)| *paint == theme::MUTED);
     let mut top = chart::key(&mut sheet.svg, LEFT, theme::MARGIN - 4.0, &names) + 24.0;
     let count = facets.len() as f64;
     let room = theme::FULL_WIDTH - theme::MARGIN - LEFT - (count - 1.0) * GAP;
@@ -221,6 +223,14 @@ pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureErro
     }
     sheet.note(what.note);
     sheet.note(words::INTERVAL_NOTE);
+    let shown = bands
+        .iter()
+        .flat_map(|band| band.curves)
+        .filter(|curve| has(curve));
+    let mut shown = shown.flat_map(|curve| course(member, &facets, &layers, curve));
+    if shown.any(|measured| measured.value.is_none()) {
+        sheet.note("A gap: all labels of the slot are the same.");
+    }
     sheet.columns(&["layer", "facet", "number", "value", "low", "high"]);
     let mut told: Vec<&str> = Vec::new();
     for curve in bands.iter().flat_map(|band| band.curves) {

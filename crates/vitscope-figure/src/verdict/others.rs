@@ -132,10 +132,9 @@ fn leaning(lean: &[(Slot, Measured)], when: &str) -> Option<String> {
     }
     let above = |(_, lean): &&(Slot, Measured)| lean.interval.is_some_and(|(low, _)| low > 0.0);
     let below = |(_, lean): &&(Slot, Measured)| lean.interval.is_some_and(|(_, high)| high < 0.0);
-    let following: Vec<String> = lean
-        .iter()
-        .filter(above)
-        .map(|&(slot, _)| name(slot))
+    let following = lean.iter().filter(above);
+    let following: Vec<String> = following
+        .map(|(slot, _)| format!("{} {}", slot.facet, slot.layer))
         .collect();
     let content = lean.iter().filter(below).count();
     let slots = lean.len();
@@ -146,10 +145,18 @@ fn leaning(lean: &[(Slot, Measured)], when: &str) -> Option<String> {
         ),
         count if count <= MOST_NAMED => format!(
             "When {when}, labels follow the place more than the content in {} ({count} of {slots} slots), and {others} (95 % intervals).",
-            following.join(" and ")
+            listed(&following)
         ),
         count => format!(
             "When {when}, labels follow the place more than the content in {count} of {slots} slots, and {others} (95 % intervals)."
         ),
     })
+}
+
+/// "key 6, key 8 and key 10"
+fn listed(names: &[String]) -> String {
+    match names {
+        [rest @ .., last] if !rest.is_empty() => format!("{} and {last}", rest.join(", ")),
+        _ => names.concat(),
+    }
 }
