@@ -398,6 +398,47 @@ fn where_intervals_overlap_no_layer_is_first() {
 }
 
 #[test]
+fn causes_are_told_as_far_as_intervals_carry_them() {
+    let said = |rows: &str| of_command("causes", rows);
+    let effect = "3,key,place_nmi@plain,,0.5,0.45,0.55\n";
+    let by_code = said(&format!(
+        "{effect}3,key,place_nmi@roll,,0.02,0,0.04\n3,key,code_nmi@roll,,0.5,0.4,0.6\n"
+    ));
+    assert!(
+        by_code.contains("Key, layer 3 has the largest positional effect, NMI 0.500 [0.450, 0.550] beyond chance, and it goes with the position code"),
+        "{by_code}"
+    );
+    let by_place = said(&format!(
+        "{effect}3,key,place_nmi@roll,,0.5,0.4,0.6\n3,key,code_nmi@roll,,0.02,0,0.04\n"
+    ));
+    assert!(
+        by_place.contains("does not go with the position code"),
+        "{by_place}"
+    );
+    let open = said(&format!(
+        "{effect}3,key,place_nmi@roll,,0.2,0.1,0.3\n3,key,code_nmi@roll,,0.25,0.1,0.4\n"
+    ));
+    assert!(open.contains("cannot be told here"), "{open}");
+    let cut = said(&format!(
+        "{effect}3,key,place_nmi@cut_mean,,0.1,0.05,0.15\n"
+    ));
+    assert!(cut.contains("It falls to 0.100"), "{cut}");
+    let kept = said(&format!(
+        "{effect}3,key,place_nmi@cut_mean,,0.48,0.4,0.55\n"
+    ));
+    assert!(!kept.contains("falls"), "{kept}");
+
+    let lean = "1,key,place_lean@shift,,0.2,0.1,0.3\n2,key,place_lean@shift,,-0.5,-0.6,-0.4\n";
+    let one = said(&format!("{lean}3,key,place_lean@shift,,0.0,-0.1,0.1\n"));
+    assert!(
+        one.contains("labels follow the place more than the content in key 1 (1 of 3 slots), and the content more than the place in 1 of 3 slots"),
+        "{one}"
+    );
+    let unsure = said("3,key,place_lean@flip,,0.4,,\n");
+    assert!(unsure.contains("this run cannot say it"), "{unsure}");
+}
+
+#[test]
 fn the_terminal_gets_a_paragraph_and_a_line_per_warning() {
     let mut planted = Planted::new()
         .miou("key.1", 0.3, 0.02)

@@ -88,7 +88,8 @@ fn numbers_names_and_pictures_that_cannot_be_are_refused_or_drawn_in_time() {
     forge(&run, "/data/classes/0/name", &json!("a".repeat(100_000)));
     let begun = Instant::now();
     succeed(run_args(&["report", &text]));
-    assert!(begun.elapsed() < Duration::from_secs(60));
+    // Where fitting it was quadratic it took hours; a busy machine must not be taken for that.
+    assert!(begun.elapsed() < Duration::from_secs(300));
     std::fs::write(run.join("run.json"), record).unwrap();
     // A picture that is small as a file only.
     let stem = run_json(&run)["examples"][0].as_str().unwrap().to_owned();
