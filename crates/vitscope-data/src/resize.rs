@@ -59,6 +59,20 @@ impl RgbImage {
         Ok(decode::decode(path, &bytes)?.image)
     }
 
+    /// The same of a file's content, which came some other way; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`RgbImage::open`], and where a decoder gives up.
+    pub fn read(name: &Path, bytes: &[u8]) -> Result<Self, DataError> {
+        if bytes.is_empty() {
+            return Err(DataError::EmptyFile {
+                path: name.to_path_buf(),
+                expected: "an image",
+            });
+        }
+        decode::guarded(name, || Ok(decode::decode(name, bytes)?.image))
+    }
+
     /// Width in pixels, at least 1.
     #[must_use]
     pub fn width(&self) -> usize {

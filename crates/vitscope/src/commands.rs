@@ -16,6 +16,7 @@ mod probe;
 mod report;
 mod sweep;
 mod verify;
+mod view;
 
 use std::io::Write;
 
@@ -47,6 +48,7 @@ pub fn dispatch(cli: Cli) -> anyhow::Result<()> {
         Command::Merge(args) => merge::run(&cli, args),
         Command::Sweep(args) => sweep::run(&cli, args),
         Command::Verify(args) => verify::run(&cli, args),
+        Command::View(args) => view::run(&cli, args),
         Command::Completions { shell } => completions(*shell),
         Command::Report { runs, images, look } => report::run(&cli, runs, images, look),
     }

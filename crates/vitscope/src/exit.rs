@@ -21,6 +21,7 @@ use vitscope_hub::HubError;
 use vitscope_run::RunError;
 use vitscope_study::StudyError;
 use vitscope_sweep::SweepError;
+use vitscope_view::ViewError;
 use vitscope_vit::error::{DeviceError, VitError};
 use vitscope_vit::shapes::ShapeError;
 
@@ -105,6 +106,15 @@ fn code_of_study(error: &StudyError) -> u8 {
     }
 }
 
+fn code_of_view(error: &ViewError) -> u8 {
+    match error {
+        ViewError::Study(error) => code_of_study(error),
+        ViewError::Listen { .. } => 2,
+        ViewError::Internal(_) => 4,
+        _ => 3,
+    }
+}
+
 fn code_of_figure(error: &FigureError) -> u8 {
     match error {
         FigureError::Render { .. } => 4,
@@ -119,6 +129,9 @@ fn code_of_hub(error: &HubError) -> u8 {
 fn code(error: &anyhow::Error) -> u8 {
     if let Some(error) = error.downcast_ref::<SweepError>() {
         return code_of_sweep(error);
+    }
+    if let Some(error) = error.downcast_ref::<ViewError>() {
+        return code_of_view(error);
     }
     if error.is::<UsageError>() || error.is::<DeviceError>() || error.is::<ShapeError>() {
         return 2;

@@ -3,6 +3,7 @@
 mod causes;
 mod probe;
 mod sweep;
+mod view;
 mod words;
 
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use vitscope_study::settings::{MAX_THREADS, Side};
 pub use self::causes::CausesArgs;
 pub use self::probe::ProbeArgs;
 pub use self::sweep::{ExecutorArgs, ExecutorWord, PlanArgs, SweepArgs, SweepVerb, TaskArgs};
+pub use self::view::ViewArgs;
 use self::words::{
     DeviceWord, FormatWord, NumericsWord, PairSplitWord, PrecisionWord, SplitWord, one_of,
     positive, read, whole,
@@ -103,6 +105,9 @@ pub enum Command {
     /// Compare a model with activations that another program recorded; exit code 1 where they
     /// differ by more than the tolerance
     Verify(VerifyArgs),
+    /// A page on this machine that looks into models: click a patch of any image and see what is like it, at every
+    /// layer and facet
+    View(Box<ViewArgs>),
     /// Print the completions of a shell, for its startup file
     Completions {
         /// The shell

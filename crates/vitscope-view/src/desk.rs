@@ -1,0 +1,639 @@
+//! Opened models and pictures side by side, and what can be asked of them.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use serde::Serialize;
+use vitscope_data::resize::RgbImage;
+use vitscope_data::{DataSet, Geometry, RgbCrop, Split, palette};
+use vitscope_probe::{Labeler, Scratch};
+use vitscope_run::{Part, Subject};
+
+use crate::colors::{Axes, Fitter, RULE};
+use crate::error::ViewError;
+use crate::pane::{Features, Look, Pane};
+use crate::similar::cosines;
+
+/// Pictures that lie on the desk at most.
+pub const MOST_PICTURES: usize = 12;
+/// Images of a data set that colors are fitted on, evenly spaced over its training images.
+pub const FIT_IMAGES: usize = 16;
+/// Names of a data set's images that are offered at most, evenly spaced.
+const MOST_NAMES: usize = 2000;
+/// Bytes of embeddings that are kept; beyond it, pictures are run again when they are asked for.
+const MEMORY: usize = 2 << 30;
+
+/// A picture on the desk.
+#[derive(Debug)]
+struct Picture {
+    id: usize,
+    name: String,
+    /// The crop of each pane.
+    crops: Vec<Arc<RgbCrop>>,
+}
+
+/// The embeddings of a picture in a pane.
+#[derive(Debug)]
+struct Kept {
+    pane: usize,
+    picture: usize,
+    features: Arc<Features>,
+    bytes: usize,
+}
+
+/// The colors of a pane.
+#[derive(Debug)]
+struct Fit {
+    /// The pictures that it was fitted on; none for a data set.
+    pictures: Vec<usize>,
+    axes: Arc<std::collections::BTreeMap<crate::pane::Tensor, Axes>>,
+    images: usize,
+}
+
+/// Models and pictures.
+#[derive(Debug)]
+pub struct Desk {
+    panes: Vec<Pane>,
+    data: Option<DataSet>,
+    /// Why there is no data set, where there should be one.
+    no_data: Option<String>,
+    pictures: Vec<Picture>,
+    next: usize,
+    /// The most recently used last.
+    kept: Vec<Kept>,
+    fits: Vec<Option<Fit>>,
+}
+
+/// What the page knows of a model.
+#[derive(Debug, Serialize)]
+pub struct AboutPane {
+    label: String,
+    /// The run's folder, for a run.
+    run: Option<String>,
+    depth: usize,
+    size: usize,
+    grid: [usize; 2],
+    is_rotary: bool,
+    has_clusters: bool,
+    transform: Option<String>,
+    facet: &'static str,
+    layer: usize,
+    token_norm: &'static str,
+    rope: &'static str,
+}
+
+/// A picture by its number and name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct AboutPicture {
+    /// What it is asked for by.
+    pub id: usize,
+    /// What it is called.
+    pub name: String,
+}
+
+/// What the page knows of the desk.
+#[derive(Debug, Serialize)]
+pub struct About {
+    panes: Vec<AboutPane>,
+    pictures: Vec<AboutPicture>,
+    /// Names of the data set's images that can be picked.
+    names: Vec<String>,
+    no_data: Option<String>,
+    rule: &'static str,
+    most: usize,
+}
+
+/// Cosines of one patch with every patch of a picture, row by row; none where undefined.
+#[derive(Debug, Serialize)]
+pub struct CosineMap {
+    /// The picture.
+    pub picture: usize,
+    /// `[Hp * Wp]`
+    pub values: Vec<Option<f32>>,
+}
+
+/// Colors of every patch of a picture.
+#[derive(Debug, Serialize)]
+pub struct ColorMap {
+    /// The picture.
+    pub picture: usize,
+    /// `[Hp * Wp, 3]`
+    pub colors: Vec<[u8; 3]>,
+}
+
+/// Colors of principal components.
+#[derive(Debug, Serialize)]
+pub struct Colors {
+    /// One map a picture.
+    pub maps: Vec<ColorMap>,
+    /// The share of variance of each component.
+    pub shares: Vec<f64>,
+    /// What they were fitted on.
+    pub fitted: String,
+}
+
+/// Clusters of every pixel of a picture, row by row.
+#[derive(Debug)]
+pub struct ClusterMap {
+    /// The picture.
+    pub picture: usize,
+    /// `[size * size]`
+    pub labels: Vec<u8>,
+}
+
+/// A line of the clusters' legend.
+#[derive(Debug, Serialize)]
+pub struct ClusterLine {
+    /// "k3 road"
+    pub name: String,
+    /// Red, green, blue.
+    pub color: [u8; 3],
+    /// The IoU of its class in the run.
+    pub iou: Option<f64>,
+}
+
+impl Desk {
+    /// Puts models on a desk, with the data set that images are picked from and colors fitted on: the one given, or
+    /// that of the first run.
+    #[must_use]
+    pub fn new(panes: Vec<Pane>, data: Option<DataSet>) -> Self {
+        let mut desk = Self {
+            fits: panes.iter().map(|_| None).collect(),
+            panes,
+            data,
+            no_data: None,
+            pictures: Vec::new(),
+            next: 0,
+            kept: Vec::new(),
+        };
+        let runs = desk.panes.iter().filter_map(|pane| pane.run.as_ref());
+        let run = runs.clone().next();
+        if let (None, Some(run)) = (&desk.data, run) {
+            match open_data(&run.record.asked, &run.record.data.list_hash) {
+                Ok(data) => desk.data = Some(data),
+                Err(why) => desk.no_data = Some(why),
+            }
+        }
+        desk
+    }
+
+    /// Why images of a run's data set cannot be picked, where there is a reason.
+    #[must_use]
+    pub fn no_data(&self) -> Option<&str> {
+        self.no_data.as_deref()
+    }
+
+    /// What lies on it.
+    #[must_use]
+    pub fn about(&self) -> About {
+        let panes = self.panes.iter().map(|pane| AboutPane {
+            label: pane.label.clone(),
+            run: pane.run.as_ref().map(|run| run.root.display().to_string()),
+            depth: pane.opened.record.depth,
+            size: pane.opened.geometry.size,
+            grid: pane.opened.grid,
+            is_rotary: pane.is_rotary(),
+            has_clusters: pane.run.as_ref().is_some_and(|run| run.record.clusters > 0),
+            transform: pane.transform().filter(|transform| transform != "none"),
+            facet: pane.start.slot.facet.name(),
+            layer: pane.start.slot.layer,
+            token_norm: pane.start.token_norm.word(),
+            rope: pane.start.rope.word(),
+        });
+        About {
+            panes: panes.collect(),
+            pictures: self.pictures.iter().map(Picture::about).collect(),
+            names: self.data.as_ref().map(names).unwrap_or_default(),
+            no_data: self.no_data.clone(),
+            rule: RULE,
+            most: MOST_PICTURES,
+        }
+    }
+
+    /// Puts an image on the desk, from the content of its file.
+    ///
+    /// # Errors
+    /// A sentence, for bytes that are no readable image, and for more pictures than there is room for.
+    pub fn add(&mut self, name: &str, bytes: &[u8]) -> Result<AboutPicture, ViewError> {
+        let image = RgbImage::read(Path::new(name), bytes)?;
+        self.place(name.to_owned(), |geometry| {
+            Ok(RgbCrop::of(&image, geometry))
+        })
+    }
+
+    /// Puts an image of the data set on the desk, or finds it there.
+    ///
+    /// # Errors
+    /// A sentence, where there is no image of that name, or it cannot be read.
+    pub fn pick(&mut self, name: &str) -> Result<AboutPicture, ViewError> {
+        if let Some(there) = self.pictures.iter().find(|picture| picture.name == name) {
+            return Ok(there.about());
+        }
+        let none = || {
+            ViewError::asked(format!(
+                "{name}: there is no image of that name in the data set"
+            ))
+        };
+        let data = self.data.take().ok_or_else(none)?;
+        let mut items = data.test.iter().chain(&data.train);
+        let placed = match items.find(|item| item.name == name) {
+            Some(item) => self.place(name.to_owned(), |geometry| Ok(data.image(item, geometry)?)),
+            None => Err(none()),
+        };
+        self.data = Some(data);
+        placed
+    }
+
+    /// Puts the first images of the data set on the desk, evenly spaced over its test images.
+    ///
+    /// # Errors
+    /// When one cannot be read.
+    pub fn pick_some(&mut self, count: usize) -> Result<(), ViewError> {
+        let names: Vec<String> = self.data.as_ref().map_or_else(Vec::new, |data| {
+            let chosen = spaced(data.test.len(), count).into_iter();
+            chosen.map(|at| data.test[at].name.clone()).collect()
+        });
+        names
+            .iter()
+            .try_for_each(|name| self.pick(name).map(|_| ()))
+    }
+
+    fn place(
+        &mut self,
+        name: String,
+        crop: impl Fn(&Geometry) -> Result<RgbCrop, ViewError>,
+    ) -> Result<AboutPicture, ViewError> {
+        if self.pictures.len() >= MOST_PICTURES {
+            return Err(ViewError::asked(format!(
+                "{name}: {MOST_PICTURES} images are open, which is as many as there can be: close one first"
+            )));
+        }
+        let mut crops: Vec<Arc<RgbCrop>> = Vec::new();
+        for pane in &self.panes {
+            let size = pane.opened.geometry.size;
+            let known = crops.iter().find(|crop| crop.size == size).cloned();
+            crops.push(match known {
+                Some(crop) => crop,
+                None => Arc::new(crop(&pane.opened.geometry)?),
+            });
+        }
+        self.next += 1;
+        let picture = Picture {
+            id: self.next,
+            name,
+            crops,
+        };
+        let about = picture.about();
+        self.pictures.push(picture);
+        Ok(about)
+    }
+
+    /// Takes a picture off the desk.
+    ///
+    /// # Errors
+    /// Where it is not there.
+    pub fn close(&mut self, id: usize) -> Result<(), ViewError> {
+        self.picture(id)?;
+        self.pictures.retain(|picture| picture.id != id);
+        self.kept.retain(|kept| kept.picture != id);
+        Ok(())
+    }
+
+    /// A picture as a pane's model sees it.
+    ///
+    /// # Errors
+    /// Where there is no such pane or picture.
+    pub fn crop(&self, pane: usize, id: usize) -> Result<Arc<RgbCrop>, ViewError> {
+        self.pane(pane)?;
+        Ok(Arc::clone(&self.picture(id)?.crops[pane]))
+    }
+
+    /// The cosine of a patch (from 0, row by row) of a picture with every patch of every picture on the desk.
+    ///
+    /// # Errors
+    /// Where there is no such pane, picture, layer or patch.
+    pub fn cosines(
+        &mut self,
+        pane: usize,
+        look: &Look,
+        id: usize,
+        patch: usize,
+    ) -> Result<Vec<CosineMap>, ViewError> {
+        self.check(pane, look)?;
+        let count = self.panes[pane].opened.patches();
+        if patch >= count {
+            return Err(ViewError::asked(format!(
+                "patch {patch}: an image has {count} patches, from 0"
+            )));
+        }
+        let tensor = self.panes[pane].tensor(look);
+        self.picture(id)?;
+        let own = self.features(pane, id)?;
+        let vector = own[&tensor].row(patch);
+        self.each(pane, |picture, features, _| {
+            let values = cosines(features[&tensor].view(), vector);
+            Ok(CosineMap { picture, values })
+        })
+    }
+
+    /// The colors of principal components of every patch of every picture.
+    ///
+    /// # Errors
+    /// Where there is no such pane or layer, and where embeddings are not finite.
+    pub fn colors(&mut self, pane: usize, look: &Look) -> Result<Colors, ViewError> {
+        self.check(pane, look)?;
+        let tensor = self.panes[pane].tensor(look);
+        if self.pictures.is_empty() {
+            return Ok(Colors {
+                maps: Vec::new(),
+                shares: Vec::new(),
+                fitted: String::new(),
+            });
+        }
+        self.fit(pane)?;
+        let missing = || ViewError::Internal("colors were not fitted".to_owned());
+        let fit = self.fits[pane].as_ref().ok_or_else(missing)?;
+        let (axes, images) = (Arc::clone(&fit.axes), fit.images);
+        let fitted = match fit.pictures.is_empty() {
+            true => format!("fitted on {images} images of the data set"),
+            false => format!("fitted on the {images} open images"),
+        };
+        let axes = axes.get(&tensor).ok_or_else(missing)?;
+        let maps = self.each(pane, |picture, features, _| {
+            let colors = axes.paint(features[&tensor].view());
+            Ok(ColorMap { picture, colors })
+        })?;
+        Ok(Colors {
+            maps,
+            shares: axes.shares.clone(),
+            fitted,
+        })
+    }
+
+    /// The clusters of the run at every pixel of every picture, with their legend.
+    ///
+    /// # Errors
+    /// A sentence, where the pane has no run, or the run no codebook of that slot or reading.
+    pub fn clusters(
+        &mut self,
+        pane: usize,
+        look: &Look,
+    ) -> Result<(Vec<ClusterMap>, Vec<ClusterLine>), ViewError> {
+        self.check(pane, look)?;
+        let one = &mut self.panes[pane];
+        if one.run.is_some() && !one.is_as_run(look) {
+            return Err(ViewError::asked(
+                "the run's clusters are of another reading: choose the run's own side of norm and rotation",
+            ));
+        }
+        let none = ViewError::asked(format!(
+            "there is no codebook of {}: only a run of probe has some",
+            look.slot
+        ));
+        let (codebook, classes) = one.codebook(look.slot)?.ok_or(none)?;
+        let probe = |source| ViewError::Probe {
+            slot: look.slot.to_string(),
+            source,
+        };
+        let (grid, patch) = (one.opened.grid, one.opened.record.patch);
+        let labeler = Labeler::new(codebook.view(), (grid[0], grid[1]), patch).map_err(probe)?;
+        let lines = legend(one, look, &classes);
+        let tensor = one.tensor(look);
+        let mut scratch = Scratch::default();
+        let maps = self.each(pane, |picture, features, size| {
+            let mut labels = vec![0; size * size];
+            let labeled = labeler.label(features[&tensor].view(), &mut scratch, &mut labels);
+            labeled.map_err(probe)?;
+            Ok(ClusterMap { picture, labels })
+        })?;
+        Ok((maps, lines))
+    }
+
+    fn check(&self, pane: usize, look: &Look) -> Result<(), ViewError> {
+        let depth = self.pane(pane)?.opened.record.depth;
+        match look.slot.layer {
+            layer if (1..=depth).contains(&layer) => Ok(()),
+            layer => Err(ViewError::asked(format!(
+                "layer {layer}: the model has layers 1 to {depth}"
+            ))),
+        }
+    }
+
+    fn pane(&self, pane: usize) -> Result<&Pane, ViewError> {
+        let none = || ViewError::asked(format!("there is no model {pane}"));
+        self.panes.get(pane).ok_or_else(none)
+    }
+
+    fn picture(&self, id: usize) -> Result<&Picture, ViewError> {
+        let none = || ViewError::asked(format!("image {id} is not open"));
+        self.pictures
+            .iter()
+            .find(|picture| picture.id == id)
+            .ok_or_else(none)
+    }
+
+    /// What `see` makes of the embeddings of every picture, with the side of its crop.
+    fn each<T>(
+        &mut self,
+        pane: usize,
+        mut see: impl FnMut(usize, &Features, usize) -> Result<T, ViewError>,
+    ) -> Result<Vec<T>, ViewError> {
+        let ids: Vec<usize> = self.pictures.iter().map(|picture| picture.id).collect();
+        let size = self.panes[pane].opened.geometry.size;
+        let one = |id| {
+            let features = self.features(pane, id)?;
+            see(id, &features, size)
+        };
+        ids.into_iter().map(one).collect()
+    }
+
+    /// The embeddings of a picture, kept or made.
+    fn features(&mut self, pane: usize, id: usize) -> Result<Arc<Features>, ViewError> {
+        if let Some(at) = self
+            .kept
+            .iter()
+            .position(|kept| (kept.pane, kept.picture) == (pane, id))
+        {
+            let kept = self.kept.remove(at);
+            let features = Arc::clone(&kept.features);
+            self.kept.push(kept);
+            return Ok(features);
+        }
+        let crop = Arc::clone(&self.picture(id)?.crops[pane]);
+        let features = Arc::new(self.panes[pane].features(&crop)?);
+        let bytes = features.values().map(|rows| 4 * rows.len()).sum();
+        let features_kept = Arc::clone(&features);
+        self.kept.push(Kept {
+            pane,
+            picture: id,
+            features: features_kept,
+            bytes,
+        });
+        while self.kept.len() > 1 && self.kept.iter().map(|kept| kept.bytes).sum::<usize>() > MEMORY
+        {
+            self.kept.remove(0);
+        }
+        Ok(features)
+    }
+
+    /// Fits the colors of a pane, unless they are.
+    fn fit(&mut self, pane: usize) -> Result<(), ViewError> {
+        let on_desk = match &self.data {
+            Some(_) => Vec::new(),
+            None => self.pictures.iter().map(|picture| picture.id).collect(),
+        };
+        if self.fits[pane]
+            .as_ref()
+            .is_some_and(|fit| fit.pictures == on_desk)
+        {
+            return Ok(());
+        }
+        let geometry = self.panes[pane].opened.geometry;
+        let crops: Vec<Arc<RgbCrop>> = match &self.data {
+            Some(data) => {
+                let items = data.split(Split::Train);
+                let items = if items.is_empty() {
+                    data.split(Split::Test)
+                } else {
+                    items
+                };
+                let chosen = spaced(items.len(), FIT_IMAGES).into_iter();
+                chosen
+                    .map(|at| Ok(Arc::new(data.image(&items[at], &geometry)?)))
+                    .collect::<Result<_, ViewError>>()?
+            }
+            None => self
+                .pictures
+                .iter()
+                .map(|picture| Arc::clone(&picture.crops[pane]))
+                .collect(),
+        };
+        let crops: Vec<&RgbCrop> = crops.iter().map(AsRef::as_ref).collect();
+        let one = &mut self.panes[pane];
+        let mut fitter = Fitter::new(&crops, one.opened.grid);
+        one.run_pictures(&crops, |tensor, rows| {
+            let slot = || format!("layer {}", tensor.0);
+            fitter.add(tensor, rows).map_err(|source| ViewError::Probe {
+                slot: slot(),
+                source,
+            })
+        })?;
+        let axes = Arc::new(fitter.axes);
+        self.fits[pane] = Some(Fit {
+            pictures: on_desk,
+            axes,
+            images: crops.len(),
+        });
+        Ok(())
+    }
+
+    /// The embeddings `[N, D]` of a picture as a look reads them.
+    ///
+    /// # Errors
+    /// Where there is no such pane, picture or layer.
+    pub fn embeddings(
+        &mut self,
+        pane: usize,
+        look: &Look,
+        id: usize,
+    ) -> Result<ndarray::Array2<f32>, ViewError> {
+        self.check(pane, look)?;
+        let tensor = self.panes[pane].tensor(look);
+        Ok(self.features(pane, id)?[&tensor].to_owned())
+    }
+}
+
+impl Picture {
+    fn about(&self) -> AboutPicture {
+        AboutPicture {
+            id: self.id,
+            name: self.name.clone(),
+        }
+    }
+}
+
+/// The data set of a run, if it is still the one that the run saw.
+fn open_data(asked: &str, hash: &str) -> Result<DataSet, String> {
+    let data = DataSet::open(asked).map_err(|error| {
+        format!(
+            "The run's data set cannot be opened, so none of its images can be picked: {error}."
+        )
+    })?;
+    if data.list_hash() != hash {
+        return Err(format!(
+            "{asked} holds other images than the run saw, so none can be picked."
+        ));
+    }
+    Ok(data)
+}
+
+/// `most` places evenly spaced over `count`, the first of each stretch; all where there are no more.
+fn spaced(count: usize, most: usize) -> Vec<usize> {
+    let taken = count.min(most);
+    (0..taken).map(|at| at * count / taken.max(1)).collect()
+}
+
+fn names(data: &DataSet) -> Vec<String> {
+    let items: Vec<_> = data.test.iter().chain(&data.train).collect();
+    let chosen = spaced(items.len(), MOST_NAMES).into_iter();
+    let mut names: Vec<String> = chosen.map(|at| items[at].name.clone()).collect();
+    let mut seen = std::collections::BTreeSet::new();
+    names.retain(|name| seen.insert(name.clone()));
+    names
+}
+
+fn legend(pane: &Pane, look: &Look, classes: &[Option<usize>]) -> Vec<ClusterLine> {
+    let others = palette(classes.len());
+    let run = pane.run.as_ref();
+    let lines = classes.iter().enumerate().map(|(cluster, class)| {
+        let known = class.and_then(|class| Some((class, run?.record.data.classes.get(class)?)));
+        match known {
+            Some((class, about)) => ClusterLine {
+                name: format!("k{cluster} {}", about.name),
+                color: about.color,
+                iou: run.and_then(|run| {
+                    run.metrics
+                        .part(Subject::Slot(look.slot), "iou", Part::Index(class))?
+                        .value
+                }),
+            },
+            None => ClusterLine {
+                name: format!("k{cluster}"),
+                color: others[cluster],
+                iou: None,
+            },
+        }
+    });
+    lines.collect()
+}
+
+/// A crop as a PNG file.
+///
+/// # Errors
+/// When the encoder contradicts itself.
+pub fn png_of(crop: &RgbCrop) -> Result<Vec<u8>, ViewError> {
+    let mut bytes = Vec::new();
+    let side = crop.size as u32;
+    let mut encoder = png::Encoder::new(&mut bytes, side, side);
+    encoder.set_color(png::ColorType::Rgb);
+    encoder.set_depth(png::BitDepth::Eight);
+    encoder.set_compression(png::Compression::Fast);
+    let written = encoder.write_header().and_then(|mut writer| {
+        writer.write_image_data(&crop.pixels)?;
+        writer.finish()
+    });
+    written.map_err(|error| ViewError::Internal(error.to_string()))?;
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spaced;
+
+    #[test]
+    fn places_are_evenly_spaced() {
+        assert_eq!(spaced(10, 4), [0, 2, 5, 7]);
+        assert_eq!(spaced(3, 4), [0, 1, 2]);
+        assert!(spaced(0, 4).is_empty());
+    }
+}
