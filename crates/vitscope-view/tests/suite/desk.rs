@@ -29,7 +29,11 @@ impl Observer for Silent {
 }
 
 fn settled() -> Settle {
-    Settle { family: Some(Family::Dino), heads: Some(2), ..Settle::default() }
+    Settle {
+        family: Some(Family::Dino),
+        heads: Some(2),
+        ..Settle::default()
+    }
 }
 
 fn data() -> DataSet {
@@ -45,13 +49,20 @@ fn plain() -> Pane {
 }
 
 fn look(slot: &str, token_norm: Side, rope: Side) -> Look {
-    Look { slot: slot.parse().unwrap(), token_norm, rope }
+    Look {
+        slot: slot.parse().unwrap(),
+        token_norm,
+        rope,
+    }
 }
 
 /// School's cosine, in f64.
 fn cosine(a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>) -> f64 {
     let dot = |a: ArrayView1<'_, f32>, b: ArrayView1<'_, f32>| -> f64 {
-        a.iter().zip(b).map(|(&a, &b)| f64::from(a) * f64::from(b)).sum()
+        a.iter()
+            .zip(b)
+            .map(|(&a, &b)| f64::from(a) * f64::from(b))
+            .sum()
     };
     dot(a, b) / (dot(a, a).sqrt() * dot(b, b).sqrt())
 }
@@ -71,18 +82,36 @@ fn farthest(model: &Path, settle: &Settle, sides: (Side, Side)) -> f64 {
         half: false,
         out: dir.path().join("features"),
     };
-    let cut = Cut { size: SIZE, limit_train: Some(3), limit_test: Some(3) };
+    let cut = Cut {
+        size: SIZE,
+        limit_train: Some(3),
+        limit_test: Some(3),
+    };
     extract_data(&what, &data, cut, &mut Silent).unwrap();
     let mut features = FeatureDir::open(&what.out).unwrap();
 
-    let names: Vec<String> = data.test.iter().take(3).map(|item| item.name.clone()).collect();
+    let names: Vec<String> = data
+        .test
+        .iter()
+        .take(3)
+        .map(|item| item.name.clone())
+        .collect();
     let mut desk = Desk::new(vec![pane(model, settle.clone())], Some(data));
-    let ids: Vec<usize> = names.iter().map(|name| desk.pick(name).unwrap().id).collect();
+    let ids: Vec<usize> = names
+        .iter()
+        .map(|name| desk.pick(name).unwrap().id)
+        .collect();
     let mut farthest = 0.0_f64;
     for slot in features.slots() {
         let mut rows = Array3::zeros((0, 0, 0));
-        features.read(Split::Test, slot, &[0, 1, 2], &mut rows).unwrap();
-        let look = Look { slot, token_norm: sides.0, rope: sides.1 };
+        features
+            .read(Split::Test, slot, &[0, 1, 2], &mut rows)
+            .unwrap();
+        let look = Look {
+            slot,
+            token_norm: sides.0,
+            rope: sides.1,
+        };
         let patch = 5;
         let maps = desk.cosines(0, &look, ids[1], patch).unwrap();
         let own = rows.index_axis(Axis(0), 1);
@@ -91,7 +120,8 @@ fn farthest(model: &Path, settle: &Settle, sides: (Side, Side)) -> f64 {
             let rows = rows.index_axis(Axis(0), image);
             assert_eq!(map.values.len(), rows.nrows());
             for (row, value) in rows.rows().into_iter().zip(&map.values) {
-                farthest = farthest.max((cosine(own.row(patch), row) - f64::from(value.unwrap())).abs());
+                farthest =
+                    farthest.max((cosine(own.row(patch), row) - f64::from(value.unwrap())).abs());
             }
         }
         assert_eq!(maps[1].values[patch], Some(1.0));
@@ -151,12 +181,21 @@ fn colors_are_those_of_the_data_set_and_do_not_turn_over_between_layers() {
     for facet in Facet::ALL {
         let mut before: Option<Vec<Vec<f64>>> = None;
         for layer in 1..=3 {
-            let look = Look { slot: Slot { facet, layer }, token_norm: Side::After, rope: Side::Before };
+            let look = Look {
+                slot: Slot { facet, layer },
+                token_norm: Side::After,
+                rope: Side::Before,
+            };
             let colors = desk.colors(0, &look).unwrap();
             assert_eq!(colors.fitted, "fitted on 12 images of the data set");
-            assert!(colors.shares.windows(2).all(|pair| pair[0] >= pair[1]), "{:?}", colors.shares);
+            assert!(
+                colors.shares.windows(2).all(|pair| pair[0] >= pair[1]),
+                "{:?}",
+                colors.shares
+            );
             let all = colors.maps.iter().flat_map(|map| &map.colors);
-            let channel = |channel: usize| all.clone().map(|color| f64::from(color[channel])).collect();
+            let channel =
+                |channel: usize| all.clone().map(|color| f64::from(color[channel])).collect();
             let channels: Vec<Vec<f64>> = (0..3).map(channel).collect();
             for (at, own) in channels.iter().enumerate() {
                 let guide = before.as_ref().map(|before| before[at].as_slice());
@@ -172,11 +211,18 @@ fn colors_are_those_of_the_data_set_and_do_not_turn_over_between_layers() {
     let full = desk.colors(0, &key).unwrap();
     let mut alone = Desk::new(vec![plain()], Some(data()));
     alone.pick(&set.test[4].name).unwrap();
-    assert_eq!(alone.colors(0, &key).unwrap().maps[0].colors, full.maps[4].colors);
+    assert_eq!(
+        alone.colors(0, &key).unwrap().maps[0].colors,
+        full.maps[4].colors
+    );
     // Without a data set they are fitted on what is open, and say so.
     let mut bare = Desk::new(vec![plain()], None);
-    bare.add("a.png", &std::fs::read(&set.test[0].image).unwrap()).unwrap();
-    assert_eq!(bare.colors(0, &key).unwrap().fitted, "fitted on the 1 open images");
+    bare.add("a.png", &std::fs::read(&set.test[0].image).unwrap())
+        .unwrap();
+    assert_eq!(
+        bare.colors(0, &key).unwrap().fitted,
+        "fitted on the 1 open images"
+    );
 }
 
 fn sentence<T: std::fmt::Debug>(result: Result<T, ViewError>, part: &str) {
@@ -189,7 +235,11 @@ fn bomb(side: u32) -> Vec<u8> {
     let mut bytes = Vec::new();
     let mut encoder = png::Encoder::new(&mut bytes, side, side);
     encoder.set_color(png::ColorType::Rgb);
-    encoder.write_header().unwrap().write_chunk(png::chunk::IDAT, &[120, 156, 3, 0, 0, 0, 0, 1]).unwrap();
+    encoder
+        .write_header()
+        .unwrap()
+        .write_chunk(png::chunk::IDAT, &[120, 156, 3, 0, 0, 0, 0, 1])
+        .unwrap();
     bytes
 }
 
@@ -198,13 +248,19 @@ fn what_cannot_be_shown_is_said_in_a_sentence() {
     let mut desk = Desk::new(vec![plain()], None);
     sentence(desk.add("note.txt", b"not an image"), "note.txt");
     sentence(desk.add("empty.png", b""), "empty.png");
-    sentence(desk.add("bomb.png", &bomb(100_000)), "at most 268,435,456 pixels");
+    sentence(
+        desk.add("bomb.png", &bomb(100_000)),
+        "at most 268,435,456 pixels",
+    );
     sentence(desk.add("cut.png", &bomb(40)), "cut.png");
     sentence(desk.pick("../../etc/passwd"), "no image of that name");
     let file = &data().test[0].image;
     let one = desk.add("a.png", &std::fs::read(file).unwrap()).unwrap().id;
     let key = look("key.1", Side::After, Side::Before);
-    sentence(desk.cosines(0, &look("key.4", Side::After, Side::Before), one, 0), "layers 1 to 3");
+    sentence(
+        desk.cosines(0, &look("key.4", Side::After, Side::Before), one, 0),
+        "layers 1 to 3",
+    );
     sentence(desk.cosines(0, &key, one, 10_000), "patches, from 0");
     sentence(desk.cosines(7, &key, one, 0), "no model 7");
     sentence(desk.cosines(0, &key, 99, 0), "image 99 is not open");

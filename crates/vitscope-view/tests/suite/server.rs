@@ -23,8 +23,18 @@ impl Answerer for Echo {
             "meet" => drop(self.barrier.wait()),
             _ => {}
         }
-        let text = format!("{} {} {} {}", asked.is_change, asked.path, asked.query, asked.body.len());
-        Answer { status: 200, kind: "text/plain", body: text.into_bytes() }
+        let text = format!(
+            "{} {} {} {}",
+            asked.is_change,
+            asked.path,
+            asked.query,
+            asked.body.len()
+        );
+        Answer {
+            status: 200,
+            kind: "text/plain",
+            body: text.into_bytes(),
+        }
     }
 }
 
@@ -42,32 +52,55 @@ impl Running {
         let url = server.url();
         let rest = url.strip_prefix("http://127.0.0.1:").unwrap();
         let (port, token) = rest.split_once('/').unwrap();
-        let (port, token) = (port.parse().unwrap(), token.trim_end_matches('/').to_owned());
+        let (port, token) = (
+            port.parse().unwrap(),
+            token.trim_end_matches('/').to_owned(),
+        );
         let answered = Arc::new(AtomicUsize::new(0));
-        let echo = Echo { answered: Arc::clone(&answered), barrier: Barrier::new(2) };
+        let echo = Echo {
+            answered: Arc::clone(&answered),
+            barrier: Barrier::new(2),
+        };
         let stopper = Stopper::default();
         let stop = stopper.clone();
         let thread = std::thread::spawn(move || server.run(echo, &stop));
-        Self { port, token, answered, stopper, thread }
+        Self {
+            port,
+            token,
+            answered,
+            stopper,
+            thread,
+        }
     }
 
     /// The status and everything that came back to these bytes.
     fn send(&self, bytes: &[u8]) -> (u16, String) {
         let mut stream = TcpStream::connect(("127.0.0.1", self.port)).unwrap();
-        stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        stream
+            .set_read_timeout(Some(Duration::from_secs(20)))
+            .unwrap();
         // A server that has refused may have closed its side.
         let _ = stream.write_all(bytes);
         let mut text = Vec::new();
         let _ = stream.read_to_end(&mut text);
         let text = String::from_utf8_lossy(&text).into_owned();
-        let status = text.split(' ').nth(1).map_or(0, |status| status.parse().unwrap());
+        let status = text
+            .split(' ')
+            .nth(1)
+            .map_or(0, |status| status.parse().unwrap());
         (status, text)
     }
 
     fn ask(&self, method: &str, target: &str, head: &str) -> (u16, String) {
         let own = format!("Host: 127.0.0.1:{}\r\n", self.port);
-        let head = if head.contains("Host:") { head.to_owned() } else { own + head };
-        self.send(format!("{method} {target} HTTP/1.1\r\n{head}Connection: close\r\n\r\n").as_bytes())
+        let head = if head.contains("Host:") {
+            head.to_owned()
+        } else {
+            own + head
+        };
+        self.send(
+            format!("{method} {target} HTTP/1.1\r\n{head}Connection: close\r\n\r\n").as_bytes(),
+        )
     }
 
     fn get(&self, path: &str) -> (u16, String) {
@@ -89,7 +122,11 @@ fn only_our_own_page_with_the_token_is_answered() {
     assert_eq!(status, 200);
     assert!(text.ends_with("false about a=b 0"), "{text}");
     let lower = text.to_lowercase();
-    for header in ["content-security-policy: default-src 'none'", "cache-control: no-store", "referrer-policy: no-referrer"] {
+    for header in [
+        "content-security-policy: default-src 'none'",
+        "cache-control: no-store",
+        "referrer-policy: no-referrer",
+    ] {
         assert!(lower.contains(header), "{text}");
     }
     assert!(!lower.contains("access-control"), "{text}");
@@ -131,8 +168,16 @@ fn only_our_own_page_with_the_token_is_answered() {
     for method in ["OPTIONS", "PUT", "DELETE"] {
         assert_eq!(running.ask(method, &about, "").0, 405, "{method}");
     }
-    assert_eq!(running.answered.load(Ordering::SeqCst), answered, "nothing of it was looked at");
-    let (status, _) = running.ask("GET", &about, &format!("Host: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n"));
+    assert_eq!(
+        running.answered.load(Ordering::SeqCst),
+        answered,
+        "nothing of it was looked at"
+    );
+    let (status, _) = running.ask(
+        "GET",
+        &about,
+        &format!("Host: localhost:{port}\r\nOrigin: http://localhost:{port}\r\n"),
+    );
     assert_eq!(status, 200);
     running.end();
 }
@@ -156,7 +201,11 @@ fn heads_and_bodies_are_bounded() {
     assert!(text.contains("64 MiB"), "{text}");
     // One that does not say how long it is is cut off where it is too long.
     let chunk = [b"100000\r\n".as_slice(), &vec![7; 1 << 20], b"\r\n"].concat();
-    let body = [chunk.repeat(MOST_BYTES / (1 << 20) + 1), b"0\r\n\r\n".to_vec()].concat();
+    let body = [
+        chunk.repeat(MOST_BYTES / (1 << 20) + 1),
+        b"0\r\n\r\n".to_vec(),
+    ]
+    .concat();
     let (status, _) = post("Transfer-Encoding: chunked\r\n", &body);
     assert!(status == 413 || status == 0, "{status}");
     assert_eq!(running.answered.load(Ordering::SeqCst), 1);
@@ -179,14 +228,19 @@ fn a_panic_answers_its_own_request_only_and_requests_run_side_by_side() {
         assert_eq!(both.map(|one| one.join().unwrap()), [200, 200]);
     });
     // Connections that say nothing keep nobody out.
-    let silent: Vec<TcpStream> = (0..20).map(|_| TcpStream::connect(("127.0.0.1", running.port)).unwrap()).collect();
+    let silent: Vec<TcpStream> = (0..20)
+        .map(|_| TcpStream::connect(("127.0.0.1", running.port)).unwrap())
+        .collect();
     assert_eq!(running.get("about").0, 200);
     for stream in &silent {
         stream.shutdown(Shutdown::Both).unwrap();
     }
     // Stopping waits for nothing that is at work.
     let mut waiting = TcpStream::connect(("127.0.0.1", running.port)).unwrap();
-    let head = format!("GET /{}/about HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n", running.token, running.port);
+    let head = format!(
+        "GET /{}/about HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n",
+        running.token, running.port
+    );
     waiting.write_all(head.as_bytes()).unwrap();
     let begun = Instant::now();
     running.end();
@@ -198,5 +252,8 @@ fn a_port_that_is_taken_is_told() {
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port();
     let error = Server::listen(port).unwrap_err().to_string();
-    assert!(error.starts_with(&format!("127.0.0.1:{port}: cannot be listened on")), "{error}");
+    assert!(
+        error.starts_with(&format!("127.0.0.1:{port}: cannot be listened on")),
+        "{error}"
+    );
 }

@@ -35,3 +35,4 @@ mod sweep;
 mod together;
 mod transforms;
 mod verify;
+mod view;
