@@ -178,6 +178,8 @@ def look(browser, url, args, folder):
     narrow = open_view(browser, url, 390)
     over = browser.run("document.documentElement.scrollWidth - document.documentElement.clientWidth")
     check(over <= 0, f"nothing runs over the edge at 390 pixels ({over})")
+    top = browser.run("document.querySelector('.cards canvas').getBoundingClientRect().top + scrollY")
+    check(top < 300, f"a picture comes first there ({top:.0f})")
     if shots:
         take_shot(browser, shots / "390.png")
     check_quiet(browser, url)

@@ -21,8 +21,7 @@ use crate::pixels::{LabelMap, Rgb};
 use crate::positions::PositionMaps;
 use crate::theme;
 
-/// A class whose IoU is below this has not earned its name in a slot's clusters.
-pub(crate) const EARNED: f64 = 0.1;
+pub(crate) use vitscope_run::EARNED;
 
 /// How the layer that stands for a facet was chosen.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -69,7 +69,7 @@ mod varying;
 
 pub use error::RunError;
 pub use folder::{Folder, apart};
-pub use metrics::{COLUMNS, Measured, Metrics, Part, Row, Table, cell, to_csv};
+pub use metrics::{COLUMNS, EARNED, Measured, Metrics, Part, Row, Table, cell, to_csv};
 pub use numbers::{NUMBERS, Number, number};
 pub use record::{
     ClassRecord, DataRecord, Decision, Fixed, Machine, ModelRecord, Program, Record, RunKind,

@@ -11,6 +11,10 @@ use crate::numbers::number;
 use crate::slot::{Facet, Slot, Subject};
 use crate::{files, limits, names};
 
+/// From this IoU on, a cluster has earned the name of the class that it is matched to; below it, pages ask with a
+/// question mark.
+pub const EARNED: f64 = 0.1;
+
 /// The columns, in order.
 pub const COLUMNS: [&str; 10] = [
     "model", "family", "size", "layer", "facet", "metric", "class", "value", "low", "high",

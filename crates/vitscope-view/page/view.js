@@ -232,6 +232,10 @@
     document.documentElement.dataset.busy = "true";
     setControls();
     remember();
+    // Running a model over new images, or fitting colors, takes seconds.
+    const waiting = setTimeout(() => {
+      if (own === turn) find(".status").textContent = "Working …";
+    }, 400);
     try {
       const found = [];
       for (const [index, pane] of panes.entries()) {
@@ -246,6 +250,7 @@
       shown = panes.map(() => ({ maps: new Map() }));
       complain(error.message);
     }
+    clearTimeout(waiting);
     await paint();
     if (own === turn) document.documentElement.dataset.busy = "false";
   };

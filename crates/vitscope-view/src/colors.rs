@@ -1,4 +1,4 @@
-//! Colors of principal components (docs/protocol.md section 20): fitted once on a data set, with signs that do not
+//! Colors of principal components (docs/protocol.md section 19): fitted once on a data set, with signs that do not
 //! turn over from layer to layer.
 //!
 //! The vectors of patches are brought to length 1, so that the picture shows what cosines compare and no patch of

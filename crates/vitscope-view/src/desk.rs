@@ -7,7 +7,7 @@ use serde::Serialize;
 use vitscope_data::resize::RgbImage;
 use vitscope_data::{DataSet, Geometry, RgbCrop, Split, palette};
 use vitscope_probe::{Labeler, Scratch};
-use vitscope_run::{Part, Subject};
+use vitscope_run::{EARNED, Part, Subject};
 
 use crate::colors::{Axes, Fitter, RULE};
 use crate::error::ViewError;
@@ -144,7 +144,7 @@ pub struct ClusterMap {
 /// A line of the clusters' legend.
 #[derive(Debug, Serialize)]
 pub struct ClusterLine {
-    /// "k3 road"
+    /// "k3 road", with a question mark where the class's IoU is below [`EARNED`].
     pub name: String,
     /// Red, green, blue.
     pub color: [u8; 3],
@@ -588,15 +588,21 @@ fn legend(pane: &Pane, look: &Look, classes: &[Option<usize>]) -> Vec<ClusterLin
     let lines = classes.iter().enumerate().map(|(cluster, class)| {
         let known = class.and_then(|class| Some((class, run?.record.data.classes.get(class)?)));
         match known {
-            Some((class, about)) => ClusterLine {
-                name: format!("k{cluster} {}", about.name),
-                color: about.color,
-                iou: run.and_then(|run| {
-                    run.metrics
-                        .part(Subject::Slot(look.slot), "iou", Part::Index(class))?
-                        .value
-                }),
-            },
+            Some((class, about)) => {
+                let subject = Subject::Slot(look.slot);
+                let iou =
+                    run.and_then(|run| run.metrics.part(subject, "iou", Part::Index(class))?.value);
+                let doubt = if iou.is_some_and(|iou| iou < EARNED) {
+                    "?"
+                } else {
+                    ""
+                };
+                ClusterLine {
+                    name: format!("k{cluster} {}{doubt}", about.name),
+                    color: about.color,
+                    iou,
+                }
+            }
             None => ClusterLine {
                 name: format!("k{cluster}"),
                 color: others[cluster],

@@ -4,10 +4,33 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::OnceLock;
 
 use serde_json::Value;
+use tempfile::TempDir;
 
-use crate::common::{command, model, probe, run, run_json, succeed};
+use crate::common::{command, copy_folder, model, probe, run, run_json, succeed};
+
+/// A run that both tests look at, and neither changes.
+fn made() -> &'static Path {
+    static RUN: OnceLock<TempDir> = OnceLock::new();
+    let dir = RUN.get_or_init(|| {
+        let dir = tempfile::tempdir().unwrap();
+        let more = [
+            "--token-norm",
+            "before",
+            "--transform",
+            "mean",
+            "--layers",
+            "1,3",
+            "--facets",
+            "key,token",
+        ];
+        succeed(probe(dir.path(), &more));
+        dir
+    });
+    dir.path()
+}
 
 struct Viewed {
     child: Child,
@@ -147,7 +170,7 @@ fn a_run_is_seen_as_it_was_read_and_its_clusters_are_those_it_stored() {
             .find(|map| map["picture"] == id)
             .unwrap();
         let seen = decoded(map["labels"].as_str().unwrap());
-        let stored = labels(&made, slot, name);
+        let stored = labels(made, slot, name);
         assert_eq!(seen.len(), stored.len());
         // A run with as many clusters as classes stores classes: each cluster must be one of them, everywhere.
         let mut class_of = [None; 256];
@@ -169,7 +192,13 @@ fn a_run_is_seen_as_it_was_read_and_its_clusters_are_those_it_stored() {
                 "k{cluster} {}",
                 classes[usize::from(class)]["name"].as_str().unwrap()
             );
-            assert_eq!(lines[cluster]["name"], wanted);
+            assert_eq!(
+                lines[cluster]["name"]
+                    .as_str()
+                    .unwrap()
+                    .trim_end_matches('?'),
+                wanted
+            );
         }
     }
     let other = viewed.ask("GET", "clusters?pane=0&slot=token.3&norm=after&rope=before");
@@ -183,15 +212,16 @@ fn a_run_is_seen_as_it_was_read_and_its_clusters_are_those_it_stored() {
 #[test]
 fn what_cannot_be_viewed_is_said_before_anything_is_served() {
     let dir = tempfile::tempdir().unwrap();
-    let made = dir.path().join("run");
-    succeed(probe(&made, &[]));
+    let copy = dir.path().join("run");
+    copy_folder(made(), &copy);
+    let made = copy;
     let told = |args: &[&str], code: i32, part: &str| {
         let output = run(&[&["view"], args].concat());
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(code), "{text}");
         assert!(text.contains(part) && output.stdout.is_empty(), "{text}");
     };
-    told(&["nowhere/at-all.safetensors"], 2, "nowhere");
+    told(&["nowhere/at-all.safetensors"], 3, "nowhere");
     // Weights that are not those of the run.
     let path = made.join("run.json");
     let text = std::fs::read_to_string(&path).unwrap();
