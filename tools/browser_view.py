@@ -54,8 +54,8 @@ def check_quiet(browser, url, allowed=()):
     check(not foreign, f"no request leaves the server ({len(requests)} requests) {foreign[:2] or ''}")
 
 
-def changed(browser, before, what):
-    browser.until(f"{IDLE} && {PICTURES} !== {json.dumps(before)}", what, 60)
+def changed(browser, before, what, seconds=60):
+    browser.until(f"{IDLE} && {PICTURES} !== {json.dumps(before)}", what, seconds)
     print(f"  ok  {what}")
     return browser.settled(PICTURES)
 
@@ -89,7 +89,7 @@ def check_controls(browser, before):
     browser.key("f")
     before = changed(browser, before, "the key F changes the facet")
     browser.key("p")
-    before = changed(browser, before, "the key P shows principal components")
+    before = changed(browser, before, "the key P shows principal components", 300)
     legend = browser.run("document.querySelector('.legend').textContent")
     check("of the variance" in legend, f"the legend says what they are fitted on ({legend})")
     if not browser.run("document.querySelector('.show input[value=clusters]').disabled"):

@@ -3,12 +3,13 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use serde::Serialize;
 use vitscope_data::resize::RgbImage;
-use vitscope_data::{DataSet, Geometry, RgbCrop, Split, palette};
+use vitscope_data::{DataSet, Geometry, RgbCrop, Split};
 use vitscope_probe::{Labeler, Scratch};
-use vitscope_run::{EARNED, Part, Subject};
 
+use crate::answers::{
+    About, AboutPane, AboutPicture, ClusterLine, ClusterMap, ColorMap, Colors, CosineMap, legend,
+};
 use crate::colors::{Axes, Fitter, RULE};
 use crate::error::ViewError;
 use crate::pane::{Features, Look, Pane};
@@ -64,94 +65,6 @@ pub struct Desk {
     fits: Vec<Option<Fit>>,
 }
 
-/// What the page knows of a model.
-#[derive(Debug, Serialize)]
-pub struct AboutPane {
-    label: String,
-    /// The run's folder, for a run.
-    run: Option<String>,
-    depth: usize,
-    size: usize,
-    grid: [usize; 2],
-    is_rotary: bool,
-    has_clusters: bool,
-    transform: Option<String>,
-    facet: &'static str,
-    layer: usize,
-    token_norm: &'static str,
-    rope: &'static str,
-}
-
-/// A picture by its number and name.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct AboutPicture {
-    /// What it is asked for by.
-    pub id: usize,
-    /// What it is called.
-    pub name: String,
-}
-
-/// What the page knows of the desk.
-#[derive(Debug, Serialize)]
-pub struct About {
-    panes: Vec<AboutPane>,
-    pictures: Vec<AboutPicture>,
-    /// Names of the data set's images that can be picked.
-    names: Vec<String>,
-    no_data: Option<String>,
-    rule: &'static str,
-    most: usize,
-}
-
-/// Cosines of one patch with every patch of a picture, row by row; none where undefined.
-#[derive(Debug, Serialize)]
-pub struct CosineMap {
-    /// The picture.
-    pub picture: usize,
-    /// `[Hp * Wp]`
-    pub values: Vec<Option<f32>>,
-}
-
-/// Colors of every patch of a picture.
-#[derive(Debug, Serialize)]
-pub struct ColorMap {
-    /// The picture.
-    pub picture: usize,
-    /// `[Hp * Wp, 3]`
-    pub colors: Vec<[u8; 3]>,
-}
-
-/// Colors of principal components.
-#[derive(Debug, Serialize)]
-pub struct Colors {
-    /// One map a picture.
-    pub maps: Vec<ColorMap>,
-    /// The share of variance of each component.
-    pub shares: Vec<f64>,
-    /// What they were fitted on.
-    pub fitted: String,
-}
-
-/// Clusters of every pixel of a picture, row by row.
-#[derive(Debug)]
-pub struct ClusterMap {
-    /// The picture.
-    pub picture: usize,
-    /// `[size * size]`
-    pub labels: Vec<u8>,
-}
-
-/// A line of the clusters' legend.
-#[derive(Debug, Serialize)]
-pub struct ClusterLine {
-    /// "k3 road", with a question mark where the class's IoU is below [`EARNED`].
-    pub name: String,
-    /// Red, green, blue.
-    pub color: [u8; 3],
-    /// The IoU of its class in the run.
-    pub iou: Option<f64>,
-}
-
 impl Desk {
     /// Puts models on a desk, with the data set that images are picked from and colors fitted on: the one given, or
     /// that of the first run.
@@ -186,27 +99,12 @@ impl Desk {
     /// What lies on it.
     #[must_use]
     pub fn about(&self) -> About {
-        let panes = self.panes.iter().map(|pane| AboutPane {
-            label: pane.label.clone(),
-            run: pane.run.as_ref().map(|run| run.root.display().to_string()),
-            depth: pane.opened.record.depth,
-            size: pane.opened.geometry.size,
-            grid: pane.opened.grid,
-            is_rotary: pane.is_rotary(),
-            has_clusters: pane.run.as_ref().is_some_and(|run| run.record.clusters > 0),
-            transform: pane.transform().filter(|transform| transform != "none"),
-            facet: pane.start.slot.facet.name(),
-            layer: pane.start.slot.layer,
-            token_norm: pane.start.token_norm.word(),
-            rope: pane.start.rope.word(),
-        });
         About {
-            panes: panes.collect(),
+            panes: self.panes.iter().map(AboutPane::of).collect(),
             pictures: self.pictures.iter().map(Picture::about).collect(),
             names: self.data.as_ref().map(names).unwrap_or_default(),
             no_data: self.no_data.clone(),
             rule: RULE,
-            most: MOST_PICTURES,
         }
     }
 
@@ -390,14 +288,15 @@ impl Desk {
             "there is no codebook of {}: only a run of probe has some",
             look.slot
         ));
-        let (codebook, classes) = one.codebook(look.slot)?.ok_or(none)?;
+        let codebook = one.codebook(look.slot)?.ok_or(none)?;
         let probe = |source| ViewError::Probe {
             slot: look.slot.to_string(),
             source,
         };
         let (grid, patch) = (one.opened.grid, one.opened.record.patch);
-        let labeler = Labeler::new(codebook.view(), (grid[0], grid[1]), patch).map_err(probe)?;
-        let lines = legend(one, look, &classes);
+        let labeler =
+            Labeler::new(codebook.centroids.view(), (grid[0], grid[1]), patch).map_err(probe)?;
+        let lines = legend(one, look, &codebook.classes);
         let tensor = one.tensor(look);
         let mut scratch = Scratch::default();
         let maps = self.each(pane, |picture, features, size| {
@@ -526,21 +425,6 @@ impl Desk {
         });
         Ok(())
     }
-
-    /// The embeddings `[N, D]` of a picture as a look reads them.
-    ///
-    /// # Errors
-    /// Where there is no such pane, picture or layer.
-    pub fn embeddings(
-        &mut self,
-        pane: usize,
-        look: &Look,
-        id: usize,
-    ) -> Result<ndarray::Array2<f32>, ViewError> {
-        self.check(pane, look)?;
-        let tensor = self.panes[pane].tensor(look);
-        Ok(self.features(pane, id)?[&tensor].to_owned())
-    }
 }
 
 impl Picture {
@@ -580,56 +464,6 @@ fn names(data: &DataSet) -> Vec<String> {
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names
-}
-
-fn legend(pane: &Pane, look: &Look, classes: &[Option<usize>]) -> Vec<ClusterLine> {
-    let others = palette(classes.len());
-    let run = pane.run.as_ref();
-    let lines = classes.iter().enumerate().map(|(cluster, class)| {
-        let known = class.and_then(|class| Some((class, run?.record.data.classes.get(class)?)));
-        match known {
-            Some((class, about)) => {
-                let subject = Subject::Slot(look.slot);
-                let iou =
-                    run.and_then(|run| run.metrics.part(subject, "iou", Part::Index(class))?.value);
-                let doubt = if iou.is_some_and(|iou| iou < EARNED) {
-                    "?"
-                } else {
-                    ""
-                };
-                ClusterLine {
-                    name: format!("k{cluster} {}{doubt}", about.name),
-                    color: about.color,
-                    iou,
-                }
-            }
-            None => ClusterLine {
-                name: format!("k{cluster}"),
-                color: others[cluster],
-                iou: None,
-            },
-        }
-    });
-    lines.collect()
-}
-
-/// A crop as a PNG file.
-///
-/// # Errors
-/// When the encoder contradicts itself.
-pub fn png_of(crop: &RgbCrop) -> Result<Vec<u8>, ViewError> {
-    let mut bytes = Vec::new();
-    let side = crop.size as u32;
-    let mut encoder = png::Encoder::new(&mut bytes, side, side);
-    encoder.set_color(png::ColorType::Rgb);
-    encoder.set_depth(png::BitDepth::Eight);
-    encoder.set_compression(png::Compression::Fast);
-    let written = encoder.write_header().and_then(|mut writer| {
-        writer.write_image_data(&crop.pixels)?;
-        writer.finish()
-    });
-    written.map_err(|error| ViewError::Internal(error.to_string()))?;
-    Ok(bytes)
 }
 
 #[cfg(test)]

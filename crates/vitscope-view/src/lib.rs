@@ -8,6 +8,7 @@
 //!
 //! Nothing is written to the disk.
 
+mod answers;
 mod colors;
 mod desk;
 mod error;
@@ -16,11 +17,11 @@ mod routes;
 mod server;
 mod similar;
 
-pub use colors::{Axes, RULE};
-pub use desk::{
-    About, AboutPane, AboutPicture, ClusterLine, ClusterMap, ColorMap, Colors, CosineMap, Desk,
-    FIT_IMAGES, MOST_PICTURES, png_of,
+pub use answers::{
+    About, AboutPane, AboutPicture, ClusterLine, ClusterMap, ColorMap, Colors, CosineMap, png_of,
 };
+pub use colors::{Axes, RULE};
+pub use desk::{Desk, FIT_IMAGES, MOST_PICTURES};
 pub use error::ViewError;
 pub use pane::{Look, Pane};
 pub use routes::Served;

@@ -39,6 +39,14 @@ pub(crate) type Tensor = (usize, Kind);
 /// The embeddings of a picture's patches, every tensor `[N, D]`.
 pub(crate) type Features = BTreeMap<Tensor, Array2<f32>>;
 
+/// The clusters of a slot.
+pub(crate) struct Codebook {
+    /// `[K, D]`, unit rows.
+    pub(crate) centroids: Array2<f32>,
+    /// The class that each cluster is matched to.
+    pub(crate) classes: Vec<Option<usize>>,
+}
+
 /// An opened model.
 #[derive(Debug)]
 pub struct Pane {
@@ -284,10 +292,7 @@ impl Pane {
     ///
     /// # Errors
     /// When the file is damaged.
-    pub(crate) fn codebook(
-        &mut self,
-        slot: Slot,
-    ) -> Result<Option<(Array2<f32>, Vec<Option<usize>>)>, ViewError> {
+    pub(crate) fn codebook(&mut self, slot: Slot) -> Result<Option<Codebook>, ViewError> {
         let Some(file) = &mut self.codebooks else {
             return Ok(None);
         };
@@ -306,7 +311,10 @@ impl Pane {
             ))
         })?;
         let class = |cluster: usize| usize::try_from(*matches.get(cluster)?).ok();
-        Ok(Some((codebook, (0..shape.0).map(class).collect())))
+        Ok(Some(Codebook {
+            centroids: codebook,
+            classes: (0..shape.0).map(class).collect(),
+        }))
     }
 }
 

@@ -8,7 +8,8 @@ use serde_json::{Value, json};
 use vitscope_data::DataError;
 use vitscope_run::Slot;
 
-use crate::desk::{Desk, png_of};
+use crate::answers::png_of;
+use crate::desk::Desk;
 use crate::error::ViewError;
 use crate::pane::Look;
 use crate::server::{Answer, Answerer, Asked};

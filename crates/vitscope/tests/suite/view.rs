@@ -136,13 +136,8 @@ fn decoded(text: &str) -> Vec<u8> {
 
 #[test]
 fn a_run_is_seen_as_it_was_read_and_its_clusters_are_those_it_stored() {
-    let dir = tempfile::tempdir().unwrap();
-    let made = dir.path().join("run");
-    succeed(probe(
-        &made,
-        &["--token-norm", "before", "--transform", "mean"],
-    ));
-    let record = run_json(&made);
+    let made = made();
+    let record = run_json(made);
     let path = made.display().to_string();
     let viewed = Viewed::start(&[&path]);
     let about = viewed.ask("GET", "about");
