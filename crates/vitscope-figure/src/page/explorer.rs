@@ -8,7 +8,7 @@ use flate2::write::ZlibEncoder;
 use serde::Serialize;
 use vitscope_run::{Facet, Part, RunKind, Slot, Subject};
 
-use super::table;
+use super::{maps, table};
 use crate::error::FigureError;
 use crate::members::Member;
 use crate::pixels::NONE;
@@ -75,7 +75,7 @@ struct SlotData {
     /// Class-wise mutual information of each legend entry.
     mi: Vec<Option<f64>>,
     aggregate: Option<String>,
-    /// All label maps one after the other, compressed; `maps` says which examples have one.
+    /// All label maps one after the other, as [`maps`] encodes them; `maps` says which examples have one.
     labels: Option<String>,
     maps: Vec<bool>,
     palette: Vec<[u8; 3]>,
@@ -287,7 +287,7 @@ struct PageReader<'a> {
 impl PageReader<'_> {
     fn slot(&mut self, slot: Subject) -> Result<SlotData, FigureError> {
         let (run, legend) = (self.run, self.legend);
-        let (mut pixels, mut maps, mut palette) = (Vec::new(), Vec::new(), Vec::new());
+        let (mut pixels, mut there, mut palette) = (Vec::new(), Vec::new(), Vec::new());
         for stem in self.stems {
             let map = run.labels(slot, stem)?;
             // A map of another size would be drawn askew, so it counts as missing.
@@ -295,7 +295,7 @@ impl PageReader<'_> {
                 let size = [map.width, map.height];
                 *self.size.get_or_insert(size) == size
             });
-            maps.push(map.is_some());
+            there.push(map.is_some());
             if let Some(map) = map {
                 pixels.extend(&map.indices);
                 if palette.is_empty() {
@@ -318,7 +318,8 @@ impl PageReader<'_> {
         let labels = if pixels.is_empty() {
             None
         } else {
-            Some(compress(&pixels)?)
+            let [width, height] = self.size.unwrap_or([1, 1]);
+            Some(base64(&maps::encode(&pixels, width, height)))
         };
         let aggregate = run.aggregate(slot)?;
         let aggregate = aggregate.map(|map| map.reduced(AGGREGATE).jpeg());
@@ -336,7 +337,7 @@ impl PageReader<'_> {
             ious: self.ious(slot),
             unearned: self.unearned(slot),
             labels,
-            maps,
+            maps: there,
             palette,
             entries: (0..used).map(entry).collect(),
             shares: self.shares(slot)?,

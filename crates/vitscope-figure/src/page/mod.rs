@@ -4,6 +4,7 @@
 //! from a JSON island, where label maps lie compressed slot by slot and are unpacked on demand.
 
 mod explorer;
+mod maps;
 mod standing;
 mod summary;
 mod table;
