@@ -4,7 +4,7 @@
     python3 tools/browser.py PAGE [PAGE ...] [--shots DIR] [--chromium PATH]
 
 Needs Python 3.11 and Debian's chromium, nothing else: Chromium is driven over a pipe by its DevTools
-protocol. Of every page: it is under 15 MB, loads without a console error and without a request that
+protocol. Of every page: it is under 6 MB, loads without a console error and without a request that
 leaves it, and is soon ready; the table sorts; the downloads of every figure are valid files; text stands
 out from its ground, in light and dark; the keyboard reaches the controls in the order of the page; of
 figures behind tabs one is shown; it prints. Of a page with an explorer: keys and slider change the picture; a cell
@@ -130,7 +130,7 @@ def check(condition, what):
 
 
 # A page with 48 slots and 12 examples stays below this.
-MOST_BYTES = 15_000_000
+MOST_BYTES = 6_000_000
 # Of text that stands out too little from its ground (WCAG 2, level AA), what it says and by how much.
 FAINT = """(() => {
   const numbers = (color) => (color.match(/[0-9.]+/g) || []).map(Number);
