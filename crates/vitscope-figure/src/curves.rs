@@ -358,12 +358,8 @@ impl<'a> Curve<'a> {
             });
         }
         if let Some(used) = used.filter(|used| used.is_thin()) {
-            // The colors of runs are too pale for small letters.
-            let ink = match course.member.is_compared {
-                true => theme::INK,
-                false => self.paint,
-            };
-            let style = Lettering::NOTE.anchor(Anchor::Middle).paint(ink);
+            // The colors of facets and runs are too pale for small letters.
+            let style = Lettering::NOTE.anchor(Anchor::Middle).paint(theme::INK);
             chart.text((place as f64, value), [0.0, -8.0], style, &used.label());
         }
     }

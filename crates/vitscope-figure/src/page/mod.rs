@@ -47,6 +47,8 @@ struct Page<'a> {
     table: SlotTable,
     footnotes: Vec<String>,
     has_explorer: bool,
+    /// Whether `vitscope view` can open what is shown.
+    has_model: bool,
     fonts: &'a str,
     css: &'static str,
     script: &'static str,
@@ -111,6 +113,9 @@ pub(crate) fn of_run(member: &Member, plates: &[Plate]) -> Result<String, Figure
         table: SlotTable::of(&members, RunView::best),
         footnotes: footnotes_of(run),
         has_explorer: !island.is_empty(),
+        has_model: members
+            .iter()
+            .all(|member| member.run.record.model.source == "checkpoint"),
         island: text_of(&island)?,
         ..Page::default()
     }
@@ -182,6 +187,9 @@ pub(crate) fn of_comparison(
         table: SlotTable::of(&members, chosen),
         footnotes,
         has_explorer: !island.is_empty(),
+        has_model: members
+            .iter()
+            .all(|member| member.run.record.model.source == "checkpoint"),
         island: text_of(&island)?,
         ..Page::default()
     }
@@ -226,6 +234,7 @@ impl Default for Page<'_> {
             },
             footnotes: Vec::new(),
             has_explorer: false,
+            has_model: false,
             fonts: &text::FONT_FACES,
             css: include_str!("../../templates/report.css"),
             script: include_str!("../../templates/report.js"),
