@@ -1,6 +1,6 @@
-//! The figures `aggregate` and `aggregate-layers`: what each facet predicts where.
+//! The figures `aggregate`, `aggregate-layers` and `soft-layers`: what each facet predicts where.
 
-use vitscope_run::{Slot, Subject};
+use vitscope_run::{Slot, Subject, names};
 
 use crate::bands::Bands;
 use crate::error::FigureError;
@@ -133,11 +133,56 @@ fn draw_map(
     Ok(())
 }
 
+/// Which maps a figure of all layers shows.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Maps {
+    /// The mean color of what is predicted at each pixel.
+    Hard,
+    /// The mean color at each patch, weighted by how probable each cluster is there.
+    Soft,
+}
+
+impl Maps {
+    /// The figure's name, its heading, and what it says where there is no map.
+    fn figure(self) -> [&'static str; 3] {
+        match self {
+            Self::Hard => ["aggregate-layers", "Aggregate maps of all layers", NONE_YET],
+            Self::Soft => [
+                "soft-layers",
+                "Soft aggregate maps of all layers",
+                "The run stored no soft maps.",
+            ],
+        }
+    }
+
+    fn of(self, run: &RunView, slot: Slot) -> Result<Option<Rgb>, FigureError> {
+        match self {
+            Self::Hard => run.aggregate(Subject::Slot(slot)),
+            Self::Soft => soft_aggregate(run, slot),
+        }
+    }
+
+    fn word(self) -> &'static str {
+        match self {
+            Self::Hard => "aggregate",
+            Self::Soft => "soft aggregate",
+        }
+    }
+
+    /// Where the run has it.
+    fn file(self, slot: Slot) -> String {
+        match self {
+            Self::Hard => format!("aggregate/{slot}.png"),
+            Self::Soft => names::SOFT.to_owned(),
+        }
+    }
+}
+
 /// Every facet, layer by layer.
-pub(crate) fn draw_layers(member: &Member) -> Result<Plate, FigureError> {
+pub(crate) fn draw_layers(member: &Member, maps: Maps) -> Result<Plate, FigureError> {
     let run = &member.run;
-    let heading = "Aggregate maps of all layers";
-    let mut sheet = Sheet::new("aggregate-layers", heading, theme::FULL_WIDTH, &[member]);
+    let [name, heading, none] = maps.figure();
+    let mut sheet = Sheet::new(name, heading, theme::FULL_WIDTH, &[member]);
     let bands = Bands::new(run.layers(), 66.0, 150.0);
     let side = bands.side();
     sheet.columns(&["layer", "facet", "file", "nmi"]);
@@ -149,8 +194,8 @@ pub(crate) fn draw_layers(member: &Member) -> Result<Plate, FigureError> {
             for (column, &layer) in band.iter().enumerate() {
                 let slot = Subject::slot(facet, layer);
                 let place = bands.cell(column, top);
-                let map = run.aggregate(slot)?;
-                let label = format!("aggregate map of {} layer {layer}", facet.name());
+                let map = maps.of(run, Slot { facet, layer })?;
+                let label = format!("{} map of {} layer {layer}", maps.word(), facet.name());
                 photo_or_missing(&mut sheet.svg, place, map.as_ref(), &label)?;
                 if let Some(used) = words::thin_label(run, slot) {
                     if run.is_collapsed(Slot { facet, layer }) {
@@ -161,7 +206,7 @@ pub(crate) fn draw_layers(member: &Member) -> Result<Plate, FigureError> {
                 }
                 if map.is_some() {
                     let mut cells = words::subject_cells(slot).to_vec();
-                    cells.push(format!("aggregate/{slot}.png"));
+                    cells.push(maps.file(Slot { facet, layer }));
                     cells.push(words::cell(run.get(slot, "nmi").value));
                     sheet.row(member, cells);
                 }
@@ -175,7 +220,7 @@ pub(crate) fn draw_layers(member: &Member) -> Result<Plate, FigureError> {
         top += 10.0;
     }
     if sheet.is_empty() {
-        return Ok(sheet.absent(NONE_YET));
+        return Ok(sheet.absent(none));
     }
     let chosen = match run.choice {
         RunChoice::Best => "Framed: each facet's layer of highest mIoU.",
@@ -186,7 +231,13 @@ pub(crate) fn draw_layers(member: &Member) -> Result<Plate, FigureError> {
     if run.labels_are_classes() {
         bottom = legend(&mut sheet.svg, run, bottom, None);
     }
-    notes(&mut sheet, run, &[chosen]);
+    match maps {
+        Maps::Hard => notes(&mut sheet, run, &[chosen]),
+        Maps::Soft => {
+            sheet.note(soft::note(run));
+            sheet.note(chosen);
+        }
+    }
     sheet.finish(bottom + 2.0)
 }
 

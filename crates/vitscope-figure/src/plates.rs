@@ -5,6 +5,7 @@ use std::path::Path;
 use vitscope_run::{Facet, Part, RunKind};
 
 use crate::CompareOptions;
+use crate::aggregates::Maps;
 use crate::error::FigureError;
 use crate::members::Member;
 use crate::relations::{self, Correlations, Relations};
@@ -29,7 +30,8 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
             plates.push(relations::draw(one, &Correlations::NotMeant)?);
             plates.push(class_bars::draw_facets(member)?);
             plates.push(position_locked::draw(member)?);
-            plates.push(aggregates::draw_layers(member)?);
+            plates.push(aggregates::draw_layers(member, Maps::Hard)?);
+            plates.push(aggregates::draw_layers(member, Maps::Soft)?);
             plates.extend(layers::draw(member)?);
             plates.push(locality::draw(one)?);
             plates.push(attention::draw(member)?);

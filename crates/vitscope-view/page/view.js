@@ -283,9 +283,10 @@
   };
   const frame = (context, pane, at, color, width) => {
     const side = pane.size / pane.grid[1];
+    // Lines are as wide in a small crop as in one of 320 pixels.
     for (const [stroke, line] of [["#000000", width + 2], [color, width]]) {
       context.strokeStyle = stroke;
-      context.lineWidth = line;
+      context.lineWidth = (line * pane.size) / 320;
       context.strokeRect((at % pane.grid[1]) * side, Math.floor(at / pane.grid[1]) * side, side, side);
     }
   };

@@ -30,11 +30,19 @@ fn soft_maps_stand_below_the_hard_ones_where_the_run_has_them() {
     };
     let hard = aggregate();
     assert!(!texts(&hard).iter().any(|text| text == "soft"));
+    assert!(!run.path().join("figures/soft-layers.svg").exists());
     store(run.path(), [11, 4, 4]);
     let both = aggregate();
     assert!(texts(&both).iter().any(|text| text == "soft"));
     assert!(both.contains("the softmax over clusters"));
     assert_eq!(count(&both, "image"), count(&hard, "image") + 1);
+    // Layer by layer, with what the maps are; a slot without one is an empty place.
+    let layers = read(run.path(), "figures/soft-layers.svg");
+    assert_eq!(count(&layers, "image"), 1);
+    assert!(
+        layers.contains("soft aggregate map of key layer 3")
+            && layers.contains("the softmax over clusters")
+    );
     // What is not of the run's clusters and patches is refused in one sentence.
     fs::write(run.path().join("soft.safetensors"), "none").unwrap();
     let error = draw(run.path()).unwrap_err().to_string();
