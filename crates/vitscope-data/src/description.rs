@@ -293,7 +293,8 @@ fn split(
     let mut items = Vec::with_capacity(images.len());
     let mut seen = BTreeSet::new();
     let images = images.into_iter().zip(names);
-    for (((image, name), mask), key) in images.zip(paired.masks).zip(keys) {
+    let found = paired.masks.into_iter().zip(paired.expected);
+    for (((image, name), (mask, expected)), key) in images.zip(found).zip(keys) {
         if mask.is_none() {
             findings.problem(if seen.contains(&key) {
                 let problem = format!("{} and another image have the stem {key}", image.display());
@@ -303,7 +304,7 @@ fn split(
                 }
             } else {
                 let image = image.clone();
-                let expected = beside.join(format!("{key}{}.png", description.mask_suffix));
+                let expected = beside.join(format!("{expected}{}.png", description.mask_suffix));
                 DataError::NoMask { image, expected }
             })?;
         }

@@ -4,7 +4,9 @@
 //! A doubt stops nothing, and what is coded plainly raises none: the bounds below were chosen on
 //! label maps of photographs, where ids have insides and borders are one step.
 
+mod ids;
 mod images;
+mod pairs;
 
 use image::metadata::Orientation;
 
@@ -27,9 +29,6 @@ const HEADERS: usize = 1024;
 /// Fewer pixels of masks than this prove nothing about how they were made.
 const ENOUGH_PIXELS: u64 = 1000;
 
-/// An id of which a smaller share of pixels has none but its own kind around it lies on borders.
-const INSIDE: f64 = 0.02;
-
 /// Masks where more borders than this, as a share, have a value between their two sides were
 /// interpolated. Of CamVid, VOC, ADE20K and COCO-Stuff masks it is less than 0.01, of masks that were
 /// made half as large with interpolation about 0.4.
@@ -45,8 +44,8 @@ pub struct Doubt {
 }
 
 impl DataSet {
-    /// What a sample of the set gives reason to doubt: at most 64 images of each split, evenly
-    /// spaced, are decoded with their masks, and of at most 1,024 the EXIF orientation is read. The
+    /// What a sample of the set gives reason to doubt: at most 64 images of each split, twos of
+    /// neighbors that are evenly spaced, are decoded with their masks, and of at most 1,024 the EXIF orientation is read. The
     /// same set gives the same sentences, and is looked at once. Files that cannot be read raise no doubt here: whatever
     /// uses them says so.
     ///
@@ -68,7 +67,7 @@ impl DataSet {
             &[&self.test, &self.train]
         };
         for &items in splits {
-            let decoded = spread(items.len(), SAMPLE);
+            let decoded = neighbors(items.len());
             let found: Vec<_> = decoded
                 .par_iter()
                 .map(|&index| self.examine(&items[index], &geometry))
@@ -99,6 +98,15 @@ fn spread(count: usize, most: usize) -> Vec<usize> {
     (0..some).map(|index| index * count / some).collect()
 }
 
+/// At most [`SAMPLE`] indices below `count`, in neighboring twos, evenly spaced, in rising order.
+fn neighbors(count: usize) -> Vec<usize> {
+    if count <= SAMPLE {
+        return spread(count, SAMPLE);
+    }
+    let twos = spread(count - 1, SAMPLE / 2);
+    twos.into_iter().flat_map(|at| [at, at + 1]).collect()
+}
+
 /// The EXIF orientation of an image, from its header.
 fn orientation(item: &Item) -> Option<Orientation> {
     let read = decode::guarded(&item.image, || {
@@ -127,6 +135,10 @@ impl Evidence {
         [
             ignored,
             few,
+            judge.swapped(),
+            judge.misplaced(),
+            judge.instances(),
+            judge.largest(),
             judge.interpolated(),
             judge.palettes(),
             judge.colors(),
@@ -272,8 +284,7 @@ impl Judge<'_> {
         if pixels < ENOUGH_PIXELS || evidence.borders == 0 || decided {
             return None;
         }
-        let thin = |value: &MaskValue| (value.inside as f64) < INSIDE * value.pixels as f64;
-        let edges: Vec<&MaskValue> = values.values().filter(|value| thin(value)).collect();
+        let edges: Vec<&MaskValue> = values.values().filter(|value| value.is_thin()).collect();
         let on_edges: u64 = edges.iter().map(|value| value.pixels).sum();
         let what = if evidence.colored > 0 {
             "colors"
@@ -282,7 +293,7 @@ impl Judge<'_> {
         };
         let many = edges.len() >= 3 && 2 * edges.len() >= values.len();
         if many && self.plain && on_edges * 3 < pixels {
-            let solid = values.iter().filter(|(_, value)| !thin(value));
+            let solid = values.iter().filter(|(_, value)| !value.is_thin());
             let solid: Vec<u32> = solid.map(|(&id, _)| id).collect();
             let named = if evidence.colored > 0 {
                 let colors: Vec<String> = solid.iter().map(|c| format!("#{c:06x}")).collect();
@@ -340,6 +351,14 @@ impl Judge<'_> {
         let all: u64 = evidence.colors.values().map(|value| value.pixels).sum();
         let mut colors: Vec<(u32, MaskValue)> =
             evidence.colors.iter().map(|(&c, &v)| (c, v)).collect();
+        let total = colors.len();
+        if self.interpolated().is_some() {
+            colors.retain(|(_, value)| !value.is_thin());
+        }
+        let blended = match total - colors.len() {
+            0 => String::new(),
+            thin => format!(" ({thin} of them along borders alone, since edges are blended)"),
+        };
         colors.sort_by_key(|&(color, value)| (std::cmp::Reverse(value.pixels), color));
         let shown = colors.iter().map(|&(color, value)| {
             let share = 100.0 * value.pixels as f64 / all.max(1) as f64;
@@ -358,9 +377,8 @@ impl Judge<'_> {
         Some(Doubt {
             sort: "color masks",
             text: format!(
-                "{} masks are RGB pictures of {} colors{grey}: {}; describe the set in a TOML file with a name and 'rgb' for each color ({}), or convert the masks to ids.",
+                "{} masks are RGB pictures of {total} colors{blended}{grey}: {}; describe the set in a TOML file with a name and 'rgb' for each color ({}), or convert the masks to ids.",
                 evidence.colored,
-                colors.len(),
                 some(&shown),
                 self.draft()
             ),

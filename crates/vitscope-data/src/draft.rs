@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use crate::dataset::DataSet;
 use crate::error::DataError;
-use crate::evidence::Evidence;
+use crate::evidence::{Evidence, LARGEST};
 use crate::findings::Findings;
 use crate::labels::{IGNORE, LabelTable};
 use crate::listing::{self, Item};
@@ -108,16 +108,15 @@ impl DataSet {
             let solid: Vec<u32> = ids
                 .iter()
                 .copied()
-                .filter(|id| {
-                    evidence
-                        .ids
-                        .get(id)
-                        .is_some_and(|value| 50 * value.inside >= value.pixels)
-                })
+                .filter(|id| evidence.ids.get(id).is_some_and(|value| !value.is_thin()))
                 .collect();
             ids = if solid.is_empty() { ids } else { solid };
         }
-        let ignores = |id: u32| u16::try_from(id).is_ok_and(|id| self.table.ignores(id));
+        let minus_one = doubted("largest id") && ids.len() > 2;
+        let ignores = |id: u32| {
+            let named = u16::try_from(id).is_ok_and(|id| self.table.ignores(id));
+            named || (id == LARGEST && minus_one)
+        };
         let ignored: Vec<u32> = ids
             .iter()
             .copied()
@@ -174,16 +173,25 @@ impl DataSet {
         let all: u64 = colors.iter().map(|&(_, pixels)| pixels).sum();
         let count = colors.len();
         colors.sort_by_key(|&(color, pixels)| (std::cmp::Reverse(pixels), color));
+        let blended = self.blended(evidence);
         let mut kept = colors;
-        if count > 8 {
+        if !blended.is_empty() {
+            kept.retain(|(color, _)| !blended.contains(color));
+        } else if count > 8 {
             kept.retain(|&(_, pixels)| pixels as f64 >= RARE * all as f64);
         }
         kept.truncate(CLASSES);
         let mut text = String::from("ignore_rgb = []  # colors that count nowhere\n");
         if kept.len() < count {
+            let why = match blended.is_empty() {
+                true => "too rare to be classes",
+                false => {
+                    "which lie only along borders: edges are blended, as smoothing leaves them"
+                }
+            };
             let _ = writeln!(
                 text,
-                "others = \"ignored\"  # {} more colors, too rare to be classes",
+                "others = \"ignored\"  # {} more colors, {why}",
                 count - kept.len()
             );
         }
@@ -195,6 +203,27 @@ impl DataSet {
             );
         }
         text
+    }
+
+    /// Colors of masks that blend those of two classes along their border; none where edges are sharp.
+    fn blended(&self, evidence: &Evidence) -> BTreeSet<[u8; 3]> {
+        let doubts = evidence.doubts(self);
+        let soft = doubts
+            .iter()
+            .any(|doubt| doubt.sort == "interpolated masks");
+        if !soft || evidence.colored == 0 {
+            return BTreeSet::new();
+        }
+        let thin = evidence.colors.iter().filter(|(_, value)| value.is_thin());
+        let colors = thin.map(|(color, _)| {
+            let [_, r, g, b] = color.to_be_bytes();
+            [r, g, b]
+        });
+        let colors: BTreeSet<[u8; 3]> = colors.collect();
+        match colors.len() < evidence.colors.len() {
+            true => colors,
+            false => BTreeSet::new(),
+        }
     }
 }
 

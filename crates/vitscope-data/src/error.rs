@@ -100,7 +100,7 @@ pub enum DataError {
         expected: PathBuf,
     },
     /// More classes than a label map can hold.
-    #[error("{} has {count} classes, expected at most 255 (254 and below are class indices, 255 means ignored); merge classes through a .toml description", ShownPath(.path))]
+    #[error("{} has {count} classes, expected at most 255 (254 and below are class indices, 255 means ignored); if its masks number single objects (instances), take the masks of classes that belong to them, and otherwise merge classes through a .toml description", ShownPath(.path))]
     TooManyClasses {
         /// The data set.
         path: PathBuf,

@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use image::GrayImage;
 use image::metadata::Orientation;
 
+use crate::alignment::{Alignment, Thumb, contrast};
 use crate::decode::Decoded;
-use crate::labels::{ClassMap, packed};
+use crate::labels::{ClassMap, IGNORE, packed};
 use crate::listing::Item;
 use crate::mask::{Mask, Values};
 use crate::resize::RgbImage;
@@ -17,12 +18,16 @@ use crate::resize::RgbImage;
 /// color masks have.
 const KEPT_VALUES: usize = 1 << 16;
 
+/// The largest id of 16 bits, as which -1 is stored.
+pub(crate) const LARGEST: u32 = u16::MAX as u32;
+
 /// What one image and its mask show.
 #[derive(Debug, Default)]
 pub struct Facts {
     pub(crate) image: Option<ImageFacts>,
     pub(crate) mask: Option<MaskFacts>,
     pub(crate) fit: Option<BorderFit>,
+    pub(crate) thumb: Option<Thumb>,
 }
 
 /// What a decoded image shows.
@@ -32,7 +37,15 @@ pub(crate) struct ImageFacts {
     pub deepest: Option<u16>,
     pub brightest: u8,
     pub transparent: bool,
+    /// Whether it has few colors, as label maps have and photographs do not.
+    pub flat: bool,
 }
+
+/// Colors of an image that has few.
+pub(crate) const FEW_COLORS: usize = 32;
+
+/// Values of a mask that looks like a photograph.
+pub(crate) const MANY_VALUES: usize = 64;
 
 /// What the values of a mask show.
 #[derive(Debug, Default)]
@@ -60,6 +73,14 @@ pub(crate) struct MaskValue {
     pub masks: u64,
 }
 
+impl MaskValue {
+    /// Whether it lies on borders: hardly a pixel of it has its own kind on all sides.
+    pub(crate) fn is_thin(&self) -> bool {
+        // 2 %, chosen on label maps of photographs.
+        50 * self.inside < self.pixels
+    }
+}
+
 /// How much of an image's change of brightness lies on the borders of its mask: over the pairs of
 /// neighbors that a border parts, the mean difference, in that of all pairs. About 1 for a mask of
 /// another image.
@@ -78,8 +99,21 @@ impl ImageFacts {
             deepest: decoded.deepest,
             brightest: decoded.image.pixels().iter().copied().max().unwrap_or(0),
             transparent: decoded.transparent,
+            flat: is_flat(&decoded.image),
         }
     }
+}
+
+fn is_flat(image: &RgbImage) -> bool {
+    let (pixels, _) = image.pixels().as_chunks::<3>();
+    let mut colors: Vec<[u8; 3]> = Vec::new();
+    pixels.iter().all(|color| {
+        // Neighbors mostly share a color, so the last ones are looked at first.
+        if !colors.iter().rev().any(|known| known == color) {
+            colors.push(*color);
+        }
+        colors.len() <= FEW_COLORS
+    })
 }
 
 impl MaskFacts {
@@ -213,30 +247,6 @@ fn brightness(image: &RgbImage) -> Vec<i32> {
     pixels.iter().map(sum).collect()
 }
 
-/// The mean difference of brightness across the borders of a mask, in that of all neighbors; none
-/// without borders or differences.
-fn contrast(light: &[i32], labels: &[u8], width: usize) -> Option<f64> {
-    let (mut across, mut borders, mut all, mut pairs) = (0u64, 0u64, 0u64, 0u64);
-    let mut pair = |a: usize, b: usize| {
-        let difference = u64::from(light[a].abs_diff(light[b]));
-        all += difference;
-        pairs += 1;
-        if labels[a] != labels[b] {
-            across += difference;
-            borders += 1;
-        }
-    };
-    for at in 0..labels.len() {
-        if at % width + 1 < width {
-            pair(at, at + 1);
-        }
-        if at + width < labels.len() {
-            pair(at, at + width);
-        }
-    }
-    (borders > 0 && all > 0).then(|| across as f64 / borders as f64 / (all as f64 / pairs as f64))
-}
-
 /// The facts of many images and masks.
 #[derive(Debug, Default)]
 pub struct Evidence {
@@ -257,6 +267,15 @@ pub struct Evidence {
     /// The brightest value of all images, of 255.
     pub(crate) brightest: u8,
     pub(crate) transparent: usize,
+    /// Images of few colors, and masks of ids that have as many values as photographs.
+    pub(crate) flat: usize,
+    pub(crate) varied: usize,
+    /// Masks whose ids above 0 are 1 to some number without a gap, by that number, and how many others
+    /// have ids above 0.
+    pub(crate) counted: BTreeMap<u32, usize>,
+    pub(crate) uncounted: usize,
+    /// How masks lie on their images.
+    pub(crate) alignment: Alignment,
     pub(crate) first_transparent: Option<PathBuf>,
     /// Masks with an EXIF orientation.
     pub(crate) turned_masks: usize,
@@ -306,6 +325,7 @@ impl Evidence {
                 self.deep += 1;
                 self.deepest = self.deepest.max(deepest);
             }
+            self.flat += usize::from(facts.flat);
             if facts.transparent {
                 self.transparent += 1;
                 self.first_transparent.get_or_insert_with(|| image.clone());
@@ -318,6 +338,9 @@ impl Evidence {
             self.fit.upright += fit.upright;
             self.fit.turned += fit.turned;
             self.fits += 1;
+        }
+        if let Some(thumb) = facts.thumb {
+            self.alignment.add(thumb);
         }
         if self.classes.len() < pixels.len() {
             self.classes.resize(pixels.len(), 0);
@@ -339,6 +362,10 @@ impl Evidence {
         for (id, color) in &facts.palette {
             let pixels = facts.values.get(id).map_or(0, |value| value.pixels);
             *self.palette_colors.entry(*color).or_insert(0) += pixels;
+        }
+        if !facts.colored {
+            self.varied += usize::from(facts.values.len() >= MANY_VALUES);
+            self.count_up(&facts.values);
         }
         let sums = if facts.colored {
             &mut self.colors
@@ -364,5 +391,18 @@ impl Evidence {
             }
         }
         self.clashing += usize::from(clashes);
+    }
+
+    /// Notes whether a mask numbers what it shows.
+    fn count_up(&mut self, values: &BTreeMap<u32, MaskValue>) {
+        let ids = || {
+            let ids = values.keys().copied();
+            ids.filter(|id| ![0, u32::from(IGNORE), LARGEST].contains(id))
+        };
+        match ids().last() {
+            None => {}
+            Some(last) if ids().eq(1..=last) => *self.counted.entry(last).or_default() += 1,
+            Some(_) => self.uncounted += 1,
+        }
     }
 }

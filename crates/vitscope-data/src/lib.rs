@@ -48,6 +48,7 @@
 //! # }
 //! ```
 
+mod alignment;
 mod begun;
 pub mod dataset;
 mod decode;

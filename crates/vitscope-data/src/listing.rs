@@ -197,10 +197,11 @@ pub(crate) fn with_masks(
 ) -> Result<Vec<Item>, DataError> {
     let paired = pairing::pair(keys, masks, masks_in, findings);
     let mut items = Vec::with_capacity(images.len());
-    for (((image, mask), name), key) in images.into_iter().zip(paired.masks).zip(names).zip(keys) {
+    let found = paired.masks.into_iter().zip(paired.expected);
+    for ((image, (mask, expected)), name) in images.into_iter().zip(found).zip(names) {
         if mask.is_none() {
             findings.problem(DataError::NoMask {
-                expected: masks_in.join(key).with_added_extension("png"),
+                expected: masks_in.join(expected).with_added_extension("png"),
                 image: image.clone(),
             })?;
         }

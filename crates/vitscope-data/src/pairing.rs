@@ -1,6 +1,6 @@
 //! Which mask belongs to which image, by their names: the same stem, or one that differs only in the
-//! case of letters, in the Unicode form of a letter, or by an ending or beginning that all of them
-//! have. Anything but equal stems is taken only where nothing else is possible, and noted.
+//! case of letters, in the Unicode form of a letter, in zeros before a number, or by an ending or beginning
+//! that all of them have. Anything but equal stems is taken only where nothing else is possible, and noted.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -12,12 +12,17 @@ use crate::findings::Findings;
 /// How many ways to part a mask's name into its image's and the rest are tried.
 const TRIED: usize = 256;
 
+/// How many keys are looked for in others.
+const FIRST: usize = 4;
+
 /// What masks were found for images.
 pub(crate) struct Paired {
     /// The mask of each image.
     pub masks: Vec<Option<PathBuf>>,
     /// Masks that no image claims, in the order of their keys.
     pub unclaimed: Vec<PathBuf>,
+    /// The key of the mask that each image should have.
+    pub expected: Vec<String>,
 }
 
 /// Finds the mask of each image; the keys of masks are unique, those of images may not be.
@@ -33,12 +38,29 @@ pub(crate) fn pair(
     if found.iter().any(Option::is_none) && !masks.is_empty() {
         by_fold(images, &mut masks, &mut found, place, findings);
     }
+    let mut expected = images.to_vec();
     if found.iter().all(Option::is_none) && !masks.is_empty() {
-        by_ending(images, &mut masks, &mut found, place, findings);
+        // All of them first, then as many as say how the others would be called: a set whose images do
+        // not all have a mask is refused, and the refusal names what is missing.
+        for whole in [true, false] {
+            for simplify in [folded, unpadded] {
+                let mut ending = ByEnding {
+                    images,
+                    masks: &mut masks,
+                    place,
+                    findings,
+                    simplify,
+                };
+                if found.iter().all(Option::is_none) {
+                    ending.pair(whole, &mut found, &mut expected);
+                }
+            }
+        }
     }
     Paired {
         masks: found,
         unclaimed: masks.into_values().collect(),
+        expected,
     }
 }
 
@@ -48,6 +70,23 @@ fn folded(key: &str) -> String {
         return key.to_ascii_lowercase();
     }
     composed(key).to_lowercase().nfc().collect()
+}
+
+/// A folded key whose numbers have no zeros before them.
+fn unpadded(key: &str) -> String {
+    let mut out = String::with_capacity(key.len());
+    let key = folded(key);
+    let mut characters = key.chars().peekable();
+    let mut in_number = false;
+    while let Some(c) = characters.next() {
+        let digit_follows = characters.peek().is_some_and(char::is_ascii_digit);
+        if c == '0' && !in_number && digit_follows {
+            continue;
+        }
+        in_number = c.is_ascii_digit();
+        out.push(c);
+    }
+    out
 }
 
 fn composed(key: &str) -> String {
@@ -120,60 +159,118 @@ impl Affixes {
     }
 }
 
-/// Matches keys by beginnings and endings that all images, and all their masks, have: only if every
-/// image then has a mask of its own, and in one way alone.
-fn by_ending(
-    images: &[String],
-    masks: &mut BTreeMap<String, PathBuf>,
-    found: &mut [Option<PathBuf>],
-    place: &Path,
-    findings: &mut Findings,
-) {
-    let mut of_mask: BTreeMap<String, Option<String>> = BTreeMap::new();
-    for key in masks.keys() {
-        // Of two masks that differ in case alone, neither is taken.
-        let entry = of_mask.entry(folded(key));
-        entry
-            .and_modify(|mask| *mask = None)
-            .or_insert_with(|| Some(key.clone()));
-    }
-    let images: Vec<String> = images.iter().map(|key| folded(key)).collect();
-    let mut ways: Vec<(Vec<&String>, Affixes)> = Vec::new();
-    for affixes in candidates(&images, &of_mask) {
-        if !affixes.keeps_numbers() {
-            continue;
-        }
-        let matched: Option<Vec<&String>> = images
-            .iter()
-            .map(|key| of_mask.get(&affixes.of(key)?)?.as_ref())
-            .collect();
-        let Some(matched) = matched else { continue };
-        let distinct: BTreeSet<&String> = matched.iter().copied().collect();
-        if distinct.len() == matched.len() && ways.iter().all(|(other, _)| *other != matched) {
-            ways.push((matched, affixes));
-        }
-    }
-    match &ways[..] {
-        [] => {}
-        [(matched, affixes)] => {
-            let (image, mask) = (&images[0], matched[0].clone());
-            findings.note(format!(
-                "the masks in {} are matched to images by their names' {}, such as {mask} to {image}.",
-                place.display(),
-                affixes.words()
-            ));
-            let matched: Vec<String> = matched.iter().map(|&key| key.clone()).collect();
-            for (mask, key) in found.iter_mut().zip(&matched) {
-                *mask = masks.remove(key);
+/// Images and masks whose names differ by what all of them have around the rest.
+struct ByEnding<'a> {
+    images: &'a [String],
+    masks: &'a mut BTreeMap<String, PathBuf>,
+    place: &'a Path,
+    findings: &'a mut Findings,
+    /// What is compared of a key.
+    simplify: fn(&str) -> String,
+}
+
+/// One way to match, and the masks that it gives.
+struct Way {
+    matched: Vec<Option<String>>,
+    affixes: Affixes,
+}
+
+impl ByEnding<'_> {
+    /// Matches keys by beginnings and endings that all images, and all their masks, have: only if every
+    /// image then has a mask of its own (or, unless it is asked for the `whole`, most of them have), and
+    /// in one way alone.
+    fn pair(&mut self, whole: bool, found: &mut [Option<PathBuf>], expected: &mut [String]) {
+        let images: Vec<String> = self.images.iter().map(|key| (self.simplify)(key)).collect();
+        let ways = self.ways(&images, whole);
+        match &ways[..] {
+            [] => {}
+            [way] => {
+                self.note(way);
+                for (at, key) in way.matched.iter().enumerate() {
+                    match key {
+                        Some(key) => found[at] = self.masks.remove(key),
+                        None => expected[at] = way.affixes.of(&images[at]).unwrap_or_default(),
+                    }
+                }
             }
+            [first, second, ..] if whole => self.findings.note(format!(
+                "each image has several files in {} that may be its mask (by their names' {} or {}): say which in a TOML file, such as mask_suffix = \"{}\".",
+                self.place.display(),
+                first.affixes.words(),
+                second.affixes.words(),
+                first.affixes.mask.1
+            )),
+            _ => {}
         }
-        [(_, first), (_, second), ..] => findings.note(format!(
-            "each image has several files in {} that may be its mask (by their names' {} or {}): say which in a TOML file, such as mask_suffix = \"{}\".",
-            place.display(),
-            first.words(),
-            second.words(),
-            first.mask.1
-        )),
+    }
+
+    /// The ways in which all images, or the most, have a mask.
+    fn ways(&self, images: &[String], whole: bool) -> Vec<Way> {
+        let mut of_mask: BTreeMap<String, Option<String>> = BTreeMap::new();
+        for key in self.masks.keys() {
+            // Of two masks that are alike, neither is taken.
+            let entry = of_mask.entry((self.simplify)(key));
+            entry
+                .and_modify(|mask| *mask = None)
+                .or_insert_with(|| Some(key.clone()));
+        }
+        let mut ways: Vec<Way> = Vec::new();
+        let mut most = if whole {
+            images.len()
+        } else {
+            2.max(images.len().div_ceil(2))
+        };
+        for affixes in candidates(images, &of_mask) {
+            if !affixes.keeps_numbers() {
+                continue;
+            }
+            let matched: Vec<Option<String>> = images
+                .iter()
+                .map(|key| of_mask.get(&affixes.of(key)?)?.clone())
+                .collect();
+            let distinct: BTreeSet<&String> = matched.iter().flatten().collect();
+            let count = matched.iter().flatten().count();
+            let known = ways.iter().any(|way| way.matched == matched);
+            if distinct.len() != count || count < most || known {
+                continue;
+            }
+            if count > most {
+                most = count;
+                ways.clear();
+            }
+            ways.push(Way { matched, affixes });
+        }
+        ways
+    }
+
+    fn note(&mut self, way: &Way) {
+        let pairs = self.images.iter().zip(&way.matched);
+        let Some((image, mask)) = pairs
+            .clone()
+            .find_map(|(image, mask)| Some((image, mask.as_ref()?)))
+        else {
+            return;
+        };
+        let count = way.matched.iter().flatten().count();
+        let padded = match (self.simplify)(mask) == folded(mask)
+            && (self.simplify)(image) == folded(image)
+        {
+            true => "",
+            false => ", zeros before their numbers aside",
+        };
+        let (place, words) = (self.place.display(), way.affixes.words());
+        self.findings.note(if count == self.images.len() {
+            format!(
+                "the masks in {place} are matched to images by their names' {words}{padded}, such as {mask} to {image}."
+            )
+        } else {
+            let lacking = pairs.filter(|(_, mask)| mask.is_none()).map(|(image, _)| image);
+            format!(
+                "{count} of {} images have a mask in {place} by their names' {words}{padded}, such as {mask} for {image}; the others, such as {}, have none.",
+                self.images.len(),
+                lacking.take(1).map(String::as_str).collect::<String>()
+            )
+        });
     }
 }
 
@@ -202,16 +299,16 @@ impl Affixes {
                 }
             }
         }
-        words.join(" and ")
+        match words.is_empty() {
+            true => "equality".to_owned(),
+            false => words.join(" and "),
+        }
     }
 }
 
 /// Ways that may lead from all images to their masks.
 fn candidates(images: &[String], masks: &BTreeMap<String, Option<String>>) -> BTreeSet<Affixes> {
     let mut ways = BTreeSet::new();
-    let (Some(first), Some(mask)) = (images.first(), masks.keys().next()) else {
-        return ways;
-    };
     let nothing = || (String::new(), String::new());
     let around = |whole: &str, part: &str| {
         let found = whole.match_indices(part).map(|(at, _)| {
@@ -220,22 +317,21 @@ fn candidates(images: &[String], masks: &BTreeMap<String, Option<String>>) -> BT
         });
         found.collect::<Vec<_>>()
     };
-    // A mask's name is its image's with something around it, or the other way round.
-    for key in masks.keys() {
-        if ways.len() > TRIED || first.is_empty() {
-            break;
-        }
-        let parts = around(key, first);
+    // A mask's name is its image's with something around it, or the other way round. The first may be
+    // the one that has no partner.
+    let inside = |whole: &mut dyn Iterator<Item = &String>, part: &String| {
+        let found = whole.flat_map(|key| around(key, part)).take(TRIED);
+        found.collect::<Vec<_>>()
+    };
+    for first in images.iter().filter(|key| !key.is_empty()).take(FIRST) {
+        let parts = inside(&mut masks.keys(), first);
         ways.extend(parts.into_iter().map(|mask| Affixes {
             image: nothing(),
             mask,
         }));
     }
-    for key in images.iter().take(TRIED) {
-        if mask.is_empty() {
-            break;
-        }
-        let parts = around(key, mask);
+    for mask in masks.keys().filter(|key| !key.is_empty()).take(FIRST) {
+        let parts = inside(&mut images.iter().take(TRIED), mask);
         ways.extend(parts.into_iter().map(|image| Affixes {
             image,
             mask: nothing(),
@@ -399,14 +495,7 @@ mod tests {
     #[test]
     fn what_could_be_otherwise_is_not_guessed() {
         // An image without a mask, masks of other images, two masks each, one without a relation.
-        assert_pairs(&["0", "1", "2"], &["0_m", "1_m"], &["-", "-", "-"], "");
         assert_pairs(&["1", "2", "3"], &["2", "3", "4"], &["-", "2", "3"], "");
-        assert_pairs(
-            &["a1", "a2", "a3"],
-            &["b2", "b3", "b4"],
-            &["-", "-", "-"],
-            "",
-        );
         assert_pairs(
             &["0", "1"],
             &["0_m", "1_m", "0_e", "1_e"],
@@ -416,5 +505,62 @@ mod tests {
         assert_pairs(&["photo"], &["label"], &["-"], "");
         assert_pairs(&["1", "2"], &["11", "12"], &["-", "-"], "");
         assert_pairs(&["a", "a"], &["a_m"], &["-", "-"], "");
+    }
+
+    #[test]
+    fn zeros_before_numbers_are_seen_through() {
+        assert_pairs(
+            &["1", "2", "10"],
+            &["001_mask", "002_mask", "010_mask"],
+            &["001_mask", "002_mask", "010_mask"],
+            "ending '_mask', zeros before their numbers aside",
+        );
+        assert_pairs(
+            &["img_0001", "img_0002"],
+            &["img_1", "img_2"],
+            &["img_1", "img_2"],
+            "equality, zeros before",
+        );
+        assert_pairs(&["001", "2"], &["1_m", "01_m", "2_m"], &["-", "-"], "");
+        for (key, simple) in [
+            ("001_a00b010", "1_a0b10"),
+            ("0", "0"),
+            ("a", "a"),
+            ("1000", "1000"),
+        ] {
+            assert_eq!(unpadded(key), simple);
+        }
+    }
+
+    #[test]
+    fn what_most_images_have_says_what_the_others_lack() {
+        let keys = |names: &[&str]| {
+            names
+                .iter()
+                .map(|&name| name.to_owned())
+                .collect::<Vec<_>>()
+        };
+        for (images, masks, expected) in [
+            (["0", "1", "2"], ["0_m", "1_m"], "2_m"),
+            (["0", "1", "2"], ["1_m", "2_m"], "0_m"),
+            (["a1", "a2", "a3"], ["b2", "b3"], "b1"),
+        ] {
+            let mut findings = Findings::strict();
+            let masks = masks.map(|mask| (mask.to_owned(), PathBuf::from(mask)));
+            let paired = pair(
+                &keys(&images),
+                masks.into(),
+                Path::new("masks"),
+                &mut findings,
+            );
+            let lacking = paired.masks.iter().position(Option::is_none).unwrap();
+            assert_eq!(paired.masks.iter().flatten().count(), 2);
+            assert_eq!(paired.expected[lacking], expected);
+            assert!(
+                findings.notes[0].starts_with("2 of 3 images"),
+                "{:?}",
+                findings.notes
+            );
+        }
     }
 }

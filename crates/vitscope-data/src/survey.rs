@@ -2,6 +2,7 @@
 
 use std::path::Path;
 
+use crate::alignment::Thumb;
 use crate::dataset::{DataSet, size_error};
 use crate::decode::{self, Decoded};
 use crate::error::DataError;
@@ -113,6 +114,7 @@ fn examine_mask(
         return Err(error);
     }
     examined.facts.fit = BorderFit::of(&image.image, &map, image.orientation);
+    examined.facts.thumb = Some(Thumb::of(&image.image, &map));
     examined.label = Some(map.crop(*geometry));
     Ok(())
 }

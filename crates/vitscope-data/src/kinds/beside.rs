@@ -77,10 +77,15 @@ pub(super) fn split(
     let example = masks.values().next().map(|mask| listing::stem(mask));
     let example = example.unwrap_or_default();
     if with < images.len() || with < masks.len() {
+        let lacking = images.iter().find(|file| !has_mask(file)).map(|file| {
+            let name = file.file_name().unwrap_or_default().to_string_lossy();
+            format!(" ({name} has none)")
+        });
         findings.note(format!(
-            "{} files in {} look like masks by their names (such as {example}), but not every image has one, so that all are taken for images: if they are masks, describe the set in a TOML file with 'test = {{ images = [...], masks = [...] }}' (docs/datasets.md).",
+            "{} files in {} look like masks by their names (such as {example}), but not every image has one{}, so that all are taken for images: if they are masks, add what is missing or describe the set in a TOML file with 'test = {{ images = [...], masks = [...] }}' (docs/datasets.md).",
             masks.len(),
-            directory.display()
+            directory.display(),
+            lacking.unwrap_or_default()
         ));
         images.extend(masks.into_values());
         listing::sort(&mut images);

@@ -15,3 +15,4 @@ mod odd_files;
 mod sample_sets;
 mod streaming;
 mod wild;
+mod wild_pairs;

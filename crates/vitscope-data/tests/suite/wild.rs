@@ -10,10 +10,10 @@ use vitscope_data::{DataSet, Evidence, Geometry};
 
 use crate::common::names;
 
-const SIDE: u32 = 64;
+pub(crate) const SIDE: u32 = 64;
 
 /// The image of number `seed`, and 1 where its disc is.
-fn scene(width: u32, height: u32, seed: u32) -> (RgbImage, GrayImage) {
+pub(crate) fn scene(width: u32, height: u32, seed: u32) -> (RgbImage, GrayImage) {
     let radius = f64::from(width.min(height)) / 4.0;
     let center = (
         f64::from(width) * (0.3 + 0.1 * f64::from(seed % 4)),
@@ -35,13 +35,13 @@ fn scene(width: u32, height: u32, seed: u32) -> (RgbImage, GrayImage) {
     (image, mask)
 }
 
-fn save(image: &DynamicImage, path: &Path) {
+pub(crate) fn save(image: &DynamicImage, path: &Path) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     image.save(path).unwrap();
 }
 
 /// Four images and masks under names that `place` gives, masks as `mask` makes them.
-fn set_of(
+pub(crate) fn set_of(
     root: &Path,
     place: impl Fn(u32) -> (String, String),
     mask: impl Fn(u32, GrayImage) -> DynamicImage,
@@ -56,12 +56,12 @@ fn set_of(
     }
 }
 
-fn usual(seed: u32) -> (String, String) {
+pub(crate) fn usual(seed: u32) -> (String, String) {
     (format!("images/{seed}.png"), format!("masks/{seed}.png"))
 }
 
 /// The mask with other ids for background and disc.
-fn ids(background: u8, disc: u8) -> impl Fn(u32, GrayImage) -> DynamicImage {
+pub(crate) fn ids(background: u8, disc: u8) -> impl Fn(u32, GrayImage) -> DynamicImage {
     move |_, mut mask| {
         for pixel in mask.pixels_mut() {
             pixel[0] = if pixel[0] == 1 { disc } else { background };
@@ -72,13 +72,13 @@ fn ids(background: u8, disc: u8) -> impl Fn(u32, GrayImage) -> DynamicImage {
 
 /// Everything that is said of a set: its notes, problems and doubts (of every file, and of the sample
 /// where the set opens), and a draft.
-struct Said {
-    notes: Vec<String>,
-    problems: Vec<String>,
-    doubts: Vec<(&'static str, String)>,
-    draft: String,
-    items: usize,
-    masks: usize,
+pub(crate) struct Said {
+    pub(crate) notes: Vec<String>,
+    pub(crate) problems: Vec<String>,
+    pub(crate) doubts: Vec<(&'static str, String)>,
+    pub(crate) draft: String,
+    pub(crate) items: usize,
+    pub(crate) masks: usize,
 }
 
 fn look(root: &Path) -> Said {
@@ -128,7 +128,7 @@ fn look(root: &Path) -> Said {
     }
 }
 
-fn case(make: impl FnOnce(&Path)) -> (tempfile::TempDir, Said) {
+pub(crate) fn case(make: impl FnOnce(&Path)) -> (tempfile::TempDir, Said) {
     let folder = tempfile::tempdir().unwrap();
     let root = folder.path().join("set");
     make(&root);
@@ -137,7 +137,7 @@ fn case(make: impl FnOnce(&Path)) -> (tempfile::TempDir, Said) {
 }
 
 #[track_caller]
-fn assert_plain(make: impl FnOnce(&Path)) {
+pub(crate) fn assert_plain(make: impl FnOnce(&Path)) {
     let (_folder, said) = case(make);
     assert!(said.doubts.is_empty(), "{:?}", said.doubts);
     assert!(said.notes.is_empty(), "{:?}", said.notes);
@@ -146,7 +146,7 @@ fn assert_plain(make: impl FnOnce(&Path)) {
 
 /// Asserts that there is a doubt of a sort, with these words in it.
 #[track_caller]
-fn assert_doubt(said: &Said, sort: &str, words: &[&str]) {
+pub(crate) fn assert_doubt(said: &Said, sort: &str, words: &[&str]) {
     let doubt = said.doubts.iter().find(|(other, _)| *other == sort);
     let Some((_, text)) = doubt else {
         panic!("no doubt '{sort}' in {:?}", said.doubts);
@@ -157,7 +157,7 @@ fn assert_doubt(said: &Said, sort: &str, words: &[&str]) {
 }
 
 /// Writes the draft, opens it, and comes back with its classes and what is doubted of it.
-fn drafted(folder: &tempfile::TempDir, said: &Said) -> (Vec<String>, Vec<&'static str>) {
+pub(crate) fn drafted(folder: &tempfile::TempDir, said: &Said) -> (Vec<String>, Vec<&'static str>) {
     let path = folder.path().join("draft.toml");
     fs::write(&path, &said.draft).unwrap();
     let set =

@@ -1,0 +1,212 @@
+//! Masks that do not belong where they lie, that number objects, or whose names say half: each beside its
+//! plain form, which raises no doubt.
+
+use std::fs;
+use std::path::Path;
+
+use image::{DynamicImage, GrayImage, ImageBuffer, Luma, RgbImage, imageops};
+use vitscope_data::DataSet;
+
+use crate::wild::{
+    SIDE, assert_doubt, assert_plain, case, drafted, ids, save, scene, set_of, usual,
+};
+
+/// As many scenes as are asked for, with the mask that `mask` makes of a scene's number.
+fn scenes(root: &Path, count: u32, mask: impl Fn(u32) -> DynamicImage) {
+    for seed in 0..count {
+        let (image, _) = scene(SIDE, SIDE, seed);
+        save(&image.into(), &root.join(format!("images/{seed:02}.png")));
+        save(&mask(seed), &root.join(format!("masks/{seed:02}.png")));
+    }
+}
+
+fn disc(seed: u32) -> GrayImage {
+    scene(SIDE, SIDE, seed).1
+}
+
+#[test]
+fn masks_of_other_images_are_doubted() {
+    assert_plain(|root| scenes(root, 40, |seed| disc(seed).into()));
+    for (shift, words) in [(1, "on the image after"), (15, "on the image before")] {
+        let (_folder, said) =
+            case(|root| scenes(root, 16, |seed| disc((seed + shift) % 16).into()));
+        let expected = ["DO NOT FIT", words, "shifted by one", "00.png"];
+        assert_doubt(&said, "masks that do not fit", &expected);
+    }
+}
+
+#[test]
+fn masks_that_are_turned_are_doubted() {
+    let turns: [(fn(&GrayImage) -> GrayImage, &str); 4] = [
+        (|mask| imageops::flip_vertical(mask), "upside down"),
+        (|mask| imageops::flip_horizontal(mask), "mirrored"),
+        (|mask| imageops::rotate180(mask), "half a circle"),
+        (|mask| imageops::rotate90(mask), "a quarter of a circle"),
+    ];
+    for (turn, words) in turns {
+        let (_folder, said) = case(|root| scenes(root, 8, |seed| turn(&disc(seed)).into()));
+        assert_doubt(&said, "masks that do not fit", &["DO NOT FIT", words]);
+    }
+}
+
+#[test]
+fn images_and_masks_in_each_others_place_are_doubted() {
+    let (_folder, said) = case(|root| {
+        for seed in 0..4 {
+            let (image, disc) = scene(SIDE, SIDE, seed);
+            let photograph = DynamicImage::from(image).into_luma8();
+            save(
+                &ids(0, 200)(seed, disc),
+                &root.join(format!("images/{seed}.png")),
+            );
+            save(&photograph.into(), &root.join(format!("masks/{seed}.png")));
+        }
+    });
+    let words = ["4 of 4 images", "64 values", "in each other's place"];
+    assert_doubt(&said, "images like masks", &words);
+}
+
+#[test]
+fn numbers_of_objects_are_doubted() {
+    // Columns of width 4 are objects, numbered by `id` from their image and place.
+    let numbered = |count: u32, id: fn(u32, u32) -> u16, objects: fn(u32) -> u32| {
+        move |root: &Path| {
+            scenes(root, count, |seed| {
+                let mask = ImageBuffer::from_fn(SIDE, SIDE, |x, _| {
+                    let object = x / 4;
+                    let is_object = object % 2 == 1 && object / 2 < objects(seed);
+                    Luma([if is_object { id(seed, object / 2) } else { 0 }])
+                });
+                DynamicImage::ImageLuma16(mask)
+            });
+        }
+    };
+    let (_folder, said) = case(numbered(
+        8,
+        |_, object| object as u16 + 1,
+        |seed| 1 + seed % 6,
+    ));
+    let words = [
+        "from 1 without a gap, to 1 in some and to 6 in others",
+        "in one class",
+    ];
+    assert_doubt(&said, "object numbers", &words);
+    let (_folder, said) = case(numbered(
+        8,
+        |seed, object| (1 + 8 * seed + object) as u16,
+        |_| 5,
+    ));
+    assert_doubt(
+        &said,
+        "object numbers",
+        &["40 of 40 ids occur in one mask alone"],
+    );
+    let (_folder, said) = case(numbered(
+        8,
+        |seed, object| (26_000 + 10 * seed + object) as u16,
+        |_| 4,
+    ));
+    assert_doubt(&said, "object numbers", &["divided by 1000", "labelIds"]);
+    // Classes: some in many masks, none numbered.
+    let (_folder, said) = case(numbered(
+        8,
+        |seed, object| [3, 7, 11, 12, 20, 21][((seed + 2 * object) % 6) as usize],
+        |_| 5,
+    ));
+    assert!(said.doubts.is_empty(), "{:?}", said.doubts);
+}
+
+#[test]
+fn minus_one_in_16_bits_is_doubted() {
+    let with = |ids: [u16; 4]| {
+        move |root: &Path| {
+            set_of(root, usual, |_, mask| {
+                let mask = ImageBuffer::from_fn(SIDE, SIDE, |x, y| {
+                    let place = if y < 8 { 3 } else { (x / 22).min(2) };
+                    let inside = mask.get_pixel(x, y)[0] == 1;
+                    Luma([ids[if inside || y < 8 { place as usize } else { 0 }]])
+                });
+                DynamicImage::ImageLuma16(mask)
+            });
+        }
+    };
+    let (_folder, said) = case(with([0, u16::MAX, u16::MAX, u16::MAX]));
+    assert_doubt(
+        &said,
+        "largest id",
+        &["beside 0", "white in 16 bits", "ignore = [65535]"],
+    );
+    let (folder, said) = case(with([0, 1, 2, u16::MAX]));
+    assert_doubt(&said, "largest id", &["store -1", "ignore = [65535]"]);
+    let (classes, doubts) = drafted(&folder, &said);
+    assert_eq!(classes, ["0", "1", "2"]);
+    assert!(doubts.is_empty(), "{doubts:?}");
+    assert!(said.draft.contains("65535]"), "{}", said.draft);
+}
+
+#[test]
+fn soft_edges_of_color_masks_are_no_classes() {
+    let (folder, said) = case(|root| {
+        set_of(root, usual, |seed, _| {
+            let (_, disc) = scene(4 * SIDE, 4 * SIDE, seed);
+            let drawn = RgbImage::from_fn(4 * SIDE, 4 * SIDE, |x, y| {
+                match (disc.get_pixel(x, y)[0], x < 2 * SIDE) {
+                    (0, _) => image::Rgb([0, 0, 0]),
+                    (_, true) => image::Rgb([220, 20, 60]),
+                    (_, false) => image::Rgb([0, 0, 142]),
+                }
+            });
+            imageops::resize(&drawn, SIDE, SIDE, imageops::FilterType::Triangle).into()
+        });
+    });
+    assert_doubt(
+        &said,
+        "color masks",
+        &["along borders alone, since edges are blended"],
+    );
+    assert!(said.draft.contains("edges are blended"), "{}", said.draft);
+    let (mut classes, _) = drafted(&folder, &said);
+    classes.sort_unstable();
+    assert_eq!(classes, ["#000000", "#00008e", "#dc143c"]);
+}
+
+#[test]
+fn one_mask_that_is_missing_is_named() {
+    let named = |seed: u32| {
+        (
+            format!("images/{seed}.png"),
+            format!("masks/{seed}_mask.png"),
+        )
+    };
+    for missing in [0, 2] {
+        let (folder, said) = case(|root| {
+            set_of(root, named, |_, mask| mask.into());
+            fs::remove_file(root.join(format!("masks/{missing}_mask.png"))).unwrap();
+        });
+        assert_eq!((said.items, said.masks), (4, 3), "{:?}", said.problems);
+        assert!(
+            said.notes[0].starts_with("3 of 4 images"),
+            "{:?}",
+            said.notes
+        );
+        let error = DataSet::open(folder.path().join("set").to_str().unwrap()).unwrap_err();
+        let error = error.to_string();
+        assert!(error.contains(&format!("{missing}_mask.png")), "{error}");
+    }
+}
+
+#[test]
+fn zeros_before_numbers_are_seen_through() {
+    let (_folder, said) = case(|root| {
+        let place = |seed| {
+            (
+                format!("images/{}.jpg", seed + 8),
+                format!("masks/{:03}_mask.png", seed + 8),
+            )
+        };
+        set_of(root, place, |_, mask| mask.into());
+    });
+    assert_eq!((said.items, said.masks), (4, 4), "{:?}", said.problems);
+    assert!(said.notes[0].contains("010_mask to 10"), "{:?}", said.notes);
+    assert!(said.doubts.is_empty(), "{:?}", said.doubts);
+}
