@@ -164,7 +164,7 @@ pub struct PairRotary {
     pub base: u32,
 }
 
-/// How a position table is resized to another grid (bicubic in every case).
+/// How a position table is resized to another grid (bicubic but for the last).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Resize {
@@ -174,4 +174,6 @@ pub enum Resize {
     PlainOffset,
     /// `a = -0.5`, support widened when shrinking, taps outside dropped, weights renormalised.
     Antialias,
+    /// Bilinear: a triangle, widened when shrinking, weights renormalised (SigLIP 2 NaFlex).
+    AntialiasLinear,
 }

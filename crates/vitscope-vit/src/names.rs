@@ -29,6 +29,8 @@ pub enum Family {
     Mugs,
     /// iBOT.
     Ibot,
+    /// Masked Siamese networks (MSN).
+    Msn,
     /// DINO.
     Dino,
     /// DINOv2 without registers.
@@ -139,6 +141,7 @@ const FAMILIES: &[(Family, &str)] = &[
     (Family::MocoV3, "mocov3"),
     (Family::Mugs, "mugs"),
     (Family::Ibot, "ibot"),
+    (Family::Msn, "msn"),
     (Family::Dino, "dino"),
     (Family::DinoV2, "dinov2"),
     (Family::DinoV2Reg, "dinov2reg"),
@@ -205,6 +208,7 @@ impl Family {
             Self::MocoV3 => "MoCo v3",
             Self::Mugs => "Mugs",
             Self::Ibot => "iBOT",
+            Self::Msn => "MSN",
             Self::Dino => "DINO",
             Self::DinoV2 => "DINOv2",
             Self::DinoV2Reg => "DINOv2 (registers)",

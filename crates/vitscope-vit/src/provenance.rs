@@ -50,6 +50,7 @@ pub(crate) fn family_of_hub(id: &str) -> Option<Family> {
         "laion" if name.starts_with("CLIP-") => Some(Family::OpenClip),
         "google" if name.starts_with("vit-") => Some(Family::Supervised),
         "facebook" if name.starts_with("vit-mae-") => Some(Family::Mae),
+        "facebook" if name.starts_with("vit-msn-") => Some(Family::Msn),
         "facebook" if name.starts_with("dino-") => Some(Family::Dino),
         _ => None,
     }

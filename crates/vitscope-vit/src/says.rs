@@ -234,6 +234,7 @@ impl Says {
             depth: integer(vision, "num_hidden_layers"),
             heads: integer(vision, "num_attention_heads").or_else(|| clip.then_some(12)),
             patch: integer(vision, "patch_size"),
+            registers: integer(vision, "num_register_tokens"),
             image: sides(vision.get("image_size")),
             norm_eps: vision.get("layer_norm_eps").and_then(Value::as_f64),
             activation: text(vision, "hidden_act")

@@ -93,6 +93,8 @@ fn dtype(stored: Type) -> Dtype {
         Type::I8 => Dtype::Other("i8", 1),
         Type::U8 => Dtype::Other("u8", 1),
         Type::BOOL => Dtype::Other("bool", 1),
+        Type::F8_E4M3 => Dtype::Other("fp8 (e4m3)", 1),
+        Type::F8_E5M2 => Dtype::Other("fp8 (e5m2)", 1),
         _ => Dtype::Other("a narrow or complex type", 1),
     }
 }

@@ -179,7 +179,7 @@ impl Reader<'_> {
         let Sizes { width, patch, .. } = *self.sizes;
         let inputs = 3 * patch * patch;
         let mut map = self.linear(stem, &[("patch", width)], inputs)?;
-        if self.naming.layout_of("patch.weight") == Layout::InOut {
+        if self.sizes.linear_patch || self.naming.layout_of("patch.weight") == Layout::InOut {
             // Rows are (row, column, channel); a patch is flattened (channel, row, column).
             let mut weight = vec![0.0; map.weight.len()];
             for (index, values) in map.weight.chunks_exact(width).enumerate() {

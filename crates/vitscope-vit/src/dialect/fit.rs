@@ -9,7 +9,7 @@ use serde::Serialize;
 use attempt::{Attempt, first, unchunked};
 
 use super::{
-    DIALECTS, Dialect, Naming,
+    DIALECTS, Dialect, Naming, causes,
     draft::{self, words},
     fits, mismatch,
     networks::{self, BESIDE, Network, NetworkChoice},
@@ -50,6 +50,11 @@ const READERS: &[&str] = &[
     "online",
     "num",
     "score",
+];
+
+/// Words that begin the names of what enters a backbone, however its shape looks.
+const ENTERING: &[&str] = &[
+    "token", "prompt", "embed", "register", "storage", "pos", "lora", "adapter", "prefix",
 ];
 
 /// What a tensor is for.
@@ -103,6 +108,9 @@ impl Fit {
 /// No dialect does, and the error names the closest and the difference; or several networks are
 /// equally likely.
 pub(crate) fn fit(container: &Container, told: Option<&str>) -> Result<Fit, VitError> {
+    if let Some(error) = causes::placeholders(container) {
+        return Err(error);
+    }
     let plain = networks::plain_names(container);
     let look = FitLook {
         container,
@@ -148,6 +156,9 @@ pub(crate) fn fit(container: &Container, told: Option<&str>) -> Result<Fit, VitE
 }
 
 fn refusal(container: &Container, closest: Option<&Attempt<'_>>) -> VitError {
+    if let Some(error) = causes::of(container) {
+        return error;
+    }
     let likely = draft::draft(container, std::path::Path::new("weights"), None).likely;
     VitError::NoFit {
         path: container.files[0].path.clone(),
@@ -338,6 +349,15 @@ impl<'a> FitLook<'a> {
                 tensors.push(&self.container.tensors[index]);
             }
         }
+        // What is added to the tokens, or to the maps that they pass, has the shape of a head.
+        let enters = |module: &str| {
+            let words = words(module);
+            let begins = |list: &[&str]| {
+                let mut each = words.iter();
+                each.any(|word| list.iter().any(|start| word.starts_with(start)))
+            };
+            begins(ENTERING) && !begins(&["decod", "predict", "proj", "head", "classif", "text"])
+        };
         let number = |tensor: &&StoredTensor| {
             tensor.elements() <= 1 || matches!(tensor.dtype, Dtype::Other(..))
         };
@@ -352,6 +372,8 @@ impl<'a> FitLook<'a> {
                 };
                 if tensors.iter().all(number) {
                     Some((module, "a number kept beside the weights"))
+                } else if enters(module) {
+                    None
                 } else if named() || (tensors.len() <= HEAD && tensors.iter().any(reads)) {
                     Some((module, "reads the backbone's output"))
                 } else {

@@ -103,11 +103,12 @@ pub(super) fn matches_label(label: &str, told: &str) -> bool {
 /// `_checkpoint_wrapped_module` and all others that begin with an underscore, and `module`
 /// inside a name. As it stands in the file where two names would become one.
 pub(super) fn plain_names(container: &Container) -> Vec<String> {
-    let plain: Vec<String> = container
+    let mut plain: Vec<String> = container
         .tensors
         .iter()
         .map(|tensor| unwrapped(&tensor.name))
         .collect();
+    restore(container, &mut plain);
     let mut seen = HashSet::new();
     let unique = container
         .tensors
@@ -122,6 +123,51 @@ pub(super) fn plain_names(container: &Container) -> Vec<String> {
         .iter()
         .map(|tensor| tensor.name.clone())
         .collect()
+}
+
+/// What stands before the names of averages whose own words are joined: LitEma takes the dots out
+/// (`model_ema.blocks0norm1weight`), mmengine's predecessors put underscores for them
+/// (`ema_backbone_norm_weight`).
+const JOINED: &[&str] = &["model_ema.", "ema_model.", "ema."];
+
+/// Gives averages under such names those of the weights that they are averages of.
+fn restore(container: &Container, plain: &mut [String]) {
+    let joined = |name: &str| name.replace(['.', '_'], "");
+    let start = |name: &str| {
+        let known = JOINED.iter().find(|start| name.starts_with(**start));
+        let known = known.map(|start| (*start, start.len()));
+        known.or_else(|| name.starts_with("ema_").then_some(("ema.", 4)))
+    };
+    if !plain.iter().any(|name| start(name).is_some()) {
+        return;
+    }
+    // `None` where two names are one without their separators.
+    let mut whole: BTreeMap<(&str, String), Option<usize>> = BTreeMap::new();
+    for (at, (tensor, name)) in container.tensors.iter().zip(&*plain).enumerate() {
+        if start(name).is_none() {
+            let key = (tensor.group.as_str(), joined(name));
+            let entry = whole.entry(key);
+            entry.and_modify(|index| *index = None).or_insert(Some(at));
+        }
+    }
+    let restored: Vec<Option<String>> = container
+        .tensors
+        .iter()
+        .zip(&*plain)
+        .map(|(tensor, name)| {
+            let (prefix, length) = start(name)?;
+            let rest = &name[length..];
+            let other = (*whole.get(&(tensor.group.as_str(), joined(rest)))?)?;
+            let is_joined = plain[other] != rest && !rest.contains('.');
+            let alike = container.tensors[other].shape == tensor.shape;
+            (is_joined && alike).then(|| format!("{prefix}{}", plain[other]))
+        })
+        .collect();
+    for (name, restored) in plain.iter_mut().zip(restored) {
+        if let Some(restored) = restored {
+            *name = restored;
+        }
+    }
 }
 
 fn unwrapped(name: &str) -> String {

@@ -18,6 +18,8 @@ pub(crate) struct Sizes {
     pub depth: usize,
     /// Side of a patch in pixels.
     pub patch: usize,
+    /// Whether patches are embedded by a map of `[width, rows * columns * channels]`.
+    pub linear_patch: bool,
     /// Register tokens.
     pub registers: usize,
     /// Hidden width of the feed-forward part.
@@ -85,7 +87,17 @@ pub(crate) fn sizes(
     look.matrix(norm, 1, width)?;
 
     let conv = stem("patch.weight").ok_or_else(|| absent("patch.weight"))?;
+    // A map of flat patches does not tell the order of rows, columns and channels; SigLIP 2's is known.
+    let flat = |inputs: usize| {
+        let side = (inputs / 3).isqrt();
+        let known = fit.naming.name == "transformers_siglip" && 3 * side * side == inputs;
+        known.then_some(side).filter(|&side| side > 0)
+    };
+    let linear_patch = conv.shape.len() == 2;
     let patch = match (layout("patch.weight"), conv.shape.as_slice()) {
+        (Layout::OutIn, &[out, inputs]) if out == width && flat(inputs).is_some() => {
+            flat(inputs).unwrap_or_default()
+        }
         (Layout::OutIn, &[out, 3, p, q]) | (Layout::InOut, &[p, q, 3, out])
             if out == width && p == q && p > 0 =>
         {
@@ -122,6 +134,8 @@ pub(crate) fn sizes(
     }
     let registers = match stem("registers") {
         None => 0,
+        // None of them, which is how transformers stores that.
+        Some(tensor) if tensor.elements() == 0 && tensor.shape.last() == Some(&width) => 0,
         Some(tensor) => {
             let count = tensor.elements() / width;
             look.matrix(tensor, count, width)?;
@@ -164,6 +178,7 @@ pub(crate) fn sizes(
         width,
         depth: fit.blocks.len(),
         patch,
+        linear_patch,
         registers,
         hidden,
         gated: split || packed,

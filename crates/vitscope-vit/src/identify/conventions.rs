@@ -224,6 +224,7 @@ impl Case<'_> {
                 Resize::Plain => "bicubic",
                 Resize::PlainOffset => "bicubic, scale offset by 0.1",
                 Resize::Antialias => "bicubic, antialiased",
+                Resize::AntialiasLinear => "bilinear, antialiased",
             },
             because,
         );
@@ -261,6 +262,13 @@ impl Case<'_> {
             return said.map(|(resize, file)| (resize, format!("{file} says so")));
         }
         let (family, format) = (family?, format?);
+        if self.seen.sizes.linear_patch {
+            let because = "the code of SigLIP 2's models for any shape of image does so";
+            return Some((Resize::AntialiasLinear, because.to_owned()));
+        }
+        // An empty tensor of registers is enough for that class of transformers.
+        let with_registers = self.seen.fit.naming.name == "transformers_dinov2"
+            && self.seen.fit.stem.contains_key("registers");
         let official = official_resize(family);
         Some(match (self.settle.numerics, format) {
             (Numerics::Official, _) | (_, Format::Official) => (
@@ -279,7 +287,7 @@ impl Case<'_> {
                 (Resize::Antialias, "timm does so".to_owned())
             }
             (_, Format::OpenClip) => (Resize::Antialias, "OpenCLIP does so".to_owned()),
-            (_, Format::Transformers) if family == Family::DinoV2Reg => (
+            (_, Format::Transformers) if with_registers => (
                 Resize::Antialias,
                 "transformers does so for registers".to_owned(),
             ),
@@ -334,7 +342,7 @@ fn official_resize(family: Family) -> Resize {
         Family::Dino | Family::Ibot | Family::Mugs | Family::DinoV2 | Family::Franca => {
             Resize::PlainOffset
         }
-        Family::Mae | Family::MocoV3 | Family::IJepa => Resize::Plain,
+        Family::Mae | Family::MocoV3 | Family::Msn | Family::IJepa => Resize::Plain,
         _ => Resize::Antialias,
     }
 }

@@ -44,7 +44,8 @@ impl Case<'_> {
             "dinov2" | "transformers_dinov2" => {
                 families.retain(|&family| registers == (family == Family::DinoV2Reg));
             }
-            "dino" if registers => families = vec![Family::Deit],
+            "dino" | "transformers_vit" if registers => families = vec![Family::Deit],
+            "transformers_siglip" if sizes.linear_patch => families = vec![Family::SigLip2],
             _ => {}
         }
         if self.is_tower() {
@@ -129,9 +130,17 @@ impl Case<'_> {
             return Ok(Some(seen.family));
         }
         let names = names();
+        let nothing = match self.seen.says {
+            Some(says) if !says.kind.is_empty() => format!(
+                "{} beside it, which gives {}, does not tell",
+                says.file,
+                shortened(&says.kind)
+            ),
+            _ => "nothing in or beside it tells".to_owned(),
+        };
         self.ask(
             format!(
-                "whose training it is, since {} share its tensors and nothing in or beside it tells",
+                "whose training it is, since {} share its tensors and {nothing}",
                 names.join(", ")
             ),
             "--family",
@@ -196,7 +205,10 @@ impl Case<'_> {
         } else if root("target_encoder") && self.possible().contains(&Family::IJepa) {
             let because = "it has the target encoder of I-JEPA's training";
             Some(FamilyEvidence::sure(Family::IJepa, because))
-        } else if any("dist_token") || self.has_tensor(|name| name.contains("head_dist.")) {
+        } else if any("dist_token")
+            || any("distillation_token")
+            || self.has_tensor(|name| name.contains("head_dist."))
+        {
             let because = "it has the distillation token of DeiT";
             Some(FamilyEvidence::sure(Family::Deit, because))
         } else {
@@ -215,6 +227,10 @@ impl Case<'_> {
             "ijepa" => {
                 let because = "config.json gives the model type ijepa";
                 return Some(FamilyEvidence::sure(Family::IJepa, because));
+            }
+            "vit_msn" => {
+                let because = "config.json gives the model type vit_msn";
+                return Some(FamilyEvidence::sure(Family::Msn, because));
             }
             "deit" => {
                 let because = "config.json gives the model type deit";

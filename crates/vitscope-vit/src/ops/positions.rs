@@ -1,6 +1,6 @@
 //! Position tables at another grid, and rotary angles.
 //!
-//! The two bicubic kernels are those of PyTorch's `interpolate`, without and with antialiasing
+//! The kernels are those of PyTorch's `interpolate`, without and with antialiasing
 //! (MODELS facts: they differ even when enlarging). Weights are computed in f64.
 
 use crate::config::{PairRotary, Resize};
@@ -36,14 +36,20 @@ fn axis_weights(from: usize, to: usize, rule: Resize) -> Vec<f64> {
                     row[tap.clamp(0, last) as usize] += cubic(source - tap as f64, -0.75);
                 }
             }
-            Resize::Antialias => {
+            Resize::Antialias | Resize::AntialiasLinear => {
                 let step = from as f64 / to as f64;
                 let widen = step.max(1.0);
                 let center = (i as f64 + 0.5) * step;
-                let low = ((center - 2.0 * widen + 0.5) as i64).max(0) as usize;
-                let high = ((center + 2.0 * widen + 0.5) as usize).min(from);
+                let linear = rule == Resize::AntialiasLinear;
+                let reach = if linear { widen } else { 2.0 * widen };
+                let low = ((center - reach + 0.5) as i64).max(0) as usize;
+                let high = ((center + reach + 0.5) as usize).min(from);
                 for (j, weight) in row.iter_mut().enumerate().take(high).skip(low) {
-                    *weight = cubic((j as f64 - center + 0.5) / widen, -0.5);
+                    let at = (j as f64 - center + 0.5) / widen;
+                    *weight = match linear {
+                        true => (1.0 - at.abs()).max(0.0),
+                        false => cubic(at, -0.5),
+                    };
                 }
                 let sum: f64 = row.iter().sum();
                 row.iter_mut().for_each(|w| *w /= sum);

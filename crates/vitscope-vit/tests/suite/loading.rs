@@ -366,7 +366,7 @@ fn an_open_question_is_one_sentence_with_its_option() {
     let name = fixtures().join("dino-transformers/model.safetensors");
     assert!(
         message.ends_with(&format!(
-            "answer with --family supervised|deit|dino|mae, as in `vitscope inspect {} --family mae`",
+            "answer with --family supervised|deit|dino|msn|mae, as in `vitscope inspect {} --family mae`",
             name.display()
         )),
         "{message}"
