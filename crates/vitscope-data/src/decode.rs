@@ -172,12 +172,37 @@ pub(crate) fn extent(path: &Path, bytes: &[u8]) -> Result<Extent, DataError> {
     Ok(Extent { size, orientation })
 }
 
+/// The error for a file that is no picture: what it is instead.
+pub(crate) fn no_picture(path: &Path, bytes: &[u8], expected: &'static str) -> DataError {
+    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(64)]).to_lowercase();
+    let start = start.trim_start();
+    let (found, remedy) = if start.starts_with("version https://git-lfs") {
+        (
+            "a Git LFS pointer and no picture",
+            "fetch the files with 'git lfs pull'",
+        )
+    } else if start.starts_with("<!doctype") || start.starts_with("<html") {
+        ("a web page and no picture", "download it again")
+    } else if bytes.starts_with(b"\x93NUMPY") {
+        (
+            "an array of NumPy and no picture",
+            "save it as PNG, 'Image.fromarray(np.load(FILE).astype(\"uint8\")).save(PNG)' with Pillow",
+        )
+    } else {
+        ("not an image by its content", "replace or remove the file")
+    };
+    DataError::NotAnImage {
+        path: path.to_path_buf(),
+        found,
+        expected,
+        remedy,
+    }
+}
+
 /// The format, or why the file is not read.
 fn known_format(path: &Path, bytes: &[u8]) -> Result<PictureFormat, DataError> {
     match sniff(bytes) {
-        None => Err(DataError::NotAnImage {
-            path: path.to_path_buf(),
-        }),
+        None => Err(no_picture(path, bytes, "JPEG, PNG, BMP or WebP")),
         Some(PictureFormat::Other(found)) => Err(DataError::UnsupportedImage {
             path: path.to_path_buf(),
             found: found.to_owned(),

@@ -141,7 +141,7 @@ impl Evidence {
             judge.largest(),
             judge.interpolated(),
             judge.palettes(),
-            judge.colors(),
+            judge.colors().filter(|_| !judge.masks_are_photographs()),
             judge.multiples(),
             judge.shifted(),
             judge.orientation(),
@@ -281,6 +281,8 @@ impl Judge<'_> {
         let pixels: u64 = values.values().map(|value| value.pixels).sum();
         // A description that leaves others out has decided what counts.
         let decided = self.set.table.ignores_others();
+        // What is no mask, or numbers objects, has a doubt that says more.
+        let decided = decided || self.masks_are_photographs() || self.instances().is_some();
         if pixels < ENOUGH_PIXELS || evidence.borders == 0 || decided {
             return None;
         }
@@ -369,7 +371,9 @@ impl Judge<'_> {
             let [_, r, g, b] = color.to_be_bytes();
             r == g && g == b
         });
-        let grey = if grey {
+        let grey = if total == 1 {
+            " (if the labels are in their transparency, save that as the mask: 'Image.open(FILE).getchannel(\"A\").save(PNG)' with Pillow)"
+        } else if grey {
             " (all of them grey: ids saved as RGB)"
         } else {
             ""

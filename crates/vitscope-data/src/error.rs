@@ -116,10 +116,16 @@ pub enum DataError {
         expected: &'static str,
     },
     /// A file whose content is no image.
-    #[error("{} is not an image by its content, expected JPEG, PNG, BMP or WebP; replace or remove the file", ShownPath(.path))]
+    #[error("{} is {found}, expected {expected}; {remedy}", ShownPath(.path))]
     NotAnImage {
         /// The file.
         path: PathBuf,
+        /// What it is.
+        found: &'static str,
+        /// What it should be.
+        expected: &'static str,
+        /// What to do.
+        remedy: &'static str,
     },
     /// An image of a form that is not read.
     #[error("{} is {found}, expected {expected}; convert the file", ShownPath(.path))]
@@ -286,7 +292,7 @@ impl DataError {
             | Self::Description { path, .. }
             | Self::TooManyClasses { path, .. }
             | Self::EmptyFile { path, .. }
-            | Self::NotAnImage { path }
+            | Self::NotAnImage { path, .. }
             | Self::UnsupportedImage { path, .. }
             | Self::Damaged { path, .. }
             | Self::MaskCoding { path, .. }

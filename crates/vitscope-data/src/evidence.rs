@@ -44,8 +44,9 @@ pub(crate) struct ImageFacts {
 /// Colors of an image that has few.
 pub(crate) const FEW_COLORS: usize = 32;
 
-/// Values of a mask that looks like a photograph.
-pub(crate) const MANY_VALUES: usize = 64;
+/// Ids, and colors, of a mask that looks like a photograph.
+const MANY_IDS: usize = 64;
+const MANY_COLORS: usize = 1024;
 
 /// What the values of a mask show.
 #[derive(Debug, Default)]
@@ -184,6 +185,14 @@ impl MaskFacts {
         facts
     }
 
+    /// Whether it looks like a photograph: it has many values, and few pixels with none but their own
+    /// kind around them.
+    fn is_varied(&self) -> bool {
+        let most = if self.colored { MANY_COLORS } else { MANY_IDS };
+        let sum = |count: &dyn Fn(&MaskValue) -> u64| self.values.values().map(count).sum::<u64>();
+        self.values.len() >= most && 2 * sum(&|value| value.inside) < sum(&|value| value.pixels)
+    }
+
     fn add<T: Into<u32>>(&mut self, run: Option<(T, MaskValue)>) {
         if let Some((value, counts)) = run {
             add_value(&mut self.values, value.into(), counts);
@@ -267,7 +276,7 @@ pub struct Evidence {
     /// The brightest value of all images, of 255.
     pub(crate) brightest: u8,
     pub(crate) transparent: usize,
-    /// Images of few colors, and masks of ids that have as many values as photographs.
+    /// Images of few colors, and masks of as many values as photographs have.
     pub(crate) flat: usize,
     pub(crate) varied: usize,
     /// Masks whose ids above 0 are 1 to some number without a gap, by that number, and how many others
@@ -363,8 +372,8 @@ impl Evidence {
             let pixels = facts.values.get(id).map_or(0, |value| value.pixels);
             *self.palette_colors.entry(*color).or_insert(0) += pixels;
         }
+        self.varied += usize::from(facts.is_varied());
         if !facts.colored {
-            self.varied += usize::from(facts.values.len() >= MANY_VALUES);
             self.count_up(&facts.values);
         }
         let sums = if facts.colored {

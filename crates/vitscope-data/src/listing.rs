@@ -77,6 +77,21 @@ pub(crate) fn images_in(
     Ok(files)
 }
 
+/// The commonest ending of the files of a directory, and how many have it.
+pub(crate) fn other_ending(
+    directory: &Path,
+    findings: &mut Findings,
+) -> Result<Option<(String, usize)>, DataError> {
+    let mut endings: BTreeMap<String, usize> = BTreeMap::new();
+    for file in files_in(directory, findings)? {
+        let ending = file.extension().unwrap_or_default().to_string_lossy();
+        *endings
+            .entry(format!(".{}", ending.to_lowercase()))
+            .or_default() += 1;
+    }
+    Ok(endings.into_iter().max_by_key(|(_, count)| *count))
+}
+
 /// As [`images_in`], but an empty directory is an error.
 pub(crate) fn some_images_in(
     directory: &Path,

@@ -83,7 +83,11 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Mask, DataError> {
                 "JPEG changes label ids; export the mask again as PNG",
             ));
         }
-        _ => {
+        None => {
+            let expected = "a PNG of label ids (grey or palette) or 8-bit colors";
+            return Err(crate::decode::no_picture(path, bytes, expected));
+        }
+        Some(_) => {
             return Err(coding(
                 path,
                 "not a PNG by its content",

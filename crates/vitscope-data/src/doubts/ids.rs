@@ -25,7 +25,10 @@ impl Judge<'_> {
         let common = ids.iter().map(|(_, value)| value.masks).max().unwrap_or(0);
         let rare = ids.len() >= 4 * MANY_IDS && common * 5 <= evidence.masks as u64;
         let (most, kinds) = (evidence.counted.keys().last(), evidence.counted.len());
-        let why = if ids.len() >= MANY_IDS && 10 * alone >= 9 * ids.len() {
+        let large = ids.iter().filter(|(id, _)| **id >= 1000).count();
+        let thousands = large >= 4 && ids.iter().all(|(id, _)| **id < 100 || **id >= 1000);
+        let many = ids.len() >= MANY_IDS || (thousands && ids.len() >= 4);
+        let why = if many && 10 * alone >= 9 * ids.len() {
             format!("{alone} of {} ids occur in one mask alone", ids.len())
         } else if rare {
             format!(
@@ -44,8 +47,6 @@ impl Judge<'_> {
         } else {
             return None;
         };
-        let thousands = !ids.is_empty() && ids.iter().all(|(id, _)| **id < 100 || **id >= 1000);
-        let thousands = thousands && ids.iter().any(|(id, _)| **id >= 1000);
         let hint = if thousands {
             " (an id divided by 1000 may be its class, as in Cityscapes, whose labelIds are the masks of classes)"
         } else {

@@ -2,7 +2,7 @@
 
 use super::{Doubt, Judge};
 use crate::alignment::{Compared, Place};
-use crate::evidence::{FEW_COLORS, MANY_VALUES};
+use crate::evidence::FEW_COLORS;
 
 /// Masks that another place fits are so many times better there. Masks of photographs (CamVid, COCO,
 /// ADE20K) fit 2.5 to 3 as they are, 0.8 to 1.4 turned, 1.0 to 1.1 on another photograph, and 1.4 to 1.7
@@ -25,27 +25,51 @@ const POOR: f64 = 1.15;
 const MANY: usize = 16;
 
 impl Judge<'_> {
-    /// Masks where photographs should be, and the other way round.
+    /// Masks where photographs should be, or the other way round.
     pub(super) fn swapped(&self) -> Option<Doubt> {
         let evidence = self.evidence;
-        let images_are_flat = evidence.images >= 2 && evidence.flat * 10 >= evidence.images * 9;
-        if evidence.masks == 0 || !images_are_flat {
-            return None;
-        }
-        let also = match evidence.varied {
-            0 => String::new(),
-            many => format!(", and {many} masks have {MANY_VALUES} values or more"),
-        };
-        Some(Doubt {
-            sort: "images like masks",
-            text: format!(
-                "{} of {} images have at most {FEW_COLORS} colors, as masks have and photographs do not{also}: check that images and masks are not in each other's place (the image {} has the mask {}); of drawings in few colors it means nothing.",
-                evidence.flat,
-                evidence.images,
-                self.example().0,
-                self.example().1
+        let nearly_all = |some: usize, all: usize| all >= 2 && some * 10 >= all * 9;
+        // Images that are all but black have few colors, and a doubt of their own.
+        let dim = evidence.deep > 0 || evidence.brightest < 64;
+        let images = nearly_all(evidence.flat, evidence.images);
+        let masks = self.masks_are_photographs();
+        let (image, mask) = self.example();
+        let of_masks = format!(
+            "{} of {} masks have as many values as photographs, and hardly two neighbors that are equal",
+            evidence.varied, evidence.masks
+        );
+        let of_images = format!(
+            "{} of {} images have at most {FEW_COLORS} colors, as masks have and photographs do not",
+            evidence.flat, evidence.images
+        );
+        let (sort, text) = match (images && evidence.masks > 0, masks) {
+            (true, true) => (
+                "images like masks",
+                format!(
+                    "{of_images}, and {of_masks}: images and masks seem to be in each other's place (the image {image} has the mask {mask})."
+                ),
             ),
-        })
+            (true, false) if !dim => (
+                "images like masks",
+                format!(
+                    "{of_images}: check that images and masks are not in each other's place (the image {image} has the mask {mask}); of drawings in few colors it means nothing."
+                ),
+            ),
+            (_, true) => (
+                "masks like images",
+                format!(
+                    "{of_masks}: they seem to be photographs, or colors laid over photographs, and no masks (such as {mask}); take the label images that belong to them."
+                ),
+            ),
+            _ => return None,
+        };
+        Some(Doubt { sort, text })
+    }
+
+    /// Whether nearly all masks look like photographs.
+    pub(super) fn masks_are_photographs(&self) -> bool {
+        let (varied, masks) = (self.evidence.varied, self.evidence.masks);
+        masks >= 2 && varied * 10 >= masks * 9
     }
 
     /// Masks that fit elsewhere, or not at all.

@@ -114,6 +114,16 @@ fn items(place: &FilePlace, findings: &mut Findings) -> Result<Vec<Item>, DataEr
     if !direct {
         mask_files = listing::images_below(masks, findings)?;
     }
+    if mask_files.is_empty()
+        && let Some((ending, count)) = listing::other_ending(masks, findings)?
+    {
+        findings.problem(DataError::layout(
+            masks,
+            format!("holds no pictures but {count} files of type {ending}, expected a PNG of label ids for each image"),
+            "save each as PNG under its image's name (an array of ids: 'Image.fromarray(ids.astype(\"uint8\")).save(PNG)' with Pillow), or take the folder away to go without masks",
+        ))?;
+        return Ok(listing::without_masks(files));
+    }
     // Where both lie in folders, the folders are part of what they are matched by.
     let flat = direct || !nested;
     let key = |root: &Path, file: &Path| {

@@ -120,7 +120,7 @@ fn files_that_are_no_whole_image_are_named() {
     };
     let cases: [(&[u8], &str); 9] = [
         (b"", "empty (0 bytes)"),
-        (b"<html>not found</html>", "not an image by its content"),
+        (b"<html>not found</html>", "is a web page"),
         (b"II*\0 tiff", "is a TIFF"),
         (b"GIF89a", "is a GIF"),
         (

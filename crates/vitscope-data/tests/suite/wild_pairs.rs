@@ -62,8 +62,31 @@ fn images_and_masks_in_each_others_place_are_doubted() {
             save(&photograph.into(), &root.join(format!("masks/{seed}.png")));
         }
     });
-    let words = ["4 of 4 images", "64 values", "in each other's place"];
+    let words = ["4 of 4 images", "in each other's place"];
     assert_doubt(&said, "images like masks", &words);
+    // Masks alone that are photographs, in grey and in color, with noise as cameras have it.
+    for in_color in [false, true] {
+        let (_folder, said) = case(|root| {
+            set_of(root, usual, |seed, _| {
+                let noise = |x: u32, y: u32| (x * 7919 + y * 104_729 + seed * 31 + x * y) % 251;
+                let (mut image, _) = scene(SIDE, SIDE, seed);
+                for (x, y, pixel) in image.enumerate_pixels_mut() {
+                    pixel[0] = pixel[0].wrapping_add(noise(x, y) as u8);
+                    pixel[1] = pixel[1].wrapping_add(noise(y, x) as u8);
+                }
+                match in_color {
+                    true => image.into(),
+                    false => DynamicImage::from(image).into_luma8().into(),
+                }
+            });
+        });
+        assert_doubt(
+            &said,
+            "masks like images",
+            &["4 of 4 masks", "and no masks"],
+        );
+        assert_eq!(said.doubts.len(), 1, "{:?}", said.doubts);
+    }
 }
 
 #[test]
@@ -209,4 +232,42 @@ fn zeros_before_numbers_are_seen_through() {
     assert_eq!((said.items, said.masks), (4, 4), "{:?}", said.problems);
     assert!(said.notes[0].contains("010_mask to 10"), "{:?}", said.notes);
     assert!(said.doubts.is_empty(), "{:?}", said.doubts);
+}
+
+#[test]
+fn files_that_are_no_pictures_are_called_what_they_are() {
+    let pointer = b"version https://git-lfs.github.com/spec/v1\noid sha256:00\nsize 5\n".as_slice();
+    for (folder, bytes, words) in [
+        ("masks", pointer, "git lfs pull"),
+        ("images", pointer, "git lfs pull"),
+        (
+            "images",
+            b"<!DOCTYPE html><title>404".as_slice(),
+            "a web page",
+        ),
+        ("masks", b"\x93NUMPY\x01\x00".as_slice(), "astype"),
+        (
+            "masks",
+            b"plain text".as_slice(),
+            "not an image by its content",
+        ),
+    ] {
+        let (_folder, said) = case(|root| {
+            set_of(root, usual, |_, mask| mask.into());
+            fs::write(root.join(folder).join("1.png"), bytes).unwrap();
+        });
+        let told = said.problems.iter().any(|problem| problem.contains(words));
+        assert!(told, "{words}: {:?}", said.problems);
+    }
+    let (_folder, said) = case(|root| {
+        let place = |seed| (format!("images/{seed}.png"), String::new());
+        set_of(root, place, |_, mask| mask.into());
+        fs::create_dir_all(root.join("masks")).unwrap();
+        fs::write(root.join("masks/0.npy"), b"\x93NUMPY").unwrap();
+    });
+    assert!(
+        said.problems[0].contains("1 files of type .npy"),
+        "{:?}",
+        said.problems
+    );
 }
