@@ -1,7 +1,6 @@
 //! Layers beside one another, in bands of at most twelve, so that long models go on below.
 
 use crate::svg::{Anchor, Lettering, Svg};
-use crate::text;
 use crate::theme;
 
 /// Layers of one band.
@@ -78,10 +77,9 @@ impl Bands {
         let lines = [(first, Lettering::HEAD), (second, Lettering::NOTE)];
         for (line, (name, style)) in lines.into_iter().enumerate() {
             let room = self.left - theme::MARGIN - 6.0;
-            let name = text::fit(name, room, style.size, style.weight);
             if !name.is_empty() {
                 let y = middle + shift + 16.0 * line as f64;
-                svg.text([theme::MARGIN, y], style, &name);
+                svg.fitted([theme::MARGIN, y], style, room, name);
             }
         }
     }

@@ -92,8 +92,7 @@ impl<'a> Chart<'a> {
                 self.svg.line(from, to, theme::MUTED, 1.0, "");
                 for (value, name) in ticks {
                     let x = self.at(value, 0.0)[0];
-                    let name = text::fit(&name, room, style.size, style.weight);
-                    self.svg.text([x, y], style, &name);
+                    self.svg.fitted([x, y], style, room, &name);
                     let end = [x, bottom + TICK];
                     self.svg.line([x, bottom], end, theme::MUTED, 1.0, "");
                 }

@@ -289,8 +289,8 @@ impl<'a> Bars<'a> {
             svg.swatch([theme::MARGIN, y - 6.0, 12.0, 12.0], color);
             let style = Lettering::LABEL;
             let room = layout.left - theme::MARGIN - 30.0;
-            let name = text::fit(self.name(class), room, style.size, style.weight);
-            svg.text([theme::MARGIN + 18.0, y + 5.0], style, &name);
+            let place = [theme::MARGIN + 18.0, y + 5.0];
+            svg.fitted(place, style, room, self.name(class));
         }
         let value = |column: &Column<'_>, class: usize| column.class_mi(class);
         let ends = self.columns.iter().flat_map(|column| {

@@ -1,7 +1,6 @@
 //! The names of lines, written beside their ends.
 
 use crate::svg::{Lettering, Svg};
-use crate::text::{self, Weight};
 use crate::theme::{self, Mark, Paint};
 
 /// The name of a line, wanted at the height of its last point.
@@ -49,7 +48,6 @@ pub(crate) fn write(svg: &mut Svg, mut names: Vec<EndName>, [left, top, width, h
             None => svg.line([x + 1.0, y], [x + 17.0, y], name.paint, 1.6, name.dashes),
         }
         let room = svg.width - theme::MARGIN - (x + 22.0);
-        let text = text::fit(name.name, room, Lettering::HEAD.size, Weight::SemiBold);
-        svg.text([x + 22.0, y + 5.0], Lettering::HEAD, &text);
+        svg.fitted([x + 22.0, y + 5.0], Lettering::HEAD, room, name.name);
     }
 }

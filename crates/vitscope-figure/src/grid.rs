@@ -239,8 +239,7 @@ impl Grid {
                 Lettering::LABEL
             };
             let y = middle - height / 2.0 + (index as f64 + 0.78) * LEADING;
-            let line = text::fit(line, room, style.size, style.weight);
-            svg.text([theme::MARGIN + 9.0, y], style, &line);
+            svg.fitted([theme::MARGIN + 9.0, y], style, room, line);
         }
     }
 

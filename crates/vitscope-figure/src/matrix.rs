@@ -62,13 +62,13 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
     svg.text([left, theme::MARGIN + 12.0], Lettering::LABEL, across);
     for (column, name) in matrix.columns.iter().enumerate() {
         let middle = left + (column as f64 + 0.5) * width;
-        let name = text::fit(name, width - 2.0, style.size, style.weight);
-        svg.text([middle, top - 8.0], style.anchor(Anchor::Middle), &name);
+        let place = [middle, top - 8.0];
+        svg.fitted(place, style.anchor(Anchor::Middle), width - 2.0, name);
     }
     for (row, name) in names.iter().enumerate() {
-        let name = text::fit(name, left - theme::MARGIN - 12.0, style.size, style.weight);
         let y = top + row as f64 * ROW + 15.0;
-        svg.text([theme::MARGIN, y], style.paint(theme::INK), &name);
+        let room = left - theme::MARGIN - 12.0;
+        svg.fitted([theme::MARGIN, y], style.paint(theme::INK), room, name);
     }
     let largest = matrix.cells.iter().filter_map(|cell| cell.miou.value);
     let largest = largest.fold(f64::MIN_POSITIVE, f64::max);

@@ -180,9 +180,8 @@ fn draw_cluster(
     } else {
         Lettering::LABEL.paint(theme::MUTED)
     };
-    let name = text::fit(&name, PITCH - 6.0, style.size, style.weight);
     let below = top + 32.0 + SIDE;
-    svg.text([left, below + 16.0], style, &name);
+    svg.fitted([left, below + 16.0], style, PITCH - 6.0, &name);
     if is_locked {
         let place = [left, below + 31.0];
         svg.text(place, Lettering::NOTE, cluster.shape.words());

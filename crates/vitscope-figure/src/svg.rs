@@ -12,6 +12,9 @@ use crate::drawing::PANEL;
 use crate::text::{self, Weight};
 use crate::theme::{self, Paint};
 
+/// Letters of a name that are told where it is pointed at; more help nobody.
+const TOLD: usize = 1000;
+
 pub(crate) fn base64(bytes: &[u8]) -> String {
     STANDARD.encode(bytes)
 }
@@ -298,6 +301,22 @@ impl Svg {
         self.set_text(place, style, &colors(Some(style.paint), None), text);
     }
 
+    /// A text that is cut to `room`; what was cut is told whole where it is pointed at.
+    pub(crate) fn fitted(&mut self, place: [f64; 2], style: Lettering, room: f64, whole: &str) {
+        let shown = text::fit(whole, room, style.size, style.weight);
+        if shown == whole {
+            return self.text(place, style, whole);
+        }
+        if shown.is_empty() {
+            return;
+        }
+        let told: String = whole.chars().take(TOLD).collect();
+        self.element(format_args!("<g>"));
+        self.title(&told);
+        self.text(place, style, &shown);
+        self.end();
+    }
+
     /// The heading of one of several panels, which may have letters.
     pub(crate) fn panel(&mut self, place: [f64; 2], text: &str) {
         self.text(place, Lettering::HEAD, &format!("{PANEL}{text}"));
@@ -405,4 +424,27 @@ pub(crate) fn escape(text: &str) -> String {
             }
             out
         })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_cut_is_told_whole_where_it_is_pointed_at() {
+        let draw = |name: &str| {
+            let mut svg = Svg::new("test", 100.0);
+            svg.fitted([1.0, 2.0], Lettering::LABEL, 60.0, name);
+            svg.body
+        };
+        assert!(!draw("sky").contains("<g>"));
+        let long = "a class of <a very long> name";
+        let body = draw(long);
+        assert!(
+            body.contains(&format!("<title>{}</title>", escape(long))),
+            "{body}"
+        );
+        assert!(body.contains("…</text>"), "{body}");
+        assert!(draw(&"x".repeat(100_000)).len() < 2000);
+    }
 }

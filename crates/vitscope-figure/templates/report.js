@@ -456,7 +456,9 @@
     const made = entries.map((entry) => {
       const line = make("div", "bar");
       line.dataset.entry = entry;
-      line.append(make("span", "", run().entries[entry].name));
+      const name = make("span", "", run().entries[entry].name);
+      name.title = name.textContent;
+      line.append(name);
       const track = make("div");
       const fill = make("i");
       fill.style.width = `${(100 * (mine[entry] || 0)) / most}%`;

@@ -8,7 +8,6 @@ use crate::members::Member;
 use crate::run_view::RunView;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
-use crate::text;
 use crate::theme;
 use crate::words;
 
@@ -37,8 +36,7 @@ pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
         let y = TOP + row as f64 * ROW;
         let style = Lettering::LABEL;
         let name = &run.classes[class].name;
-        let name = text::fit(name, LABEL_WIDTH - 8.0, style.size, style.weight);
-        svg.text([theme::MARGIN, y + 16.0], style, &name);
+        svg.fitted([theme::MARGIN, y + 16.0], style, LABEL_WIDTH - 8.0, name);
         for (column, &slot) in slots.iter().enumerate() {
             let x = LEFT + column as f64 * width;
             draw_cell(svg, [x, y, width], value(run, slot, class));
