@@ -8,6 +8,7 @@ Needs torch 2.15, timm 1.0.31, transformers 5.24, safetensors. The results are i
 """
 
 import make_wild as wild
+from timm.layers import SwiGLUPacked
 from make_wild import (CASES, DEPTH, HEADS, IMAGENET, MAE, OUT, PATCH, PLAIN, SIDE, WIDTH, AVERAGE, STUDENT, as_saved, base,
                        case, config_of, ema, hf, image, json, keep, picture, raw, record, record_hf, shake, size, torch,
                        under, vit, weights, timm_config)
@@ -141,5 +142,45 @@ naflex = shake(hf.Siglip2VisionModel(hf.Siglip2VisionConfig(**options)), 59)
 for name, shape in (("naflex", (16, 16)), ("naflex_wide", (12, 24)), ("naflex_large", (36, 28))):
     case("naflex/model.safetensors", as_saved(naflex), keep(name, record_naflex(naflex, picture(60, *shape))),
          config={**config_of(naflex), "model_type": "siglip2_vision_model"})
+
+# ---- other programs' names ---------------------------------------------------------------------------------------
+def renamed(tensors, pairs, prefix=""):
+    out = {}
+    for name, tensor in tensors.items():
+        for old, new in pairs:
+            name = name.replace(old, new)
+        out[prefix + name] = tensor
+    return out
+
+
+case("mmseg.pth", {"state_dict": renamed({name: tensor for name, tensor in base.items() if "head" not in name}, (
+     ("patch_embed.proj.", "patch_embed.projection."), ("blocks.", "layers."), (".norm1.", ".ln1."), (".norm2.", ".ln2."),
+     ("mlp.fc1", "ffn.layers.0.0"), ("mlp.fc2", "ffn.layers.1"), ("attn.qkv.", "attn.attn.in_proj_"), ("attn.proj.",
+     "attn.attn.out_proj."), ("norm.", "ln1.")), "backbone.")}, PLAIN, family="mae", heads=HEADS)
+# torchvision's encoder computes what timm's does; its published files have the older names of the feed-forward part.
+TORCHVISION = (("cls_token", "class_token"), ("pos_embed", "encoder.pos_embedding"), ("patch_embed.proj", "conv_proj"),
+               ("blocks.", "encoder.layers.encoder_layer_"), ("norm1", "ln_1"), ("norm2", "ln_2"), ("attn.qkv.",
+               "self_attention.in_proj_"), ("attn.proj", "self_attention.out_proj"), ("head.", "heads.head."))
+for file, names in (("vit_b_16-c867db91.pth", ("linear_1", "linear_2")), ("torchvision.pth", ("0", "3"))):
+    more = (("mlp.fc1", f"mlp.{names[0]}"), ("mlp.fc2", f"mlp.{names[1]}"))
+    tensors = {("encoder.ln." + name[5:] if name.startswith("norm.") else name): tensor for name, tensor in
+               renamed(base, TORCHVISION + more).items()}
+    case(file, tensors, PLAIN, heads=HEADS)
+case("complex.pth", {**base, "freqs_cis": torch.zeros(3, dtype=torch.complex64)}, PLAIN, **MAE)
+case("fp8.pth", {name: tensor.to(torch.float8_e4m3fn) if tensor.ndim == 2 else tensor for name, tensor in base.items()},
+     None, says=["types of 8 bits", ".float()"])
+for name, more in (("timm_registers", dict(reg_tokens=4)), ("timm_registers_apart", dict(reg_tokens=4, no_embed_class=True))):
+    some = vit(61, **more)
+    case(f"{name}.pth", weights(some), keep(name, record(some, odd_image)), **MAE)
+bias_free = shake(hf.ViTModel(hf.ViTConfig(**size, qkv_bias=False)), 62)
+case("no_qkv_bias/model.safetensors", as_saved(bias_free), keep("no_qkv_bias", record_hf(bias_free, image, "layernorm")),
+     family="supervised", config={**config_of(bias_free), "model_type": "vit"})
+case("other_type/model.safetensors", as_saved(msn), keep("other_type", record_hf(msn, image, "layernorm")),
+     notes=["model type", "dpt"], family="supervised", config={**config_of(msn), "model_type": "dpt"})
+case("post_norm/model.safetensors", base, None, says=["rpn_224", "--features"], family="supervised",
+     config=timm_config("vit_base_patch16_rpn_224", "sw_in1k"))
+gated = vit(63, mlp_layer=SwiGLUPacked, init_values=0.5)
+case("other_gate/model.safetensors", weights(gated), None, says=["activation", "silu", "--features"],
+     config=timm_config("vit_base_patch14_dinov2", "lvd142m", act_layer="gelu"))
 
 (OUT / "more.json").write_text("[\n" + ",\n".join(json.dumps(case) for case in CASES) + "\n]\n")

@@ -50,7 +50,7 @@ impl Images {
     /// The run's examples as chosen.
     pub(crate) fn of(&self, run: &RunView) -> Result<Vec<String>, FigureError> {
         let fail = |asked: String, problem: String| {
-            let asked = format!("--images {asked}");
+            let asked = format!("`images` {asked}");
             Err(FigureError::Choice { asked, problem })
         };
         let stored = || {

@@ -158,7 +158,7 @@ pub fn compare(
 ) -> Result<Drawn, FigureError> {
     if out.join("run.json").exists() {
         return Err(FigureError::Choice {
-            asked: format!("--out {}", out.display()),
+            asked: format!("`out` {}", out.display()),
             problem: "this is a run, whose own page would be lost: give another folder".to_owned(),
         });
     }

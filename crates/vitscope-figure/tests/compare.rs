@@ -295,15 +295,15 @@ fn images_are_chosen_by_name_seed_and_class() {
     for (words, part) in [
         (
             ["street_009"],
-            "--images street_009: no example has this name; ",
+            "`images` street_009: no example has this name; ",
         ),
         (
             ["class:water"],
-            "--images class:water: no class has this name; this run has sky, building",
+            "`images` class:water: no class has this name; this run has sky, building",
         ),
         (
             ["class:pedestrian"],
-            "--images class:pedestrian: no example shows it; ",
+            "`images` class:pedestrian: no example shows it; ",
         ),
     ] {
         let error = shown(&words).unwrap_err().to_string();

@@ -14,7 +14,7 @@ use std::{
 pub enum DeviceError {
     /// The program was built without CUDA.
     #[error(
-        "this vitscope was built without CUDA: build it with `--features cuda`, or use --device cpu"
+        "this vitscope was built without CUDA: build it with `--features cuda`, or use `device` cpu"
     )]
     NotBuilt,
     /// CUDA.
@@ -199,11 +199,11 @@ pub enum VitError {
 pub struct Question {
     /// What cannot be told, and why: "whose training it is, since ...".
     pub open: String,
-    /// The option that settles it.
-    pub flag: String,
+    /// The setting that settles it: `family`.
+    pub setting: String,
     /// Its possible values, where they can be listed.
     pub choices: Vec<String>,
-    /// One value with which the option can be written.
+    /// One value that it can have.
     pub example: String,
 }
 
@@ -213,10 +213,11 @@ fn asked(path: &Path, questions: &[Question]) -> String {
     let mut choices = Vec::new();
     for question in questions {
         open.push(question.open.as_str());
-        line.push_str(&format!(" {} {}", question.flag, question.example));
+        let setting = &question.setting;
+        line.push_str(&format!(" --{setting} {}", question.example));
         choices.push(match question.choices.as_slice() {
-            [] => question.flag.clone(),
-            values => format!("{} {}", question.flag, values.join("|")),
+            [] => format!("`{setting}`"),
+            values => format!("`{setting}` {}", values.join("|")),
         });
     }
     let open = match open.as_slice() {
@@ -258,7 +259,7 @@ fn way_on(path: &Path, likely: bool) -> String {
             quoted(path)
         )
     } else {
-        "embeddings that its own program makes can be given with --features".to_owned()
+        "embeddings that its own program makes can be given with `features`".to_owned()
     }
 }
 

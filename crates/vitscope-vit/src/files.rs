@@ -65,7 +65,14 @@ pub fn can_be(name: &str, format: Option<Format>) -> bool {
     match format {
         Some(Format::OpenClip) => name.starts_with("open_clip"),
         Some(Format::Timm | Format::Transformers) => !name.starts_with("open_clip"),
-        Some(Format::Official | Format::Augreg | Format::MmPretrain | Format::Own) | None => true,
+        Some(
+            Format::Official
+            | Format::Augreg
+            | Format::MmPretrain
+            | Format::Torchvision
+            | Format::Own,
+        )
+        | None => true,
     }
 }
 

@@ -171,6 +171,7 @@ pub(crate) fn decide(seen: &Seen<'_>, settle: &Settle) -> Result<Found, VitError
     };
     case.network();
     case.sizes_agree()?;
+    case.model_type();
     let family = case.family()?;
     let format = case.format(family)?;
     let mlp = case.mlp(family)?;
@@ -317,10 +318,10 @@ impl<'a> Case<'a> {
         }
     }
 
-    fn ask(&mut self, open: String, flag: &str, choices: &[String], example: String) {
+    fn ask(&mut self, open: String, setting: &str, choices: &[String], example: String) {
         self.open.push(Question {
             open,
-            flag: flag.to_owned(),
+            setting: setting.to_owned(),
             choices: choices.to_vec(),
             example,
         });

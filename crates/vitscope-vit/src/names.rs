@@ -114,6 +114,8 @@ pub enum Format {
     Augreg,
     /// mmpretrain and what is built on it.
     MmPretrain,
+    /// torchvision.
+    Torchvision,
     /// Any other, described by the user.
     Own,
 }
@@ -162,6 +164,7 @@ const FORMATS: &[(Format, &str)] = &[
     (Format::OpenClip, "open_clip"),
     (Format::Augreg, "augreg"),
     (Format::MmPretrain, "mmpretrain"),
+    (Format::Torchvision, "torchvision"),
     (Format::Own, "own"),
 ];
 

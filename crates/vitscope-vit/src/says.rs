@@ -290,7 +290,7 @@ fn unusual(path: &Path, json: &Value) -> Result<(), VitError> {
         Err(VitError::Contradiction {
             path: path.to_owned(),
             claim,
-            fact: format!("{fact}: give embeddings that you make yourself with --features"),
+            fact: format!("{fact}: give embeddings that you make yourself with `features`"),
         })
     };
     let is_set = |key: &str| json.get(key).and_then(Value::as_bool) == Some(true);
@@ -324,7 +324,7 @@ fn unusual(path: &Path, json: &Value) -> Result<(), VitError> {
                     "image_std" => " above zero",
                     _ => "",
                 }),
-                fact: "every channel needs one: correct the file, or move it away and give --mean and --std".to_owned(),
+                fact: "every channel needs one: correct the file, or move it away and give `mean` and `std`".to_owned(),
             });
         }
     }

@@ -34,14 +34,14 @@ pub enum ShapeError {
     /// Products in bf16 on a processor without them.
     #[error(
         "products in bf16 need a processor with AVX-512 BF16 (AMD since Zen 4, Intel since Cooper \
-         Lake), which this one is not: use --dtype f32"
+         Lake), which this one is not: use `dtype` f32"
     )]
     NoBf16,
     /// Products in f16 on the CPU.
-    #[error("products in f16 run on --device cuda only: use --dtype f32 or bf16 on the CPU")]
+    #[error("products in f16 run on `device` cuda only: use `dtype` f32 or bf16 on the CPU")]
     NoF16,
     /// A model that only the CPU runs.
-    #[error("{what} run on the CPU only: use --device cpu")]
+    #[error("{what} run on the CPU only: use `device` cpu")]
     CpuOnly {
         /// What a GPU does not have.
         what: &'static str,

@@ -282,8 +282,32 @@ fn stored(
     })
 }
 
+/// Whether a pickle names what builds tensors of few bits.
+fn narrow(name: &str) -> bool {
+    let types = [
+        "torch.qint8",
+        "torch.quint8",
+        "torch.qint32",
+        "torch._utils._rebuild_qtensor",
+    ];
+    types.contains(&name)
+        || name == "torch._utils._rebuild_tensor_v3"
+        || name.starts_with("torch.float8_")
+        || name.starts_with("torch.quint")
+        || name.starts_with("torchao.")
+        || name.starts_with("bitsandbytes.")
+}
+
 fn refused(file: &DataFile, refusal: Refusal) -> VitError {
     match refusal {
+        Refusal::Name(name) if narrow(&name) => VitError::Foreign {
+            path: file.path.clone(),
+            what: "quantized, or in types of 8 bits: its pickle builds such tensors".to_owned(),
+            remedy: format!(
+                "where no scales stand beside its weights, `python -c 'import torch; s = torch.load({:?}, map_location=\"cpu\"); torch.save({{k: v.float() for k, v in s.items()}}, \"float.pth\")'`; otherwise dequantize it with the program that quantized it, or take the weights that it was made from",
+                file.path.display().to_string()
+            ),
+        },
         Refusal::Name(name) => VitError::ForbiddenName {
             path: file.path.clone(),
             name,

@@ -102,7 +102,7 @@ impl Reader<'_> {
                 return Err(VitError::Contradiction {
                     path: self.container.files[first.place.file()].path.clone(),
                     claim: "its first block turns queries and keys by other frequencies than a later one".to_owned(),
-                    fact: "its authors keep them alike in all blocks, and only that is known here: give embeddings that you make yourself with --features".to_owned(),
+                    fact: "its authors keep them alike in all blocks, and only that is known here: give embeddings that you make yourself with `features`".to_owned(),
                 });
             }
         }

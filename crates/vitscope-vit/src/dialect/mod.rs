@@ -66,6 +66,7 @@ const TABLES: &[(&str, &str)] = &[
     ),
     ("augreg", include_str!("augreg.toml")),
     ("mmpretrain", include_str!("mmpretrain.toml")),
+    ("torchvision", include_str!("torchvision.toml")),
 ];
 
 /// One naming scheme.

@@ -266,7 +266,7 @@ pub(super) fn choose(
             )),
             _ => Err(VitError::Contradiction {
                 path: path.clone(),
-                claim: format!("--backbone says {}", shortened(told)),
+                claim: format!("`backbone` says {}", shortened(told)),
                 fact: format!("its networks are called {}", listed(&labels)),
             }),
         };
@@ -340,7 +340,7 @@ pub(super) fn choose(
         path: path.clone(),
         questions: vec![crate::error::Question {
             open: format!("which of its networks is meant ({})", listed(&labels)),
-            flag: "--backbone".to_owned(),
+            setting: "backbone".to_owned(),
             choices: labels.clone(),
             example: labels[first[0]].clone(),
         }],

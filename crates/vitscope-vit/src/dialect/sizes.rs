@@ -44,6 +44,9 @@ pub(crate) struct Sizes {
     pub heads: Option<(usize, &'static str)>,
 }
 
+/// What the shape of a patch embedding asks for.
+const COLORS: &str = " (three colors and square patches; for any other model, embeddings that its own program makes can be given with `features`)";
+
 /// A position table as its shape shows it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct PositionTable {
@@ -107,8 +110,8 @@ pub(crate) fn sizes(
             return Err(look.shape(
                 conv,
                 &match layout("patch.weight") {
-                    Layout::OutIn => format!("[{width}, 3, patch, patch]"),
-                    Layout::InOut => format!("[patch, patch, 3, {width}]"),
+                    Layout::OutIn => format!("[{width}, 3, patch, patch]{COLORS}"),
+                    Layout::InOut => format!("[patch, patch, 3, {width}]{COLORS}"),
                 },
             ));
         }

@@ -93,10 +93,17 @@ impl Case<'_> {
     fn turns_unseen(&self, says: &Says) -> Result<(), VitError> {
         let turns = says.writer == WrittenBy::Timm
             && (says.kind.contains("rope") || says.kind.starts_with("naflexvit"));
+        // Their norms stand after attention and feed-forward part, under the usual names.
+        if says.writer == WrittenBy::Timm && says.kind.contains("_rpn_") {
+            return Err(self.contradiction(
+                format!("{} beside it names the architecture {}", says.file, shortened(&says.kind)),
+                "its norms follow what they precede in the models that are known here: give embeddings that timm makes with `features`".to_owned(),
+            ));
+        }
         if turns && self.seen.fit.naming.rotary.is_none() && self.seen.sizes.table.is_some() {
             return Err(self.contradiction(
                 format!("{} beside it names the architecture {}", says.file, shortened(&says.kind)),
-                "what it does with positions is not known here: give embeddings that timm makes with --features".to_owned(),
+                "what it does with positions is not known here: give embeddings that timm makes with `features`".to_owned(),
             ));
         }
         Ok(())
@@ -121,14 +128,18 @@ impl Case<'_> {
         }
         // The gate of all others is fixed; DINOv3's in transformers is what its config says.
         if gated
-            && self.seen.fit.naming.name == "transformers_dinov3"
+            && (self.seen.fit.naming.name == "transformers_dinov3"
+                || self
+                    .seen
+                    .says
+                    .is_some_and(|says| says.writer == WrittenBy::Timm))
             && let Some((activation, file)) = &told
             && !matches!(activation, Activation::Other(name) if name == "silu" || name == "swish")
             && *activation != Activation::Known(Mlp::SwiGlu)
         {
             return Err(self.contradiction(
                 format!("{file} beside it gives another activation than silu"),
-                "only that is known for gated feed-forward tensors: give embeddings that you make yourself with --features".to_owned(),
+                "only that is known for gated feed-forward tensors: give embeddings that you make yourself with `features`".to_owned(),
             ));
         }
         if gated {
@@ -146,7 +157,7 @@ impl Case<'_> {
                 };
                 return Err(self.contradiction(
                     format!("{file} beside it gives the activation {name}"),
-                    "only gelu, quick_gelu and gelu_pytorch_tanh are known for such tensors: give embeddings that you make yourself with --features".to_owned(),
+                    "only gelu, quick_gelu and gelu_pytorch_tanh are known for such tensors: give embeddings that you make yourself with `features`".to_owned(),
                 ));
             }
             (None, _) if own => {
@@ -213,6 +224,10 @@ impl Case<'_> {
 
     /// The released model of a family with these sizes; among several, the one that a name tells.
     pub(super) fn known(&self, family: Family) -> Option<&'static KnownModel> {
+        // torchvision trained models of these sizes by itself.
+        if self.seen.fit.naming.name == "torchvision" {
+            return None;
+        }
         let build = self.build();
         let alike = || known::alike(family, &build);
         let named = |known: &&KnownModel| {
@@ -255,7 +270,7 @@ impl Case<'_> {
         let (heads, because) = match (shown.or(said), self.settle.heads) {
             (Some((heads, why)), Some(told)) if heads != told => {
                 return Err(self.contradiction(
-                    format!("--heads says {told}"),
+                    format!("`heads` says {told}"),
                     format!("it has {heads} ({why})"),
                 ));
             }
@@ -327,7 +342,7 @@ impl Case<'_> {
                 "how many attention heads it has, since width {width} and {} blocks are those of no model that is known here",
                 build.depth
             ),
-            "--heads",
+            "heads",
             &[],
             example.to_string(),
         );

@@ -15,7 +15,7 @@ impl Case<'_> {
         if self.described().is_some() {
             if let Some(told) = self.settle.format.filter(|&told| told != Format::Own) {
                 return Err(self.contradiction(
-                    format!("--layout says {told}"),
+                    format!("`layout` says {told}"),
                     "a described model is of the family and format that its description gives"
                         .to_owned(),
                 ));
@@ -30,7 +30,7 @@ impl Case<'_> {
                 && matches!(told, Format::Official | Format::Timm);
             if !formats.contains(&told) && !augreg {
                 return Err(self.contradiction(
-                    format!("--layout says {told}"),
+                    format!("`layout` says {told}"),
                     format!("its tensors are named as in {}", naming.title),
                 ));
             }
@@ -55,7 +55,7 @@ impl Case<'_> {
         }
         self.ask(
             "whether its positions are resized as the authors' code or as timm does it, which give other numbers under the same names".to_owned(),
-            "--layout",
+            "layout",
             &["official".to_owned(), "timm".to_owned()],
             "timm".to_owned(),
         );
@@ -293,6 +293,10 @@ impl Case<'_> {
             ),
             (_, Format::Transformers) => (Resize::Plain, "transformers does so".to_owned()),
             (_, Format::MmPretrain) => (Resize::Plain, "mmpretrain does so".to_owned()),
+            (_, Format::Torchvision) => (
+                Resize::Plain,
+                "torchvision's interpolate_embeddings does so".to_owned(),
+            ),
         })
     }
 

@@ -44,7 +44,10 @@ impl Case<'_> {
             "dinov2" | "transformers_dinov2" => {
                 families.retain(|&family| registers == (family == Family::DinoV2Reg));
             }
-            "dino" | "transformers_vit" if registers => families = vec![Family::Deit],
+            "transformers_vit" if registers => families = vec![Family::Deit],
+            "dino" if self.has_tensor(|name| name.ends_with("dist_token")) => {
+                families = vec![Family::Deit];
+            }
             "transformers_siglip" if sizes.linear_patch => families = vec![Family::SigLip2],
             _ => {}
         }
@@ -74,14 +77,14 @@ impl Case<'_> {
             };
             if let Some(family) = self.settle.family {
                 return Err(self.contradiction(
-                    format!("--family says {family}"),
+                    format!("`family` says {family}"),
                     "a described model is of the family and format that its description gives"
                         .to_owned(),
                 ));
             }
             if self.settle.numerics == super::Numerics::Official {
                 return Err(self.contradiction(
-                    "--numerics asks for those of the official code".to_owned(),
+                    "`numerics` asks for those of the official code".to_owned(),
                     "a described model has no other numerics than its description's".to_owned(),
                 ));
             }
@@ -97,7 +100,7 @@ impl Case<'_> {
         if let Some(told) = self.settle.family {
             if !possible.contains(&told) {
                 return Err(self.contradiction(
-                    format!("--family says {told}"),
+                    format!("`family` says {told}"),
                     format!("its tensors are those of {}", names().join(" or ")),
                 ));
             }
@@ -143,11 +146,26 @@ impl Case<'_> {
                 "whose training it is, since {} share its tensors and {nothing}",
                 names.join(", ")
             ),
-            "--family",
+            "family",
             &names,
             names.last().cloned().unwrap_or_default(),
         );
         Ok(None)
+    }
+
+    /// Notes a model type of transformers that has a plain ViT's names, but may compute otherwise.
+    pub(super) fn model_type(&mut self) {
+        let naming = self.seen.fit.naming.name;
+        let known = ["vit", "deit", "vit_mae", "vit_msn"];
+        let Some(says) = self.seen.says else { return };
+        let other = says.writer == WrittenBy::Transformers && !known.contains(&says.kind.as_str());
+        if naming == "transformers_vit" && other && self.seen.fit.prefix.is_empty() {
+            let because = format!(
+                "{} gives it, and it is not known here: its tensors are named as a ViT's, so it is run as one, which may differ where it resizes positions or does more",
+                says.file
+            );
+            self.note("model type", shortened(&says.kind), because);
+        }
     }
 
     /// What speaks for a family, the strongest first.

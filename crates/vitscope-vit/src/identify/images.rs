@@ -21,7 +21,7 @@ impl Case<'_> {
             (None, None) => None,
             _ => {
                 return Err(self.contradiction(
-                    "--mean or --std is given".to_owned(),
+                    "`mean` or `std` is given".to_owned(),
                     "an image is normalized by both: give the other one, too".to_owned(),
                 ));
             }
@@ -30,7 +30,7 @@ impl Case<'_> {
             && std.iter().any(|&value| !(value.is_finite() && value > 0.0))
         {
             return Err(self.contradiction(
-                format!("--std says {std:?}"),
+                format!("`std` says {std:?}"),
                 "a standard deviation is positive in every channel".to_owned(),
             ));
         }
@@ -42,6 +42,10 @@ impl Case<'_> {
         }
         let usual = match (family, known) {
             (Some(Family::Own(_)) | None, _) => None,
+            // torchvision trained its own on ImageNet.
+            (Some(_), _) if self.seen.fit.naming.name == "torchvision" => {
+                Some(Normalization::ImageNet)
+            }
             (Some(_), Some(known)) => Some(known.normalization),
             (Some(family), None) => Some(usual_normalization(family)),
         };

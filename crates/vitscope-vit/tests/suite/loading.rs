@@ -28,12 +28,12 @@ fn open_as_user(path: &Path, meta: &Value) -> (Checkpoint, String) {
                 // All of it is asked at once, so that whoever answers is not asked again.
                 assert!(asked.is_empty(), "{}: {asked:?}", path.display());
                 for question in &questions {
-                    match question.flag.as_str() {
-                        "--heads" => settle.heads = Some(heads),
-                        "--family" => settle.family = Some(family),
-                        flag => panic!("{} asks for {flag}", path.display()),
+                    match question.setting.as_str() {
+                        "heads" => settle.heads = Some(heads),
+                        "family" => settle.family = Some(family),
+                        setting => panic!("{} asks for {setting}", path.display()),
                     }
-                    asked.push(question.flag.clone());
+                    asked.push(question.setting.clone());
                 }
             }
             Err(error) => panic!("{}: {error}", path.display()),
@@ -334,7 +334,7 @@ fn what_the_user_says_may_not_contradict_the_tensors() {
     };
     let message = open("dinov2reg-timm", family(Family::Dino));
     assert!(
-        message.contains("--family says dino") && message.contains("dinov2reg"),
+        message.contains("`family` says dino") && message.contains("dinov2reg"),
         "{message}"
     );
     let message = open(
@@ -345,7 +345,7 @@ fn what_the_user_says_may_not_contradict_the_tensors() {
         },
     );
     assert!(
-        message.contains("--heads says 4") && message.contains("it has 2"),
+        message.contains("`heads` says 4") && message.contains("it has 2"),
         "{message}"
     );
     let message = open(
@@ -355,7 +355,7 @@ fn what_the_user_says_may_not_contradict_the_tensors() {
             ..Settle::default()
         },
     );
-    assert!(message.contains("--layout says transformers"), "{message}");
+    assert!(message.contains("`layout` says transformers"), "{message}");
 }
 
 #[test]
@@ -366,7 +366,7 @@ fn an_open_question_is_one_sentence_with_its_option() {
     let name = fixtures().join("dino-transformers/model.safetensors");
     assert!(
         message.ends_with(&format!(
-            "answer with --family supervised|deit|dino|msn|mae, as in `vitscope inspect {} --family mae`",
+            "answer with `family` supervised|deit|dino|msn|mae, as in `vitscope inspect {} --family mae`",
             name.display()
         )),
         "{message}"

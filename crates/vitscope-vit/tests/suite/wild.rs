@@ -116,6 +116,16 @@ fn difference(checkpoint: &Checkpoint, expected: &Tensors) -> (f32, String) {
     worst
 }
 
+/// A sentence as the program says it: settings are its flags.
+fn as_flags(sentence: &str) -> String {
+    let settings = [
+        "family", "layout", "heads", "backbone", "features", "mean", "std",
+    ];
+    settings.iter().fold(sentence.to_owned(), |told, setting| {
+        told.replace(&format!("`{setting}`"), &format!("--{setting}"))
+    })
+}
+
 #[test]
 fn every_case_gives_its_numbers_or_a_way_on() {
     let cases = ["cases.json", "capi.json", "more.json"].map(|file| {
@@ -157,7 +167,7 @@ fn every_case_gives_its_numbers_or_a_way_on() {
                 }
             }
             (Err(error), None) => {
-                let sentence = error.to_string();
+                let sentence = as_flags(&error.to_string());
                 for words in &case.says {
                     if !sentence.contains(words) {
                         wrong.push(format!("{}: no {words:?} in {sentence:?}", case.file));
