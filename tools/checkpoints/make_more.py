@@ -55,6 +55,35 @@ case("adapter/adapter_model.safetensors", {f"base_model.model.encoder.layer.{i}.
 (OUT / "adapter/adapter_config.json").write_text('{"base_model_name_or_path": "google/vit-base-patch16-224", "r": 2}\n')
 CASES.append({**CASES[-1], "file": "adapter"})
 normed = torch.nn.utils.parametrizations.weight_norm
+# Merged where the scale stands beside.
+generator = torch.Generator().manual_seed(65)
+changes = {f"blocks.{i}.{part}": (torch.randn(2, inputs, generator=generator), torch.randn(outputs, 2, generator=generator))
+           for i in range(DEPTH) for part, inputs, outputs in (("attn.qkv", WIDTH, 3 * WIDTH), ("mlp.fc2", 2 * WIDTH, WIDTH))}
+
+
+def adapted(name, tensor):
+    stem, _, leaf = name.rpartition(".")
+    if stem in changes:
+        a, b = changes[stem]
+        more = {f"{stem}.lora_A.default.weight": a, f"{stem}.lora_B.default.weight": b} if leaf == "weight" else {}
+        return {f"{stem}.base_layer.{leaf}": tensor, **more}
+
+
+def merged(scale):
+    model = vit(1)
+    with torch.no_grad():
+        for stem, (a, b) in changes.items():
+            model.get_submodule(stem).weight += scale * b @ a
+    return model
+
+
+for name, scale, config in (("lora_merged", 1.5, dict(lora_alpha=3, r=2)), ("lora_rooted", 3 / 2**0.5, dict(lora_alpha=3,
+                            r=2, use_rslora=True)), ("lora_pattern", None, dict(lora_alpha=3, r=2, alpha_pattern={"qkv": 8}))):
+    case(f"{name}/pytorch_model.bin", under("base_model.model.", replaced(adapted)), scale and keep(name,
+         record(merged(scale), image)), notes=["adapters", "merged into 4 weights"], says=["adapters", "merge_and_unload()"],
+         **MAE)
+    (OUT / name / "adapter_config.json").write_text(json.dumps(dict(peft_type="LORA", use_dora=False,
+                                                    fan_in_fan_out=False, rank_pattern={}, **config)) + "\n")
 model = vit(1)
 for block in model.blocks:
     normed(block.mlp.fc1)
@@ -82,6 +111,9 @@ case("fp8_scaled.safetensors", replaced(lambda name, tensor: {name: tensor.to(to
      torch.ones(1)} if qkv(name) else None), None, says=["quantized", "fp8", "dequantize"])
 case("optimizer.pt", {"state": {i: {"step": torch.tensor(1.0), "exp_avg": torch.zeros(3), "exp_avg_sq": torch.zeros(3)}
      for i in range(4)}, "param_groups": [{"lr": 0.1}]}, None, says=["optimizer"])
+case("weight_norm_head.pth", {**{name: tensor for name, tensor in base.items() if name != "blocks.1.norm2.bias"},
+     "head.last_layer.weight_g": torch.ones(5, 1), "head.last_layer.weight_v": torch.ones(5, WIDTH)}, None,
+     says=["it lacks blocks.1.norm2.bias"], **MAE)
 # What enters the tokens, in the shape of a head.
 for name in ("prompt_embeddings", "reg_tokens", "view_embed.weight"):
     case(f"enters_{name}.pth", {**base, name: torch.zeros(4, WIDTH)}, None, says=[name], **MAE)
@@ -182,5 +214,21 @@ case("post_norm/model.safetensors", base, None, says=["rpn_224", "--features"], 
 gated = vit(63, mlp_layer=SwiGLUPacked, init_values=0.5)
 case("other_gate/model.safetensors", weights(gated), None, says=["activation", "silu", "--features"],
      config=timm_config("vit_base_patch14_dinov2", "lvd142m", act_layer="gelu"))
+
+# OpenCLIP's own tower, with the epsilon and the activation that its config gives.
+from timm.layers import GELUTanh  # noqa: E402
+
+tower = vit(64, pre_norm=True, act_layer=GELUTanh, num_classes=0)
+OPEN_CLIP = (("cls_token", "class_embedding"), ("pos_embed", "positional_embedding"), ("patch_embed.proj", "conv1"),
+             ("norm_pre", "ln_pre"), ("blocks.", "transformer.resblocks."), ("norm1", "ln_1"), ("norm2", "ln_2"),
+             ("attn.qkv.", "attn.in_proj_"), ("attn.proj", "attn.out_proj"), ("mlp.fc1", "mlp.c_fc"), ("mlp.fc2", "mlp.c_proj"))
+tensors = {("visual." + ("ln_post." + name[5:] if name.startswith("norm.") else name)):
+           tensor[0, 0] if name == "class_embedding" else tensor[0] if name == "positional_embedding" else tensor
+           for name, tensor in renamed(weights(tower), OPEN_CLIP).items()}
+case("open_clip_kwargs/open_clip_model.safetensors", tensors, keep("open_clip_kwargs", record(tower, odd_image)),
+     config=None, family="clip")
+(OUT / "open_clip_kwargs/open_clip_config.json").write_text(json.dumps(dict(model_cfg=dict(embed_dim=8, vision_cfg=dict(
+    image_size=SIDE, layers=DEPTH, width=WIDTH, head_width=WIDTH // HEADS, patch_size=PATCH, norm_kwargs=dict(eps=1e-6),
+    act_kwargs=dict(approximate="tanh"))))))
 
 (OUT / "more.json").write_text("[\n" + ",\n".join(json.dumps(case) for case in CASES) + "\n]\n")

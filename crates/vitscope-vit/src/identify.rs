@@ -336,6 +336,14 @@ impl<'a> Case<'a> {
     }
 
     fn network(&mut self) {
+        if let Some(scale) = &self.seen.fit.changes.scale {
+            let count = self.seen.fit.changes.of.len();
+            self.note(
+                "adapters",
+                format!("merged into {count} weights"),
+                scale.because.clone(),
+            );
+        }
         if let Some(choice) = &self.seen.fit.choice {
             self.decisions.push(Decision {
                 what: "backbone".to_owned(),

@@ -172,6 +172,10 @@ impl Says {
             .pointer("/model_cfg/quick_gelu")
             .and_then(Value::as_bool)
             .unwrap_or(false);
+        let tanh = vision
+            .pointer("/act_kwargs/approximate")
+            .and_then(Value::as_str)
+            == Some("tanh");
         let architecture = text(vision, "timm_model_name");
         let native = architecture.is_none();
         Self {
@@ -183,11 +187,15 @@ impl Says {
                 .and_then(|width| width.checked_div(head_width)),
             patch: integer(vision, "patch_size"),
             image: sides(vision.get("image_size")),
-            activation: native.then_some(Activation::Known(if quick {
-                Mlp::QuickGelu
-            } else {
-                Mlp::Gelu
+            activation: native.then_some(Activation::Known(match (quick, tanh) {
+                (true, _) => Mlp::QuickGelu,
+                (false, true) => Mlp::GeluTanh,
+                (false, false) => Mlp::Gelu,
             })),
+            norm_eps: vision
+                .pointer("/norm_kwargs/eps")
+                .and_then(Value::as_f64)
+                .filter(|_| native),
             ..Self::new(file, WrittenBy::OpenClip)
         }
     }

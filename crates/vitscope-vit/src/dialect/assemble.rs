@@ -8,6 +8,7 @@ use rayon::prelude::*;
 use super::{
     Layout, Naming,
     fit::Fit,
+    lora::Changes,
     sizes::{PositionTable, Sizes},
 };
 use crate::{
@@ -27,6 +28,7 @@ pub(crate) fn params(
     periods: Option<Vec<f32>>,
 ) -> Result<Params, VitError> {
     let reader = Reader {
+        changes: &fit.changes,
         container,
         naming: &fit.naming,
         sizes,
@@ -75,6 +77,7 @@ pub(crate) fn params(
 type Parts = BTreeMap<&'static str, usize>;
 
 struct Reader<'a> {
+    changes: &'a Changes,
     container: &'a Container,
     naming: &'a Naming,
     sizes: &'a Sizes,
@@ -143,6 +146,32 @@ impl Reader<'_> {
         }
     }
 
+    /// Adds what an adapter changes of the weight with this index, at columns `from ..`.
+    fn change(
+        &self,
+        weight: usize,
+        inputs: usize,
+        out: &mut [f32],
+        total: usize,
+        from: usize,
+    ) -> Result<(), VitError> {
+        let (Some(change), Some(scale)) = (self.changes.of.get(&weight), &self.changes.scale)
+        else {
+            return Ok(());
+        };
+        let down = self.container.read(&self.container.tensors[change.down])?;
+        let up = self.container.read(&self.container.tensors[change.up])?;
+        let rank = down.len() / inputs.max(1);
+        for (output, factors) in up.chunks_exact(rank).enumerate() {
+            for (factor, row) in factors.iter().zip(down.chunks_exact(inputs)) {
+                for (input, value) in row.iter().enumerate() {
+                    out[input * total + from + output] += scale.value * factor * value;
+                }
+            }
+        }
+        Ok(())
+    }
+
     /// One map of several stored side by side; an absent bias is zero where another is present.
     fn linear(
         &self,
@@ -159,6 +188,7 @@ impl Reader<'_> {
             if let Some(tensor) = self.find(parts, &part) {
                 let layout = self.naming.layout_of(&part);
                 self.place(tensor, layout, inputs, &mut weight, outputs, from)?;
+                self.change(parts[part.as_str()], inputs, &mut weight, outputs, from)?;
             }
             let part = self.vector(parts, &format!("{name}.bias"))?;
             if !part.is_empty() {

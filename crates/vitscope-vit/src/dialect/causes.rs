@@ -9,10 +9,11 @@ use crate::{
     files,
 };
 
-/// The cause that a file's names show, as the error that names it with the way out.
-pub(super) fn of(container: &Container) -> Option<VitError> {
+/// The cause that a file's names show, as the error that names it with the way out. `missing` are the
+/// names that the closest dialect lacks.
+pub(super) fn of(container: &Container, missing: &[String]) -> Option<VitError> {
     let path = &container.files[0].path;
-    let look = NameLook { container };
+    let look = NameLook { container, missing };
     let (what, remedy) = look
         .flat()
         .or_else(|| look.adapters(path))
@@ -49,6 +50,7 @@ type Cause = (String, String);
 
 struct NameLook<'a> {
     container: &'a Container,
+    missing: &'a [String],
 }
 
 impl NameLook<'_> {
@@ -182,10 +184,21 @@ impl NameLook<'_> {
         None
     }
 
-    /// Weights that are computed from others.
+    /// How many weights that are missing have a tensor that ends so in their place.
+    fn stands_for(&self, end: &str) -> usize {
+        self.count(|name| {
+            let weight = name.strip_suffix(end).map(|start| format!("{start}weight"));
+            weight.is_some_and(|weight| {
+                let mut missing = self.missing.iter();
+                missing.any(|lacking| weight.ends_with(lacking) || lacking.ends_with(&weight))
+            })
+        })
+    }
+
+    /// Weights that are computed from others. A head that has such does not matter.
     fn parametrized(&self, path: &Path) -> Option<Cause> {
-        let new = self.count(|name| name.ends_with(".parametrizations.weight.original0"));
-        let old = self.count(|name| name.ends_with(".weight_g"));
+        let new = self.stands_for("parametrizations.weight.original0");
+        let old = self.stands_for("weight_g");
         let (count, ends) = match (new, old) {
             (0, 0) => return self.other_parametrized(),
             (0, old) => (old, ["weight_g", "weight_v", "weight"]),
@@ -220,8 +233,9 @@ impl NameLook<'_> {
     }
 
     fn other_parametrized(&self) -> Option<Cause> {
-        let count = self.count(|name| name.contains(".parametrizations.weight."))
-            + self.count(|name| name.ends_with(".weight_orig"));
+        let count = self.stands_for("parametrizations.weight.original")
+            + self.stands_for("parametrizations.weight.0.original")
+            + self.stands_for("weight_orig");
         (count > 0).then(|| {
             (
                 format!("a model of which {count} weights are computed from others (a parametrization of PyTorch, such as spectral_norm or pruning)"),

@@ -11,7 +11,9 @@ use attempt::{Attempt, first, unchunked};
 use super::{
     DIALECTS, Dialect, Naming, causes,
     draft::{self, words},
-    fits, mismatch,
+    fits,
+    lora::{self, Changes, Scale},
+    mismatch,
     networks::{self, BESIDE, Network, NetworkChoice},
 };
 use crate::{
@@ -84,6 +86,8 @@ pub(crate) struct Fit {
     pub stem: BTreeMap<&'static str, usize>,
     /// Parts of every block.
     pub blocks: Vec<BTreeMap<&'static str, usize>>,
+    /// What adapters add to weights.
+    pub changes: Changes,
     /// What each tensor of the container is for.
     pub roles: Vec<Role>,
 }
@@ -115,6 +119,7 @@ pub(crate) fn fit(container: &Container, told: Option<&str>) -> Result<Fit, VitE
     let look = FitLook {
         container,
         plain: &plain,
+        scale: lora::scale(container),
     };
     let mut whole: Vec<Attempt<'_>> = Vec::new();
     let mut partial: Option<Attempt<'_>> = None;
@@ -156,7 +161,8 @@ pub(crate) fn fit(container: &Container, told: Option<&str>) -> Result<Fit, VitE
 }
 
 fn refusal(container: &Container, closest: Option<&Attempt<'_>>) -> VitError {
-    if let Some(error) = causes::of(container) {
+    let missing = closest.map_or(&[][..], |closest| &closest.missing);
+    if let Some(error) = causes::of(container, missing) {
         return error;
     }
     let likely = draft::draft(container, std::path::Path::new("weights"), None).likely;
@@ -184,6 +190,8 @@ fn refusal(container: &Container, closest: Option<&Attempt<'_>>) -> VitError {
 struct FitLook<'a> {
     container: &'a Container,
     plain: &'a [String],
+    /// That of adapters, where it is known.
+    scale: Option<Scale>,
 }
 
 impl<'a> FitLook<'a> {
@@ -294,6 +302,7 @@ impl<'a> FitLook<'a> {
             stem: BTreeMap::new(),
             blocks: Vec::new(),
             roles,
+            changes: BTreeMap::new(),
             missing: Vec::new(),
             left_over: Vec::new(),
             hits: 0,
@@ -302,6 +311,9 @@ impl<'a> FitLook<'a> {
         attempt.stem(&inside);
         attempt.blocks(&inside);
         attempt.kind(self.container, &inside);
+        if self.scale.is_some() {
+            attempt.adapters(self.container, &inside, &ordered);
+        }
         // Only what stands beside a whole backbone can be told to be no part of it.
         let aside = if attempt.missing.is_empty() {
             let width = attempt.width(self.container);
@@ -411,6 +423,10 @@ impl<'a> FitLook<'a> {
             prefix: attempt.network.written.clone(),
             choice,
             heads: None,
+            changes: Changes {
+                scale: self.scale.clone().filter(|_| !attempt.changes.is_empty()),
+                of: attempt.changes,
+            },
             stem: attempt.stem,
             blocks: attempt.blocks,
             roles: roles.collect(),

@@ -13,6 +13,7 @@ pub(crate) mod assemble;
 mod causes;
 pub(crate) mod draft;
 pub(crate) mod fit;
+pub(crate) mod lora;
 mod mismatch;
 mod networks;
 pub(crate) mod own;

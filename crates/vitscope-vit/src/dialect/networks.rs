@@ -176,7 +176,9 @@ fn unwrapped(name: &str) -> String {
     };
     let mut out = String::with_capacity(name.len());
     for word in path.split('.') {
-        if !(word.starts_with('_') || (word == "module" && !out.is_empty())) {
+        // PEFT puts the weight that an adapter changes one level deeper.
+        let inner = ["module", "base_layer"].contains(&word) && !out.is_empty();
+        if !(word.starts_with('_') || inner) {
             out.push_str(word);
             out.push('.');
         }

@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::Role;
 use crate::{
     container::{Container, StoredTensor},
-    dialect::{Dialect, Layout, Names, networks::Network},
+    dialect::{
+        Dialect, Layout, Names,
+        lora::{self, Change},
+        networks::Network,
+    },
 };
 
 /// No backbone is deeper; a larger block number is a name of another kind.
@@ -25,6 +29,8 @@ pub(super) struct Attempt<'a> {
     pub(super) stem: BTreeMap<&'static str, usize>,
     pub(super) blocks: Vec<BTreeMap<&'static str, usize>>,
     pub(super) roles: Vec<Option<Role>>,
+    /// What adapters add to its weights.
+    pub(super) changes: BTreeMap<usize, Change>,
     pub(super) missing: Vec<String>,
     pub(super) left_over: Vec<&'a StoredTensor>,
     pub(super) hits: usize,
@@ -114,6 +120,31 @@ impl Attempt<'_> {
             }
         }
         self.blocks = blocks;
+    }
+
+    /// Finds what adapters add to the weights that are used.
+    pub(super) fn adapters(
+        &mut self,
+        container: &Container,
+        inside: &HashMap<&str, usize>,
+        ordered: &[(&str, usize)],
+    ) {
+        if self.dialect.layout != Layout::OutIn {
+            return;
+        }
+        for &(name, index) in ordered {
+            let Some(Role::Used(part)) = self.roles[index].clone() else {
+                continue;
+            };
+            let find = |name: &str| inside.get(name).copied();
+            if let Some(change) = lora::change(container, index, name, find) {
+                for side in [change.down, change.up] {
+                    self.roles[side] = Some(Role::Used(format!("change of {part}")));
+                    self.hits += 1;
+                }
+                self.changes.insert(index, change);
+            }
+        }
     }
 
     /// What tells this dialect from another one with the same names.
