@@ -408,7 +408,7 @@ impl Evidence {
             let ids = values.keys().copied();
             ids.filter(|id| ![0, u32::from(IGNORE), LARGEST].contains(id))
         };
-        match ids().last() {
+        match ids().next_back() {
             None => {}
             Some(last) if ids().eq(1..=last) => *self.counted.entry(last).or_default() += 1,
             Some(_) => self.uncounted += 1,

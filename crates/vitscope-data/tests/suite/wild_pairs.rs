@@ -20,6 +20,8 @@ fn scenes(root: &Path, count: u32, mask: impl Fn(u32) -> DynamicImage) {
     }
 }
 
+type Turn = fn(&GrayImage) -> GrayImage;
+
 fn disc(seed: u32) -> GrayImage {
     scene(SIDE, SIDE, seed).1
 }
@@ -37,7 +39,7 @@ fn masks_of_other_images_are_doubted() {
 
 #[test]
 fn masks_that_are_turned_are_doubted() {
-    let turns: [(fn(&GrayImage) -> GrayImage, &str); 4] = [
+    let turns: [(Turn, &str); 4] = [
         (|mask| imageops::flip_vertical(mask), "upside down"),
         (|mask| imageops::flip_horizontal(mask), "mirrored"),
         (|mask| imageops::rotate180(mask), "half a circle"),

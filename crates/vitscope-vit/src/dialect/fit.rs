@@ -311,8 +311,8 @@ impl<'a> FitLook<'a> {
         attempt.stem(&inside);
         attempt.blocks(&inside);
         attempt.kind(self.container, &inside);
-        if self.scale.is_some() {
-            attempt.adapters(self.container, &inside, &ordered);
+        if let Some(scale) = &self.scale {
+            attempt.adapters(self.container, scale, &inside, &ordered);
         }
         // Only what stands beside a whole backbone can be told to be no part of it.
         let aside = if attempt.missing.is_empty() {

@@ -24,6 +24,8 @@ pub(crate) struct Change {
 pub(crate) struct Scale {
     /// What `B A` is multiplied by.
     pub value: f32,
+    /// Rows of every `A`, as the file beside them says.
+    pub rank: usize,
     /// How it comes about.
     pub because: String,
 }
@@ -68,6 +70,7 @@ pub(super) fn scale(container: &Container) -> Option<Scale> {
         false => (rank as f64, "r"),
     };
     Some(Scale {
+        rank: usize::try_from(rank).ok()?,
         value: (alpha / divisor) as f32,
         because: format!(
             "adapter_config.json gives lora_alpha {alpha} and r {rank}, so that a weight is W + s B A with s = lora_alpha over {words}"
@@ -75,9 +78,11 @@ pub(super) fn scale(container: &Container) -> Option<Scale> {
     })
 }
 
-/// The tensors of the change of `weight`, whose plain name is `name`, among others of its network.
+/// The tensors of the change of `weight`, whose plain name is `name`, among others of its network; none
+/// of another rank than the scale's.
 pub(super) fn change(
     container: &Container,
+    scale: &Scale,
     weight: usize,
     name: &str,
     find: impl Fn(&str) -> Option<usize>,
@@ -100,7 +105,7 @@ pub(super) fn change(
         &shape(change.up).shape[..],
     ) {
         (&[outputs, inputs], &[rank, columns], &[rows, other])
-            if rank > 0 && rank == other && columns == inputs && rows == outputs =>
+            if rank == scale.rank && rank == other && columns == inputs && rows == outputs =>
         {
             Some(change)
         }

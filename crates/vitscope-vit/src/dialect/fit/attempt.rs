@@ -7,7 +7,7 @@ use crate::{
     container::{Container, StoredTensor},
     dialect::{
         Dialect, Layout, Names,
-        lora::{self, Change},
+        lora::{self, Change, Scale},
         networks::Network,
     },
 };
@@ -126,6 +126,7 @@ impl Attempt<'_> {
     pub(super) fn adapters(
         &mut self,
         container: &Container,
+        scale: &Scale,
         inside: &HashMap<&str, usize>,
         ordered: &[(&str, usize)],
     ) {
@@ -137,7 +138,7 @@ impl Attempt<'_> {
                 continue;
             };
             let find = |name: &str| inside.get(name).copied();
-            if let Some(change) = lora::change(container, index, name, find) {
+            if let Some(change) = lora::change(container, scale, index, name, find) {
                 for side in [change.down, change.up] {
                     self.roles[side] = Some(Role::Used(format!("change of {part}")));
                     self.hits += 1;
