@@ -78,7 +78,8 @@ def merged(scale):
 
 
 for name, scale, config in (("lora_merged", 1.5, dict(lora_alpha=3, r=2)), ("lora_rooted", 3 / 2**0.5, dict(lora_alpha=3,
-                            r=2, use_rslora=True)), ("lora_pattern", None, dict(lora_alpha=3, r=2, alpha_pattern={"qkv": 8}))):
+                            r=2, use_rslora=True)), ("lora_rank", None, dict(lora_alpha=3, r=8)),
+                            ("lora_pattern", None, dict(lora_alpha=3, r=2, alpha_pattern={"qkv": 8}))):
     case(f"{name}/pytorch_model.bin", under("base_model.model.", replaced(adapted)), scale and keep(name,
          record(merged(scale), image)), notes=["adapters", "merged into 4 weights"], says=["adapters", "merge_and_unload()"],
          **MAE)
