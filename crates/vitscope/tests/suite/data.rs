@@ -197,7 +197,7 @@ fn broken_set(root: &Path) -> Vec<&'static str> {
         fs::write(mask, "").unwrap()
     });
     damage("t-mask-cut", "damaged file", &|_, mask| cut(mask));
-    damage("u-mask-text", "mask coding", &|_, mask| {
+    damage("u-mask-text", "not an image", &|_, mask| {
         fs::write(mask, "0 1 2").unwrap()
     });
     #[cfg(unix)]
