@@ -11,6 +11,9 @@
 //!
 //! [`Target`] finds the pixel that is most like a key point of another image (docs/protocol.md section 10, Eq. 4).
 //!
+//! [`readers`] read classes from the same vectors by a kNN and a linear reader that are given labels
+//! (docs/protocol.md section 19).
+//!
 //! A [`Transform`] edits the vectors before all of that, to see what position does to the outcome
 //! (docs/protocol.md section 15).
 //!
@@ -84,6 +87,7 @@ mod error;
 mod labels;
 mod moments;
 mod random;
+pub mod readers;
 mod rows;
 mod spread;
 mod start;

@@ -39,7 +39,9 @@ use crate::ProbeError;
 pub use apply::{FittedTransform, TransformParts};
 pub use fit::{Fitting, MapShares};
 pub use leace::{Leace, leace};
+pub(crate) use linear::solve;
 pub use places::PlaceMoments;
+pub(crate) use places::unit_rows;
 
 /// What is done to patch vectors before a probe sees them.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]

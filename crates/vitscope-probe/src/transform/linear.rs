@@ -43,7 +43,7 @@ pub(super) fn left_singular(
 }
 
 /// `matrix^-1 right` of a positive definite matrix.
-pub(super) fn solve(
+pub(crate) fn solve(
     matrix: ArrayView2<'_, f64>,
     right: ArrayView2<'_, f64>,
 ) -> Result<Array2<f64>, ProbeError> {

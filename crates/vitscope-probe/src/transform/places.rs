@@ -73,7 +73,7 @@ impl PlaceMoments {
 /// # Errors
 ///
 /// [`ProbeError::NonFinite`].
-pub(super) fn unit_rows(rows: ArrayView3<'_, f32>) -> Result<Array3<f32>, ProbeError> {
+pub(crate) fn unit_rows(rows: ArrayView3<'_, f32>) -> Result<Array3<f32>, ProbeError> {
     let (images, places, width) = rows.dim();
     let mut unit = Array3::<f32>::zeros((images, places, width));
     if unit.is_empty() {
