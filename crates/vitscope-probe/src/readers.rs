@@ -35,6 +35,9 @@ pub const TEMPERATURE: f64 = 0.02;
 /// The ridge, in mean variances of a channel.
 pub const RIDGE: f64 = 1e-3;
 
+/// Vectors of unit length whose variances add up to no more than this say nothing: rounding does as much.
+const STILL: f64 = 1e-10;
+
 /// Patches of the memory that are compared together. Part of the definition of the last bits.
 const BLOCK: usize = 1024;
 
@@ -255,11 +258,11 @@ impl LinearSums {
         Ok(())
     }
 
-    /// The reader.
+    /// The reader. Where vectors do not vary, it gives every patch the mean of the shares.
     ///
     /// # Errors
     ///
-    /// [`ProbeError::Eigen`] where no patch was added, or the vectors do not vary at all.
+    /// [`ProbeError::Eigen`] where no patch was added.
     pub fn fit(&self) -> Result<LinearReader, ProbeError> {
         let (classes, width) = self.products.dim();
         let count = self.moments.count() as f64;
@@ -277,17 +280,26 @@ impl LinearSums {
         let cross = Array2::from_shape_fn((width, classes), |(d, class)| {
             self.products[(class, d)] / count - mean[d] * prior[class]
         });
-        let weights = solve(covariance.view(), cross.view())?;
+        let weights = match trace > STILL {
+            true => solve(covariance.view(), cross.view())?,
+            false => Array2::zeros((width, classes)),
+        };
         if !weights.iter().all(|weight| weight.is_finite()) {
             return Err(ProbeError::Eigen);
         }
         let offset = |class: usize| {
-            let along: f64 = mean.iter().enumerate().map(|(d, m)| m * weights[(d, class)]).sum();
+            let along: f64 = mean
+                .iter()
+                .enumerate()
+                .map(|(d, m)| m * weights[(d, class)])
+                .sum();
             (prior[class] - along) as f32
         };
         Ok(LinearReader {
             offsets: (0..classes).map(offset).collect(),
-            weights: Array2::from_shape_fn((classes, width), |(class, d)| weights[(d, class)] as f32),
+            weights: Array2::from_shape_fn((classes, width), |(class, d)| {
+                weights[(d, class)] as f32
+            }),
         })
     }
 }

@@ -29,8 +29,7 @@ impl ReaderCounts {
         Self {
             images: 0,
             confusion: Array2::zeros((classes, classes)),
-            resampling: plan
-                .map(|plan| QualityResampling::new(classes, classes, Arc::clone(plan))),
+            resampling: plan.map(|plan| QualityResampling::new(classes, classes, Arc::clone(plan))),
         }
     }
 
@@ -55,14 +54,13 @@ impl ReaderCounts {
         for (&image, confusion) in batch.images.iter().zip(confusions) {
             let confusion = confusion?;
             for [read, class, pixels] in confusion.to_rows() {
-                let at = (read as usize, class as usize);
-                let label = at.0.max(at.1) as u8;
                 let unknown = MeasureError::Label {
                     what: "class",
-                    label,
+                    label: read.max(class) as u8,
                     count: classes,
                 };
-                *self.confusion.get_mut(at).ok_or(unknown)? += i64::from(pixels);
+                let count = self.confusion.get_mut((read as usize, class as usize));
+                *count.ok_or(unknown)? += i64::from(pixels);
             }
             if let Some(resampling) = &mut self.resampling {
                 resampling.add_confusion(image, &confusion)?;
@@ -106,9 +104,14 @@ impl ReaderCounts {
 
     /// Confusions of the bootstrap samples, `[R, C, C]`, where there are any.
     #[must_use]
-    pub fn samples(&self) -> Option<(Vec<u64>, [usize; 3])> {
-        let resampling = self.resampling.as_ref()?;
-        Some((resampling.sums(), resampling.shape()))
+    pub fn samples(&self) -> Option<Vec<u64>> {
+        self.resampling.as_ref().map(QualityResampling::sums)
+    }
+
+    /// Samples `R`, and classes twice.
+    #[must_use]
+    pub fn sample_shape(&self) -> Option<[usize; 3]> {
+        self.resampling.as_ref().map(QualityResampling::shape)
     }
 
     /// The numbers.

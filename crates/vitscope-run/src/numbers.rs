@@ -32,7 +32,7 @@ const ANY: f64 = f64::INFINITY;
 
 /// All of them.
 #[rustfmt::skip]
-pub const NUMBERS: [Number; 47] = [
+pub const NUMBERS: [Number; 53] = [
     row("miou",          "",       0.0,  1.0, "protocol 6: mean intersection over union"),
     row("accuracy",      "",       0.0,  1.0, "protocol 6: pixel accuracy"),
     row("iou",           "",       0.0,  1.0, "protocol 6: intersection over union of a class"),
@@ -69,6 +69,12 @@ pub const NUMBERS: [Number; 47] = [
     row("place_alone_accuracy", "", 0.0, 1.0, "protocol 14: its accuracy"),
     row("one_class",     "",       0.0,  1.0, "protocol 14: mIoU of the most frequent class everywhere"),
     row("one_class_accuracy", "",  0.0,  1.0, "protocol 14: its accuracy"),
+    row("knn_miou",      "",       0.0,  1.0, "protocol 19: mIoU of the kNN reader, which is given labels"),
+    row("knn_accuracy",  "",       0.0,  1.0, "protocol 19: its accuracy"),
+    row("knn_order",     "",      -1.0,  1.0, "protocol 19: rank correlation of slots by k-means mIoU and by knn_miou"),
+    row("linear_miou",   "",       0.0,  1.0, "protocol 19: mIoU of the linear reader, which is given labels"),
+    row("linear_accuracy", "",     0.0,  1.0, "protocol 19: its accuracy"),
+    row("linear_order",  "",      -1.0,  1.0, "protocol 19: the same correlation with linear_miou"),
     row("locality",      "nats",   0.0,  ANY, "protocol 9: locality bias of a layer's attention"),
     row("locality_head", "nats",   0.0,  ANY, "protocol 9: locality bias of a head"),
     row("pck",           "",       0.0,  1.0, "protocol 10: share of correct keypoints"),

@@ -6,6 +6,8 @@ pub use vitscope_protocol::{Observer, Phase, Silent};
 pub const CACHE: Phase = Phase::new("cache");
 /// Transforms fitted to training images.
 pub const FIT: Phase = Phase::new("fit");
+/// Readers fitted to training images and their labels.
+pub const READ: Phase = Phase::new("read");
 /// Facets written to disk.
 pub const EXTRACT: Phase = Phase::new("extract");
 /// Attention weights of the images.

@@ -10,7 +10,7 @@ use vitscope_protocol::Scores;
 use crate::error::StudyError;
 
 /// Label maps that are read together.
-const TOGETHER: usize = 64;
+pub(crate) const TOGETHER: usize = 64;
 
 /// The baselines of a run, and what has to be said about them.
 #[derive(Default)]
@@ -100,7 +100,7 @@ impl<'a> TrainLabels<'a> {
 }
 
 /// Whether a data set trains on the images that it tests on.
-fn same_images(data: &DataSet) -> bool {
+pub(crate) fn same_images(data: &DataSet) -> bool {
     let (train, test) = (data.split(Split::Train), data.split(Split::Test));
     train.len() == test.len() && train.iter().zip(test).all(|(a, b)| a.image == b.image)
 }

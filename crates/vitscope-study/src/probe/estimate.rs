@@ -4,6 +4,7 @@
 //! times are those of this model, these images and this machine, and as memory does not depend on the
 //! number of images, the most that the rehearsal took is what the job will take.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use tempfile::TempDir;
 
 use crate::cache::Worth;
 use crate::error::StudyError;
-use crate::job::{Job, Prepared};
+use crate::job::{Job, Plan, Prepared};
 use crate::observer::{self, Observer, Phase};
 use crate::probe::{Made, ProbeRequest, run, trainings};
 use crate::settings::Settings;
@@ -29,11 +30,12 @@ const TEST: usize = 2 * MICRO_BATCH;
 const BATCH: usize = 2 * MICRO_BATCH;
 
 /// The phases that images go through, in order.
-const PHASES: [Phase; 5] = [
+const PHASES: [Phase; 6] = [
     observer::CACHE,
     observer::FIT,
     Phase::START,
     Phase::TRAIN,
+    observer::READ,
     Phase::EVALUATE,
 ];
 
@@ -219,6 +221,7 @@ pub fn estimate(
         observer::FIT => job.fitting_images(),
         Phase::START => worth.starting,
         Phase::TRAIN => worth.learning,
+        observer::READ => reading_images(&job),
         Phase::EVALUATE => job.counted_images().len() as u64,
         _ => 0,
     };
@@ -289,8 +292,10 @@ fn reduced(
     let batches = vary.of("batch").iter().filter_map(|text| text.parse().ok());
     let largest = batches.max().unwrap_or(batch);
     let test = job.counted_images().len().min(TEST);
-    // As many batches as transforms need to be fitted on.
-    let pca_batches = job.fewest_images().div_ceil(batch).max(1);
+    // As many batches as transforms need to be fitted on, and as fill the memory of readers.
+    let started = common.pca_batches.saturating_mul(common.batch);
+    let needed = job.fewest_images().max(remembered_images(job).min(started));
+    let pca_batches = needed.div_ceil(batch).max(1);
     let largest = largest.max(pca_batches * batch);
     let settings = Settings {
         batch,
@@ -307,6 +312,26 @@ fn reduced(
         resume: false,
         trained: None,
         ..request.clone()
+    }
+}
+
+/// Training images that readers are fitted on.
+fn reading_images(job: &Job<'_>) -> u64 {
+    if !job.common.readers {
+        return 0;
+    }
+    let images = job.plans.iter().flat_map(Plan::reading_images);
+    images.collect::<BTreeSet<usize>>().len() as u64
+}
+
+/// Images that it takes to fill the memory of a reader.
+fn remembered_images(job: &Job<'_>) -> usize {
+    match job.common.readers {
+        true => job
+            .common
+            .reader_patches
+            .div_ceil(job.opened.patches().max(1)),
+        false => 0,
     }
 }
 
@@ -333,7 +358,7 @@ fn forward_secs(run: &Path) -> Option<f64> {
 /// Bytes that a job takes beyond its rehearsal: what grows with the number of test images.
 fn growth(job: &Job<'_>) -> u64 {
     let images = job.test as u64;
-    let of_plan = |plan: &crate::job::Plan| {
+    let of_plan = |plan: &Plan| {
         let draws = images * plan.settings.resamples as u64 * size_of::<u16>() as u64;
         let pixels = job.opened.geometry.size.pow(2) * plan.clusters * plan.setup.readings().len();
         // Counters of 16 bits are joined by such of 32 when they are full.

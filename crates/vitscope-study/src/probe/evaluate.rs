@@ -11,7 +11,7 @@ use safetensors::tensor::Dtype;
 use sha2::{Digest, Sha256};
 use vitscope_data::{DataSet, Split};
 use vitscope_measure::{MeasureError, Positions, ResamplingPlan, Tally, TallyParts};
-use vitscope_protocol::{Counts, MapShape, ProtocolError, TestBatch};
+use vitscope_protocol::{Counts, MapShape, ProtocolError, ReaderCounts, TestBatch};
 use vitscope_run::Slot;
 use vitscope_run::tensors::Lazy;
 
@@ -19,6 +19,7 @@ use crate::error::StudyError;
 use crate::files;
 use crate::job::kept_indices;
 use crate::picture;
+use crate::probe::readers::NAMES as READERS;
 use crate::settings::{self, Settings};
 use crate::source::Seen;
 use crate::state::{self, Found, Origin};
@@ -160,6 +161,56 @@ const SAMPLED: &str = "sampled";
 const SOFT: &str = "soft";
 const TRUTH: &str = "ground_truth";
 
+/// The counts of a reader as tensors, each made when its turn comes.
+fn reader_tensors<'a>(counts: &'a ReaderCounts, subject: &str) -> Vec<(String, Lazy<'a>)> {
+    let bytes = |values: &mut dyn Iterator<Item = i64>| -> Cow<'static, [u8]> {
+        values.flat_map(i64::to_le_bytes).collect()
+    };
+    let (rows, columns) = counts.confusion().dim();
+    let mut tensors = vec![(
+        format!("{CONFUSION}.{subject}"),
+        Lazy {
+            dtype: Dtype::I64,
+            shape: vec![rows, columns],
+            bytes: Box::new(move || bytes(&mut counts.confusion().iter().copied())),
+        },
+    )];
+    if let Some(shape) = counts.sample_shape() {
+        let lazy = Lazy {
+            dtype: Dtype::I64,
+            shape: shape.to_vec(),
+            bytes: Box::new(move || {
+                let sums = counts.samples().unwrap_or_default();
+                bytes(&mut sums.into_iter().map(|sum| sum as i64))
+            }),
+        };
+        tensors.push((format!("{SAMPLED}.{subject}"), lazy));
+    }
+    tensors
+}
+
+/// Adds what [`reader_tensors`] gave of other images.
+fn add_stored_reader(
+    counts: &mut ReaderCounts,
+    subject: &str,
+    stored: &mut Found,
+) -> Result<(), StudyError> {
+    let confusion = stored.tensor(&format!("{CONFUSION}.{subject}"))?.i64s();
+    let sums = match counts.sample_shape() {
+        Some(_) => Some(stored.tensor(&format!("{SAMPLED}.{subject}"))?.i64s()),
+        None => None,
+    };
+    let sums: Option<Vec<u64>> = sums.map(|sums| sums.into_iter().map(|sum| sum as u64).collect());
+    counts
+        .add_parts(stored.done() as u64, &confusion, sums.as_deref())
+        .map_err(|error| stored.damaged(error))
+}
+
+/// What the counts of a reader of a slot are called.
+fn of_reader(reader: &str, slot: &str) -> String {
+    format!("{reader}.{slot}")
+}
+
 /// The counts of this origin that a run has stored so far, if it has.
 ///
 /// # Errors
@@ -188,6 +239,8 @@ pub struct Evaluation {
     pub slots: Vec<Counts>,
     /// The data set's own labels; absent without ground truth.
     pub truth: Option<Counts>,
+    /// Per slot, of the kNN and of the linear reader; empty where they were not asked for.
+    pub readers: Vec<[ReaderCounts; 2]>,
     names: Vec<String>,
     shape: MapShape,
     /// Where the cluster maps of kept images wait for their classes.
@@ -252,6 +305,13 @@ impl Evaluation {
                 .map(|_| counts(clusters, classes).with_soft(settings.soft))
                 .collect(),
             truth: (classes > 0).then(|| counts(classes, 0)),
+            readers: match settings.readers {
+                true => {
+                    let one = ReaderCounts::new(classes, plan.as_ref());
+                    vec![[one.clone(), one]; slots.len()]
+                }
+                false => Vec::new(),
+            },
             names: slots.iter().map(Slot::to_string).collect(),
             shape,
             folders: slots
@@ -276,6 +336,11 @@ impl Evaluation {
         if let Some(truth) = &mut self.truth {
             stored.extend(tensors(truth, TRUTH));
         }
+        for (counts, slot) in self.readers.iter().zip(&self.names) {
+            for (counts, reader) in counts.iter().zip(READERS) {
+                stored.extend(reader_tensors(counts, &of_reader(reader, slot)));
+            }
+        }
         state::store_lazily(run, UNFINISHED, origin, done, stored)
     }
 
@@ -286,6 +351,11 @@ impl Evaluation {
     pub fn add_stored(&mut self, stored: &mut Found) -> Result<(), StudyError> {
         for (counts, name) in self.slots.iter_mut().zip(&self.names) {
             add_stored(counts, name, stored)?;
+        }
+        for (counts, slot) in self.readers.iter_mut().zip(&self.names) {
+            for (counts, reader) in counts.iter_mut().zip(READERS) {
+                add_stored_reader(counts, &of_reader(reader, slot), stored)?;
+            }
         }
         match &mut self.truth {
             Some(truth) => add_stored(truth, TRUTH, stored),

@@ -15,6 +15,7 @@ use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation};
 use crate::job::Job;
 use crate::observer::{Observer, Phase};
+use crate::probe::readers::Readers;
 use crate::record::Record;
 use crate::source::{PassTimes, Seen, Source, Visitor};
 use crate::state::{self, Found, Origin};
@@ -27,6 +28,7 @@ struct Examiner<'a> {
     /// The hash of the codebooks of each run.
     hashes: Vec<String>,
     site: Site,
+    readers: Option<&'a Readers>,
     /// Per run.
     evaluations: Vec<Evaluation>,
     localities: Option<Localities>,
@@ -136,10 +138,10 @@ fn counting<'a>(run: &'a str, codebooks: &'a str) -> Origin<'a> {
 
 impl Visitor for Examiner<'_> {
     fn reading(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError> {
-        let rows = device::patch_rows(rows);
+        let device_rows = device::patch_rows(rows);
         let runs = self.job.plans.iter().zip(&self.painters);
         let evaluations = self.evaluations.iter_mut().zip(&self.counted);
-        for ((plan, painters), (evaluation, &counted)) in runs.zip(evaluations) {
+        for (run, ((plan, painters), (evaluation, &counted))) in runs.zip(evaluations).enumerate() {
             let slot = plan.setup.slot(reading);
             let Some(slot) = slot.filter(|_| self.passed >= counted) else {
                 continue;
@@ -150,7 +152,7 @@ impl Visitor for Examiner<'_> {
             painters[slot]
                 .count(
                     reading,
-                    &rows,
+                    &device_rows,
                     &seen.as_test(),
                     &mut self.site,
                     counts,
@@ -159,6 +161,11 @@ impl Visitor for Examiner<'_> {
                 .map_err(|error| self.job.failed(error))?;
             if wanted {
                 evaluation.keep(slot, labels, seen);
+            }
+            if let Some(readers) = self.readers {
+                let (batch, failed) = (seen.as_test(), self.job.slot_error(reading));
+                let counts = &mut evaluation.readers[slot];
+                readers.count((run, slot), rows, &batch, counts, failed)?;
             }
         }
         Ok(())
@@ -209,12 +216,13 @@ pub(crate) struct Examined {
 
 /// Labels and counts every test image for every run, in one pass.
 ///
-/// `codebooks` `[K, D]` per run and slot.
+/// `codebooks` `[K, D]` per run and slot; `readers` where they are asked for.
 pub(crate) fn examine(
     job: &Job<'_>,
     source: &mut Source,
     edits: &Edits<'_>,
     codebooks: &[Vec<Array2<f32>>],
+    readers: Option<&Readers>,
     records: &mut [Record],
     observer: &mut dyn Observer,
 ) -> Result<Examined, StudyError> {
@@ -263,6 +271,7 @@ pub(crate) fn examine(
             .collect(),
         counted: vec![0; evaluations.len()],
         site,
+        readers,
         evaluations,
         localities,
         labels: Vec::new(),

@@ -177,6 +177,12 @@ impl Prepared {
             variant.settings.check()?;
         }
         let data = DataSet::open(&request.data)?;
+        if common.readers && !data.has_truth() {
+            return Err(StudyError::setting(format!(
+                "`readers` are given labels, and {} has none: leave `readers` out, or give masks",
+                request.data
+            )));
+        }
         let (source, opened) = request
             .model
             .open(common.size, &common.layers, &common.facets)?;

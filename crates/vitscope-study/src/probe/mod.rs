@@ -11,6 +11,7 @@ pub(crate) mod fit;
 pub(crate) mod job;
 pub mod merge;
 pub mod outcome;
+pub(crate) mod readers;
 mod request;
 pub(crate) mod rows;
 pub mod shard;
@@ -36,6 +37,7 @@ use crate::fit::fit;
 use crate::job::{Job, Prepared, begin, folder_of, look};
 use crate::observer::Observer;
 use crate::outcome::ProbeOutcome;
+use crate::probe::readers::Readers;
 use crate::shard::Shard;
 use crate::source::Source;
 use crate::start::start;
@@ -189,6 +191,7 @@ fn work(
     let edits = fit(job, source, cached.as_mut(), records, observer)?;
     let learning = cached.as_mut().unwrap_or(&mut *source);
     let trainings = learn(job, learning, &edits, stored, records, observer)?;
+    let readers = Readers::fit(job, learning, &edits, records, observer)?;
     if let Some(Source::Cached(cache)) = cached {
         cache.remove()?;
     }
@@ -201,7 +204,15 @@ fn work(
         outcome::write_codebooks(&plan.run, &job.opened.slots, codebooks, None)?;
         record.write(&plan.run)?;
     }
-    let examined = examine(job, source, &edits, &codebooks, records, observer)?;
+    let examined = examine(
+        job,
+        source,
+        &edits,
+        &codebooks,
+        readers.as_ref(),
+        records,
+        observer,
+    )?;
     Ok(Passed {
         trainings,
         codebooks,

@@ -9,7 +9,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use vitscope_data::{DataSet, Geometry, IGNORE, Split};
 use vitscope_measure::{Matching, Usage, aggregate, twins};
 use vitscope_probe::Spread;
-use vitscope_protocol::{Counts, Scores};
+use vitscope_protocol::{Counts, ReaderCounts, ReaderScores, Scores};
 use vitscope_run::{Facet, Part, Record, Select, Session, Slot, Subject, Table, names, tensors};
 
 use crate::attention::{self, Localities};
@@ -39,6 +39,8 @@ pub struct SlotSummary {
     pub excess: Option<(f64, f64, f64)>,
     /// Mean loss of the last training steps.
     pub loss: Option<f64>,
+    /// mIoU of the kNN and of the linear reader (protocol 19); absent where they were not asked for.
+    pub readers: [Option<f64>; 2],
     /// 95 % interval of the mIoU over test images.
     pub miou_interval: Option<(f64, f64)>,
     /// Clusters used, `exp(H)`; absent without pixels.
@@ -138,6 +140,7 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
     let Evaluation {
         slots: counts,
         truth,
+        readers,
         ..
     } = input.evaluation;
     let model = &record.model;
@@ -157,12 +160,17 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
         .map(|(&slot, counts)| finish(run, size, settings, slot, counts, &show))
         .collect::<Result<Vec<Scores>, StudyError>>()?;
 
+    let readers: Vec<[ReaderScores; 2]> = readers
+        .par_iter()
+        .map(|readers| readers.each_ref().map(ReaderCounts::finish))
+        .collect();
     let mut measured = baselines::FromLabels::default();
     if let Some(truth) = &truth {
         rows::add_effect(&mut table, Subject::GroundTruth, truth, Part::Index);
         rows::add_border(&mut table, Subject::GroundTruth, truth);
         measured = input.labels.against(truth)?;
         rows::add_baselines(&mut table, measured.baselines.as_ref());
+        rows::add_orders(&mut table, &done, &readers);
     }
     let mut summaries = Vec::new();
     for (index, (&slot, done)) in slots.iter().zip(&done).enumerate() {
@@ -171,6 +179,9 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
         let twins = twins(input.codebooks[index].view());
         rows::add_use(&mut table, slot, done, &twins, input.spreads[index]);
         rows::add_border(&mut table, Subject::Slot(slot), done);
+        if let Some(readers) = readers.get(index) {
+            rows::add_readers(&mut table, slot, readers);
+        }
         let test = done.test.as_ref().and_then(|test| test.nmi.as_ref());
         summaries.push(SlotSummary {
             slot,
@@ -181,6 +192,7 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
                 .filter(|_| done.has_interval())
                 .map(|test| (test.excess, test.low, test.high)),
             loss,
+            readers: [0, 1].map(|reader| readers.get(index)?[reader].quality.miou),
             miou_interval: done.interval(|samples| &samples.miou),
             clusters_used: done.usage.map(|usage| usage.used),
             collapsed: done.usage.is_some_and(|usage| usage.is_collapsed()),
@@ -271,6 +283,7 @@ pub fn stored(session: Session, select: Select) -> Result<ProbeOutcome, StudyErr
                 Some((excess.value?, low, high))
             }),
             loss: value("loss"),
+            readers: ["knn_miou", "linear_miou"].map(value),
             miou_interval: run
                 .metrics
                 .whole(subject, "miou")

@@ -1,8 +1,8 @@
 //! The rows of `metrics.csv` that a probing run writes.
 
-use vitscope_measure::{Baselines, Resampled, border};
+use vitscope_measure::{Baselines, Resampled, border, sample_interval, spearman};
 use vitscope_probe::Spread;
-use vitscope_protocol::Scores;
+use vitscope_protocol::{ReaderScores, Scores};
 use vitscope_run::{Part, Slot, Subject, Table};
 
 use crate::transforms::FitNumbers;
@@ -100,6 +100,70 @@ pub(crate) fn add_use(
         ("participation", of(|spread| spread.participation)),
     ] {
         table.add(Subject::Slot(slot), metric, Part::Whole, value, None);
+    }
+}
+
+/// Slots whose order says something.
+const FEWEST_IN_ORDER: usize = 3;
+
+/// Adds what the kNN and the linear reader made of a slot (protocol 19).
+pub(crate) fn add_readers(table: &mut Table, slot: Slot, readers: &[ReaderScores; 2]) {
+    let names = [
+        ["knn_miou", "knn_accuracy"],
+        ["linear_miou", "linear_accuracy"],
+    ];
+    for (scores, [miou, accuracy]) in readers.iter().zip(names) {
+        let mut one = |metric, value, interval| {
+            table.add(Subject::Slot(slot), metric, Part::Whole, value, interval);
+        };
+        let quality = &scores.quality;
+        one(miou, quality.miou, scores.interval(|samples| &samples.miou));
+        let interval = scores.interval(|samples| &samples.accuracy);
+        one(accuracy, quality.accuracy, interval);
+    }
+}
+
+/// Adds how far slots stand in the same order by k-means and by each reader (protocol 19): Spearman's correlation of
+/// their mIoU over slots that mean something, with an interval over images.
+pub(crate) fn add_orders(table: &mut Table, slots: &[Scores], readers: &[[ReaderScores; 2]]) {
+    if readers.is_empty() {
+        return;
+    }
+    for (reader, metric) in ["knn_order", "linear_order"].into_iter().enumerate() {
+        let both = slots
+            .iter()
+            .zip(readers.iter().map(|readers| &readers[reader]));
+        let both: Vec<(&Scores, &ReaderScores)> = both
+            .filter(|(slot, read)| {
+                let defined = |miou: Option<f64>| miou.is_some();
+                !slot.usage.is_some_and(|usage| usage.is_collapsed())
+                    && defined(slot.quality.as_ref().and_then(|quality| quality.miou))
+                    && defined(read.quality.miou)
+            })
+            .collect();
+        let order = |pairs: Vec<Option<(f64, f64)>>| -> Option<f64> {
+            let pairs = pairs.into_iter().collect::<Option<Vec<_>>>()?;
+            let (own, read): (Vec<f64>, Vec<f64>) = pairs.into_iter().unzip();
+            (own.len() >= FEWEST_IN_ORDER).then(|| spearman(&own, &read))?
+        };
+        let value = order(
+            both.iter()
+                .map(|(slot, read)| slot.quality.as_ref()?.miou.zip(read.quality.miou))
+                .collect(),
+        );
+        let samples = both.first().and_then(|(_, read)| read.samples.as_ref());
+        let samples = samples.map_or(0, |samples| samples.miou.len());
+        // Sample `r` of every slot is of the same images.
+        let of_sample = |sample: usize| {
+            let pair = |(slot, read): &(&Scores, &ReaderScores)| {
+                let own = slot.quality_samples.as_ref()?.miou.get(sample)?;
+                (*own).zip(*read.samples.as_ref()?.miou.get(sample)?)
+            };
+            order(both.iter().map(pair).collect())
+        };
+        let samples: Vec<Option<f64>> = (0..samples).map(of_sample).collect();
+        let interval = value.and_then(|_| sample_interval(&samples));
+        table.add(Subject::GroundTruth, metric, Part::Whole, value, interval);
     }
 }
 

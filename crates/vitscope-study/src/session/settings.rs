@@ -86,6 +86,13 @@ macro_rules! settings {
 /// More images, steps or samples than this are a slip of the finger.
 const MANY: u64 = 1_000_000_000;
 
+/// Patches of the kNN reader's memory: on a ViT-S/14 it then takes about as long as the forward pass.
+const READER_PATCHES: usize = 4096;
+
+fn reader_patches() -> usize {
+    READER_PATCHES
+}
+
 const FACETS: &[&str] = &["key", "query", "value", "token"];
 
 settings! {
@@ -153,6 +160,13 @@ settings! {
     /// Sharpness of the soft aggregate maps, the mean softmax of so many times the cosine; 0 leaves them out
     #[serde(default)]
     soft: u32 = 10, "10", Takes::Whole(0, 1000);
+    /// Also read classes with labels of training images, by nearest patches (kNN) and linearly, beside k-means, which needs none
+    #[serde(default)]
+    readers: bool = false, "", Takes::Switch;
+    /// Training patches that the kNN reader remembers of each slot
+    #[serde(default = "reader_patches")]
+    #[flag = "reader-patches"]
+    reader_patches: usize = READER_PATCHES, "4096", Takes::Whole(1, 10_000_000);
     /// Measure the locality bias of every layer's attention too, in the same forward pass
     attention: bool = false, "", Takes::Switch;
     /// Layer at which each facet is shown: best-miou, layer:N or last
