@@ -3,6 +3,7 @@
 //! that the page and the terminal say the same.
 
 mod others;
+mod readers;
 
 use std::fmt;
 use std::path::Path;
@@ -76,6 +77,7 @@ impl Verdict {
         if run.has("miou") {
             self.findings.push(best(run));
             self.findings.extend(baselines(run));
+            self.findings.extend(readers::sentence(run));
         }
         self.findings.extend(position(run));
         self.findings.extend(beyond_chance(run));

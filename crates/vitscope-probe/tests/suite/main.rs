@@ -5,6 +5,7 @@
 mod correspond;
 mod labels;
 mod oracle;
+mod readers;
 mod soft;
 mod spread;
 mod training;

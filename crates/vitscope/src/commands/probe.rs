@@ -256,6 +256,8 @@ pub(super) fn slot_json(summary: &SlotSummary) -> serde_json::Value {
         "miou_low": summary.miou_interval.map(|interval| interval.0),
         "miou_high": summary.miou_interval.map(|interval| interval.1),
         "accuracy": summary.accuracy,
+        "knn_miou": summary.readers[0],
+        "linear_miou": summary.readers[1],
         "nmi": summary.nmi,
         "nmi_excess": excess,
         "nmi_excess_low": low,
@@ -285,6 +287,23 @@ fn collapsed(outcome: &ProbeOutcome) -> String {
     )
 }
 
+/// What readers that are given labels found in the shown layers, where they were asked for.
+fn readers(outcome: &ProbeOutcome) -> String {
+    let mut text = String::new();
+    for (facet, &layer) in &outcome.selection {
+        let shown =
+            |slot: &&SlotSummary| slot.slot.layer == layer && slot.slot.facet.name() == facet;
+        let readers = outcome.slots.iter().find(shown).map(|slot| slot.readers);
+        if let Some([Some(knn), Some(linear)]) = readers {
+            if text.is_empty() {
+                text += "given labels       kNN mIoU  linear mIoU\n";
+            }
+            let _ = writeln!(text, "{facet:<6} {layer:>5}  {knn:>13.4}  {linear:>11.4}");
+        }
+    }
+    text
+}
+
 /// The shown layer of each facet, and where to look.
 fn table(outcome: &ProbeOutcome, page: &Path) -> String {
     let number = |value: Option<f64>| value.map_or("undefined".to_owned(), |v| format!("{v:.4}"));
@@ -312,6 +331,7 @@ fn table(outcome: &ProbeOutcome, page: &Path) -> String {
             );
         }
     }
+    text += &readers(outcome);
     let _ = writeln!(text, "ground truth NMI {}", number(outcome.truth_nmi));
     if outcome.place_alone.is_some() {
         let _ = writeln!(text, "place alone mIoU {}", number(outcome.place_alone));

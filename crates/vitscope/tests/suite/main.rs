@@ -25,6 +25,7 @@ mod models;
 mod own_models;
 mod plan;
 mod probe;
+mod readers;
 mod report;
 mod scheduler;
 mod series;
