@@ -4,6 +4,7 @@ use vitscope_run::{Measured, Slot, Subject};
 
 use super::{name, not_below, ranked, sound, with_interval};
 use crate::run_view::RunView;
+use crate::words::counted;
 
 /// Where each reader finds most, and how far it puts the slots in the order of k-means. `None` where no reader was
 /// asked for.
@@ -19,7 +20,10 @@ pub(super) fn sentence(run: &RunView) -> Option<String> {
         let &(slot, measured) = ranked.first()?;
         let doubt = match not_below(&ranked).len() {
             0 => String::new(),
-            others => format!("; {others} others cannot be told apart from it"),
+            others => format!(
+                "; {} cannot be told apart from it",
+                counted(others, "other slot")
+            ),
         };
         best.push(format!(
             "{reader} finds most in {} (mIoU {}{doubt})",
