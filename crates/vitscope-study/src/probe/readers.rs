@@ -22,6 +22,9 @@ use crate::source::{PassTimes, Seen, Source, Visitor};
 /// The readers, as files and tables name them.
 pub(crate) const NAMES: [&str; 2] = ["knn", "linear"];
 
+/// What is said where training images are the test images.
+const FLATTERED: &str = "The readers were fitted on the labels of the very images that are measured, which flatters them.";
+
 /// The shares of classes of the labeled patches of an image: the patch, and the share of each class that it has.
 type Shares = Vec<(usize, Vec<(u8, f32)>)>;
 
@@ -129,6 +132,9 @@ impl Readers {
                 .notes
                 .extend(notes(job, &samples[sample], chosen[sample].len()));
         }
+        if same_images(job.data) {
+            observer.note(FLATTERED);
+        }
         let total = images.len() as u64;
         observer.begin(observer::READ, 0, total);
         let groups: Vec<Vec<usize>> = images
@@ -197,7 +203,7 @@ fn notes(job: &Job<'_>, sample: &Sample, patches: usize) -> Vec<String> {
         sample.images.len()
     )];
     if same_images(job.data) {
-        notes.push("The readers were fitted on the labels of the very images that are measured, which flatters them.".to_owned());
+        notes.push(FLATTERED.to_owned());
     }
     notes
 }
