@@ -12,7 +12,7 @@
 //! [`Target`] finds the pixel that is most like a key point of another image (docs/protocol.md section 10, Eq. 4).
 //!
 //! [`readers`] read classes from the same vectors by a kNN and a linear reader that are given labels
-//! (docs/protocol.md section 19).
+//! (docs/protocol.md section 20).
 //!
 //! A [`Transform`] edits the vectors before all of that, to see what position does to the outcome
 //! (docs/protocol.md section 15).

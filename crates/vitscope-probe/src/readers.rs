@@ -1,5 +1,5 @@
 //! Readers: what someone finds in frozen patch vectors who is *given the labels* of training images (docs/protocol.md
-//! section 19). They are supervised, and stand beside k-means to show whether slots keep their order under the
+//! section 20). They are supervised, and stand beside k-means to show whether slots keep their order under the
 //! field's own measures.
 //!
 //! Both read vectors of unit length, `y = x/|x|` (zero stays zero), and *shares*: the share that each class has of a

@@ -1,4 +1,4 @@
-//! What is counted of a reader that is given labels (docs/protocol.md section 19): the confusion of what it reads and
+//! What is counted of a reader that is given labels (docs/protocol.md section 20): the confusion of what it reads and
 //! what is there, over all test images and over bootstrap samples of them.
 
 use std::sync::Arc;

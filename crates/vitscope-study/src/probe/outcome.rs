@@ -39,7 +39,7 @@ pub struct SlotSummary {
     pub excess: Option<(f64, f64, f64)>,
     /// Mean loss of the last training steps.
     pub loss: Option<f64>,
-    /// mIoU of the kNN and of the linear reader (protocol 19); absent where they were not asked for.
+    /// mIoU of the kNN and of the linear reader (protocol 20); absent where they were not asked for.
     pub readers: [Option<f64>; 2],
     /// 95 % interval of the mIoU over test images.
     pub miou_interval: Option<(f64, f64)>,

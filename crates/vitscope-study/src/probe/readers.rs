@@ -1,4 +1,4 @@
-//! Readers that are given labels, beside the probes that are not (docs/protocol.md section 19): the pass over training
+//! Readers that are given labels, beside the probes that are not (docs/protocol.md section 20): the pass over training
 //! images that they are fitted on, and the label maps that they read.
 
 use std::collections::{BTreeMap, BTreeSet};

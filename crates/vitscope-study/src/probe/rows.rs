@@ -106,7 +106,7 @@ pub(crate) fn add_use(
 /// Slots whose order says something.
 const FEWEST_IN_ORDER: usize = 3;
 
-/// Adds what the kNN and the linear reader made of a slot (protocol 19).
+/// Adds what the kNN and the linear reader made of a slot (protocol 20).
 pub(crate) fn add_readers(table: &mut Table, slot: Slot, readers: &[ReaderScores; 2]) {
     let names = [
         ["knn_miou", "knn_accuracy"],
@@ -123,7 +123,7 @@ pub(crate) fn add_readers(table: &mut Table, slot: Slot, readers: &[ReaderScores
     }
 }
 
-/// Adds how far slots stand in the same order by k-means and by each reader (protocol 19): Spearman's correlation of
+/// Adds how far slots stand in the same order by k-means and by each reader (protocol 20): Spearman's correlation of
 /// their mIoU over slots that mean something, with an interval over images.
 pub(crate) fn add_orders(table: &mut Table, slots: &[Scores], readers: &[[ReaderScores; 2]]) {
     if readers.is_empty() {
