@@ -5,8 +5,8 @@ use numpy::{PyArray2, PyArray3, PyReadonlyArray2, PyReadonlyArray3, ToPyArray};
 use pyo3::prelude::*;
 use pyo3::types::PyDict;
 use vitscope_protocol::{
-    CheckedProtocol, Embeddings, Matching, Positions, Probe, ProbeParts, ProbeStream, Protocol,
-    ReadError, SlotState, Spread, TrainerState, TrainingState, Truth, Unlabeled,
+    CheckedProtocol, Dispersion, Embeddings, Matching, Positions, Probe, ProbeParts, ProbeStream,
+    Protocol, ReadError, SlotState, Spread, TrainerState, TrainingState, Truth, Unlabeled,
 };
 
 use crate::errors::{InputError, Told};
@@ -287,15 +287,20 @@ impl PyProbe {
     }
 
     fn spread<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
-        let Some(spread) = self.probe()?.spread() else {
+        let probe = self.probe()?;
+        let Some(spread) = probe.spread() else {
             return Ok(None);
         };
+        let apart = probe.dispersion();
         let told = PyDict::new(py);
         told.set_item("common_direction", spread.common_direction)?;
         told.set_item("channel_top1", spread.channel_top1)?;
         told.set_item("channel_top3", spread.channel_top3)?;
         told.set_item("channel_top10", spread.channel_top10)?;
         told.set_item("participation", spread.participation)?;
+        told.set_item("effective_rank", spread.effective_rank)?;
+        told.set_item("dse_inter", apart.map(|found| found.inter))?;
+        told.set_item("dse_intra", apart.map(|found| found.intra))?;
         Ok(Some(told))
     }
 
@@ -320,6 +325,8 @@ impl PyProbe {
             Learned::Whole(probe) => {
                 let parts = probe.to_parts();
                 state.set_item("codebook", parts.codebook.to_pyarray(py))?;
+                let apart = parts.dispersion.map(|found| (found.inter, found.intra));
+                state.set_item("dispersion", apart)?;
                 (parts.loss.into_iter().collect(), parts.spread)
             }
             Learned::Stream(stream) => {
@@ -335,6 +342,7 @@ impl PyProbe {
                 let values = ndarray::Array3::from_shape_vec(shape, slot.trainer.values);
                 let values = values.map_err(|error| InputError::new_err(error.to_string()))?;
                 state.set_item("values", PyArray3::from_owned_array(py, values))?;
+                state.set_item("sample", slot.sample.to_pyarray(py))?;
                 (slot.losses, slot.spread)
             }
         };
@@ -346,6 +354,7 @@ impl PyProbe {
                 spread.channel_top3,
                 spread.channel_top10,
                 spread.participation,
+                spread.effective_rank,
             )
         });
         state.set_item("spread", spread)?;
@@ -358,25 +367,28 @@ impl PyProbe {
             let item = state.get_item(name)?;
             item.ok_or_else(|| InputError::new_err(format!("the state of a probe lacks {name}")))
         };
-        type Told5 = (Option<f64>, f64, f64, f64, f64);
+        type ToldSpread = (Option<f64>, f64, f64, f64, f64, Option<f64>);
         let losses: Vec<f64> = item("losses")?.extract()?;
-        let spread: Option<Told5> = item("spread")?.extract()?;
+        let spread: Option<ToldSpread> = item("spread")?.extract()?;
         let spread = spread.map(
-            |(common_direction, top1, top3, top10, participation)| Spread {
+            |(common_direction, top1, top3, top10, participation, effective_rank)| Spread {
                 common_direction,
                 channel_top1: top1,
                 channel_top3: top3,
                 channel_top10: top10,
                 participation,
+                effective_rank,
             },
         );
         if state.contains("codebook")? {
             let codebook: PyReadonlyArray2<'_, f32> = item("codebook")?.extract()?;
+            let apart: Option<(f64, f64)> = item("dispersion")?.extract()?;
             let parts = ProbeParts {
                 codebook: codebook.as_array().to_owned(),
                 grid: self.grid,
                 loss: losses.last().copied(),
                 spread,
+                dispersion: apart.map(|(inter, intra)| Dispersion { inter, intra }),
             };
             let probe = Probe::from_parts(&self.protocol, parts).map_err(Told::told)?;
             self.learned = Learned::Whole(Box::new(probe));
@@ -384,6 +396,7 @@ impl PyProbe {
         }
         let values: PyReadonlyArray3<'_, f64> = item("values")?.extract()?;
         let values = values.as_array();
+        let sample: PyReadonlyArray2<'_, f32> = item("sample")?.extract()?;
         let (_, clusters, dim) = values.dim();
         let training = TrainingState {
             step: item("step")?.extract()?,
@@ -396,6 +409,7 @@ impl PyProbe {
                 },
                 losses,
                 spread,
+                sample: sample.as_array().to_owned(),
             }],
         };
         let stream = self.protocol.resume_stream(self.grid, training);

@@ -98,7 +98,13 @@ fn main() {
             .add(areas.view(), &[1, 2, 1, 1, 1, 1, 1, 1])
             .unwrap();
     });
-    let start = initial_centroids(&moments, CLUSTERS, &Reservoir::new(0, DIM, 0), 0).unwrap();
+    let start = initial_centroids(
+        &moments.principal().unwrap(),
+        CLUSTERS,
+        &Reservoir::new(0, DIM, 0),
+        0,
+    )
+    .unwrap();
     report("principal directions (once per slot)", 1, || {
         black_box(moments.principal_directions(CLUSTERS).unwrap());
     });

@@ -62,7 +62,7 @@
 //!
 //! let mut moments = Moments::new(4);
 //! moments.add(rows, &[1, 1])?;
-//! let start = initial_centroids(&moments, 3, &Reservoir::new(16, 4, 0), 0)?;
+//! let start = initial_centroids(&moments.principal()?, 3, &Reservoir::new(16, 4, 0), 0)?;
 //!
 //! let mut trainer = Trainer::new(start, AdamSettings::default())?;
 //! let mut losses = Vec::new();
@@ -83,6 +83,7 @@
 mod correspond;
 #[cfg(feature = "cuda")]
 pub mod cuda;
+mod dispersion;
 mod error;
 mod labels;
 mod moments;
@@ -95,9 +96,10 @@ mod trainer;
 pub mod transform;
 
 pub use correspond::{Match, Search, Target, View};
+pub use dispersion::Dispersion;
 pub use error::ProbeError;
 pub use labels::{Labeler, Scratch, SoftSums, plain_labels};
-pub use moments::{Moments, MomentsState};
+pub use moments::{Moments, MomentsState, Principal};
 pub use spread::Spread;
 pub use start::{Reservoir, initial_centroids};
 pub use trainer::{AdamSettings, Trainer, TrainerState};

@@ -10,7 +10,7 @@
 //! Where all vectors lie near one direction (a common direction near 1), or a few channels hold most of the
 //! energy (a participation ratio of a few), cosines hardly differ and cosine k-means collapses into one cluster.
 
-use crate::Moments;
+use crate::{Moments, Principal};
 
 /// How the vectors of a slot are spread.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -26,12 +26,14 @@ pub struct Spread {
     pub channel_top10: f64,
     /// Channels that the energy is spread over, in `[1, D]`.
     pub participation: f64,
+    /// [`Principal::effective_rank`].
+    pub effective_rank: Option<f64>,
 }
 
 impl Moments {
-    /// How the vectors are spread; `None` where there are none, or all are zero.
+    /// How the vectors are spread, whose principal directions are given; `None` where there are none, or all are zero.
     #[must_use]
-    pub fn spread(&self) -> Option<Spread> {
+    pub fn spread(&self, principal: &Principal) -> Option<Spread> {
         let mut energy = self.energy()?;
         let total: f64 = energy.iter().sum();
         if !(total.is_finite() && total > 0.0) {
@@ -46,6 +48,7 @@ impl Moments {
             channel_top3: top(3),
             channel_top10: top(10),
             participation: total * total / squares,
+            effective_rank: principal.effective_rank(),
         })
     }
 }

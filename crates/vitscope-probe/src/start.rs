@@ -15,7 +15,7 @@ use ndarray::{Array2, ArrayView3, Axis};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::moments::Moments;
+use crate::moments::Principal;
 use crate::random;
 use crate::{MAX_CLUSTERS, ProbeError};
 
@@ -207,6 +207,16 @@ impl Reservoir {
         self.next = at.saturating_add(1).saturating_add(gap as u64);
     }
 
+    /// The vectors kept, in no particular order: `[n, D]`.
+    #[must_use]
+    pub fn to_array(&self) -> Array2<f32> {
+        let mut rows = Array2::zeros((self.len(), self.dim));
+        for (to, &from) in rows.iter_mut().zip(&self.kept) {
+            *to = from;
+        }
+        rows
+    }
+
     /// The vectors kept, in no particular order.
     pub fn rows(&self) -> impl Iterator<Item = &[f32]> {
         self.kept.chunks_exact(self.dim.max(1))
@@ -235,9 +245,9 @@ impl Reservoir {
 /// # Errors
 ///
 /// [`ProbeError::Clusters`] if `k` is not in `1..=255`; [`ProbeError::TooFewVectors`] if the directions
-/// do not suffice and the reservoir holds nothing but zeros; [`ProbeError::Eigen`].
+/// do not suffice and the reservoir holds nothing but zeros.
 pub fn initial_centroids(
-    moments: &Moments,
+    principal: &Principal,
     k: usize,
     reservoir: &Reservoir,
     seed: u64,
@@ -245,15 +255,15 @@ pub fn initial_centroids(
     if k == 0 || k > MAX_CLUSTERS {
         return Err(ProbeError::Clusters { got: k });
     }
-    let directions = moments.principal_directions(k)?;
+    let directions = principal.directions(k);
     let found = directions.nrows();
     if found == k {
         return Ok(directions);
     }
-    if reservoir.dim != moments.dim() {
+    if reservoir.dim != principal.dim() {
         return Err(ProbeError::Shape {
             what: "width of the sampled patch vectors",
-            expected: moments.dim(),
+            expected: principal.dim(),
             got: reservoir.dim,
         });
     }
@@ -265,7 +275,7 @@ pub fn initial_centroids(
         });
     }
 
-    let mut centroids = Array2::zeros((k, moments.dim()));
+    let mut centroids = Array2::zeros((k, principal.dim()));
     centroids
         .slice_mut(ndarray::s![..found, ..])
         .assign(&directions);

@@ -204,8 +204,8 @@ fn principal_directions_and_first_centroids() {
     let units = ours.values.len() - 300;
     let units = worst(&ours.values[units..], &theirs.values[units..]);
     assert!(units < 1e-10, "{units}");
-    let host = initial_centroids(&host, 9, &kept[0], 0).unwrap();
-    let device = initial_centroids(&device, 9, &kept[1], 0).unwrap();
+    let host = initial_centroids(&host.principal().unwrap(), 9, &kept[0], 0).unwrap();
+    let device = initial_centroids(&device.principal().unwrap(), 9, &kept[1], 0).unwrap();
     let directions = (&host - &device)
         .mapv(f64::abs)
         .fold(0.0, |a: f64, b| a.max(*b));

@@ -78,4 +78,4 @@ pub use start::{RESERVOIR, StartPass};
 pub use stream::ProbeStream;
 pub use train::{LOSS_WINDOW, SlotState, TrainPass, Training, TrainingState};
 pub use vitscope_measure::{IGNORED, Matching, Positions};
-pub use vitscope_probe::{Spread, TrainerState};
+pub use vitscope_probe::{Dispersion, Spread, TrainerState};

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use ndarray::{Array2, Array3, ArrayView2, ArrayView3};
 use vitscope_measure::{ResamplingPlan, twins};
-use vitscope_probe::Spread;
+use vitscope_probe::{Dispersion, Spread};
 
 use crate::counts::{Counts, MapShape, Scores, TestBatch};
 use crate::device::{Painter, PatchRows, Site};
@@ -27,6 +27,7 @@ pub struct Probe {
     grid: (usize, usize),
     loss: Option<f64>,
     spread: Option<Spread>,
+    dispersion: Option<Dispersion>,
 }
 
 /// A [`Probe`] as plain numbers, for storing.
@@ -40,6 +41,8 @@ pub struct ProbeParts {
     pub loss: Option<f64>,
     /// How the vectors are spread that the probe started from.
     pub spread: Option<Spread>,
+    /// How far its clusters lie apart.
+    pub dispersion: Option<Dispersion>,
 }
 
 /// Rows of images that are read in turn.
@@ -187,11 +190,24 @@ impl Probe {
         grid: (usize, usize),
     ) -> Result<Self, ProtocolError> {
         Ok(Self {
+            dispersion: training.dispersions()?.remove(0),
+            ..Self::labeling(protocol, training, grid)?
+        })
+    }
+
+    /// The only slot of a training, as far as labels need it.
+    pub(crate) fn labeling(
+        protocol: &CheckedProtocol,
+        training: &Training,
+        grid: (usize, usize),
+    ) -> Result<Self, ProtocolError> {
+        Ok(Self {
             protocol: protocol.clone(),
             codebook: training.codebooks()?.remove(0),
             grid,
             loss: training.recent_loss(0),
             spread: training.spread(0),
+            dispersion: None,
         })
     }
 
@@ -203,6 +219,7 @@ impl Probe {
             grid: self.grid,
             loss: self.loss,
             spread: self.spread,
+            dispersion: self.dispersion,
         }
     }
 
@@ -222,6 +239,7 @@ impl Probe {
             grid: parts.grid,
             loss: parts.loss,
             spread: parts.spread,
+            dispersion: parts.dispersion,
         };
         probe.painter(1, &Site::host())?;
         Ok(probe)
@@ -247,6 +265,13 @@ impl Probe {
     #[must_use]
     pub fn spread(&self) -> Option<Spread> {
         self.spread
+    }
+
+    /// How far the clusters lie apart and how wide they are, by some of the vectors that the probe started from
+    /// (protocol 19).
+    #[must_use]
+    pub fn dispersion(&self) -> Option<Dispersion> {
+        self.dispersion
     }
 
     /// Pairs of clusters whose centroids have a cosine above 0.99 (protocol 14).

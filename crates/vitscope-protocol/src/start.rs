@@ -3,16 +3,16 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use vitscope_probe::{Moments, Reservoir, Spread, Trainer, initial_centroids};
+use vitscope_probe::{Moments, Reservoir, Trainer, initial_centroids};
 
 use crate::device::{Gatherer, PatchRows, Site};
 use crate::error::ProtocolError;
 use crate::settings::CheckedProtocol;
 use crate::sharing::Setup;
-use crate::train::Training;
+use crate::train::{Beginning, Training};
 
-/// Patch vectors kept per slot, from which centroids beyond the principal directions are drawn. Part of what
-/// a seed means.
+/// Patch vectors kept per slot, from which centroids beyond the principal directions are drawn, and by which clusters
+/// are told apart in the end. Part of what a seed means.
 pub const RESERVOIR: usize = 512;
 
 /// What setups that begin with the same images under the same seed have in common.
@@ -75,17 +75,24 @@ impl Gathered {
 }
 
 impl Start {
-    /// A trainer that has not taken a step, and how the vectors are spread that it starts from.
-    pub(crate) fn trainer(
+    /// What a slot learns from: a trainer that has not taken a step, and what is told of its vectors.
+    pub(crate) fn beginning(
         &self,
         reading: usize,
         protocol: &CheckedProtocol,
-    ) -> Result<(Trainer, Option<Spread>), ProtocolError> {
+    ) -> Result<Beginning, ProtocolError> {
+        let failed = ProtocolError::stage(reading);
         let (moments, reservoir) = (&self.moments, &self.reservoir);
-        let trainer = initial_centroids(moments, protocol.clusters(), reservoir, protocol.seed())
-            .and_then(|centroids| Trainer::new(centroids, protocol.adam()))
-            .map_err(ProtocolError::stage(reading))?;
-        Ok((trainer, moments.spread()))
+        let principal = moments.principal().map_err(failed)?;
+        let trainer =
+            initial_centroids(&principal, protocol.clusters(), reservoir, protocol.seed())
+                .and_then(|centroids| Trainer::new(centroids, protocol.adam()))
+                .map_err(ProtocolError::stage(reading))?;
+        Ok(Beginning {
+            trainer,
+            spread: moments.spread(&principal),
+            sample: reservoir.to_array(),
+        })
     }
 }
 
@@ -197,7 +204,7 @@ impl<'a> StartPass<'a> {
                 let readings = setup.readings().par_iter();
                 let trainers = readings.filter_map(|&reading| {
                     let start = starts[sample][reading].as_ref()?;
-                    Some(start.trainer(reading, setup.protocol()))
+                    Some(start.beginning(reading, setup.protocol()))
                 });
                 Ok(Training::new(trainers.collect::<Result<_, _>>()?))
             })

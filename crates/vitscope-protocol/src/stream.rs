@@ -146,8 +146,8 @@ impl ProbeStream {
     pub fn start(&mut self) -> Result<(), ProtocolError> {
         match std::mem::replace(&mut self.stage, Stage::Failed) {
             Stage::Observing(gathered) => {
-                let trainer = gathered.finish(0)?.trainer(0, &self.protocol)?;
-                self.stage = Stage::Learning(Training::new(vec![trainer]));
+                let beginning = gathered.finish(0)?.beginning(0, &self.protocol)?;
+                self.stage = Stage::Learning(Training::new(vec![beginning]));
                 Ok(())
             }
             stage => {
@@ -208,7 +208,7 @@ impl ProbeStream {
         rows: ArrayView3<'_, f32>,
         patch: usize,
     ) -> Result<Array3<u8>, ProtocolError> {
-        self.probe()?.label(rows, patch)
+        Probe::labeling(&self.protocol, self.training()?, self.grid)?.label(rows, patch)
     }
 
     /// What was learned, as plain numbers, for storing.

@@ -4,7 +4,7 @@ use std::collections::VecDeque;
 
 use ndarray::Array2;
 use rayon::prelude::*;
-use vitscope_probe::{AdamSettings, ProbeError, Spread, Trainer, TrainerState};
+use vitscope_probe::{AdamSettings, Dispersion, ProbeError, Spread, Trainer, TrainerState};
 
 use crate::device::{Learner, PatchRows, Site};
 use crate::error::ProtocolError;
@@ -22,6 +22,15 @@ pub struct Training {
     losses: Vec<VecDeque<f64>>,
     /// How the vectors of each slot are spread that it started from.
     spreads: Vec<Option<Spread>>,
+    /// Some of these vectors, `[n, D]` a slot.
+    samples: Vec<Array2<f32>>,
+}
+
+/// What a slot begins with.
+pub(crate) struct Beginning {
+    pub(crate) trainer: Trainer,
+    pub(crate) spread: Option<Spread>,
+    pub(crate) sample: Array2<f32>,
 }
 
 /// A [`Training`] between two steps as plain numbers, for storing.
@@ -42,18 +51,26 @@ pub struct SlotState {
     pub losses: Vec<f64>,
     /// How the vectors are spread that it started from, where that is known.
     pub spread: Option<Spread>,
+    /// Some of these vectors, `[n, D]`, by which clusters are told apart in the end; none where nothing is to be told.
+    pub sample: Array2<f32>,
 }
 
 impl Training {
-    /// Trainers that have not taken a step, each with the spread of the vectors that it starts from.
-    pub(crate) fn new(starts: Vec<(Trainer, Option<Spread>)>) -> Self {
-        let (trainers, spreads): (Vec<Trainer>, _) = starts.into_iter().unzip();
-        Self {
+    /// Trainers that have not taken a step.
+    pub(crate) fn new(beginnings: Vec<Beginning>) -> Self {
+        let mut training = Self {
             step: 0,
-            losses: vec![VecDeque::new(); trainers.len()],
-            trainers: trainers.into_iter().map(Learner::Host).collect(),
-            spreads,
+            losses: vec![VecDeque::new(); beginnings.len()],
+            trainers: Vec::new(),
+            spreads: Vec::new(),
+            samples: Vec::new(),
+        };
+        for beginning in beginnings {
+            training.trainers.push(Learner::Host(beginning.trainer));
+            training.spreads.push(beginning.spread);
+            training.samples.push(beginning.sample);
         }
+        training
     }
 
     /// Steps done.
@@ -74,6 +91,23 @@ impl Training {
     #[must_use]
     pub fn spread(&self, slot: usize) -> Option<Spread> {
         self.spreads[slot]
+    }
+
+    /// How far the clusters of every slot lie apart and how wide they are, by the vectors that were kept (protocol
+    /// 19); `None` where too few clusters have any.
+    ///
+    /// # Errors
+    /// [`ProtocolError::Elsewhere`] in the middle of a pass on a device.
+    pub fn dispersions(&self) -> Result<Vec<Option<Dispersion>>, ProtocolError> {
+        let pairs = self.trainers.par_iter().zip(&self.samples);
+        let found = pairs.map(|(trainer, sample)| {
+            let codebook = trainer.codebook()?;
+            let is_told = sample.ncols() == codebook.ncols();
+            Ok(is_told
+                .then(|| Dispersion::of(sample.view(), codebook.view()))
+                .flatten())
+        });
+        found.collect()
     }
 
     /// The centroids of every slot at unit length.
@@ -98,6 +132,7 @@ impl Training {
                 trainer: trainer.to_state().map_err(ProtocolError::stage(slot))?,
                 losses: self.losses[slot].iter().copied().collect(),
                 spread: self.spreads[slot],
+                sample: self.samples[slot].clone(),
             })
         });
         Ok(TrainingState {
@@ -116,6 +151,7 @@ impl Training {
             trainers: Vec::new(),
             losses: Vec::new(),
             spreads: Vec::new(),
+            samples: Vec::new(),
         };
         for (slot, state) in state.slots.into_iter().enumerate() {
             let trainer = Trainer::from_state(&state.trainer, adam);
@@ -123,6 +159,7 @@ impl Training {
             training.trainers.push(Learner::Host(trainer));
             training.losses.push(state.losses.into());
             training.spreads.push(state.spread);
+            training.samples.push(state.sample);
         }
         Ok(training)
     }

@@ -32,7 +32,7 @@ const ANY: f64 = f64::INFINITY;
 
 /// All of them.
 #[rustfmt::skip]
-pub const NUMBERS: [Number; 53] = [
+pub const NUMBERS: [Number; 56] = [
     row("miou",          "",       0.0,  1.0, "protocol 6: mean intersection over union"),
     row("accuracy",      "",       0.0,  1.0, "protocol 6: pixel accuracy"),
     row("iou",           "",       0.0,  1.0, "protocol 6: intersection over union of a class"),
@@ -54,6 +54,9 @@ pub const NUMBERS: [Number; 53] = [
     row("channel_top3",  "",       0.0,  1.0, "protocol 14: energy in the three strongest channels"),
     row("channel_top10", "",       0.0,  1.0, "protocol 14: energy in the ten strongest channels"),
     row("participation", "channels", 1.0, ANY, "protocol 14: channels that the energy is spread over"),
+    row("effective_rank", "dimensions", 1.0, ANY, "protocol 19: exp of the entropy of the singular values, centered"),
+    row("dse_inter",     "",       0.0,  2.0, "protocol 19: distance of clusters to the nearest other one"),
+    row("dse_intra",     "",       0.0,  ANY, "protocol 19: mean singular value within clusters"),
     row("ring_share",    "",       0.0,  1.0, "protocol 17: share of the positional effect that the distance to the border tells"),
     row("row_share",     "",       0.0,  1.0, "protocol 17: share of it that the row tells"),
     row("column_share",  "",       0.0,  1.0, "protocol 17: share of it that the column tells"),

@@ -61,6 +61,9 @@ impl Slurm {
             let option = OPTIONS.into_iter().find(|option| option == key);
             match (option, key.as_str(), value) {
                 (Some(_), _, Value::String(text)) if text.is_empty() => {}
+                (Some(_), _, Value::String(text)) if text.contains(['\n', '\r']) => {
+                    problems.add(&place, "expected one line of text");
+                }
                 (Some(option), _, Value::String(text)) => {
                     slurm.options.push((option, text.clone()));
                 }
@@ -194,6 +197,21 @@ fn quoted(text: &str) -> String {
     format!("'{}'", text.replace('\'', "'\\''"))
 }
 
+/// An option's value as `sbatch` reads it in a script: one word, in quotes where it has blanks or signs of its own.
+fn worded(value: &str) -> String {
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:%,=+@".contains(letter);
+    match value.chars().all(plain) && !value.is_empty() {
+        true => value.to_owned(),
+        false => quoted(value),
+    }
+}
+
+/// The pattern of the logs of an array: a sign `%` of the folder itself is no placeholder.
+fn logs(out: &Path) -> String {
+    let folder = out.display().to_string().replace('%', "%%");
+    worded(&format!("{folder}/logs/%x-%A_%a.log"))
+}
+
 /// The script of an array whose elements are the lines of `list`.
 fn script(sweep: &Sweep, batch: &Batch, list: &Path, program: &Path, more: &[String]) -> String {
     let slurm = &sweep.plan.slurm;
@@ -208,8 +226,8 @@ fn script(sweep: &Sweep, batch: &Batch, list: &Path, program: &Path, more: &[Str
         "--requeue".to_owned(),
         "--open-mode=append".to_owned(),
         format!("--signal=B:USR1@{WARNING}"),
-        format!("--output={}/logs/%x-%A_%a.log", out.display()),
-        format!("--chdir={}", here.display()),
+        format!("--output={}", logs(&out)),
+        format!("--chdir={}", worded(&here.display().to_string())),
     ];
     let costs: Vec<Cost> = batch
         .units
@@ -217,7 +235,7 @@ fn script(sweep: &Sweep, batch: &Batch, list: &Path, program: &Path, more: &[Str
         .filter_map(|unit| remembered(sweep, unit))
         .collect();
     for (name, value) in &slurm.options {
-        lines.push(format!("--{name}={value}"));
+        lines.push(format!("--{name}={}", worded(value)));
     }
     let said = |name: &str| slurm.options.iter().any(|(own, _)| *own == name);
     // The estimates, with room: a machine of the cluster may be half as fast as this one.
@@ -266,8 +284,12 @@ fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
+/// The plan's name, which may be that of its file, as one word that `squeue` can be asked for.
 fn job_name(sweep: &Sweep) -> String {
-    format!("vitscope-{}", sweep.plan.name)
+    let kept = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    let name = sweep.plan.name.chars();
+    let name = name.map(|letter| if kept(letter) { letter } else { '_' });
+    format!("vitscope-{}", name.collect::<String>())
 }
 
 /// What would be submitted: every script, with its list and what it waits for.

@@ -35,6 +35,8 @@ fn plain(rows: &Array2<f64>, weights: &[f64]) -> Spread {
         channel_top3: top(3),
         channel_top10: top(10),
         participation: total * total / energy.iter().map(|e| e * e).sum::<f64>(),
+        // Against numpy's singular values, in `oracle.rs`.
+        effective_rank: None,
     }
 }
 
@@ -70,7 +72,10 @@ fn spread_is_what_plain_sums_say() {
             .iter()
             .flat_map(|&w| vec![f64::from(w); patches])
             .collect();
-        let (found, expected) = (moments.spread().unwrap(), plain(&rows, &each));
+        let (found, expected) = (
+            moments.spread(&moments.principal().unwrap()).unwrap(),
+            plain(&rows, &each),
+        );
         let direction = (
             found.common_direction.unwrap(),
             expected.common_direction.unwrap(),
@@ -89,24 +94,24 @@ fn spread_is_what_plain_sums_say() {
             );
         }
         let stored = Moments::from_state(&moments.to_state()).unwrap();
-        assert_eq!(stored.spread(), Some(found));
+        assert_eq!(stored.spread(&stored.principal().unwrap()), Some(found));
     }
 }
 
 #[test]
 fn spread_of_nothing_and_of_zeros_is_undefined() {
     let mut moments = Moments::new(4);
-    assert_eq!(moments.spread(), None);
+    assert_eq!(moments.spread(&moments.principal().unwrap()), None);
     moments
         .add(Array3::zeros((2, 3, 4)).view(), &[1, 1])
         .unwrap();
-    assert_eq!(moments.spread(), None);
+    assert_eq!(moments.spread(&moments.principal().unwrap()), None);
     // Opposite vectors have no mean; all their energy is in one channel.
     let mut moments = Moments::new(4);
     let mut x = Array3::zeros((1, 2, 4));
     (x[(0, 0, 2)], x[(0, 1, 2)]) = (3.0, -3.0);
     moments.add(x.view(), &[1]).unwrap();
-    let spread = moments.spread().unwrap();
+    let spread = moments.spread(&moments.principal().unwrap()).unwrap();
     assert_eq!(spread.common_direction, None);
     assert_eq!((spread.channel_top1, spread.participation), (1.0, 1.0));
 }

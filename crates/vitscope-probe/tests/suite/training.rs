@@ -335,7 +335,7 @@ fn start_takes_the_rest_from_the_vectors() {
     moments.add(x.view(), &[1; 5]).unwrap();
     let mut reservoir = Reservoir::new(64, 4, 1);
     reservoir.add(x.view(), &[1; 5]).unwrap();
-    let centroids = initial_centroids(&moments, 9, &reservoir, 2).unwrap();
+    let centroids = initial_centroids(&moments.principal().unwrap(), 9, &reservoir, 2).unwrap();
     assert_eq!(
         centroids.slice(s![..4, ..]),
         moments.principal_directions(4).unwrap()
@@ -352,21 +352,26 @@ fn start_takes_the_rest_from_the_vectors() {
         }
     }
     assert_eq!(
-        initial_centroids(&moments, 9, &reservoir, 2).unwrap(),
+        initial_centroids(&moments.principal().unwrap(), 9, &reservoir, 2).unwrap(),
         centroids
     );
     assert_ne!(
-        initial_centroids(&moments, 9, &reservoir, 3).unwrap(),
+        initial_centroids(&moments.principal().unwrap(), 9, &reservoir, 3).unwrap(),
         centroids
     );
     assert_eq!(
-        initial_centroids(&moments, 9, &Reservoir::new(64, 4, 1), 2),
+        initial_centroids(
+            &moments.principal().unwrap(),
+            9,
+            &Reservoir::new(64, 4, 1),
+            2
+        ),
         Err(ProbeError::TooFewVectors {
             clusters: 9,
             directions: 4
         })
     );
-    assert!(initial_centroids(&moments, 256, &reservoir, 2).is_err());
+    assert!(initial_centroids(&moments.principal().unwrap(), 256, &reservoir, 2).is_err());
 
     // A constant facet: no direction, and one vector to draw, again and again.
     let constant = Array3::from_elem((1, 9, 4), 0.5);
@@ -374,7 +379,7 @@ fn start_takes_the_rest_from_the_vectors() {
     moments.add(constant.view(), &[1]).unwrap();
     let mut reservoir = Reservoir::new(4, 4, 1);
     reservoir.add(constant.view(), &[1]).unwrap();
-    let centroids = initial_centroids(&moments, 3, &reservoir, 0).unwrap();
+    let centroids = initial_centroids(&moments.principal().unwrap(), 3, &reservoir, 0).unwrap();
     assert_eq!(centroids, Array2::from_elem((3, 4), 0.5));
 }
 
@@ -389,7 +394,8 @@ fn start_spreads() {
     }
     let mut reservoir = Reservoir::new(600, 12, 0);
     reservoir.add(rows.view(), &[1]).unwrap();
-    let centroids = initial_centroids(&Moments::new(12), 12, &reservoir, 5).unwrap();
+    let centroids =
+        initial_centroids(&Moments::new(12).principal().unwrap(), 12, &reservoir, 5).unwrap();
     let mut found: Vec<usize> = centroids
         .rows()
         .into_iter()

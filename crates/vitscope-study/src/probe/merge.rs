@@ -202,6 +202,7 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
             .map(|slot| training.recent_loss(slot))
             .collect(),
         spreads: (0..slots.len()).map(|slot| training.spread(slot)).collect(),
+        dispersions: training.dispersions().map_err(StudyError::Protocol)?,
         evaluation,
         localities: localities.as_ref(),
     })?;

@@ -274,6 +274,9 @@ fn finish(
             spreads: (0..job.opened.slots.len())
                 .map(|slot| trainings[index].spread(slot))
                 .collect(),
+            dispersions: trainings[index]
+                .dispersions()
+                .map_err(StudyError::Protocol)?,
             evaluation,
             localities: localities.as_ref(),
         })?;

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use safetensors::tensor::{Dtype, TensorView};
 use vitscope_data::{DataSet, Geometry, IGNORE, Split};
 use vitscope_measure::{Matching, Usage, aggregate, twins};
-use vitscope_probe::Spread;
+use vitscope_probe::{Dispersion, Spread};
 use vitscope_protocol::{Counts, ReaderCounts, ReaderScores, Scores};
 use vitscope_run::{Facet, Part, Record, Select, Session, Slot, Subject, Table, names, tensors};
 
@@ -95,6 +95,8 @@ pub struct Counted<'a> {
     pub losses: Vec<Option<f64>>,
     /// How the vectors are spread that each slot started from, where that is known.
     pub spreads: Vec<Option<Spread>>,
+    /// How far the clusters of each slot lie apart, where that is known.
+    pub dispersions: Vec<Option<Dispersion>>,
     /// The counts.
     pub evaluation: Evaluation,
     /// Locality bias of the attention, where it was measured.
@@ -178,6 +180,12 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
         rows::add_rows(&mut table, slot, done, loss, data.classes.len());
         let twins = twins(input.codebooks[index].view());
         rows::add_use(&mut table, slot, done, &twins, input.spreads[index]);
+        rows::add_density(
+            &mut table,
+            slot,
+            input.spreads[index],
+            input.dispersions[index],
+        );
         rows::add_border(&mut table, Subject::Slot(slot), done);
         if let Some(readers) = readers.get(index) {
             rows::add_readers(&mut table, slot, readers);

@@ -1,7 +1,7 @@
 //! The rows of `metrics.csv` that a probing run writes.
 
 use vitscope_measure::{Baselines, Resampled, border, sample_interval, spearman};
-use vitscope_probe::Spread;
+use vitscope_probe::{Dispersion, Spread};
 use vitscope_protocol::{ReaderScores, Scores};
 use vitscope_run::{Part, Slot, Subject, Table};
 
@@ -164,6 +164,25 @@ pub(crate) fn add_orders(table: &mut Table, slots: &[Scores], readers: &[[Reader
         let samples: Vec<Option<f64>> = (0..samples).map(of_sample).collect();
         let interval = value.and_then(|_| sample_interval(&samples));
         table.add(Subject::GroundTruth, metric, Part::Whole, value, interval);
+    }
+}
+
+/// Adds how many directions a slot's vectors fill, and how far its clusters lie apart (protocol 19).
+pub(crate) fn add_density(
+    table: &mut Table,
+    slot: Slot,
+    spread: Option<Spread>,
+    dispersion: Option<Dispersion>,
+) {
+    for (metric, value) in [
+        (
+            "effective_rank",
+            spread.and_then(|spread| spread.effective_rank),
+        ),
+        ("dse_inter", dispersion.map(|found| found.inter)),
+        ("dse_intra", dispersion.map(|found| found.intra)),
+    ] {
+        table.add(Subject::Slot(slot), metric, Part::Whole, value, None);
     }
 }
 

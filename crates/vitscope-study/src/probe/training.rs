@@ -5,6 +5,8 @@
 
 use std::path::Path;
 
+use ndarray::Array2;
+use safetensors::tensor::{Dtype, TensorView};
 use vitscope_probe::{AdamSettings, Spread, TrainerState};
 use vitscope_protocol::{ProtocolError, SlotState, TrainingState};
 
@@ -22,7 +24,7 @@ pub(crate) const NAME: &str = "training";
 /// When the disk refuses.
 pub(crate) fn save(training: &Training, run: &Path, fingerprint: &str) -> Result<(), StudyError> {
     let state = training.to_state().map_err(failed)?;
-    let spreads: Vec<Option<[f64; 5]>> = state
+    let spreads: Vec<Option<[f64; 6]>> = state
         .slots
         .iter()
         .map(|slot| slot.spread.map(numbers))
@@ -35,8 +37,13 @@ pub(crate) fn save(training: &Training, run: &Path, fingerprint: &str) -> Result
         let losses = view(run, vec![slot.losses.len()], &slot.losses)?;
         tensors.push((format!("losses.{index}"), losses));
         if let Some(spread) = spread {
-            tensors.push((format!("spread.{index}"), view(run, vec![5], spread)?));
+            tensors.push((format!("spread.{index}"), view(run, vec![6], spread)?));
         }
+        let values = bytemuck::cast_slice(slot.sample.as_slice().unwrap_or_default());
+        let sample = TensorView::new(Dtype::F32, slot.sample.shape().to_vec(), values);
+        let sample =
+            sample.map_err(|error| StudyError::file(run, format!("cannot be stored: {error}")))?;
+        tensors.push((format!("sample.{index}"), sample));
     }
     state::store(run, NAME, fingerprint.into(), state.step, tensors)
 }
@@ -79,10 +86,17 @@ pub(crate) fn load(
             }
             false => None,
         };
+        let stored = found.tensor(&format!("sample.{index}"))?;
+        let shape: [usize; 2] = (&stored.shape[..])
+            .try_into()
+            .map_err(|_| found.damaged("a tensor has an odd shape"))?;
+        let sample = Array2::from_shape_vec(shape, stored.f32s());
+        let sample = sample.map_err(|error| found.damaged(error))?;
         state.slots.push(SlotState {
             trainer,
             losses,
             spread,
+            sample,
         });
     }
     let training = Training::from_state(state, adam);
@@ -90,19 +104,20 @@ pub(crate) fn load(
 }
 
 /// A spread as plain numbers; what is undefined is not a number.
-fn numbers(spread: Spread) -> [f64; 5] {
+fn numbers(spread: Spread) -> [f64; 6] {
     [
         spread.common_direction.unwrap_or(f64::NAN),
         spread.channel_top1,
         spread.channel_top3,
         spread.channel_top10,
         spread.participation,
+        spread.effective_rank.unwrap_or(f64::NAN),
     ]
 }
 
 /// The inverse of [`numbers`].
 fn spread(numbers: &[f64]) -> Option<Spread> {
-    let &[direction, top1, top3, top10, participation] = numbers else {
+    let &[direction, top1, top3, top10, participation, rank] = numbers else {
         return None;
     };
     Some(Spread {
@@ -111,6 +126,7 @@ fn spread(numbers: &[f64]) -> Option<Spread> {
         channel_top3: top3,
         channel_top10: top10,
         participation,
+        effective_rank: Some(rank).filter(|rank| !rank.is_nan()),
     })
 }
 

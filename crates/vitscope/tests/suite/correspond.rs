@@ -44,7 +44,7 @@ const WARPS: [Warp; 4] = [
 const CATEGORIES: [&str; 2] = ["bird", "train"];
 
 /// Pairs of the original with every other version, for two photographs as two categories.
-fn make_set(root: &Path) {
+pub fn make_set(root: &Path) {
     let mut list = String::new();
     let pairs = root.join("PairAnnotation/test");
     std::fs::create_dir_all(&pairs).unwrap();

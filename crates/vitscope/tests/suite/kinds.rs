@@ -136,20 +136,18 @@ fn voc_with_its_lists() {
     probe(&data, "voc", 21, &["--batch", "2"]);
 }
 
-#[test]
-fn cityscapes_in_its_layout() {
-    let dir = tempfile::tempdir().unwrap();
-    let cities = [
-        ("train", "ulm"),
-        ("train", "ulm"),
-        ("val", "bonn"),
-        ("val", "bonn"),
-    ];
-    for (index, (image, (split, city))) in photographs().iter().zip(cities).enumerate() {
+/// Photographs and masks as Cityscapes has them: so many for training, and two to test on.
+pub fn cityscapes(root: &Path, photographs: &[DynamicImage], train: usize) {
+    for index in 0..train + 2 {
+        let image = &photographs[index % photographs.len()];
+        let (split, city) = match index < train {
+            true => ("train", "ulm"),
+            false => ("val", "bonn"),
+        };
         let stem = format!("{city}_{index:06}_000019");
-        let images = dir.path().join(format!("leftImg8bit/{split}/{city}"));
+        let images = root.join(format!("leftImg8bit/{split}/{city}"));
         save(image, &images.join(format!("{stem}_leftImg8bit.png")));
-        let masks = dir.path().join(format!("gtFine/{split}/{city}"));
+        let masks = root.join(format!("gtFine/{split}/{city}"));
         let ids = [0, 7, 11, 21, 23, 26, 33];
         save_bands(
             image,
@@ -157,44 +155,48 @@ fn cityscapes_in_its_layout() {
             &masks.join(format!("{stem}_gtFine_labelIds.png")),
         );
     }
+}
+
+#[test]
+fn cityscapes_in_its_layout() {
+    let dir = tempfile::tempdir().unwrap();
+    cityscapes(dir.path(), &photographs(), 2);
     let data = dir.path().display().to_string();
     probe(&data, "cityscapes27", 27, &["--batch", "2"]);
 }
 
+/// Photographs, masks and lists as COCO-Stuff has them: so many for training, and two to test on.
+pub fn coco_stuff(root: &Path, nested: bool, photographs: &[DynamicImage], train: usize) {
+    let ids = [0, 16, 91, 123, 156, 181, 255];
+    let (images, masks) = match nested {
+        true => ("images", "annotations"),
+        false => (".", "stuffthingmaps"),
+    };
+    for index in 0..train + 2 {
+        let image = &photographs[index % photographs.len()];
+        let split = match index < train {
+            true => "train2017",
+            false => "val2017",
+        };
+        let stem = format!("{:012}", 9 + 16 * index);
+        save(image, &root.join(format!("{images}/{split}/{stem}.jpg")));
+        save_bands(
+            image,
+            &ids,
+            &root.join(format!("{masks}/{split}/{stem}.png")),
+        );
+        let list = root.join(format!("curated/{split}/Coco164kFull_Stuff_Coarse_7.txt"));
+        fs::create_dir_all(list.parent().unwrap()).unwrap();
+        let known = fs::read_to_string(&list).unwrap_or_default();
+        fs::write(list, format!("{known}{stem}\n")).unwrap();
+    }
+}
+
 #[test]
 fn coco_stuff_nested_and_not() {
-    let ids = [0, 16, 91, 123, 156, 181, 255];
     for nested in [true, false] {
         let dir = tempfile::tempdir().unwrap();
-        let places = [
-            ("train2017", 9),
-            ("train2017", 25),
-            ("val2017", 139),
-            ("val2017", 285),
-        ];
-        let (images, masks) = if nested {
-            ("images", "annotations")
-        } else {
-            (".", "stuffthingmaps")
-        };
-        for (image, (split, number)) in photographs().iter().zip(places) {
-            let stem = format!("{number:012}");
-            save(
-                image,
-                &dir.path().join(format!("{images}/{split}/{stem}.jpg")),
-            );
-            save_bands(
-                image,
-                &ids,
-                &dir.path().join(format!("{masks}/{split}/{stem}.png")),
-            );
-            let list = dir
-                .path()
-                .join(format!("curated/{split}/Coco164kFull_Stuff_Coarse_7.txt"));
-            fs::create_dir_all(list.parent().unwrap()).unwrap();
-            let known = fs::read_to_string(&list).unwrap_or_default();
-            fs::write(list, format!("{known}{stem}\n")).unwrap();
-        }
+        coco_stuff(dir.path(), nested, &photographs(), 2);
         let data = dir.path().display().to_string();
         probe(&data, "coco-stuff27", 27, &["--batch", "2"]);
     }

@@ -24,6 +24,7 @@ mod library;
 mod models;
 mod own_models;
 mod plan;
+mod plans;
 mod probe;
 mod readers;
 mod report;

@@ -115,13 +115,40 @@ impl Scheduler {
     }
 }
 
+/// The words behind `#SBATCH`: quotes hold blanks together, and a backslash outside of them takes the next letter as
+/// it is.
+fn as_sbatch_reads(script: &str) -> Vec<String> {
+    let lines = script
+        .lines()
+        .filter_map(|line| line.strip_prefix("#SBATCH "));
+    let words = lines.map(|line| {
+        let (mut word, mut quote) = (String::new(), None);
+        let mut letters = line.chars();
+        while let Some(letter) = letters.next() {
+            match quote {
+                None if letter == '\\' => word.extend(letters.next()),
+                None if letter == '\'' || letter == '"' => quote = Some(letter),
+                None => {
+                    assert!(!letter.is_whitespace(), "more than one word: {line}");
+                    word.push(letter);
+                }
+                Some(mark) if mark == letter => quote = None,
+                Some(_) => word.push(letter),
+            }
+        }
+        assert_eq!(quote, None, "{line}");
+        word
+    });
+    words.collect()
+}
+
 fn plan(dir: &Path, shards: usize) -> PathBuf {
     let path = dir.join("plan.toml");
     let text = format!(
         r#"
 [sweep]
 name = "trial"
-out = "{}"
+out = {:?}
 [base]
 data = "{}"
 model = "{}"
@@ -153,7 +180,7 @@ time = "00:20:00"
 max_parallel = 2
 setup = ["true"]
 "#,
-        dir.join("out").display(),
+        dir.join("out"),
         camvid(),
         checkpoint().display(),
     );
@@ -170,7 +197,9 @@ fn sweep(scheduler: &Scheduler, words: &[&str]) -> Output {
 #[test]
 fn a_sweep_through_a_scheduler_has_the_bytes_of_this_machine() {
     let here = tempfile::tempdir().unwrap();
-    let there = tempfile::tempdir().unwrap();
+    // Blanks, quotes and a sign that Slurm replaces, in every path.
+    let mut there = tempfile::Builder::new();
+    let there = there.prefix("it's 100%x of \"there\" ").tempdir().unwrap();
     let scheduler = Scheduler::new();
     let plan_here = plan(here.path(), 3).display().to_string();
     let plan_there = plan(there.path(), 3).display().to_string();
@@ -210,6 +239,16 @@ fn a_sweep_through_a_scheduler_has_the_bytes_of_this_machine() {
         options[4].contains("--dependency=afterany:0:1:2:3"),
         "{options:?}"
     );
+    // The options as `sbatch` reads them.
+    for (_, script, _) in scheduler.arrays() {
+        let options = as_sbatch_reads(&std::fs::read_to_string(script).unwrap());
+        let folder = there.path().display().to_string().replace('%', "%%");
+        let log = format!("--output={folder}/out/logs/%x-%A_%a.log");
+        assert!(options.contains(&log), "{options:?}");
+        assert!(options.contains(&"--job-name=vitscope-trial".to_owned()));
+        let here = format!("--chdir={}", std::env::current_dir().unwrap().display());
+        assert!(options.contains(&here), "{options:?}");
+    }
     // What is in the queue is not submitted twice.
     let waiting: String = scheduler
         .arrays()
