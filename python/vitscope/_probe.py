@@ -216,8 +216,8 @@ class Probe:
 
     @property
     def spread(self) -> dict[str, float | None] | None:
-        """How the vectors are spread that the probe started from (protocol, section 14), how many directions they fill,
-        and how far the clusters lie apart (section 19)."""
+        """How the vectors are spread that the probe started from, how many directions they fill, and how far its
+        clusters lie apart (protocol, section 14)."""
         return self._learned().spread()
 
     def get_params(self) -> dict[str, Any]:

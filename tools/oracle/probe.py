@@ -61,6 +61,32 @@ def pca():
     write(f"{GOLDEN}/pca.txt", VERSIONS, directions=directions[:10], lowrank=lowrank.T.numpy()[:10])
 
 
+def density():
+    """Effective rank and the two spreads of clusters, by singular values of the vectors themselves."""
+    rng = Lcg(30)
+    x = features(rng, 12, 25, 24, 9)
+    weights = np.array([1, 2, 1, 0, 3, 1, 1, 1, 2, 1, 1, 1])
+    rows = np.repeat(x, weights, 0).reshape(-1, 24).astype(np.float64)
+    s = np.linalg.svd(rows - rows.mean(0), compute_uv=False)
+    p = s / s.sum()
+    rank = np.exp(-(p * np.log(p)).sum())
+    arrays = {"effective_rank": np.array([rank])}
+    # Few wide vectors and many narrow ones: more and fewer than dimensions in a cluster.
+    for name, (images, patches, width, clusters) in {"wide": (4, 10, 40, 5), "narrow": (10, 30, 6, 7)}.items():
+        z = features(rng, images, patches, width, 9).reshape(-1, width).astype(np.float64)
+        book = rng.uniform(clusters, width).astype(np.float64)
+        z /= np.linalg.norm(z, axis=1, keepdims=True)
+        book /= np.linalg.norm(book, axis=1, keepdims=True)
+        label = (z @ book.T).argmax(1)
+        parts = [z[label == j] for j in range(clusters) if (label == j).sum() > 1]
+        means = np.array([part.mean(0) for part in parts])
+        apart = np.linalg.norm(means[:, None] - means[None], axis=2) + np.diag(np.full(len(means), np.inf))
+        wide = [np.linalg.svd(part - part.mean(0), compute_uv=False).sum() / (len(part) - 1) for part in parts]
+        print(name, "clusters", len(parts), "sizes", sorted(len(part) for part in parts))
+        arrays[name] = np.array([apart.min(1).mean(), np.mean(wide)])
+    write(f"{GOLDEN}/density.txt", f"numpy {np.__version__}", **arrays)
+
+
 def labels():
     arrays = {}
     for seed, (rows, cols, patch) in enumerate([(6, 5, 8), (5, 6, 14), (4, 5, 16), (3, 4, 7)]):
@@ -80,4 +106,5 @@ def labels():
 
 kmeans()
 pca()
+density()
 labels()

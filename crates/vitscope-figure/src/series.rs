@@ -23,10 +23,12 @@ const GAP: f64 = 84.0;
 const HEIGHT: f64 = 190.0;
 
 /// Names of numbers as axes show them, in the order of panels.
-const METRICS: [(&str, &str); 7] = [
+const METRICS: [(&str, &str); 9] = [
     ("miou", "mIoU"),
     ("nmi_excess", "NMI beyond chance"),
     ("locality", "locality bias I(K,Q) (nats)"),
+    ("effective_rank", "effective rank"),
+    ("dse", "DSE"),
     ("participation", "channels in use"),
     ("clusters_used", "clusters used"),
     ("loss", "loss"),
@@ -82,7 +84,9 @@ pub(crate) fn draw(members: &[&Member], out: &Path) -> Result<Option<Plate>, Fig
         "Each facet at the layer at which the last step shows it; steps stand at equal distances.",
     );
     sheet.note(words::INTERVAL_NOTE);
-    sheet.note("Effective rank and DSE need the patch vectors, which runs do not store.");
+    if rows.iter().any(|row| row.metric == "dse") {
+        sheet.note("DSE ranks these steps only: its parts are weighed by how they vary over them.");
+    }
     let rows = rows.into_iter().map(|row| {
         let mut cells = vec![row.step.to_string(), row.facet.to_string(), row.metric];
         cells.extend(words::measured_cells(row.measured));

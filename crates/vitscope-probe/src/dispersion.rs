@@ -1,4 +1,4 @@
-//! How far the clusters of a sample of patch vectors lie apart, and how wide each is (docs/protocol.md section 19).
+//! How far the clusters of a sample of patch vectors lie apart, and how wide each is (docs/protocol.md section 14).
 //!
 //! With the vectors at unit length, `Z_j` those whose nearest centroid is `j`, `N_j` their number and `m_j` their mean,
 //! over the `k` clusters with at least two vectors:

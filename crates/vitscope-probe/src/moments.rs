@@ -429,7 +429,7 @@ impl Principal {
         directions
     }
 
-    /// Effective rank (docs/protocol.md section 19): `exp(-sum_i p_i ln p_i)`, `p` the singular values of the centered
+    /// Effective rank (docs/protocol.md section 14): `exp(-sum_i p_i ln p_i)`, `p` the singular values of the centered
     /// vectors over their sum, in `[1, D]`; `None` where the vectors do not vary.
     #[must_use]
     pub fn effective_rank(&self) -> Option<f64> {

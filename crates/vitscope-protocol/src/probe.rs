@@ -268,7 +268,7 @@ impl Probe {
     }
 
     /// How far the clusters lie apart and how wide they are, by some of the vectors that the probe started from
-    /// (protocol 19).
+    /// (protocol 14).
     #[must_use]
     pub fn dispersion(&self) -> Option<Dispersion> {
         self.dispersion

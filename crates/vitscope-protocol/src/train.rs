@@ -94,7 +94,7 @@ impl Training {
     }
 
     /// How far the clusters of every slot lie apart and how wide they are, by the vectors that were kept (protocol
-    /// 19); `None` where too few clusters have any.
+    /// 14); `None` where too few clusters have any.
     ///
     /// # Errors
     /// [`ProtocolError::Elsewhere`] in the middle of a pass on a device.

@@ -1,6 +1,6 @@
 //! Against PyTorch and NumPy: `tools/oracle/probe.py` made the golden files and names the versions.
 use ndarray::{Array2, Axis, s};
-use vitscope_probe::{AdamSettings, Labeler, Moments, Scratch, Trainer};
+use vitscope_probe::{AdamSettings, Dispersion, Labeler, Moments, Scratch, Trainer};
 use vitscope_testkit::golden::read;
 use vitscope_testkit::lcg::{Lcg, features};
 
@@ -40,6 +40,38 @@ fn training_matches_autograd_and_torch_adam() {
             off[0], off[1], off[2]
         );
         assert!(off[0] < 1e-5 && off[1] < 1e-6 && off[2] < 1e-6, "{off:?}");
+    }
+}
+
+/// Effective rank of streamed moments, and the spreads of clusters, against numpy's singular values of the vectors.
+#[test]
+fn density_matches_singular_values() {
+    let golden = read(concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/tests/golden/density.txt"
+    ));
+    let mut rng = Lcg(30);
+    let x = features(&mut rng, (12, 25, 24), 9, 0.25);
+    let mut moments = Moments::new(24);
+    moments
+        .add(x.view(), &[1, 2, 1, 0, 3, 1, 1, 1, 2, 1, 1, 1])
+        .unwrap();
+    let rank = moments.principal().unwrap().effective_rank().unwrap();
+    let off = worst([rank], &golden["effective_rank"]);
+    println!("numpy svd: effective rank off by {off:.1e}");
+    assert!(off < 1e-4, "{off}");
+    for (name, shape, clusters) in [("wide", (4, 10, 40), 5), ("narrow", (10, 30, 6), 7)] {
+        let sample = features(&mut rng, shape, 9, 0.25);
+        let (images, patches, width) = shape;
+        let sample = sample.into_shape_with_order((images * patches, width));
+        let codebook = rng.matrix(clusters, width);
+        // Centroids of any length: the nearest is that of the largest cosine.
+        let norms = codebook.map_axis(Axis(1), |row| row.dot(&row).sqrt());
+        let codebook = &codebook / &norms.insert_axis(Axis(1));
+        let found = Dispersion::of(sample.unwrap().view(), codebook.view()).unwrap();
+        let off = worst([found.inter, found.intra], &golden[name]);
+        println!("numpy svd: {name} clusters off by {off:.1e}");
+        assert!(off < 1e-7, "{off}");
     }
 }
 

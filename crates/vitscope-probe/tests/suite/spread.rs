@@ -1,6 +1,6 @@
 //! How vectors are spread, against plain sums over all of them.
 use ndarray::{Array2, Array3, s};
-use vitscope_probe::{Moments, Spread};
+use vitscope_probe::{Dispersion, Moments, Spread};
 use vitscope_testkit::lcg::Lcg;
 
 /// The definitions, over rows that count `weights` times.
@@ -114,4 +114,63 @@ fn spread_of_nothing_and_of_zeros_is_undefined() {
     let spread = moments.spread(&moments.principal().unwrap()).unwrap();
     assert_eq!(spread.common_direction, None);
     assert_eq!((spread.channel_top1, spread.participation), (1.0, 1.0));
+}
+
+/// As many directions as vectors fill alike: a closed form.
+#[test]
+fn effective_rank_counts_equal_directions() {
+    let of = |x: &Array3<f32>| {
+        let mut moments = Moments::new(x.dim().2);
+        moments.add(x.view(), &vec![1; x.dim().0]).unwrap();
+        moments.principal().unwrap().effective_rank()
+    };
+    for rank in [1, 3, 8] {
+        // Each of the first axes in both senses, far from the origin.
+        let x = Array3::from_shape_fn((2, rank, 8), |(sign, axis, d)| {
+            7.0 + if axis == d {
+                1.0 - 2.0 * sign as f32
+            } else {
+                0.0
+            }
+        });
+        let found = of(&x).unwrap();
+        assert!((found - rank as f64).abs() < 1e-5, "{rank} {found}");
+    }
+    // Two directions, one of three times the spread: p = 3/4, 1/4.
+    let x = Array3::from_shape_fn((2, 2, 5), |(sign, axis, d)| {
+        let spread = [3.0, 1.0][axis];
+        if axis == d {
+            spread * (1.0 - 2.0 * sign as f32)
+        } else {
+            0.0
+        }
+    });
+    let expected = (-(0.75_f64.ln() * 0.75 + 0.25_f64.ln() * 0.25)).exp();
+    assert!((of(&x).unwrap() - expected).abs() < 1e-6);
+    assert_eq!(of(&Array3::from_elem((2, 3, 4), 0.5)), None);
+}
+
+/// Clusters of two opposite steps from a center: distances and singular values by hand.
+#[test]
+fn dispersion_by_hand() {
+    let (sin, cos) = (0.1_f32.sin(), 0.1_f32.cos());
+    // Two clusters of two vectors around axes 0 and 1, one vector around axis 2, one of length zero.
+    let rows = [
+        [cos, 0.0, 0.0, sin],
+        [2.0 * cos, 0.0, 0.0, -2.0 * sin],
+        [0.0, cos, 0.0, sin],
+        [0.0, cos, 0.0, -sin],
+        [0.0, 0.0, 5.0, 0.0],
+        [0.0, 0.0, 0.0, 0.0],
+    ];
+    let sample = Array2::from_shape_fn((6, 4), |(i, d)| rows[i][d]);
+    let codebook = Array2::from_shape_fn((3, 4), |(k, d)| if k == d { 1.0 } else { 0.0 });
+    let found = Dispersion::of(sample.view(), codebook.view()).unwrap();
+    // The means are cos from the origin; each cluster has one singular value, sqrt(2) sin, over 2 - 1.
+    let (sin, cos) = (f64::from(sin), f64::from(cos));
+    let root = 2.0_f64.sqrt();
+    assert!((found.inter - root * cos).abs() < 1e-6, "{found:?}");
+    assert!((found.intra - root * sin).abs() < 1e-6, "{found:?}");
+    let few = sample.slice(s![..3, ..]);
+    assert_eq!(Dispersion::of(few, codebook.view()), None);
 }

@@ -4,8 +4,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
-use vitscope_run::{Facet, Measured, Part, Select, Subject, number};
+use vitscope_run::{Facet, Measured, Part, Select, Slot, Subject, number};
 
+use super::paired::{difference, samples};
 use super::series::subject_of;
 use crate::error::StudyError;
 use crate::stored::StoredRun;
@@ -197,10 +198,11 @@ const GUARDED: [(&str, bool); 3] = [("miou", true), ("pck", true), ("nmi_excess"
 
 /// Asks whether a run falls behind another of the same data, slot by slot at the layers that the run shows.
 /// It does where both 95 % intervals lie apart, on the wrong side: lower mIoU or PCK, or more of a
-/// positional effect beyond chance.
+/// positional effect beyond chance; for mIoU of runs whose bootstrap drew the same images, where the paired interval of
+/// the difference lies below 0.
 ///
 /// # Errors
-/// A sentence, for runs of different data, where a number has an interval in the baseline alone, and where none
+/// A sentence, for damaged samples, for runs of different data, where a number has an interval in the baseline alone, and where none
 /// has one in both.
 pub fn against(
     run: &StoredRun,
@@ -215,11 +217,14 @@ pub fn against(
             run.run.root.display()
         )));
     }
+    let (drawn, drawn_before) = (samples(run)?, samples(baseline)?);
     let mut checks = Vec::new();
     for facet in Facet::ALL {
         let Some(layer) = run.run.selected(facet, select) else {
             continue;
         };
+        let slot = Slot { facet, layer };
+        let paired = difference((run, &drawn), (baseline, &drawn_before), slot);
         for (metric, more_is_better) in GUARDED {
             let found = |run: &StoredRun| run.number(Some(facet), layer, metric);
             let (Some(own), Some(other)) = (found(run), found(baseline)) else {
@@ -229,11 +234,13 @@ pub fn against(
             if other.interval.is_none() {
                 continue;
             }
+            let paired = paired.filter(|_| metric == "miou");
             // An undefined number is no pass; one without an interval cannot be judged.
-            let failed = match (own.value, falls_behind(own, other, more_is_better)) {
-                (None, _) => true,
-                (_, Some(failed)) => failed,
-                (Some(_), None) => {
+            let failed = match (own.value, paired, falls_behind(own, other, more_is_better)) {
+                (None, _, _) => true,
+                (_, Some(paired), _) => paired.falls(),
+                (_, None, Some(failed)) => failed,
+                (Some(_), None, None) => {
                     return Err(StudyError::setting(format!(
                         "{}: {metric} of {subject} has no interval, but in `baseline` {} it has one: nothing can be judged",
                         run.run.root.display(),
@@ -252,10 +259,17 @@ pub fn against(
                     told(own),
                     told(other),
                     baseline.run.root.display(),
-                    match (failed, own.value) {
-                        (false, _) => "",
-                        (true, Some(_)) => ": worse, with intervals apart",
-                        (true, None) => ": undefined here",
+                    match (failed, own.value, paired) {
+                        (true, None, _) => ": undefined here".to_owned(),
+                        (_, _, Some(paired)) => format!(
+                            ": {}{:+.4} [{:+.4}, {:+.4}] in pairs over images",
+                            if failed { "worse, " } else { "" },
+                            paired.value,
+                            paired.interval.0,
+                            paired.interval.1
+                        ),
+                        (true, Some(_), None) => ": worse, with intervals apart".to_owned(),
+                        (false, _, _) => String::new(),
                     }
                 ),
                 subject,

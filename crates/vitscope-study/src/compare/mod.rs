@@ -2,6 +2,7 @@
 
 pub mod causes;
 pub mod checks;
+mod paired;
 pub mod paper;
 pub mod relations;
 pub mod series;
@@ -114,9 +115,7 @@ pub fn compare(request: &CompareRequest) -> Result<Comparison, StudyError> {
     };
     let checks = checks_of(request, &runs, steps.as_deref())?;
     let series = steps.map(|steps| series::series(&runs, &steps, request.select));
-    if series.is_some() {
-        notes.push(series::NOT_STORED.to_owned());
-    }
+    let series = series.transpose()?;
     let relations = relations(&runs, &mut notes)?;
     let causes = causes(&runs, request.select)?;
     let inputs = request.runs.iter().chain(&request.baseline);

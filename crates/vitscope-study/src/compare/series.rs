@@ -3,30 +3,29 @@
 use std::path::PathBuf;
 
 use serde::Serialize;
-use vitscope_run::{Facet, Folder, Measured, Select, Subject};
+use vitscope_measure::Difference;
+use vitscope_run::{Facet, Folder, Measured, Select, Slot, Subject};
 
+use super::paired::{Samples, difference, samples};
 use super::{number, write_table};
 use crate::error::StudyError;
 use crate::stored::StoredRun;
 
-/// What a series shows of every facet at the layer that is followed, as far as a run has stored it.
-///
-/// Effective rank and DSE are not among them: both need the patch vectors (singular values of all of them,
-/// and within clusters), and a run stores the centroids only.
-pub const SERIES: [&str; 7] = [
+/// What a series shows of every facet at the layer that is followed, as far as a run has stored it; and [`DSE`].
+pub const SERIES: [&str; 8] = [
     "miou",
     "nmi_excess",
     "locality",
+    "effective_rank",
     "participation",
     "clusters_used",
     "loss",
     "pck",
 ];
 
-/// What is said wherever a series is shown.
-pub const NOT_STORED: &str = "effective rank (exp of the entropy of the normalized singular values of the patch vectors) and DSE \
-     are not shown: they need the patch vectors, which runs do not store; `participation` is the nearest \
-     number that they do";
+/// The number that only a series has (protocol 14): `dse_inter - dse_intra + lambda effective_rank`, where lambda makes
+/// both parts vary alike over the checkpoints that are compared. It ranks them, and says nothing beyond them.
+pub const DSE: &str = "dse";
 
 /// One number of one checkpoint.
 #[derive(Clone, Debug, Serialize)]
@@ -39,7 +38,7 @@ pub struct SeriesRow {
     pub facet: Option<Facet>,
     /// The layer that is followed.
     pub layer: usize,
-    /// One of [`SERIES`].
+    /// One of [`SERIES`], or [`DSE`].
     pub metric: &'static str,
     /// The number.
     pub measured: Measured,
@@ -56,8 +55,11 @@ pub struct BestStep {
     pub layer: usize,
     /// mIoU with its interval.
     pub miou: Measured,
-    /// The other steps whose intervals overlap that one: they are not ranked.
+    /// The other steps that are not told apart from it: where the two were measured over the same images, the paired
+    /// interval of their difference holds 0, otherwise their intervals overlap.
     pub ties: Vec<u64>,
+    /// Whether all other steps were held against it in pairs over images.
+    pub paired: bool,
 }
 
 impl BestStep {
@@ -69,9 +71,14 @@ impl BestStep {
         let interval =
             interval.map_or_else(String::new, |(low, high)| format!(" [{low:.4}, {high:.4}]"));
         let ties: Vec<String> = self.ties.iter().map(u64::to_string).collect();
+        let how = if self.paired {
+            " in pairs over images"
+        } else {
+            ""
+        };
         let ties = match ties.as_slice() {
             [] => String::new(),
-            ties => format!("; not told apart from step {}", ties.join(", ")),
+            ties => format!("; not told apart{how} from step {}", ties.join(", ")),
         };
         let Self {
             facet, step, layer, ..
@@ -174,8 +181,10 @@ pub fn step_in(name: &str) -> Option<u64> {
 
 /// The series of runs with their steps. Every facet is followed at one layer, that at which the last
 /// checkpoint shows it: another layer's number would look like a change of the training.
-#[must_use]
-pub fn series(runs: &[StoredRun], steps: &[u64], select: Select) -> Series {
+///
+/// # Errors
+/// When the bootstrap samples of a run are damaged.
+pub fn series(runs: &[StoredRun], steps: &[u64], select: Select) -> Result<Series, StudyError> {
     let mut order: Vec<usize> = (0..runs.len()).collect();
     order.sort_by_key(|&index| steps[index]);
     let last = order.last().map(|&index| &runs[index]);
@@ -207,16 +216,71 @@ pub fn series(runs: &[StoredRun], steps: &[u64], select: Select) -> Series {
             }
         }
     }
+    for facet in Facet::ALL {
+        let layer = last.and_then(|last| last.run.selected(Some(facet), select));
+        let Some(layer) = layer else { continue };
+        let parts = order.iter().map(|&index| {
+            let value = |metric| runs[index].number(Some(facet), layer, metric)?.value;
+            let apart = value("dse_inter")? - value("dse_intra")?;
+            Some((index, [apart, value("effective_rank")?]))
+        });
+        let parts: Vec<(usize, [f64; 2])> = parts.flatten().collect();
+        let values = weighted(&parts.iter().map(|(_, parts)| *parts).collect::<Vec<_>>());
+        for ((index, _), value) in parts.into_iter().zip(values.unwrap_or_default()) {
+            rows.push(SeriesRow {
+                step: steps[index],
+                run: runs[index].name.clone(),
+                facet: Some(facet),
+                layer,
+                metric: DSE,
+                measured: Measured {
+                    value: Some(value),
+                    interval: None,
+                },
+            });
+        }
+    }
+    rows.sort_by_key(|row| row.step);
+    let drawn: Vec<Samples> = runs.iter().map(samples).collect::<Result<_, _>>()?;
+    let run = |step: u64| steps.iter().position(|&own| own == step);
+    let less = |slot: Slot, top: u64, other: u64| {
+        let (top, other) = (run(top)?, run(other)?);
+        difference(
+            (&runs[top], &drawn[top]),
+            (&runs[other], &drawn[other]),
+            slot,
+        )
+    };
     let best = Facet::ALL
         .into_iter()
-        .filter_map(|facet| best(&rows, facet));
-    Series {
+        .filter_map(|facet| best(&rows, facet, less));
+    Ok(Series {
         best: best.collect(),
         rows,
-    }
+    })
 }
 
-fn best(rows: &[SeriesRow], facet: Facet) -> Option<BestStep> {
+/// `a + lambda b` of every pair, with lambda the standard deviation of a over that of b; `None` where b does not vary, or
+/// there are fewer than two pairs.
+fn weighted(parts: &[[f64; 2]]) -> Option<Vec<f64>> {
+    let deviation = |part: usize| {
+        let count = parts.len() as f64;
+        let mean = parts.iter().map(|parts| parts[part]).sum::<f64>() / count;
+        let squares = parts.iter().map(|parts| (parts[part] - mean).powi(2));
+        (squares.sum::<f64>() / count).sqrt()
+    };
+    let (apart, rank) = (deviation(0), deviation(1));
+    let lambda = (parts.len() > 1 && rank > 0.0).then(|| apart / rank)?;
+    let values = parts.iter().map(|[apart, rank]| apart + lambda * rank);
+    Some(values.collect())
+}
+
+/// The best step of a facet; `less` is the paired difference of a slot between two steps, where there is one.
+fn best(
+    rows: &[SeriesRow],
+    facet: Facet,
+    less: impl Fn(Slot, u64, u64) -> Option<Difference>,
+) -> Option<BestStep> {
     let own = || {
         let rows = rows.iter();
         rows.filter(move |row| row.facet == Some(facet) && row.metric == "miou")
@@ -225,13 +289,30 @@ fn best(rows: &[SeriesRow], facet: Facet) -> Option<BestStep> {
     // The earlier one on ties.
     let top = own().reduce(|best, row| if value(row) > value(best) { row } else { best })?;
     let ends = |row: &SeriesRow| row.measured.interval.unwrap_or((value(row), value(row)));
-    let ties = own().filter(|row| row.step != top.step && ends(row).1 >= ends(top).0);
+    let slot = Slot {
+        facet,
+        layer: top.layer,
+    };
+    let mut paired = own().count() > 1;
+    let mut ties = Vec::new();
+    for row in own().filter(|row| row.step != top.step) {
+        let difference = less(slot, top.step, row.step);
+        paired &= difference.is_some();
+        let is_tie = match difference {
+            Some(difference) => !difference.rises(),
+            None => ends(row).1 >= ends(top).0,
+        };
+        if is_tie {
+            ties.push(row.step);
+        }
+    }
     Some(BestStep {
         facet,
         step: top.step,
         layer: top.layer,
         miou: top.measured,
-        ties: ties.map(|row| row.step).collect(),
+        ties,
+        paired,
     })
 }
 
@@ -264,9 +345,10 @@ pub(super) fn write(folder: &mut Folder, series: &Series) -> Result<[PathBuf; 2]
         fields.extend(three(best.miou));
         let ties: Vec<String> = best.ties.iter().map(u64::to_string).collect();
         fields.push(ties.join(" "));
+        fields.push(best.paired.to_string());
         fields
     });
-    let header = "facet,step,layer,miou,low,high,not_told_apart_from";
+    let header = "facet,step,layer,miou,low,high,not_told_apart_from,paired";
     Ok([table, write_table(folder, "best_steps.csv", header, rows)?])
 }
 
@@ -301,6 +383,16 @@ mod tests {
         }
     }
 
+    #[test]
+    fn both_parts_of_dse_weigh_alike() {
+        // Deviations 1 and 10: lambda is a tenth.
+        let parts = [[1.0, 40.0], [3.0, 60.0]];
+        assert_eq!(weighted(&parts), Some(vec![5.0, 9.0]));
+        assert_eq!(weighted(&parts[..1]), None);
+        assert_eq!(weighted(&[[1.0, 4.0], [3.0, 4.0]]), None);
+        assert_eq!(weighted(&[]), None);
+    }
+
     fn row(step: u64, value: f64, interval: Option<(f64, f64)>) -> SeriesRow {
         SeriesRow {
             step,
@@ -323,12 +415,23 @@ mod tests {
             row(30, 0.3, Some((0.25, 0.35))),
             row(40, 0.4, Some((0.36, 0.44))),
         ];
-        let found = best(&rows, Facet::Key).unwrap();
+        let alone = |_: Slot, _: u64, _: u64| None;
+        let found = best(&rows, Facet::Key, alone).unwrap();
         assert_eq!((found.step, found.ties), (20, vec![30, 40]));
-        assert_eq!(best(&rows, Facet::Value), None);
+        assert_eq!(best(&rows, Facet::Value, alone), None);
+        // In pairs 30 is told apart, and 40 is not.
+        let paired = |_: Slot, top: u64, other: u64| {
+            let low = if other == 30 { 0.05 } else { -0.01 };
+            Some(Difference {
+                value: if (top, other) == (20, 40) { 0.0 } else { 0.1 },
+                interval: (low, 0.2),
+            })
+        };
+        let found = best(&rows, Facet::Key, paired).unwrap();
+        assert_eq!((found.ties, found.paired), (vec![40], true));
         // Without intervals only equal values tie.
         let rows = [row(1, 0.4, None), row(2, 0.4, None), row(3, 0.3, None)];
-        let found = best(&rows, Facet::Key).unwrap();
-        assert_eq!((found.step, found.ties), (1, vec![2]));
+        let found = best(&rows, Facet::Key, alone).unwrap();
+        assert_eq!((found.step, found.ties, found.paired), (1, vec![2], false));
     }
 }

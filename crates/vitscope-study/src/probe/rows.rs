@@ -167,7 +167,7 @@ pub(crate) fn add_orders(table: &mut Table, slots: &[Scores], readers: &[[Reader
     }
 }
 
-/// Adds how many directions a slot's vectors fill, and how far its clusters lie apart (protocol 19).
+/// Adds how many directions a slot's vectors fill, and how far its clusters lie apart (protocol 14).
 pub(crate) fn add_density(
     table: &mut Table,
     slot: Slot,

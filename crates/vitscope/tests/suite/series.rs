@@ -1,6 +1,8 @@
 //! `vitscope compare --series`, and what it asks of runs: exit codes and summaries.
 use std::path::{Path, PathBuf};
 
+use safetensors::tensor::{Dtype, TensorView};
+
 use crate::compare::{Made, compare, rows};
 
 /// Three checkpoints: mIoU rises, falls a little, and falls far; the positional effect ends high.
@@ -43,11 +45,6 @@ fn a_series_is_in_the_order_of_steps_and_names_its_best() {
     assert!(table[1..].iter().all(|row| row[3] == "2"), "{table:?}");
     assert_eq!(steps, ["500", "500", "1000", "1000", "20000", "20000"]);
     assert!(out.join("figures/series.svg").exists());
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(
-        said.contains("effective rank") && said.contains("DSE"),
-        "{said}"
-    );
     // Steps that are given take the place of those in names.
     let output = compare(&out, &runs, &["--series", "--steps", "3,2,1"]);
     let text = String::from_utf8_lossy(&output.stdout);
@@ -55,6 +52,107 @@ fn a_series_is_in_the_order_of_steps_and_names_its_best() {
     // A comparison that is no series has no figure of one left.
     assert!(compare(&out, &runs, &[]).status.success());
     assert!(!out.join("series.csv").exists() && !out.join("figures/series.svg").exists());
+}
+
+/// The bootstrap samples of a run's slot key.2, as `probe` stores them.
+fn draw(run: &Path, samples: &[f64]) {
+    let bytes: Vec<u8> = samples.iter().flat_map(|miou| miou.to_le_bytes()).collect();
+    let view = TensorView::new(Dtype::F64, vec![samples.len()], &bytes).unwrap();
+    let file = safetensors::serialize([("miou.key.2", view)], None).unwrap();
+    std::fs::write(run.join("samples.safetensors"), file).unwrap();
+}
+
+/// Effective rank rises while clusters close up: DSE weighs both alike, here to no difference at one step.
+#[test]
+fn dse_is_weighed_over_the_checkpoints() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = [
+        (1, 0.5, 0.1, 20.0),
+        (2, 0.4, 0.2, 40.0),
+        (3, 0.5, 0.3, 60.0),
+    ];
+    let runs = runs.map(|(step, inter, intra, rank)| {
+        let mut run = Made::default();
+        run.row(2, "key", "miou", "0.3,0.28,0.32");
+        for (metric, value) in [
+            ("dse_inter", inter),
+            ("dse_intra", intra),
+            ("effective_rank", rank),
+        ] {
+            run.row(2, "key", metric, &f64::to_string(&value));
+        }
+        run.write(&dir.path().join(format!("step-{step}")))
+    });
+    let out = dir.path().join("out");
+    assert!(compare(&out, &runs, &["--series"]).status.success());
+    let table = rows(&out.join("series.csv"));
+    let value = |step: &str, metric: &str| {
+        let row = table.iter().find(|row| row[0] == step && row[4] == metric);
+        row.unwrap()[5].parse::<f64>().unwrap()
+    };
+    // inter - intra is 0.4, 0.2, 0.2, rank 20, 40, 60: deviations sqrt(2)/15 and 20 sqrt(2/3).
+    let lambda = (2.0_f64.sqrt() / 15.0) / (20.0 * (2.0_f64 / 3.0).sqrt());
+    for (step, apart, rank) in [("1", 0.4, 20.0), ("2", 0.2, 40.0), ("3", 0.2, 60.0)] {
+        let found = value(step, "dse");
+        assert!(
+            (found - (apart + lambda * rank)).abs() < 1e-9,
+            "{step} {found}"
+        );
+        assert_eq!(value(step, "effective_rank"), rank);
+    }
+    let figure = std::fs::read_to_string(out.join("figures/series.svg")).unwrap();
+    assert!(figure.contains("DSE") && figure.contains("effective rank"));
+}
+
+/// Two checkpoints whose intervals overlap by far, while one is better on every draw of images: pairs tell them apart.
+#[test]
+fn the_same_images_are_held_against_each_other_in_pairs() {
+    let dir = tempfile::tempdir().unwrap();
+    let runs = [(1, "0.30,0.20,0.40"), (2, "0.33,0.23,0.43")].map(|(step, miou)| {
+        let mut run = Made::default();
+        run.row(2, "key", "miou", miou);
+        run.write(&dir.path().join(format!("step-{step}")))
+    });
+    let out = dir.path().join("out");
+    let best = |more: &[&str]| {
+        let output = compare(&out, &runs, &[&["--series"], more].concat());
+        let said = [output.stdout, output.stderr].concat();
+        (output.status.code(), String::from_utf8(said).unwrap())
+    };
+    let (_, said) = best(&[]);
+    assert!(said.contains("; not told apart from step 1"), "{said}");
+    let later = runs[1].to_str().unwrap().to_owned();
+    let asked = compare(&out, &runs[..1], &["--baseline", &later]);
+    assert_eq!(asked.status.code(), Some(0), "{asked:?}");
+    for (run, gain) in runs.iter().zip([0.0, 0.03]) {
+        let samples: Vec<f64> = (0..40).map(|r| 0.2 + f64::from(r) / 200.0 + gain).collect();
+        draw(run, &samples);
+    }
+    let (_, said) = best(&[]);
+    assert!(
+        said.contains("key: step 2 at layer 2") && !said.contains("not told apart"),
+        "{said}"
+    );
+    assert_eq!(rows(&out.join("best_steps.csv"))[1][7], "true");
+    let asked = compare(&out, &runs[..1], &["--baseline", &later]);
+    let said = String::from_utf8_lossy(&asked.stderr);
+    assert_eq!(asked.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("worse, -0.0300 [-0.0300, -0.0300] in pairs over images"),
+        "{said}"
+    );
+    // A draw in which it is no better is in the interval of the difference.
+    draw(
+        &runs[1],
+        &(0..40)
+            .map(|r| 0.2 + f64::from(r) / 200.0)
+            .collect::<Vec<_>>(),
+    );
+    let (_, said) = best(&[]);
+    assert!(
+        said.contains("; not told apart in pairs over images from step 1"),
+        "{said}"
+    );
 }
 
 #[test]

@@ -5,6 +5,7 @@ use vitscope_measure::{BeforeAfter, Difference, GapShare, gap_share};
 use vitscope_run::{Facet, Select, Slot};
 
 use super::{TransformGroup, is_edit};
+use crate::compare::paired::are_paired;
 
 /// The share of a gap between two models that goes away with an edit.
 #[derive(Clone, Debug, Serialize)]
@@ -89,12 +90,8 @@ fn side<'b>(
 impl TransformGroup<'_> {
     /// Whether the samples of two groups are of the same images.
     fn is_paired(&self, other: &Self, seed: u64) -> bool {
-        let data = |group: &Self| {
-            let record = &group.find("none", seed)?.run.run.record;
-            let resamples = record.settings.get("resamples").cloned();
-            Some((record.data.list_hash.clone(), record.data.test, resamples))
-        };
-        data(self).is_some() && data(self) == data(other)
+        let runs = self.find("none", seed).zip(other.find("none", seed));
+        runs.is_some_and(|(own, other)| are_paired(own.run, other.run))
     }
 }
 

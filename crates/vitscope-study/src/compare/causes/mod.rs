@@ -11,12 +11,12 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 use vitscope_measure::{Cause, Difference, PlaceEffect, SeedEvidence, judge};
 use vitscope_probe::Transform;
-use vitscope_run::tensors::TensorFile;
-use vitscope_run::{Record, Select, Slot, Subject, names};
+use vitscope_run::{Record, Select, Slot, Subject};
 
 pub use self::gaps::Gap;
 use self::gaps::gaps;
 use self::words::{verdict, word};
+use crate::compare::paired::{Samples, difference, samples};
 use crate::error::StudyError;
 use crate::stored::StoredRun;
 
@@ -92,7 +92,7 @@ struct Tried<'a> {
     transform: Transform,
     label: String,
     seed: u64,
-    samples: BTreeMap<Slot, Vec<Option<f64>>>,
+    samples: Samples,
 }
 
 /// Runs of one model and data set that differ in transform and seed alone.
@@ -220,31 +220,6 @@ fn call_apart(groups: &mut [(Facts, TransformGroup<'_>)]) {
     }
 }
 
-/// The bootstrap samples of a run's mIoU, of the slots that have them.
-fn samples(run: &StoredRun) -> Result<BTreeMap<Slot, Vec<Option<f64>>>, StudyError> {
-    let path = run.run.root.join(names::SAMPLES);
-    let damaged = |problem: &dyn std::fmt::Display| {
-        StudyError::file(
-            &path,
-            format!("is damaged ({problem}): remove the folder of its run and make that again"),
-        )
-    };
-    let mut samples = BTreeMap::new();
-    let Some(mut file) = TensorFile::open(&path, damaged)? else {
-        return Ok(samples);
-    };
-    for subject in run.run.metrics.subjects() {
-        if let Subject::Slot(slot) = subject
-            && let Some(stored) = file.read(&names::miou_samples(slot))?
-        {
-            let values = stored.f64s().into_iter();
-            let values = values.map(|miou| Some(miou).filter(|miou| !miou.is_nan()));
-            samples.insert(slot, values.collect());
-        }
-    }
-    Ok(samples)
-}
-
 /// What kind of control a transform is.
 fn kind(transform: Transform) -> Option<usize> {
     match transform {
@@ -291,9 +266,7 @@ impl<'a> Tried<'a> {
 
     /// mIoU less that of another run of the same seed.
     fn less(&self, other: &Self, slot: Slot) -> Option<Difference> {
-        let values = (self.value(slot, "miou")?, other.value(slot, "miou")?);
-        let samples = (self.samples.get(&slot)?, other.samples.get(&slot)?);
-        Difference::new(values, (samples.0, samples.1))
+        difference((self.run, &self.samples), (other.run, &other.samples), slot)
     }
 }
 
