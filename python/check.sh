@@ -32,7 +32,7 @@ numpy)
   "$environment/bin/stubtest" vitscope._vitscope
   ;;
 torch)
-  pip torch timm transformers open_clip_torch safetensors tensorboard lightning polars pandas
+  pip torch timm transformers open_clip_torch safetensors tensorboard lightning torchmetrics accelerate polars pandas
   "$environment/bin/python" -m pytest --quiet -p no:cacheprovider
   ;;
 *)

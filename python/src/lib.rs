@@ -3,6 +3,7 @@
 //!
 //! No science here: every number comes from the crates of the program, and so do the sentences of errors.
 
+mod artifacts;
 mod errors;
 mod images;
 mod job;
@@ -34,6 +35,7 @@ fn _vitscope(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<probe::PyProbe>()?;
     module.add_class::<metrics::Segmentation>()?;
     module.add_class::<metrics::Positional>()?;
+    module.add_class::<artifacts::Artifacts>()?;
     module.add_class::<transform::Transform>()?;
     module.add_class::<images::Images>()?;
     module.add_class::<images::FeatureWriter>()?;

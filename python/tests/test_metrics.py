@@ -132,3 +132,103 @@ def test_what_failed_changes_nothing() -> None:
     with pytest.raises(vs.InputError):
         p.update(np.full_like(labels, 9))
     assert equal(p.compute(), before)
+
+
+def sums(features: np.ndarray, *batches: int) -> vs.Artifacts:
+    a = vs.Artifacts(GRID)
+    for start, end in zip((0, *batches), (*batches, len(features)), strict=True):
+        a.update(features[start:end])
+    return a
+
+
+def test_artifacts_against_numpy() -> None:
+    features = drawn(15, 7)[0] + np.float32(0.7)
+    features[:, :, 2] *= 8
+    found = sums(features).compute()
+    x = features.reshape(-1, WIDTH).astype(np.float64)
+    y = x / np.linalg.norm(x, axis=1, keepdims=True)
+    mean = x.mean(0)
+    energy = np.sort((x**2).mean(0))[::-1]
+    p = np.linalg.svd(x - mean, compute_uv=False)
+    p /= p.sum()
+    # Halves of the images take turns; the noise of their mean maps is independent.
+    units = y.reshape(15, 16, WIDTH)
+    a, b = (units[half::2].mean(0) - units[half::2].mean((0, 1)) for half in (0, 1))
+    whole = units.mean(0) - y.mean(0)
+    covariance = np.cov(y.T, bias=True)
+    places = np.stack(np.meshgrid(np.arange(4), np.arange(4), indexing="ij"), -1).reshape(16, 2) - 1.5
+    cross = whole.T @ places / 16
+    ridge = 1e-6 * np.trace(covariance) / WIDTH
+    explained = np.trace(cross.T @ np.linalg.solve(covariance + ridge * np.eye(WIDTH), cross))
+    for name, value in {
+        "images": 15,
+        "common_direction": (y @ mean).mean() / np.linalg.norm(mean),
+        "channel_top1": energy[0] / energy.sum(),
+        "channel_top3": energy[:3].sum() / energy.sum(),
+        "channel_top10": energy[:10].sum() / energy.sum(),
+        "participation": energy.sum() ** 2 / (energy**2).sum(),
+        "effective_rank": np.exp(-(p * np.log(p)).sum()),
+        "position_share": (a * b).sum() / 16 / np.trace(covariance),
+        "position_r2": explained / (places**2).sum() * 16,
+    }.items():
+        assert found[name] == pytest.approx(value, rel=1e-6), name
+    shares = [found[f"map_{band}"] for band in ("ramp", "low", "mid", "high")]
+    assert sum(shares) == pytest.approx(1, abs=1e-12) and min(shares) >= 0
+
+
+def test_artifacts_are_a_runs_numbers(tmp_path, train, test) -> None:
+    # 24 images in batches of 6: every image starts as often as any other.
+    settings = {"grid": GRID, "steps": 5, "batch": 6}
+    plain = vs.probe_features(train, test, out=tmp_path / "plain", **settings)
+    edited = vs.probe_features(train, test, out=tmp_path / "edited", transform="mean", **settings)
+    for name, value in sums(train[0]).compute().items():
+        if name != "images":
+            run = edited if name.startswith(("position", "map")) else plain
+            assert run.value(name, "token", 1) == pytest.approx(value, rel=1e-4, abs=1e-6), name
+
+
+def test_artifacts_merge_to_the_bit() -> None:
+    features = drawn(11, 3)[0] * np.float32(30) + np.float32(5)
+    whole = sums(features)
+    # Odd parts, other batches, an empty one, a copy that was stored, and another order of adding up.
+    parts = sums(features[:3], 1)
+    parts.merge(vs.Artifacts(GRID))
+    later = pickle.loads(pickle.dumps(sums(features[3:8], 2, 2)))
+    later.merge(sums(features[8:]))
+    parts.merge(later)
+    assert parts.images == 11
+    assert parts.compute() == whole.compute()
+    assert np.array_equal(parts.__getstate__()["sums"], whole.__getstate__()["sums"])
+    assert pickle.loads(pickle.dumps(parts)).compute() == whole.compute()
+    parts.reset()
+    assert parts.images == 0 and set(parts.compute().values()) == {0, None}
+    parts.merge(whole)
+    assert parts.compute() == whole.compute()
+    channels = features.reshape(11, 4, 4, WIDTH).transpose(0, 3, 1, 2)
+    other = vs.Artifacts()
+    other.update(channels)
+    assert other.compute() == whole.compute()
+
+
+@pytest.mark.parametrize(
+    ("make", "sentence"),
+    [
+        (lambda f: vs.Artifacts().update(f), r"do not say their grid"),
+        (lambda f: vs.Artifacts((4, 5)).update(f), "4 x 5 = 20 patches"),
+        (lambda f: sums(f).update(f[:, :, :5]), "expected 12 channels, as before, got 5"),
+        (lambda f: sums(f).merge(_other(f)), r"grid is \(4, 4\) here and \(2, 8\) there"),
+        (lambda f: vs.Artifacts(GRID).update(np.full_like(f, np.nan)), "finite"),
+        (lambda f: vs.Artifacts(GRID).update(f.astype("i4")), "float32"),
+        (lambda f: vs.torchmetric(vs.Probe, 3, grid=4), "Positional, Segmentation or Artifacts"),
+    ],
+)
+def test_artifacts_tell_what_cannot_be(make, sentence) -> None:
+    with pytest.raises(vs.InputError, match=sentence) as error:
+        make(drawn(3, 0)[0])
+    assert "\n" not in str(error.value)
+
+
+def _other(features: np.ndarray) -> vs.Artifacts:
+    a = vs.Artifacts((2, 8))
+    a.update(features)
+    return a

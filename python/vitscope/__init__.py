@@ -11,6 +11,7 @@ and others are never imported unless an object of theirs is passed.
 
 from __future__ import annotations
 
+from vitscope._artifacts import Artifacts
 from vitscope._debias import Debias
 from vitscope._job import probe, probe_features, probes
 from vitscope._metrics import Positional, Segmentation
@@ -18,9 +19,11 @@ from vitscope._monitor import Monitor
 from vitscope._probe import Probe
 from vitscope._run import Comparison, Counts, Figure, Finding, Run, Table, compare, read_run, report
 from vitscope._tap import Tap, tap, tokens
+from vitscope._torchmetric import torchmetric
 from vitscope._vitscope import DataError, InputError, Interrupted, __version__, set_threads
 
 __all__ = [
+    "Artifacts",
     "Comparison",
     "Counts",
     "DataError",
@@ -46,4 +49,5 @@ __all__ = [
     "set_threads",
     "tap",
     "tokens",
+    "torchmetric",
 ]

@@ -307,26 +307,39 @@ impl Moments {
         Ok(moments)
     }
 
+    /// Moments that were summed elsewhere: number, the vector that is taken off, the sum of what is left, the sum of the
+    /// unit vectors, and the entries of the sum of products of what is left, row and column with column <= row.
+    pub(crate) fn from_products(
+        count: u64,
+        shift: Vec<f32>,
+        sum: Vec<f64>,
+        unit_sum: Option<Vec<f64>>,
+        dim: usize,
+        at: impl Fn(usize, usize) -> f64,
+    ) -> Self {
+        let mut moments = Self::new(dim);
+        moments.count = count;
+        moments.shift = (count > 0).then_some(shift);
+        moments.sum = sum;
+        moments.unit_sum = unit_sum;
+        for tile in &mut moments.tiles {
+            for i in 0..tile.rows {
+                for j in 0..tile.cols.min(tile.row + i + 1 - tile.col) {
+                    tile.products[i * tile.cols + j] = at(tile.row + i, tile.col + j);
+                }
+            }
+        }
+        moments
+    }
+
     /// Moments that were summed elsewhere: number, provisional mean, the sums `[2, D]` of the shifted and of
     /// the unit vectors, and the products `[D, D]`, of which the lower triangle counts.
     #[cfg(feature = "cuda")]
     pub(crate) fn from_sums(count: u64, shift: Vec<f32>, sums: &[f64], products: &[f64]) -> Self {
         let dim = shift.len();
         let (sum, units) = sums.split_at(dim);
-        let mut moments = Self::new(dim);
-        moments.count = count;
-        moments.shift = (count > 0).then_some(shift);
-        moments.sum = sum.to_vec();
-        moments.unit_sum = Some(units.to_vec());
-        for tile in &mut moments.tiles {
-            for i in 0..tile.rows {
-                for j in 0..tile.cols.min(tile.row + i + 1 - tile.col) {
-                    tile.products[i * tile.cols + j] =
-                        products[(tile.row + i) * dim + tile.col + j];
-                }
-            }
-        }
-        moments
+        let at = |row: usize, column: usize| products[row * dim + column];
+        Self::from_products(count, shift, sum.to_vec(), Some(units.to_vec()), dim, at)
     }
 
     /// The mean square of each dimension about the provisional mean.

@@ -42,7 +42,9 @@ pub(crate) fn model(out: &Path, typed: &Path) -> Result<PathBuf, SweepError> {
         return Ok(typed.to_owned());
     };
     let Some(model) = BuiltIn::all().find(|model| model.name == name) else {
-        let names: Vec<&str> = BuiltIn::all().map(|model| model.name).collect();
+        let names: Vec<String> = BuiltIn::all()
+            .map(|model| format!("{PREFIX}{}", model.name))
+            .collect();
         return Err(SweepError::Usage(format!(
             "{text}: is no built-in model: there are {}",
             names.join(", ")

@@ -36,7 +36,8 @@ pub(crate) fn expand(table: &Table, problems: &mut PlanProblems) -> Vec<Spec> {
             problems.add(&place, "leaves no job out: correct it or remove it");
         }
     }
-    if specs.is_empty() {
+    // Where something else is wrong, that is why.
+    if specs.is_empty() && problems.is_none() {
         problems.add("[matrix]", "the plan has no job");
     }
     specs
@@ -53,7 +54,7 @@ fn of(base: &Table, table: &Table, place: &str, problems: &mut PlanProblems) -> 
         let values = match &table[key] {
             Value::Array(list) if list.is_empty() => {
                 problems.add(&format!("{place} {key}"), "has no value");
-                continue;
+                return Vec::new();
             }
             Value::Array(list) => list.clone(),
             one => vec![one.clone()],

@@ -297,7 +297,10 @@ impl Spec {
                 PathBuf::new()
             }
             (None, None) => {
-                values.problem("model", "is missing: name one, or embeddings as features");
+                let named = |key: &&str| values.all.contains_key(*key);
+                if !["model", "features"].iter().any(|key| named(&key)) {
+                    values.problem("model", "is missing: name one, or embeddings as features");
+                }
                 PathBuf::new()
             }
         };
@@ -305,7 +308,10 @@ impl Spec {
         if !values.all.contains_key("data") {
             values.problem("data", "is missing: name a data set");
         }
-        let shards = values.whole("shards").unwrap_or(1).max(1);
+        let shards = values.whole("shards").unwrap_or(1);
+        if shards == 0 {
+            values.problem("shards", "expected a whole number from 1");
+        }
         let settle = values.settle();
         let work = match kind {
             RunKind::Probe => Work::Probe(Box::new(values.settings(|_| true))),

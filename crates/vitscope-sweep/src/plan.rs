@@ -77,6 +77,11 @@ impl PlanProblems {
             .push(format!("{}: {place}: {problem}", self.path.display()));
     }
 
+    /// Whether nothing is wrong so far.
+    pub(crate) fn is_none(&self) -> bool {
+        self.list.is_empty()
+    }
+
     fn end(self) -> Result<(), SweepError> {
         match self.list.is_empty() {
             true => Ok(()),

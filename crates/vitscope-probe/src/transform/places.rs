@@ -35,6 +35,16 @@ impl PlaceMoments {
         }
     }
 
+    /// What was summed elsewhere: moments of all unit vectors, and for each half the sums `[N, D]` at every place and the
+    /// images.
+    pub(crate) fn from_sums(moments: Moments, sums: [Array2<f64>; 2], images: [u64; 2]) -> Self {
+        Self {
+            moments,
+            sums,
+            images,
+        }
+    }
+
     /// Images added.
     #[must_use]
     pub fn images(&self) -> u64 {

@@ -237,6 +237,38 @@ fn a_plan_that_cannot_be_is_told_whole_before_anything_starts() {
     ] {
         assert!(told.contains(&format!("{plan}: {sentence}")), "{told}");
     }
+    // One thing that is wrong is one sentence.
+    for (plan, sentence) in [
+        ("[matrix]\nmodel = []\n", "[matrix] model: has no value"),
+        ("[matrix]\nmodel = [3]\n", "[matrix] model: expected a text"),
+        (
+            "[matrix]\ncommand = \"prob\"\n",
+            "[matrix] command: `prob` is not one of",
+        ),
+        (
+            "[matrix]\nshards = 0\n",
+            "[matrix] shards: expected a whole number from 1",
+        ),
+        (
+            "[matrix]\nseed = 0\n[[exclude]]\nseed = 0\n",
+            "[matrix]: the plan has no job",
+        ),
+        (
+            "[[report]]\nof = { seed = 7 }\n",
+            "[[report]] 1 of: no job of the plan is meant",
+        ),
+        (
+            "[slurm]\npartition = \"a\\nb\"\n",
+            "[slurm] partition: expected one line",
+        ),
+    ] {
+        trial.write(plan);
+        let output = trial.sweep(&["--dry-run", "--no-estimate"]);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{plan}: {told}");
+        assert!(told.contains(sentence), "{plan}: {told}");
+        assert_eq!(told.trim().lines().count(), 1, "{plan}: {told}");
+    }
     // What only model and data can tell.
     trial.write("[matrix]\nbatch = [400]\n");
     let output = trial.sweep(&[]);
