@@ -6,7 +6,7 @@ import pickle
 
 import numpy as np
 import pytest
-from conftest import CLASSES, GRID, drawn
+from conftest import CLASSES, GRID, WIDTH, drawn
 
 import vitscope as vs
 

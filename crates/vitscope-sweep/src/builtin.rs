@@ -32,7 +32,11 @@ fn made(
     if let Some(parent) = folder.parent() {
         vitscope_run::files::make_dir(parent)?;
     }
-    make(folder).map_err(|error| SweepError::file(folder, error))
+    match make(folder) {
+        // Another sweep of the same folder was faster; what is there is whole.
+        Err(_) if folder.exists() => Ok(()),
+        made => made.map_err(|error| SweepError::file(folder, error)),
+    }
 }
 
 /// A model as the study opens it.
