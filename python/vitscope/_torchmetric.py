@@ -46,6 +46,7 @@ def _wrapped(torch: Any, base: Any) -> Any:
 
         full_state_update = False
         is_differentiable = False
+        parts: Any
 
         def __init__(self, measure: Any, args: Any, settings: Any) -> None:
             super().__init__()

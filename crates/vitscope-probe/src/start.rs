@@ -15,7 +15,7 @@ use ndarray::{Array2, ArrayView3, Axis};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 
-use crate::moments::Principal;
+use crate::principal::Principal;
 use crate::random;
 use crate::{MAX_CLUSTERS, ProbeError};
 

@@ -113,8 +113,16 @@ fn make(
     if stopped {
         return Err(SweepError::Stopped.into());
     }
-    let reported = vitscope_sweep::report(sweep)?;
-    print_report(cli, sweep, &reported)
+    match vitscope_sweep::report(sweep) {
+        Ok(reported) => print_report(cli, sweep, &reported),
+        // What is done is told even where it cannot be compared, as on a full disk.
+        Err(error) => {
+            if cli.output() == Output::Human {
+                print(&format!("{}\n{}", states(sweep, &[]), counted(sweep)))?;
+            }
+            Err(error.into())
+        }
+    }
 }
 
 /// Does one piece of work.
@@ -233,14 +241,14 @@ fn dry_run(cli: &Cli, sweep: &Sweep, set: &[String], bare: bool) -> anyhow::Resu
     let mut text = columns(&rows);
     let _ = writeln!(
         text,
-        "\n{} jobs, {} of them done, {} passes to make\ntime      {} one after another on this machine\nmemory    {} at most\ndisk      {}, and {} while facets are kept",
-        sweep.jobs.len(),
+        "\n{}, {} of them done, {} to make\ntime      {} one after another on this machine\nmemory    {} at most\ndisk      {}, and {} while facets are kept",
+        plural(sweep.jobs.len(), "job", "jobs"),
         sweep
             .jobs
             .iter()
             .filter(|job| is_done(&sweep.run(&job.name)))
             .count(),
-        costs.len(),
+        plural(costs.len(), "pass", "passes"),
         duration(secs),
         memory.map_or("-".to_owned(), bytes),
         bytes(disk),
@@ -249,8 +257,12 @@ fn dry_run(cli: &Cli, sweep: &Sweep, set: &[String], bare: bool) -> anyhow::Resu
     if unknown > 0 {
         let _ = writeln!(
             text,
-            "{unknown} passes are not in these sums: attention and correspond have no rehearsal{}",
-            if bare { ", and none was made" } else { "" }
+            "not in these sums: {}, {}",
+            plural(unknown, "pass", "passes"),
+            match bare {
+                true => "since no rehearsals were made",
+                false => "since attention and correspond have no rehearsal, or one failed",
+            }
         );
     }
     let mut why: Vec<String> = costs
@@ -352,6 +364,11 @@ fn print_submitted(cli: &Cli, submitted: &[slurm::Submitted]) -> anyhow::Result<
         true => print("nothing to submit: every job is done or in the queue"),
         false => print(&submitted.iter().map(line).collect::<String>()),
     }
+}
+
+/// "1 pass", "2 passes".
+fn plural(count: usize, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
 }
 
 /// The final table, and an error where a job failed.
