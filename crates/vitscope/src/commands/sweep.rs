@@ -254,17 +254,7 @@ fn dry_run(cli: &Cli, sweep: &Sweep, set: &[String], bare: bool) -> anyhow::Resu
         bytes(disk),
         bytes(scratch),
     );
-    if unknown > 0 {
-        let _ = writeln!(
-            text,
-            "not in these sums: {}, {}",
-            plural(unknown, "pass", "passes"),
-            match bare {
-                true => "since no rehearsals were made",
-                false => "since attention and correspond have no rehearsal, or one failed",
-            }
-        );
-    }
+    text += &left_out(unknown, bare);
     let mut why: Vec<String> = costs
         .iter()
         .filter_map(|(unit, cost)| Some(format!("{}: {}", unit.names()[0], cost.as_ref().err()?)))
@@ -363,6 +353,21 @@ fn print_submitted(cli: &Cli, submitted: &[slurm::Submitted]) -> anyhow::Result<
     match submitted.is_empty() {
         true => print("nothing to submit: every job is done or in the queue"),
         false => print(&submitted.iter().map(line).collect::<String>()),
+    }
+}
+
+/// Which passes the sums of a dry run do not hold; nothing where they hold all.
+fn left_out(passes: usize, bare: bool) -> String {
+    let why = match bare {
+        true => "since no rehearsals were made",
+        false => "since attention and correspond have no rehearsal, or one failed",
+    };
+    match passes {
+        0 => String::new(),
+        _ => format!(
+            "not in these sums: {}, {why}\n",
+            plural(passes, "pass", "passes")
+        ),
     }
 }
 
