@@ -331,7 +331,8 @@ fn counted(sweep: &Sweep) -> String {
         .filter(|(count, word)| *count > 0 || **word == "done")
         .map(|(count, word)| format!("{count} {word}"))
         .collect();
-    format!("{} jobs: {}\n", sweep.jobs.len(), parts.join(", "))
+    let all = plural(sweep.jobs.len(), "job", "jobs");
+    format!("{all}: {}\n", parts.join(", "))
 }
 
 fn status(cli: &Cli, sweep: &Sweep) -> anyhow::Result<()> {
