@@ -298,7 +298,7 @@ impl Spec {
             }
             (None, None) => {
                 let named = |key: &&str| values.all.contains_key(*key);
-                if !["model", "features"].iter().any(|key| named(key)) {
+                if !["model", "features"].iter().any(named) {
                     values.problem("model", "is missing: name one, or embeddings as features");
                 }
                 PathBuf::new()
