@@ -419,9 +419,9 @@ mod tests {
         let found = best(&rows, Facet::Key, alone).unwrap();
         assert_eq!((found.step, found.ties), (20, vec![30, 40]));
         assert_eq!(best(&rows, Facet::Value, alone), None);
-        // In pairs 30 is told apart, and 40 is not.
+        // In pairs 30 is told apart as well, and 40 is not.
         let paired = |_: Slot, top: u64, other: u64| {
-            let low = if other == 30 { 0.05 } else { -0.01 };
+            let low = if other == 40 { -0.01 } else { 0.05 };
             Some(Difference {
                 value: if (top, other) == (20, 40) { 0.0 } else { 0.1 },
                 interval: (low, 0.2),
