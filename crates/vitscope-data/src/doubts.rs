@@ -12,6 +12,7 @@ use image::metadata::Orientation;
 
 use rayon::prelude::*;
 
+use crate::Split;
 use crate::dataset::DataSet;
 use crate::decode;
 use crate::evidence::{Evidence, MaskValue};
@@ -61,19 +62,18 @@ impl DataSet {
         // The crop is of no interest here, so it is small.
         let geometry = Geometry { size: 16 };
         let one_list = self.train == self.test;
-        let splits: &[&[Item]] = if one_list {
-            &[&self.test]
-        } else {
-            &[&self.test, &self.train]
-        };
-        for &items in splits {
+        let mut splits = vec![(Split::Test, &self.test)];
+        if !one_list {
+            splits.push((Split::Train, &self.train));
+        }
+        for (split, items) in splits {
             let decoded = neighbors(items.len());
             let found: Vec<_> = decoded
                 .par_iter()
                 .map(|&index| self.examine(&items[index], &geometry))
                 .collect();
             for (examined, &index) in found.into_iter().zip(&decoded) {
-                evidence.add(&items[index], examined.facts, &examined.pixels);
+                evidence.add(split, &items[index], examined.facts, &examined.pixels);
             }
             let mut others = spread(items.len(), HEADERS);
             others.retain(|index| decoded.binary_search(index).is_err());
@@ -242,16 +242,24 @@ impl Judge<'_> {
         })
     }
 
-    /// One class, or none.
+    /// One class, or none, in the masks by which a model is measured.
     fn one_class(&self) -> Option<Doubt> {
         let evidence = self.evidence;
-        if evidence.masks == 0 && evidence.classes.iter().all(|&pixels| pixels == 0) {
+        // Where test images have no masks there is nothing to be measured by, which is said elsewhere.
+        let (masks, classes, whose) = match evidence.test_masks {
+            0 => (evidence.masks, &evidence.classes, ""),
+            tested if tested < evidence.masks => {
+                (tested, &evidence.test_classes, " of test images")
+            }
+            tested => (tested, &evidence.test_classes, ""),
+        };
+        if masks == 0 && classes.iter().all(|&pixels| pixels == 0) {
             return None;
         }
         if self.set.classes.is_empty() {
             return None;
         }
-        let occurring = self.set.classes.iter().zip(&evidence.classes);
+        let occurring = self.set.classes.iter().zip(classes);
         let mut occurring = occurring.filter(|(_, pixels)| **pixels > 0);
         let first = occurring.next();
         if occurring.next().is_some() {
@@ -264,8 +272,7 @@ impl Judge<'_> {
         Some(Doubt {
             sort: "one class",
             text: format!(
-                "{which}, in the {} masks looked at: mIoU, accuracy and NMI then say nothing of a model (a single cluster would score 1); check that the masks are the right ones, and how they are coded.",
-                evidence.masks
+                "{which}, in the {masks} masks{whose} looked at: mIoU, accuracy and NMI then say nothing of a model (a single cluster would score 1); check that the masks are the right ones, and how they are coded."
             ),
         })
     }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use image::GrayImage;
 use image::metadata::Orientation;
 
+use crate::Split;
 use crate::alignment::{Alignment, Thumb, contrast};
 use crate::decode::Decoded;
 use crate::labels::{ClassMap, IGNORE, packed};
@@ -303,6 +304,9 @@ pub struct Evidence {
     pub(crate) clashing: usize,
     /// Pixels per class.
     pub(crate) classes: Vec<u64>,
+    /// Those of test images, and how many of the masks those are.
+    pub(crate) test_classes: Vec<u64>,
+    pub(crate) test_masks: usize,
 }
 
 /// One id that two masks show in different colors.
@@ -311,6 +315,15 @@ pub(crate) struct Clash {
     pub id: u32,
     pub first: ([u8; 3], PathBuf),
     pub second: ([u8; 3], PathBuf),
+}
+
+fn add_pixels(sums: &mut Vec<u64>, pixels: &[u64]) {
+    if sums.len() < pixels.len() {
+        sums.resize(pixels.len(), 0);
+    }
+    for (sum, pixels) in sums.iter_mut().zip(pixels) {
+        *sum += pixels;
+    }
 }
 
 impl Evidence {
@@ -324,8 +337,8 @@ impl Evidence {
         }
     }
 
-    /// Adds the facts of one image and its mask, and the mask's pixels of each class.
-    pub fn add(&mut self, item: &Item, facts: Facts, pixels: &[u64]) {
+    /// Adds the facts of one image of a split and its mask, and the mask's pixels of each class.
+    pub fn add(&mut self, split: Split, item: &Item, facts: Facts, pixels: &[u64]) {
         let (image, mask) = (&item.image, item.mask.as_deref());
         if let Some(facts) = facts.image {
             self.images += 1;
@@ -351,11 +364,10 @@ impl Evidence {
         if let Some(thumb) = facts.thumb {
             self.alignment.add(thumb);
         }
-        if self.classes.len() < pixels.len() {
-            self.classes.resize(pixels.len(), 0);
-        }
-        for (sum, pixels) in self.classes.iter_mut().zip(pixels) {
-            *sum += pixels;
+        add_pixels(&mut self.classes, pixels);
+        if split == Split::Test {
+            add_pixels(&mut self.test_classes, pixels);
+            self.test_masks += usize::from(facts.mask.is_some() && mask.is_some());
         }
         if let (Some(facts), Some(mask)) = (facts.mask, mask) {
             self.add_mask(mask, facts);

@@ -74,7 +74,13 @@ impl Verdict {
         if slots.is_empty() {
             return;
         }
-        if run.has("miou") {
+        let of_truth = run.get(Subject::GroundTruth, "entropy").value;
+        if of_truth == Some(0.0) {
+            self.findings.push(
+                "All labels of the test images are of one class, so mIoU says nothing of a model, and no slot is recommended by it."
+                    .to_owned(),
+            );
+        } else if run.has("miou") {
             self.findings.push(best(run));
             self.findings.extend(baselines(run));
             self.findings.extend(readers::sentence(run));

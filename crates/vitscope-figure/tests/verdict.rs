@@ -398,6 +398,20 @@ fn where_intervals_overlap_no_layer_is_first() {
 }
 
 #[test]
+fn one_class_among_the_test_labels_recommends_nothing() {
+    let verdict = Planted::new()
+        .miou("key.1", 0.3, 0.02)
+        .miou("key.2", 0.2, 0.02)
+        .number("ground_truth", "entropy", 0.0, None)
+        .verdict();
+    assert!(says(
+        &verdict.findings,
+        "All labels of the test images are of one class"
+    ));
+    assert!(!verdict.findings.concat().contains("Use "));
+}
+
+#[test]
 fn causes_are_told_as_far_as_intervals_carry_them() {
     let said = |rows: &str| of_command("causes", rows);
     let effect = "3,key,place_nmi@plain,,0.5,0.45,0.55\n";
@@ -431,8 +445,24 @@ fn causes_are_told_as_far_as_intervals_carry_them() {
     let lean = "1,key,place_lean@shift,,0.2,0.1,0.3\n2,key,place_lean@shift,,-0.5,-0.6,-0.4\n";
     let one = said(&format!("{lean}3,key,place_lean@shift,,0.0,-0.1,0.1\n"));
     assert!(
-        one.contains("labels follow the place more than the content in key 1 (1 of 3 slots), and the content more than the place in 1 of 3 slots"),
+        one.contains("labels follow the place more than the content in key 1 (1 of 3 slots), and the content more than the place in 1 of 3 (95 %"),
         "{one}"
+    );
+    let fewer = said(&format!("{lean}3,key,agree_content@flip,,,,\n"));
+    assert!(
+        fewer.contains("(1 of 2 slots in which that is defined)"),
+        "{fewer}"
+    );
+    let nothing = said("3,key,place_nmi@plain,,,,\n3,key,place_lean@shift,,,,\n");
+    assert!(
+        nothing.contains("Every slot gives all patches one label"),
+        "{nothing}"
+    );
+    let chance = said("3,key,place_nmi@plain,,0.02,-0.01,0.05\n3,key,code_nmi@roll,,0.9,0.8,1\n");
+    assert!(
+        chance.contains("No slot can be said to have a positional effect")
+            && !chance.contains("code"),
+        "{chance}"
     );
     let unsure = said("3,key,place_lean@flip,,0.4,,\n");
     assert!(unsure.contains("this run cannot say it"), "{unsure}");

@@ -285,7 +285,7 @@ impl Desk {
             ));
         }
         let none = ViewError::asked(format!(
-            "there is no codebook of {}: only a run of probe has some",
+            "there is no codebook of {}: a run of probe has one of each slot that it read",
             look.slot
         ));
         let codebook = one.codebook(look.slot)?.ok_or(none)?;

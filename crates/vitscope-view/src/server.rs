@@ -26,7 +26,9 @@ pub const MOST_BYTES: usize = 64 << 20;
 const CONNECTIONS: usize = 32;
 /// The largest head of a request.
 const HEAD: usize = 16 << 10;
-/// How long a head, and then a body, may take.
+/// How long a head may take, and a connection that asks nothing may stay: it holds one of the few places.
+const HEAD_PATIENCE: Duration = Duration::from_secs(3);
+/// How long a body may take.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Random bytes of a token.
 const TOKEN: usize = 16;
@@ -168,7 +170,7 @@ async fn accept<A: Answerer>(listener: tokio::net::TcpListener, guard: Arc<Guard
             let service = service_fn(|request| handle(request, Arc::clone(&guard)));
             let mut http = hyper::server::conn::http1::Builder::new();
             http.timer(TokioTimer::new())
-                .header_read_timeout(PATIENCE)
+                .header_read_timeout(HEAD_PATIENCE)
                 .max_buf_size(HEAD);
             // A connection that breaks is its client's affair.
             let _ = http.serve_connection(TokioIo::new(stream), service).await;

@@ -55,7 +55,7 @@ impl Judge<'_> {
         Some(Doubt {
             sort: "object numbers",
             text: format!(
-                "the ids of the masks look like numbers of single objects (instances) and not like classes: {why}; a class for each number means nothing, so take the masks of classes{hint}, or describe the set in a TOML file with the ids of all objects in one class, 'ids = [{}, ...]' ({}).",
+                "the ids of the masks may be numbers of single objects (instances) and not of classes: {why}; a class for each number would mean nothing, so take the masks of classes{hint}, or describe the set in a TOML file with the ids of all objects in one class, 'ids = [{}, ...]' ({}).",
                 listed(&ids.iter().map(|(id, _)| **id).take(3).collect::<Vec<_>>()),
                 self.draft()
             ),

@@ -130,7 +130,7 @@ impl Judge<'_> {
                     return None;
                 }
                 format!(
-                    "the masks fit their images no better than those of other images do: brightness changes {:.2} times the mean at a mask's borders, and {:.2} times with a neighbor's mask ({} compared), where masks of photographs have 2 to 3: check that each image has its own mask (the image {image} has the mask {mask}).",
+                    "the masks fit their images no better than those of other images do: brightness changes {:.2} times the mean at a mask's borders, and {:.2} times with a neighbor's mask ({} compared), where masks of photographs have 2 to 3: check that each image has its own mask (the image {image} has the mask {mask}); of scribbles, soft borders, or regions that are not drawn along edges it says nothing.",
                     found.own, found.other, found.count
                 )
             }

@@ -6,7 +6,7 @@ use std::fs;
 use std::path::Path;
 
 use image::{DynamicImage, GrayImage, ImageBuffer, Luma, RgbImage};
-use vitscope_data::{DataSet, Evidence, Geometry};
+use vitscope_data::{DataSet, Evidence, Geometry, Split};
 
 use crate::common::names;
 
@@ -94,7 +94,7 @@ fn look(root: &Path) -> Said {
     for item in &survey.set.test {
         let examined = survey.set.examine(item, &Geometry { size: 32 });
         problems.extend(examined.problems.iter().map(ToString::to_string));
-        evidence.add(item, examined.facts, &examined.pixels);
+        evidence.add(Split::Test, item, examined.facts, &examined.pixels);
     }
     let doubts = evidence.doubts(&survey.set);
     if let Ok(set) = DataSet::open(spec)
@@ -269,6 +269,26 @@ fn white_as_the_only_foreground() {
 fn one_class_alone_says_nothing() {
     let (_folder, said) = case(|root| set_of(root, usual, ids(3, 3)));
     assert_doubt(&said, "one class", &["only one class occurs, '3'", "mIoU"]);
+}
+
+#[test]
+fn test_masks_that_only_hold_a_place_say_nothing() {
+    let root = tempfile::tempdir().unwrap();
+    for (split, disc) in [("train", 1), ("test", 0)] {
+        let place = |seed| {
+            let name = |what: &str| format!("{what}/{split}/{split}{seed}.png");
+            (name("images"), name("masks"))
+        };
+        set_of(root.path(), place, ids(0, disc));
+    }
+    let set = DataSet::open(root.path().to_str().unwrap()).unwrap();
+    assert_eq!((set.train.len(), set.test.len()), (4, 4));
+    let doubt = set.doubts().iter().find(|doubt| doubt.sort == "one class");
+    let text = &doubt.unwrap().text;
+    assert!(
+        text.contains("in the 4 masks of test images looked at"),
+        "{text}"
+    );
 }
 
 #[test]

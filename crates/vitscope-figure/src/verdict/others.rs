@@ -72,14 +72,25 @@ pub(super) fn of_causes(run: &RunView) -> Vec<String> {
     ] {
         let lean = run.slots().into_iter().map(|slot| (slot, of(slot, metric)));
         let lean: Vec<(Slot, Measured)> = lean.filter(|(_, lean)| lean.value.is_some()).collect();
-        said.extend(leaning(&lean, when));
+        said.extend(leaning(&lean, run.slots().len(), when));
     }
     let slots = run.slots().into_iter();
     let effect = slots.filter_map(|slot| Some((slot, of(slot, "place_nmi@plain").value?)));
     let Some((slot, _)) = effect.max_by(|a, b| a.1.total_cmp(&b.1)) else {
+        let none =
+            "Every slot gives all patches one label, so nothing can be said of what labels follow.";
+        said.push(none.to_owned());
         return said;
     };
     let plain = of(slot, "place_nmi@plain");
+    if plain.interval.is_some_and(|(low, _)| low <= 0.0) {
+        said.push(format!(
+            "No slot can be said to have a positional effect beyond chance: the largest, of {}, is NMI {}.",
+            name(slot),
+            with_interval(plain)
+        ));
+        return said;
+    }
     let strongest = format!(
         "{} has the largest positional effect, NMI {} beyond chance",
         capitalized_name(slot),
@@ -120,7 +131,7 @@ pub(super) fn of_causes(run: &RunView) -> Vec<String> {
 }
 
 /// Which slots follow the place more than the content, as far as intervals say so.
-fn leaning(lean: &[(Slot, Measured)], when: &str) -> Option<String> {
+fn leaning(lean: &[(Slot, Measured)], all: usize, when: &str) -> Option<String> {
     const MOST_NAMED: usize = 4;
     if lean.is_empty() {
         return None;
@@ -137,18 +148,24 @@ fn leaning(lean: &[(Slot, Measured)], when: &str) -> Option<String> {
         .map(|(slot, _)| format!("{} {}", slot.facet, slot.layer))
         .collect();
     let content = lean.iter().filter(below).count();
-    let slots = lean.len();
-    let others = format!("the content more than the place in {content} of {slots} slots");
+    let slots = match lean.len() {
+        count if count == all => format!("{count} slots"),
+        count => format!("{count} slots in which that is defined"),
+    };
+    let others = format!(
+        "the content more than the place in {content} of {}",
+        lean.len()
+    );
     Some(match following.len() {
         0 => format!(
-            "When {when}, labels follow {others}, and in none the place more (95 % intervals)."
+            "When {when}, labels follow the content more than the place in {content} of {slots}, and in none the place more (95 % intervals)."
         ),
         count if count <= MOST_NAMED => format!(
-            "When {when}, labels follow the place more than the content in {} ({count} of {slots} slots), and {others} (95 % intervals).",
+            "When {when}, labels follow the place more than the content in {} ({count} of {slots}), and {others} (95 % intervals).",
             listed(&following)
         ),
         count => format!(
-            "When {when}, labels follow the place more than the content in {count} of {slots} slots, and {others} (95 % intervals)."
+            "When {when}, labels follow the place more than the content in {count} of {slots}, and {others} (95 % intervals)."
         ),
     })
 }

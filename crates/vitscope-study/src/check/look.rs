@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use rayon::prelude::*;
-use vitscope_data::{DataSet, Evidence, Examined, Geometry, Item, Problems};
+use vitscope_data::{DataSet, Evidence, Examined, Geometry, Item, Problems, Split};
 use vitscope_measure::CellCounts;
 
 use super::position::{SetCounts, mix_up};
@@ -28,6 +28,7 @@ pub(super) struct Looker<'a> {
 impl Looker<'_> {
     pub(super) fn look(
         &mut self,
+        which: Split,
         items: &[Item],
         mut counts: Option<&mut SetCounts>,
     ) -> Result<SplitCheck, StudyError> {
@@ -63,7 +64,7 @@ impl Looker<'_> {
                 {
                     counts.add(index, &label.ids, cells).map_err(mix_up)?;
                 }
-                self.add(&mut split, &items[index - first], examined);
+                self.add(which, &mut split, &items[index - first], examined);
             }
             self.observer.advance(items.len() as u64, None);
             if self.observer.stop() {
@@ -77,8 +78,9 @@ impl Looker<'_> {
         Ok(split)
     }
 
-    fn add(&mut self, split: &mut SplitCheck, item: &Item, examined: Examined) {
-        self.evidence.add(item, examined.facts, &examined.pixels);
+    fn add(&mut self, which: Split, split: &mut SplitCheck, item: &Item, examined: Examined) {
+        self.evidence
+            .add(which, item, examined.facts, &examined.pixels);
         split.sound += usize::from(examined.problems.is_empty());
         if let Some((width, height)) = examined.image_size {
             let area = |size: [usize; 2]| size[0] * size[1];

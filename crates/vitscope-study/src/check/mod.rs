@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use vitscope_data::{DataError, DataSet, Doubt, Evidence, Geometry, Listed, Problems, Survey};
+use vitscope_data::{
+    DataError, DataSet, Doubt, Evidence, Geometry, Listed, Problems, Split, Survey,
+};
 
 use crate::error::StudyError;
 use crate::observer::{self, Observer};
@@ -245,11 +247,11 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
     let total = set.test.len() + if one_list { 0 } else { set.train.len() };
     looker.observer.begin(observer::CHECK, 0, total as u64);
     let mut counts = SetCounts::new(&set, geometry, request)?;
-    let test = looker.look(&set.test, counts.as_mut())?;
+    let test = looker.look(Split::Test, &set.test, counts.as_mut())?;
     let train = if one_list {
         test.clone()
     } else {
-        looker.look(&set.train, None)?
+        looker.look(Split::Train, &set.train, None)?
     };
     looker.observer.end();
     let off_the_table = looker.off_the_table.into_values().collect();

@@ -91,7 +91,7 @@ pub enum Command {
         /// A run directory of `probe`
         run: PathBuf,
     },
-    /// Runs of any kind side by side: models, layers, sizes, seeds, settings
+    /// Runs side by side, of any kind but causes: models, layers, sizes, seeds, settings
     Compare(CompareArgs),
     /// The table of known models: sizes, ids, license, gated or not
     Models {
