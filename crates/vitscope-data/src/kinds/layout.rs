@@ -165,7 +165,7 @@ pub(super) fn find(root: &Path, findings: &mut Findings) -> Result<FolderLayout,
             .iter()
             .any(|(_, place)| listing::holds_images(&place.images))
         {
-            return choose(root, places, findings);
+            return choose(root, root, places, findings);
         }
     }
     if masks.is_some() {
@@ -294,7 +294,7 @@ fn in_parts(
             "{loose} images directly in {place} are left out, as its folders hold the set's splits."
         ));
     }
-    choose(images, places, findings)
+    choose(images.parent().unwrap_or(images), images, places, findings)
 }
 
 /// The masks of a split: in a folder of the same name, or of one that says the same split.
@@ -338,6 +338,7 @@ fn split_folder(root: &Path, split: &Path, beside: &[PathBuf]) -> Result<FilePla
 
 /// Which of the splits that are there are used: train, and test or else val.
 fn choose(
+    root: &Path,
     place: &Path,
     places: Vec<(PathPart, FilePlace)>,
     findings: &mut Findings,
@@ -394,14 +395,19 @@ fn choose(
             } else {
                 ("test", "train")
             };
-            let only = train.or(test).map(|place| name_of(&place.images));
+            let only = train.or(test);
             let problem = format!("has {present}/ but no {absent}/, expected both or neither");
+            // Folders that are there; where masks lie is the user's to say unless they were found.
+            let below = |path: &Path| {
+                let path = path.strip_prefix(root).unwrap_or(path);
+                path.to_string_lossy().replace('\\', "/")
+            };
+            let images = only.map_or(present.to_owned(), |place| below(&place.images));
+            let masks = only.and_then(|place| place.masks.as_deref());
+            let masks = masks.filter(|masks| masks.is_dir());
             let remedy = format!(
                 "add {absent}/ (val/ serves as test), or move the images up to use them for both, or {}",
-                described(
-                    &format!("images/{}", only.as_deref().unwrap_or(present)),
-                    &format!("masks/{}", only.as_deref().unwrap_or(present))
-                )
+                described(&images, &masks.map_or("MASKS".to_owned(), below))
             );
             Err(DataError::layout(place, problem, remedy))
         }

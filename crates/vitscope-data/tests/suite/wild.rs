@@ -803,8 +803,21 @@ fn layouts_that_could_mean_two_things_are_asked_for() {
     };
     refused(
         &lonely,
-        &["has train/ but no test/", "images = \"images/train\""],
+        &[
+            "has train/ but no test/",
+            "images = \"images/train\", masks = \"masks/train\"",
+        ],
     );
+    // As KITTI has them: only folders that are there are named.
+    let inside = |root: &Path| {
+        layout(|i| {
+            (
+                format!("training/image_2/{i}.png"),
+                format!("training/semantic/{i}.png"),
+            )
+        })(root)
+    };
+    refused(&inside, &["images = \"training\", masks = \"MASKS\""]);
 }
 
 #[test]
