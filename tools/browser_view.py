@@ -192,7 +192,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("vitscope", type=Path)
     parser.add_argument("what", nargs="+")
-    parser.add_argument("--drop", type=Path, required=True, help="an image that is dropped on the page")
+    parser.add_argument("--drop", type=lambda path: Path(path).resolve(), required=True, help="an image that is dropped on the page")
     parser.add_argument("--more", default="", help="further arguments of vitscope view, as one text")
     parser.add_argument("--shots", type=Path, help="write screenshots here")
     parser.add_argument("--chromium", default=shutil.which("chromium") or shutil.which("chromium-browser"))
