@@ -11,12 +11,14 @@ pub(crate) mod fit;
 pub(crate) mod job;
 pub mod merge;
 pub mod outcome;
+mod picture_files;
 pub(crate) mod readers;
 mod request;
 pub(crate) mod rows;
 pub mod shard;
 mod soft;
 pub(crate) mod start;
+mod tensor_files;
 pub(crate) mod train;
 pub(crate) mod training;
 pub mod variants;
@@ -201,7 +203,7 @@ fn work(
         .map(|training| training.codebooks().map_err(|error| job.failed(error)))
         .collect::<Result<_, _>>()?;
     for ((plan, record), codebooks) in job.plans.iter().zip(&*records).zip(&codebooks) {
-        outcome::write_codebooks(&plan.run, &job.opened.slots, codebooks, None)?;
+        tensor_files::write_codebooks(&plan.run, &job.opened.slots, codebooks, None)?;
         record.write(&plan.run)?;
     }
     let examined = examine(

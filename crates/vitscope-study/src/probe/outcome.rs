@@ -5,24 +5,23 @@ use std::path::{Path, PathBuf};
 
 use ndarray::{Array2, Array3};
 use rayon::prelude::*;
-use safetensors::tensor::{Dtype, TensorView};
-use vitscope_data::{DataSet, Geometry, IGNORE, Split};
-use vitscope_measure::{Matching, Usage, aggregate, twins};
+use vitscope_data::{DataSet, Geometry};
+use vitscope_measure::{Matching, Usage, twins};
 use vitscope_probe::{Dispersion, Spread};
 use vitscope_protocol::{Counts, ReaderCounts, ReaderScores, Scores};
-use vitscope_run::{Facet, Part, Record, Select, Session, Slot, Subject, Table, names, tensors};
+use vitscope_run::{Facet, Part, Record, Select, Session, Slot, Subject, Table, names};
 
 use crate::attention::{self, Localities};
 use crate::baselines::{self, TrainLabels};
 use crate::error::StudyError;
-use crate::evaluate::{Evaluation, waiting_folder};
-use crate::job::{example_indices, kept_indices};
-use crate::picture;
+use crate::evaluate::Evaluation;
 use crate::rows;
 use crate::settings::{self, SaveCounts, Settings};
 use crate::transforms::StoredTransforms;
 
+use super::picture_files::{Show, write_aggregate, write_examples, write_labels};
 use super::soft;
+use super::tensor_files::{write_codebooks, write_counts, write_samples};
 
 /// What one slot came to.
 #[derive(Clone, Debug)]
@@ -47,6 +46,31 @@ pub struct SlotSummary {
     pub clusters_used: Option<f64>,
     /// Whether so few clusters are used that the numbers say little (protocol 14).
     pub collapsed: bool,
+}
+
+impl SlotSummary {
+    fn of(
+        slot: Slot,
+        done: &Scores,
+        readers: Option<&[ReaderScores; 2]>,
+        loss: Option<f64>,
+    ) -> Self {
+        let test = done.test.as_ref().and_then(|test| test.nmi.as_ref());
+        Self {
+            slot,
+            miou: done.quality.as_ref().and_then(|quality| quality.miou),
+            accuracy: done.quality.as_ref().and_then(|quality| quality.accuracy),
+            nmi: done.positional.nmi,
+            excess: test
+                .filter(|_| done.has_interval())
+                .map(|test| (test.excess, test.low, test.high)),
+            loss,
+            readers: [0, 1].map(|reader| readers?[reader].quality.miou),
+            miou_interval: done.interval(|samples| &samples.miou),
+            clusters_used: done.usage.map(|usage| usage.used),
+            collapsed: done.usage.is_some_and(|usage| usage.is_collapsed()),
+        }
+    }
 }
 
 /// What a run came to.
@@ -103,27 +127,6 @@ pub struct Counted<'a> {
     pub localities: Option<&'a Localities>,
 }
 
-/// How clusters are shown: by the class that each is matched to, where every cluster has one of
-/// its own, else by themselves.
-struct Show {
-    by_class: bool,
-    classes: Vec<[u8; 3]>,
-    clusters: Vec<[u8; 3]>,
-}
-
-impl Show {
-    fn colors(&self, class_of: &[Option<usize>]) -> Vec<[u8; 3]> {
-        if self.by_class {
-            class_of
-                .iter()
-                .map(|class| class.map_or([0; 3], |class| self.classes[class]))
-                .collect()
-        } else {
-            self.clusters.clone()
-        }
-    }
-}
-
 /// Writes metrics, counts, codebooks, aggregate maps, label maps and examples.
 ///
 /// # Errors
@@ -148,11 +151,7 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
     let model = &record.model;
     let mut table = Table::new(&model.name, &model.family, &model.size);
     let size = [geometry.size; 2];
-    let show = Show {
-        by_class: truth.is_some() && record.clusters == data.classes.len(),
-        classes: data.classes.iter().map(|class| class.color).collect(),
-        clusters: vitscope_data::palette(record.clusters),
-    };
+    let show = Show::new(data, truth.is_some(), record.clusters);
     let truth = truth
         .map(|counts| write_truth(run, size, counts, &show))
         .transpose()?;
@@ -190,21 +189,7 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
         if let Some(readers) = readers.get(index) {
             rows::add_readers(&mut table, slot, readers);
         }
-        let test = done.test.as_ref().and_then(|test| test.nmi.as_ref());
-        summaries.push(SlotSummary {
-            slot,
-            miou: done.quality.as_ref().and_then(|quality| quality.miou),
-            accuracy: done.quality.as_ref().and_then(|quality| quality.accuracy),
-            nmi: done.positional.nmi,
-            excess: test
-                .filter(|_| done.has_interval())
-                .map(|test| (test.excess, test.low, test.high)),
-            loss,
-            readers: [0, 1].map(|reader| readers.get(index)?[reader].quality.miou),
-            miou_interval: done.interval(|samples| &samples.miou),
-            clusters_used: done.usage.map(|usage| usage.used),
-            collapsed: done.usage.is_some_and(|usage| usage.is_collapsed()),
-        });
+        summaries.push(SlotSummary::of(slot, done, readers.get(index), loss));
     }
     if let Some(mut transforms) = StoredTransforms::open(run)? {
         for &slot in slots {
@@ -339,21 +324,6 @@ fn selection(select: Select, summaries: &[SlotSummary]) -> BTreeMap<String, usiz
     selection
 }
 
-fn write_aggregate(
-    run: &Path,
-    size: [usize; 2],
-    name: &str,
-    pixel: &Array3<u32>,
-    colors: &[[u8; 3]],
-) -> Result<(), StudyError> {
-    let map = aggregate(pixel.view(), colors)?;
-    picture::write_rgb(
-        &run.join("aggregate").join(format!("{name}.png")),
-        size,
-        &map,
-    )
-}
-
 fn write_truth(
     run: &Path,
     size: [usize; 2],
@@ -362,7 +332,7 @@ fn write_truth(
 ) -> Result<Scores, StudyError> {
     let scores = counts.finish(Matching::Hungarian)?;
     let pixel = &scores.position_pixel;
-    write_aggregate(run, size, "ground_truth", pixel, &show.classes)?;
+    write_aggregate(run, size, Subject::GroundTruth, pixel, &show.classes)?;
     Ok(scores)
 }
 
@@ -383,7 +353,7 @@ fn finish(
     write_aggregate(
         run,
         size,
-        &slot.to_string(),
+        Subject::Slot(slot),
         &scores.position_pixel,
         &show.colors(&scores.class_of),
     )?;
@@ -391,212 +361,4 @@ fn finish(
         scores.position_pixel = Array3::zeros((0, 0, 0));
     }
     Ok(scores)
-}
-
-pub(super) fn tensor<'a>(
-    path: &Path,
-    dtype: Dtype,
-    shape: &[usize],
-    bytes: &'a [u8],
-) -> Result<TensorView<'a>, StudyError> {
-    TensorView::new(dtype, shape.to_vec(), bytes)
-        .map_err(|error| StudyError::file(path, format!("cannot be written: {error}")))
-}
-
-fn write_counts(
-    run: &Path,
-    settings: &Settings,
-    slots: &[Slot],
-    done: &[Scores],
-    truth: Option<&Scores>,
-) -> Result<(), StudyError> {
-    let path = run.join(names::COUNTS);
-    let mut positions: Vec<(String, &Array3<u32>)> = Vec::new();
-    let mut confusions: Vec<(String, &Array2<i64>)> = Vec::new();
-    for (slot, done) in slots.iter().zip(done) {
-        positions.push((format!("position.{slot}"), saved(settings, done)));
-        if done.confusion.ncols() > 0 {
-            confusions.push((format!("confusion.{slot}"), &done.confusion));
-        }
-    }
-    if let Some(truth) = truth {
-        positions.push(("position.ground_truth".to_owned(), saved(settings, truth)));
-    }
-    let mut tensors = Vec::new();
-    for (name, counts) in &positions {
-        let bytes = bytemuck::cast_slice(contiguous(counts.as_slice()));
-        tensors.push((
-            name.clone(),
-            tensor(&path, Dtype::U32, counts.shape(), bytes)?,
-        ));
-    }
-    for (name, counts) in &confusions {
-        let bytes = bytemuck::cast_slice(contiguous(counts.as_slice()));
-        tensors.push((
-            name.clone(),
-            tensor(&path, Dtype::I64, counts.shape(), bytes)?,
-        ));
-    }
-    Ok(tensors::write(&path, tensors, None)?)
-}
-
-/// The bootstrap samples of mIoU, where there are any.
-fn write_samples(run: &Path, slots: &[Slot], done: &[Scores]) -> Result<(), StudyError> {
-    let path = run.join(names::SAMPLES);
-    let values: Vec<(String, Vec<f64>)> = slots
-        .iter()
-        .zip(done)
-        .filter_map(|(&slot, done)| {
-            let samples = done.quality_samples.as_ref()?.miou.iter();
-            let samples = samples.map(|miou| miou.unwrap_or(f64::NAN));
-            Some((names::miou_samples(slot), samples.collect()))
-        })
-        .collect();
-    if values.is_empty() {
-        return Ok(());
-    }
-    let mut tensors = Vec::new();
-    for (name, values) in &values {
-        let bytes = bytemuck::cast_slice(values);
-        let shape = [values.len()];
-        tensors.push((name.clone(), tensor(&path, Dtype::F64, &shape, bytes)?));
-    }
-    Ok(tensors::write(&path, tensors, None)?)
-}
-
-/// The position counts that are stored.
-fn saved<'a>(settings: &Settings, scores: &'a Scores) -> &'a Array3<u32> {
-    match settings.save_counts {
-        SaveCounts::Pixel => &scores.position_pixel,
-        SaveCounts::Grid => &scores.position_grid,
-    }
-}
-
-/// Counts are made in standard layout, so their elements lie side by side.
-pub(super) fn contiguous<T>(elements: Option<&[T]>) -> &[T] {
-    elements.expect("counts are in standard layout")
-}
-
-/// Writes the unit centroids of every slot and, once it is known, the class of each cluster.
-///
-/// # Errors
-/// When the disk refuses.
-pub fn write_codebooks(
-    run: &Path,
-    slots: &[Slot],
-    codebooks: &[Array2<f32>],
-    matches: Option<&Vec<&[Option<usize>]>>,
-) -> Result<(), StudyError> {
-    let path = run.join(names::CODEBOOKS);
-    let books: Vec<Vec<f32>> = codebooks
-        .iter()
-        .map(|book| book.iter().copied().collect())
-        .collect();
-    let classes: Vec<Vec<i64>> = matches
-        .into_iter()
-        .flatten()
-        .map(|of| {
-            of.iter()
-                .map(|class| class.map_or(-1, |class| class as i64))
-                .collect()
-        })
-        .collect();
-    let mut tensors = Vec::new();
-    for ((slot, book), values) in slots.iter().zip(codebooks).zip(&books) {
-        let bytes = bytemuck::cast_slice(values);
-        tensors.push((
-            slot.to_string(),
-            tensor(&path, Dtype::F32, book.shape(), bytes)?,
-        ));
-    }
-    for (slot, values) in slots.iter().zip(&classes) {
-        let bytes = bytemuck::cast_slice(values);
-        let shape = [values.len()];
-        tensors.push((
-            format!("match.{slot}"),
-            tensor(&path, Dtype::I64, &shape, bytes)?,
-        ));
-    }
-    Ok(tensors::write(&path, tensors, None)?)
-}
-
-/// Turns the waiting cluster maps into label maps: matched classes where every cluster has one
-/// of its own, else clusters.
-fn write_labels(
-    run: &Path,
-    settings: &Settings,
-    data: &DataSet,
-    slots: &[Slot],
-    matches: &[&[Option<usize>]],
-    show: &Show,
-    test: usize,
-) -> Result<(), StudyError> {
-    let items = data.split(Split::Test);
-    let colors = if show.by_class {
-        &show.classes
-    } else {
-        &show.clusters
-    };
-    let kept = kept_indices(settings, test);
-    slots
-        .par_iter()
-        .zip(matches)
-        .try_for_each(|(&slot, class_of)| {
-            let mut index_of = [IGNORE; 256];
-            for (cluster, class) in class_of.iter().enumerate() {
-                let index = if show.by_class { *class } else { Some(cluster) };
-                index_of[cluster] = index.map_or(IGNORE, |index| index as u8);
-            }
-            for &image in &kept {
-                let name = format!("{}.png", items[image].name);
-                let (size, mut labels) =
-                    picture::read_indices(&waiting_folder(run, slot).join(&name))?;
-                labels
-                    .iter_mut()
-                    .for_each(|label| *label = index_of[usize::from(*label)]);
-                let path = run.join("labels").join(slot.to_string()).join(&name);
-                picture::write_indices(&path, size, &labels, colors)?;
-            }
-            Ok(())
-        })
-}
-
-/// Writes the crops of the example images and the ground truth of every kept image.
-fn write_examples(
-    run: &Path,
-    settings: &Settings,
-    data: &DataSet,
-    geometry: &Geometry,
-    test: usize,
-) -> Result<Vec<String>, StudyError> {
-    let items = data.split(Split::Test);
-    let size = [geometry.size; 2];
-    let mut names = Vec::new();
-    for image in example_indices(settings, test) {
-        let item = &items[image];
-        let crop = data.image(item, geometry)?;
-        picture::write_rgb(
-            &run.join("images").join(format!("{}.png", item.name)),
-            size,
-            &crop.pixels,
-        )?;
-        names.push(item.name.clone());
-    }
-    if data.has_truth() {
-        let mut shown = kept_indices(settings, test);
-        shown.extend(example_indices(settings, test));
-        shown.sort_unstable();
-        shown.dedup();
-        let colors: Vec<[u8; 3]> = data.classes.iter().map(|class| class.color).collect();
-        for image in shown {
-            let item = &items[image];
-            if let Some(label) = data.label(item, geometry)? {
-                let path = run
-                    .join("labels/ground_truth")
-                    .join(format!("{}.png", item.name));
-                picture::write_indices(&path, size, &label.ids, &colors)?;
-            }
-        }
-    }
-    Ok(names)
 }

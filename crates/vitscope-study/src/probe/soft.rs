@@ -6,7 +6,7 @@ use safetensors::tensor::Dtype;
 use vitscope_protocol::Scores;
 use vitscope_run::{Slot, names, tensors};
 
-use super::outcome::{contiguous, tensor};
+use super::tensor_files::{contiguous, tensor};
 use crate::error::StudyError;
 
 /// Writes the mean probabilities of every slot that has them; without any there is no file.
