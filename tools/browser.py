@@ -18,6 +18,7 @@ import base64
 import csv
 import json
 import os
+import select
 import shutil
 import subprocess
 import sys
@@ -28,6 +29,8 @@ from pathlib import Path
 
 # Chromium reads commands from descriptor 3 and writes answers to 4, each ended by a zero byte.
 COMMANDS, ANSWERS = 3, 4
+# Seconds without an answer that are too many, on a busy machine, too.
+PATIENCE = 180
 
 
 class Browser:
@@ -65,6 +68,9 @@ class Browser:
 
     def read(self):
         while b"\0" not in self.buffer:
+            # A page whose process is gone is never heard of again.
+            if not select.select([self.inp], [], [], PATIENCE)[0]:
+                raise SystemExit(f"browser: Chromium gave no answer for {PATIENCE} s")
             chunk = os.read(self.inp, 1 << 20)
             if not chunk:
                 raise SystemExit("browser: Chromium ended before it answered")
@@ -189,7 +195,8 @@ def close_page(browser, target):
     browser.send("Target.closeTarget", targetId=target)
 
 
-def check_quiet(browser, page):
+def said(browser):
+    """The errors in the console so far, and the addresses that were asked for."""
     errors, requests = [], []
     for event in browser.events:
         method, params = event.get("method"), event.get("params", {})
@@ -200,9 +207,14 @@ def check_quiet(browser, page):
         elif method == "Runtime.consoleAPICalled" and params["type"] in ("error", "warning", "assert"):
             errors.append(str(params["args"]))
         elif method == "Network.requestWillBeSent":
-            url = params["request"]["url"]
-            if not url.startswith(("data:", "blob:")) and url.split("#")[0] != page.resolve().as_uri():
-                requests.append(url)
+            requests.append(params["request"]["url"])
+    return errors, requests
+
+
+def check_quiet(browser, page):
+    errors, requests = said(browser)
+    own = page.resolve().as_uri()
+    requests = [url for url in requests if not url.startswith(("data:", "blob:")) and url.split("#")[0] != own]
     check(not errors, f"no console error {errors[:2] or ''}")
     check(not requests, f"no request leaves the page {requests[:2] or ''}")
 

@@ -19,7 +19,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from browser import FAINT, Browser, check, check_names, close_page, take_shot
+from browser import FAINT, Browser, check, check_names, close_page, said, take_shot
 
 PICTURES = """[...document.querySelectorAll('.cards canvas')].map((canvas) => { const text = canvas.toDataURL();
   let h = 7; for (let i = 0; i < text.length; i += 1) h = (h * 31 + text.charCodeAt(i)) >>> 0; return h; }).join()"""
@@ -39,15 +39,7 @@ def open_view(browser, url, width):
 
 
 def check_quiet(browser, url, allowed=()):
-    errors, requests = [], []
-    for event in browser.events:
-        method, params = event.get("method"), event.get("params", {})
-        if method == "Runtime.exceptionThrown":
-            errors.append(params["exceptionDetails"].get("exception", {}).get("description", "exception"))
-        elif method == "Log.entryAdded" and params["entry"]["level"] in ("error", "warning"):
-            errors.append(params["entry"]["text"])
-        elif method == "Network.requestWillBeSent":
-            requests.append(params["request"]["url"])
+    errors, requests = said(browser)
     errors = [error for error in errors if not any(word in error for word in allowed)]
     check(not errors, f"no error in the console {errors[:2] or ''}")
     foreign = [one for one in requests if not one.startswith((url, "data:", "blob:"))]

@@ -9,6 +9,7 @@ use crate::dataset::DataSet;
 use crate::draft::{base_of, toml_path};
 use crate::error::DataError;
 use crate::findings::Findings;
+use crate::kinds::layout::stores_ids;
 use crate::{kinds, listing};
 
 /// Folders that are told one by one.
@@ -92,7 +93,8 @@ impl DataSet {
     }
 }
 
-/// The folder of images and that of their masks: the two that share most stems, or the largest alone.
+/// The folder of images and that of their masks: the two that share most stems, or the largest alone, before others one
+/// whose files do not look like masks.
 fn likeliest(folders: &BTreeMap<PathBuf, Vec<PathBuf>>) -> (&Path, Option<&Path>) {
     let stems: Vec<(&PathBuf, BTreeSet<String>, bool)> = folders
         .iter()
@@ -123,7 +125,15 @@ fn likeliest(folders: &BTreeMap<PathBuf, Vec<PathBuf>>) -> (&Path, Option<&Path>
     match best {
         Some((_, images, masks)) => (images, Some(masks)),
         None => {
-            let largest = stems.iter().max_by_key(|(_, stems, _)| stems.len());
+            let rank = |folder: &PathBuf, count: usize| {
+                let first = folders[folder].first();
+                (first.is_some_and(|first| !stores_ids(first)), count)
+            };
+            // Of equals the first in order.
+            let largest = stems
+                .iter()
+                .rev()
+                .max_by_key(|(folder, stems, _)| rank(folder, stems.len()));
             (
                 largest.map_or(Path::new("."), |(folder, ..)| folder.as_path()),
                 None,

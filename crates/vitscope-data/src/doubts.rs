@@ -19,7 +19,7 @@ use crate::evidence::{Evidence, MaskValue};
 use crate::geometry::Geometry;
 use crate::kinds::Kind;
 use crate::labels::{IGNORE, LabelTable};
-use crate::listing::Item;
+use crate::listing::{Item, spread};
 
 /// Images of each split that [`DataSet::doubts`] decodes with their masks.
 const SAMPLE: usize = 64;
@@ -90,12 +90,6 @@ impl DataSet {
         }
         evidence.doubts(self)
     }
-}
-
-/// At most `most` indices below `count`, evenly spaced, in rising order.
-fn spread(count: usize, most: usize) -> Vec<usize> {
-    let some = count.min(most);
-    (0..some).map(|index| index * count / some).collect()
 }
 
 /// At most [`SAMPLE`] indices below `count`, in neighboring twos, evenly spaced, in rising order.

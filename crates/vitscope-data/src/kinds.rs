@@ -6,7 +6,7 @@ mod camvid;
 mod cityscapes;
 pub(crate) mod coco_stuff;
 mod folder;
-mod layout;
+pub(crate) mod layout;
 pub(crate) mod pascal_part;
 mod voc;
 

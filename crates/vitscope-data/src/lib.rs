@@ -87,7 +87,7 @@ pub use findings::{Listed, Problems};
 pub use geometry::{Geometry, Placement};
 pub use kinds::Kind;
 pub use labels::{IGNORE, LabelCrop};
-pub use listing::Item;
+pub use listing::{Item, spread};
 pub use pairs::{Pair, PairSet};
 pub use palette::palette;
 pub use stamps::Stamps;

@@ -355,3 +355,22 @@ pub(crate) fn lines_of(path: &Path, bytes: Vec<u8>) -> Result<Vec<(usize, String
     }
     Ok(lines)
 }
+
+/// At most `most` indices below `count`, evenly spaced, in rising order.
+#[must_use]
+pub fn spread(count: usize, most: usize) -> Vec<usize> {
+    let some = count.min(most);
+    (0..some).map(|index| index * count / some).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::spread;
+
+    #[test]
+    fn places_are_evenly_spaced() {
+        assert_eq!(spread(10, 4), [0, 2, 5, 7]);
+        assert_eq!(spread(3, 4), [0, 1, 2]);
+        assert!(spread(0, 4).is_empty());
+    }
+}

@@ -20,7 +20,7 @@ pub(crate) struct Followed {
     name: &'static str,
     heading: &'static str,
     axis: &'static str,
-    bands: &'static [Band],
+    bands: Vec<Band>,
     note: &'static str,
     absent: &'static str,
 }
@@ -28,116 +28,113 @@ pub(crate) struct Followed {
 /// What is done to the image or the model, and the numbers that tell what labels do then.
 struct Band {
     name: &'static str,
-    curves: &'static [Curve],
-    /// The ground truth's own number.
-    truth: &'static str,
+    curves: Vec<Curve>,
+    /// The ground truth's own number, where it has one.
+    truth: String,
 }
 
 /// A number over the layers.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 struct Curve {
-    metric: &'static str,
+    metric: String,
     name: &'static str,
-    /// Its place among the colors; a reference has none.
+    /// Its place among the colors; what others are read against has none.
     color: Option<usize>,
 }
 
-const fn curve(metric: &'static str, name: &'static str, color: usize) -> Curve {
-    Curve {
-        metric,
-        name,
-        color: Some(color),
+impl Curve {
+    fn new(metric: impl Into<String>, name: &'static str, color: Option<usize>) -> Self {
+        Self {
+            metric: metric.into(),
+            name,
+            color,
+        }
     }
-}
 
-const fn reference(metric: &'static str) -> Curve {
-    Curve {
-        metric,
-        name: "if labels follow the other alone",
-        color: None,
+    fn mark(&self) -> Mark {
+        self.color.map_or(Mark::HollowDiamond, Mark::series)
+    }
+
+    fn paint(&self) -> Paint {
+        self.color.map_or(theme::MUTED, theme::series)
     }
 }
 
 /// Agreement with the label that the same content, and that the same place had.
-pub(crate) const AGREEMENT: Followed = Followed {
-    name: "followed",
-    heading: "What labels follow",
-    axis: "agreement (kappa)",
-    bands: &[
+pub(crate) fn agreement() -> Followed {
+    let band = |(name, view)| {
+        let of = |number: &str| format!("agree_{number}@{view}");
         Band {
-            name: "crop moved",
-            curves: &[
-                reference("agree_reference@shift"),
-                curve("agree_content@shift", "the content", 0),
-                curve("agree_place@shift", "the place, or the position code", 1),
+            name,
+            curves: vec![
+                Curve::new(of("reference"), "if labels follow the other alone", None),
+                Curve::new(of("content"), "the content", Some(0)),
+                Curve::new(of("place"), "the place, or the position code", Some(1)),
             ],
-            truth: "agree_place@shift",
-        },
-        Band {
-            name: "mirrored",
-            curves: &[
-                reference("agree_reference@flip"),
-                curve("agree_content@flip", "the content", 0),
-                curve("agree_place@flip", "the place, or the position code", 1),
-            ],
-            truth: "agree_place@flip",
-        },
-        Band {
-            name: "codes moved",
-            curves: &[
-                reference("agree_reference@roll"),
-                curve("agree_content@roll", "the content", 0),
-                curve("agree_place@roll", "the place, or the position code", 1),
-            ],
-            truth: "",
-        },
-    ],
-    note: "Cohen's kappa of a patch's label with the label that the same content had before, and with the label that the \
-           same place had (where codes are moved, content stays in its true place, and the other is the patch with the same \
-           code). Where the second lies above the first, labels follow the place. Dashed: the classes themselves, by place.",
-    absent: "No agreement is defined: every slot gives all patches one label.",
-};
+            truth: of("place"),
+        }
+    };
+    let views = [
+        ("crop moved", "shift"),
+        ("mirrored", "flip"),
+        ("codes moved", "roll"),
+    ];
+    Followed {
+        name: "followed",
+        heading: "What labels follow",
+        axis: "agreement (kappa)",
+        bands: views.map(band).into(),
+        note: "Cohen's kappa of a patch's label with the label that the same content had before, and with the label that the \
+               same place had (where codes are moved, content stays in its true place, and the other is the patch with the \
+               same code). Where the second lies above the first, labels follow the place. Dashed: the classes themselves, by \
+               place.",
+        absent: "No agreement is defined: every slot gives all patches one label.",
+    }
+}
 
 /// The positional effect, with the true place and with that of the code.
-pub(crate) const PLACES: Followed = Followed {
-    name: "place-and-code",
-    heading: "With which place labels go",
-    axis: "NMI beyond chance",
-    bands: &[
+pub(crate) fn places() -> Followed {
+    const PLAIN: &str = "place_nmi@plain";
+    let band = |name, others: [(&str, &'static str); 3], first: usize| {
+        let others = others.into_iter().zip(first..);
+        let others = others.map(|((metric, name), color)| Curve::new(metric, name, Some(color)));
+        let plain = Curve::new(PLAIN, "as the model is", Some(0));
         Band {
-            name: "codes moved",
-            curves: &[
-                curve("place_nmi@plain", "as the model is", 0),
-                curve("place_nmi@roll", "codes moved: the true place", 1),
-                curve("code_nmi@roll", "codes moved: the place of the code", 2),
-                curve("place_nmi@one_code", "one code for all patches", 3),
-            ],
-            truth: "place_nmi@plain",
-        },
-        Band {
-            name: "untouched tokens",
-            curves: &[
-                curve("place_nmi@plain", "as the model is", 0),
-                curve("place_nmi@move", "all coordinates moved", 4),
-                curve(
-                    "place_nmi@cut",
-                    "patches cut off from class token and registers",
-                    5,
-                ),
-                curve(
-                    "place_nmi@cut_mean",
-                    "given the mean of class token and registers",
-                    6,
-                ),
-            ],
-            truth: "place_nmi@plain",
-        },
-    ],
-    note: "NMI of patch label and place, beyond its null of random circular shifts. Labels that follow the code go with the \
-           place whose code a patch was given; what stays with the true place comes of edges, padding, or the layout of \
-           photographs. Dashed: the classes themselves.",
-    absent: "No positional effect is defined: every slot gives all patches one label.",
-};
+            name,
+            curves: [plain].into_iter().chain(others).collect(),
+            truth: PLAIN.to_owned(),
+        }
+    };
+    let codes = [
+        ("place_nmi@roll", "codes moved: the true place"),
+        ("code_nmi@roll", "codes moved: the place of the code"),
+        ("place_nmi@one_code", "one code for all patches"),
+    ];
+    let tokens = [
+        ("place_nmi@move", "all coordinates moved"),
+        (
+            "place_nmi@cut",
+            "patches cut off from class token and registers",
+        ),
+        (
+            "place_nmi@cut_mean",
+            "given the mean of class token and registers",
+        ),
+    ];
+    Followed {
+        name: "place-and-code",
+        heading: "With which place labels go",
+        axis: "NMI beyond chance",
+        bands: vec![
+            band("codes moved", codes, 1),
+            band("untouched tokens", tokens, 4),
+        ],
+        note: "NMI of patch label and place, beyond its null of random circular shifts. Labels that follow the code go with \
+               the place whose code a patch was given; what stays with the true place comes of edges, padding, or the layout \
+               of photographs. Dashed: the classes themselves.",
+        absent: "No positional effect is defined: every slot gives all patches one label.",
+    }
+}
 
 /// The figure of a run.
 pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureError> {
@@ -150,7 +147,7 @@ pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureErro
     let facets: Vec<Facet> = facets.collect();
     let has = |curve: &Curve| {
         let mut slots = run.slots().into_iter();
-        slots.any(|slot| run.get(Subject::Slot(slot), curve.metric).value.is_some())
+        slots.any(|slot| run.get(Subject::Slot(slot), &curve.metric).value.is_some())
     };
     // A band that has nothing but what another shows, too, tells nothing of its own.
     let bands: Vec<&Band> = what
@@ -165,7 +162,7 @@ pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureErro
     let mut names: Vec<(String, Mark, Paint)> = Vec::new();
     for curve in bands
         .iter()
-        .flat_map(|band| band.curves)
+        .flat_map(|band| &band.curves)
         .filter(|curve| has(curve))
     {
         if names.iter().all(|(name, ..)| name != curve.name) {
@@ -178,7 +175,7 @@ pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureErro
     let count = facets.len() as f64;
     let room = theme::FULL_WIDTH - theme::MARGIN - LEFT - (count - 1.0) * GAP;
     let width = (room / count).min(420.0);
-    let truth = |band: &Band| run.get(Subject::GroundTruth, band.truth);
+    let truth = |band: &Band| run.get(Subject::GroundTruth, &band.truth);
     let values = bands.iter().flat_map(|band| {
         let curves = band
             .curves
@@ -209,7 +206,7 @@ pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureErro
             if let Some(value) = truth(band).value {
                 chart.across(value, theme::TRUTH, theme::DASHES);
             }
-            for curve in band.curves {
+            for curve in &band.curves {
                 let points = course(member, &[facet], &layers, curve);
                 for (place, measured) in points.iter().enumerate() {
                     chart.interval(place as f64, measured.interval, curve.paint());
@@ -225,7 +222,7 @@ pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureErro
     sheet.note(words::INTERVAL_NOTE);
     let shown = bands
         .iter()
-        .flat_map(|band| band.curves)
+        .flat_map(|band| &band.curves)
         .filter(|curve| has(curve));
     let mut shown = shown.flat_map(|curve| course(member, &facets, &layers, curve));
     if shown.any(|measured| measured.value.is_none()) {
@@ -233,18 +230,18 @@ pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureErro
     }
     sheet.columns(&["layer", "facet", "number", "value", "low", "high"]);
     let mut told: Vec<&str> = Vec::new();
-    for curve in bands.iter().flat_map(|band| band.curves) {
-        if told.contains(&curve.metric) {
+    for curve in bands.iter().flat_map(|band| &band.curves) {
+        if told.contains(&curve.metric.as_str()) {
             continue;
         }
-        told.push(curve.metric);
+        told.push(&curve.metric);
         let slots = run.slots().into_iter().map(Subject::Slot);
         for subject in [Subject::GroundTruth].into_iter().chain(slots) {
-            let measured = run.get(subject, curve.metric);
+            let measured = run.get(subject, &curve.metric);
             if subject == Subject::GroundTruth && measured.value.is_none() {
                 continue;
             }
-            let number = [curve.metric.to_owned()];
+            let number = [curve.metric.clone()];
             let cells = words::subject_cells(subject).into_iter().chain(number);
             sheet.row(member, cells.chain(words::measured_cells(measured)));
         }
@@ -258,16 +255,6 @@ fn course(member: &Member, facets: &[Facet], layers: &[usize], curve: &Curve) ->
         .iter()
         .flat_map(|&facet| layers.iter().map(move |&layer| Slot { facet, layer }));
     slots
-        .map(|slot| member.run.get(Subject::Slot(slot), curve.metric))
+        .map(|slot| member.run.get(Subject::Slot(slot), &curve.metric))
         .collect()
-}
-
-impl Curve {
-    fn mark(self) -> Mark {
-        self.color.map_or(Mark::HollowDiamond, Mark::series)
-    }
-
-    fn paint(self) -> Paint {
-        self.color.map_or(theme::MUTED, theme::series)
-    }
 }

@@ -48,8 +48,8 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
             plates.push(correspond::layers::draw_matches(member)?);
         }
         RunKind::Causes => {
-            plates.push(followed::draw(member, &followed::AGREEMENT)?);
-            plates.push(followed::draw(member, &followed::PLACES)?);
+            plates.push(followed::draw(member, &followed::agreement())?);
+            plates.push(followed::draw(member, &followed::places())?);
         }
     }
     Ok(plates)

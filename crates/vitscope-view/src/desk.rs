@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use vitscope_data::resize::RgbImage;
-use vitscope_data::{DataSet, Geometry, RgbCrop, Split};
+use vitscope_data::{DataSet, Geometry, RgbCrop, Split, spread};
 use vitscope_probe::{Labeler, Scratch};
 
 use crate::answers::{
@@ -148,7 +148,7 @@ impl Desk {
     /// When one cannot be read.
     pub fn pick_some(&mut self, count: usize) -> Result<(), ViewError> {
         let names: Vec<String> = self.data.as_ref().map_or_else(Vec::new, |data| {
-            let chosen = spaced(data.test.len(), count).into_iter();
+            let chosen = spread(data.test.len(), count).into_iter();
             chosen.map(|at| data.test[at].name.clone()).collect()
         });
         names
@@ -396,7 +396,7 @@ impl Desk {
                 } else {
                     items
                 };
-                let chosen = spaced(items.len(), FIT_IMAGES).into_iter();
+                let chosen = spread(items.len(), FIT_IMAGES).into_iter();
                 chosen
                     .map(|at| Ok(Arc::new(data.image(&items[at], &geometry)?)))
                     .collect::<Result<_, ViewError>>()?
@@ -451,29 +451,11 @@ fn open_data(asked: &str, hash: &str) -> Result<DataSet, String> {
     Ok(data)
 }
 
-/// `most` places evenly spaced over `count`, the first of each stretch; all where there are no more.
-fn spaced(count: usize, most: usize) -> Vec<usize> {
-    let taken = count.min(most);
-    (0..taken).map(|at| at * count / taken.max(1)).collect()
-}
-
 fn names(data: &DataSet) -> Vec<String> {
     let items: Vec<_> = data.test.iter().chain(&data.train).collect();
-    let chosen = spaced(items.len(), MOST_NAMES).into_iter();
+    let chosen = spread(items.len(), MOST_NAMES).into_iter();
     let mut names: Vec<String> = chosen.map(|at| items[at].name.clone()).collect();
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names
-}
-
-#[cfg(test)]
-mod tests {
-    use super::spaced;
-
-    #[test]
-    fn places_are_evenly_spaced() {
-        assert_eq!(spaced(10, 4), [0, 2, 5, 7]);
-        assert_eq!(spaced(3, 4), [0, 1, 2]);
-        assert!(spaced(0, 4).is_empty());
-    }
 }

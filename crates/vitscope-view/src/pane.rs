@@ -18,7 +18,6 @@ use vitscope_study::transforms::StoredTransforms;
 use vitscope_vit::config::{Device, Positions, Precision};
 use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::identify::Settle;
-use vitscope_vit::vit::Tapped;
 
 use crate::error::ViewError;
 
@@ -223,19 +222,13 @@ impl Pane {
         let (transforms, opened) = (&mut self.transforms, &self.opened);
         let mut failed = None;
         let ran = self.backbone.squares(&squares, &taps, |tapped| {
-            let Tapped::Rows {
-                layer,
-                kind,
-                patches,
-                ..
-            } = tapped
-            else {
+            let Some((tensor, patches)) = tapped.patches() else {
                 return Ok(());
             };
             let rows = patches.host()?;
-            let edit = edited.get(&(layer, kind)).zip(transforms.as_mut());
+            let edit = edited.get(&tensor).zip(transforms.as_mut());
             let given = match edit {
-                None => sink((layer, kind), rows.view()),
+                None => sink(tensor, rows.view()),
                 Some((&slot, stored)) => {
                     let edit = stored.slot(slot, opened.record.width)?;
                     let rows = edit.fitted.apply(rows.view());
@@ -244,7 +237,7 @@ impl Pane {
                         source,
                     };
                     rows.map_err(probe)
-                        .and_then(|rows| sink((layer, kind), rows.view()))
+                        .and_then(|rows| sink(tensor, rows.view()))
                 }
             };
             given.map_err(|error| {

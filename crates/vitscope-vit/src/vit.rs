@@ -100,6 +100,22 @@ pub enum Tapped<'a> {
     },
 }
 
+impl<'a> Tapped<'a> {
+    /// Layer and kind of rows with those of the patches, `[batch, patches, D]`; `None` of attention weights.
+    #[must_use]
+    pub fn patches(&self) -> Option<((usize, Kind), &Rows<'a>)> {
+        match self {
+            Self::Rows {
+                layer,
+                kind,
+                patches,
+                ..
+            } => Some(((*layer, *kind), patches)),
+            Self::Attention { .. } => None,
+        }
+    }
+}
+
 /// What takes the tapped tensors.
 type Sink<'a, E> = &'a mut dyn FnMut(Tapped<'_>) -> Result<(), E>;
 

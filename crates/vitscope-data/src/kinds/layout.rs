@@ -454,7 +454,7 @@ fn nested(
 }
 
 /// Whether a file is a PNG of grey or palette values, or of few colors, as masks are.
-fn stores_ids(path: &Path) -> bool {
+pub(crate) fn stores_ids(path: &Path) -> bool {
     let bytes = decode::read_file(path, "an image").unwrap_or_default();
     let png = decode::sniff(&bytes) == Some(decode::PictureFormat::Png);
     // The color type of a PNG's header: 0 is grey, 3 a palette, 4 grey with alpha.

@@ -273,3 +273,20 @@ fn files_that_are_no_pictures_are_called_what_they_are() {
         said.problems
     );
 }
+
+#[test]
+fn a_draft_of_unequal_names_takes_the_first_of_two_folders_for_images() {
+    // As nnU-Net has them: as many files in both, and an ending that masks lack.
+    let root = tempfile::tempdir().unwrap();
+    let place = |i: u32| {
+        (
+            format!("imagesTr/case{i}_0000.png"),
+            format!("labelsTr/case{i}.png"),
+        )
+    };
+    set_of(root.path(), place, ids(0, 1));
+    let toml = root.path().join("set.toml");
+    let draft = DataSet::begin_draft(root.path().to_str().unwrap(), &toml);
+    let draft = draft.unwrap().unwrap();
+    assert!(draft.contains("images = \"imagesTr\""), "{draft}");
+}

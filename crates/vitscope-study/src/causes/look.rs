@@ -8,7 +8,6 @@ use vitscope_run::Slot;
 use vitscope_vit::Vit;
 use vitscope_vit::edit::Edit;
 use vitscope_vit::facet::{Kind, Taps};
-use vitscope_vit::vit::Tapped;
 
 use super::view::{Grid, View};
 use crate::error::StudyError;
@@ -104,18 +103,12 @@ impl<'a> Looker<'a> {
         let mut work = self.vit.workspace_edited([side; 2], edit)?;
         self.vit
             .forward_bytes(pixels, self.levels, &taps, &mut work, |tapped| {
-                let Tapped::Rows {
-                    layer,
-                    kind,
-                    patches,
-                    ..
-                } = tapped
-                else {
+                let Some((tensor, patches)) = tapped.patches() else {
                     return Ok(());
                 };
                 let rows = patches.host()?;
                 let slots = self.kinds.iter().enumerate();
-                let mut slots = slots.filter(|(_, own)| **own == (layer, kind));
+                let mut slots = slots.filter(|(_, own)| **own == tensor);
                 slots.try_for_each(|(slot, _)| show(slot, rows.index_axis(Axis(0), 0)))
             })
     }

@@ -11,7 +11,6 @@ use vitscope_data::resize::{RgbImage, pil_resize};
 use vitscope_probe::View;
 use vitscope_run::Slot;
 use vitscope_vit::facet::Taps;
-use vitscope_vit::vit::Tapped;
 
 use super::settings::{CorrespondSettings, Fit};
 use crate::error::StudyError;
@@ -185,18 +184,12 @@ pub(super) fn run_inputs(
     let depth = job.opened.record.depth;
     let (token_norm, rope) = (job.settings.token_norm, job.settings.rope);
     backbone.squares(&squares, &job.taps, |tapped| {
-        let Tapped::Rows {
-            layer,
-            kind,
-            patches,
-            ..
-        } = tapped
-        else {
+        let Some((tensor, patches)) = tapped.patches() else {
             return Ok(());
         };
         let patches = patches.host()?;
         for (number, &slot) in slots.iter().enumerate() {
-            if (slot.layer, tapped_kind(slot, depth, token_norm, rope)) == (layer, kind) {
+            if (slot.layer, tapped_kind(slot, depth, token_norm, rope)) == tensor {
                 for (rows, features) in patches.outer_iter().zip(&mut features) {
                     features[number] = rows.iter().copied().collect();
                 }

@@ -8,7 +8,7 @@ use vitscope_data::Split;
 use vitscope_probe::{Fitting, PlaceMoments, ProbeError, Transform};
 use vitscope_run::Slot;
 use vitscope_vit::facet::Taps;
-use vitscope_vit::vit::{Rows, Tapped};
+use vitscope_vit::vit::Rows;
 
 use crate::edits::Edits;
 use crate::error::StudyError;
@@ -249,14 +249,8 @@ fn blank(
     }
     let black = vec![0_u8; 3 * job.opened.geometry.size.pow(2)];
     backbone.squares(&[&black], &taps, |shown| {
-        if let Tapped::Rows {
-            layer,
-            kind,
-            patches,
-            ..
-        } = shown
-        {
-            for &reading in readings.iter().filter(|&&r| tapped(r) == (layer, kind)) {
+        if let Some((tensor, patches)) = shown.patches() {
+            for &reading in readings.iter().filter(|&&r| tapped(r) == tensor) {
                 blank.insert(reading, patches.host()?.to_owned());
             }
         }
