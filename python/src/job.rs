@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use pyo3::prelude::*;
-use serde::de::DeserializeOwned;
 use vitscope_figure::draw;
 use vitscope_hub::progress::Progress;
 use vitscope_hub::resolve;
@@ -41,65 +40,21 @@ impl Progress for News<'_> {
     }
 }
 
-/// One of the words that a setting takes.
-fn word<T: DeserializeOwned>(name: &str, text: &str) -> PyResult<T> {
-    serde_json::from_value(serde_json::Value::String(text.to_owned()))
-        .map_err(|problem| InputError::new_err(format!("{name} {text}: {problem}")))
-}
-
-fn numbers(name: &str, text: &str) -> PyResult<[f64; 3]> {
-    let parsed: Option<Vec<f64>> = text
-        .split(',')
-        .map(|part| part.trim().parse().ok())
-        .collect();
-    parsed
-        .and_then(|values| values.try_into().ok())
-        .ok_or_else(|| InputError::new_err(format!("{name} {text}: expected three numbers")))
-}
-
 /// What settles what a checkpoint leaves open.
 fn settle(words: &BTreeMap<String, String>) -> PyResult<Settle> {
     let mut settle = Settle::default();
     for (name, text) in words {
-        match name.as_str() {
-            "family" => {
-                let family = text.parse();
-                settle.family = Some(
-                    family.map_err(|problem| InputError::new_err(format!("family: {problem}")))?,
-                );
+        match settle.set(name, text) {
+            Ok(()) => {}
+            Err(_) if !Settle::NAMES.contains(&name.as_str()) => {
+                return Err(InputError::new_err(format!("`{name}` is no setting")));
             }
-            "layout" => settle.format = Some(layout(text)?),
-            "heads" => {
-                let heads = text.parse().ok().filter(|heads| (1..=1024).contains(heads));
-                settle.heads = Some(heads.ok_or_else(|| {
-                    InputError::new_err(format!(
-                        "heads {text}: expected a whole number from 1 to 1024"
-                    ))
-                })?);
+            Err(problem) => {
+                return Err(InputError::new_err(format!("{name} {text}: {problem}")));
             }
-            "backbone" => settle.backbone = Some(text.clone()),
-            "mean" => settle.mean = Some(numbers(name, text)?),
-            "std" => settle.std = Some(numbers(name, text)?),
-            "name" => settle.name = Some(text.clone()),
-            "numerics" => settle.numerics = word(name, text)?,
-            "dtype" => settle.precision = word(name, text)?,
-            "device" => settle.device = word(name, text)?,
-            _ => return Err(InputError::new_err(format!("`{name}` is no setting"))),
         }
     }
     Ok(settle)
-}
-
-fn layout(text: &str) -> PyResult<Format> {
-    match text {
-        "official" => Ok(Format::Official),
-        "timm" => Ok(Format::Timm),
-        "transformers" => Ok(Format::Transformers),
-        "open_clip" => Ok(Format::OpenClip),
-        _ => Err(InputError::new_err(format!(
-            "layout {text}: expected one of official, timm, transformers, open_clip"
-        ))),
-    }
 }
 
 /// Settings by name, each as it would be typed after its flag.

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
@@ -58,6 +59,23 @@ pub enum Split {
     Train,
     /// The images that are evaluated.
     Test,
+}
+
+impl Split {
+    /// Every word, as it is typed.
+    pub const WORDS: &[&'static str] = &["train", "test"];
+}
+
+impl FromStr for Split {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "train" => Ok(Self::Train),
+            "test" => Ok(Self::Test),
+            _ => Err(format!("`{text}` is not one of {}", Self::WORDS.join(", "))),
+        }
+    }
 }
 
 /// The pixels of one square crop.

@@ -6,6 +6,7 @@
 //! which it became `_`, `-`, `%3A` or nothing are found as well.
 
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use rayon::prelude::*;
 use serde::Deserialize;
@@ -50,7 +51,23 @@ pub enum PairSplit {
     Test,
 }
 
+impl FromStr for PairSplit {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "trn" | "train" => Ok(Self::Train),
+            "val" => Ok(Self::Val),
+            "test" => Ok(Self::Test),
+            _ => Err(format!("`{text}` is not one of {}", Self::WORDS.join(", "))),
+        }
+    }
+}
+
 impl PairSplit {
+    /// Every word, as it is typed.
+    pub const WORDS: &[&'static str] = &["trn", "val", "test"];
+
     /// The name in the set's directories.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -72,7 +89,22 @@ pub enum Layout {
     Small,
 }
 
+impl FromStr for Layout {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "large" => Ok(Self::Large),
+            "small" => Ok(Self::Small),
+            _ => Err(format!("`{text}` is not one of {}", Self::WORDS.join(", "))),
+        }
+    }
+}
+
 impl Layout {
+    /// Every word, as it is typed.
+    pub const WORDS: &[&'static str] = &["large", "small"];
+
     /// The name in the set's directories.
     #[must_use]
     pub fn name(self) -> &'static str {

@@ -38,6 +38,7 @@ mod signals;
 pub mod slurm;
 mod standing;
 mod units;
+mod values;
 mod work;
 
 pub use error::SweepError;

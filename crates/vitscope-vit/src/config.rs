@@ -3,7 +3,11 @@
 //! A [`Config`] describes every Vision Transformer of the ten families; nothing in it names a
 //! family. It is inferred from a checkpoint's tensors by the dialects, and [`crate::Vit`] runs it.
 
+use std::str::FromStr;
+
 use serde::{Deserialize, Serialize};
+
+use crate::names::{UnknownName, named, simple};
 
 /// The architecture of one Vision Transformer.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -87,6 +91,20 @@ pub enum Precision {
     F16,
 }
 
+impl Precision {
+    /// Every word, as it is typed and stored.
+    pub const WORDS: &[&'static str] = &["f32", "bf16", "f16"];
+}
+
+impl FromStr for Precision {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let list = [(Self::F32, "f32"), (Self::Bf16, "bf16"), (Self::F16, "f16")];
+        named(&list, text, &simple(text))
+    }
+}
+
 /// What carries out a forward pass, and the probes that look at it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -98,7 +116,22 @@ pub enum Device {
     Cuda,
 }
 
+impl FromStr for Device {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        named(
+            &[(Self::Cpu, "cpu"), (Self::Cuda, "cuda")],
+            text,
+            &simple(text),
+        )
+    }
+}
+
 impl Device {
+    /// Every word, as it is typed and stored.
+    pub const WORDS: &[&'static str] = &["cpu", "cuda"];
+
     /// Whether this program was built with support for the device, which need not be there.
     #[must_use]
     pub fn is_built(self) -> bool {

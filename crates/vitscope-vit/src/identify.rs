@@ -10,6 +10,7 @@ mod build;
 mod conventions;
 mod family;
 mod images;
+mod settle;
 
 use std::{
     fmt,
@@ -19,39 +20,15 @@ use std::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    config::{Config, Device, Precision},
+    config::Config,
     container::{Container, ContainerKind},
     dialect::{fit::Fit, sizes::Sizes},
     error::{Question, VitError},
     says::{ImageSettings, Says, WrittenBy},
 };
 
+pub use self::settle::Settle;
 pub use crate::names::{Family, Format, Label, Numerics, UnknownName};
-
-/// What the user settles where a file leaves it open.
-#[derive(Clone, Debug, Default)]
-pub struct Settle {
-    /// The family, where nothing in or beside the file tells it.
-    pub family: Option<Family>,
-    /// The format, where two share their names.
-    pub format: Option<Format>,
-    /// The number of heads, where the sizes are not those of a released model.
-    pub heads: Option<usize>,
-    /// The network, where a file holds several: its entry or prefix.
-    pub backbone: Option<String>,
-    /// Per-channel mean of the images, in units of full intensity, in place of what is known.
-    pub mean: Option<[f64; 3]>,
-    /// Per-channel standard deviation, likewise.
-    pub std: Option<[f64; 3]>,
-    /// What it is called in tables and captions, in place of what it is.
-    pub name: Option<String>,
-    /// Whose numeric conventions are followed.
-    pub numerics: Numerics,
-    /// What its products multiply.
-    pub precision: Precision,
-    /// What runs it.
-    pub device: Device,
-}
 
 /// One thing that was decided about a checkpoint.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -131,6 +131,25 @@ pub enum Numerics {
     Official,
 }
 
+impl Format {
+    /// Those that a user can tell; the others show by themselves.
+    pub const WORDS: &[&'static str] = &["official", "timm", "transformers", "open_clip"];
+}
+
+impl Numerics {
+    /// Every word, as it is typed and stored.
+    pub const WORDS: &[&'static str] = &["source", "official"];
+}
+
+impl FromStr for Numerics {
+    type Err = UnknownName;
+
+    fn from_str(text: &str) -> Result<Self, UnknownName> {
+        let list = [(Self::Source, "source"), (Self::Official, "official")];
+        named(&list, text, &simple(text))
+    }
+}
+
 const FAMILIES: &[(Family, &str)] = &[
     (Family::Supervised, "supervised"),
     (Family::OpenClip, "openclip"),
@@ -176,7 +195,11 @@ pub struct UnknownName {
     choices: String,
 }
 
-fn named<T: Copy>(list: &[(T, &str)], text: &str, plain: &str) -> Result<T, UnknownName> {
+pub(crate) fn named<T: Copy>(
+    list: &[(T, &str)],
+    text: &str,
+    plain: &str,
+) -> Result<T, UnknownName> {
     list.iter()
         .find(|(_, name)| simple(name) == plain)
         .map(|&(value, _)| value)
@@ -191,7 +214,7 @@ fn named<T: Copy>(list: &[(T, &str)], text: &str, plain: &str) -> Result<T, Unkn
 }
 
 /// Lower case without separators, so that `DINOv2-reg` and `dinov2_reg` are one name.
-fn simple(text: &str) -> String {
+pub(crate) fn simple(text: &str) -> String {
     text.to_lowercase().replace(['-', '_', ' ', '+'], "")
 }
 

@@ -23,10 +23,7 @@ use std::io::Write;
 use clap::CommandFactory;
 
 use vitscope_run::Facet;
-use vitscope_vit::config::{Device, Precision};
-use vitscope_vit::error::DeviceError;
-use vitscope_vit::identify::{Family, Format, Numerics, Settle};
-use vitscope_vit::shapes::ShapeError;
+use vitscope_vit::identify::{Family, Format, Settle};
 
 use crate::args::{Cli, Command, ModelArgs, Output};
 use crate::exit::{unsaid, usage};
@@ -120,16 +117,8 @@ fn facets(typed: &[Facet]) -> Vec<Facet> {
 
 /// What the user settled about a checkpoint.
 fn settle(args: &ModelArgs, format: Option<Format>) -> anyhow::Result<Settle> {
-    let precision = args.dtype.map_or(Precision::F32, Precision::from);
-    let device = args.device.map_or(Device::Cpu, Device::from);
-    if !device.is_built() {
-        return Err(usage(DeviceError::NotBuilt));
-    }
-    if device == Device::Cpu && precision == Precision::F16 {
-        return Err(usage(ShapeError::NoF16));
-    }
     let family = args.family.as_deref().map(str::parse::<Family>).transpose();
-    Ok(Settle {
+    let settle = Settle {
         family: family.map_err(|problem| usage(anyhow::anyhow!("--family: {problem}")))?,
         format,
         heads: args.heads.map(|heads| heads as usize),
@@ -137,10 +126,12 @@ fn settle(args: &ModelArgs, format: Option<Format>) -> anyhow::Result<Settle> {
         mean: channels("--mean", args.mean.as_ref())?,
         std: channels("--std", args.std.as_ref())?,
         name: args.name.clone(),
-        numerics: args.numerics.map_or(Numerics::Source, Numerics::from),
-        precision,
-        device,
-    })
+        numerics: args.numerics.unwrap_or_default(),
+        precision: args.dtype.unwrap_or_default(),
+        device: args.device.unwrap_or_default(),
+    };
+    settle.check().map_err(usage)?;
+    Ok(settle)
 }
 
 /// One value per channel.

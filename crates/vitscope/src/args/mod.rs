@@ -9,6 +9,8 @@ mod words;
 use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand};
+use vitscope_data::Split;
+use vitscope_data::pairs::{Layout, PairSplit};
 use vitscope_run::{Facet, Select};
 use vitscope_study::attention::Query;
 use vitscope_study::compare::checks::Condition;
@@ -16,16 +18,15 @@ use vitscope_study::compare::summary::SummaryFile;
 use vitscope_study::correspond::Fit;
 use vitscope_study::layers::Layers;
 use vitscope_study::settings::{MAX_THREADS, Side};
+use vitscope_vit::config::{Device, Precision};
+use vitscope_vit::identify::Numerics;
 
 pub use self::causes::CausesArgs;
 pub use self::probe::ProbeArgs;
 pub use self::sweep::{ExecutorArgs, ExecutorWord, PlanArgs, SweepArgs, SweepVerb, TaskArgs};
 pub use self::view::ViewArgs;
-use self::words::{
-    DeviceWord, FormatWord, NumericsWord, PairSplitWord, PrecisionWord, SplitWord, one_of,
-    positive, read, whole,
-};
-pub use self::words::{LayoutWord, ListWord, Output, StoreWord};
+use self::words::{FormatWord, one_of, pair_split, positive, read, whole};
+pub use self::words::{LayoutWord, Output, StoreWord};
 
 /// The largest crop that can be asked for, in pixels.
 const MAX_SIDE: u64 = 4096;
@@ -207,15 +208,15 @@ pub struct ModelArgs {
     pub name: Option<String>,
     /// Numerics of the file's own ecosystem (eps, rotary periods, table resizing), or of the official
     /// code
-    #[arg(long, hide_short_help = true, value_enum)]
-    pub numerics: Option<NumericsWord>,
+    #[arg(long, hide_short_help = true, value_parser = one_of::<Numerics>(Numerics::WORDS))]
+    pub numerics: Option<Numerics>,
     /// What products multiply: f32; bf16 (1.7 times as fast on processors that can; numbers move in the
     /// third digit); f16 (on a GPU only) [default: f32]
-    #[arg(long, value_enum)]
-    pub dtype: Option<PrecisionWord>,
+    #[arg(long, value_parser = one_of::<Precision>(Precision::WORDS))]
+    pub dtype: Option<Precision>,
     /// What computes; cuda in a build with that feature [default: cpu]
-    #[arg(long, value_enum)]
-    pub device: Option<DeviceWord>,
+    #[arg(long, value_parser = one_of::<Device>(Device::WORDS))]
+    pub device: Option<Device>,
     /// Whose names the checkpoint's tensors carry, where they leave it open
     #[arg(long, hide_short_help = true, value_enum)]
     pub layout: Option<LayoutWord>,
@@ -335,8 +336,8 @@ pub struct AttentionArgs {
     #[arg(long, default_value = "all", value_parser = read::<Layers>)]
     pub layers: Layers,
     /// Which images
-    #[arg(long, value_enum, default_value = "test")]
-    pub split: SplitWord,
+    #[arg(long, default_value = "test", value_parser = one_of::<Split>(Split::WORDS))]
+    pub split: Split,
     /// Only this many training images, the first ones
     #[arg(long, value_parser = whole::<usize>(1, MANY))]
     pub limit_train: Option<usize>,
@@ -374,11 +375,11 @@ pub struct CorrespondArgs {
     #[command(flatten)]
     pub settle: ModelArgs,
     /// Which pairs
-    #[arg(long, value_enum, default_value = "test")]
-    pub split: PairSplitWord,
+    #[arg(long, default_value = "test", value_parser = pair_split())]
+    pub split: PairSplit,
     /// Which list of them
-    #[arg(long, value_enum, default_value = "large")]
-    pub list: ListWord,
+    #[arg(long, default_value = "large", value_parser = one_of::<Layout>(Layout::WORDS))]
+    pub list: Layout,
     /// A match counts within this many times the longer side of the target's box; one or more. The
     /// first one selects the best layers
     #[arg(long, num_args = 1.., default_values_t = [0.1], value_parser = positive(1e3))]

@@ -8,8 +8,10 @@ use clap::{Arg, ArgAction, ArgMatches, Args, FromArgMatches};
 use serde::Deserialize;
 use vitscope_study::settings::{SETTINGS, Setting, Settings, Takes};
 use vitscope_study::variants::{Vary, split};
+use vitscope_vit::config::{Device, Precision};
+use vitscope_vit::identify::Numerics;
 
-use super::{DeviceWord, LayoutWord, ModelArgs, NumericsWord, PrecisionWord, whole};
+use super::{LayoutWord, ModelArgs, whole};
 use crate::exit::usage;
 
 #[derive(Clone, Debug, Args)]
@@ -173,9 +175,9 @@ struct ConfigFile {
     mean: Option<Vec<f64>>,
     std: Option<Vec<f64>>,
     name: Option<String>,
-    numerics: Option<NumericsWord>,
-    dtype: Option<PrecisionWord>,
-    device: Option<DeviceWord>,
+    numerics: Option<Numerics>,
+    dtype: Option<Precision>,
+    device: Option<Device>,
     /// The checkpoint's layout, under its present and its old name.
     #[serde(alias = "format")]
     layout: Option<LayoutWord>,

@@ -1,14 +1,13 @@
 //! The words that flags take: every one of a list that the help and the completions show.
 
+use std::fmt::Display;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use clap::builder::{PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, RangedU64ValueParser, TypedValueParser};
 use serde::Deserialize;
-use vitscope_data::Split;
-use vitscope_data::pairs::{Layout, PairSplit};
-use vitscope_vit::config::{Device, Precision};
-use vitscope_vit::identify::{Format, Numerics};
+use vitscope_data::pairs::PairSplit;
+use vitscope_vit::identify::Format;
 
 /// How results (stdout) and progress (stderr) are written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -84,57 +83,6 @@ impl LayoutWord {
     }
 }
 
-/// Words of the command line for the values of another crate.
-macro_rules! words_for {
-    ($(#[$doc:meta])* $name:ident -> $type:ty { $($(#[$meta:meta])* $word:ident => $value:expr),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Deserialize)]
-        #[serde(rename_all = "lowercase")]
-        pub enum $name { $($(#[$meta])* $word),+ }
-
-        impl From<$name> for $type {
-            fn from(word: $name) -> Self {
-                match word { $($name::$word => $value),+ }
-            }
-        }
-    };
-}
-
-words_for! {
-    /// Whose numeric conventions are followed.
-    NumericsWord -> Numerics { Source => Numerics::Source, Official => Numerics::Official }
-}
-
-words_for! {
-    /// What products multiply.
-    PrecisionWord -> Precision { F32 => Precision::F32, Bf16 => Precision::Bf16, F16 => Precision::F16 }
-}
-
-words_for! {
-    /// What computes.
-    DeviceWord -> Device { Cpu => Device::Cpu, Cuda => Device::Cuda }
-}
-
-words_for! {
-    /// Which images.
-    SplitWord -> Split { Train => Split::Train, Test => Split::Test }
-}
-
-words_for! {
-    /// Which pairs.
-    PairSplitWord -> PairSplit {
-        #[value(alias = "train")]
-        Trn => PairSplit::Train,
-        Val => PairSplit::Val,
-        Test => PairSplit::Test,
-    }
-}
-
-words_for! {
-    /// Which list of pairs.
-    ListWord -> Layout { Large => Layout::Large, Small => Layout::Small }
-}
-
 /// How extracted values are stored.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum StoreWord {
@@ -142,12 +90,21 @@ pub enum StoreWord {
     F16,
 }
 
-/// Reads one of some words of the study crate.
+/// Reads one of the words of another crate.
 pub fn one_of<T>(words: &'static [&'static str]) -> impl TypedValueParser<Value = T>
 where
-    T: FromStr<Err = String> + Clone + Send + Sync + 'static,
+    T: FromStr<Err: Display> + Clone + Send + Sync + 'static,
 {
-    PossibleValuesParser::new(words).try_map(|text| text.parse::<T>())
+    PossibleValuesParser::new(words).try_map(|text| text.parse().map_err(|e: T::Err| e.to_string()))
+}
+
+/// Reads which pairs: by the name of their folder, or as other data sets call their images.
+pub fn pair_split() -> impl TypedValueParser<Value = PairSplit> {
+    let words = PairSplit::WORDS.iter().map(|&word| match word {
+        "trn" => PossibleValue::new(word).alias("train"),
+        word => PossibleValue::new(word),
+    });
+    PossibleValuesParser::new(words).try_map(|text| text.parse::<PairSplit>())
 }
 
 /// Reads what has a grammar of its own.

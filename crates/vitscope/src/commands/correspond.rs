@@ -4,6 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use serde_json::json;
+use vitscope_data::pairs::Layout;
 use vitscope_study::StudyError;
 use vitscope_study::correspond::{
     CorrespondOutcome, CorrespondRequest, CorrespondSettings, correspond,
@@ -11,15 +12,15 @@ use vitscope_study::correspond::{
 
 use super::locate::locate;
 use super::{facets, layout, note, print, settle, use_threads};
-use crate::args::{Cli, CorrespondArgs, LayoutWord, ListWord, Output};
+use crate::args::{Cli, CorrespondArgs, LayoutWord, Output};
 use crate::progress::Teller;
 
 /// Compares keypoints and prints the best layer of each facet.
 pub fn run(cli: &Cli, args: &CorrespondArgs) -> anyhow::Result<()> {
     let list = match args.settle.layout {
         // An earlier version called it so.
-        Some(LayoutWord::Large) => ListWord::Large,
-        Some(LayoutWord::Small) => ListWord::Small,
+        Some(LayoutWord::Large) => Layout::Large,
+        Some(LayoutWord::Small) => Layout::Small,
         _ => args.list,
     };
     let layout = match args.settle.layout {
@@ -42,8 +43,8 @@ pub fn run(cli: &Cli, args: &CorrespondArgs) -> anyhow::Result<()> {
             token_norm: args.slots.token_norm,
             rope: args.slots.rope,
             fit: args.fit,
-            split: args.split.into(),
-            layout: list.into(),
+            split: args.split,
+            layout: list,
             limit_pairs: args.limit_pairs,
             alphas: args.alpha.clone(),
             examples: args.examples,
