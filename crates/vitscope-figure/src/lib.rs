@@ -58,6 +58,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::FigureError;
 pub use images::Images;
+pub use plates::figure_names;
 pub use verdict::{Verdict, verdict};
 pub use vitscope_run::Select;
 

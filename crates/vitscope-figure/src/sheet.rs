@@ -9,6 +9,7 @@ use crate::Look;
 use crate::drawing::Drawing;
 use crate::error::FigureError;
 use crate::members::Member;
+use crate::plates::figure_names;
 use crate::svg::Svg;
 use crate::words;
 
@@ -39,6 +40,16 @@ pub(crate) fn absent(name: &str, heading: impl Into<String>, why: &str) -> Plate
         name: name.to_owned(),
         heading: heading.into(),
         why: why.to_owned(),
+    }
+}
+
+impl Plate {
+    /// The stem of its files, drawn or not.
+    fn name(&self) -> &str {
+        match self {
+            Self::Drawn(picture) => &picture.name,
+            Self::Absent { name, .. } => name,
+        }
     }
 }
 
@@ -215,6 +226,12 @@ pub(crate) fn write(
     plates: &[Plate],
     look: &Look,
 ) -> Result<Vec<PathBuf>, FigureError> {
+    debug_assert!(
+        plates
+            .iter()
+            .all(|plate| figure_names().iter().any(|name| name == plate.name())),
+        "a figure that `figure_names` does not know"
+    );
     target.reserve(&planned(plates, look))?;
     let mut written = Vec::new();
     for plate in plates {

@@ -32,6 +32,7 @@ mod hashes;
 mod jobs;
 mod keys;
 mod local;
+mod number_list;
 mod plan;
 mod report;
 mod signals;

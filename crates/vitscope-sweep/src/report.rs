@@ -16,13 +16,14 @@ use std::path::{Path, PathBuf};
 use serde::Serialize;
 use toml::{Table, Value};
 use vitscope_figure::{CompareOptions, Images, Look};
-use vitscope_run::{Facet, Folder, Measured, Run, RunKind, Select, Subject, files, to_csv};
+use vitscope_run::{Folder, Run, RunKind, Select, files, to_csv};
 use vitscope_study::StudyError;
 use vitscope_study::compare::{CompareRequest, Comparison, compare};
 
 use crate::error::SweepError;
 use crate::jobs::{PlannedJob, Sweep};
 use crate::keys::{Spec, known};
+use crate::number_list::{COLUMNS, NumberList};
 use crate::plan::{PlanProblems, is_plain};
 use crate::standing::is_done;
 
@@ -41,22 +42,6 @@ pub struct Report {
     figures: Vec<(String, String)>,
     /// Name, and what it lists.
     tables: Vec<(String, NumberList)>,
-}
-
-/// Which numbers a table lists.
-#[derive(Clone, Debug)]
-struct NumberList {
-    metric: String,
-    facets: Vec<Facet>,
-    layers: LayerChoice,
-}
-
-/// The layer of each facet.
-#[derive(Clone, Copy, Debug, PartialEq)]
-enum LayerChoice {
-    /// That of the largest value.
-    Best,
-    Last,
 }
 
 const KEYS: &str = "name, of, select, paper, figures, tables";
@@ -95,9 +80,11 @@ impl Report {
                     ("paper", Value::Boolean(on)) => report.paper = *on,
                     ("figures", Value::Table(figures)) => {
                         for (name, stem) in figures {
-                            match stem.as_str() {
-                                Some(stem) => report.figures.push((name.clone(), stem.to_owned())),
-                                None => problems.add(&place, format!("{name}: expected a figure")),
+                            match figure(stem) {
+                                Ok(stem) => report.figures.push((name.clone(), stem)),
+                                Err(problem) => {
+                                    problems.add(&place, format!("{name}: {problem}"));
+                                }
                             }
                         }
                     }
@@ -135,44 +122,29 @@ impl Report {
     }
 }
 
+/// The name of a figure that there is.
+fn figure(value: &Value) -> Result<String, String> {
+    let stem = value.as_str().ok_or("expected the name of a figure")?;
+    let names = vitscope_figure::figure_names();
+    if names.iter().any(|name| name == stem) {
+        return Ok(stem.to_owned());
+    }
+    let near = names
+        .iter()
+        .min_by_key(|name| strsim::damerau_levenshtein(name, stem))
+        .filter(|name| strsim::damerau_levenshtein(name, stem) <= 3);
+    Err(match near {
+        Some(near) => format!("`{stem}` is no figure: did you mean {near}?"),
+        None => format!("`{stem}` is no figure: there are {}", names.join(", ")),
+    })
+}
+
 /// Refuses a name that two things of a plan would have.
 fn apart(mut names: Vec<&String>, problems: &mut PlanProblems) {
     names.sort_unstable();
     let twice = names.windows(2).filter(|pair| pair[0] == pair[1]);
     for pair in twice {
         problems.add("[[report]]", format!("{}: is named twice", pair[0]));
-    }
-}
-
-impl NumberList {
-    fn read(value: &Value) -> Result<Self, String> {
-        let expected = "expected { metric = \"miou\", facets = [\"token\"], layers = \"best\" }";
-        let table = value.as_table().ok_or(expected)?;
-        let mut listing = Self {
-            metric: String::new(),
-            facets: Facet::ALL.to_vec(),
-            layers: LayerChoice::Best,
-        };
-        for (key, value) in table {
-            match (key.as_str(), value) {
-                ("metric", Value::String(metric)) => listing.metric.clone_from(metric),
-                ("facets", Value::Array(list)) => {
-                    let facet = |value: &Value| value.as_str().unwrap_or_default().parse();
-                    listing.facets = list.iter().map(facet).collect::<Result<_, String>>()?;
-                }
-                ("layers", Value::String(text)) if text == "best" => {
-                    listing.layers = LayerChoice::Best
-                }
-                ("layers", Value::String(text)) if text == "last" => {
-                    listing.layers = LayerChoice::Last
-                }
-                _ => return Err(expected.to_owned()),
-            }
-        }
-        match vitscope_run::number(&listing.metric) {
-            Some(_) => Ok(listing),
-            None => Err(format!("`{}` is no number of a run", listing.metric)),
-        }
     }
 }
 
@@ -407,8 +379,9 @@ fn named_by(
             .then(|| format!("neither the comparison nor a run has the figure {stem}"));
         add(name, files, why);
     }
+    let labels = labels(sweep, jobs)?;
     for (name, listing) in &report.tables {
-        let rows = listing.rows(sweep, jobs, &compared.comparison)?;
+        let rows = listing.rows(sweep, jobs, &labels, &compared.comparison)?;
         match rows.is_empty() {
             true => add(
                 name,
@@ -442,88 +415,4 @@ fn copy(
         }
     }
     Ok(copied)
-}
-
-const COLUMNS: [&str; 12] = [
-    "run",
-    "model",
-    "size",
-    "data",
-    "settings",
-    "facet",
-    "layer",
-    "value",
-    "low",
-    "high",
-    "paper",
-    "paper_layer",
-];
-
-impl NumberList {
-    fn rows(
-        &self,
-        sweep: &Sweep,
-        jobs: &[&PlannedJob],
-        comparison: &Comparison,
-    ) -> Result<Vec<Vec<String>>, SweepError> {
-        let mut rows = Vec::new();
-        let labels = labels(sweep, jobs)?;
-        for (job, label) in jobs.iter().zip(labels) {
-            let run = Run::finished(&sweep.run(&job.name))?;
-            for &facet in &self.facets {
-                let Some((layer, measured)) = self.pick(&run, facet) else {
-                    continue;
-                };
-                let beside = comparison.beside.iter().find(|entry| {
-                    entry.run == job.name
-                        && entry.metric == self.metric
-                        && entry.facet == facet.name()
-                        && entry.layer == Some(layer)
-                });
-                let text = |value: Option<f64>| value.map_or(String::new(), |v| v.to_string());
-                let (low, high) = measured.interval.unzip();
-                rows.push(vec![
-                    job.name.clone(),
-                    run.record.model.name.clone(),
-                    run.record.model.size.clone(),
-                    run.record.data.kind.clone(),
-                    label.clone(),
-                    facet.name().to_owned(),
-                    layer.to_string(),
-                    text(measured.value),
-                    text(low),
-                    text(high),
-                    text(beside.map(|entry| entry.paper)),
-                    beside
-                        .and_then(|entry| entry.paper_layer)
-                        .map_or(String::new(), |layer| layer.to_string()),
-                ]);
-            }
-        }
-        Ok(rows)
-    }
-
-    /// The layer of a facet and its number.
-    fn pick(&self, run: &Run, facet: Facet) -> Option<(usize, Measured)> {
-        let layers = run.metrics.layers(Some(facet));
-        let of = |layer: usize| {
-            let measured = run
-                .metrics
-                .whole(Subject::slot(facet, layer), &self.metric)?;
-            Some((layer, measured))
-        };
-        match self.layers {
-            LayerChoice::Last => of(*layers.last()?),
-            LayerChoice::Best => layers
-                .into_iter()
-                .filter_map(of)
-                .filter(|(_, measured)| measured.value.is_some())
-                // On ties the lower layer.
-                .rev()
-                .max_by(|(_, a), (_, b)| {
-                    let value = |measured: &Measured| measured.value.unwrap_or(f64::NEG_INFINITY);
-                    value(a).total_cmp(&value(b))
-                }),
-        }
-    }
 }

@@ -238,7 +238,7 @@ impl<'a> Looker<'a> {
             &item.image,
             format!(
                 "the model's {slot} of this image holds a value that is not finite: leave the image out, or run with \
-                 --dtype f32"
+                 `dtype` f32"
             ),
         )
     }

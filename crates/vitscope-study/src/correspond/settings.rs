@@ -86,7 +86,7 @@ impl CorrespondSettings {
     pub(super) fn check(&self) -> Result<(), StudyError> {
         if self.alphas.is_empty() || !self.alphas.iter().all(|a| a.is_finite() && *a > 0.0) {
             return Err(StudyError::setting(
-                "--alpha must be one or more positive numbers, such as 0.1 0.05",
+                "`alpha` must be one or more positive numbers, such as 0.1 0.05",
             ));
         }
         Ok(())

@@ -197,7 +197,7 @@ impl Pass<'_> {
             None => StudyError::file(
                 &item.image,
                 format!(
-                    "the model's {slot} of this image holds a value that is not finite: leave the image out, or run with --dtype f32"
+                    "the model's {slot} of this image holds a value that is not finite: leave the image out, or run with `dtype` f32"
                 ),
             ),
         }

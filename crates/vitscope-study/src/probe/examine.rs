@@ -69,7 +69,7 @@ impl Examiner<'_> {
             return Err(StudyError::file(
                 &item.image,
                 "the model's facets of this image hold a value that is not finite, or are too large \
-                 to be compared: leave the image out, or run with --dtype f32",
+                 to be compared: leave the image out, or run with `dtype` f32",
             ));
         }
         for evaluation in &mut self.evaluations {
