@@ -12,6 +12,7 @@
 //! A figure is that of the comparison, or, where a comparison has none of that name, that of each run.
 
 use std::path::{Path, PathBuf};
+use std::slice;
 
 use serde::Serialize;
 use toml::{Table, Value};
@@ -20,6 +21,7 @@ use vitscope_run::{Folder, Run, RunKind, Select, files, to_csv};
 use vitscope_study::StudyError;
 use vitscope_study::compare::{CompareRequest, Comparison, compare};
 
+use crate::claim::Claims;
 use crate::error::SweepError;
 use crate::jobs::{PlannedJob, Sweep};
 use crate::keys::{Spec, known};
@@ -189,8 +191,13 @@ pub fn report(sweep: &Sweep) -> Result<Reported, SweepError> {
         missing: missing.iter().map(|job| job.name.clone()).collect(),
         notes: Vec::new(),
     };
+    let out = sweep.plan.out.join("comparison");
+    // Another process that did jobs of the same sweep ends with the same files: one after the other.
+    let _turn = match done.is_empty() {
+        true => None,
+        false => Some(Claims::take(slice::from_ref(&out), &|| false)?),
+    };
     if !done.is_empty() {
-        let out = sweep.plan.out.join("comparison");
         match side_by_side(sweep, &done, &out, sweep.plan.select, false) {
             Ok(compared) => {
                 reported.notes = compared.comparison.notes;

@@ -2,7 +2,7 @@
 //! stops nothing else.
 
 use std::path::{Path, PathBuf};
-use std::process::Output;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use serde_json::Value;
@@ -136,6 +136,15 @@ fn a_plan_makes_the_runs_that_would_be_made_alone_and_none_twice() {
     assert_eq!(states(&trial.json(&["--jobs", "2"])), ["done"; 4]);
     assert_eq!(changed(&record), before);
     assert_eq!(run_json(&trial.run("seed", "4"))["settings"]["seed"], 4);
+    // Two that end at once write the same pages, one after the other.
+    let mut twice = [(), ()].map(|()| {
+        let mut report = command();
+        report.args(trial.args(&["report"])).stdout(Stdio::null());
+        report.spawn().unwrap()
+    });
+    for one in &mut twice {
+        assert!(one.wait().unwrap().success());
+    }
 }
 
 #[test]
@@ -256,6 +265,10 @@ fn a_plan_that_cannot_be_is_told_whole_before_anything_starts() {
         (
             "[[report]]\nof = { seed = 7 }\n",
             "[[report]] 1 of: no job of the plan is meant",
+        ),
+        (
+            "[[report]]\nfigures = { f = \"miou-by-lair\" }\n",
+            "[[report]] 1 figures: f: `miou-by-lair` is no figure: did you mean miou-by-layer?",
         ),
         (
             "[slurm]\npartition = \"a\\nb\"\n",
