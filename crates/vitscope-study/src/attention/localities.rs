@@ -242,3 +242,46 @@ impl Localities {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::Array4;
+
+    use super::*;
+
+    /// One token before four patches; a patch looks at itself in the first head, at all alike in the second.
+    fn weights(images: usize) -> Array4<f32> {
+        Array4::from_shape_fn((images, 2, 5, 5), |(_, head, query, key)| {
+            match (head, query, key) {
+                (_, 0, _) | (_, _, 0) => 0.2,
+                (0, query, key) if query == key => 0.8,
+                (0, ..) => 0.0,
+                _ => 0.2,
+            }
+        })
+    }
+
+    #[test]
+    fn heads_that_look_at_themselves_and_at_all_are_the_two_ends() {
+        let mut counts = Localities::new(&[3], 2, 4);
+        counts.add(3, weights(2).view(), |_, _| {}).unwrap();
+        let found = &counts.finish(0, 0)[0];
+        let heads: Vec<f64> = found.heads.iter().map(|head| head.value.unwrap()).collect();
+        assert!((heads[0] - 4.0_f64.ln()).abs() < 1e-6, "{heads:?}");
+        assert!(heads[1].abs() < 1e-6, "{heads:?}");
+        assert!(found.whole.value.unwrap() < heads[0]);
+    }
+
+    #[test]
+    fn batches_change_no_bit() {
+        let mut whole = Localities::new(&[1], 2, 4);
+        whole.add(1, weights(3).view(), |_, _| {}).unwrap();
+        let mut parts = Localities::new(&[1], 2, 4);
+        for images in [1, 2] {
+            parts.add(1, weights(images).view(), |_, _| {}).unwrap();
+        }
+        assert_eq!(whole.layers[0].sum, parts.layers[0].sum);
+        assert_eq!(whole.finish(50, 1)[0].whole, parts.finish(50, 1)[0].whole);
+        assert!(whole.add(2, weights(1).view(), |_, _| {}).is_err());
+    }
+}

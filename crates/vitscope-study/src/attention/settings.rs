@@ -96,3 +96,21 @@ fn as_texts<T: fmt::Display, S: Serializer>(
 ) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(values.iter().map(ToString::to_string))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_query_is_read_from_its_end_and_written_back() {
+        let query: Query = "a:b:3,12".parse().unwrap();
+        assert_eq!(
+            (query.image.as_str(), query.row, query.column),
+            ("a:b", 3, 12)
+        );
+        assert_eq!(query.to_string(), "a:b:3,12");
+        for text in ["", "a", "a:3", ":1,2", "a:1,-2", "a:1,2,3"] {
+            assert!(text.parse::<Query>().is_err(), "{text}");
+        }
+    }
+}

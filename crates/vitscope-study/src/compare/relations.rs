@@ -205,3 +205,44 @@ fn relate(relation: &'static str, group: &str, points: &[&Point], mixed: bool) -
         spearman: coefficient(spearman),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn points(values: &[(f64, f64)]) -> Vec<Point> {
+        let point = |&(x, y): &(f64, f64)| Point {
+            run: 0,
+            facet: Facet::Key,
+            x,
+            y,
+        };
+        values.iter().map(point).collect()
+    }
+
+    #[test]
+    fn a_relation_is_of_its_points() {
+        let list = points(&[(0.0, 1.0), (1.0, 0.0), (2.0, 1.0), (3.0, 2.0)]);
+        let all: Vec<&Point> = list.iter().collect();
+        let found = relate(QUALITY, "all", &all, false);
+        // Deviations from the means: x -1.5, -.5, .5, 1.5; y 0, -1, 0, 1: 2 / sqrt(5 * 2).
+        let expected = 2.0 / 10.0_f64.sqrt();
+        assert!((found.pearson.value.unwrap() - expected).abs() < 1e-12);
+        let (low, high) = found.pearson.interval.unwrap();
+        assert!(low <= expected && expected <= high);
+        assert_eq!(found.n, 4);
+    }
+
+    #[test]
+    fn few_points_and_other_data_have_no_coefficient() {
+        let list = points(&[(0.0, 1.0), (1.0, 0.0), (2.0, 1.0)]);
+        let all: Vec<&Point> = list.iter().collect();
+        for found in [
+            relate(QUALITY, "all", &all[..2], false),
+            relate(QUALITY, "all", &all, true),
+        ] {
+            assert_eq!(found.pearson, Coefficient::default());
+            assert_eq!(found.spearman, Coefficient::default());
+        }
+    }
+}

@@ -101,3 +101,26 @@ pub(super) fn at_alpha(metric: &str, alpha: f64) -> String {
         format!("{metric}@{alpha}")
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_usual_threshold_carries_no_number() {
+        assert_eq!(at_alpha("pck", 0.1), "pck");
+        assert_eq!(at_alpha("pck", 0.05), "pck@0.05");
+    }
+
+    #[test]
+    fn thresholds_are_positive_numbers() {
+        let with = |alphas: Vec<f64>| CorrespondSettings {
+            alphas,
+            ..CorrespondSettings::default()
+        };
+        assert!(with(vec![0.1, 0.05]).check().is_ok());
+        for alphas in [vec![], vec![0.0], vec![0.1, f64::NAN], vec![f64::INFINITY]] {
+            assert!(with(alphas).check().is_err());
+        }
+    }
+}

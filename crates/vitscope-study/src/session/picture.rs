@@ -117,3 +117,26 @@ pub fn read_indices(path: &Path) -> Result<([usize; 2], Vec<u8>), StudyError> {
         .map_err(|error| damaged(&error))?;
     Ok(([frame.height as usize, frame.width as usize], pixels))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_written_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("map.png");
+        let indices = [0, 1, 2, 255, 1, 0];
+        for write in [write_indices, write_for_now] {
+            write(&path, [2, 3], &indices, &[[1, 2, 3]; 3]).unwrap();
+            assert_eq!(read_indices(&path).unwrap(), ([2, 3], indices.to_vec()));
+        }
+        std::fs::write(&path, b"no picture").unwrap();
+        assert!(
+            read_indices(&path)
+                .unwrap_err()
+                .to_string()
+                .contains("damaged")
+        );
+    }
+}

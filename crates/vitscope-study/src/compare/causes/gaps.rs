@@ -144,3 +144,46 @@ fn gap(
         share: of,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(share: Option<(f64, (f64, f64))>) -> Gap {
+        let difference = |value: f64| Difference {
+            value,
+            interval: (value - 0.01, value + 0.01),
+        };
+        let share = GapShare {
+            before: difference(0.1),
+            after: difference(0.04),
+            share,
+        };
+        let models = ["big".to_owned(), "small".to_owned()];
+        gap(models, Facet::Key, [8, 7], ("mean", 3), share)
+    }
+
+    #[test]
+    fn a_share_is_told_in_percent_with_its_interval() {
+        let told = of(Some((0.6, (0.4, 0.75)))).sentence;
+        assert!(
+            told.contains("60 % of the gap goes away [40, 75]"),
+            "{told}"
+        );
+        assert!(
+            told.contains("big (layer 8) less that of small (layer 7) is +0.100"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_gap_that_may_be_none_has_no_share() {
+        let gap = of(None);
+        assert_eq!(gap.share, None);
+        assert!(
+            gap.sentence.contains("no share of it can be given"),
+            "{}",
+            gap.sentence
+        );
+    }
+}

@@ -119,3 +119,26 @@ pub(super) fn verdict(cause: Cause, labels: &[(&str, Transform)], kinds: &[Vec<u
         Cause::Unknown => "Nothing can be said.".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_range_that_rounds_to_one_number_is_one() {
+        assert_eq!(range(Vec::new()), "undefined");
+        assert_eq!(range(vec![0.25]), "0.250");
+        assert_eq!(range(vec![0.2503, 0.2501, 0.2498]), "0.250");
+        assert_eq!(range(vec![0.3, 0.1, 0.2]), "0.100-0.300");
+    }
+
+    #[test]
+    fn a_verdict_names_what_it_was_held_against() {
+        let labels = [("none", Transform::None), ("center", Transform::Center)];
+        let lowers = verdict(Cause::Lowers, &labels, &[vec![1]]);
+        assert!(lowers.starts_with("Position lowers mIoU here"), "{lowers}");
+        assert!(lowers.contains("center"), "{lowers}");
+        let control = verdict(Cause::RisesAsControl(1), &labels, &[vec![1]]);
+        assert!(control.contains("does not show"), "{control}");
+    }
+}

@@ -123,3 +123,41 @@ impl Typed for Vec<Facet> {
 pub(super) fn bytes(text: &str) -> Result<Option<u64>, String> {
     text.parse::<ByteSize>().map(|size| Some(size.as_u64()))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ranges_hold_their_ends_as_they_say() {
+        let whole = Takes::Whole(1, 8);
+        assert!(["1", "8"].iter().all(|text| whole.check(text).is_ok()));
+        assert!(
+            ["0", "9", "1.0", "-1", ""]
+                .iter()
+                .all(|text| whole.check(text).is_err())
+        );
+        let above = Takes::Above(0.0, 1.0);
+        assert!(
+            ["1", "0.5", "1e-300"]
+                .iter()
+                .all(|text| above.check(text).is_ok())
+        );
+        assert!(
+            ["0", "1.1", "nan", "inf"]
+                .iter()
+                .all(|text| above.check(text).is_err())
+        );
+        assert_eq!(
+            above.check("2").unwrap_err(),
+            "expected a number above 0 and up to 1"
+        );
+    }
+
+    #[test]
+    fn facets_are_each_once_and_in_one_order() {
+        let read: Vec<Facet> = Typed::typed("token, key,key").unwrap();
+        assert_eq!(read, [Facet::Key, Facet::Token]);
+        assert_eq!(bytes("20GB"), Ok(Some(20_000_000_000)));
+    }
+}
