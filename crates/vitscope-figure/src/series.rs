@@ -12,7 +12,7 @@ use crate::error::FigureError;
 use crate::members::Member;
 use crate::scale::Scale;
 use crate::sheet::{Plate, Sheet};
-use crate::theme::{self, Mark};
+use crate::theme::{self, Mark, Paint};
 use crate::words;
 
 const NAME: &str = "series";
@@ -35,8 +35,18 @@ const METRICS: [(&str, &str); 9] = [
     ("pck", "PCK@0.1"),
 ];
 
+/// What a curve is of: a facet, or the attention of a layer as a whole.
+type Of = Option<Facet>;
+
 /// Values of a number by facet and step.
-type Panel = BTreeMap<Facet, BTreeMap<u64, Measured>>;
+type Panel = BTreeMap<Of, BTreeMap<u64, Measured>>;
+
+fn look(of: Of) -> (&'static str, Mark, Paint) {
+    match of {
+        Some(facet) => (facet.name(), Mark::of(facet), theme::facet(facet)),
+        None => ("attention", Mark::Circle, theme::INK),
+    }
+}
 
 /// The figure; `None` where the runs are no series.
 pub(crate) fn draw(members: &[&Member], out: &Path) -> Result<Option<Plate>, FigureError> {
@@ -63,13 +73,16 @@ pub(crate) fn draw(members: &[&Member], out: &Path) -> Result<Option<Plate>, Fig
     let mut sheet = Sheet::new(NAME, HEADING, theme::FULL_WIDTH, members);
     if panels.is_empty() {
         return Ok(Some(
-            sheet.absent("No facet has a number that a series shows; series.csv has those of attention as a whole."),
+            sheet.absent("No run has a number that a series shows."),
         ));
     }
-    let key = Facet::ALL.map(|facet| {
-        let name = facet.name().to_owned();
-        (name, Mark::of(facet), theme::facet(facet))
+    let all = Facet::ALL.map(Some).into_iter().chain([None]);
+    let shown = all.filter(|of| rows.iter().any(|row| row.facet == *of));
+    let key = shown.map(|of| {
+        let (name, mark, paint) = look(of);
+        (name.to_owned(), mark, paint)
     });
+    let key: Vec<_> = key.collect();
     let mut top = chart::key(&mut sheet.svg, LEFT, theme::MARGIN - 4.0, &key) + 10.0;
     let count = PER_BAND as f64;
     let width = (theme::FULL_WIDTH - theme::MARGIN - LEFT - (count - 1.0) * GAP) / count;
@@ -81,14 +94,15 @@ pub(crate) fn draw(members: &[&Member], out: &Path) -> Result<Option<Plate>, Fig
         top += HEIGHT + 62.0;
     }
     sheet.note(
-        "Each facet at the layer at which the last step shows it; steps stand at equal distances.",
+        "Each curve at the layer at which the last step shows it; steps stand at equal distances.",
     );
     sheet.note(words::INTERVAL_NOTE);
     if rows.iter().any(|row| row.metric == "dse") {
         sheet.note("DSE ranks these steps only: its parts are weighed by how they vary over them.");
     }
     let rows = rows.into_iter().map(|row| {
-        let mut cells = vec![row.step.to_string(), row.facet.to_string(), row.metric];
+        let facet = row.facet.map_or("", Facet::name);
+        let mut cells = vec![row.step.to_string(), facet.to_owned(), row.metric];
         cells.extend(words::measured_cells(row.measured));
         cells
     });
@@ -108,26 +122,27 @@ fn draw_panel(sheet: &mut Sheet, name: &str, panel: &Panel, steps: &[u64], place
         labels: [true; 2],
     };
     let mut chart = frame.open(&mut sheet.svg);
-    for (&facet, values) in panel {
+    for (&of, values) in panel {
+        let (_, mark, paint) = look(of);
         let measured = |step| values.get(step).copied().unwrap_or_default();
         let points = steps.iter().enumerate();
         let points = points.map(|(place, step)| (place as f64, measured(step)));
         let points: Vec<(f64, Measured)> = points.collect();
         for &(place, value) in &points {
-            chart.interval(place, value.interval, theme::facet(facet));
+            chart.interval(place, value.interval, paint);
         }
         let points = points
             .iter()
             .map(|&(place, value)| Some((place, value.value?)));
         let points: Vec<_> = points.collect();
-        chart.series(&points, Mark::of(facet), theme::facet(facet));
+        chart.series(&points, mark, paint);
     }
 }
 
-/// One row of the table that has a facet.
+/// One row of the table.
 struct SeriesRow {
     step: u64,
-    facet: Facet,
+    facet: Of,
     metric: String,
     measured: Measured,
 }
@@ -142,9 +157,9 @@ fn read(path: &Path) -> Result<Option<Vec<SeriesRow>>, FigureError> {
     let number = table.columns("value", ["low", "high"])?;
     let mut rows = Vec::new();
     for row in table.rows() {
-        // Attention as a whole has no facet, and no curve here.
-        let Ok(facet) = field(row, facet).parse() else {
-            continue;
+        let facet = match field(row, facet) {
+            "" => None,
+            name => Some(name.parse().map_err(|problem: String| table.bad(problem))?),
         };
         let step = field(row, step);
         let wrong = || table.bad(format!("has {step:?} where a step was expected"));
@@ -156,4 +171,32 @@ fn read(path: &Path) -> Result<Option<Vec<SeriesRow>>, FigureError> {
         });
     }
     Ok(Some(rows))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn attention_as_a_whole_is_a_curve_too() {
+        let dir = tempfile::tempdir().unwrap();
+        let table = "step,run,facet,layer,metric,value,low,high\n\
+                     1,a,,12,locality,1.5,1.4,1.6\n\
+                     2,b,,12,locality,1.2,1.1,1.3\n";
+        std::fs::write(dir.path().join("series.csv"), table).unwrap();
+        let Some(Plate::Drawn(picture)) = draw(&[], dir.path()).unwrap() else {
+            panic!("no figure");
+        };
+        assert!(
+            picture.csv.contains("1,,locality,1.5,1.4,1.6"),
+            "{}",
+            picture.csv
+        );
+        std::fs::write(
+            dir.path().join("series.csv"),
+            table.replace(",,12", ",keys,12"),
+        )
+        .unwrap();
+        assert!(draw(&[], dir.path()).is_err());
+    }
 }
