@@ -16,7 +16,7 @@ use crate::progress::Teller;
 
 /// Measures the locality bias of every layer and prints it.
 pub fn run(cli: &Cli, args: &AttentionArgs) -> anyhow::Result<()> {
-    let split = Split::from(args.split);
+    let split = args.split;
     let limit = match split {
         Split::Train => args.limit_train,
         Split::Test => args.limit_test,
