@@ -14,6 +14,7 @@ use vitscope_run::Slot;
 use vitscope_run::tensors::read_header;
 
 use crate::error::StudyError;
+use crate::files;
 
 mod writer;
 
@@ -207,7 +208,7 @@ impl FeatureDir {
 
     fn open_shard(&mut self, path: &Path, first: usize) -> Result<FeatureFile, StudyError> {
         let wrong = |problem: String| StudyError::file(path, problem);
-        let mut file = File::open(path).map_err(StudyError::io(path, "open"))?;
+        let mut file = files::open(path).map_err(StudyError::io(path, "open"))?;
         let other = |problem: &dyn std::fmt::Display| {
             StudyError::file(path, format!("is no safetensors file: {problem}"))
         };
