@@ -213,7 +213,7 @@ mod tests {
         };
         let time = fs::metadata(path("a.png")).unwrap().modified().unwrap();
         let set_time = |name: &str, time| {
-            let file = File::options().write(true).open(path(name)).unwrap();
+            let file = fs::File::options().write(true).open(path(name)).unwrap();
             file.set_modified(time).unwrap();
         };
         // One byte, at the same length and time.

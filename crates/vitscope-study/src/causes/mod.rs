@@ -18,7 +18,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use vitscope_data::DataSet;
 use vitscope_measure::ResamplingPlan;
-use vitscope_run::session::{default_place, look};
+use vitscope_run::session::{self, default_place};
 use vitscope_run::{
     Fixed, Part, Record, RunKind, RunState, Session, Slot, Subject, Table, apart, names,
 };
@@ -111,7 +111,7 @@ pub fn causes(
     let run = request.out.clone().unwrap_or_else(place);
     apart(&run, &[&data.root, &request.model])?;
     let mut record = describe(request, &data, &opened, [train, test], clusters);
-    look(&run, &record, false)?;
+    let left = session::look_anew(&run, &record)?;
     record.data.contents = data.stamps(train, test)?.contents();
     for note in &record.notes {
         observer.note(note);
@@ -162,7 +162,7 @@ pub fn causes(
         record.times.insert(name.to_owned(), secs.as_secs_f64());
     }
 
-    let session = Session::begin(&run, &record, false)?;
+    let session = Session::begin(&run, &record, left)?;
     write_metrics(&session, &record, &slots, &truth)?;
     session.set(&mut record, RunState::Complete)?;
     Ok(CausesOutcome {
