@@ -112,7 +112,8 @@ pub fn causes(
     apart(&run, &[&data.root, &request.model])?;
     let mut record = describe(request, &data, &opened, [train, test], clusters);
     let left = session::look_anew(&run, &record)?;
-    record.data.contents = data.stamps(train, test)?.contents();
+    let stamps = data.stamps(train, test)?;
+    record.data.contents = stamps.contents();
     for note in &record.notes {
         observer.note(note);
     }
@@ -162,6 +163,12 @@ pub fn causes(
         record.times.insert(name.to_owned(), secs.as_secs_f64());
     }
 
+    if let Some(how) = stamps.changed(&data.stamps(train, test)?) {
+        return Err(StudyError::file(
+            &data.root,
+            format!("changed while it was read: {how}; repeat the command"),
+        ));
+    }
     let session = Session::begin(&run, &record, left)?;
     write_metrics(&session, &record, &slots, &truth)?;
     session.set(&mut record, RunState::Complete)?;
