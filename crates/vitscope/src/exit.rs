@@ -26,6 +26,8 @@ use vitscope_view::ViewError;
 use vitscope_vit::error::{DeviceError, VitError};
 use vitscope_vit::shapes::ShapeError;
 
+use crate::progress::say;
+
 /// Marks an error as the user's wording.
 #[derive(Debug)]
 struct UsageError(anyhow::Error);
@@ -258,13 +260,10 @@ pub fn mistyped(error: &clap::Error) -> u8 {
         });
     match (flag, text(ContextKind::InvalidValue), expected) {
         (Some(flag), Some(value), Some(expected)) if !value.is_empty() => {
-            #[expect(clippy::print_stderr, reason = "this is where errors are told")]
-            {
-                eprintln!(
-                    "vitscope: {}",
-                    bounded(&format!("{flag} {value}: {expected}"))
-                );
-            }
+            say(&format!(
+                "vitscope: {}",
+                bounded(&format!("{flag} {value}: {expected}"))
+            ));
             2
         }
         _ => error.exit(),
@@ -303,11 +302,8 @@ pub fn report(result: anyhow::Result<()>, typed: &Typed) -> u8 {
         4 => format!("{error:#}"),
         _ => error.to_string(),
     };
-    #[expect(clippy::print_stderr, reason = "this is where errors are told")]
-    {
-        let sentence = format!("{}{}", typed.told(&sentence), typed.hint(&error));
-        eprintln!("vitscope: {}", bounded(&sentence));
-    }
+    let sentence = format!("{}{}", typed.told(&sentence), typed.hint(&error));
+    say(&format!("vitscope: {}", bounded(&sentence)));
     code(&error)
 }
 

@@ -10,8 +10,8 @@ use ndarray::Array3;
 use safetensors::tensor::{Dtype, TensorInfo};
 use serde::{Deserialize, Serialize};
 use vitscope_data::Split;
-use vitscope_run::{Slot, limits};
 use vitscope_run::tensors::read_header;
+use vitscope_run::{Slot, limits};
 
 use crate::error::StudyError;
 use crate::files;
@@ -416,7 +416,9 @@ mod tests {
             std::fs::write(&json, format!("{{\"{field}\": {value}}}")).unwrap();
             let error = FeatureDir::open(root.path()).unwrap_err().to_string();
             assert!(
-                error.contains(&format!("features.json says {field} {value}, expected 1 to")),
+                error.contains(&format!(
+                    "features.json says {field} {value}, expected 1 to"
+                )),
                 "{error}"
             );
         }
