@@ -1,7 +1,7 @@
 //! Files to 8-bit RGB: what an image file is by its content, and its pixels upright.
 
-use std::fs;
-use std::io::Cursor;
+use std::fs::{self, File};
+use std::io::{self, Cursor, Read};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
@@ -65,9 +65,39 @@ pub(crate) enum PictureFormat {
     Other(&'static str),
 }
 
+/// Bytes of the longest file that is read as a whole: an image, a mask, a list.
+pub(crate) const LONGEST: u64 = 1 << 30;
+
+/// Opens a file of a data set. What is no regular file is refused before it is opened: a named pipe would wait for
+/// its writer, and a device need not end.
+pub(crate) fn open_file(path: &Path) -> Result<File, DataError> {
+    let failed = |source| DataError::read(path, source);
+    if !fs::metadata(path).map_err(failed)?.is_file() {
+        return Err(failed(io::Error::other("it is not a regular file")));
+    }
+    File::open(path).map_err(failed)
+}
+
+/// All of a file of at most so many bytes.
+pub(crate) fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, DataError> {
+    let failed = |source| DataError::read(path, source);
+    let mut bytes = Vec::new();
+    let file = open_file(path)?;
+    file.take(most + 1)
+        .read_to_end(&mut bytes)
+        .map_err(failed)?;
+    match bytes.len() as u64 > most {
+        true => Err(failed(io::Error::other(format!(
+            "it is longer than {} MiB",
+            most >> 20
+        )))),
+        false => Ok(bytes),
+    }
+}
+
 /// A whole file, which must not be empty.
 pub(crate) fn read_file(path: &Path, expected: &'static str) -> Result<Vec<u8>, DataError> {
-    let bytes = fs::read(path).map_err(|source| DataError::read(path, source))?;
+    let bytes = read_up_to(path, LONGEST)?;
     if bytes.is_empty() {
         return Err(DataError::EmptyFile {
             path: path.to_path_buf(),

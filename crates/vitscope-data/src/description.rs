@@ -37,12 +37,13 @@
 //! [`parts`](crate::parts).
 
 use std::collections::BTreeSet;
-use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
 use crate::dataset::{Class, Contents};
+use crate::decode;
 use crate::error::DataError;
 use crate::findings::Findings;
 use crate::kinds::{Kind, pascal_part};
@@ -112,12 +113,17 @@ struct Form {
     kind: Option<String>,
 }
 
+/// Bytes of the longest description that is read.
+const LONGEST: u64 = 16 << 20;
+
 /// Reads a description and finds its files. Comes back with the kind and root of the set.
 pub(crate) fn open(
     path: &Path,
     findings: &mut Findings,
 ) -> Result<(Kind, PathBuf, Contents), DataError> {
-    let text = fs::read_to_string(path).map_err(|source| DataError::read(path, source))?;
+    let bytes = decode::read_up_to(path, LONGEST)?;
+    let text = String::from_utf8(bytes)
+        .map_err(|_| DataError::read(path, io::Error::other("it is not UTF-8 text")))?;
     let wrong = |problem: String| DataError::Description {
         path: path.to_path_buf(),
         problem,
@@ -480,7 +486,7 @@ mod tests {
     #[test]
     fn documented_descriptions_are_read() {
         let page = concat!(env!("CARGO_MANIFEST_DIR"), "/../../docs/datasets.md");
-        let page = fs::read_to_string(page).unwrap();
+        let page = std::fs::read_to_string(page).unwrap();
         let examples: Vec<&str> = page
             .split("```toml\n")
             .skip(1)

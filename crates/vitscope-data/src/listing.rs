@@ -6,6 +6,7 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::decode;
 use crate::error::DataError;
 use crate::findings::Findings;
 use crate::pairing;
@@ -332,7 +333,7 @@ pub(crate) fn need_directory(path: &Path, expected: &str) -> Result<(), DataErro
 
 /// The lines of a list file with their numbers from 1, blank ones left out.
 pub(crate) fn list_lines(path: &Path) -> Result<Vec<(usize, String)>, DataError> {
-    let bytes = fs::read(path).map_err(|source| DataError::read(path, source))?;
+    let bytes = decode::read_up_to(path, decode::LONGEST)?;
     lines_of(path, bytes)
 }
 

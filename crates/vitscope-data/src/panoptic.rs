@@ -6,13 +6,13 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
+use crate::decode;
 use crate::error::DataError;
 use crate::kinds::coco_stuff::FINE_TO_COARSE;
 use crate::labels::{ClassMap, IGNORE};
@@ -121,7 +121,7 @@ impl<'de> Deserialize<'de> for Annotations {
 impl PanopticTable {
     /// Adds the annotations of a JSON file, whose masks lie in `masks`.
     pub fn add(&mut self, json: &Path, masks: &Path) -> Result<(), DataError> {
-        let file = File::open(json).map_err(|source| DataError::read(json, source))?;
+        let file = decode::open_file(json)?;
         self.add_from(json, BufReader::with_capacity(1 << 20, file), masks)
     }
 

@@ -7,7 +7,6 @@
 //! than 20,000 files no content is read, and the time alone counts beside the length.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
@@ -17,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::dataset::DataSet;
+use crate::decode;
 use crate::error::DataError;
 use crate::listing::Item;
 
@@ -137,7 +137,7 @@ impl Stamps {
 impl Stamp {
     fn of(path: &Path, content: bool) -> Result<Self, DataError> {
         let failed = |source| DataError::read(path, source);
-        let mut file = File::open(path).map_err(failed)?;
+        let mut file = decode::open_file(path)?;
         let metadata = file.metadata().map_err(failed)?;
         let length = metadata.len();
         let changed = metadata.modified().ok();
@@ -213,7 +213,7 @@ mod tests {
         };
         let time = fs::metadata(path("a.png")).unwrap().modified().unwrap();
         let set_time = |name: &str, time| {
-            let file = File::options().write(true).open(path(name)).unwrap();
+            let file = fs::File::options().write(true).open(path(name)).unwrap();
             file.set_modified(time).unwrap();
         };
         // One byte, at the same length and time.

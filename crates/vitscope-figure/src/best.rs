@@ -186,12 +186,9 @@ fn draw_names(svg: &mut Svg, models: &[Model<'_>], group: f64) -> f64 {
     for (index, model) in models.iter().enumerate() {
         let middle = LEFT + (index as f64 + 0.5) * group;
         let lines = text::wrap_in(model.name(), group - 6.0, theme::NOTE, 4);
-        for (line, name) in lines.iter().enumerate() {
-            let y = bottom + 17.0 + line as f64 * 15.0;
-            let style = Lettering::NOTE.anchor(Anchor::Middle).paint(theme::INK);
-            svg.text([middle, y], style, name);
-            lowest = lowest.max(y);
-        }
+        let style = Lettering::NOTE.anchor(Anchor::Middle).paint(theme::INK);
+        svg.lines([middle, bottom + 17.0], 15.0, style, &lines, model.name());
+        lowest = lowest.max(bottom + 2.0 + lines.len() as f64 * 15.0);
     }
     lowest
 }

@@ -14,6 +14,8 @@ use crate::theme::{self, Mark, Paint};
 const BESIDE: f64 = 56.0;
 /// From a level axis to the lower edge of its name.
 const BELOW: f64 = 43.0;
+/// Room for the name of a level axis, however short it is.
+const X_NAME: f64 = 120.0;
 /// Room that a label of a level axis needs.
 const TICK_ROOM: f64 = 38.0;
 /// Length of a tick, and twice as far the label.
@@ -79,7 +81,9 @@ impl<'a> Chart<'a> {
         if frame.labels[0] && !frame.x_name.is_empty() {
             let y = bottom + BELOW + FROM_BOTTOM * theme::TEXT;
             let style = Lettering::LABEL.anchor(Anchor::Middle);
-            self.svg.text([left + width / 2.0, y], style, frame.x_name);
+            let place = [left + width / 2.0, y];
+            self.svg
+                .fitted(place, style, width.max(X_NAME), frame.x_name);
         }
         let most = ((width / TICK_ROOM) as usize).clamp(2, MOST_TICKS);
         let ticks = self.x.ticks(most);
@@ -275,13 +279,14 @@ pub(crate) fn key(svg: &mut Svg, left: f64, top: f64, names: &[(String, Mark, Pa
     const LINE: f64 = 21.0;
     let style = Lettering::LABEL;
     let mut place = [left, top];
+    let room = svg.width - theme::MARGIN - left - 18.0;
     for (name, mark, paint) in names {
-        let width = 18.0 + text::width(name, style.size, style.weight);
+        let width = 18.0 + text::width(name, style.size, style.weight).min(room);
         if place[0] + width > svg.width - theme::MARGIN && place[0] > left {
             place = [left, place[1] + LINE];
         }
         svg.mark([place[0] + 6.0, place[1] + 9.5], *mark, *paint);
-        svg.text([place[0] + 17.0, place[1] + 14.0], style, name);
+        svg.fitted([place[0] + 17.0, place[1] + 14.0], style, room, name);
         place[0] += width + GAP;
     }
     place[1] + LINE

@@ -342,10 +342,8 @@ impl<'a> Bars<'a> {
         svg.text([theme::MARGIN, below + 15.0], Lettering::NOTE, "mIoU");
         for (index, column) in self.columns.iter().enumerate() {
             let start = layout.start(index);
-            for (line, name) in heads[index].iter().enumerate() {
-                let y = theme::MARGIN + 12.0 + 17.0 * line as f64;
-                svg.text([start, y], Lettering::LABEL, name);
-            }
+            let place = [start, theme::MARGIN + 12.0];
+            svg.lines(place, 17.0, Lettering::LABEL, &heads[index], &column.name);
             let label = format!("aggregate map of {}", column.name);
             let place = [start, top, side, side];
             photo_or_missing(svg, place, column.aggregate.as_ref(), &label)?;

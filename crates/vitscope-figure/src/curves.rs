@@ -235,7 +235,7 @@ impl<'a> Plot<'a> {
         let top = chart::key(svg, LEFT, theme::MARGIN - 4.0, &key_of(members)) + 24.0;
         for (column, panel) in self.panels.iter().enumerate() {
             let left = LEFT + column as f64 * (width + GAP);
-            svg.panel([left, top - 8.0], panel.facet.name());
+            svg.panel([left, top - 8.0], theme::FULL_WIDTH, panel.facet.name());
             let frame = Frame {
                 place: [left, top, width, HEIGHT],
                 x: self.places(),

@@ -19,6 +19,9 @@ use crate::theme;
 /// PNG pixels per SVG unit.
 const PNG_SCALE: f32 = 2.0;
 
+/// Lines of a caption that are drawn: the description and the file of a caption hold it whole.
+const MOST_LINES: usize = 60;
+
 /// Begins a panel's heading: it becomes the panel's letter, or nothing.
 pub(crate) const PANEL: char = '\u{e000}';
 
@@ -71,7 +74,7 @@ impl Drawing {
         let leading = theme::NOTE * 1.4;
         let room = svg.width - 2.0 * theme::MARGIN;
         let mut baseline = self.bottom;
-        for line in text::wrap(&self.caption, room, theme::NOTE) {
+        for line in text::wrap_in(&self.caption, room, theme::NOTE, MOST_LINES) {
             baseline += leading;
             svg.text([theme::MARGIN, baseline], Lettering::NOTE, &line);
         }

@@ -190,10 +190,10 @@ pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureErro
         for (column, &facet) in facets.iter().enumerate() {
             let left = LEFT + column as f64 * (width + GAP);
             let is_last = row + 1 == bands.len();
-            sheet.svg.panel(
-                [left, top - 8.0],
-                &format!("{}: {}", facet.name(), band.name),
-            );
+            let title = format!("{}: {}", facet.name(), band.name);
+            sheet
+                .svg
+                .panel([left, top - 8.0], theme::FULL_WIDTH, &title);
             let frame = Frame {
                 place: [left, top, width, HEIGHT],
                 x: Scale::Places(layers.iter().map(usize::to_string).collect()),

@@ -35,6 +35,8 @@ pub(crate) struct Grid {
 pub(crate) struct GridRow {
     /// Its name, in one or more lines.
     pub(crate) name: Vec<String>,
+    /// What is told of it where it is pointed at: its name, where the lines do not show all of it.
+    pub(crate) told: Option<String>,
     pub(crate) paint: Paint,
     pub(crate) is_truth: bool,
     pub(crate) maps: Vec<Option<LabelMap>>,
@@ -232,14 +234,20 @@ impl Grid {
             [theme::MARGIN, middle - height / 2.0, 3.0, height],
             row.paint,
         );
-        for (index, line) in row.name.iter().enumerate() {
-            let style = if index == 0 || row.is_truth {
-                Lettering::HEAD
-            } else {
-                Lettering::LABEL
-            };
-            let y = middle - height / 2.0 + (index as f64 + 0.78) * LEADING;
-            svg.fitted([theme::MARGIN + 9.0, y], style, room, line);
+        let lines = |svg: &mut Svg| {
+            for (index, line) in row.name.iter().enumerate() {
+                let style = if index == 0 || row.is_truth {
+                    Lettering::HEAD
+                } else {
+                    Lettering::LABEL
+                };
+                let y = middle - height / 2.0 + (index as f64 + 0.78) * LEADING;
+                svg.fitted([theme::MARGIN + 9.0, y], style, room, line);
+            }
+        };
+        match &row.told {
+            Some(told) => svg.telling(told, lines),
+            None => lines(svg),
         }
     }
 
@@ -285,6 +293,7 @@ impl GridRow {
         let maps = stems.iter().map(|stem| run.labels(subject, stem));
         Ok(Self {
             name: Vec::new(),
+            told: None,
             paint: theme::TRUTH,
             is_truth: subject == Subject::GroundTruth,
             maps: maps.collect::<Result<_, _>>()?,

@@ -29,8 +29,10 @@ pub(crate) fn legend(svg: &mut Svg, run: &RunView, top: f64, seen: Option<&[bool
     if lines.is_empty() {
         return top;
     }
-    let width = |name: &str| SIDE + 6.0 + text::width(name, Lettering::LABEL.size, Weight::Regular);
     let (left, right) = (theme::MARGIN, svg.width - theme::MARGIN);
+    let room = right - left - SIDE - 6.0;
+    let own = |name: &str| text::width(name, Lettering::LABEL.size, Weight::Regular);
+    let width = |name: &str| SIDE + 6.0 + own(name).min(room);
     // Few names flow; many stand in columns, where an eye can run down.
     let widths = lines.iter().map(|(name, _)| width(name));
     let widest = widths.fold(0.0, f64::max);
@@ -49,7 +51,7 @@ pub(crate) fn legend(svg: &mut Svg, run: &RunView, top: f64, seen: Option<&[bool
             }
         }
         let at = [place[0] + SIDE + 6.0, place[1] + 14.0];
-        svg.text(at, Lettering::LABEL, name);
+        svg.fitted(at, Lettering::LABEL, room, name);
         place[0] += column.unwrap_or(width(name) + GAP);
     }
     place[1] + LINE

@@ -313,6 +313,7 @@ fn rows_of_runs(shown: &Shown<'_>, stems: &[String]) -> Result<Vec<GridRow>, Fig
         let (facet, layer) = words::subject_label(slot);
         let style = Lettering::HEAD;
         row.name = text::wrap_in(&member.label, RUN_WIDTH - 14.0, style.size, 3);
+        row.told = (!text::is_whole(&row.name, &member.label)).then(|| member.label.clone());
         row.name.push(format!("{facet}, {layer}"));
         row.name.extend(words::thin_label(&member.run, slot));
         row.paint = member.paint();

@@ -11,8 +11,7 @@ use crate::many::MANY;
 use crate::members::Member;
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
-use crate::svg::{Lettering, Svg};
-use crate::text;
+use crate::svg::Svg;
 use crate::theme::{self, Mark};
 use crate::words;
 
@@ -149,9 +148,7 @@ fn few<'v, 'a>(variations: &'v [Variation<'a>]) -> Vec<&'v Variation<'a>> {
 impl Variation<'_> {
     /// The charts of its metrics, one above the other.
     fn draw(&self, svg: &mut Svg, [left, top, width]: [f64; 3], select: Select) {
-        let style = Lettering::HEAD;
-        let title = text::fit(&self.model, width, style.size, style.weight);
-        svg.panel([left, top + 12.0], &title);
+        svg.panel([left, top + 12.0], width, &self.model);
         let setting = self.setting.replace('_', " ");
         for (line, (metric, name)) in METRICS.into_iter().enumerate() {
             let value = |member: &Member, facet| measured(member, facet, metric, select);

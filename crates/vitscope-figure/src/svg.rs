@@ -310,16 +310,49 @@ impl Svg {
         if shown.is_empty() {
             return;
         }
-        let told: String = whole.chars().take(TOLD).collect();
+        self.telling(whole, |svg| svg.text(place, style, &shown));
+    }
+
+    /// A name in lines that [`text::wrap_in`] made of it, the first at `place`; what was cut is told whole where it
+    /// is pointed at.
+    pub(crate) fn lines(
+        &mut self,
+        [x, y]: [f64; 2],
+        leading: f64,
+        style: Lettering,
+        lines: &[String],
+        whole: &str,
+    ) {
+        let draw = |svg: &mut Self| {
+            for (line, name) in lines.iter().enumerate() {
+                svg.text([x, y + line as f64 * leading], style, name);
+            }
+        };
+        match text::is_whole(lines, whole) {
+            true => draw(self),
+            false => self.telling(whole, draw),
+        }
+    }
+
+    /// What is drawn stands for `told`, which is shown where it is pointed at.
+    pub(crate) fn telling(&mut self, told: &str, draw: impl FnOnce(&mut Self)) {
+        let told: String = told.chars().take(TOLD).collect();
         self.element(format_args!("<g>"));
         self.title(&told);
-        self.text(place, style, &shown);
+        draw(self);
         self.end();
     }
 
-    /// The heading of one of several panels, which may have letters.
-    pub(crate) fn panel(&mut self, place: [f64; 2], text: &str) {
-        self.text(place, Lettering::HEAD, &format!("{PANEL}{text}"));
+    /// The heading of one of several panels, which may have letters, cut to `room`; what was cut is told whole
+    /// where it is pointed at.
+    pub(crate) fn panel(&mut self, place: [f64; 2], room: f64, whole: &str) {
+        let style = Lettering::HEAD;
+        let shown = text::fit(whole, room, style.size, style.weight);
+        let draw = |svg: &mut Self| svg.text(place, style, &format!("{PANEL}{shown}"));
+        match shown == whole {
+            true => draw(self),
+            false => self.telling(whole, draw),
+        }
     }
 
     /// A text on a cell whose color is a value: the same on every background.
@@ -338,7 +371,11 @@ impl Svg {
         } else {
             ""
         };
-        let text = escape(text);
+        // Laying out an endless line takes endless time, and nobody sees its end.
+        let text = match text.char_indices().nth(TOLD) {
+            Some((end, _)) => escape(&text[..end]),
+            None => escape(text),
+        };
         self.element(format_args!(
             "<text x=\"{}\" y=\"{}\" font-size=\"{}\"{weight}{anchor} {fill}>{text}</text>",
             n(x),
@@ -446,5 +483,23 @@ mod tests {
         );
         assert!(body.contains("…</text>"), "{body}");
         assert!(draw(&"x".repeat(100_000)).len() < 2000);
+        let mut endless = Svg::new("test", 100.0);
+        endless.text([1.0, 2.0], Lettering::LABEL, &"é".repeat(1_000_000));
+        assert!(endless.body.len() < 3000);
+        let panel = |name: &str| {
+            let mut svg = Svg::new("test", 100.0);
+            svg.panel([1.0, 2.0], 60.0, name);
+            svg.body
+        };
+        assert!(!panel("sky").contains("<g>"));
+        assert!(panel(long).contains("<title>a class of &lt;a very long&gt; name</title>"));
+        let lines = |most: usize| {
+            let mut svg = Svg::new("test", 100.0);
+            let lines = text::wrap_in(long, 60.0, 12.0, most);
+            svg.lines([1.0, 2.0], 9.0, Lettering::LABEL, &lines, long);
+            svg.body
+        };
+        assert!(!lines(9).contains("<title>"), "{}", lines(9));
+        assert!(lines(2).contains("<title>a class of &lt;a very long&gt; name</title>"));
     }
 }

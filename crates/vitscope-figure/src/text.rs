@@ -127,6 +127,13 @@ pub(crate) fn wrap_in(text: &str, room: f64, size: f64, most: usize) -> Vec<Stri
         .collect()
 }
 
+/// Whether lines that [`wrap_in`] made show all of a text.
+pub(crate) fn is_whole(lines: &[String], text: &str) -> bool {
+    let letters = |letter: &char| !letter.is_whitespace();
+    let shown = lines.iter().flat_map(|line| line.chars());
+    shown.filter(letters).eq(text.chars().filter(letters))
+}
+
 /// Room for names of rows at the left: as much as the widest needs, up to `most`.
 pub(crate) fn widest<'a>(names: impl Iterator<Item = &'a str>, size: f64, most: f64) -> f64 {
     let widths = names.map(|name| width(name, size, Weight::Regular));

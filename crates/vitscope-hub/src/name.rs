@@ -78,16 +78,22 @@ pub fn short_name(text: &str) -> Option<&'static KnownModel> {
 pub fn near(text: &str, ids_only: bool) -> Vec<String> {
     const SHOWN: usize = 3;
     let wanted = text.to_lowercase();
+    let letters = wanted.chars().count();
+    let allowed = 2.max(letters / 5);
     let mut found: Vec<(usize, &str)> = Vec::new();
     for model in models() {
         for name in model.names().filter(|name| !ids_only || name.contains('/')) {
             let lower = name.to_lowercase();
+            // The letters that are too many alone make it far, however long a text was typed.
+            if letters > lower.chars().count() + allowed {
+                continue;
+            }
             let last = lower.rsplit('/').next().unwrap_or(&lower);
             let mut distance = edits(&wanted, &lower).min(edits(&wanted, last));
             if wanted.len() >= 4 && lower.contains(&wanted) {
                 distance = distance.min(2);
             }
-            if distance <= 2.max(wanted.chars().count() / 5) {
+            if distance <= allowed {
                 found.push((distance, name));
             }
         }
@@ -171,5 +177,7 @@ mod tests {
         );
         assert_eq!(near("facebook/dinov2-bas", true)[0], "facebook/dinov2-base");
         assert!(near("nothing like any of them", false).is_empty());
+        // Letter by letter this took minutes.
+        assert!(near(&"a".repeat(1_000_000), false).is_empty());
     }
 }

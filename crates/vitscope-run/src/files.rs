@@ -236,13 +236,26 @@ pub(crate) fn is_absent(error: &std::io::Error) -> bool {
     matches!(error.kind(), NotFound | NotADirectory)
 }
 
+/// Opens a file for reading. What is no regular file is refused before it is opened: a named pipe would wait for
+/// its writer, and a device need not end.
+///
+/// # Errors
+/// When it is none, is not there or cannot be opened.
+pub fn open(path: &Path) -> std::io::Result<File> {
+    if !std::fs::metadata(path)?.is_file() {
+        return Err(std::io::Error::other("it is not a regular file"));
+    }
+    File::open(path)
+}
+
 /// Reads a file; `None` where there is none.
 ///
 /// # Errors
 /// When it is there and cannot be read.
 pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, RunError> {
-    match std::fs::read(path) {
-        Ok(bytes) => Ok(Some(bytes)),
+    let mut bytes = Vec::new();
+    match open(path).and_then(|mut file| file.read_to_end(&mut bytes)) {
+        Ok(_) => Ok(Some(bytes)),
         Err(error) if is_absent(&error) => Ok(None),
         Err(error) => Err(RunError::io(path, "read")(error)),
     }
@@ -253,7 +266,7 @@ pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, RunError> {
 /// # Errors
 /// When it is there and cannot be read, and when it is longer.
 pub fn read_up_to(path: &Path, most: u64) -> Result<Option<Vec<u8>>, RunError> {
-    let file = match File::open(path) {
+    let file = match open(path) {
         Ok(file) => file,
         Err(error) if is_absent(&error) => return Ok(None),
         Err(error) => return Err(RunError::io(path, "read")(error)),
@@ -278,7 +291,7 @@ pub fn sha256_of(paths: &[PathBuf]) -> Result<String, RunError> {
     let mut hash = Sha256::new();
     let mut buffer = vec![0; 1 << 20];
     for path in paths {
-        let mut file = File::open(path).map_err(RunError::io(path, "open"))?;
+        let mut file = open(path).map_err(RunError::io(path, "open"))?;
         loop {
             let count = file.read(&mut buffer).map_err(RunError::io(path, "read"))?;
             if count == 0 {
@@ -370,6 +383,26 @@ mod tests {
         assert!(!left.exists());
         for name in foreign {
             assert!(dir.path().join(name).exists(), "{name}");
+        }
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_does_not_end_is_not_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let [pipe, device] = ["pipe", "device"].map(|name| dir.path().join(name));
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
+        std::os::unix::fs::symlink("/dev/zero", &device).unwrap();
+        for path in [pipe, device, dir.path().to_owned()] {
+            for error in [
+                read_if_there(&path).unwrap_err(),
+                read_up_to(&path, 9).unwrap_err(),
+                sha256_of(std::slice::from_ref(&path)).unwrap_err(),
+            ] {
+                let error = error.to_string();
+                assert!(error.contains("not a regular file"), "{error}");
+            }
         }
     }
 

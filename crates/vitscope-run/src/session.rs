@@ -174,6 +174,33 @@ pub fn look(run: &Path, record: &Record, resume: bool) -> Result<Standing, RunEr
     }
 }
 
+/// Looks at a directory for a command that stores nothing before its end: whether it holds what a killed process has
+/// left of this same run, which is made anew.
+///
+/// # Errors
+/// As [`look`]; and [`RunError::Refused`], for a run that is complete or another one.
+pub fn look_anew(run: &Path, record: &Record) -> Result<bool, RunError> {
+    let left = match Record::read(run) {
+        Err(RunError::NotARun { .. }) => false,
+        Err(error) => return Err(error),
+        // Complete and not tidied: it was killed while figures were drawn.
+        Ok(found)
+            if found.fingerprint() == record.fingerprint()
+                && (found.state != RunState::Complete || !is_tidy(run)?) =>
+        {
+            true
+        }
+        Ok(_) => {
+            return Err(RunError::Refused(format!(
+                "{}: holds a run already: choose another `out`",
+                run.display()
+            )));
+        }
+    };
+    look(run, record, left)?;
+    Ok(left)
+}
+
 /// The directory of a run where the user names none: `runs/` and some names, joined by `-`.
 #[must_use]
 pub fn default_place(names: &[&str]) -> PathBuf {
@@ -283,6 +310,24 @@ mod tests {
         session.tidy().unwrap();
         let left: Vec<_> = std::fs::read_dir(&run).unwrap().collect();
         assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn what_stores_nothing_is_made_anew_until_it_is_complete_and_tidy() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("run");
+        let mut own = record(32);
+        assert!(!look_anew(&run, &own).unwrap());
+        let session = Session::begin(&run, &own, false).unwrap();
+        assert!(look_anew(&run, &own).unwrap());
+        session.set(&mut own, RunState::Complete).unwrap();
+        assert!(look_anew(&run, &own).unwrap());
+        let other = look_anew(&run, &record(64)).unwrap_err().to_string();
+        assert!(other.contains("choose another `out`") && !other.contains("resume"));
+        session.tidy().unwrap();
+        drop(session);
+        let done = look_anew(&run, &own).unwrap_err().to_string();
+        assert!(done.contains("choose another `out`") && !done.contains("resume"));
     }
 
     #[test]

@@ -245,7 +245,7 @@ pub struct TensorFile {
 }
 
 fn open_if_there(path: &Path) -> Result<Option<File>, RunError> {
-    match File::open(path) {
+    match files::open(path) {
         Ok(file) => Ok(Some(file)),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
         Err(error) => Err(RunError::io(path, "open")(error)),

@@ -8,7 +8,7 @@ use vitscope_demo::{BuiltIn, DemoError, Scenes, models::write_models, pairs::wri
 use crate::error::SweepError;
 
 /// How the name of something built in begins.
-const PREFIX: &str = "demo:";
+pub(crate) const PREFIX: &str = "demo:";
 
 /// The scenes of `vitscope demo`.
 const SCENES: Scenes = Scenes {

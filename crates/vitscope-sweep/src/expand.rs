@@ -10,12 +10,37 @@ use crate::plan::{PlanProblems, named, tables};
 /// What changes first in the order of jobs; the rest follows by name.
 const FIRST: [&str; 3] = ["command", "data", "model"];
 
+/// The most jobs of a plan, and the most tables of a kind in it.
+const MOST: usize = 10_000;
+
+/// Whether there are not too many; says so where there are.
+fn few(place: &str, count: usize, problems: &mut PlanProblems) -> bool {
+    if count > MOST {
+        let what = match place {
+            "[[exclude]]" => "tables",
+            _ => "jobs",
+        };
+        problems.add(
+            place,
+            format!(
+                "comes to {count} {what}, and a plan has at most {MOST}: make several plans of it"
+            ),
+        );
+    }
+    count <= MOST
+}
+
 /// Every job that `[base]`, `[matrix]`, `[[include]]` and `[[exclude]]` come to.
 pub(crate) fn expand(table: &Table, problems: &mut PlanProblems) -> Vec<Spec> {
     let base = named(table, "base", problems);
     let matrix = named(table, "matrix", problems);
     let includes = tables(table, "include", problems);
     let excludes = tables(table, "exclude", problems);
+    if !few("[[include]]", includes.len(), problems)
+        || !few("[[exclude]]", excludes.len(), problems)
+    {
+        return Vec::new();
+    }
     for key in base.keys() {
         known(key, "[base]", problems);
     }
@@ -27,6 +52,9 @@ pub(crate) fn expand(table: &Table, problems: &mut PlanProblems) -> Vec<Spec> {
     for (index, include) in includes.iter().enumerate() {
         let place = format!("[[include]] {}", index + 1);
         specs.extend(of(&base, include, &place, problems));
+        if !few("[[include]]", specs.len(), problems) {
+            return Vec::new();
+        }
     }
     for (index, exclude) in excludes.iter().enumerate() {
         let place = format!("[[exclude]] {}", index + 1);
@@ -48,6 +76,14 @@ fn of(base: &Table, table: &Table, place: &str, problems: &mut PlanProblems) -> 
     let mut keys: Vec<&String> = table.keys().collect();
     let rank = |key: &str| FIRST.iter().position(|first| *first == key);
     keys.sort_by_key(|key| (rank(key).unwrap_or(FIRST.len()), key.as_str()));
+    let lengths = table.values().map(|value| match value {
+        Value::Array(list) => list.len(),
+        _ => 1,
+    });
+    let all = lengths.fold(1, usize::saturating_mul);
+    if !few(place, all, problems) {
+        return Vec::new();
+    }
     let mut rows = vec![Table::new()];
     for key in keys {
         known(key, place, problems);

@@ -4,6 +4,7 @@
 //! digits of a hash over everything that can change a number or a file of it. The same name is the same
 //! bytes, in whichever plan, from one version of this program.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -13,7 +14,7 @@ use vitscope_hub::progress::Progress;
 use vitscope_hub::settings::Settings as HubSettings;
 use vitscope_hub::{resolve, resolve_with};
 use vitscope_run::settings::{Effect, effect};
-use vitscope_run::{DataRecord, FORMAT, files, names};
+use vitscope_run::{DataRecord, FORMAT, apart, files, names};
 use vitscope_study::model::{Glance, Model};
 use vitscope_study::record;
 use vitscope_study::settings::{SETTINGS, Setting, Settings, object};
@@ -76,6 +77,7 @@ impl Sweep {
         weights: Weights,
         progress: &mut dyn Progress,
     ) -> Result<Self, SweepError> {
+        lies_apart(&plan)?;
         take(&plan.out)?;
         let mut finder = Finder {
             out: &plan.out,
@@ -143,6 +145,23 @@ impl Sweep {
 
 /// What says that a folder is a sweep's.
 const MARK: &str = ".vitscope-sweep";
+
+/// Refuses a folder that lies in what the jobs read, or has it in it, before anything is written there. The root
+/// that a description names is known once it is read.
+fn lies_apart(plan: &Plan) -> Result<(), SweepError> {
+    let mut inputs: BTreeSet<&Path> = BTreeSet::new();
+    for spec in &plan.specs {
+        // What is built in is made in the folder itself.
+        if spec.data.starts_with(builtin::PREFIX) {
+            continue;
+        }
+        // `kind:root`, or a path.
+        let root = spec.data.split_once(':').map_or("", |(_, root)| root);
+        inputs.extend([Path::new(&spec.data), Path::new(root), &spec.model]);
+    }
+    let inputs: Vec<&Path> = inputs.into_iter().collect();
+    Ok(apart(&plan.out, &inputs)?)
+}
 
 /// Takes a folder for a sweep: one that is new, or empty, or a sweep's already.
 fn take(out: &Path) -> Result<(), SweepError> {
@@ -276,6 +295,13 @@ impl Finder<'_> {
             }),
         };
         let found = found.map_err(|error| error.to_string());
+        let is_built_in = spec.data.starts_with(builtin::PREFIX);
+        let found = found.and_then(|found| match is_built_in {
+            true => Ok(found),
+            false => apart(self.out, &[Path::new(&found.root)])
+                .map(|()| found)
+                .map_err(|error| error.to_string()),
+        });
         self.data.push((key, found.clone()));
         found
     }

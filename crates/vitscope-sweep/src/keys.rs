@@ -93,7 +93,9 @@ pub(crate) fn known(key: &str, place: &str, problems: &mut PlanProblems) {
         ),
         _ if own().any(|name| name == flag(key)) => {}
         _ => {
+            // Letters that are too many are edits: a key of any length is held against names of its own.
             let near = own()
+                .filter(|name| name.len().abs_diff(key.len()) <= 12)
                 .map(|name| (strsim::damerau_levenshtein(name, key), name))
                 .min()
                 .filter(|(edits, _)| *edits <= 3);

@@ -22,10 +22,12 @@
 //! size = [320, 512]
 //! ```
 
+use std::collections::BTreeMap;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
-use vitscope_run::Select;
+use vitscope_run::{Select, files};
 
 use crate::error::SweepError;
 use crate::expand::expand;
@@ -73,8 +75,13 @@ pub(crate) struct PlanProblems {
 impl PlanProblems {
     /// Notes what is wrong at a place: a table, or a table and a key.
     pub(crate) fn add(&mut self, place: &str, problem: impl std::fmt::Display) {
-        self.list
-            .push(format!("{}: {place}: {problem}", self.path.display()));
+        if self.list.len() == TOLD {
+            self.list.push(format!("{}: and more", self.path.display()));
+        }
+        if self.list.len() < TOLD {
+            self.list
+                .push(format!("{}: {place}: {problem}", self.path.display()));
+        }
     }
 
     /// Whether nothing is wrong so far.
@@ -90,6 +97,23 @@ impl PlanProblems {
     }
 }
 
+/// Bytes of the longest plan that is read, and of the longest that it may be once its definitions are filled in.
+const LONGEST: u64 = 16 << 20;
+
+/// Sentences about one plan that are told.
+const TOLD: usize = 50;
+
+/// The text of a plan.
+fn read(path: &Path) -> std::io::Result<String> {
+    let mut text = String::new();
+    let file = files::open(path)?;
+    file.take(LONGEST + 1).read_to_string(&mut text)?;
+    match text.len() as u64 > LONGEST {
+        true => Err(std::io::Error::other("it is longer than 16 MiB")),
+        false => Ok(text),
+    }
+}
+
 impl Plan {
     /// Reads a plan. `set` are definitions as they were typed, `name=value`, which take the place of
     /// those under `[define]`.
@@ -97,7 +121,7 @@ impl Plan {
     /// # Errors
     /// Everything that is wrong with it, one sentence each.
     pub fn read(path: &Path, set: &[String]) -> Result<Self, SweepError> {
-        let text = std::fs::read_to_string(path).map_err(SweepError::io(path, "read"))?;
+        let text = read(path).map_err(SweepError::io(path, "read"))?;
         let mut problems = PlanProblems {
             path: path.to_owned(),
             list: Vec::new(),
@@ -234,48 +258,137 @@ fn define(mut table: Table, set: &[String], problems: &mut PlanProblems) -> Tabl
         }
     }
     let mut value = Value::Table(table);
-    fill(&mut value, &defined, problems);
+    let mut filling = Filling {
+        room: LONGEST as usize,
+        lengths: defined
+            .iter()
+            .map(|(name, value)| (name.clone(), value.to_string().len()))
+            .collect(),
+        defined,
+    };
+    filling.fill(&mut value, problems);
+    if filling.room == 0 {
+        problems.add("[define]", "comes to a plan of more than 16 MiB");
+    }
     match value {
         Value::Table(table) => table,
         _ => Table::new(),
     }
 }
 
-fn fill(value: &mut Value, defined: &Table, problems: &mut PlanProblems) {
-    match value {
-        Value::Array(list) => {
-            for value in &mut *list {
-                fill(value, defined, problems);
-            }
-        }
-        Value::Table(table) => {
-            for (_, value) in table.iter_mut() {
-                fill(value, defined, problems);
-            }
-        }
-        Value::String(text) if text.contains("${") => {
-            let whole = text
-                .strip_prefix("${")
-                .and_then(|rest| rest.strip_suffix('}'));
-            if let Some(found) = whole.and_then(|name| defined.get(name)) {
-                *value = found.clone();
-                return;
-            }
-            let mut told = String::new();
-            let mut rest = text.as_str();
-            while let Some((before, after)) = rest.split_once("${") {
-                told += before;
-                let (name, behind) = after.split_once('}').unwrap_or((after, ""));
-                match defined.get(name) {
-                    Some(Value::String(found)) => told += found,
-                    Some(found) => told += &found.to_string(),
-                    None => problems.add("[define]", format!("has no {name}, which {text} names")),
+/// Definitions on their way into a plan, which may name them often.
+struct Filling {
+    defined: Table,
+    /// How long each is as text.
+    lengths: BTreeMap<String, usize>,
+    /// Bytes that may still be filled in; none once they were not enough.
+    room: usize,
+}
+
+impl Filling {
+    /// What a name stands for; `None` where it stands for nothing, or there is no room for it.
+    fn take(&mut self, name: &str) -> Option<Value> {
+        let value = self.defined.get(name)?;
+        self.room = self.room.saturating_sub(self.lengths[name]);
+        (self.room > 0).then(|| value.clone())
+    }
+
+    fn fill(&mut self, value: &mut Value, problems: &mut PlanProblems) {
+        match value {
+            Value::Array(list) => {
+                for value in &mut *list {
+                    self.fill(value, problems);
                 }
-                rest = behind;
             }
-            told += rest;
-            *text = told;
+            Value::Table(table) => {
+                for (_, value) in table.iter_mut() {
+                    self.fill(value, problems);
+                }
+            }
+            Value::String(text) if text.contains("${") => {
+                let whole = text
+                    .strip_prefix("${")
+                    .and_then(|rest| rest.strip_suffix('}'));
+                match whole.and_then(|name| self.take(name)) {
+                    Some(found) => *value = found,
+                    None => *text = self.filled(text, problems),
+                }
+            }
+            _ => {}
         }
-        _ => {}
+    }
+
+    /// A text with what it names in its places.
+    fn filled(&mut self, text: &str, problems: &mut PlanProblems) -> String {
+        let mut told = String::new();
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once("${") {
+            if self.room == 0 {
+                return told;
+            }
+            told += before;
+            let (name, behind) = after.split_once('}').unwrap_or((after, ""));
+            match self.take(name) {
+                Some(Value::String(found)) => told += &found,
+                Some(found) => told += &found.to_string(),
+                None if self.room > 0 => {
+                    problems.add("[define]", format!("has no {name}, which {text} names"));
+                }
+                None => {}
+            }
+            rest = behind;
+        }
+        told + rest
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is wrong with a plan of this text.
+    fn refused(text: &str) -> Vec<String> {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plan.toml");
+        std::fs::write(&path, text).unwrap();
+        match Plan::read(&path, &[]) {
+            Err(SweepError::Plan(list)) => list,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn a_plan_of_more_jobs_than_anyone_makes_is_one_sentence() {
+        let values: Vec<String> = (0..100).map(|value| value.to_string()).collect();
+        let list = values.join(",");
+        let text = format!(
+            "[base]\nmodel = 'm'\ndata = 'd'\n[matrix]\nseed = [{list}]\nsteps = [{list}]\nbatch = [{list}]\n"
+        );
+        let said = refused(&text);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(
+            said[0].ends_with("[matrix]: comes to 1000000 jobs, and a plan has at most 10000: make several plans of it"),
+            "{said:?}"
+        );
+        let many = "[[include]]\nseed = 1\n".repeat(10_001);
+        let said = refused(&format!("[base]\nmodel = 'm'\ndata = 'd'\n{many}"));
+        assert!(said[0].contains("[[include]]: comes to 10001"), "{said:?}");
+    }
+
+    #[test]
+    fn definitions_do_not_grow_without_end_and_not_every_sentence_is_told() {
+        let long = "x".repeat(1_000_000);
+        let often = "${a}".repeat(100_000);
+        let said = refused(&format!(
+            "[define]\na = '{long}'\n[base]\nmodel = 'm'\ndata = '{often}'\n"
+        ));
+        assert!(
+            said[0].contains("[define]: comes to a plan of more than 16 MiB"),
+            "{said:?}"
+        );
+        let list: Vec<String> = (0..1000).map(|index| format!("k{index} = 1\n")).collect();
+        let said = refused(&format!("[base]\n{}", list.concat()));
+        assert_eq!(said.len(), TOLD + 1);
+        assert!(said[TOLD].ends_with("and more"));
     }
 }

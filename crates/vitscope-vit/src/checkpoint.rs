@@ -189,7 +189,7 @@ impl Checkpoint {
     ///
     /// # Errors
     ///
-    /// A file cannot be read, or a weight is not a finite float.
+    /// A file cannot be read or has changed since [`Checkpoint::open`], or a weight is not a finite float.
     pub fn params(&self) -> Result<Params, VitError> {
         let periods = match self.config.positions {
             Positions::Rotary if !self.fit.stem.contains_key("periods") => Some(periods(
@@ -199,7 +199,11 @@ impl Checkpoint {
             )),
             _ => None,
         };
-        assemble::params(&self.container, &self.fit, &self.sizes, periods)
+        let params = assemble::params(&self.container, &self.fit, &self.sizes, periods)?;
+        for file in &self.container.files {
+            file.unchanged()?;
+        }
+        Ok(params)
     }
 }
 

@@ -10,6 +10,7 @@
 //! | 75 | a scheduler's time was up: a sweep's task goes on when it is started again |
 //! | 130 | the user stopped it |
 
+use std::borrow::Cow;
 use std::fmt;
 use std::io::ErrorKind;
 
@@ -24,6 +25,8 @@ use vitscope_sweep::SweepError;
 use vitscope_view::ViewError;
 use vitscope_vit::error::{DeviceError, VitError};
 use vitscope_vit::shapes::ShapeError;
+
+use crate::progress::say;
 
 /// Marks an error as the user's wording.
 #[derive(Debug)]
@@ -257,14 +260,30 @@ pub fn mistyped(error: &clap::Error) -> u8 {
         });
     match (flag, text(ContextKind::InvalidValue), expected) {
         (Some(flag), Some(value), Some(expected)) if !value.is_empty() => {
-            #[expect(clippy::print_stderr, reason = "this is where errors are told")]
-            {
-                eprintln!("vitscope: {flag} {value}: {expected}");
-            }
+            say(&format!(
+                "vitscope: {}",
+                bounded(&format!("{flag} {value}: {expected}"))
+            ));
             2
         }
         _ => error.exit(),
     }
+}
+
+/// Letters of a sentence that are shown: those of its beginning, which names the file, and of its end, which says
+/// what to do.
+const SHOWN: [usize; 2] = [3000, 1000];
+
+/// A sentence without its middle, where that is longer than anyone reads: a name may be a stranger's, of any length.
+pub fn bounded(sentence: &str) -> Cow<'_, str> {
+    let [start, end] = SHOWN;
+    if sentence.chars().count() <= start + end {
+        return Cow::Borrowed(sentence);
+    }
+    let head: String = sentence.chars().take(start).collect();
+    let mut tail: Vec<char> = sentence.chars().rev().take(end).collect();
+    tail.reverse();
+    Cow::Owned(format!("{head} … {}", String::from_iter(tail)))
 }
 
 /// Says what went wrong, in one line, and gives the exit code.
@@ -283,10 +302,8 @@ pub fn report(result: anyhow::Result<()>, typed: &Typed) -> u8 {
         4 => format!("{error:#}"),
         _ => error.to_string(),
     };
-    #[expect(clippy::print_stderr, reason = "this is where errors are told")]
-    {
-        eprintln!("vitscope: {}{}", typed.told(&sentence), typed.hint(&error));
-    }
+    let sentence = format!("{}{}", typed.told(&sentence), typed.hint(&error));
+    say(&format!("vitscope: {}", bounded(&sentence)));
     code(&error)
 }
 
@@ -358,6 +375,15 @@ mod tests {
         for (error, expected) in table {
             assert_eq!(code(&error), expected, "{error}");
         }
+    }
+
+    #[test]
+    fn a_sentence_with_an_endless_name_keeps_its_beginning_and_its_end() {
+        let sentence = format!("a.toml: {}: choose another", "é".repeat(1_000_000));
+        let shown = bounded(&sentence);
+        assert_eq!(shown.chars().count(), 4003);
+        assert!(shown.starts_with("a.toml: é") && shown.ends_with("é: choose another"));
+        assert_eq!(bounded("a.toml: is damaged"), "a.toml: is damaged");
     }
 
     #[test]

@@ -231,9 +231,9 @@ fn arrows(causes: &Causes) -> Result<Plate, FigureError> {
             let left = LEFT + column as f64 * (width + GAP);
             let title = match models {
                 1 => format!("{} {}", slot.facet, slot.layer),
-                _ => format!("{model}, {} {}", slot.facet, slot.layer),
+                _ => format!("{} {}, {model}", slot.facet, slot.layer),
             };
-            sheet.svg.panel([left, top - 8.0], &title);
+            sheet.svg.panel([left, top - 8.0], width, &title);
             let frame = Frame {
                 place: [left, top, width, HEIGHT],
                 x: x.clone(),

@@ -80,9 +80,8 @@ pub(super) fn draw(causes: &Causes) -> Result<Option<Plate>, FigureError> {
     for band in slots.chunks(columns) {
         for (column, &(model, slot)) in band.iter().enumerate() {
             let left = LEFT + column as f64 * (width + GAP);
-            sheet
-                .svg
-                .panel([left, top - 8.0], &format!("{} {}", slot.facet, slot.layer));
+            let title = format!("{} {}", slot.facet, slot.layer);
+            sheet.svg.panel([left, top - 8.0], width, &title);
             for (line, name) in ["mIoU", "beyond chance"].into_iter().enumerate() {
                 let value = |point: &SeedMedian| if line == 0 { point.miou } else { point.effect };
                 let metric =

@@ -59,7 +59,8 @@ pub(crate) fn draw_similarity(member: &Member) -> Result<Plate, FigureError> {
         point + 1
     );
     let place = [right + 16.0, theme::MARGIN + 14.0];
-    sheet.svg.text(place, Lettering::HEAD, &title);
+    let room = theme::FULL_WIDTH - theme::MARGIN - place[0];
+    sheet.svg.fitted(place, Lettering::HEAD, room, &title);
     marks_key(&mut sheet.svg, right + 16.0, theme::MARGIN + 28.0, false);
     let layers = EveryLayer {
         run,

@@ -221,7 +221,7 @@ fn draw_keys(svg: &mut Svg, members: &[&Member], relations: &[RelationPoints<'_>
 
 impl RelationPoints<'_> {
     fn draw(&self, svg: &mut Svg, place: [f64; 4], runs: usize) {
-        svg.panel([place[0], place[1] - 8.0], self.title);
+        svg.panel([place[0], place[1] - 8.0], theme::FULL_WIDTH, self.title);
         let frame = Frame {
             place,
             x: Scale::Linear(0.0..1.0),

@@ -129,6 +129,8 @@ pub fn attention(
     write::draw(&run, &localities, &rows, &opened, &data, settings)?;
     let secs = writing.elapsed().as_secs_f64();
     record.times.insert("write_secs".to_owned(), secs);
+    let now = data.stamps(record.data.train, record.data.test)?;
+    unedited::check_again(&run, &stamps, &now)?;
     session.set(&mut record, RunState::Complete)?;
     Ok(AttentionOutcome {
         run,

@@ -18,7 +18,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use vitscope_data::DataSet;
 use vitscope_measure::ResamplingPlan;
-use vitscope_run::session::{default_place, look};
+use vitscope_run::session::{self, default_place};
 use vitscope_run::{
     Fixed, Part, Record, RunKind, RunState, Session, Slot, Subject, Table, apart, names,
 };
@@ -111,8 +111,9 @@ pub fn causes(
     let run = request.out.clone().unwrap_or_else(place);
     apart(&run, &[&data.root, &request.model])?;
     let mut record = describe(request, &data, &opened, [train, test], clusters);
-    look(&run, &record, false)?;
-    record.data.contents = data.stamps(train, test)?.contents();
+    let left = session::look_anew(&run, &record)?;
+    let stamps = data.stamps(train, test)?;
+    record.data.contents = stamps.contents();
     for note in &record.notes {
         observer.note(note);
     }
@@ -162,7 +163,13 @@ pub fn causes(
         record.times.insert(name.to_owned(), secs.as_secs_f64());
     }
 
-    let session = Session::begin(&run, &record, false)?;
+    if let Some(how) = stamps.changed(&data.stamps(train, test)?) {
+        return Err(StudyError::file(
+            &data.root,
+            format!("changed while it was read: {how}; repeat the command"),
+        ));
+    }
+    let session = Session::begin(&run, &record, left)?;
     write_metrics(&session, &record, &slots, &truth)?;
     session.set(&mut record, RunState::Complete)?;
     Ok(CausesOutcome {

@@ -145,6 +145,7 @@ pub fn correspond(
     write::write_metrics(&job, &record, &measured)?;
     write::write_pairs(&job, pairs, &matches)?;
     record.examples = write::write_examples(&job, &mut backbone, pairs, &matches)?;
+    unedited::check_again(&run, &stamps, &set.stamps(pairs.len())?)?;
     session.set(&mut record, RunState::Complete)?;
     Ok(CorrespondOutcome {
         counts: [pairs.len(), points],

@@ -10,10 +10,11 @@ use ndarray::Array3;
 use safetensors::tensor::{Dtype, TensorInfo};
 use serde::{Deserialize, Serialize};
 use vitscope_data::Split;
-use vitscope_run::Slot;
 use vitscope_run::tensors::read_header;
+use vitscope_run::{Slot, limits};
 
 use crate::error::StudyError;
+use crate::files;
 
 mod writer;
 
@@ -35,6 +36,23 @@ pub struct About {
     pub model_size: Option<String>,
     /// Number of blocks.
     pub depth: Option<usize>,
+}
+
+impl About {
+    /// Refuses what no run has, before anything is allocated by it.
+    fn check(&self, json: &Path) -> Result<(), StudyError> {
+        for (what, found, most) in [
+            ("patch", self.patch, limits::SIDE),
+            ("size", self.size, limits::SIDE),
+            ("depth", self.depth, limits::LAYERS),
+        ] {
+            if let Some(found) = found.filter(|&found| found == 0 || found > most) {
+                let sentence = format!("says {what} {found}, expected 1 to {most}: correct it");
+                return Err(StudyError::file(json, sentence));
+            }
+        }
+        Ok(())
+    }
 }
 
 /// One file of a split.
@@ -70,13 +88,12 @@ impl FeatureDir {
     /// One sentence naming the file and tensor.
     pub fn open(root: &Path) -> Result<Self, StudyError> {
         let json = root.join("features.json");
-        let about = if json.exists() {
-            let text = std::fs::read_to_string(&json).map_err(StudyError::io(&json, "read"))?;
-            serde_json::from_str(&text)
-                .map_err(|error| StudyError::file(&json, format!("is not as expected: {error}")))?
-        } else {
-            About::default()
+        let about = match files::read_up_to(&json, limits::JSON_BYTES)? {
+            Some(text) => serde_json::from_slice(&text)
+                .map_err(|error| StudyError::file(&json, format!("is not as expected: {error}")))?,
+            None => About::default(),
         };
+        about.check(&json)?;
         let mut dir = Self {
             root: root.to_owned(),
             about,
@@ -207,7 +224,7 @@ impl FeatureDir {
 
     fn open_shard(&mut self, path: &Path, first: usize) -> Result<FeatureFile, StudyError> {
         let wrong = |problem: String| StudyError::file(path, problem);
-        let mut file = File::open(path).map_err(StudyError::io(path, "open"))?;
+        let mut file = files::open(path).map_err(StudyError::io(path, "open"))?;
         let other = |problem: &dyn std::fmt::Display| {
             StudyError::file(path, format!("is no safetensors file: {problem}"))
         };
@@ -393,6 +410,22 @@ mod tests {
         let error = FeatureDir::open(root.path()).unwrap_err().to_string();
         assert!(error.contains("no train.safetensors"), "{error}");
         write(root.path(), false);
+        let json = root.path().join("features.json");
+        let kept = std::fs::read_to_string(&json).ok();
+        for (field, value) in [("patch", 99_999_999_999_u64), ("size", 0), ("depth", 1001)] {
+            std::fs::write(&json, format!("{{\"{field}\": {value}}}")).unwrap();
+            let error = FeatureDir::open(root.path()).unwrap_err().to_string();
+            assert!(
+                error.contains(&format!(
+                    "features.json says {field} {value}, expected 1 to"
+                )),
+                "{error}"
+            );
+        }
+        match kept {
+            Some(text) => std::fs::write(&json, text).unwrap(),
+            None => std::fs::remove_file(&json).unwrap(),
+        }
         let test = root.path().join("test.safetensors");
         let bytes = std::fs::read(&test).unwrap();
         std::fs::write(&test, &bytes[..bytes.len() - 7]).unwrap();

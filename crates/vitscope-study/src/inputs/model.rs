@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde_json::Value;
 use vitscope_data::{DataSet, Geometry, Split};
 use vitscope_run::files::sha256_of;
-use vitscope_run::{Facet, ModelRecord, Record, Slot};
+use vitscope_run::{Facet, ModelRecord, Record, Slot, limits};
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
 use vitscope_vit::identify::{Identity, Settle};
@@ -276,6 +276,16 @@ fn open_features(
     let geometry = Geometry {
         size: patch * dir.grid[0],
     };
+    if geometry.size > limits::SIDE {
+        return Err(StudyError::file(
+            path,
+            format!(
+                "has {} patches of {patch} pixels a side, and a crop has at most {} pixels a side",
+                dir.grid[0],
+                limits::SIDE
+            ),
+        ));
+    }
     if let Some(stated) = dir.about.size.filter(|&stated| stated != geometry.size) {
         return Err(StudyError::file(
             &path.join("features.json"),

@@ -238,19 +238,7 @@ fn begin(request: &MergeRequest, data: &DataSet, record: &Record) -> Result<Sess
     let mut inputs = vec![data.root.as_path()];
     inputs.extend(request.shards.iter().map(PathBuf::as_path));
     apart(&request.out, &inputs)?;
-    // Complete and not tidied: an earlier merge was killed while figures were drawn.
-    let unfinished = |found: &Record| {
-        found.state != RunState::Complete || !session::is_tidy(&request.out).unwrap_or(false)
-    };
-    let left = Record::read(&request.out)
-        .is_ok_and(|found| unfinished(&found) && found.fingerprint() == record.fingerprint());
-    if !left && request.out.join(names::RECORD).exists() {
-        return Err(StudyError::setting(format!(
-            "{}: holds a run already: choose another `out`",
-            request.out.display()
-        )));
-    }
-    session::look(&request.out, record, left)?;
+    let left = session::look_anew(&request.out, record)?;
     Ok(Session::begin(&request.out, record, left)?)
 }
 

@@ -27,6 +27,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use ndarray::Array2;
+use vitscope_data::Stamps;
 use vitscope_run::{Record, RunState, Session, session};
 
 pub use self::request::ProbeRequest;
@@ -145,7 +146,7 @@ pub(crate) fn run(
             session.interrupt(record)?;
         }
     }
-    finish(job, sessions, counted?, records)
+    finish(job, sessions, counted?, records, &stamps)
 }
 
 /// What was learned before: by an earlier, unfinished run, or by the one that `--trained` names.
@@ -229,12 +230,13 @@ struct Passed {
     examined: Examined,
 }
 
-/// Turns what was counted into the files of each run.
+/// Turns what was counted into the files of each run, of data that are still what they were.
 fn finish(
     job: &Job<'_>,
     sessions: Vec<Session>,
     counted: Passed,
     mut records: Vec<Record>,
+    stamps: &Stamps,
 ) -> Result<Vec<Made>, StudyError> {
     let Passed {
         trainings,
@@ -246,11 +248,18 @@ fn finish(
     } = counted;
     let mut made = Vec::new();
     let opened = job.opened;
-    let train = records.first().map_or(0, |record| record.data.train);
+    let [train, test] = records
+        .first()
+        .map_or([0; 2], |record| [record.data.train, record.data.test]);
+    let unedited = |run: &Path| {
+        let now = job.data.stamps(train, test)?;
+        unedited::check_again(run, stamps, &now)
+    };
     let labels = TrainLabels::new(job.data, opened.geometry, opened.grid, train);
     for (index, (evaluation, session)) in evaluations.into_iter().zip(sessions).enumerate() {
         let (plan, record) = (&job.plans[index], &mut records[index]);
         if let Some(shard) = job.common.shard {
+            unedited(&plan.run)?;
             session.set(record, RunState::Shard)?;
             made.push(Made::Shard {
                 run: plan.run.clone(),
@@ -287,6 +296,7 @@ fn finish(
         record.notes.extend(outcome.notes.iter().cloned());
         let secs = writing.elapsed().as_secs_f64();
         record.times.insert("write_secs".to_owned(), secs);
+        unedited(&plan.run)?;
         outcome.session.set(record, RunState::Complete)?;
         made.push(Made::Run(Box::new(outcome)));
     }

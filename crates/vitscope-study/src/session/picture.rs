@@ -96,7 +96,7 @@ fn full(colors: &[[u8; 3]]) -> Vec<[u8; 3]> {
 /// # Errors
 /// When the file is missing or damaged.
 pub fn read_indices(path: &Path) -> Result<([usize; 2], Vec<u8>), StudyError> {
-    let file = std::fs::File::open(path).map_err(StudyError::io(path, "open"))?;
+    let file = files::open(path).map_err(StudyError::io(path, "open"))?;
     let damaged = |error: &dyn std::fmt::Display| {
         StudyError::file(
             path,

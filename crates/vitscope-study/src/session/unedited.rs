@@ -52,6 +52,24 @@ pub fn check(run: &Path, now: &Stamps) -> Result<(), StudyError> {
     }
 }
 
+/// Looks once more when all is read, so that a run that nothing stopped is held to the same. What was counted of
+/// data that changed meanwhile is dropped.
+///
+/// # Errors
+/// Where an image or a mask changed since `before`.
+pub fn check_again(run: &Path, before: &Stamps, now: &Stamps) -> Result<(), StudyError> {
+    let Some(how) = before.changed(now) else {
+        return Ok(());
+    };
+    files::remove_folder(&state::folder(run))?;
+    Err(StudyError::file(
+        run,
+        format!(
+            "its data changed while they were read: {how}; what was counted of them is dropped: continue with `resume`, which begins anew"
+        ),
+    ))
+}
+
 /// Whether a run has stored anything that was computed.
 fn holds_work(folder: &Path) -> Result<bool, StudyError> {
     let list = std::fs::read_dir(folder).map_err(StudyError::io(folder, "list"))?;

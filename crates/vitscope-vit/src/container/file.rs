@@ -5,11 +5,38 @@
 //! resident memory stays at the converted weights.
 
 use std::{
-    fs::File,
+    fs::{File, Metadata},
     path::{Path, PathBuf},
+    time::SystemTime,
 };
 
 use crate::error::VitError;
+
+/// What tells a file from another one, and from itself after a change.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamp {
+    len: u64,
+    changed: Option<SystemTime>,
+    /// Device and number, where there are such.
+    place: Option<(u64, u64)>,
+}
+
+impl Stamp {
+    fn of(meta: &Metadata) -> Self {
+        #[cfg(unix)]
+        let place = {
+            use std::os::unix::fs::MetadataExt;
+            Some((meta.dev(), meta.ino()))
+        };
+        #[cfg(not(unix))]
+        let place = None;
+        Self {
+            len: meta.len(),
+            changed: meta.modified().ok(),
+            place,
+        }
+    }
+}
 
 /// An open file and its length in bytes.
 #[derive(Debug)]
@@ -19,6 +46,7 @@ pub(crate) struct DataFile {
     /// Length in bytes when opened.
     pub len: u64,
     file: File,
+    stamp: Stamp,
 }
 
 impl DataFile {
@@ -37,11 +65,29 @@ impl DataFile {
             });
         }
         let file = File::open(path).map_err(io)?;
+        let stamp = Stamp::of(&file.metadata().map_err(io)?);
         Ok(Self {
             path: path.to_owned(),
-            len: meta.len(),
+            len: stamp.len,
             file,
+            stamp,
         })
+    }
+
+    /// Refuses a file that was written to, replaced or removed since it was opened: what was read of it, and what
+    /// its hash was taken of, need not be one file.
+    pub fn unchanged(&self) -> Result<(), VitError> {
+        let own = self.file.metadata();
+        let there = std::fs::metadata(&self.path);
+        let same = [own, there]
+            .into_iter()
+            .all(|meta| meta.is_ok_and(|meta| Stamp::of(&meta) == self.stamp));
+        match same {
+            true => Ok(()),
+            false => Err(self.unusable(
+                "it was written to, replaced or removed while it was read: repeat the command once it stays as it is",
+            )),
+        }
     }
 
     /// Fills `bytes` from `offset`.

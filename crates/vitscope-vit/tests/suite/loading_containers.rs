@@ -402,3 +402,33 @@ fn sine_tables_tell_mae_from_moco() {
         assert_eq!(checkpoint.identity().family, family);
     }
 }
+
+#[test]
+fn weights_that_change_while_they_are_read_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("model.safetensors");
+    let sound = std::fs::read(fixture("dinov2-timm/model.safetensors")).unwrap();
+    let config = fixture("dinov2-timm/config.json");
+    std::fs::copy(config, folder.path().join("config.json")).unwrap();
+    let other = folder.path().join("other");
+    let changes: [(&str, &dyn Fn()); 3] = [
+        ("replaced", &|| {
+            std::fs::write(&other, &sound).unwrap();
+            std::fs::rename(&other, &path).unwrap();
+        }),
+        ("written to", &|| {
+            let file = std::fs::File::options().write(true).open(&path).unwrap();
+            file.set_len(sound.len() as u64 + 1).unwrap();
+        }),
+        ("removed", &|| std::fs::remove_file(&path).unwrap()),
+    ];
+    for (what, change) in changes {
+        std::fs::write(&path, &sound).unwrap();
+        let checkpoint = Checkpoint::open(folder.path(), &Settle::default()).unwrap();
+        checkpoint.params().unwrap();
+        change();
+        let error = checkpoint.params().unwrap_err().to_string();
+        assert!(error.contains("while it was read"), "{what}: {error}");
+        assert!(error.contains("model.safetensors"), "{what}: {error}");
+    }
+}

@@ -1,5 +1,6 @@
 //! `vitscope compare`.
 
+use std::borrow::Cow;
 use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::Path;
@@ -13,7 +14,7 @@ use vitscope_study::relations::{Coefficient, Relation};
 use super::print;
 use super::report::{choice, images, look};
 use crate::args::{Cli, CompareArgs, Output};
-use crate::exit::missed;
+use crate::exit::{bounded, missed};
 
 /// Sets runs side by side, writes their tables and figures, and prints the short table.
 pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
@@ -261,18 +262,51 @@ fn causes(comparison: &Comparison) -> String {
     text
 }
 
-/// Rows with columns as wide as they need to be.
+/// Letters of a cell that are shown: a name may be a stranger's, of any length.
+const WIDEST: usize = 200;
+
+/// A cell, cut to the letters that are shown.
+fn shown(cell: &str) -> Cow<'_, str> {
+    match cell.char_indices().nth(WIDEST) {
+        Some(_) => Cow::Owned(cell.chars().take(WIDEST - 1).chain(['…']).collect()),
+        None => Cow::Borrowed(cell),
+    }
+}
+
+/// Rows with columns as wide as they need to be. The last may be sentences, which are told whole.
 pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
-    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-    let widths: [usize; N] = std::array::from_fn(|column| width(column).unwrap_or(0));
+    let width = |column: usize| {
+        let cells = rows.iter().map(|row| shown(&row[column]).chars().count());
+        cells.max().unwrap_or(0)
+    };
+    let widths: [usize; N] = std::array::from_fn(width);
     let mut text = String::new();
     for row in rows {
         let mut line = String::new();
-        for (cell, width) in row.iter().zip(widths) {
-            let _ = write!(line, "{cell:<width$}  ");
+        for (cell, width) in row.iter().zip(widths).take(N - 1) {
+            let _ = write!(line, "{:<width$}  ", shown(cell));
         }
+        line += &bounded(&row[N - 1]);
         text += line.trim_end();
         text.push('\n');
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn columns_of_endless_names_are_cut_and_sentences_are_not() {
+        let name = "é".repeat(1_000_000);
+        let sentence = "x".repeat(300);
+        let rows = [[name, "a".to_owned()], ["b".to_owned(), sentence.clone()]];
+        let text = columns(&rows);
+        let lines: Vec<&str> = text.lines().collect();
+        assert_eq!(lines[0].chars().count(), 200 + 3);
+        assert!(lines[0].ends_with("é…  a"), "{}", lines[0]);
+        assert_eq!(lines[1].len(), 200 + 2 + 300);
+        assert!(lines[1].ends_with(&sentence));
+    }
 }

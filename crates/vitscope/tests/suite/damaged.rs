@@ -7,7 +7,7 @@ use sha2::{Digest, Sha256};
 use vitscope_study::StudyError;
 use vitscope_study::merge::{MergeRequest, merge};
 use vitscope_study::model::Model;
-use vitscope_study::observer::{Phase, Silent};
+use vitscope_study::observer::{Observer, Phase, Silent};
 use vitscope_study::probe::{ProbeRequest, probe_together};
 use vitscope_study::settings::Settings;
 use vitscope_study::variants::Vary;
@@ -206,4 +206,50 @@ fn data_that_changed_in_between_are_named() {
     }
     assert_eq!(edited, 2);
     go_on(&resume).unwrap();
+}
+
+/// Edits a file when the test images are begun: the training images were read.
+struct Editor(PathBuf);
+
+impl Observer for Editor {
+    fn begin(&mut self, phase: Phase, _: u64, _: u64) {
+        if phase == Phase::EVALUATE {
+            let mut bytes = std::fs::read(&self.0).unwrap();
+            *bytes.last_mut().unwrap() ^= 1;
+            std::fs::write(&self.0, bytes).unwrap();
+        }
+    }
+    fn advance(&mut self, _: u64, _: Option<f64>) {}
+    fn end(&mut self) {}
+    fn note(&mut self, _: &str) {}
+    fn stop(&self) -> bool {
+        false
+    }
+}
+
+#[test]
+fn data_that_change_while_they_are_read_are_named_and_what_was_counted_is_dropped() {
+    let dir = tempfile::tempdir().unwrap();
+    let (data, run) = (dir.path().join("set"), dir.path().join("run"));
+    copy_folder(scenes::camvid(), &data);
+    let spec = format!("camvid:{}", data.display());
+    let path = files_in(&data.join("train")).remove(0);
+    let whole = std::fs::read(&path).unwrap();
+    let begin = request(&spec, &run, false);
+    let ended = probe_together(&begin, &Vary::default(), &mut Editor(path.clone()));
+    let error = ended.map(|_| ()).unwrap_err().to_string();
+    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    assert!(
+        error.contains(&name) && error.contains("is dropped"),
+        "{error}"
+    );
+    assert!(!run.join("state").exists());
+    std::fs::write(&path, whole).unwrap();
+    go_on(&request(&spec, &run, true)).unwrap();
+    let undisturbed = dir.path().join("undisturbed");
+    go_on(&request(&spec, &undisturbed, false)).unwrap();
+    for run in [&run, &undisturbed] {
+        std::fs::remove_dir_all(run.join("state")).unwrap();
+    }
+    crate::common::assert_same(&undisturbed, &run);
 }

@@ -109,3 +109,18 @@ fn a_file_that_may_not_grow_is_one_sentence() {
     args.push("--resume".to_owned());
     succeed(command().args(args).output().unwrap());
 }
+
+/// Where neither results nor errors can be told, the exit code still says what happened.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_cannot_be_told_is_no_panic() {
+    for (args, code) in [("models", 3), ("compare x --select y", 2)] {
+        let status = Command::new("sh")
+            .args(["-c", "exec \"$0\" \"$@\" >/dev/full 2>/dev/full"])
+            .arg(env!("CARGO_BIN_EXE_vitscope"))
+            .args(args.split(' '))
+            .status()
+            .unwrap();
+        assert_eq!(status.code(), Some(code), "{args}");
+    }
+}

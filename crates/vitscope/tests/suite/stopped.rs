@@ -141,6 +141,38 @@ fn a_shard_goes_on_and_a_merge_begins_again_from_wherever_they_died() {
 }
 
 #[test]
+fn what_position_causes_is_tested_again_from_wherever_it_died() {
+    let more = [
+        "--layout",
+        "timm",
+        "--facets",
+        "key",
+        "--limit-train",
+        "4",
+        "--limit-test",
+        "3",
+        "--steps",
+        "2",
+        "--resamples",
+        "2",
+    ];
+    let deaths = die_everywhere(13, |out| on_model("causes", &camvid(), out, &more), &[]);
+    assert!(deaths > 1, "{deaths}");
+}
+
+#[test]
+fn a_data_set_is_checked_again_from_wherever_that_died() {
+    let check = |out: &Path| {
+        let mut command = command();
+        command.args(["--quiet", "data", "check", &camvid(), "--out"]);
+        command.arg(out);
+        command
+    };
+    let deaths = die_everywhere(6, check, &[]);
+    assert!(deaths > 1, "{deaths}");
+}
+
+#[test]
 fn correspondence_goes_on_from_wherever_it_died() {
     let dir = tempfile::tempdir().unwrap();
     let pairs = dir.path().join("pairs");

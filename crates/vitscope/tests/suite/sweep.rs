@@ -313,3 +313,29 @@ fn a_sweep_that_is_killed_goes_on() {
         assert_same(&path(&whole), &path(&trial));
     }
 }
+
+#[test]
+fn a_sweep_in_its_data_is_refused_before_anything_is_written() {
+    let trial = Trial::new("");
+    let data = trial.dir.path().join("set");
+    copy_folder(Path::new(camvid().strip_prefix("camvid:").unwrap()), &data);
+    let text = std::fs::read_to_string(trial.plan()).unwrap();
+    let inside = data.join("sweep");
+    let text = text
+        .replace(&camvid(), &format!("camvid:{}", data.display()))
+        .replace(
+            &trial.out().display().to_string(),
+            &inside.display().to_string(),
+        );
+    std::fs::write(trial.plan(), text).unwrap();
+    for words in [&["status"][..], &["--dry-run"], &[]] {
+        let output = trial.sweep(words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{words:?}");
+        assert!(
+            said.contains("what is read is never written into"),
+            "{said}"
+        );
+        assert!(!inside.exists(), "{words:?}");
+    }
+}
