@@ -7,6 +7,7 @@
 mod ids;
 mod images;
 mod pairs;
+mod splits;
 
 use image::metadata::Orientation;
 
@@ -88,6 +89,7 @@ impl DataSet {
                 }
             }
         }
+        evidence.compare_images(self, HEADERS);
         evidence.doubts(self)
     }
 }
@@ -129,6 +131,8 @@ impl Evidence {
         [
             ignored,
             few,
+            judge.recoded(),
+            judge.shared(),
             judge.swapped(),
             judge.misplaced(),
             judge.instances(),

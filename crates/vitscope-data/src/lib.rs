@@ -50,6 +50,7 @@
 
 mod alignment;
 mod begun;
+mod coding;
 pub mod dataset;
 mod decode;
 pub mod description;
@@ -78,6 +79,7 @@ pub mod resize;
 mod stamps;
 pub mod stream;
 pub mod survey;
+mod twins;
 
 pub use dataset::{Class, DataSet, RgbCrop, Split};
 pub use doubts::Doubt;
