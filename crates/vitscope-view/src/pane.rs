@@ -155,10 +155,7 @@ impl Pane {
     /// Whether queries and keys are rotated by position.
     #[must_use]
     pub fn is_rotary(&self) -> bool {
-        !matches!(
-            self.backbone.vit().config().positions,
-            Positions::Table { .. }
-        )
+        self.backbone.vit().config().positions.is_rotary()
     }
 
     /// What its run took out of the vectors before they were probed, which is taken out here, too.

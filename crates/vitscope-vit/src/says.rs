@@ -325,6 +325,18 @@ fn unusual(path: &Path, json: &Value) -> Result<(), VitError> {
             }
             Some(one) => one.as_f64().is_some_and(|one| one >= lowest),
         };
+        let list = json.get(key).and_then(Value::as_array);
+        let small = list.is_some_and(|list| {
+            let mut numbers = list.iter().filter_map(Value::as_f64);
+            numbers.all(|one| one > 0.0 && one <= 1.0)
+        });
+        if is_normalized && !is_rescaled && small && key == "image_mean" {
+            return Err(VitError::Contradiction {
+                path: path.to_owned(),
+                claim: "it gives do_rescale = false, so that images have values from 0 to 255, and an image_mean of at most 1".to_owned(),
+                fact: "the two cannot both be meant: take do_rescale away if images were scaled before, or move the file away and give `mean` and `std`".to_owned(),
+            });
+        }
         if is_normalized && !sound {
             return Err(VitError::Contradiction {
                 path: path.to_owned(),

@@ -41,8 +41,11 @@ impl Judge<'_> {
         let (fit, tested) = (train.mean(), test.mean());
         let distance = apart(&fit, &tested);
         let noise = train.unsteady().max(test.unsteady());
+        let one_sided = self.one_sided(&train, &test);
         let renaming = nearest(&fit, &tested).filter(|(renaming, left)| {
             let (far, most) = match renaming {
+                // Values that only one split has have shown it already.
+                _ if one_sided.is_some() => (0.0, LEFT),
                 Renaming::ByShare(_) => (VERY_FAR, LITTLE_LEFT),
                 Renaming::InOrder(pairs) if pairs.iter().all(|(a, _)| tested.contains_key(a)) => {
                     (VERY_FAR, LITTLE_LEFT)
@@ -51,7 +54,6 @@ impl Judge<'_> {
             };
             distance > far && *left < most * distance
         });
-        let one_sided = self.one_sided(&train, &test);
         let sure = |left: f64| distance - left > STEADY * noise;
         let why = match (one_sided, &renaming) {
             (Some(words), _) => words,

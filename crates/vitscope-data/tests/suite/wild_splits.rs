@@ -17,7 +17,9 @@ fn set(root: &Path, counts: [u32; 2], coded: impl Fn(bool, u8) -> u8) {
         ("test", 100, counts[1], true),
     ] {
         for seed in first..first + count {
-            let (image, disc) = scene(SIDE, SIDE, seed);
+            let (mut image, disc) = scene(SIDE, SIDE, seed);
+            // The scenes' colors come again, and images of both splits must differ.
+            image.put_pixel(0, 0, image::Rgb([seed as u8; 3]));
             let mask = GrayImage::from_fn(SIDE, SIDE, |x, y| {
                 let ground = u8::from(y > 40 + seed % 7);
                 Luma([coded(

@@ -260,7 +260,7 @@ impl ActivationKey {
 
 /// Everything that a complete recording of a model holds.
 fn layout(config: &Config) -> Vec<ActivationKey> {
-    let rotary = !matches!(config.positions, Positions::Table { .. });
+    let rotary = config.positions.is_rotary();
     let blocks = (0..config.depth).flat_map(|block| {
         (0..KINDS.len())
             .filter(move |&index| {

@@ -65,6 +65,8 @@ const TABLES: &[(&str, &str)] = &[
         "transformers_dinov3",
         include_str!("transformers_dinov3.toml"),
     ),
+    ("beit", include_str!("beit.toml")),
+    ("transformers_beit", include_str!("transformers_beit.toml")),
     ("augreg", include_str!("augreg.toml")),
     ("mmpretrain", include_str!("mmpretrain.toml")),
     ("torchvision", include_str!("torchvision.toml")),

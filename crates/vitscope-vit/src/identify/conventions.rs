@@ -163,7 +163,7 @@ impl Case<'_> {
         } else if let Some((eps, file)) = said {
             (eps, format!("{file} says so"))
         } else if format == Some(Format::Transformers)
-            && self.seen.fit.naming.name == "transformers_vit"
+            && ["transformers_vit", "transformers_beit"].contains(&self.seen.fit.naming.name)
         {
             (1e-12, "transformers uses it for this family".to_owned())
         } else {
@@ -183,6 +183,9 @@ impl Case<'_> {
         let base = self.says(|says| says.rope_base);
         let rope_base = base.map_or(100.0, |(base, _)| base);
         let periods = self.seen.fit.stem.contains_key("periods");
+        if let Some(grid) = self.seen.sizes.relative {
+            return Ok((Some(self.relative(grid)?), rope_base));
+        }
         if self.described().is_some() {
             self.described_positions(periods)?;
         }
@@ -247,6 +250,28 @@ impl Case<'_> {
             rotary,
         };
         Ok((Some(positions), rope_base))
+    }
+
+    /// Positions by tables of relative ones, for this grid.
+    fn relative(&mut self, grid: [usize; 2]) -> Result<Positions, VitError> {
+        if self.seen.sizes.table.is_some() {
+            return Err(self.contradiction(
+                "it has a position table and tables of relative positions".to_owned(),
+                "only either is known here: give embeddings that you make yourself with `features`"
+                    .to_owned(),
+            ));
+        }
+        self.decide(
+            "relative positions",
+            format!("{} x {}", grid[0], grid[1]),
+            "the rows of their tables show it",
+        );
+        self.decide(
+            "position resize",
+            "bilinear over distances",
+            "transformers does so where an input is larger or smaller; timm and the authors resize their tables otherwise when they load them for another size",
+        );
+        Ok(Positions::Relative { grid })
     }
 
     pub(super) fn resize(

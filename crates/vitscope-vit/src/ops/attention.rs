@@ -25,6 +25,24 @@ pub struct Shape {
     pub from_prefix: FromPrefix,
 }
 
+/// What scores are given for how far apart query and key lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Relative<'a> {
+    /// Numbers of one head.
+    pub table: &'a [f32],
+    /// Which of them, `[tokens, tokens]`.
+    pub index: &'a [u32],
+}
+
+impl Relative<'_> {
+    /// Scales scores of rows from token `start` on, and adds what they are given.
+    fn add(&self, scores: &mut [f32], start: usize, tokens: usize, scale: f32) {
+        for (score, &at) in scores.iter_mut().zip(&self.index[start * tokens..]) {
+            *score = *score * scale + self.table[at as usize];
+        }
+    }
+}
+
 /// Buffers of [`attend`], kept from call to call.
 #[derive(Debug, Default)]
 pub struct Scratch {
@@ -34,7 +52,7 @@ pub struct Scratch {
     prefix: Prefix,
 }
 
-/// `softmax(q k^T / sqrt(d)) v` for one head.
+/// `softmax(q k^T / sqrt(d)) v` for one head; `relative` is added to what the softmax is taken of.
 ///
 /// `qkv` holds the image's rows of `[queries, keys, values]`, each `heads * d` wide. When
 /// `matrix` is given, it receives the `[tokens, tokens]` weights.
@@ -47,6 +65,7 @@ pub fn attend(
     head: usize,
     precision: Precision,
     scratch: &mut Scratch,
+    relative: Option<Relative<'_>>,
     mut matrix: Option<&mut [f32]>,
     out: &mut [f32],
 ) {
@@ -74,7 +93,11 @@ pub fn attend(
         let scores = &mut scores[..rows * tokens];
         let queries = &qkv[start * stride + head * d..];
         keys.times((queries, stride), rows, (scores, tokens), |_, _, _| ());
-        let scale = 1.0 / (d as f32).sqrt();
+        let mut scale = 1.0 / (d as f32).sqrt();
+        if let Some(relative) = relative {
+            relative.add(scores, start, tokens, scale);
+            scale = 1.0;
+        }
         match shape.from_prefix {
             FromPrefix::Own => softmax(scores, tokens, scale),
             _ => prefix.cut(scores, start, scale),
