@@ -1,7 +1,9 @@
 //! Doubts of the two splits beside each other: masks that are coded differently, images that are in both.
 
-use super::{Doubt, Judge, some};
+use super::{Doubt, Judge, quoted, some};
 use crate::coding::{Coded, Renaming, apart, chance_of_one_side, nearest};
+use crate::dataset::DataSet;
+use crate::evidence::Evidence;
 use crate::labels::IGNORE;
 
 /// A code that so large a share of one split's masks hold, and none of the other's, was renamed or shows
@@ -25,9 +27,52 @@ const LITTLE_LEFT: f64 = 0.25;
 /// A renaming brings splits nearer by more than so many times what halves of a split differ by.
 const STEADY: f64 = 3.0;
 
+/// Masks of two splits that seem to be coded differently.
+struct Recoding {
+    /// What shows it.
+    why: String,
+    /// What brings them near, and how far apart it leaves them.
+    renaming: Option<(Renaming, f64)>,
+    /// How far apart they are.
+    distance: f64,
+}
+
+/// Whether no value of the one split is one of the other's.
+fn are_apart(pairs: &[(u32, u32)]) -> bool {
+    pairs.iter().all(|(a, _)| pairs.iter().all(|(_, b)| a != b))
+}
+
+impl Evidence {
+    /// Ids of training masks with those of test masks that stand for the same class.
+    pub(crate) fn same_classes(&self, set: &DataSet) -> Vec<(u32, u32)> {
+        Judge::new(self, set).same_classes()
+    }
+}
+
 impl Judge<'_> {
     /// Masks that have one code in training and another in test.
     pub(super) fn recoded(&self) -> Option<Doubt> {
+        let Recoding {
+            why,
+            renaming,
+            distance,
+        } = self.recoding()?;
+        let how = match &renaming {
+            Some((renaming, left)) => self.renamed(renaming, distance, *left),
+            None => format!(
+                "; if the same things have other values there, store the masks of one split again with the values of the other, or name both values in one class of a TOML file, 'ids = [A, B]' ('vitscope data check {} --draft set.toml' begins it); if the splits show different things, nothing fitted to one can be right on the other",
+                quoted(&self.set.spec)
+            ),
+        };
+        Some(Doubt {
+            sort: "splits coded differently",
+            text: format!(
+                "the masks of training and test images seem to be coded differently: {why}{how}."
+            ),
+        })
+    }
+
+    fn recoding(&self) -> Option<Recoding> {
         let [train, test] = &self.evidence.coding;
         // What is no mask of classes has a doubt that says more.
         let other = self.masks_are_photographs() || self.instances().is_some();
@@ -66,19 +111,27 @@ impl Judge<'_> {
             ),
             _ => return None,
         };
-        let how = match &renaming {
-            Some((renaming, left)) => self.renamed(renaming, distance, *left),
-            None => format!(
-                "; if the same things have other values there, store the masks of one split again with the values of the other, or name both values in one class of a TOML file, 'ids = [A, B]' ({}); if the splits show different things, nothing fitted to one can be right on the other",
-                self.draft()
-            ),
-        };
-        Some(Doubt {
-            sort: "splits coded differently",
-            text: format!(
-                "the masks of training and test images seem to be coded differently: {why}{how}."
-            ),
+        Some(Recoding {
+            why,
+            renaming,
+            distance,
         })
+    }
+
+    /// Ids of training and of test that stand for one class, where both can be named in one.
+    fn same_classes(&self) -> Vec<(u32, u32)> {
+        let renaming = self.recoding().and_then(|found| found.renaming);
+        match renaming {
+            Some((Renaming::InOrder(pairs) | Renaming::ByShare(pairs), _)) if self.by_ids => {
+                let differ: Vec<(u32, u32)> = pairs.into_iter().filter(|(a, b)| a != b).collect();
+                if are_apart(&differ) {
+                    differ
+                } else {
+                    Vec::new()
+                }
+            }
+            _ => Vec::new(),
+        }
     }
 
     /// What renaming the codes of test masks does, and the way there.
@@ -107,7 +160,7 @@ impl Judge<'_> {
                     .iter()
                     .map(|(a, b)| format!("{} for {}", self.code(*b), self.code(*a)))
                     .collect();
-                let apart = pairs.iter().all(|(a, _)| pairs.iter().all(|(_, b)| a != b));
+                let apart = are_apart(&pairs);
                 let way = match pairs.first() {
                     Some((a, b)) if apart && self.by_ids => {
                         let white = u32::from(IGNORE);

@@ -10,6 +10,7 @@
 //! value together, gate first.
 
 pub(crate) mod assemble;
+mod averages;
 mod causes;
 pub(crate) mod draft;
 pub(crate) mod fit;

@@ -383,6 +383,11 @@ fn standing(network: &Network) -> i8 {
     standing_of(&network.label())
 }
 
+/// Whether a name says that it is an average or a teacher.
+pub(super) fn is_average(label: &str) -> bool {
+    standing_of(label) > 0
+}
+
 /// 1 for an average or a teacher, -1 for what stands beside one, 0 for others.
 pub(super) fn standing_of(label: &str) -> i8 {
     let label = label.to_lowercase();

@@ -163,6 +163,14 @@ pub(crate) fn sizes(
             // table whose rows are a square number then shows its own grid.
             let found =
                 table(rows, before, grid).or_else(|| table(rows, before, None).filter(|_| square));
+            // The row of a class token that is not there.
+            if found.is_none() && before == 0 && table(rows.saturating_sub(1), 0, grid).is_some() {
+                return Err(VitError::Contradiction {
+                    path: container.files[tensor.place.file()].path.clone(),
+                    claim: "it has no class token, and a position table with one row more than patches".to_owned(),
+                    fact: "that is ViTPose's, whose patches are cut from an image with a border of zeros, which is not done here: give embeddings that you make yourself with `features`".to_owned(),
+                });
+            }
             let grid = grid.filter(|_| !square);
             Some(found.ok_or_else(|| look.shape(tensor, &expected_table(width, before, grid)))?)
         }
