@@ -130,6 +130,19 @@ case("shadow_alone.pth", dict(shadow_params=list(ema.values()), decay=0.9), None
 gate = vit(5, mlp_layer=SwiGLUPacked, act_layer=torch.nn.SiLU, init_values=0.5)
 case("gate.pth", weights(gate), keep("gate", record(gate, image)), notes=["SwiGLU, gate first", "GluMlp", "config.json"],
      family="dinov2", format="timm", heads=HEADS)
+case("module_named/model.safetensors", base, None, says=["block_fn ResPostBlock", "--features"],
+     config=dict(architecture="vit_tiny_patch4_16", model_args=dict(embed_dim=WIDTH, num_heads=HEADS, block_fn="ResPostBlock"),
+                 pretrained_cfg=dict(tag="mae", mean=[0.5] * 3, std=[0.5] * 3)))
+case("mean_255/model.safetensors", base, None, says=["count from 0 to 255"],
+     config=dict(architecture="vit_tiny_patch4_16", model_args=dict(embed_dim=WIDTH, num_heads=HEADS),
+                 pretrained_cfg=dict(tag="mae", mean=[123.675, 116.28, 103.53], std=[58.4, 57.1, 57.4])))
+case("not_rescaled/model.safetensors", base, None, says=["do_rescale = false", "--mean"],
+     processor=dict(do_rescale=False, image_mean=[0.5] * 3, image_std=[0.5] * 3), **MAE)
+taken = OrderedDict((name, tensor[:, :1].repeat(1, 9, 1) if name == "pos_embed" else tensor) for name, tensor in base.items())
+same = vit(1, side=12, no_embed_class=True)
+same.load_state_dict(taken)
+case("square_by_chance.pth", taken, keep("square_by_chance", record(same.eval(), picture(18, 12, 12))),
+     notes=["3 x 3, without a place for the class token", "no_embed_class"], **MAE)
 repeated = OrderedDict(base)
 repeated["blocks.0.norm1.bias"] = torch.zeros(1).expand(WIDTH)
 case("repeated.pth", repeated, None, says=["repeats the elements", ".contiguous()"], **MAE)

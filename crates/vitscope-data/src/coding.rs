@@ -9,6 +9,9 @@ use crate::labels::{IGNORE, LabelTable};
 /// Values of one mask that are kept; what has more holds no classes.
 const VALUES: usize = 256;
 
+/// A renaming is taken before a simpler one only if that does less than this share of what it does.
+const MOST_OF: f64 = 0.75;
+
 /// Shares of codes, by code.
 pub(crate) type Shares = BTreeMap<u32, f64>;
 
@@ -180,12 +183,12 @@ pub(crate) fn nearest(train: &Shares, test: &Shares) -> Option<(Renaming, f64)> 
         Renaming::ByShare(_) => 1 << 21,
     };
     found.sort_by_key(|(renaming, _)| simple(renaming));
-    // Others must be better by something to be worth their trouble.
-    found.into_iter().reduce(
-        |best, next| {
-            if next.1 + 0.02 < best.1 { next } else { best }
-        },
-    )
+    // The simplest that does most of what the best does: chance makes many values fit a little better in some order.
+    let best = found.iter().map(|(_, left)| *left).min_by(f64::total_cmp)?;
+    let now = apart(train, test);
+    found
+        .into_iter()
+        .find(|(_, left)| now - left >= MOST_OF * (now - best))
 }
 
 fn by_share(shares: &Shares) -> Vec<u32> {

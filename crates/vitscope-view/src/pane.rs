@@ -15,7 +15,7 @@ use vitscope_study::model::{Model, Opened};
 use vitscope_study::settings::Side;
 use vitscope_study::source::{Backbone, Source, tapped_kind};
 use vitscope_study::transforms::StoredTransforms;
-use vitscope_vit::config::{Device, Positions, Precision};
+use vitscope_vit::config::{Device, Precision};
 use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::identify::Settle;
 

@@ -16,7 +16,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
-use vitscope_vit::config::{Config, Positions};
+use vitscope_vit::config::Config;
 use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::identify::Settle;
 use vitscope_vit::vit::Tapped;

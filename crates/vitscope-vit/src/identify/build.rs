@@ -100,6 +100,12 @@ impl Case<'_> {
                 "its norms follow what they precede in the models that are known here: give embeddings that timm makes with `features`".to_owned(),
             ));
         }
+        if let Some((key, module)) = &says.module {
+            return Err(self.contradiction(
+                format!("{} beside it gives {key} {}", says.file, shortened(module)),
+                "only timm's usual modules are known here: give embeddings that timm makes with `features`".to_owned(),
+            ));
+        }
         if turns && self.seen.fit.naming.rotary.is_none() && self.seen.sizes.table.is_some() {
             return Err(self.contradiction(
                 format!("{} beside it names the architecture {}", says.file, shortened(&says.kind)),
