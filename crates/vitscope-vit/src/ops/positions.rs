@@ -344,3 +344,42 @@ pub fn rotary_angles(
     }
     (cos, sin)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_rows_are_those_of_the_distances() {
+        // One row of two patches: distances -1, 0 and 1, then class to patch, patch to class, class to class.
+        assert_eq!(relative_rows([1, 2]), 6);
+        let own = relative_index([1, 2], |patch| patch);
+        assert_eq!(own, [5, 3, 3, 4, 1, 0, 4, 2, 1]);
+        // In each other's place, and all in one.
+        let swapped = relative_index([1, 2], |patch| 1 - patch);
+        assert_eq!(swapped, [5, 3, 3, 4, 1, 2, 4, 0, 1]);
+        let one = relative_index([1, 2], |_| 0);
+        assert_eq!(one, [5, 3, 3, 4, 1, 1, 4, 1, 1]);
+    }
+
+    #[test]
+    fn relative_tables_keep_the_rows_of_the_class_token() {
+        // Two heads; distances -1, 0 and 1 become -2 to 2: at -0.2, 0.4, 1, 1.6 and 2.2 of the old ones, the first
+        // clamped and the last between an end and itself.
+        let table: Vec<f32> = [0.0, 5.0, 10.0, 7.0, 8.0, 9.0]
+            .iter()
+            .flat_map(|&v| [v, -v])
+            .collect();
+        let wider = relative_table(&table, 2, [1, 2], [1, 3]);
+        let expected = [0.0, 2.0, 5.0, 8.0, 10.0, 7.0, 8.0, 9.0];
+        assert_eq!(wider.len(), 16);
+        for (at, value) in expected.into_iter().enumerate() {
+            assert!(
+                (wider[at] - value).abs() < 1e-6 && (wider[8 + at] + value).abs() < 1e-6,
+                "{at}"
+            );
+        }
+        let same = relative_table(&table, 2, [1, 2], [1, 2]);
+        assert_eq!(same[..6], [0.0, 5.0, 10.0, 7.0, 8.0, 9.0]);
+    }
+}
