@@ -14,6 +14,7 @@ use crate::dataset::DataSet;
 use crate::decode::Decoded;
 use crate::labels::{ClassMap, IGNORE, packed};
 use crate::listing::Item;
+use crate::looks::{ClassLooks, Looks};
 use crate::mask::{Mask, Values};
 use crate::resize::RgbImage;
 use crate::twins::Twins;
@@ -32,6 +33,7 @@ pub struct Facts {
     pub(crate) mask: Option<MaskFacts>,
     pub(crate) fit: Option<BorderFit>,
     pub(crate) thumb: Option<Thumb>,
+    pub(crate) looks: Option<Looks>,
 }
 
 /// What a decoded image shows.
@@ -312,6 +314,8 @@ pub struct Evidence {
     pub(crate) test_masks: usize,
     /// What the masks of training and of test images hold.
     pub(crate) coding: [Coding; 2],
+    /// What the classes of training and of test images look like.
+    pub(crate) looks: [ClassLooks; 2],
     /// Test images that are training images, where that was looked at.
     pub(crate) twins: Option<Twins>,
 }
@@ -370,6 +374,9 @@ impl Evidence {
         }
         if let Some(thumb) = facts.thumb {
             self.alignment.add(thumb);
+        }
+        if let Some(looks) = &facts.looks {
+            self.looks[usize::from(split == Split::Test)].add(looks);
         }
         add_pixels(&mut self.classes, pixels);
         if split == Split::Test {

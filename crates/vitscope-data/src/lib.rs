@@ -68,6 +68,7 @@ mod jpeg_segments;
 pub mod kinds;
 pub mod labels;
 pub mod listing;
+mod looks;
 mod mask;
 mod mat;
 mod pairing;

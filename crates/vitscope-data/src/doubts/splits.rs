@@ -5,6 +5,7 @@ use crate::coding::{Coded, Renaming, apart, chance_of_one_side, nearest};
 use crate::dataset::DataSet;
 use crate::evidence::Evidence;
 use crate::labels::IGNORE;
+use crate::looks::exchanged;
 
 /// A code that so large a share of one split's masks hold, and none of the other's, was renamed or shows
 /// something else.
@@ -56,7 +57,10 @@ impl Judge<'_> {
             why,
             renaming,
             distance,
-        } = self.recoding()?;
+        } = match self.recoding() {
+            Some(found) => found,
+            None => return self.exchanged(),
+        };
         let how = match &renaming {
             Some((renaming, left)) => self.renamed(renaming, distance, *left),
             None => format!(
@@ -68,6 +72,30 @@ impl Judge<'_> {
             sort: "splits coded differently",
             text: format!(
                 "the masks of training and test images seem to be coded differently: {why}{how}."
+            ),
+        })
+    }
+
+    /// Classes that look and lie like other ones in test, where the shares of pixels say nothing.
+    fn exchanged(&self) -> Option<Doubt> {
+        let [train, test] = &self.evidence.looks;
+        let found = exchanged(train, test);
+        let name = |class: usize| Some(format!("'{}'", self.set.classes.get(class)?.name));
+        let shown = found.iter().filter_map(|alike| {
+            Some(format!(
+                "{} like {} of test ({:.1} standard deviations between images away, and {:.1} from its own)",
+                name(alike.train)?,
+                name(alike.test)?,
+                alike.other,
+                alike.own
+            ))
+        });
+        let shown: Vec<String> = shown.collect();
+        (self.plain && !shown.is_empty()).then(|| Doubt {
+            sort: "splits coded differently",
+            text: format!(
+                "classes seem to have other values in training masks than in test masks: by mean color and height in the image, what is called so in training is {}; look at the examples of a report, and if so, store the masks of one split again with the values of the other.",
+                some(&shown)
             ),
         })
     }

@@ -125,6 +125,14 @@ fn masks_that_are_coded_differently_in_the_splits_are_doubted() {
     // Foreground and background in each other's place: the same ids.
     let words = ["differ by", "the id 1 for the id 0, the id 0 for the id 1"];
     assert_recoded([12, 8], |test, id| foreground(id) ^ u8::from(test), &words);
+    // Ground and disc in each other's place, of about the same size: only their looks tell.
+    let words = [
+        "by mean color and height",
+        "'1' like '2' of test",
+        "'2' like '1' of test",
+    ];
+    let swapped = |test: bool, id: u8| if test && id > 0 { 3 - id } else { id };
+    assert_recoded([12, 8], swapped, &words);
     // White at borders in one split alone is no code.
     assert_recoded(
         [12, 8],
