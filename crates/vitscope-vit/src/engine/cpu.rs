@@ -307,29 +307,21 @@ impl Model {
         let run = |index: usize, out: &mut [f32], matrix: Option<&mut [f32]>| {
             let (image, head) = (index / heads, index % heads);
             let qkv = &qkv[image * tokens * 3 * d..][..tokens * 3 * d];
+            let relative = relative.map(|(tables, index)| {
+                let rows = tables.len() / heads;
+                let table = &tables[head * rows..][..rows];
+                attention::Relative { table, index }
+            });
             let shape = attention::Shape {
                 tokens,
                 heads,
                 width: head_width,
                 prefix: self.config.prefix(),
                 from_prefix,
+                relative,
             };
             ATTENTION.with_borrow_mut(|scratch| {
-                let relative = relative.map(|(tables, index)| {
-                    let rows = tables.len() / heads;
-                    let table = &tables[head * rows..][..rows];
-                    attention::Relative { table, index }
-                });
-                attend(
-                    qkv,
-                    shape,
-                    head,
-                    self.precision,
-                    scratch,
-                    relative,
-                    matrix,
-                    out,
-                );
+                attend(qkv, shape, head, self.precision, scratch, matrix, out);
             });
         };
         let outs = mixed.par_chunks_mut(tokens * head_width).enumerate();
