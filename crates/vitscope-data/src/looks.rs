@@ -18,7 +18,7 @@ const MASKS: usize = 8;
 
 /// Squared standard deviations by which a class of training images is away from the test class of its own code, at
 /// the least, to be another one; and the share of it that is left to the class that it is like, at most.
-const AWAY: f64 = 1.0;
+const AWAY: f64 = 2.0;
 const NEAR: f64 = 0.25;
 
 /// The looks of the classes of one image: class, and [`NUMBERS`].
@@ -113,7 +113,7 @@ pub(crate) struct Likeness {
     pub own: f64,
 }
 
-/// Classes that are other ones in test; each the nearest of the other's. One alone may be a thing that changed.
+/// Classes that have changed places in test; each the nearest of the other's.
 pub(crate) fn exchanged(train: &ClassLooks, test: &ClassLooks) -> Vec<Likeness> {
     let ((spread, count), (other, more)) = (train.spread(), test.spread());
     let variance: [f64; NUMBERS] =
@@ -147,5 +147,17 @@ pub(crate) fn exchanged(train: &ClassLooks, test: &ClassLooks) -> Vec<Likeness> 
         })
     });
     let found: Vec<Likeness> = found.collect();
-    if found.len() >= 2 { found } else { Vec::new() }
+    // What has changed its look is like some other class; what has changed its value is like one that has done so, too.
+    let mut kept = found;
+    loop {
+        let closed = |alike: &Likeness| {
+            kept.iter().any(|other| other.test == alike.train)
+                && kept.iter().any(|other| other.train == alike.test)
+        };
+        let next: Vec<Likeness> = kept.iter().copied().filter(closed).collect();
+        if next.len() == kept.len() {
+            return kept;
+        }
+        kept = next;
+    }
 }
