@@ -7,6 +7,7 @@
 mod ids;
 mod images;
 mod pairs;
+mod splits;
 
 use image::metadata::Orientation;
 
@@ -88,6 +89,7 @@ impl DataSet {
                 }
             }
         }
+        evidence.compare_images(self, HEADERS);
         evidence.doubts(self)
     }
 }
@@ -114,12 +116,7 @@ impl Evidence {
     /// What there is to doubt, the gravest first.
     #[must_use]
     pub fn doubts(&self, set: &DataSet) -> Vec<Doubt> {
-        let judge = Judge {
-            evidence: self,
-            set,
-            by_ids: matches!(*set.table, LabelTable::Ids(_)),
-            plain: matches!(set.kind, Kind::Folder | Kind::Described),
-        };
+        let judge = Judge::new(self, set);
         let ignored = judge.ignored_class();
         let few = if ignored.is_none() {
             judge.one_class()
@@ -129,6 +126,8 @@ impl Evidence {
         [
             ignored,
             few,
+            judge.recoded(),
+            judge.shared(),
             judge.swapped(),
             judge.misplaced(),
             judge.instances(),
@@ -159,7 +158,16 @@ struct Judge<'a> {
     plain: bool,
 }
 
-impl Judge<'_> {
+impl<'a> Judge<'a> {
+    fn new(evidence: &'a Evidence, set: &'a DataSet) -> Self {
+        Self {
+            evidence,
+            set,
+            by_ids: matches!(*set.table, LabelTable::Ids(_)),
+            plain: matches!(set.kind, Kind::Folder | Kind::Described),
+        }
+    }
+
     /// The command that writes a description of this set.
     fn draft(&self) -> String {
         format!(

@@ -15,6 +15,9 @@ use crate::listing::{self, Item};
 /// A color of less than this share of all pixels is no class of a draft: antialiasing leaves such.
 const RARE: f64 = 0.001;
 
+/// Colors that differ by no more than this in any channel may be shades of one.
+const SHADE: u8 = 16;
+
 /// Classes of a draft at most, as a label map holds no more.
 const CLASSES: usize = crate::labels::MAX_CLASSES;
 
@@ -100,18 +103,20 @@ impl DataSet {
         let doubts = evidence.doubts(self);
         let doubted = |sort: &str| doubts.iter().any(|doubt| doubt.sort == sort);
         let white = u32::from(IGNORE);
-        let is_class = doubted("ignored class") || doubted("one class");
         let soft = doubted("interpolated masks");
+        // Where edges are soft, what is no edge tells whether 255 is the only foreground.
+        let solid = evidence.ids.iter().filter(|(_, value)| !value.is_thin());
+        let solid: Vec<u32> = solid.map(|(&id, _)| id).collect();
+        let foreground = soft && solid.len() <= 2 && solid.last() == Some(&white);
+        let is_class = doubted("ignored class") || doubted("one class") || foreground;
         let all: u64 = evidence.ids.values().map(|value| value.pixels).sum();
         let mut ids: Vec<u32> = evidence.ids.keys().copied().collect();
-        if soft {
-            let solid: Vec<u32> = ids
-                .iter()
-                .copied()
-                .filter(|id| evidence.ids.get(id).is_some_and(|value| !value.is_thin()))
-                .collect();
-            ids = if solid.is_empty() { ids } else { solid };
+        if soft && !solid.is_empty() {
+            ids = solid;
         }
+        // Ids that stand for one class, in training and in test.
+        let same = evidence.same_classes(self);
+        ids.retain(|id| same.iter().all(|(_, test)| test != id));
         let minus_one = doubted("largest id") && ids.len() > 2;
         let ignores = |id: u32| {
             let named = u16::try_from(id).is_ok_and(|id| self.table.ignores(id));
@@ -121,6 +126,7 @@ impl DataSet {
             .iter()
             .copied()
             .filter(|&id| ignores(id) && !(id == white && is_class))
+            .filter(|id| same.iter().all(|(train, _)| train != id))
             .collect();
         ids.retain(|id| !ignored.contains(id));
         let mut text = format!("ignore = {ignored:?}  # ids that count nowhere\n");
@@ -143,10 +149,15 @@ impl DataSet {
             let named = self.classes.len() == ids.len() && absent > 0;
             let name = if named { by_order } else { known };
             let name = name.unwrap_or_else(|| id.to_string());
-            let pixels = evidence.ids.get(id).map_or(0, |value| value.pixels);
+            let other = same.iter().find(|(train, _)| train == id);
+            let all_ids: Vec<u32> = std::iter::once(*id)
+                .chain(other.map(|other| other.1))
+                .collect();
+            let pixels = all_ids.iter().filter_map(|id| evidence.ids.get(id));
+            let pixels: u64 = pixels.map(|value| value.pixels).sum();
             let _ = write!(
                 text,
-                "\n[[classes]]  # {:.2} % of the pixels\nname = {}\nids = [{id}]\n",
+                "\n[[classes]]  # {:.2} % of the pixels\nname = {}\nids = {all_ids:?}\n",
                 100.0 * pixels as f64 / all.max(1) as f64,
                 toml_text(&name)
             );
@@ -177,6 +188,7 @@ impl DataSet {
         let mut kept = colors;
         if !blended.is_empty() {
             kept.retain(|(color, _)| !blended.contains(color));
+            kept = without_shades(&kept);
         } else if count > 8 {
             kept.retain(|&(_, pixels)| pixels as f64 >= RARE * all as f64);
         }
@@ -186,7 +198,7 @@ impl DataSet {
             let why = match blended.is_empty() {
                 true => "too rare to be classes",
                 false => {
-                    "which lie only along borders: edges are blended, as smoothing leaves them"
+                    "which lie only along borders or are nearly one of these: edges are blended, as smoothing and JPEG leave them"
                 }
             };
             let _ = writeln!(
@@ -225,6 +237,21 @@ impl DataSet {
             false => BTreeSet::new(),
         }
     }
+}
+
+/// Colors, the commonest first, without those that are nearly a much commoner one: shades that lossy compression makes.
+fn without_shades(colors: &[([u8; 3], u64)]) -> Vec<([u8; 3], u64)> {
+    let mut kept: Vec<([u8; 3], u64)> = Vec::new();
+    for &(color, pixels) in colors {
+        let shade = |&(other, most): &([u8; 3], u64)| {
+            let apart = color.iter().zip(other).map(|(a, b)| a.abs_diff(b)).max();
+            apart <= Some(SHADE) && most >= 8 * pixels
+        };
+        if !kept.iter().any(shade) {
+            kept.push((color, pixels));
+        }
+    }
+    kept
 }
 
 /// The absolute directory of a file that need not exist.

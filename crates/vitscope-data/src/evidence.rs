@@ -9,11 +9,15 @@ use image::metadata::Orientation;
 
 use crate::Split;
 use crate::alignment::{Alignment, Thumb, contrast};
+use crate::coding::Coding;
+use crate::dataset::DataSet;
 use crate::decode::Decoded;
 use crate::labels::{ClassMap, IGNORE, packed};
 use crate::listing::Item;
+use crate::looks::{ClassLooks, Looks};
 use crate::mask::{Mask, Values};
 use crate::resize::RgbImage;
+use crate::twins::Twins;
 
 /// Distinct values of masks that are kept one by one. Ids have no more; photographs taken for
 /// color masks have.
@@ -29,6 +33,7 @@ pub struct Facts {
     pub(crate) mask: Option<MaskFacts>,
     pub(crate) fit: Option<BorderFit>,
     pub(crate) thumb: Option<Thumb>,
+    pub(crate) looks: Option<Looks>,
 }
 
 /// What a decoded image shows.
@@ -307,6 +312,12 @@ pub struct Evidence {
     /// Those of test images, and how many of the masks those are.
     pub(crate) test_classes: Vec<u64>,
     pub(crate) test_masks: usize,
+    /// What the masks of training and of test images hold.
+    pub(crate) coding: [Coding; 2],
+    /// What the classes of training and of test images look like.
+    pub(crate) looks: [ClassLooks; 2],
+    /// Test images that are training images, where that was looked at.
+    pub(crate) twins: Option<Twins>,
 }
 
 /// One id that two masks show in different colors.
@@ -364,13 +375,27 @@ impl Evidence {
         if let Some(thumb) = facts.thumb {
             self.alignment.add(thumb);
         }
+        if let Some(looks) = &facts.looks {
+            self.looks[usize::from(split == Split::Test)].add(looks);
+        }
         add_pixels(&mut self.classes, pixels);
         if split == Split::Test {
             add_pixels(&mut self.test_classes, pixels);
             self.test_masks += usize::from(facts.mask.is_some() && mask.is_some());
         }
         if let (Some(facts), Some(mask)) = (facts.mask, mask) {
+            let values = facts.values.iter().map(|(&id, value)| (id, value.pixels));
+            let values = values.filter(|_| !facts.colored);
+            self.coding[usize::from(split == Split::Test)].add(values, pixels);
             self.add_mask(mask, facts);
+        }
+    }
+
+    /// Looks for test images that are training images too, of at most `most`, evenly spaced. Where one list
+    /// serves both splits there is nothing to look for.
+    pub fn compare_images(&mut self, set: &DataSet, most: usize) {
+        if set.train != set.test {
+            self.twins = Some(Twins::find(&set.train, &set.test, most));
         }
     }
 

@@ -50,6 +50,7 @@
 
 mod alignment;
 mod begun;
+mod coding;
 pub mod dataset;
 mod decode;
 pub mod description;
@@ -67,6 +68,7 @@ mod jpeg_segments;
 pub mod kinds;
 pub mod labels;
 pub mod listing;
+mod looks;
 mod mask;
 mod mat;
 mod pairing;
@@ -78,6 +80,7 @@ pub mod resize;
 mod stamps;
 pub mod stream;
 pub mod survey;
+mod twins;
 
 pub use dataset::{Class, DataSet, RgbCrop, Split};
 pub use doubts::Doubt;

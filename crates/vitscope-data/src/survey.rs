@@ -11,6 +11,7 @@ use crate::findings::{Listed, Problems};
 use crate::geometry::Geometry;
 use crate::labels::{LabelCrop, LabelTable};
 use crate::listing::Item;
+use crate::looks::Looks;
 
 /// A data set opened by [`DataSet::survey`], and what is wrong with its files.
 #[derive(Debug)]
@@ -115,6 +116,7 @@ fn examine_mask(
     }
     examined.facts.fit = BorderFit::of(&image.image, &map, image.orientation);
     examined.facts.thumb = Some(Thumb::of(&image.image, &map));
+    examined.facts.looks = Some(Looks::of(&image.image, &map));
     examined.label = Some(map.crop(*geometry));
     Ok(())
 }

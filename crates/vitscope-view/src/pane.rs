@@ -15,7 +15,7 @@ use vitscope_study::model::{Model, Opened};
 use vitscope_study::settings::Side;
 use vitscope_study::source::{Backbone, Source, tapped_kind};
 use vitscope_study::transforms::StoredTransforms;
-use vitscope_vit::config::{Device, Positions, Precision};
+use vitscope_vit::config::{Device, Precision};
 use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::identify::Settle;
 
@@ -155,10 +155,7 @@ impl Pane {
     /// Whether queries and keys are rotated by position.
     #[must_use]
     pub fn is_rotary(&self) -> bool {
-        !matches!(
-            self.backbone.vit().config().positions,
-            Positions::Table { .. }
-        )
+        self.backbone.vit().config().positions.is_rotary()
     }
 
     /// What its run took out of the vectors before they were probed, which is taken out here, too.

@@ -170,6 +170,12 @@ pub enum Positions {
     /// Axial rotary positions on the queries and keys of all tokens, by stored frequencies: rows and
     /// columns from 0 to 1, the tokens before the patches evenly around that square's edge (CAPI).
     Edged,
+    /// Nothing added to embeddings: every block adds to the scores of its attention what a table of its
+    /// own holds for how far apart two patches lie (BEiT). The table is resized to the input's grid.
+    Relative {
+        /// Rows and columns of patches that the tables were made for.
+        grid: [usize; 2],
+    },
     /// A table, and rotary positions of neighboring channels beside it (EVA-02, Perception Encoder).
     Both {
         /// Rows and columns of the stored table.
@@ -179,6 +185,14 @@ pub enum Positions {
         /// The rotation.
         rotary: PairRotary,
     },
+}
+
+impl Positions {
+    /// Whether queries and keys turn by their place.
+    #[must_use]
+    pub fn is_rotary(&self) -> bool {
+        !matches!(self, Self::Table { .. } | Self::Relative { .. })
+    }
 }
 
 /// Rotary positions of neighboring channels: channel `2j` and `2j + 1` of a head turn by

@@ -53,6 +53,10 @@ pub enum Family {
     Eva02,
     /// CAPI.
     Capi,
+    /// BEiT and BEiT v2.
+    Beit,
+    /// Data2Vec for images, built as BEiT.
+    Data2Vec,
     /// A model that its user describes, under the user's own label.
     Own(Label),
 }
@@ -174,6 +178,8 @@ const FAMILIES: &[(Family, &str)] = &[
     (Family::Pe, "pe"),
     (Family::Eva02, "eva02"),
     (Family::Capi, "capi"),
+    (Family::Beit, "beit"),
+    (Family::Data2Vec, "data2vec"),
 ];
 
 const FORMATS: &[(Format, &str)] = &[
@@ -246,6 +252,8 @@ impl Family {
             Self::Pe => "Perception Encoder",
             Self::Eva02 => "EVA-02",
             Self::Capi => "CAPI",
+            Self::Beit => "BEiT",
+            Self::Data2Vec => "Data2Vec",
             Self::Own(label) => label.as_str(),
         }
     }
@@ -262,6 +270,8 @@ impl FromStr for Family {
             "deitiii" => "deit3",
             "perceptionencoder" => "pe",
             "eva" => "eva02",
+            "beitv2" => "beit",
+            "data2vecvision" => "data2vec",
             "moco" => "mocov3",
             "dinov2g" => "dinov2",
             "dinov2registers" | "dinov2withregisters" | "dinov2greg" => "dinov2reg",

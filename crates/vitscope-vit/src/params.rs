@@ -34,6 +34,10 @@ pub struct Block {
     /// `D -> 3D`: queries, keys, values, each with its heads concatenated. A bias that the
     /// checkpoint lacks for one third (DINOv3 keys) is zero there.
     pub qkv: Linear,
+    /// `[(2 rows - 1) (2 columns - 1) + 3, heads]`: what scores of attention are given for how far apart
+    /// rows and columns of query and key lie, then for class token to patch, patch to class token, and
+    /// class token to itself; empty where there are no relative positions.
+    pub relative: Vec<f32>,
     /// `D -> D`.
     pub proj: Linear,
     /// LayerScale of the attention branch, `[D]`; empty where there is none.

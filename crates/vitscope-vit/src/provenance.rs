@@ -43,6 +43,8 @@ pub(crate) fn family_of_hub(id: &str) -> Option<Family> {
         "openai" if name.starts_with("clip-") => Some(Family::OpenAiClip),
         "facebook" if name.starts_with("metaclip-") => Some(Family::MetaClip),
         "apple" if name.starts_with("DFN") => Some(Family::Clip),
+        "microsoft" if name.starts_with("beit-") => Some(Family::Beit),
+        "facebook" if name.starts_with("data2vec-vision-") => Some(Family::Data2Vec),
         "google" if name.starts_with("siglip2-") => Some(Family::SigLip2),
         "google" if name.starts_with("siglip-") => Some(Family::SigLip),
         "facebook" if name.starts_with("ijepa_") => Some(Family::IJepa),
@@ -75,6 +77,8 @@ pub(crate) fn family_of_timm(architecture: &str, tag: &str) -> Option<Family> {
         Family::Deit
     } else if of("_pe_") {
         Family::Pe
+    } else if architecture.starts_with("beit") {
+        Family::Beit
     } else if of("eva02_") && !of("clip") {
         Family::Eva02
     } else if of("siglip") {

@@ -87,7 +87,19 @@ pub(crate) struct Says {
     pub rope_base: Option<f64>,
     /// Preprocessing, and the file that gives it.
     pub images: Option<ImageSettings>,
+    /// A module that timm was told to build it of in place of its usual one, with the setting's name.
+    pub module: Option<(&'static str, String)>,
 }
+
+/// Settings of timm that name the modules a model is built of, which tensors need not show, and what usual ones are
+/// called.
+const MODULES: &[(&str, &[&str])] = &[
+    ("block_fn", &["block"]),
+    ("norm_layer", &["layernorm"]),
+    ("mlp_layer", &["mlp"]),
+    ("attn_layer", &["attention"]),
+    ("embed_layer", &["patchembed"]),
+];
 
 /// How images are prepared for a model.
 #[derive(Clone, Debug, PartialEq)]
@@ -130,6 +142,7 @@ impl Says {
             resize: None,
             rope_base: None,
             images: None,
+            module: None,
         }
     }
 
@@ -225,6 +238,17 @@ impl Says {
                     quick.then_some(Activation::Known(Mlp::QuickGelu))
                 }),
             rope_base: arguments.get("rope_temperature").and_then(Value::as_f64),
+            module: MODULES.iter().find_map(|(key, usual)| {
+                let given = arguments.get(*key).filter(|value| !value.is_null())?;
+                let name = given
+                    .as_str()
+                    .map_or_else(|| given.to_string(), str::to_owned);
+                let plain = name.to_lowercase().replace(['_', '.', ' '], "");
+                let is_usual = usual
+                    .iter()
+                    .any(|usual| plain.trim_start_matches("nn") == *usual);
+                (!is_usual && !plain.is_empty()).then_some((*key, name))
+            }),
             images: images(file, pretrained, ["mean", "std"]),
             kind: architecture,
             ..Self::new(file, WrittenBy::Timm)
@@ -325,6 +349,18 @@ fn unusual(path: &Path, json: &Value) -> Result<(), VitError> {
             }
             Some(one) => one.as_f64().is_some_and(|one| one >= lowest),
         };
+        let list = json.get(key).and_then(Value::as_array);
+        let small = list.is_some_and(|list| {
+            let mut numbers = list.iter().filter_map(Value::as_f64);
+            numbers.all(|one| one > 0.0 && one <= 1.0)
+        });
+        if is_normalized && !is_rescaled && small && key == "image_mean" {
+            return Err(VitError::Contradiction {
+                path: path.to_owned(),
+                claim: "it gives do_rescale = false, so that images have values from 0 to 255, and an image_mean of at most 1".to_owned(),
+                fact: "the two cannot both be meant: take do_rescale away if images were scaled before, or move the file away and give `mean` and `std`".to_owned(),
+            });
+        }
         if is_normalized && !sound {
             return Err(VitError::Contradiction {
                 path: path.to_owned(),

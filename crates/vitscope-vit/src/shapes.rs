@@ -2,6 +2,7 @@
 
 use crate::config::{Config, Mlp, Positions};
 use crate::error::DeviceError;
+use crate::ops::positions::relative_rows;
 use crate::params::{Block, Linear, Params};
 
 /// Why a backbone cannot be put together, or cannot run on an image of some size.
@@ -63,6 +64,8 @@ pub(crate) fn cpu_only(config: &Config) -> Option<&'static str> {
         Some("models with the GELU by a hyperbolic tangent")
     } else if matches!(config.positions, Positions::Both { .. }) {
         Some("models with a position table and rotary positions together")
+    } else if matches!(config.positions, Positions::Relative { .. }) {
+        Some("models with relative positions")
     } else if config.hidden_norm {
         Some("models with a norm inside the feed-forward part")
     } else if config.rms_norm || config.positions == Positions::Edged {
@@ -98,6 +101,9 @@ pub(crate) fn check(config: &Config, params: &Params) -> Result<(), ShapeError> 
                 params.table.len(),
                 grid[0] * grid[1] * d,
             );
+        }
+        Positions::Relative { .. } => {
+            sizes.expect("class token".into(), config.prefix(), 1);
         }
         Positions::Edged => {
             let angles = 2 * config.head_width();
@@ -170,6 +176,15 @@ impl Sizes {
         let widen = if config.mlp == Mlp::SwiGlu { 2 } else { 1 };
         self.linear(format!("block {i} qkv"), &block.qkv, d, 3 * d, None);
         self.linear(format!("block {i} proj"), &block.proj, d, d, None);
+        let relative = match config.positions {
+            Positions::Relative { grid } => relative_rows(grid) * config.heads,
+            _ => 0,
+        };
+        self.expect(
+            format!("block {i} table of relative positions"),
+            block.relative.len(),
+            relative,
+        );
         // The activation is fused with this bias, so it must be there (zeros if need be).
         self.linear(
             format!("block {i} up"),

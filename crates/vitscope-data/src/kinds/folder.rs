@@ -42,7 +42,7 @@ pub(super) fn open(root: &Path, findings: &mut Findings) -> Result<Contents, Dat
     }
     let names = root.join("classes.txt");
     let (names, ids) = if names.is_file() {
-        named_ids(&names)?
+        named_ids(&names, findings)?
     } else {
         let ids = occurring_ids(root, &train, &test, findings)?;
         (ids.iter().map(u16::to_string).collect(), ids)
@@ -139,8 +139,22 @@ fn items(place: &FilePlace, findings: &mut Findings) -> Result<Vec<Item>, DataEr
     listing::with_masks(&names, &keys, files, of_masks, masks, findings)
 }
 
-/// The lines of `classes.txt`: line `n`, from 0, names id `n`.
-fn named_ids(path: &Path) -> Result<(Vec<String>, Vec<u16>), DataError> {
+/// Ids and names of lines that all begin with a number of their own, as in `0: sky`.
+fn numbered(lines: &[(usize, String)]) -> Option<(Vec<String>, Vec<u16>)> {
+    let mut seen = BTreeSet::new();
+    let mut one = |(_, line): &(usize, String)| {
+        let digits = line.find(|c: char| !c.is_ascii_digit())?;
+        let id: u16 = line[..digits].parse().ok().filter(|&id| seen.insert(id))?;
+        let rest = &line[digits..];
+        let name = rest.trim_start_matches([':', ',', ';', '=', '.', '\t', ' ']);
+        (name.len() < rest.len() && !name.is_empty()).then(|| (name.to_owned(), id))
+    };
+    let found: Vec<_> = lines.iter().map(&mut one).collect::<Option<_>>()?;
+    (found.len() > 1).then(|| found.into_iter().unzip())
+}
+
+/// The lines of `classes.txt`: line `n`, from 0, names id `n`, unless all of them give an id themselves.
+fn named_ids(path: &Path, findings: &mut Findings) -> Result<(Vec<String>, Vec<u16>), DataError> {
     let lines = listing::list_lines(path)?;
     if let Some((line, _)) = lines
         .iter()
@@ -160,6 +174,18 @@ fn named_ids(path: &Path) -> Result<(Vec<String>, Vec<u16>), DataError> {
             path: path.to_path_buf(),
             count: lines.len(),
         });
+    }
+    if let Some((names, ids)) = numbered(&lines) {
+        // Where they count the lines from 0, they say what the lines say.
+        if ids.iter().zip(0..).any(|(id, line)| *id != line) {
+            findings.note(format!(
+                "every line of {} begins with a number, which is taken for the id that it names (line 1: id {}, '{}'); take the numbers away if line n names id n-1.",
+                path.display(),
+                ids[0],
+                names[0]
+            ));
+        }
+        return Ok((names, ids));
     }
     let ids = (0..lines.len() as u16).collect();
     Ok((lines.into_iter().map(|(_, name)| name).collect(), ids))

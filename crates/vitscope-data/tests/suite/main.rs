@@ -16,3 +16,4 @@ mod sample_sets;
 mod streaming;
 mod wild;
 mod wild_pairs;
+mod wild_splits;

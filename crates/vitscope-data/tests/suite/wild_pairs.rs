@@ -196,6 +196,37 @@ fn soft_edges_of_color_masks_are_no_classes() {
 }
 
 #[test]
+fn drafts_of_soft_masks_hold_no_shades_and_all_foreground() {
+    // Grey from 0 to 255 with soft edges: 255 is the foreground.
+    let soft = |seed: u32| {
+        let (_, disc) = scene(4 * SIDE, 4 * SIDE, seed);
+        let disc = GrayImage::from_fn(4 * SIDE, 4 * SIDE, |x, y| {
+            Luma([255 * disc.get_pixel(x, y)[0]])
+        });
+        imageops::resize(&disc, SIDE, SIDE, imageops::FilterType::Triangle)
+    };
+    let (folder, said) = case(|root| set_of(root, usual, |seed, _| soft(seed).into()));
+    assert_doubt(&said, "interpolated masks", &["lie only along borders"]);
+    assert_eq!(drafted(&folder, &said).0, ["0", "255"]);
+    // Lossy colors: whole stretches are one step beside their class's color.
+    let (folder, said) = case(|root| {
+        set_of(root, usual, |seed, _| {
+            let soft = soft(seed);
+            let shade = |x: u32, y: u32| u8::from(x % 32 < 8 && y % 32 < 8);
+            let color = |x: u32, y: u32| match soft.get_pixel(x, y)[0] {
+                255 => image::Rgb([220 + shade(x, y), 20, 60 - shade(x, y)]),
+                0 => image::Rgb([0, 0, 2 * shade(x, y)]),
+                level => image::Rgb([level - level / 8, level / 12, level / 4]),
+            };
+            RgbImage::from_fn(SIDE, SIDE, color).into()
+        });
+    });
+    let (mut classes, _) = drafted(&folder, &said);
+    classes.sort_unstable();
+    assert_eq!(classes, ["#000000", "#dc143c"]);
+}
+
+#[test]
 fn one_mask_that_is_missing_is_named() {
     let named = |seed: u32| {
         (
@@ -289,4 +320,30 @@ fn a_draft_of_unequal_names_takes_the_first_of_two_folders_for_images() {
     let draft = DataSet::begin_draft(root.path().to_str().unwrap(), &toml);
     let draft = draft.unwrap().unwrap();
     assert!(draft.contains("images = \"imagesTr\""), "{draft}");
+}
+
+#[test]
+fn names_that_begin_with_ids_name_those() {
+    let named = |text: &'static str| {
+        let (_folder, said) = case(|root| {
+            set_of(root, usual, ids(0, 2));
+            fs::write(root.join("classes.txt"), text).unwrap();
+        });
+        let name = said.draft.lines().filter(|line| line.starts_with("name"));
+        let names: Vec<String> = name.map(str::to_owned).collect();
+        (names.join(" "), said)
+    };
+    // By their numbers, in whatever order they stand.
+    for (text, noted) in [
+        ("0: sky\n1: road\n2: disc\n", 0),
+        ("2 disc\n0 sky\n1 road\n", 1),
+    ] {
+        let (names, said) = named(text);
+        assert_eq!(names, "name = \"sky\" name = \"disc\"", "{text}");
+        assert_eq!(said.notes.len(), noted, "{:?}", said.notes);
+        assert!(said.problems.is_empty(), "{:?}", said.problems);
+    }
+    // Names that are or begin with numbers now and then are names.
+    let (names, _) = named("sky\n3 roads\n2 discs\n");
+    assert_eq!(names, "name = \"sky\" name = \"2 discs\"");
 }

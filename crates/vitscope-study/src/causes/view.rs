@@ -61,7 +61,7 @@ impl View {
             Self::Permute,
             Self::OneCode,
         ];
-        let is_rotary = !matches!(positions, Positions::Table { .. });
+        let is_rotary = positions.is_rotary();
         if is_rotary && prefix > 0 {
             // CAPI's registers have places, too, and its angles are no rotation: a move tells nothing there.
             views.extend((positions != Positions::Edged).then_some(Self::Move));

@@ -5,7 +5,7 @@ mod look;
 pub mod pairs;
 mod position;
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -255,7 +255,8 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
     };
     looker.observer.end();
     let off_the_table = looker.off_the_table.into_values().collect();
-    let evidence = looker.evidence;
+    let mut evidence = looker.evidence;
+    evidence.compare_images(&set, usize::MAX);
     let (position, picture) = match counts {
         Some(counts) if counts.tally.images() > 0 => {
             let (position, picture) = counts.finish(&set)?;
@@ -370,13 +371,6 @@ fn remarks(set: &DataSet, train: &SplitCheck, test: &SplitCheck, one_list: bool)
     let mut notes = Vec::new();
     if one_list {
         notes.push("one list of images serves both splits: numbers are of the very images that the probes are fitted to.".to_owned());
-    } else {
-        let fitted: BTreeSet<_> = set.train.iter().map(|item| &item.image).collect();
-        let shared = set.test.iter().filter(|item| fitted.contains(&item.image));
-        let shared = shared.count();
-        if shared > 0 {
-            notes.push(format!("{shared} test images are training images too."));
-        }
     }
     let batch = crate::settings::Settings::default().batch;
     if train.images < batch {

@@ -16,7 +16,7 @@ use safetensors::tensor::{Dtype, TensorView};
 use serde::Serialize;
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
-use vitscope_vit::config::{Config, Positions};
+use vitscope_vit::config::Config;
 use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::identify::Settle;
 use vitscope_vit::vit::Tapped;
@@ -260,7 +260,7 @@ impl ActivationKey {
 
 /// Everything that a complete recording of a model holds.
 fn layout(config: &Config) -> Vec<ActivationKey> {
-    let rotary = !matches!(config.positions, Positions::Table { .. });
+    let rotary = config.positions.is_rotary();
     let blocks = (0..config.depth).flat_map(|block| {
         (0..KINDS.len())
             .filter(move |&index| {

@@ -136,8 +136,9 @@ impl Index {
         let start = file.len.saturating_sub(RECORD + LONGEST_COMMENT);
         let mut tail = vec![0; usize_of(file.len - start)];
         file.read_at(start, &mut tail)?;
-        let missing =
-            || file.damaged("it is a zip archive without its index, so probably cut short");
+        let missing = || {
+            file.damaged("it is a zip archive without its index at its end, so probably cut short or followed by other data")
+        };
         let at = (0..tail.len().saturating_sub(21))
             .rev()
             .find(|&at| {

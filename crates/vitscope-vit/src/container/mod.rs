@@ -140,8 +140,7 @@ fn describe_head(head: &[u8]) -> String {
     {
         "it is a web page, so the download went wrong".to_owned()
     } else if head.get(257..262) == Some(b"ustar") {
-        "it is a tar archive (PyTorch before 0.2), which has to be saved again by a newer PyTorch"
-            .to_owned()
+        "it is a tar archive: unpack it (`tar xf`), and name the file in it; one that PyTorch before 0.2 wrote has to be saved again by a newer one".to_owned()
     } else if head.starts_with(&[0x80]) {
         "it is a bare pickle, not one written by torch.save: load it where it was made and write it with torch.save".to_owned()
     } else {

@@ -43,6 +43,8 @@ const NAME_LIMIT: usize = 512;
 pub(super) enum Refusal {
     /// It names something that is not on the list.
     Name(String),
+    /// It describes a tensor that repeats elements, which says nothing against the file.
+    Repeats(String),
     /// It is malformed or exceeds a limit.
     Broken(String),
 }

@@ -46,7 +46,7 @@ pub(super) fn open_zip(file: DataFile, entries: Vec<ArchiveEntry>) -> Result<Con
     else {
         return Err(VitError::UnknownContainer {
             path: file.path.clone(),
-            found: "it is a zip archive with neither a data.pkl nor .npy arrays".to_owned(),
+            found: other_zip(&entries),
         });
     };
     let named = |name: &str| {
@@ -77,8 +77,8 @@ pub(super) fn open_zip(file: DataFile, entries: Vec<ArchiveEntry>) -> Result<Con
             .and_then(|rest| rest.strip_prefix("data/"))
         {
             if entry.deflated {
-                return Err(file.damaged(format!(
-                    "its storage {} is compressed, as PyTorch never writes it",
+                return Err(file.unusable(format!(
+                    "its storage {} is compressed, as PyTorch never writes it and does not read it: unpack it, and zip its folder again without compression (`zip -0 -r`)",
                     shortened(&entry.name)
                 )));
             }
@@ -91,6 +91,36 @@ pub(super) fn open_zip(file: DataFile, entries: Vec<ArchiveEntry>) -> Result<Con
         ContainerKind::TorchZip
     };
     listed(file, kind, &pickle, root, &places)
+}
+
+/// What a zip archive is that PyTorch did not write so, as the end of a sentence.
+fn other_zip(entries: &[ArchiveEntry]) -> String {
+    let ends = |endings: &[&str]| {
+        let mut names = entries.iter().map(|entry| entry.name.as_str());
+        names.find(|name| endings.iter().any(|end| name.ends_with(end)))
+    };
+    let files = [
+        ".pth",
+        ".pt",
+        ".bin",
+        ".ckpt",
+        ".safetensors",
+        ".npz",
+        ".tar",
+    ];
+    if let Some(name) = ends(&files) {
+        format!(
+            "it is a zip archive that holds {}: unpack it, and name that file",
+            shortened(name)
+        )
+    } else if let Some(name) = ends(&["/data.pkl"]) {
+        format!(
+            "it is a zip archive whose {} lies in a folder within a folder, where PyTorch does not find it: unpack it, and zip the inner folder alone and without compression (`zip -0 -r`)",
+            shortened(name)
+        )
+    } else {
+        "it is a zip archive with neither a data.pkl nor .npy arrays".to_owned()
+    }
 }
 
 /// Lists the tensors of a pickle stream followed by its storages.
@@ -220,7 +250,7 @@ fn listed(
     }
     if tensors.is_empty() {
         return Err(
-            file.unusable("its pickle holds no tensors: name the file that holds the state_dict")
+            file.unusable("its pickle holds no tensors: name the file that holds the state_dict, or if it holds arrays of NumPy, make tensors of them (`torch.as_tensor`) and save those")
         );
     }
     Ok(Container {
@@ -312,6 +342,7 @@ fn refused(file: &DataFile, refusal: Refusal) -> VitError {
             path: file.path.clone(),
             name,
         },
+        Refusal::Repeats(what) => file.unusable(what),
         Refusal::Broken(what) => file.damaged(what),
     }
 }

@@ -52,7 +52,7 @@ pub(crate) fn params(
     let blocks = fit
         .blocks
         .par_iter()
-        .map(|parts| reader.block(parts))
+        .map(|parts| reader.block(parts, stem))
         .collect::<Result<Vec<_>, _>>()?;
     Ok(Params {
         patch: reader.patch(stem)?,
@@ -222,7 +222,7 @@ impl Reader<'_> {
         Ok(map)
     }
 
-    fn block(&self, parts: &Parts) -> Result<Block, VitError> {
+    fn block(&self, parts: &Parts, stem: &Parts) -> Result<Block, VitError> {
         let Sizes { width, hidden, .. } = *self.sizes;
         let mut qkv = if parts.contains_key("qkv.weight") {
             self.linear(parts, &[("qkv", 3 * width)], width)?
@@ -261,6 +261,11 @@ impl Reader<'_> {
         Ok(Block {
             norm1: self.norm(parts, "norm1")?,
             qkv,
+            // One table may serve all blocks.
+            relative: match parts.contains_key("relative") {
+                true => self.vector(parts, "relative")?,
+                false => self.vector(stem, "relative")?,
+            },
             proj: self.linear(parts, &[("proj", width)], width)?,
             scale1: self.vector(parts, "scale1")?,
             norm2: self.norm(parts, "norm2")?,

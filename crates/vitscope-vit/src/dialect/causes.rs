@@ -3,6 +3,7 @@
 
 use std::path::Path;
 
+use super::averages;
 use crate::{
     container::{Container, Dtype},
     error::{VitError, quoted, shortened},
@@ -19,6 +20,7 @@ pub(super) fn of(container: &Container, missing: &[String]) -> Option<VitError> 
         .or_else(|| look.adapters(path))
         .or_else(|| look.quantized())
         .or_else(|| look.parametrized(path))
+        .or_else(|| averages::alone(container))
         .or_else(|| look.optimizer())?;
     Some(VitError::Foreign {
         path: path.clone(),

@@ -9,7 +9,7 @@ use serde::Serialize;
 use attempt::{Attempt, first, unchunked};
 
 use super::{
-    DIALECTS, Dialect, Naming, causes,
+    DIALECTS, Dialect, Naming, averages, causes,
     draft::{self, words},
     fits,
     lora::{self, Changes, Scale},
@@ -157,6 +157,13 @@ pub(crate) fn fit(container: &Container, told: Option<&str>) -> Result<Fit, VitE
     if !chosen.is_whole() {
         return Err(refusal(container, Some(&chosen)));
     }
+    // What is read without having been chosen may have a better copy that no name tells.
+    let choice = choice.or_else(|| {
+        let parts = std::iter::once(&chosen.stem).chain(&chosen.blocks);
+        let parts = parts.flat_map(BTreeMap::values);
+        let weights: Vec<&StoredTensor> = parts.map(|&at| &container.tensors[at]).collect();
+        averages::beside(container, &weights, &chosen.network.label())
+    });
     Ok(look.finish(chosen, choice, &others))
 }
 

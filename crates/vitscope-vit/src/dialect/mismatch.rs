@@ -129,7 +129,12 @@ fn kind(container: &Container, missing: &[String]) -> Option<&'static str> {
             .any(|word| tensor.name.contains(word))
     };
     if named("relative_position_bias_table") {
-        Some("a Swin Transformer or another with windows")
+        Some(match named("layers.") {
+            true => "a Swin Transformer or another with windows",
+            false => {
+                "a Vision Transformer with relative positions (BEiT), which is read where it has tables of them, a class token and no position table"
+            }
+        })
     } else if named("dwconv") || named("conv_dw") {
         Some("a ConvNeXt or another network of depthwise convolutions")
     } else if named("running_mean") && !has(&block) {

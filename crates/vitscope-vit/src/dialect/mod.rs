@@ -10,6 +10,7 @@
 //! value together, gate first.
 
 pub(crate) mod assemble;
+mod averages;
 mod causes;
 pub(crate) mod draft;
 pub(crate) mod fit;
@@ -65,6 +66,8 @@ const TABLES: &[(&str, &str)] = &[
         "transformers_dinov3",
         include_str!("transformers_dinov3.toml"),
     ),
+    ("beit", include_str!("beit.toml")),
+    ("transformers_beit", include_str!("transformers_beit.toml")),
     ("augreg", include_str!("augreg.toml")),
     ("mmpretrain", include_str!("mmpretrain.toml")),
     ("torchvision", include_str!("torchvision.toml")),

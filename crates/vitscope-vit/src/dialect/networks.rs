@@ -130,6 +130,9 @@ pub(super) fn plain_names(container: &Container) -> Vec<String> {
 /// (`ema_backbone_norm_weight`).
 const JOINED: &[&str] = &["model_ema.", "ema_model.", "ema."];
 
+/// Words that may stand before the names that an average was made of.
+const INNER: usize = 4;
+
 /// Gives averages under such names those of the weights that they are averages of.
 fn restore(container: &Container, plain: &mut [String]) {
     let joined = |name: &str| name.replace(['.', '_'], "");
@@ -141,28 +144,55 @@ fn restore(container: &Container, plain: &mut [String]) {
     if !plain.iter().any(|name| start(name).is_some()) {
         return;
     }
-    // `None` where two names are one without their separators.
-    let mut whole: BTreeMap<(&str, String), Option<usize>> = BTreeMap::new();
-    for (at, (tensor, name)) in container.tensors.iter().zip(&*plain).enumerate() {
-        if start(name).is_none() {
-            let key = (tensor.group.as_str(), joined(name));
-            let entry = whole.entry(key);
-            entry.and_modify(|index| *index = None).or_insert(Some(at));
+    let averages = plain.iter().filter(|name| start(name).is_some()).count();
+    // The average may have been made of a module, whose own name its names then lack.
+    let mut modules: BTreeMap<&str, usize> = BTreeMap::new();
+    for name in plain.iter().filter(|name| start(name).is_none()) {
+        let inner = name.match_indices('.').take(INNER).map(|(dot, _)| dot + 1);
+        for end in std::iter::once(0).chain(inner) {
+            *modules.entry(&name[..end]).or_insert(0) += 1;
         }
     }
-    let restored: Vec<Option<String>> = container
-        .tensors
-        .iter()
-        .zip(&*plain)
-        .map(|(tensor, name)| {
+    let large = modules.iter().filter(|(_, names)| 2 * **names >= averages);
+    let of_module = |module: &str| -> Vec<Option<String>> {
+        // `None` where two names are one without their separators.
+        let mut whole: BTreeMap<(&str, String), Option<usize>> = BTreeMap::new();
+        for (at, (tensor, name)) in container.tensors.iter().zip(&*plain).enumerate() {
+            if start(name).is_none()
+                && let Some(own) = name.strip_prefix(module)
+            {
+                let entry = whole.entry((tensor.group.as_str(), joined(own)));
+                entry.and_modify(|index| *index = None).or_insert(Some(at));
+            }
+        }
+        let restored = |(tensor, name): (&StoredTensor, &String)| {
             let (prefix, length) = start(name)?;
             let rest = &name[length..];
             let other = (*whole.get(&(tensor.group.as_str(), joined(rest)))?)?;
-            let is_joined = plain[other] != rest && !rest.contains('.');
+            let own = plain[other].strip_prefix(module)?;
+            // A name of one word is the same without its dots.
+            let is_joined = !rest.contains('.') && (own != rest || !module.is_empty());
             let alike = container.tensors[other].shape == tensor.shape;
-            (is_joined && alike).then(|| format!("{prefix}{}", plain[other]))
-        })
-        .collect();
+            (is_joined && alike).then(|| format!("{prefix}{own}"))
+        };
+        container
+            .tensors
+            .iter()
+            .zip(&*plain)
+            .map(restored)
+            .collect()
+    };
+    let all = large.map(|(module, _)| of_module(module));
+    let count = |names: &Vec<Option<String>>| names.iter().flatten().count();
+    // The first of those that restore most.
+    let best = all.reduce(|best, next| {
+        if count(&next) > count(&best) {
+            next
+        } else {
+            best
+        }
+    });
+    let restored = best.unwrap_or_default();
     for (name, restored) in plain.iter_mut().zip(restored) {
         if let Some(restored) = restored {
             *name = restored;
@@ -351,6 +381,11 @@ pub(super) fn choose(
 
 fn standing(network: &Network) -> i8 {
     standing_of(&network.label())
+}
+
+/// Whether a name says that it is an average or a teacher.
+pub(super) fn is_average(label: &str) -> bool {
+    standing_of(label) > 0
 }
 
 /// 1 for an average or a teacher, -1 for what stands beside one, 0 for others.

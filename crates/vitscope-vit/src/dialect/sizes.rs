@@ -6,6 +6,7 @@ use super::{Layout, fit::Fit};
 use crate::{
     container::{Container, Dtype, StoredTensor, shape_text},
     error::VitError,
+    ops::positions::relative_rows,
     says::Says,
 };
 
@@ -40,6 +41,8 @@ pub(crate) struct Sizes {
     pub final_norm: bool,
     /// The position table; `None` for rotary models.
     pub table: Option<PositionTable>,
+    /// Rows and columns of patches that tables of relative positions were made for.
+    pub relative: Option<[usize; 2]>,
     /// Attention heads and the tensor that shows them, where one does.
     pub heads: Option<(usize, &'static str)>,
 }
@@ -160,6 +163,14 @@ pub(crate) fn sizes(
             // table whose rows are a square number then shows its own grid.
             let found =
                 table(rows, before, grid).or_else(|| table(rows, before, None).filter(|_| square));
+            // The row of a class token that is not there.
+            if found.is_none() && before == 0 && table(rows.saturating_sub(1), 0, grid).is_some() {
+                return Err(VitError::Contradiction {
+                    path: container.files[tensor.place.file()].path.clone(),
+                    claim: "it has no class token, and a position table with one row more than patches".to_owned(),
+                    fact: "that is ViTPose's, whose patches are cut from an image with a border of zeros, which is not done here: give embeddings that you make yourself with `features`".to_owned(),
+                });
+            }
             let grid = grid.filter(|_| !square);
             Some(found.ok_or_else(|| look.shape(tensor, &expected_table(width, before, grid)))?)
         }
@@ -192,6 +203,7 @@ pub(crate) fn sizes(
         class,
         final_norm: fit.stem.contains_key("norm.weight") || fit.naming.rms_norm,
         table,
+        relative: look.relative(fit, says.and_then(|says| says.table_grid(patch)))?,
         heads,
     };
 
@@ -206,7 +218,7 @@ pub(crate) fn sizes(
             "qkv.bias" | "qkv.mask" => [1, 3 * width],
             "up.bias" => [1, stacked],
             "gate.bias" | "hidden_norm.weight" | "hidden_norm.bias" => [1, hidden],
-            "patch.weight" | "positions" | "registers" | "periods" => return None,
+            "patch.weight" | "positions" | "registers" | "periods" | "relative" => return None,
             _ => [1, width],
         })
     };
@@ -345,6 +357,11 @@ impl SizeLook<'_> {
             }
             return Ok(Some((width / head, "the number of rotary frequencies")));
         }
+        let shared = fit.stem.get("relative");
+        let relative = fit.blocks[0].get("relative").or(shared).map(tensor);
+        if let Some(&[_, heads]) = relative.map(|table| table.shape.as_slice()) {
+            return Ok(Some((heads, "its table of relative positions")));
+        }
         let query = fit.blocks[0].get("query.weight").map(tensor);
         Ok(match query.map(|query| query.shape.as_slice()) {
             Some(&[_, heads, _]) if fit.naming.layout_of("query.weight") == Layout::InOut => {
@@ -354,6 +371,35 @@ impl SizeLook<'_> {
                 .heads
                 .map(|heads| (heads, "the number of tensors per block")),
         })
+    }
+
+    /// The grid of tables of relative positions, which are all of one shape.
+    fn relative(
+        &self,
+        fit: &Fit,
+        said: Option<[usize; 2]>,
+    ) -> Result<Option<[usize; 2]>, VitError> {
+        let parts = || std::iter::once(&fit.stem).chain(&fit.blocks);
+        let tables = || parts().filter_map(|parts| parts.get("relative"));
+        let Some(first) = tables().next().map(|&index| &self.container.tensors[index]) else {
+            return Ok(None);
+        };
+        let expected = "[(2 rows - 1) (2 columns - 1) + 3, heads], of a square grid of patches (for another one, config.json's image_size tells it)";
+        let &[rows, heads] = first.shape.as_slice() else {
+            return Err(self.shape(first, expected));
+        };
+        // A square grid has an odd side of distances.
+        let side = rows.saturating_sub(3).isqrt().div_ceil(2);
+        let grids = [said, Some([side, side])].into_iter().flatten();
+        let fits = |&grid: &[usize; 2]| grid != [0, 0] && relative_rows(grid) == rows;
+        let grid = grids
+            .filter(|grid| grid.iter().all(|&side| side < 4096))
+            .find(fits);
+        let grid = grid.ok_or_else(|| self.shape(first, expected))?;
+        for &index in tables() {
+            self.matrix(&self.container.tensors[index], rows, heads)?;
+        }
+        Ok(Some(grid))
     }
 
     /// Checks that a tensor is `[rows, columns]` once neighboring axes are joined, so that

@@ -20,6 +20,7 @@ use crate::error::DeviceError;
 use crate::ops::attention::{self, attend};
 use crate::ops::packed::{Packed, padded};
 use crate::ops::patches::patchify;
+use crate::ops::positions::relative_table;
 use crate::ops::rows;
 use crate::params::{Block, Linear, Norm, Params};
 use crate::vit::Rows;
@@ -74,6 +75,7 @@ fn stretch(values: &[f32], from: usize, count: usize) -> &[f32] {
 struct Layer {
     norm1: Norm,
     qkv: Map,
+    relative: Vec<f32>,
     proj: Map,
     scale1: Vec<f32>,
     norm2: Norm,
@@ -88,6 +90,7 @@ impl Layer {
         Self {
             norm1: block.norm1,
             qkv: Map::new(block.qkv, precision),
+            relative: block.relative,
             proj: Map::new(block.proj, precision),
             scale1: block.scale1,
             norm2: block.norm2,
@@ -104,6 +107,10 @@ impl Layer {
 pub(crate) struct Cpu {
     model: Arc<Model>,
     geometry: InputGeometry,
+    /// Per block, its table of relative positions at the input's grid, `[heads, rows]`; or nothing.
+    relative: Vec<Vec<f32>>,
+    /// The block whose queries and keys were computed last.
+    block: usize,
     work: Work,
 }
 
@@ -276,12 +283,13 @@ impl Model {
         });
     }
 
-    /// Attention of every head into `mixed` `[batch, heads, tokens, d]`.
+    /// Attention of every head into `mixed` `[batch, heads, tokens, d]`; `relative` is the block's table for every head and
+    /// which of its numbers each query and key are given.
     fn attention(
         &self,
         work: &mut Work,
-        tokens: usize,
-        from_prefix: FromPrefix,
+        (tokens, from_prefix): (usize, FromPrefix),
+        relative: Option<(&[f32], &[u32])>,
         keep_matrices: bool,
     ) {
         let d = self.config.width;
@@ -299,12 +307,18 @@ impl Model {
         let run = |index: usize, out: &mut [f32], matrix: Option<&mut [f32]>| {
             let (image, head) = (index / heads, index % heads);
             let qkv = &qkv[image * tokens * 3 * d..][..tokens * 3 * d];
+            let relative = relative.map(|(tables, index)| {
+                let rows = tables.len() / heads;
+                let table = &tables[head * rows..][..rows];
+                attention::Relative { table, index }
+            });
             let shape = attention::Shape {
                 tokens,
                 heads,
                 width: head_width,
                 prefix: self.config.prefix(),
                 from_prefix,
+                relative,
             };
             ATTENTION.with_borrow_mut(|scratch| {
                 attend(qkv, shape, head, self.precision, scratch, matrix, out);
@@ -323,9 +337,20 @@ impl Model {
 impl Cpu {
     /// Buffers for inputs of one size.
     pub(crate) fn new(model: Arc<Model>, geometry: InputGeometry) -> Self {
+        let tables = model.layers.iter();
+        let relative = match model.config.positions {
+            Positions::Relative { grid } => tables
+                .map(|layer| {
+                    relative_table(&layer.relative, model.config.heads, grid, geometry.grid)
+                })
+                .collect(),
+            _ => Vec::new(),
+        };
         Self {
             model,
             geometry,
+            relative,
+            block: 0,
             work: Work::default(),
         }
     }
@@ -373,6 +398,7 @@ impl Stages for Cpu {
     fn project(&mut self, block: usize) -> Result<(), DeviceError> {
         let tokens = self.tokens();
         let layer = &self.model.layers[block];
+        self.block = block;
         self.model.project(layer, &mut self.work, tokens);
         Ok(())
     }
@@ -387,8 +413,14 @@ impl Stages for Cpu {
     fn attention(&mut self, keep_matrices: bool) -> Result<(), DeviceError> {
         let tokens = self.tokens();
         let from_prefix = self.geometry.from_prefix;
-        self.model
-            .attention(&mut self.work, tokens, from_prefix, keep_matrices);
+        let table = self.relative.get(self.block).map(Vec::as_slice);
+        let relative = table.zip(self.geometry.relative.as_deref());
+        self.model.attention(
+            &mut self.work,
+            (tokens, from_prefix),
+            relative,
+            keep_matrices,
+        );
         Ok(())
     }
 

@@ -15,7 +15,9 @@ use ndarray::ArrayView4;
 use crate::config::{Config, Positions};
 use crate::edit::{Codes, Edit, FromPrefix};
 use crate::error::DeviceError;
-use crate::ops::positions::{Places, edged_angles, pair_angles, resize_table, rotary_angles};
+use crate::ops::positions::{
+    Places, edged_angles, pair_angles, relative_index, resize_table, rotary_angles,
+};
 use crate::vit::Rows;
 
 /// What the size of the input decides.
@@ -30,6 +32,8 @@ pub(crate) struct InputGeometry {
     /// Cosines and sines of every patch, both `[patches, D / heads]`, in rotary models; where the
     /// tokens before the patches turn too, of all tokens.
     pub(crate) rotary: Option<(Vec<f32>, Vec<f32>)>,
+    /// Rows of the tables of relative positions, `[tokens, tokens]`, in models with such.
+    pub(crate) relative: Option<Vec<u32>>,
     /// What patches are given of the other tokens; nothing but their own on a card.
     pub(crate) from_prefix: FromPrefix,
 }
@@ -59,6 +63,7 @@ impl InputGeometry {
         let resized = |from, resize| resize_table(table, width, from, grid, resize);
         let (table, rotary) = match config.positions {
             Positions::Table { grid: from, resize } => (resized(from, resize), None),
+            Positions::Relative { .. } => (Vec::new(), None),
             Positions::Rotary => (Vec::new(), Some(rotary_angles(periods, grid, places))),
             Positions::Edged => {
                 let angles = edged_angles(periods, config.prefix(), grid, places);
@@ -79,7 +84,17 @@ impl InputGeometry {
             angles.extend(edit.codes.assign(of_patches, head_width));
             angles
         };
+        // Distances are those of the places; moving all patches alike changes none.
+        let relative = matches!(config.positions, Positions::Relative { .. });
+        let relative = relative.then(|| {
+            relative_index(grid, |patch| match &edit.codes {
+                Codes::Of(places) => places[patch],
+                Codes::Mean => 0,
+                Codes::Own | Codes::Moved(_) => patch,
+            })
+        });
         Some(Self {
+            relative,
             pixels,
             grid,
             table: edit.codes.assign(table, width),

@@ -100,6 +100,12 @@ impl Case<'_> {
                 "its norms follow what they precede in the models that are known here: give embeddings that timm makes with `features`".to_owned(),
             ));
         }
+        if let Some((key, module)) = &says.module {
+            return Err(self.contradiction(
+                format!("{} beside it gives {key} {}", says.file, shortened(module)),
+                "only timm's usual modules are known here: give embeddings that timm makes with `features`".to_owned(),
+            ));
+        }
         if turns && self.seen.fit.naming.rotary.is_none() && self.seen.sizes.table.is_some() {
             return Err(self.contradiction(
                 format!("{} beside it names the architecture {}", says.file, shortened(&says.kind)),
@@ -143,7 +149,19 @@ impl Case<'_> {
             ));
         }
         if gated {
-            self.decide("activation", "SwiGLU", "its feed-forward tensors are gated");
+            // timm keeps gates of every activation under the names of a plain part, in either order.
+            let by_timm =
+                self.seen.sizes.packed && self.has_tensor(|name| name.ends_with(".mlp.fc1.weight"));
+            let released = family.is_some_and(|family| self.known(family).is_some());
+            if by_timm && !released && told.is_none() && !own {
+                self.note(
+                    "activation",
+                    "SwiGLU, gate first",
+                    "its feed-forward tensors are gated, and DINOv2's are so; timm also stores others so (GluMlp: another activation, or the gate last), and nothing beside it tells: put its config.json there, or give embeddings that timm makes with --features",
+                );
+            } else {
+                self.decide("activation", "SwiGLU", "its feed-forward tensors are gated");
+            }
             return Ok(Some(Mlp::SwiGlu));
         }
         let (mlp, because) = match (told, family) {
@@ -292,7 +310,9 @@ impl Case<'_> {
             ));
         }
         let per_head = width / heads;
-        let turns = self.seen.sizes.table.is_none() || self.seen.fit.naming.rotary.is_some();
+        let sizes = self.seen.sizes;
+        let placed = sizes.table.is_some() || sizes.relative.is_some();
+        let turns = !placed || self.seen.fit.naming.rotary.is_some();
         if turns && !per_head.is_multiple_of(4) {
             return Err(self.contradiction(
                 format!("the number of heads is {heads} ({because})"),

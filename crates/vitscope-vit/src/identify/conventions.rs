@@ -5,6 +5,7 @@ use super::{Case, Family, Format, Numerics, Seen};
 use crate::{
     config::{PairRotary, Positions, Resize},
     container::ContainerKind,
+    dialect::sizes::PositionTable,
     error::VitError,
     provenance::official_name,
     says::WrittenBy,
@@ -163,7 +164,7 @@ impl Case<'_> {
         } else if let Some((eps, file)) = said {
             (eps, format!("{file} says so"))
         } else if format == Some(Format::Transformers)
-            && self.seen.fit.naming.name == "transformers_vit"
+            && ["transformers_vit", "transformers_beit"].contains(&self.seen.fit.naming.name)
         {
             (1e-12, "transformers uses it for this family".to_owned())
         } else {
@@ -183,6 +184,9 @@ impl Case<'_> {
         let base = self.says(|says| says.rope_base);
         let rope_base = base.map_or(100.0, |(base, _)| base);
         let periods = self.seen.fit.stem.contains_key("periods");
+        if let Some(grid) = self.seen.sizes.relative {
+            return Ok((Some(self.relative(grid)?), rope_base));
+        }
         if self.described().is_some() {
             self.described_positions(periods)?;
         }
@@ -229,6 +233,7 @@ impl Case<'_> {
             because,
         );
         let grid = table.grid;
+        self.place_of_class(table)?;
         let Some(turning) = self.seen.fit.naming.rotary else {
             return Ok((Some(Positions::Table { grid, resize }), rope_base));
         };
@@ -247,6 +252,64 @@ impl Case<'_> {
             rotary,
         };
         Ok((Some(positions), rope_base))
+    }
+
+    /// Notes, or refuses, a table without a place for the class token: it may be one of another shape.
+    fn place_of_class(&mut self, table: PositionTable) -> Result<(), VitError> {
+        let sizes = self.seen.sizes;
+        if table.slots > 0 || !sizes.class || sizes.registers > 0 || self.described().is_some() {
+            return Ok(());
+        }
+        let [rows, columns] = table.grid;
+        let naming = self.seen.fit.naming.name;
+        let always = [
+            "transformers_vit",
+            "transformers_dinov2",
+            "transformers_clip",
+            "torchvision",
+            "augreg",
+            "mmpretrain",
+        ];
+        if always.contains(&naming) {
+            return Err(self.contradiction(
+                format!("its position table has {} rows, a square number without the class token's", rows * columns),
+                "its kind always gives the class token a row, so it is the table of a grid that is not square, or it is cut short: config.json's image_size tells the grid".to_owned(),
+            ));
+        }
+        let told = self
+            .seen
+            .says
+            .is_some_and(|says| says.writer == WrittenBy::Timm);
+        if naming == "dino" && !told {
+            self.note(
+                "position table",
+                format!("{rows} x {columns}, without a place for the class token"),
+                "its number of rows is a square, so they are taken for patches alone, as timm has them with no_embed_class; if it is the table of a grid that is not square and a class token, put its config.json (image_size, or timm's) beside it",
+            );
+        }
+        Ok(())
+    }
+
+    /// Positions by tables of relative ones, for this grid.
+    fn relative(&mut self, grid: [usize; 2]) -> Result<Positions, VitError> {
+        if self.seen.sizes.table.is_some() {
+            return Err(self.contradiction(
+                "it has a position table and tables of relative positions".to_owned(),
+                "only either is known here: give embeddings that you make yourself with `features`"
+                    .to_owned(),
+            ));
+        }
+        self.decide(
+            "relative positions",
+            format!("{} x {}", grid[0], grid[1]),
+            "the rows of their tables show it",
+        );
+        self.decide(
+            "position resize",
+            "bilinear over distances",
+            "transformers does so where an input is larger or smaller; timm and the authors resize their tables otherwise when they load them for another size",
+        );
+        Ok(Positions::Relative { grid })
     }
 
     pub(super) fn resize(

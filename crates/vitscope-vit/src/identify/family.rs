@@ -250,6 +250,14 @@ impl Case<'_> {
                 let because = "config.json gives the model type vit_msn";
                 return Some(FamilyEvidence::sure(Family::Msn, because));
             }
+            "beit" => {
+                let because = "config.json gives the model type beit";
+                return Some(FamilyEvidence::sure(Family::Beit, because));
+            }
+            "data2vec-vision" => {
+                let because = "config.json gives the model type data2vec-vision";
+                return Some(FamilyEvidence::sure(Family::Data2Vec, because));
+            }
             "deit" => {
                 let because = "config.json gives the model type deit";
                 return Some(FamilyEvidence::sure(Family::Deit, because));
@@ -315,6 +323,16 @@ impl Case<'_> {
         if name == "transformers_vit" && self.has_tensor(|name| name.contains("pooler.")) {
             let because = "it has a pooler, which the conversions of DINO and MAE leave out";
             return Some(FamilyEvidence::sure(Family::Supervised, because));
+        }
+        let below = |prefix: &str| self.seen.fit.prefix.ends_with(prefix);
+        for (prefix, family) in [
+            ("beit.", Family::Beit),
+            ("data2vec_vision.", Family::Data2Vec),
+        ] {
+            if name == "transformers_beit" && below(prefix) {
+                let because = format!("its names begin with {prefix}");
+                return Some(FamilyEvidence::sure(family, because));
+            }
         }
         if name == "transformers_dinov2" {
             let because = "its tensors are named as DINOv2's are in transformers";

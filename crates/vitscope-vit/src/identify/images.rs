@@ -6,6 +6,9 @@ use crate::{
     known::{self, KnownModel, Normalization},
 };
 
+/// No mean or deviation of values from 0 to 1 is so large.
+const LARGEST: f64 = 2.0;
+
 /// Mean and standard deviation of red, green and blue.
 type MeanStd = ([f64; 3], [f64; 3]);
 
@@ -70,6 +73,17 @@ impl Case<'_> {
             }
             (None, None, None) => return Ok(None),
         };
+        let large = |list: [f64; 3]| list.iter().any(|value| value.abs() > LARGEST);
+        if large(values.0) || large(values.1) {
+            let whose = match (told, said) {
+                (None, Some(said)) => said.file.as_str(),
+                _ => "`mean` and `std`",
+            };
+            return Err(self.contradiction(
+                format!("{whose} gives the mean {:?} and std {:?}", values.0, values.1),
+                "images have values from 0 to 1 there, and these seem to count from 0 to 255: divide them by 255".to_owned(),
+            ));
+        }
         let text = format!("mean {:?}, std {:?}", values.0, values.1);
         if noted {
             self.note("normalization", text, because);
@@ -99,6 +113,12 @@ impl Case<'_> {
         if family == "supervised" && self.settle.family.is_some() {
             let because = format!(
                 "{family} (augreg) was trained with it, but DeiT and many fine-tuned models with ImageNet's mean [0.485, 0.456, 0.406] and std [0.229, 0.224, 0.225]: --family deit, or {settled}"
+            );
+            return (because, true);
+        }
+        if family == "beit" {
+            let because = format!(
+                "BEiT was trained with it, but BEiT v2 with ImageNet's mean [0.485, 0.456, 0.406] and std [0.229, 0.224, 0.225]; {settled}"
             );
             return (because, true);
         }
@@ -158,7 +178,12 @@ impl Case<'_> {
 /// With which mean and deviation a family's images are usually normalized.
 fn usual_normalization(family: Family) -> Normalization {
     match family {
-        Family::Supervised | Family::SigLip | Family::SigLip2 | Family::Pe => Normalization::Half,
+        Family::Supervised
+        | Family::SigLip
+        | Family::SigLip2
+        | Family::Pe
+        | Family::Beit
+        | Family::Data2Vec => Normalization::Half,
         Family::OpenClip | Family::OpenAiClip | Family::MetaClip | Family::Clip | Family::Eva02 => {
             Normalization::Clip
         }

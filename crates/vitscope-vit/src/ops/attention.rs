@@ -10,9 +10,9 @@ use crate::edit::FromPrefix;
 /// of the rows that a product handles at once (12, or 32 with tile registers).
 const ROWS: usize = 96;
 
-/// The sizes of an image's attention, and what patches are given of the tokens before them.
+/// The sizes of an image's attention, and what is not the same in all models and passes.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape {
+pub struct Shape<'a> {
     /// Tokens of an image, the patches last.
     pub tokens: usize,
     /// Heads.
@@ -23,6 +23,26 @@ pub struct Shape {
     pub prefix: usize,
     /// What patches are given of those.
     pub from_prefix: FromPrefix,
+    /// What is added to the scores of the head, in models with relative positions.
+    pub relative: Option<Relative<'a>>,
+}
+
+/// What scores are given for how far apart query and key lie.
+#[derive(Clone, Copy, Debug)]
+pub struct Relative<'a> {
+    /// Numbers of one head.
+    pub table: &'a [f32],
+    /// Which of them, `[tokens, tokens]`.
+    pub index: &'a [u32],
+}
+
+impl Relative<'_> {
+    /// Scales scores of rows from token `start` on, and adds what they are given.
+    fn add(&self, scores: &mut [f32], start: usize, tokens: usize, scale: f32) {
+        for (score, &at) in scores.iter_mut().zip(&self.index[start * tokens..]) {
+            *score = *score * scale + self.table[at as usize];
+        }
+    }
 }
 
 /// Buffers of [`attend`], kept from call to call.
@@ -34,7 +54,7 @@ pub struct Scratch {
     prefix: Prefix,
 }
 
-/// `softmax(q k^T / sqrt(d)) v` for one head.
+/// `softmax(q k^T / sqrt(d)) v` for one head, with what the shape says is added to the scores.
 ///
 /// `qkv` holds the image's rows of `[queries, keys, values]`, each `heads * d` wide. When
 /// `matrix` is given, it receives the `[tokens, tokens]` weights.
@@ -43,7 +63,7 @@ pub struct Scratch {
 /// `qkv` `[tokens, 3 * heads * d]`, `out` `[tokens, d]`.
 pub fn attend(
     qkv: &[f32],
-    shape: Shape,
+    shape: Shape<'_>,
     head: usize,
     precision: Precision,
     scratch: &mut Scratch,
@@ -74,7 +94,11 @@ pub fn attend(
         let scores = &mut scores[..rows * tokens];
         let queries = &qkv[start * stride + head * d..];
         keys.times((queries, stride), rows, (scores, tokens), |_, _, _| ());
-        let scale = 1.0 / (d as f32).sqrt();
+        let mut scale = 1.0 / (d as f32).sqrt();
+        if let Some(relative) = shape.relative {
+            relative.add(scores, start, tokens, scale);
+            scale = 1.0;
+        }
         match shape.from_prefix {
             FromPrefix::Own => softmax(scores, tokens, scale),
             _ => prefix.cut(scores, start, scale),
@@ -103,7 +127,7 @@ struct Prefix {
 }
 
 impl Prefix {
-    fn begin(&mut self, shape: &Shape) {
+    fn begin(&mut self, shape: &Shape<'_>) {
         (self.tokens, self.prefix) = (shape.tokens, shape.prefix);
         self.weights.clear();
         self.weights.resize(shape.prefix, 0.0);

@@ -74,8 +74,18 @@ pub fn resize_table(
     if from == to {
         return table.to_vec();
     }
-    let vertical = axis_weights(from[0], to[0], rule);
-    let horizontal = axis_weights(from[1], to[1], rule);
+    let weights = [0, 1].map(|axis| axis_weights(from[axis], to[axis], rule));
+    resample(table, width, from, to, &weights)
+}
+
+/// A table resampled by the `[to, from]` weights of its rows and of its columns.
+fn resample(
+    table: &[f32],
+    width: usize,
+    from: [usize; 2],
+    to: [usize; 2],
+    [vertical, horizontal]: &[Vec<f64>; 2],
+) -> Vec<f32> {
     let mut wide = vec![0.0_f64; from[0] * to[1] * width];
     for y in 0..from[0] {
         for x in 0..to[1] {
@@ -107,6 +117,84 @@ pub fn resize_table(
         }
     }
     out
+}
+
+/// Rows of a table of relative positions: one for each pair of distances along rows and columns, and three
+/// for those of the class token.
+#[must_use]
+pub fn relative_rows(grid: [usize; 2]) -> usize {
+    distances(grid).iter().product::<usize>() + 3
+}
+
+/// Distances between rows and between columns of a grid, from all below zero to all above.
+fn distances(grid: [usize; 2]) -> [usize; 2] {
+    grid.map(|side| (2 * side).saturating_sub(1))
+}
+
+/// A table of relative positions at another grid, bilinear as transformers does it (no antialiasing); the rows of
+/// the class token stay. One row of numbers for each head, as attention reads them.
+///
+/// # Shapes
+/// `table` `[relative_rows(from), heads]`, result `[heads, relative_rows(to)]`.
+#[must_use]
+pub fn relative_table(table: &[f32], heads: usize, from: [usize; 2], to: [usize; 2]) -> Vec<f32> {
+    let (old, new) = (distances(from), distances(to));
+    let (patches, class) = table.split_at(old[0] * old[1] * heads);
+    let mut rows = match from == to {
+        true => patches.to_vec(),
+        false => {
+            let weights = [0, 1].map(|axis| linear_weights(old[axis], new[axis]));
+            resample(patches, heads, old, new, &weights)
+        }
+    };
+    rows.extend(class);
+    let count = relative_rows(to);
+    let head = |head: usize| rows.iter().skip(head).step_by(heads).take(count).copied();
+    (0..heads).flat_map(head).collect()
+}
+
+/// The `[to, from]` weights of one axis by the two nearest places.
+fn linear_weights(from: usize, to: usize) -> Vec<f64> {
+    let mut weights = vec![0.0; to * from];
+    for (i, row) in weights.chunks_exact_mut(from).enumerate() {
+        let source = ((i as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0);
+        let below = (source.floor() as usize).min(from - 1);
+        let share = source - below as f64;
+        row[below] += 1.0 - share;
+        row[(below + 1).min(from - 1)] += share;
+    }
+    weights
+}
+
+/// For every query and key, the class token first, the row of a table of relative positions; patch `p` lies at
+/// place `place(p)` of the grid.
+///
+/// # Shapes
+/// The result is `[1 + rows * columns, 1 + rows * columns]`.
+#[must_use]
+pub fn relative_index(grid: [usize; 2], place: impl Fn(usize) -> usize) -> Vec<u32> {
+    let [rows, columns] = grid;
+    let count = relative_rows(grid);
+    let tokens = 1 + rows * columns;
+    let mut index = Vec::with_capacity(tokens * tokens);
+    let at = |patch: usize| (place(patch) / columns, place(patch) % columns);
+    for query in 0..tokens {
+        for key in 0..tokens {
+            let row = match (query, key) {
+                (0, 0) => count - 1,
+                (0, _) => count - 3,
+                (_, 0) => count - 2,
+                _ => {
+                    let (query, key) = (at(query - 1), at(key - 1));
+                    let down = query.0 + rows - 1 - key.0;
+                    let right = query.1 + columns - 1 - key.1;
+                    down * (2 * columns - 1) + right
+                }
+            };
+            index.push(row as u32);
+        }
+    }
+    index
 }
 
 /// Where patches lie for rotary positions.
@@ -255,4 +343,43 @@ pub fn rotary_angles(
         }
     }
     (cos, sin)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn relative_rows_are_those_of_the_distances() {
+        // One row of two patches: distances -1, 0 and 1, then class to patch, patch to class, class to class.
+        assert_eq!(relative_rows([1, 2]), 6);
+        let own = relative_index([1, 2], |patch| patch);
+        assert_eq!(own, [5, 3, 3, 4, 1, 0, 4, 2, 1]);
+        // In each other's place, and all in one.
+        let swapped = relative_index([1, 2], |patch| 1 - patch);
+        assert_eq!(swapped, [5, 3, 3, 4, 1, 2, 4, 0, 1]);
+        let one = relative_index([1, 2], |_| 0);
+        assert_eq!(one, [5, 3, 3, 4, 1, 1, 4, 1, 1]);
+    }
+
+    #[test]
+    fn relative_tables_keep_the_rows_of_the_class_token() {
+        // Two heads; distances -1, 0 and 1 become -2 to 2: at -0.2, 0.4, 1, 1.6 and 2.2 of the old ones, the first
+        // clamped and the last between an end and itself.
+        let table: Vec<f32> = [0.0, 5.0, 10.0, 7.0, 8.0, 9.0]
+            .iter()
+            .flat_map(|&v| [v, -v])
+            .collect();
+        let wider = relative_table(&table, 2, [1, 2], [1, 3]);
+        let expected = [0.0, 2.0, 5.0, 8.0, 10.0, 7.0, 8.0, 9.0];
+        assert_eq!(wider.len(), 16);
+        for (at, value) in expected.into_iter().enumerate() {
+            assert!(
+                (wider[at] - value).abs() < 1e-6 && (wider[8 + at] + value).abs() < 1e-6,
+                "{at}"
+            );
+        }
+        let same = relative_table(&table, 2, [1, 2], [1, 2]);
+        assert_eq!(same[..6], [0.0, 5.0, 10.0, 7.0, 8.0, 9.0]);
+    }
 }

@@ -128,7 +128,9 @@ fn check(path: &Path, meta: &Value) -> String {
             assert_eq!(params.table.len(), grid[0] * grid[1] * d);
             assert!(params.periods.is_empty());
         }
-        Positions::Both { .. } | Positions::Edged => panic!("{name} has others"),
+        Positions::Both { .. } | Positions::Edged | Positions::Relative { .. } => {
+            panic!("{name} has others")
+        }
         Positions::Rotary => {
             assert!(params.table.is_empty());
             assert_eq!(params.periods.len(), config.head_width() / 4);

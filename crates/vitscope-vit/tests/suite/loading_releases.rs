@@ -367,7 +367,9 @@ fn check(path: &Path, settle: &Settle, model: &Value, format: Format) {
                 "{id}"
             );
         }
-        Positions::Both { .. } | Positions::Edged => panic!("{id} has others"),
+        Positions::Both { .. } | Positions::Edged | Positions::Relative { .. } => {
+            panic!("{id} has others")
+        }
         Positions::Rotary => assert_eq!(config.head_width(), size("head_dim"), "{id}"),
     }
     for axis in 0..3 {

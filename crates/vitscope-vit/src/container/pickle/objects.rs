@@ -173,6 +173,16 @@ impl Pickle {
         let available = self.storages[storage].count;
         let elements = checked_elements(&shape);
         let reach = span(&shape, &strides).checked_add(offset);
+        // As `expand` makes it. A small file could describe any size so.
+        if shape.len() == strides.len()
+            && strides.contains(&0)
+            && elements.is_some_and(|count| count > available)
+            && reach.is_some_and(|reach| reach <= available)
+        {
+            return Err(Refusal::Repeats(format!(
+                "a tensor of shape {shape:?} in it repeats the elements of a storage of {available}: save it again with `.contiguous()`"
+            )));
+        }
         if shape.len() != strides.len()
             || elements.is_none_or(|count| count > available)
             || reach.is_none_or(|reach| reach > available)
