@@ -20,6 +20,8 @@ pub const SOFT: &str = "soft.safetensors";
 pub const ATTENTION: &str = "attention.safetensors";
 /// What was done to patch vectors before they were probed.
 pub const TRANSFORMS: &str = "transforms.safetensors";
+/// What is odd about patch vectors and labels, where that was looked for.
+pub const ARTIFACTS: &str = "artifacts.safetensors";
 /// Unfinished work.
 pub const STATE: &str = "state";
 /// The page.

@@ -3,6 +3,7 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use vitscope_data::{DataSet, Geometry, IGNORE, Item, LabelCrop, Split};
+use vitscope_measure::patch_labels;
 use vitscope_probe::{Labeler, ProbeError, Scratch};
 use vitscope_run::Slot;
 use vitscope_vit::Vit;
@@ -197,7 +198,7 @@ impl<'a> Looker<'a> {
             }
             let truth = match self.data.has_truth() {
                 true => Some(match self.data.label(item, &self.geometry())? {
-                    Some(truth) => self.classes(&truth),
+                    Some(truth) => self.classes(&truth)?,
                     None => vec![IGNORE; side * side],
                 }),
                 false => None,
@@ -206,22 +207,13 @@ impl<'a> Looker<'a> {
         })
     }
 
-    /// The class of most pixels of each patch of the plain view; the first of several, and none where most have none.
-    fn classes(&self, truth: &LabelCrop) -> Vec<u8> {
-        let (side, patch) = (self.grid.side, self.patch());
-        let class = |place: usize| {
-            let mut counts = [0_u32; 256];
-            for y in 0..patch {
-                let start = (place / side * patch + y) * truth.size + place % side * patch;
-                for &id in &truth.ids[start..start + patch] {
-                    counts[usize::from(id)] += 1;
-                }
-            }
-            let most = counts.iter().max().copied().unwrap_or(0);
-            let first = counts.iter().position(|&count| count == most);
-            first.map_or(IGNORE, |class| class as u8)
-        };
-        (0..side * side).map(class).collect()
+    /// The class of most pixels of each patch of the plain view, 255 where most have none.
+    fn classes(&self, truth: &LabelCrop) -> Result<Vec<u8>, StudyError> {
+        let (grid, patch) = (self.grid.side, self.patch());
+        let side = grid * patch;
+        let rows = truth.ids.chunks_exact(truth.size).take(side);
+        let plain: Vec<u8> = rows.flat_map(|row| &row[..side]).copied().collect();
+        Ok(patch_labels(&plain, (grid, grid), patch)?)
     }
 
     /// An error of a slot's probe.

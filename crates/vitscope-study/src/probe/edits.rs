@@ -123,6 +123,11 @@ impl<'a> Edits<'a> {
         Self { job, fitted }
     }
 
+    /// The transform of a probed reading, where it has one.
+    pub(crate) fn of(&self, probed: usize) -> Option<&FittedTransform> {
+        self.fitted.get(probed)?.as_ref()
+    }
+
     fn any(&self) -> bool {
         self.fitted.iter().any(Option::is_some)
     }
