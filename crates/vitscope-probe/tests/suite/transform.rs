@@ -261,7 +261,7 @@ fn transforms_do_what_they_say() {
 #[test]
 fn random_directions_are_those_of_the_seed() {
     let fitting = fitting(&planted(), GRID);
-    let fit = |draw| fitting.fit(Transform::Random(3), draw, None).unwrap();
+    let fit = |draw| fitting.fit(Transform::Random(3, 1), draw, None).unwrap();
     assert_eq!(fit((1, 2)), fit((1, 2)));
     assert_ne!(fit((1, 2)), fit((2, 2)));
     assert_ne!(fit((1, 2)), fit((1, 3)));

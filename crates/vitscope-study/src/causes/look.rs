@@ -10,9 +10,10 @@ use vitscope_vit::Vit;
 use vitscope_vit::edit::Edit;
 use vitscope_vit::facet::{Kind, Taps};
 
+use super::kept::Storing;
 use super::view::{Grid, View};
 use crate::error::StudyError;
-use crate::observer::{Observer, Phase};
+use crate::observer::{CAUSES, FIT, Observer, Phase};
 use crate::source::Backbone;
 use crate::turn::Turn;
 
@@ -114,27 +115,28 @@ impl<'a> Looker<'a> {
             })
     }
 
-    /// Does something with each of some images, in their order.
+    /// Does something with each of the first `images` of a split, in their order, after those in `results`. `after` sees what
+    /// there is of them all, and whether the user wants to stop, whenever some more are done.
     fn each<T: Send>(
         &self,
         (split, images): (Split, usize),
-        phase: Phase,
-        observer: &mut dyn Observer,
+        mut results: Vec<T>,
+        (phase, observer): (Phase, &mut dyn Observer),
         of_image: impl Fn(usize, &Item) -> Result<T, StudyError> + Sync,
+        mut after: impl FnMut(&[T], bool) -> Result<(), StudyError>,
     ) -> Result<Vec<T>, StudyError> {
         let items = &self.data.split(split)[..images];
-        let mut results = Vec::with_capacity(images);
-        observer.begin(phase, 0, images as u64);
-        for (chunk, items) in items.chunks(CHUNK).enumerate() {
-            let indexed = items.par_iter().enumerate();
+        observer.begin(phase, results.len() as u64, images as u64);
+        while results.len() < images {
+            let first = results.len();
+            let chunk = &items[first..images.min(first + CHUNK)];
+            let indexed = chunk.par_iter().enumerate();
             let of_chunk: Result<Vec<T>, _> = indexed
-                .map(|(index, item)| of_image(chunk * CHUNK + index, item))
+                .map(|(index, item)| of_image(first + index, item))
                 .collect();
             results.extend(of_chunk?);
-            observer.advance(items.len() as u64, None);
-            if observer.stop() {
-                return Err(StudyError::StoppedEarly);
-            }
+            observer.advance(chunk.len() as u64, None);
+            after(&results, observer.stop())?;
         }
         observer.end();
         Ok(results)
@@ -144,11 +146,11 @@ impl<'a> Looker<'a> {
     pub(super) fn sample(
         &self,
         images: usize,
-        phase: Phase,
         observer: &mut dyn Observer,
+        stopped: impl Fn() -> StudyError,
         chosen: impl Fn(usize) -> Vec<usize> + Sync,
     ) -> Result<Vec<Vec<Array2<f32>>>, StudyError> {
-        self.each((Split::Train, images), phase, observer, |image, item| {
+        let of_image = |image: usize, item: &Item| {
             let crop = self.data.image(item, &self.geometry())?;
             let chosen = chosen(image);
             let mut samples = vec![Array2::zeros((0, 0)); self.kinds.len()];
@@ -161,16 +163,22 @@ impl<'a> Looker<'a> {
                 Ok(())
             })?;
             Ok(samples)
-        })
+        };
+        let after = |_: &[_], stops: bool| match stops {
+            true => Err(stopped()),
+            false => Ok(()),
+        };
+        let told = (FIT, observer);
+        self.each((Split::Train, images), Vec::new(), told, of_image, after)
     }
 
-    /// The label of every patch of every slot, of test images in every view.
+    /// The label of every patch of every slot, of test images in every view; stored as they are made.
     pub(super) fn labels(
         &self,
         images: usize,
         views: &[View],
         codebooks: &[Array2<f32>],
-        phase: Phase,
+        mut storing: Storing<'_>,
         observer: &mut dyn Observer,
     ) -> Result<Vec<ImageLabels>, StudyError> {
         let side = self.grid.side;
@@ -179,7 +187,7 @@ impl<'a> Looker<'a> {
             Labeler::new(codebook.view(), (side, side), 1).map_err(|error| self.failed(slot, error))
         });
         let labelers: Vec<Labeler> = labelers.collect::<Result<_, _>>()?;
-        self.each((Split::Test, images), phase, observer, |image, item| {
+        let of_image = |image: usize, item: &Item| {
             let crop = self.data.image(item, &self.geometry())?;
             let mut scratch = Scratch::default();
             let mut labels = Vec::with_capacity(views.len());
@@ -204,7 +212,12 @@ impl<'a> Looker<'a> {
                 false => None,
             };
             Ok(ImageLabels { labels, truth })
-        })
+        };
+        let mut before = storing.before()?;
+        before.truncate(images);
+        let after = |labeled: &[ImageLabels], stops: bool| storing.store(labeled, stops);
+        let told = (CAUSES, observer);
+        self.each((Split::Test, images), before, told, of_image, after)
     }
 
     /// The class of most pixels of each patch of the plain view, 255 where most have none.

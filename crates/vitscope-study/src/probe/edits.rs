@@ -79,7 +79,7 @@ impl Job<'_> {
         }
         Ok(Some(Edit {
             transform,
-            seed: matches!(transform, Transform::Random(_)).then_some(settings.seed),
+            seed: matches!(transform, Transform::Random(..)).then_some(settings.seed),
             sample: known.unwrap_or(self.samples.len() - 1),
         }))
     }

@@ -139,7 +139,7 @@ settings! {
     token_norm: Side = Side::After, "after", Takes::Words(&["before", "after", "both"]);
     /// Keys and queries of a rotary model before or after rotation
     rope: Side = Side::Before, "before", Takes::Words(Side::WORDS);
-    /// What is taken out of the patch vectors before they are probed: none, center, standardize, mean, svd:R, blank:R, leace:F, rasa:T, random:R or content:R; several make a run each
+    /// What is taken out of the patch vectors before they are probed: none, center, standardize, mean, svd:R, blank:R, leace:F, rasa:T, random:R or content:R; several make a run each, and random:Rx5 makes five draws
     #[serde(default, serialize_with = "as_text", deserialize_with = "from_text")]
     #[is(varies)]
     transform: Transform = Transform::None, "none", Takes::Text("TRANSFORM");

@@ -224,7 +224,7 @@ fn call_apart(groups: &mut [(Facts, TransformGroup<'_>)]) {
 fn kind(transform: Transform) -> Option<usize> {
     match transform {
         Transform::Center => Some(0),
-        Transform::Random(_) => Some(1),
+        Transform::Random(..) => Some(1),
         Transform::Content(_) => Some(2),
         _ => None,
     }
@@ -387,7 +387,7 @@ impl<'a> TransformGroup<'a> {
                         match cause {
                             Cause::Unknown => self.why_unknown(slot, &seeds, &labels, &kinds),
                             known => verdict(known, &labels, &kinds),
-                        }
+                        } + &self.reserve(cause, &evidence, &seeds, &labels)
                     ),
                 }
             })
