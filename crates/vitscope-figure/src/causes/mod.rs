@@ -242,13 +242,17 @@ fn arrows(causes: &Causes) -> Result<Plate, FigureError> {
     let x = Scale::linear(shown.iter().filter_map(|row| row.effect).chain(truths));
     let y = Scale::linear(shown.iter().filter_map(|row| row.miou));
     let models = causes.models();
-    for slots in slots.chunks(columns) {
+    let of_models = slots.chunk_by(|one, other| one.0 == other.0);
+    let bands = of_models.flat_map(|of_model| of_model.chunks(columns));
+    for slots in bands {
+        // A model's name is longer than a panel is wide: it stands above its band.
+        if let (2.., Some((model, _))) = (models, slots.first()) {
+            sheet.svg.panel([LEFT, top - 8.0], model);
+            top += 22.0;
+        }
         for (column, &(model, slot)) in slots.iter().enumerate() {
             let left = LEFT + column as f64 * (width + GAP);
-            let title = match models {
-                1 => format!("{} {}", slot.facet, slot.layer),
-                _ => format!("{model}, {} {}", slot.facet, slot.layer),
-            };
+            let title = format!("{} {}", slot.facet, slot.layer);
             sheet.svg.panel([left, top - 8.0], &title);
             let frame = Frame {
                 place: [left, top, width, HEIGHT],

@@ -431,6 +431,17 @@ impl<'a> TransformGroup<'a> {
                 );
             }
         }
+        let plain = seeds.iter().find_map(|&seed| self.find("none", seed));
+        if plain.is_some_and(|plain| plain.run.run.record.data.test < 2) {
+            return "Nothing can be said: a single test image has no interval.".to_owned();
+        }
+        let truth = |plain: &Tried<'_>| {
+            let metrics = &plain.run.run.metrics;
+            metrics.whole(Subject::GroundTruth, "nmi")
+        };
+        if plain.and_then(truth).is_some_and(|nmi| nmi.value.is_none()) {
+            return "Nothing can be said: the labels of the test images are of one class, which has no positional effect to hold the model's against.".to_owned();
+        }
         "Nothing can be said: a number or its bootstrap samples are missing (ground truth and `resamples` are needed).".to_owned()
     }
 

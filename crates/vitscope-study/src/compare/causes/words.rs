@@ -174,7 +174,7 @@ pub(super) fn verdict(cause: Cause, labels: &[(&str, Transform)], kinds: &[Vec<u
             "The clusters are collapsed before or after: mIoU says little. Compare standardize or center.".to_owned()
         }
         Cause::NothingToTakeOut => {
-            "There is no positional effect beyond the ground truth's to take out.".to_owned()
+            "The positional effect does not lie beyond the ground truth's in every seed: what there is to take out may be the labels' own.".to_owned()
         }
         Cause::StillThere => {
             "The positional effect did not fall to the ground truth's: this edit does not test it.".to_owned()
