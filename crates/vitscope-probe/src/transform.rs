@@ -220,6 +220,7 @@ mod tests {
             "leace:8",
             "rasa:1",
             "random:32",
+            "random:32@5",
             "content:3",
         ] {
             assert_eq!(name.parse::<Transform>().unwrap().to_string(), name);
@@ -228,6 +229,11 @@ mod tests {
             ("svd", "needs a number"),
             ("svd:0", "from 1"),
             ("svd:08", "from 1"),
+            ("svd:8@2", "from 1"),
+            ("random:8@1", "the first is random:8"),
+            ("random:8@02", "the first is random:8"),
+            ("random:8@9999", "up to 1000"),
+            ("random:8x5", "from 1"),
             ("svd:+8", "from 1"),
             ("leace:1", "from 2"),
             ("center:2", "is not one of"),

@@ -265,6 +265,8 @@ fn random_directions_are_those_of_the_seed() {
     assert_eq!(fit((1, 2)), fit((1, 2)));
     assert_ne!(fit((1, 2)), fit((2, 2)));
     assert_ne!(fit((1, 2)), fit((1, 3)));
+    let second = fitting.fit(Transform::Random(3, 2), (1, 2), None).unwrap();
+    assert_ne!(fit((1, 2)).parts().basis, second.parts().basis);
 }
 
 /// A black image that shows a ramp: its direction goes, and the mean is kept.
