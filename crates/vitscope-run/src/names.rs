@@ -77,6 +77,19 @@ pub fn removed(slot: Slot) -> String {
     format!("{slot}.removed")
 }
 
+/// The tensor of [`ARTIFACTS`] that says how many patch vectors of a slot have which length: 128 bins, four to a doubling,
+/// from 2^-16 on.
+#[must_use]
+pub fn lengths(slot: Slot) -> String {
+    format!("{slot}.lengths")
+}
+
+/// The tensor of [`ARTIFACTS`] with how many outliers lie at each place.
+#[must_use]
+pub fn outliers(slot: Slot) -> String {
+    format!("{slot}.outliers")
+}
+
 /// The tensor of [`CODEBOOKS`] that says which class a cluster was matched with.
 #[must_use]
 pub fn matches(slot: Slot) -> String {

@@ -328,7 +328,14 @@ impl Summed<'_> {
             let slots = plan.setup.readings().par_iter().zip(fragments);
             let slots = slots.map(|(&number, fragments)| {
                 let reading = job.probed[number].reading;
-                let found = self.found(reading, fragments, &fits[reading], &draws)?;
+                // A run with a transform has these of its fit, and the same file whatever is made together with it.
+                let fit = &fits[reading][..];
+                let fit = if plan.settings.transform == Transform::None {
+                    fit
+                } else {
+                    &[]
+                };
+                let found = self.found(reading, fragments, fit, &draws)?;
                 Ok((Subject::Slot(job.slot_of(number)), found))
             });
             let mut all = slots.collect::<Result<Vec<_>, StudyError>>()?;

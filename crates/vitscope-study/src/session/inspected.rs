@@ -93,17 +93,17 @@ pub fn write(run: &Path, on: &FoundOn, found: &[(Subject, Found)]) -> Result<(),
         let bytes: Vec<u8> = numbers.flat_map(f64::to_le_bytes).collect();
         let numbers = Lazy::of(Dtype::F64, vec![NAMES.len(), 3], bytes);
         tensors.push((format!("{subject}.numbers"), numbers));
-        if !found.lengths.is_empty() {
+        if let Subject::Slot(slot) = *subject {
             let bytes: Vec<u8> = found.lengths.iter().flat_map(|n| n.to_le_bytes()).collect();
             let lengths = Lazy::of(Dtype::I64, vec![found.lengths.len()], bytes);
-            tensors.push((format!("{subject}.lengths"), lengths));
+            tensors.push((names::lengths(slot), lengths));
             let bytes: Vec<u8> = found
                 .outliers
                 .iter()
                 .flat_map(|n| n.to_le_bytes())
                 .collect();
             let outliers = Lazy::of(Dtype::U32, on.grid.to_vec(), bytes);
-            tensors.push((format!("{subject}.outliers"), outliers));
+            tensors.push((names::outliers(slot), outliers));
         }
     }
     Ok(tensors::write_lazily(&path, tensors, Some((ENTRY, text)))?)

@@ -103,6 +103,7 @@ fn planted_outliers_are_found_with_their_place() {
     let out = dir.path().join("run");
     let mut args = probe_args(&out, &SOME);
     args[1] = planted.display().to_string();
+    args.extend(["--layout".to_owned(), "timm".to_owned()]);
     succeed(command().args(&args).output().unwrap());
     for layer in ["1", "3"] {
         let of = |metric| value(&out, ("token", layer), metric).unwrap();
@@ -122,6 +123,10 @@ fn planted_outliers_are_found_with_their_place() {
         .map(|place| if place == 5 { 9 } else { 0 })
         .collect();
     assert_eq!(counts, expected);
+    for figure in ["token-lengths", "neighbors-by-layer"] {
+        let drawn = std::fs::read_to_string(out.join(format!("figures/{figure}.csv"))).unwrap();
+        assert!(drawn.lines().count() > 2, "{figure}");
+    }
     let said = succeed(run(&["artifacts", &out.display().to_string()]));
     for part in [
         "outlier_share",
