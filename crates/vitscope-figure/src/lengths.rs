@@ -51,7 +51,7 @@ pub(crate) fn draw(member: &Member) -> Result<Option<Plate>, FigureError> {
     let mut sheet = Sheet::new(NAME, HEADING, theme::COLUMN_WIDTH, &[member]);
     let bottom = ridges(&mut sheet, &layers);
     maps(&mut sheet, member, &layers)?;
-    sheet.note("Left: how many tokens of a layer have which length, before the final norm; each ridge to its own height. Right: where tokens lie that are far longer than the rest, in the layers that have most of them; black is nowhere, yellow the most of the layer.");
+    sheet.note("Of at most 64 of them. Left: how many tokens of a layer have which length, before the final norm; each ridge to its own height. Right: where tokens lie that are far longer than the rest, in the layers that have most of them; black is nowhere, yellow the most of the layer.");
     let rows = layers.iter().flat_map(|layer| {
         let counts = layer.counts.iter().enumerate();
         let counts = counts.filter(|(_, count)| **count > 0);
@@ -98,7 +98,7 @@ fn ridges(sheet: &mut Sheet, layers: &[Layer]) -> f64 {
     let height = (18.0 * layers.len() as f64).clamp(120.0, 420.0);
     let frame = Frame {
         place: [56.0, 20.0, 330.0, height],
-        x: Scale::log([start(first), start(last + 1)]),
+        x: Scale::log([start(first), start(last + 2)]),
         y: Scale::linear([layers.len() as f64 + 1.0]),
         x_name: "length",
         y_name: "layer",
@@ -108,7 +108,7 @@ fn ridges(sheet: &mut Sheet, layers: &[Layer]) -> f64 {
     for (index, layer) in layers.iter().enumerate() {
         let base = index as f64 + 0.2;
         let most = layer.counts.iter().max().copied().unwrap_or(0).max(1) as f64;
-        let points = (first..=last).map(|bin| {
+        let points = (first..=last + 1).map(|bin| {
             let count = layer.counts.get(bin).copied().unwrap_or(0) as f64;
             (start(bin) * 2.0_f64.powf(0.125), base + 1.3 * count / most)
         });

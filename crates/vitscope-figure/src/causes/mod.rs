@@ -393,10 +393,6 @@ fn key(svg: &mut Svg, causes: &Causes) -> f64 {
 }
 
 fn draw_slot(chart: &mut Chart<'_>, causes: &Causes, model: &str, slot: Slot) {
-    let truth = causes.of(model, slot).find_map(|row| row.truth);
-    if let Some(truth) = truth {
-        chart.upright(truth, theme::TRUTH, theme::DASHES);
-    }
     let Some(from) = point(causes.of(model, slot), "none") else {
         // One label everywhere has no positional effect to begin an arrow at.
         let mut plain = causes.of(model, slot).filter(|row| row.transform == "none");
@@ -409,6 +405,10 @@ fn draw_slot(chart: &mut Chart<'_>, causes: &Causes, model: &str, slot: Slot) {
         chart.text((x, y), [0.0, 0.0], style, why);
         return;
     };
+    let truth = causes.of(model, slot).find_map(|row| row.truth);
+    if let Some(truth) = truth {
+        chart.upright(truth, theme::TRUTH, theme::DASHES);
+    }
     // Controls first, so that what matters lies on top.
     let mut transforms = causes.transforms();
     transforms.sort_by_key(|name| !causes.is_control(name));

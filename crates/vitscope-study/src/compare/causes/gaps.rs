@@ -109,7 +109,7 @@ fn verdict(share: Option<[f64; 3]>, [first, second]: [[f64; 2]; 2]) -> String {
         );
     }
     let mut said = format!("{value:.0} % of the gap goes away [{low:.0}, {high:.0}]");
-    if value > 100.0 {
+    if low > 100.0 {
         said += ", which turns it around";
     }
     let lower = if first[0] < second[0] { first } else { second };

@@ -373,6 +373,7 @@ impl<'a> TransformGroup<'a> {
                     .filter_map(|&seed| self.evidence(slot, label, seed, &labels))
                     .collect();
                 let cause = judge(&evidence, &kinds);
+                let random: Vec<&str> = kinds[1].iter().map(|&number| labels[number].0).collect();
                 Said {
                     model: self.model.clone(),
                     facet: slot.facet.to_string(),
@@ -387,7 +388,7 @@ impl<'a> TransformGroup<'a> {
                         match cause {
                             Cause::Unknown => self.why_unknown(slot, &seeds, &labels, &kinds),
                             known => verdict(known, &labels, &kinds),
-                        } + &self.reserve(cause, &evidence, &seeds, &labels)
+                        } + &self.reserve(cause, &evidence, &seeds, &random)
                     ),
                 }
             })

@@ -4,7 +4,7 @@ use vitscope_measure::{Cause, Difference, NEAR_TRUTH, SeedEvidence};
 use vitscope_probe::Transform;
 use vitscope_run::{Slot, Subject};
 
-use super::{TransformGroup, kind};
+use super::TransformGroup;
 
 impl TransformGroup<'_> {
     /// The numbers of an edit in words.
@@ -55,25 +55,21 @@ impl TransformGroup<'_> {
 }
 
 impl TransformGroup<'_> {
-    /// What has to be added to a verdict.
+    /// What has to be added to a verdict; `random` are the controls of random directions that it was held against.
     pub(super) fn reserve(
         &self,
         cause: Cause,
         evidence: &[SeedEvidence],
         seeds: &[u64],
-        labels: &[(&str, Transform)],
+        random: &[&str],
     ) -> String {
         let mut added = String::new();
         if tells_of_edit(cause) && overshoots(evidence) {
             added += TOO_MUCH;
         }
-        let random = labels
-            .iter()
-            .filter(|(_, transform)| kind(*transform) == Some(1));
-        let run = |&seed: &u64, label: &str| self.find(label, seed).is_some();
-        let draws: usize = random
-            .map(|(label, _)| seeds.iter().filter(|seed| run(seed, label)).count())
-            .sum();
+        let run = |label: &str, seed: u64| self.find(label, seed).is_some();
+        let of_label = |label: &&str| seeds.iter().filter(|&&seed| run(label, seed)).count();
+        let draws: usize = random.iter().map(of_label).sum();
         if matches!(cause, Cause::Lowers | Cause::Carries) && draws < DRAWS {
             added += &few_draws(draws);
         }
