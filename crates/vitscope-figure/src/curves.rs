@@ -54,6 +54,15 @@ pub(crate) const EXCESS: LayerMetric = LayerMetric {
     absent: "Label maps were not resampled (see the setting resamples), so chance is unknown.",
 };
 
+pub(crate) const NEIGHBORS: LayerMetric = LayerMetric {
+    name: "neighbors-by-layer",
+    heading: "Likeness of neighbors by layer",
+    metric: "neighbor_cosine",
+    axis: "cosine beyond any two patches",
+    note: "Mean cosine of patches side by side less that of any two patches of the image: 0 where neighbors are no more alike than others.",
+    absent: "No two patches are neighbors.",
+};
+
 pub(crate) const PCK: LayerMetric = LayerMetric {
     name: "pck-by-layer",
     heading: "Correct keypoints by layer",

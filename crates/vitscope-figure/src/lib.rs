@@ -27,6 +27,7 @@ mod grid;
 mod images;
 mod layers;
 mod legend;
+mod lengths;
 mod locality;
 mod locked;
 mod many;

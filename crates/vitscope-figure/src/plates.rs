@@ -11,7 +11,7 @@ use crate::members::Member;
 use crate::relations::{self, Correlations, Relations};
 use crate::sheet::Plate;
 use crate::{
-    aggregates, attention, best, causes, class_bars, correspond, curves, followed, layers,
+    aggregates, attention, best, causes, class_bars, correspond, curves, followed, layers, lengths,
     locality, many, matrix, position_locked, segmentations, sensitivity, series,
 };
 
@@ -77,6 +77,10 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
             plates.push(aggregates::draw_layers(member, Maps::Hard)?);
             plates.push(aggregates::draw_layers(member, Maps::Soft)?);
             plates.extend(layers::draw(member)?);
+            if member.run.has("neighbor_cosine") {
+                plates.extend(lengths::draw(member)?);
+                plates.push(curves::draw(one, &curves::NEIGHBORS)?);
+            }
             plates.push(locality::draw(one)?);
             plates.push(attention::draw(member)?);
         }

@@ -28,6 +28,7 @@
 //! | [`Resampling`] | its null by shifts, its interval by bootstrap | 8 |
 //! | [`baselines`] | place alone and one class | 14 |
 //! | [`usage()`], [`twins`] | clusters in use, `exp(H)`; dead and twin clusters; collapse | 14 |
+//! | [`outlier_bound`], [`neighbor_cosine`], [`ClassLikeness`], [`Fragments`] | tokens that are too long; likeness to neighbors and to the class token; pieces of labels | 17 |
 //! | [`locality()`] | `I(K, Q)` of an attention matrix | 9 (3.3.1) |
 //! | [`PairCounts`] | agreement beyond chance, `(p - e) / (1 - e)` | 18 |
 //! | [`pck()`] | share of correct keypoints | 10 (0.A.7) |
@@ -71,8 +72,11 @@ mod border;
 mod cause;
 mod cells;
 mod error;
+mod fragments;
+mod likeness;
 mod locality;
 mod matching;
+mod outliers;
 mod pck;
 mod plan;
 mod positional;
@@ -95,8 +99,11 @@ pub use cause::{
 };
 pub use cells::CellCounts;
 pub use error::MeasureError;
+pub use fragments::{Fragments, patch_labels};
+pub use likeness::{ClassLikeness, neighbor_cosine};
 pub use locality::{locality, mean_over_heads};
 pub use matching::{Matching, cooccurrence, hungarian, majority, match_to_reference};
+pub use outliers::{OUTLIERS_OF_LOGNORMAL, outlier_bound};
 pub use pck::{Pck, pck};
 pub use plan::ResamplingPlan;
 pub use positional::{Positional, positional};

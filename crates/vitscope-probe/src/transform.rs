@@ -15,7 +15,7 @@
 //! blank:r      the same, of one black image's vectors instead of M
 //! leace:f      least change after which no linear reader finds the 2-D cosines of order < f (f*f - 1 numbers)
 //! rasa:t       t times: the linear readers of (row, column), made orthonormal, are projected out
-//! random:r     y - U U'y, U r random orthonormal directions
+//! random:r     y - U U'y, U r random orthonormal directions; random:r@2 is another draw of the same seed
 //! content:r    y - U U'y, U the top r directions of E
 //! ```
 //!
@@ -63,8 +63,8 @@ pub enum Transform {
     Leace(usize),
     /// Readers of row and column are projected out, so many times.
     Rasa(usize),
-    /// Random directions are projected out, so many.
-    Random(usize),
+    /// Random directions are projected out, so many, in the first, second or another draw of a seed.
+    Random(usize, usize),
     /// Directions of content are projected out, so many.
     Content(usize),
 }
@@ -72,6 +72,9 @@ pub enum Transform {
 /// The names, for a sentence.
 const NAMES: &str =
     "none, center, standardize, mean, svd:R, blank:R, leace:F, rasa:T, random:R, content:R";
+
+/// Draws of random directions of one seed.
+pub const MOST_DRAWS: usize = 1000;
 
 impl FromStr for Transform {
     type Err = String;
@@ -94,20 +97,30 @@ impl FromStr for Transform {
                 _ => Err(wrong()),
             };
         };
-        // One spelling for each transform: 08 is none.
-        let plain = number.starts_with(|digit: char| ('1'..='9').contains(&digit));
+        // One spelling for each transform: 08 is none, nor is the first draw told.
+        let whole = |text: &str, least: usize| -> Option<usize> {
+            let plain = text.starts_with(|digit: char| ('1'..='9').contains(&digit));
+            let number = text.parse().ok();
+            number.filter(|&number| plain && number >= least)
+        };
         let least = if name == "leace" { 2 } else { 1 };
-        let number: usize = number
-            .parse()
-            .ok()
-            .filter(|&number| plain && number >= least)
+        let (number, draw) = match number.split_once('@') {
+            Some((number, draw)) if name == "random" => (number, whole(draw, 2)),
+            _ => (number, Some(1)),
+        };
+        let number = whole(number, least)
             .ok_or_else(|| format!("`{text}`: {name} takes a whole number from {least}"))?;
+        let draw = draw.filter(|&draw| draw <= MOST_DRAWS).ok_or_else(|| {
+            format!(
+                "`{text}`: draws are counted up to {MOST_DRAWS}, and the first is random:{number}"
+            )
+        })?;
         match name {
             "svd" => Ok(Self::Svd(number)),
             "blank" => Ok(Self::Blank(number)),
             "leace" => Ok(Self::Leace(number)),
             "rasa" => Ok(Self::Rasa(number)),
-            "random" => Ok(Self::Random(number)),
+            "random" => Ok(Self::Random(number, draw)),
             "content" => Ok(Self::Content(number)),
             _ => Err(wrong()),
         }
@@ -125,7 +138,8 @@ impl fmt::Display for Transform {
             Self::Blank(number) => write!(f, "blank:{number}"),
             Self::Leace(number) => write!(f, "leace:{number}"),
             Self::Rasa(number) => write!(f, "rasa:{number}"),
-            Self::Random(number) => write!(f, "random:{number}"),
+            Self::Random(number, 1) => write!(f, "random:{number}"),
+            Self::Random(number, draw) => write!(f, "random:{number}@{draw}"),
             Self::Content(number) => write!(f, "content:{number}"),
         }
     }
@@ -137,7 +151,7 @@ impl Transform {
     pub fn rank(self) -> Option<usize> {
         match self {
             Self::None | Self::Center | Self::Standardize | Self::Mean => None,
-            Self::Svd(rank) | Self::Blank(rank) | Self::Random(rank) | Self::Content(rank) => {
+            Self::Svd(rank) | Self::Blank(rank) | Self::Random(rank, _) | Self::Content(rank) => {
                 Some(rank)
             }
             Self::Leace(order) => Some(order.saturating_mul(order).saturating_sub(1)),
@@ -206,6 +220,7 @@ mod tests {
             "leace:8",
             "rasa:1",
             "random:32",
+            "random:32@5",
             "content:3",
         ] {
             assert_eq!(name.parse::<Transform>().unwrap().to_string(), name);
@@ -214,6 +229,11 @@ mod tests {
             ("svd", "needs a number"),
             ("svd:0", "from 1"),
             ("svd:08", "from 1"),
+            ("svd:8@2", "from 1"),
+            ("random:8@1", "the first is random:8"),
+            ("random:8@02", "the first is random:8"),
+            ("random:8@9999", "up to 1000"),
+            ("random:8x5", "from 1"),
             ("svd:+8", "from 1"),
             ("leace:1", "from 2"),
             ("center:2", "is not one of"),

@@ -20,6 +20,8 @@ pub const SOFT: &str = "soft.safetensors";
 pub const ATTENTION: &str = "attention.safetensors";
 /// What was done to patch vectors before they were probed.
 pub const TRANSFORMS: &str = "transforms.safetensors";
+/// What is odd about patch vectors and labels, where that was looked for.
+pub const ARTIFACTS: &str = "artifacts.safetensors";
 /// Unfinished work.
 pub const STATE: &str = "state";
 /// The page.
@@ -73,6 +75,19 @@ pub fn miou_samples(slot: Slot) -> String {
 #[must_use]
 pub fn removed(slot: Slot) -> String {
     format!("{slot}.removed")
+}
+
+/// The tensor of [`ARTIFACTS`] that says how many patch vectors of a slot have which length: 128 bins, four to a doubling,
+/// from 2^-16 on.
+#[must_use]
+pub fn lengths(slot: Slot) -> String {
+    format!("{slot}.lengths")
+}
+
+/// The tensor of [`ARTIFACTS`] with how many outliers lie at each place.
+#[must_use]
+pub fn outliers(slot: Slot) -> String {
+    format!("{slot}.outliers")
 }
 
 /// The tensor of [`CODEBOOKS`] that says which class a cluster was matched with.

@@ -32,7 +32,7 @@ const ANY: f64 = f64::INFINITY;
 
 /// All of them.
 #[rustfmt::skip]
-pub const NUMBERS: [Number; 56] = [
+pub const NUMBERS: [Number; 67] = [
     row("miou",          "",       0.0,  1.0, "protocol 6: mean intersection over union"),
     row("accuracy",      "",       0.0,  1.0, "protocol 6: pixel accuracy"),
     row("iou",           "",       0.0,  1.0, "protocol 6: intersection over union of a class"),
@@ -60,6 +60,17 @@ pub const NUMBERS: [Number; 56] = [
     row("ring_share",    "",       0.0,  1.0, "protocol 17: share of the positional effect that the distance to the border tells"),
     row("row_share",     "",       0.0,  1.0, "protocol 17: share of it that the row tells"),
     row("column_share",  "",       0.0,  1.0, "protocol 17: share of it that the column tells"),
+    row("outlier_share", "",       0.0,  1.0, "protocol 17: share of patch vectors that are far longer than the rest"),
+    row("outlier_150",   "",       0.0,  1.0, "protocol 17: share of patch vectors longer than 150"),
+    row("outlier_place", "",      -1.0,  1.0, "protocol 17: NMI of being one and place, beyond chance"),
+    row("neighbor_cosine", "",    -2.0,  2.0, "protocol 17: mean cosine of neighbors less that of any two patches"),
+    row("class_cosine",  "",      -1.0,  1.0, "protocol 17: mean cosine of class token and patches"),
+    row("class_cosine_null", "",  -1.0,  1.0, "protocol 17: the same with class tokens of other images"),
+    row("fragments",     "pieces", 1.0,  ANY, "protocol 17: connected pieces of an image's patch labels"),
+    row("fragment_single", "",     0.0,  1.0, "protocol 17: share of them that are a single patch"),
+    row("alike_share",   "",       0.0,  1.0, "protocol 17: share of neighbors with the same label"),
+    row("alike_null",    "",       0.0,  1.0, "protocol 17: the same in the mean over shuffles of an image's labels"),
+    row("alike_z",       "",      -ANY,  ANY, "protocol 17: how far apart the two are, in standard deviations"),
     row("position_share", "",     -1.0,  1.0, "protocol 15: share of the variance between places, without chance"),
     row("position_r2",   "",       0.0,  1.0, "protocol 15: what a linear reader finds of row and column"),
     row("position_r2_left", "",    0.0,  1.0, "protocol 15: the same after the transform"),

@@ -7,8 +7,16 @@ use crate::error::RunError;
 use crate::slot::Slot;
 use crate::{files, names};
 
-/// The stems of what is stored as tensors: a probe's, attention's, and a correspondence's unfinished work.
-const STORED: [&str; 5] = ["training", "evaluation", "locality", "attention", "matches"];
+/// The stems of what is stored as tensors: a probe's, attention's, a correspondence's, and the unfinished work of `causes`.
+const STORED: [&str; 7] = [
+    "training",
+    "evaluation",
+    "locality",
+    "attention",
+    "matches",
+    "centroids",
+    "views",
+];
 
 /// Where label maps wait, a folder for every slot.
 const LABELS: &str = "labels";

@@ -21,7 +21,7 @@ pub(crate) use probe::{
     baselines, edits, evaluate, examine, fit, job, rows, start, train, training,
 };
 pub use probe::{cache, estimate, merge, outcome, shard, variants};
-pub use session::{layers, record, settings, transforms};
+pub use session::{inspected, layers, record, settings, transforms};
 pub(crate) use session::{picture, state, unedited};
 pub(crate) use vitscope_run::{files, tensors};
 

@@ -6,6 +6,7 @@
 mod maps;
 mod ranks;
 
+use std::borrow::Cow;
 use std::path::Path;
 
 use serde::Deserialize;
@@ -115,11 +116,14 @@ impl Causes {
         self.rows.iter().filter(own)
     }
 
-    /// All transforms but none, in the order in which they came.
+    /// All transforms but none, in the order in which they came; draws of random directions as one.
     fn transforms(&self) -> Vec<&str> {
         let mut names: Vec<&str> = Vec::new();
         for row in self.rows.iter().filter(|row| row.transform != "none") {
-            if !names.contains(&row.transform.as_str()) {
+            if !names
+                .iter()
+                .any(|name| undrawn(name) == undrawn(&row.transform))
+            {
                 names.push(&row.transform);
             }
         }
@@ -144,6 +148,17 @@ impl Causes {
     }
 }
 
+/// A transform's name without which draw of random directions it is.
+fn undrawn(name: &str) -> Cow<'_, str> {
+    match name.split_once('@').filter(|_| name.starts_with("random:")) {
+        Some((head, draw)) => {
+            let rest = draw.trim_start_matches(|digit: char| digit.is_ascii_digit());
+            format!("{head}{rest}").into()
+        }
+        None => name.into(),
+    }
+}
+
 /// The middle of some values; of an even number the mean of the two.
 fn median(mut values: Vec<f64>) -> Option<f64> {
     values.sort_by(f64::total_cmp);
@@ -155,7 +170,7 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
     }
 }
 
-/// A transform of a slot over its seeds.
+/// A transform of a slot over its seeds, and over draws of random directions.
 struct SeedMedian {
     effect: f64,
     miou: f64,
@@ -164,7 +179,8 @@ struct SeedMedian {
 }
 
 fn point<'a>(rows: impl Iterator<Item = &'a StoredCause>, transform: &str) -> Option<SeedMedian> {
-    let rows: Vec<&StoredCause> = rows.filter(|row| row.transform == transform).collect();
+    let own = |row: &&StoredCause| undrawn(&row.transform) == undrawn(transform);
+    let rows: Vec<&StoredCause> = rows.filter(own).collect();
     let values = |of: fn(&StoredCause) -> Option<f64>| {
         rows.iter().filter_map(|row| of(row)).collect::<Vec<f64>>()
     };
@@ -226,13 +242,18 @@ fn arrows(causes: &Causes) -> Result<Plate, FigureError> {
     let x = Scale::linear(shown.iter().filter_map(|row| row.effect).chain(truths));
     let y = Scale::linear(shown.iter().filter_map(|row| row.miou));
     let models = causes.models();
-    for slots in slots.chunks(columns) {
+    let of_models = slots.chunk_by(|one, other| one.0 == other.0);
+    let bands = of_models.flat_map(|of_model| of_model.chunks(columns));
+    for slots in bands {
+        // A model's name is longer than a panel is wide: it stands above its band.
+        if let (2.., Some((model, _))) = (models, slots.first()) {
+            let room = theme::FULL_WIDTH - theme::MARGIN - LEFT;
+            sheet.svg.panel([LEFT, top - 8.0], room, model);
+            top += 22.0;
+        }
         for (column, &(model, slot)) in slots.iter().enumerate() {
             let left = LEFT + column as f64 * (width + GAP);
-            let title = match models {
-                1 => format!("{} {}", slot.facet, slot.layer),
-                _ => format!("{} {}, {model}", slot.facet, slot.layer),
-            };
+            let title = format!("{} {}", slot.facet, slot.layer);
             sheet.svg.panel([left, top - 8.0], width, &title);
             let frame = Frame {
                 place: [left, top, width, HEIGHT],
@@ -247,7 +268,7 @@ fn arrows(causes: &Causes) -> Result<Plate, FigureError> {
         }
         top += HEIGHT + 72.0;
     }
-    sheet.note("Each arrow: from the plain probe (black) to the same with something taken out, medians over seeds; upright lines at their ends: all seeds. Gray: controls, which take out something else than position. Dashed: the ground truth's own positional effect. Hollow: collapsed.");
+    sheet.note("Each arrow: from the plain probe (black) to the same with something taken out, medians over seeds; upright lines at their ends: all seeds and draws. Gray: controls, which take out something else than position. Dashed: the ground truth's own positional effect. Hollow: collapsed.");
     if slots.len() == MOST {
         sheet.note("The twelve slots with the largest positional effect.");
     }
@@ -373,13 +394,22 @@ fn key(svg: &mut Svg, causes: &Causes) -> f64 {
 }
 
 fn draw_slot(chart: &mut Chart<'_>, causes: &Causes, model: &str, slot: Slot) {
+    let Some(from) = point(causes.of(model, slot), "none") else {
+        // One label everywhere has no positional effect to begin an arrow at.
+        let mut plain = causes.of(model, slot).filter(|row| row.transform == "none");
+        let why = match plain.any(|row| row.collapsed) {
+            true => "collapsed: nothing can be said",
+            false => "no positional effect is known",
+        };
+        let [x, y] = chart.ends().map(|ends| (ends.start + ends.end) / 2.0);
+        let style = Lettering::NOTE.anchor(Anchor::Middle);
+        chart.text((x, y), [0.0, 0.0], style, why);
+        return;
+    };
     let truth = causes.of(model, slot).find_map(|row| row.truth);
     if let Some(truth) = truth {
         chart.upright(truth, theme::TRUTH, theme::DASHES);
     }
-    let Some(from) = point(causes.of(model, slot), "none") else {
-        return;
-    };
     // Controls first, so that what matters lies on top.
     let mut transforms = causes.transforms();
     transforms.sort_by_key(|name| !causes.is_control(name));

@@ -2,7 +2,7 @@
 
 use vitscope_run::Slot;
 
-use super::{Causes, SeedMedian, point};
+use super::{Causes, SeedMedian, point, undrawn};
 use crate::chart::{self, Frame};
 use crate::error::FigureError;
 use crate::scale::Scale;
@@ -38,7 +38,9 @@ fn ranks<'a>(causes: &'a Causes, family: &str) -> Vec<(usize, &'a str)> {
     for row in &causes.rows {
         let own = row.transform.split(':').next() == Some(family);
         if let (true, Some(rank)) = (own, row.rank)
-            && !ranks.contains(&(rank, row.transform.as_str()))
+            && !ranks
+                .iter()
+                .any(|&(own, name)| own == rank && undrawn(name) == undrawn(&row.transform))
         {
             ranks.push((rank, &row.transform));
         }
@@ -138,13 +140,15 @@ fn smallest(causes: &Causes) -> Vec<String> {
         let fits = |&(_, transform): &(usize, &str)| {
             point(causes.of(model, slot), transform).is_some_and(|p| p.effect <= truth + 0.01)
         };
+        // Where there is nothing beyond the ground truth's, no number of directions brings it there.
+        point(causes.of(model, slot), "none").filter(|plain| plain.effect > truth + 0.01)?;
         let (rank, _) = ranks(causes, "svd").into_iter().find(fits)?;
         let words = match rank {
             1 => "1 direction of svd brings".to_owned(),
             _ => format!("{rank} directions of svd bring"),
         };
         Some(format!(
-            "{} {}: {words} the positional effect to within 0.01 of the ground truth's.",
+            "{} {}: {words} the positional effect to the ground truth's or below, within 0.01.",
             slot.facet, slot.layer
         ))
     });

@@ -112,7 +112,7 @@ impl Fitting {
                 Some(vectors.slice_move(ndarray::s![.., ..rank]))
             }
             Transform::Rasa(rounds) => Some(self.readers(rounds)?),
-            Transform::Random(rank) => Some(random_directions(rank, width, draw)),
+            Transform::Random(rank, number) => Some(random_directions(rank, width, draw, number)),
             Transform::Blank(rank) => {
                 let needs = || ProbeError::Shape {
                     what: "black images for `blank`",
@@ -314,10 +314,15 @@ fn centered(mut map: Array2<f64>) -> (Array2<f64>, Vec<f64>) {
     (map, mean.to_vec())
 }
 
-/// Random orthonormal directions, of a seed and a stream of its own.
-fn random_directions(rank: usize, width: usize, (seed, stream): (u64, u64)) -> Array2<f64> {
+/// Random orthonormal directions, of a seed, a stream of its own and a draw of them, from 1.
+fn random_directions(
+    rank: usize,
+    width: usize,
+    (seed, stream): (u64, u64),
+    number: usize,
+) -> Array2<f64> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    rng.set_stream(1 << 62 | stream);
+    rng.set_stream(1 << 62 | (number as u64 - 1) << 32 | stream);
     let drawn = Array2::from_shape_simple_fn((rank, width), || normal(&mut rng));
     columns(width, &orthonormal(drawn.t(), &[]))
 }

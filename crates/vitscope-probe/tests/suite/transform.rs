@@ -261,10 +261,12 @@ fn transforms_do_what_they_say() {
 #[test]
 fn random_directions_are_those_of_the_seed() {
     let fitting = fitting(&planted(), GRID);
-    let fit = |draw| fitting.fit(Transform::Random(3), draw, None).unwrap();
+    let fit = |draw| fitting.fit(Transform::Random(3, 1), draw, None).unwrap();
     assert_eq!(fit((1, 2)), fit((1, 2)));
     assert_ne!(fit((1, 2)), fit((2, 2)));
     assert_ne!(fit((1, 2)), fit((1, 3)));
+    let second = fitting.fit(Transform::Random(3, 2), (1, 2), None).unwrap();
+    assert_ne!(fit((1, 2)).parts().basis, second.parts().basis);
 }
 
 /// A black image that shows a ramp: its direction goes, and the mean is kept.

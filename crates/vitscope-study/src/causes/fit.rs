@@ -7,10 +7,11 @@ use rayon::prelude::*;
 use vitscope_measure::random::index;
 use vitscope_protocol::{CheckedProtocol, Protocol, ProtocolError};
 
+use super::kept::Kept;
 use super::look::Looker;
 use super::settings::CausesSettings;
 use crate::error::StudyError;
-use crate::observer::{FIT, Observer};
+use crate::observer::Observer;
 
 /// Patches that are drawn of each training image, so that one forward pass serves all slots and all steps.
 const PATCHES: usize = 64;
@@ -18,14 +19,18 @@ const PATCHES: usize = 64;
 /// Images of a training step, where there are as many.
 const BATCH: usize = 24;
 
-/// The centroids of every slot at unit length, `[K, D]` each.
+/// The centroids of every slot at unit length, those that an unfinished run has kept where there are any, `[K, D]` each.
 pub(super) fn codebooks(
     looker: &Looker<'_>,
     images: usize,
     clusters: usize,
     settings: &CausesSettings,
+    kept: &Kept<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Array2<f32>>, StudyError> {
+    if let Some(fitted) = kept.centroids()? {
+        return Ok(fitted);
+    }
     let protocol = Protocol::new(clusters)
         .steps(settings.steps)
         .batch(images.min(BATCH))
@@ -34,11 +39,13 @@ pub(super) fn codebooks(
         .map_err(StudyError::Protocol)?;
     let all = looker.grid.side * looker.grid.side;
     let chosen = |image| drawn(all, all.min(PATCHES), image, settings.seed);
-    let samples = looker.sample(images, FIT, observer, chosen)?;
-    (0..looker.slots.len())
+    let samples = looker.sample(images, observer, || kept.interrupted(), chosen)?;
+    let fitted: Vec<Array2<f32>> = (0..looker.slots.len())
         .into_par_iter()
         .map(|slot| codebook(looker, slot, &samples, &protocol))
-        .collect()
+        .collect::<Result<_, _>>()?;
+    kept.store_centroids(&fitted)?;
+    Ok(fitted)
 }
 
 /// `count` of `all` patches of an image, in rising order.

@@ -3,15 +3,17 @@
 use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use vitscope_data::{DataSet, Geometry, IGNORE, Item, LabelCrop, Split};
+use vitscope_measure::patch_labels;
 use vitscope_probe::{Labeler, ProbeError, Scratch};
 use vitscope_run::Slot;
 use vitscope_vit::Vit;
 use vitscope_vit::edit::Edit;
 use vitscope_vit::facet::{Kind, Taps};
 
+use super::kept::Storing;
 use super::view::{Grid, View};
 use crate::error::StudyError;
-use crate::observer::{Observer, Phase};
+use crate::observer::{CAUSES, FIT, Observer, Phase};
 use crate::source::Backbone;
 use crate::turn::Turn;
 
@@ -113,27 +115,28 @@ impl<'a> Looker<'a> {
             })
     }
 
-    /// Does something with each of some images, in their order.
+    /// Does something with each of the first `images` of a split, in their order, after those in `results`. `after` sees what
+    /// there is of them all, and whether the user wants to stop, whenever some more are done.
     fn each<T: Send>(
         &self,
         (split, images): (Split, usize),
-        phase: Phase,
-        observer: &mut dyn Observer,
+        mut results: Vec<T>,
+        (phase, observer): (Phase, &mut dyn Observer),
         of_image: impl Fn(usize, &Item) -> Result<T, StudyError> + Sync,
+        mut after: impl FnMut(&[T], bool) -> Result<(), StudyError>,
     ) -> Result<Vec<T>, StudyError> {
         let items = &self.data.split(split)[..images];
-        let mut results = Vec::with_capacity(images);
-        observer.begin(phase, 0, images as u64);
-        for (chunk, items) in items.chunks(CHUNK).enumerate() {
-            let indexed = items.par_iter().enumerate();
+        observer.begin(phase, results.len() as u64, images as u64);
+        while results.len() < images {
+            let first = results.len();
+            let chunk = &items[first..images.min(first + CHUNK)];
+            let indexed = chunk.par_iter().enumerate();
             let of_chunk: Result<Vec<T>, _> = indexed
-                .map(|(index, item)| of_image(chunk * CHUNK + index, item))
+                .map(|(index, item)| of_image(first + index, item))
                 .collect();
             results.extend(of_chunk?);
-            observer.advance(items.len() as u64, None);
-            if observer.stop() {
-                return Err(StudyError::StoppedEarly);
-            }
+            observer.advance(chunk.len() as u64, None);
+            after(&results, observer.stop())?;
         }
         observer.end();
         Ok(results)
@@ -143,11 +146,11 @@ impl<'a> Looker<'a> {
     pub(super) fn sample(
         &self,
         images: usize,
-        phase: Phase,
         observer: &mut dyn Observer,
+        stopped: impl Fn() -> StudyError,
         chosen: impl Fn(usize) -> Vec<usize> + Sync,
     ) -> Result<Vec<Vec<Array2<f32>>>, StudyError> {
-        self.each((Split::Train, images), phase, observer, |image, item| {
+        let of_image = |image: usize, item: &Item| {
             let crop = self.data.image(item, &self.geometry())?;
             let chosen = chosen(image);
             let mut samples = vec![Array2::zeros((0, 0)); self.kinds.len()];
@@ -160,16 +163,22 @@ impl<'a> Looker<'a> {
                 Ok(())
             })?;
             Ok(samples)
-        })
+        };
+        let after = |_: &[_], stops: bool| match stops {
+            true => Err(stopped()),
+            false => Ok(()),
+        };
+        let told = (FIT, observer);
+        self.each((Split::Train, images), Vec::new(), told, of_image, after)
     }
 
-    /// The label of every patch of every slot, of test images in every view.
+    /// The label of every patch of every slot, of test images in every view; stored as they are made.
     pub(super) fn labels(
         &self,
         images: usize,
         views: &[View],
         codebooks: &[Array2<f32>],
-        phase: Phase,
+        mut storing: Storing<'_>,
         observer: &mut dyn Observer,
     ) -> Result<Vec<ImageLabels>, StudyError> {
         let side = self.grid.side;
@@ -178,7 +187,7 @@ impl<'a> Looker<'a> {
             Labeler::new(codebook.view(), (side, side), 1).map_err(|error| self.failed(slot, error))
         });
         let labelers: Vec<Labeler> = labelers.collect::<Result<_, _>>()?;
-        self.each((Split::Test, images), phase, observer, |image, item| {
+        let of_image = |image: usize, item: &Item| {
             let crop = self.data.image(item, &self.geometry())?;
             let mut scratch = Scratch::default();
             let mut labels = Vec::with_capacity(views.len());
@@ -197,31 +206,27 @@ impl<'a> Looker<'a> {
             }
             let truth = match self.data.has_truth() {
                 true => Some(match self.data.label(item, &self.geometry())? {
-                    Some(truth) => self.classes(&truth),
+                    Some(truth) => self.classes(&truth)?,
                     None => vec![IGNORE; side * side],
                 }),
                 false => None,
             };
             Ok(ImageLabels { labels, truth })
-        })
+        };
+        let mut before = storing.before()?;
+        before.truncate(images);
+        let after = |labeled: &[ImageLabels], stops: bool| storing.store(labeled, stops);
+        let told = (CAUSES, observer);
+        self.each((Split::Test, images), before, told, of_image, after)
     }
 
-    /// The class of most pixels of each patch of the plain view; the first of several, and none where most have none.
-    fn classes(&self, truth: &LabelCrop) -> Vec<u8> {
-        let (side, patch) = (self.grid.side, self.patch());
-        let class = |place: usize| {
-            let mut counts = [0_u32; 256];
-            for y in 0..patch {
-                let start = (place / side * patch + y) * truth.size + place % side * patch;
-                for &id in &truth.ids[start..start + patch] {
-                    counts[usize::from(id)] += 1;
-                }
-            }
-            let most = counts.iter().max().copied().unwrap_or(0);
-            let first = counts.iter().position(|&count| count == most);
-            first.map_or(IGNORE, |class| class as u8)
-        };
-        (0..side * side).map(class).collect()
+    /// The class of most pixels of each patch of the plain view, 255 where most have none.
+    fn classes(&self, truth: &LabelCrop) -> Result<Vec<u8>, StudyError> {
+        let (grid, patch) = (self.grid.side, self.patch());
+        let side = grid * patch;
+        let rows = truth.ids.chunks_exact(truth.size).take(side);
+        let plain: Vec<u8> = rows.flat_map(|row| &row[..side]).copied().collect();
+        Ok(patch_labels(&plain, (grid, grid), patch)?)
     }
 
     /// An error of a slot's probe.

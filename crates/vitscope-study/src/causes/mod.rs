@@ -6,19 +6,20 @@
 //! patch and slot.
 
 mod fit;
+mod kept;
 mod look;
 mod numbers;
 mod settings;
 mod view;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
 use rayon::prelude::*;
 use vitscope_data::DataSet;
 use vitscope_measure::ResamplingPlan;
-use vitscope_run::session::{self, default_place};
+use vitscope_run::session::default_place;
 use vitscope_run::{
     Fixed, Part, Record, RunKind, RunState, Session, Slot, Subject, Table, apart, names,
 };
@@ -26,6 +27,7 @@ use vitscope_vit::config::Device;
 use vitscope_vit::identify::Settle;
 use vitscope_vit::shapes::ShapeError;
 
+use self::kept::{Kept, Storing};
 use self::look::Looker;
 use self::numbers::Material;
 pub use self::numbers::Named;
@@ -34,9 +36,9 @@ use self::view::Grid;
 pub use self::view::View;
 use crate::error::StudyError;
 use crate::model::{Model, Opened};
-use crate::observer::{CAUSES, Observer};
-use crate::record;
-use crate::source::{Source, tapped_kind};
+use crate::observer::Observer;
+use crate::source::{Backbone, Source, tapped_kind};
+use crate::{record, unedited};
 
 /// What to test, and how.
 #[derive(Clone, Debug)]
@@ -51,6 +53,8 @@ pub struct CausesRequest {
     pub out: Option<PathBuf>,
     /// The settings.
     pub settings: CausesSettings,
+    /// Whether to continue what is there.
+    pub resume: bool,
 }
 
 /// A finished run.
@@ -83,10 +87,8 @@ impl CausesOutcome {
 
 /// Runs every test that says something about a model, and writes its run directory.
 ///
-/// Nothing is stored before the end, which is minutes away: a run that is stopped is begun anew.
-///
 /// # Errors
-/// One sentence.
+/// One sentence; what was stored before stays, and `resume` continues from it.
 pub fn causes(
     request: &CausesRequest,
     observer: &mut dyn Observer,
@@ -111,69 +113,147 @@ pub fn causes(
     let run = request.out.clone().unwrap_or_else(place);
     apart(&run, &[&data.root, &request.model])?;
     let mut record = describe(request, &data, &opened, [train, test], clusters);
-    let left = session::look_anew(&run, &record)?;
+    let session = Session::begin(&run, &record, request.resume)?;
+    if session.complete().is_some() {
+        return stored(session);
+    }
     let stamps = data.stamps(train, test)?;
+    unedited::check(&run, &stamps)?;
     record.data.contents = stamps.contents();
+    record.times = session.earlier_times();
     for note in &record.notes {
         observer.note(note);
     }
-
-    let config = backbone.vit().config();
-    let views = View::of(config.positions, config.prefix());
-    let kind = |slot: &Slot| {
-        let kind = tapped_kind(*slot, config.depth, settings.token_norm, settings.rope);
-        (slot.layer, kind)
-    };
-    let kinds = opened.slots.iter().map(kind).collect();
-    let looker = Looker::new(&backbone, &data, &opened.slots, kinds, grid, settings.seed);
-    let fitting = Instant::now();
-    let codebooks = fit::codebooks(&looker, train, clusters, settings, observer)?;
-    let labeling = Instant::now();
-    let images = looker.labels(test, &views, &codebooks, CAUSES, observer)?;
-    let counting = Instant::now();
-    let plan = ResamplingPlan::new(
-        (grid.side, grid.side),
-        test,
-        settings.resamples,
-        settings.seed,
-    )?;
-    let material = Material {
-        images: &images,
-        views: &views,
+    let work = Work {
+        settings,
+        data: &data,
+        opened: &opened,
+        backbone: &backbone,
         grid,
-        seed: settings.seed,
+        images: [train, test],
         clusters,
-        classes: if data.has_truth() {
-            data.classes.len()
-        } else {
-            0
-        },
-        plan: Arc::new(plan),
     };
-    let slots = opened.slots.par_iter().enumerate();
-    let slots: Result<Vec<_>, StudyError> = slots
-        .map(|(index, &slot)| Ok((slot, material.of_slot(index)?)))
-        .collect();
-    let (slots, truth) = (slots?, material.of_truth()?);
-    for (name, secs) in [
-        ("fit_secs", labeling - fitting),
-        ("label_secs", counting - labeling),
-        ("count_secs", counting.elapsed()),
-    ] {
-        record.times.insert(name.to_owned(), secs.as_secs_f64());
+    let counted = work.count(&run, &mut record, observer);
+    if matches!(counted, Err(StudyError::Interrupted { .. })) {
+        session.interrupt(&mut record)?;
     }
-
-    if let Some(how) = stamps.changed(&data.stamps(train, test)?) {
-        return Err(StudyError::file(
-            &data.root,
-            format!("changed while it was read: {how}; repeat the command"),
-        ));
-    }
-    let session = Session::begin(&run, &record, left)?;
+    let (slots, truth) = counted?;
+    unedited::check_again(&run, &stamps, &data.stamps(train, test)?)?;
     write_metrics(&session, &record, &slots, &truth)?;
     session.set(&mut record, RunState::Complete)?;
     Ok(CausesOutcome {
         run,
+        slots,
+        truth,
+        session,
+    })
+}
+
+/// The numbers of every slot, and of the ground truth.
+type Counted = (Vec<(Slot, Vec<Named>)>, Vec<Named>);
+
+/// What the passes work on.
+struct Work<'a> {
+    settings: &'a CausesSettings,
+    data: &'a DataSet,
+    opened: &'a Opened,
+    backbone: &'a Backbone,
+    grid: Grid,
+    /// Training and test images.
+    images: [usize; 2],
+    clusters: usize,
+}
+
+impl Work<'_> {
+    /// Fits centroids, labels every view and counts.
+    fn count(
+        &self,
+        run: &Path,
+        record: &mut Record,
+        observer: &mut dyn Observer,
+    ) -> Result<Counted, StudyError> {
+        let (settings, opened, grid) = (self.settings, self.opened, self.grid);
+        let [train, test] = self.images;
+        let config = self.backbone.vit().config();
+        let views = View::of(config.positions, config.prefix());
+        let kind = |slot: &Slot| {
+            let kind = tapped_kind(*slot, config.depth, settings.token_norm, settings.rope);
+            (slot.layer, kind)
+        };
+        let kinds = opened.slots.iter().map(kind).collect();
+        let looker = Looker::new(
+            self.backbone,
+            self.data,
+            &opened.slots,
+            kinds,
+            grid,
+            settings.seed,
+        );
+        let kept = Kept {
+            run,
+            fingerprint: &record.fingerprint(),
+            shape: [views.len(), opened.slots.len(), grid.side * grid.side],
+            has_truth: self.data.has_truth(),
+        };
+        let fitting = Instant::now();
+        let codebooks = fit::codebooks(&looker, train, self.clusters, settings, &kept, observer);
+        add_time(record, "fit_secs", fitting);
+        let codebooks = codebooks?;
+        let labeling = Instant::now();
+        let storing = Storing::new(&kept, &codebooks);
+        let images = looker.labels(test, &views, &codebooks, storing, observer);
+        add_time(record, "label_secs", labeling);
+        let images = images?;
+        let counting = Instant::now();
+        let (side, resamples) = ((grid.side, grid.side), settings.resamples);
+        let plan = ResamplingPlan::new(side, test, resamples, settings.seed)?;
+        let material = Material {
+            images: &images,
+            views: &views,
+            grid,
+            seed: settings.seed,
+            clusters: self.clusters,
+            classes: match self.data.has_truth() {
+                true => self.data.classes.len(),
+                false => 0,
+            },
+            plan: Arc::new(plan),
+        };
+        let slots = opened.slots.par_iter().enumerate();
+        let slots: Result<Vec<_>, StudyError> = slots
+            .map(|(index, &slot)| Ok((slot, material.of_slot(index)?)))
+            .collect();
+        let counted = (slots?, material.of_truth()?);
+        add_time(record, "count_secs", counting);
+        Ok(counted)
+    }
+}
+
+/// Adds what a part of the work took to what it took before the run was stopped.
+fn add_time(record: &mut Record, name: &str, since: Instant) {
+    let secs = since.elapsed().as_secs_f64();
+    *record.times.entry(name.to_owned()).or_insert(0.0) += secs;
+}
+
+/// What a run came to that is complete, from its directory.
+fn stored(session: Session) -> Result<CausesOutcome, StudyError> {
+    let nothing = || StudyError::Internal("a run that is not complete".to_owned());
+    let run = session.complete().ok_or_else(nothing)?;
+    let mut slots: Vec<(Slot, Vec<Named>)> = Vec::new();
+    let mut truth = Vec::new();
+    for row in run.metrics.rows() {
+        let named = (row.metric.clone(), row.measured);
+        match row.subject {
+            Subject::GroundTruth => truth.push(named),
+            Subject::Slot(slot) => match slots.iter_mut().find(|(own, _)| *own == slot) {
+                Some((_, numbers)) => numbers.push(named),
+                None => slots.push((slot, vec![named])),
+            },
+            Subject::Layer(_) => {}
+        }
+    }
+    Ok(CausesOutcome {
+        run: run.root.clone(),
         slots,
         truth,
         session,

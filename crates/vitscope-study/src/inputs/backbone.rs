@@ -82,12 +82,13 @@ fn show(
         Tapped::Rows {
             layer,
             kind,
+            prefix,
             patches,
-            ..
         } => {
             let readings = kinds.iter().enumerate();
             let mut readings = readings.filter(|(_, k)| **k == (layer, kind));
-            readings.try_for_each(|(reading, _)| visitor.reading(reading, &patches, seen))
+            readings.try_for_each(|(reading, _)| visitor.reading(reading, &patches, seen))?;
+            visitor.tapped((layer, kind), [&prefix, &patches])
         }
         Tapped::Attention { layer, weights } => visitor.attention(layer, weights, seen),
     }
@@ -110,6 +111,9 @@ impl Backbone {
         let kinds: Vec<(usize, Kind)> = pass.readings.iter().map(kind).collect();
         let mut taps = Taps::new();
         for &(layer, kind) in &kinds {
+            taps.add(layer, kind);
+        }
+        for (layer, kind) in visitor.also() {
             taps.add(layer, kind);
         }
         for layer in visitor.attention_layers() {

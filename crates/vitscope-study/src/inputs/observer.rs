@@ -8,6 +8,8 @@ pub const CACHE: Phase = Phase::new("cache");
 pub const FIT: Phase = Phase::new("fit");
 /// Readers fitted to training images and their labels.
 pub const READ: Phase = Phase::new("read");
+/// Test images looked at for what is odd about them.
+pub const INSPECT: Phase = Phase::new("inspect");
 /// Facets written to disk.
 pub const EXTRACT: Phase = Phase::new("extract");
 /// Attention weights of the images.

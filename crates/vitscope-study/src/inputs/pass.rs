@@ -7,6 +7,7 @@ use vitscope_data::{DataSet, Geometry, IGNORE, LabelCrop, Split};
 use vitscope_probe::ProbeError;
 use vitscope_protocol::TestBatch;
 use vitscope_run::{Record, Slot};
+use vitscope_vit::facet::Kind;
 use vitscope_vit::vit::Rows;
 
 use crate::error::StudyError;
@@ -77,6 +78,26 @@ pub trait Visitor {
         _layer: usize,
         _weights: ArrayView4<'_, f32>,
         _seen: &Seen,
+    ) -> Result<(), StudyError> {
+        Ok(())
+    }
+
+    /// Tensors of a backbone's pass that are looked at beside the readings, class token and registers included.
+    fn also(&self) -> Vec<(usize, Kind)> {
+        Vec::new()
+    }
+
+    /// One of those of a batch, before the batch ends.
+    ///
+    /// # Shapes
+    /// `[images, 1 + registers, D]` and `[images, patches, D]`.
+    ///
+    /// # Errors
+    /// Ends the pass.
+    fn tapped(
+        &mut self,
+        _tensor: (usize, Kind),
+        _prefix_and_patches: [&Rows<'_>; 2],
     ) -> Result<(), StudyError> {
         Ok(())
     }

@@ -79,7 +79,7 @@ impl Job<'_> {
         }
         Ok(Some(Edit {
             transform,
-            seed: matches!(transform, Transform::Random(_)).then_some(settings.seed),
+            seed: matches!(transform, Transform::Random(..)).then_some(settings.seed),
             sample: known.unwrap_or(self.samples.len() - 1),
         }))
     }
@@ -121,6 +121,11 @@ impl<'a> Edits<'a> {
     /// One for every probed reading that is edited.
     pub(crate) fn new(job: &'a Job<'a>, fitted: Vec<Option<FittedTransform>>) -> Self {
         Self { job, fitted }
+    }
+
+    /// The transform of a probed reading, where it has one.
+    pub(crate) fn of(&self, probed: usize) -> Option<&FittedTransform> {
+        self.fitted.get(probed)?.as_ref()
     }
 
     fn any(&self) -> bool {

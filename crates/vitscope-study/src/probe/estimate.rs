@@ -15,6 +15,7 @@ use crate::cache::Worth;
 use crate::error::StudyError;
 use crate::job::{Job, Plan, Prepared};
 use crate::observer::{self, Observer, Phase};
+use crate::probe::inspect;
 use crate::probe::{Made, ProbeRequest, run, trainings};
 use crate::settings::Settings;
 use crate::source::{MICRO_BATCH, Source};
@@ -30,12 +31,13 @@ const TEST: usize = 2 * MICRO_BATCH;
 const BATCH: usize = 2 * MICRO_BATCH;
 
 /// The phases that images go through, in order.
-const PHASES: [Phase; 6] = [
+const PHASES: [Phase; 7] = [
     observer::CACHE,
     observer::FIT,
     Phase::START,
     Phase::TRAIN,
     observer::READ,
+    observer::INSPECT,
     Phase::EVALUATE,
 ];
 
@@ -222,6 +224,10 @@ pub fn estimate(
         Phase::START => worth.starting,
         Phase::TRAIN => worth.learning,
         observer::READ => reading_images(&job),
+        observer::INSPECT => match job.common.artifacts {
+            true => inspect::images(job.test).len() as u64,
+            false => 0,
+        },
         Phase::EVALUATE => job.counted_images().len() as u64,
         _ => 0,
     };

@@ -160,10 +160,11 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
     if session.complete().is_some() {
         return outcome::stored(session, settings.select);
     }
-    // Every shard has fitted the same transforms.
-    let transforms = parts[0].run.join(names::TRANSFORMS);
-    if let Some(bytes) = files::read_if_there(&transforms)? {
-        files::write(&request.out.join(names::TRANSFORMS), &bytes)?;
+    // Every shard has fitted the same transforms; the first has looked for artifacts.
+    for name in [names::TRANSFORMS, names::ARTIFACTS] {
+        if let Some(bytes) = files::read_if_there(&parts[0].run.join(name))? {
+            files::write(&request.out.join(name), &bytes)?;
+        }
     }
     let grid = (first.grid[0], first.grid[1]);
     let mut evaluation = Evaluation::new(

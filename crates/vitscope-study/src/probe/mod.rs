@@ -8,6 +8,7 @@ pub mod estimate;
 pub(crate) mod evaluate;
 pub(crate) mod examine;
 pub(crate) mod fit;
+pub(crate) mod inspect;
 pub(crate) mod job;
 pub mod merge;
 pub mod outcome;
@@ -40,6 +41,7 @@ use crate::fit::fit;
 use crate::job::{Job, Prepared, begin, folder_of, look};
 use crate::observer::Observer;
 use crate::outcome::ProbeOutcome;
+use crate::probe::inspect::inspect;
 use crate::probe::readers::Readers;
 use crate::shard::Shard;
 use crate::source::Source;
@@ -207,6 +209,7 @@ fn work(
         tensor_files::write_codebooks(&plan.run, &job.opened.slots, codebooks, None)?;
         record.write(&plan.run)?;
     }
+    inspect(job, source, &edits, &codebooks, records, observer)?;
     let examined = examine(
         job,
         source,

@@ -7,7 +7,7 @@ use ndarray::{Array2, Array3};
 use rayon::prelude::*;
 use vitscope_data::{DataSet, Geometry};
 use vitscope_measure::{Matching, Usage, twins};
-use vitscope_probe::{Dispersion, Spread};
+use vitscope_probe::{Dispersion, Spread, Transform};
 use vitscope_protocol::{Counts, ReaderCounts, ReaderScores, Scores};
 use vitscope_run::{Facet, Part, Record, Select, Session, Slot, Subject, Table, names};
 
@@ -15,6 +15,7 @@ use crate::attention::{self, Localities};
 use crate::baselines::{self, TrainLabels};
 use crate::error::StudyError;
 use crate::evaluate::Evaluation;
+use crate::inspected::Inspected;
 use crate::rows;
 use crate::settings::{self, SaveCounts, Settings};
 use crate::transforms::StoredTransforms;
@@ -195,6 +196,15 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
         for &slot in slots {
             if let Some(numbers) = transforms.numbers(slot)? {
                 rows::add_fit(&mut table, slot, &numbers);
+            }
+        }
+    }
+    if let Some(mut found) = Inspected::open(run)?.filter(|_| settings.artifacts) {
+        let transformed = settings.transform != Transform::None;
+        let subjects = slots.iter().map(|&slot| Subject::Slot(slot));
+        for subject in subjects.chain([Subject::GroundTruth]) {
+            if let Some(numbers) = found.numbers(subject)? {
+                rows::add_artifacts(&mut table, subject, &numbers, transformed);
             }
         }
     }

@@ -3,8 +3,9 @@
 use vitscope_measure::{Baselines, Resampled, border, sample_interval, spearman};
 use vitscope_probe::{Dispersion, Spread};
 use vitscope_protocol::{ReaderScores, Scores};
-use vitscope_run::{Part, Slot, Subject, Table};
+use vitscope_run::{Facet, Measured, Part, Slot, Subject, Table};
 
+use crate::inspected;
 use crate::transforms::FitNumbers;
 
 /// Adds the positional effect's rows; `class` names what a row of the counts stands for.
@@ -203,6 +204,35 @@ pub(crate) fn add_fit(table: &mut Table, slot: Slot, numbers: &FitNumbers) {
     for (metric, value) in FitNumbers::NAMES.into_iter().zip(numbers.0) {
         let value = Some(value).filter(|value| !value.is_nan());
         table.add(Subject::Slot(slot), metric, Part::Whole, value, None);
+    }
+}
+
+/// Adds what is odd about patch vectors and labels (protocol 17). What a fit of a transform tells, too, is told by the fit.
+pub(crate) fn add_artifacts(
+    table: &mut Table,
+    subject: Subject,
+    numbers: &[Measured; inspected::NAMES.len()],
+    transformed: bool,
+) {
+    let has_class = |slot: Slot| slot.facet == Facet::Token;
+    let of_labels = ["fragment", "alike"];
+    for (index, (name, measured)) in inspected::NAMES.into_iter().zip(numbers).enumerate() {
+        let told = match subject {
+            Subject::Slot(slot) => {
+                !(transformed && index >= inspected::OF_FITS)
+                    && (has_class(slot) || !name.starts_with("class"))
+            }
+            _ => of_labels.iter().any(|start| name.starts_with(start)),
+        };
+        if told {
+            table.add(
+                subject,
+                name,
+                Part::Whole,
+                measured.value,
+                measured.interval,
+            );
+        }
     }
 }
 

@@ -1,6 +1,8 @@
 //! Several runs of one model that differ in seeds or settings and are made together (docs/protocol.md
 //! section 12): the backbone runs once where they need the same images, since only the probes differ.
 
+use vitscope_probe::transform::MOST_DRAWS;
+
 use crate::error::StudyError;
 use crate::settings::{SETTINGS, Setting, Settings, object};
 
@@ -165,8 +167,27 @@ pub fn split(setting: &Setting, text: &str) -> Vec<String> {
         "both" if setting.name == "token_norm" => ["after", "before"].map(str::to_owned).into(),
         _ => text
             .split(',')
-            .map(|value| value.trim().to_owned())
+            .flat_map(|value| match setting.name {
+                "transform" => draws(value.trim()),
+                _ => vec![value.trim().to_owned()],
+            })
             .collect(),
+    }
+}
+
+/// `random:8x5` is five draws of random directions; what is no such thing stays as it is.
+fn draws(value: &str) -> Vec<String> {
+    let parts = value.strip_prefix("random:");
+    let parts = parts.and_then(|parts| parts.split_once('x'));
+    let counted = parts.and_then(|(rank, count)| Some((rank, count.parse::<usize>().ok()?)));
+    match counted {
+        Some((rank, count @ 1..=MOST_DRAWS)) => (1..=count)
+            .map(|draw| match draw {
+                1 => format!("random:{rank}"),
+                draw => format!("random:{rank}@{draw}"),
+            })
+            .collect(),
+        _ => vec![value.to_owned()],
     }
 }
 
@@ -195,6 +216,20 @@ mod tests {
         assert_eq!(list.len(), 8);
         assert_eq!(list[0], "extra-clusters-0_token-norm-after_seed-0");
         assert_eq!(list[7], "extra-clusters-70_token-norm-before_seed-1");
+    }
+
+    #[test]
+    fn draws_of_random_directions_are_a_run_each() {
+        let setting = Setting::called("transform").unwrap();
+        let list = split(setting, "none, random:8x3,content:8");
+        let expected = ["none", "random:8", "random:8@2", "random:8@3", "content:8"];
+        assert_eq!(list, expected);
+        let list = names(&Vary::default().with("transform", list));
+        assert_eq!(list[2], "transform-random-8@2");
+        // What cannot be is left to be refused.
+        for wrong in ["random:8x0", "random:8x", "svd:8x5", "random:8x9999999"] {
+            assert_eq!(split(setting, wrong), [wrong]);
+        }
     }
 
     #[test]

@@ -139,7 +139,7 @@ settings! {
     token_norm: Side = Side::After, "after", Takes::Words(&["before", "after", "both"]);
     /// Keys and queries of a rotary model before or after rotation
     rope: Side = Side::Before, "before", Takes::Words(Side::WORDS);
-    /// What is taken out of the patch vectors before they are probed: none, center, standardize, mean, svd:R, blank:R, leace:F, rasa:T, random:R or content:R; several make a run each
+    /// What is taken out of the patch vectors before they are probed: none, center, standardize, mean, svd:R, blank:R, leace:F, rasa:T, random:R or content:R; several make a run each, and random:Rx5 makes five draws
     #[serde(default, serialize_with = "as_text", deserialize_with = "from_text")]
     #[is(varies)]
     transform: Transform = Transform::None, "none", Takes::Text("TRANSFORM");
@@ -169,6 +169,9 @@ settings! {
     reader_patches: usize = READER_PATCHES, "4096", Takes::Whole(1, 10_000_000);
     /// Measure the locality bias of every layer's attention too, in the same forward pass
     attention: bool = false, "", Takes::Switch;
+    /// Also look for artifacts on 64 test images: tokens that are too long, likeness to neighbors and to the class token, pieces of labels, patterns of the mean map
+    #[serde(default)]
+    artifacts: bool = false, "", Takes::Switch;
     /// Layer at which each facet is shown: best-miou, layer:N or last
     #[serde(serialize_with = "as_text", deserialize_with = "from_text")]
     select: Select = Select::BestMiou, "best-miou", Takes::Text("LAYER");

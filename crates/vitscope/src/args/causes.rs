@@ -18,6 +18,9 @@ pub struct CausesArgs {
     /// Run directory [default: runs/MODEL-DATA-causes]
     #[arg(long)]
     pub out: Option<PathBuf>,
+    /// Continue a run that was stopped or killed; it ends in the same bytes as an unbroken one
+    #[arg(long)]
+    pub resume: bool,
     #[command(flatten)]
     pub settle: ModelArgs,
     #[command(flatten)]

@@ -34,6 +34,7 @@ pub fn run(cli: &Cli, args: &CausesArgs) -> anyhow::Result<()> {
             resamples: args.resamples,
             seed: args.seed,
         },
+        resume: args.resume,
     };
     use_threads(args.threads)?;
     let outcome = causes(&request, &mut Teller::new(cli))?;

@@ -6,7 +6,11 @@ use std::path::{Path, PathBuf};
 use safetensors::{SafeTensors, serialize, tensor::TensorView};
 use vitscope_testkit::fixture;
 
-use crate::common::{camvid, checkpoint, command, run_json, succeed};
+use vitscope_study::StudyError;
+use vitscope_study::causes::{CausesOutcome, CausesRequest, CausesSettings, causes};
+use vitscope_study::observer::{self, Observer, Phase, Silent};
+
+use crate::common::{assert_same, camvid, checkpoint, command, run_json, settled, succeed};
 
 /// Slots and what `metrics.csv` says of each: value, low, high by the number's name.
 type Numbers = BTreeMap<String, BTreeMap<String, [Option<f64>; 3]>>;
@@ -54,7 +58,7 @@ fn value(numbers: &Numbers, slot: &str, name: &str) -> f64 {
 }
 
 /// The tiny model with some of its tensors changed.
-fn changed(folder: &Path, change: impl Fn(&str, &[usize], &mut [f32])) -> PathBuf {
+pub(crate) fn changed(folder: &Path, change: impl Fn(&str, &[usize], &mut [f32])) -> PathBuf {
     let bytes = std::fs::read(checkpoint()).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
     let tensors = file.iter().map(|(name, view)| {
@@ -253,4 +257,80 @@ fn what_cannot_be_tested_is_said_in_one_sentence() {
         assert!(error.contains(expected), "{error}");
         assert!(!dir.path().join("run").exists());
     }
+}
+
+/// Stops a run when so much is done of a phase.
+struct StopsAt {
+    phase: Phase,
+    after: u64,
+    now: Option<Phase>,
+    done: u64,
+}
+
+impl Observer for StopsAt {
+    fn begin(&mut self, phase: Phase, done: u64, _: u64) {
+        (self.now, self.done) = (Some(phase), done);
+    }
+    fn advance(&mut self, images: u64, _: Option<f64>) {
+        self.done += images;
+    }
+    fn end(&mut self) {}
+    fn note(&mut self, _: &str) {}
+    fn stop(&self) -> bool {
+        self.now == Some(self.phase) && self.done >= self.after
+    }
+}
+
+#[test]
+fn a_stopped_or_killed_run_goes_on_to_the_same_bytes() {
+    let dir = tempfile::tempdir().unwrap();
+    let (whole, broken) = (dir.path().join("whole"), dir.path().join("broken"));
+    let request = |out: &Path, resume| CausesRequest {
+        model: checkpoint(),
+        settle: settled(),
+        data: camvid(),
+        out: Some(out.to_owned()),
+        settings: CausesSettings {
+            size: 64,
+            layers: "1,3".parse().unwrap(),
+            limit_train: 12,
+            limit_test: 20,
+            steps: 10,
+            resamples: 20,
+            ..CausesSettings::default()
+        },
+        resume,
+    };
+    let end = |outcome: CausesOutcome| {
+        vitscope_figure::draw(&outcome.run).unwrap();
+        outcome.session.tidy().unwrap();
+        outcome.slots
+    };
+    let expected = end(causes(&request(&whole, false), &mut Silent).unwrap());
+    for (phase, after) in [
+        (observer::FIT, 8),
+        (observer::CAUSES, 8),
+        (observer::CAUSES, 16),
+    ] {
+        let mut stops = StopsAt {
+            phase,
+            after,
+            now: None,
+            done: 0,
+        };
+        let stopped = causes(&request(&broken, true), &mut stops);
+        assert!(matches!(stopped, Err(StudyError::Interrupted { .. })));
+        // It went on where it was.
+        assert_eq!((stops.now, stops.done), (Some(phase), after));
+    }
+    let refused = causes(&request(&broken, false), &mut Silent).unwrap_err();
+    assert!(refused.to_string().contains("`resume`"), "{refused}");
+    let outcome = causes(&request(&broken, true), &mut Silent).unwrap();
+    assert_eq!(outcome.slots, expected);
+    // Killed before its figures were drawn: complete, and only those are left to do.
+    drop(outcome);
+    let again = causes(&request(&broken, true), &mut Silent).unwrap();
+    assert_eq!(end(again), expected);
+    assert_same(&whole, &broken);
+    assert!(!broken.join("state").exists());
 }

@@ -19,6 +19,7 @@ mod errors;
 mod full_disk;
 #[cfg(feature = "hub")]
 mod hub;
+mod inspected;
 mod kinds;
 mod library;
 mod models;

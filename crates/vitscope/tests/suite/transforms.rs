@@ -33,10 +33,10 @@ const SOME: [&str; 4] = ["--layers", "2,3", "--facets", "key,token"];
 fn transforms_made_together_are_those_made_alone() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("all");
-    let list = "none,mean,svd:3,leace:2,random:3";
+    let list = "none,mean,svd:3,leace:2,random:3x2";
     let more = [&SOME[..], &["--transform", list, "--seeds", "2"]].concat();
     succeed(probe(&out, &more));
-    for (transform, seed) in [("leace:2", "1"), ("random:3", "0")] {
+    for (transform, seed) in [("leace:2", "1"), ("random:3", "0"), ("random:3@2", "1")] {
         let named = transform.replace(':', "-");
         let alone = dir.path().join(format!("alone-{named}"));
         let more = ["--transform", transform, "--seed", seed, "--threads", "1"];
@@ -80,7 +80,7 @@ fn transforms_made_together_are_those_made_alone() {
     }
     found.sort();
     found.dedup();
-    assert_eq!(found.len(), 15);
+    assert_eq!(found.len(), 17);
 }
 
 #[test]
@@ -454,9 +454,11 @@ fn report(dir: &Path, runs: &Path) {
         let found = sentence(&format!("token 1, {edit}:"));
         assert!(found.contains("Position lowers mIoU here"), "{found}");
         assert!(found.contains("2 seeds"), "{found}");
+        // One draw a seed is few.
+        assert!(found.contains("drawn 2 times"), "{found}");
         let found = sentence(&format!("token 2, {edit}:"));
         assert!(
-            found.contains("no positional effect beyond the ground truth's"),
+            found.contains("does not lie beyond the ground truth's"),
             "{found}"
         );
     }

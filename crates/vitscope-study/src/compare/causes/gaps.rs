@@ -57,6 +57,7 @@ pub(super) fn gaps(
                         facet,
                         [layer, other_layer],
                         (label, seed),
+                        [a.values, b.values],
                         share,
                     ));
                 }
@@ -95,11 +96,35 @@ impl TransformGroup<'_> {
     }
 }
 
+/// What a share of a gap means, of mIoU before and after of both models.
+fn verdict(share: Option<[f64; 3]>, [first, second]: [[f64; 2]; 2]) -> String {
+    let Some(share) = share else {
+        return "The gap may be none, so that no share of it can be given.".to_owned();
+    };
+    let [value, low, high] = share.map(|share| 100.0 * share);
+    if value < 0.0 {
+        return format!(
+            "The gap grows by {:.0} % [{:.0}, {:.0}].",
+            -value, -high, -low
+        );
+    }
+    let mut said = format!("{value:.0} % of the gap goes away [{low:.0}, {high:.0}]");
+    if low > 100.0 {
+        said += ", which turns it around";
+    }
+    let lower = if first[0] < second[0] { first } else { second };
+    if lower[1] <= lower[0] {
+        said += ", and not by a rise of the lower model";
+    }
+    said + "."
+}
+
 fn gap(
     models: [String; 2],
     facet: Facet,
     layers: [usize; 2],
     (label, seed): (&str, u64),
+    values: [[f64; 2]; 2],
     share: GapShare,
 ) -> Gap {
     let three = |difference: Difference| {
@@ -110,23 +135,19 @@ fn gap(
         ]
     };
     let of = share.share.map(|(value, (low, high))| [value, low, high]);
-    let verdict = match of {
-        Some([value, low, high]) => format!(
-            "{:.0} % of the gap goes away [{:.0}, {:.0}]",
-            100.0 * value,
-            100.0 * low,
-            100.0 * high
-        ),
-        None => "the gap may be none, so that no share of it can be given".to_owned(),
-    };
+    let verdict = verdict(of, values);
     let [before, after] = [three(share.before), three(share.after)];
     Gap {
         sentence: format!(
-            "{facet}, {label}, seed {seed}: mIoU of {} (layer {}) less that of {} (layer {}) is {:+.3} [{:+.3}, {:+.3}], and {:+.3} [{:+.3}, {:+.3}] with the edit: {verdict}.",
+            "{facet}, {label}, seed {seed}: mIoU of {} (layer {}) goes from {:.3} to {:.3}, of {} (layer {}) from {:.3} to {:.3}: the gap is {:+.3} [{:+.3}, {:+.3}], and {:+.3} [{:+.3}, {:+.3}] with the edit. {verdict}",
             models[0],
             layers[0],
+            values[0][0],
+            values[0][1],
             models[1],
             layers[1],
+            values[1][0],
+            values[1][1],
             before[0],
             before[1],
             before[2],
@@ -147,43 +168,23 @@ fn gap(
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
-    fn of(share: Option<(f64, (f64, f64))>) -> Gap {
-        let difference = |value: f64| Difference {
-            value,
-            interval: (value - 0.01, value + 0.01),
-        };
-        let share = GapShare {
-            before: difference(0.1),
-            after: difference(0.04),
-            share,
-        };
-        let models = ["big".to_owned(), "small".to_owned()];
-        gap(models, Facet::Key, [8, 7], ("mean", 3), share)
-    }
+    use super::verdict;
 
     #[test]
-    fn a_share_is_told_in_percent_with_its_interval() {
-        let told = of(Some((0.6, (0.4, 0.75)))).sentence;
-        assert!(
-            told.contains("60 % of the gap goes away [40, 75]"),
-            "{told}"
+    fn a_share_says_how_the_gap_went() {
+        let said = |share, values| verdict(share, values);
+        assert!(said(None, [[0.2, 0.3], [0.1, 0.3]]).contains("may be none"));
+        let closes = said(Some([0.5, 0.4, 0.6]), [[0.1, 0.15], [0.2, 0.2]]);
+        assert_eq!(closes, "50 % of the gap goes away [40, 60].");
+        // It closes because the higher model falls.
+        let falls = said(Some([0.5, 0.4, 0.6]), [[0.1, 0.1], [0.2, 0.15]]);
+        assert_eq!(
+            falls,
+            "50 % of the gap goes away [40, 60], and not by a rise of the lower model."
         );
-        assert!(
-            told.contains("big (layer 8) less that of small (layer 7) is +0.100"),
-            "{told}"
-        );
-    }
-
-    #[test]
-    fn a_gap_that_may_be_none_has_no_share() {
-        let gap = of(None);
-        assert_eq!(gap.share, None);
-        assert!(
-            gap.sentence.contains("no share of it can be given"),
-            "{}",
-            gap.sentence
-        );
+        let turns = said(Some([1.5, 1.2, 1.8]), [[0.2, 0.1], [0.1, 0.15]]);
+        assert!(turns.contains("turns it around"), "{turns}");
+        let grows = said(Some([-0.5, -0.9, -0.1]), [[0.2, 0.3], [0.1, 0.15]]);
+        assert_eq!(grows, "The gap grows by 50 % [10, 90].");
     }
 }

@@ -224,7 +224,7 @@ fn call_apart(groups: &mut [(Facts, TransformGroup<'_>)]) {
 fn kind(transform: Transform) -> Option<usize> {
     match transform {
         Transform::Center => Some(0),
-        Transform::Random(_) => Some(1),
+        Transform::Random(..) => Some(1),
         Transform::Content(_) => Some(2),
         _ => None,
     }
@@ -373,6 +373,7 @@ impl<'a> TransformGroup<'a> {
                     .filter_map(|&seed| self.evidence(slot, label, seed, &labels))
                     .collect();
                 let cause = judge(&evidence, &kinds);
+                let random: Vec<&str> = kinds[1].iter().map(|&number| labels[number].0).collect();
                 Said {
                     model: self.model.clone(),
                     facet: slot.facet.to_string(),
@@ -387,7 +388,7 @@ impl<'a> TransformGroup<'a> {
                         match cause {
                             Cause::Unknown => self.why_unknown(slot, &seeds, &labels, &kinds),
                             known => verdict(known, &labels, &kinds),
-                        }
+                        } + &self.reserve(cause, &evidence, &seeds, &random)
                     ),
                 }
             })
@@ -430,6 +431,17 @@ impl<'a> TransformGroup<'a> {
                     "Nothing can be said: a control is collapsed in this slot ({name}, seed {seed}); with another R it may not be."
                 );
             }
+        }
+        let plain = seeds.iter().find_map(|&seed| self.find("none", seed));
+        if plain.is_some_and(|plain| plain.run.run.record.data.test < 2) {
+            return "Nothing can be said: a single test image has no interval.".to_owned();
+        }
+        let truth = |plain: &Tried<'_>| {
+            let metrics = &plain.run.run.metrics;
+            metrics.whole(Subject::GroundTruth, "nmi")
+        };
+        if plain.and_then(truth).is_some_and(|nmi| nmi.value.is_none()) {
+            return "Nothing can be said: the labels of the test images are of one class, which has no positional effect to hold the model's against.".to_owned();
         }
         "Nothing can be said: a number or its bootstrap samples are missing (ground truth and `resamples` are needed).".to_owned()
     }

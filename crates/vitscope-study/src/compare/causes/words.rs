@@ -1,6 +1,6 @@
 //! What is said of an edit, in words.
 
-use vitscope_measure::{Cause, Difference};
+use vitscope_measure::{Cause, Difference, NEAR_TRUTH, SeedEvidence};
 use vitscope_probe::Transform;
 use vitscope_run::{Slot, Subject};
 
@@ -54,6 +54,65 @@ impl TransformGroup<'_> {
     }
 }
 
+impl TransformGroup<'_> {
+    /// What has to be added to a verdict; `random` are the controls of random directions that it was held against.
+    pub(super) fn reserve(
+        &self,
+        cause: Cause,
+        evidence: &[SeedEvidence],
+        seeds: &[u64],
+        random: &[&str],
+    ) -> String {
+        let mut added = String::new();
+        if tells_of_edit(cause) && overshoots(evidence) {
+            added += TOO_MUCH;
+        }
+        let run = |label: &str, seed: u64| self.find(label, seed).is_some();
+        let of_label = |label: &&str| seeds.iter().filter(|&&seed| run(label, seed)).count();
+        let draws: usize = random.iter().map(of_label).sum();
+        if matches!(cause, Cause::Lowers | Cause::Carries) && draws < DRAWS {
+            added += &few_draws(draws);
+        }
+        added
+    }
+}
+
+/// Draws of random directions that an edit should be held against.
+const DRAWS: usize = 5;
+
+/// Whether a verdict is about what an edit did, so that what else it did matters.
+fn tells_of_edit(cause: Cause) -> bool {
+    matches!(
+        cause,
+        Cause::RisesAsControl(_) | Cause::Carries | Cause::FallsAsControl(_) | Cause::NoDifference
+    )
+}
+
+/// Whether an edit leaves less of the positional effect than the labels themselves have, in every seed beyond the intervals.
+fn overshoots(evidence: &[SeedEvidence]) -> bool {
+    let less = |seed: &SeedEvidence| {
+        let ends = seed.effects[1].zip(seed.truth);
+        ends.is_some_and(|(after, truth)| {
+            after.interval.1 < truth.interval.0.min(truth.value - NEAR_TRUTH)
+        })
+    };
+    !evidence.is_empty() && evidence.iter().all(less)
+}
+
+/// What is added where an edit leaves less of position than the labels themselves have.
+const TOO_MUCH: &str = " It leaves less of the positional effect than the ground truth has: true layout may have gone with it, which would lower mIoU by itself.";
+
+/// What is added where random directions were drawn a few times only.
+fn few_draws(draws: usize) -> String {
+    let times = match draws {
+        1 => "once".to_owned(),
+        draws => format!("{draws} times"),
+    };
+    format!(
+        " Random directions were drawn {times}; five draws are a surer control: random:Rx5, or more seeds."
+    )
+}
+
 /// The lowest and the highest of some values.
 fn range(mut values: Vec<f64>) -> String {
     values.sort_by(f64::total_cmp);
@@ -105,13 +164,13 @@ pub(super) fn verdict(cause: Cause, labels: &[(&str, Transform)], kinds: &[Vec<u
             labels[control].0
         ),
         Cause::NoDifference => {
-            "mIoU does not change beyond its interval in every seed: no effect of position on it is seen.".to_owned()
+            "mIoU does not change one way beyond its interval in every seed: no effect of position on it is shown.".to_owned()
         }
         Cause::Collapsed => {
             "The clusters are collapsed before or after: mIoU says little. Compare standardize or center.".to_owned()
         }
         Cause::NothingToTakeOut => {
-            "There is no positional effect beyond the ground truth's to take out.".to_owned()
+            "The positional effect does not lie beyond the ground truth's in every seed: what there is to take out may be the labels' own.".to_owned()
         }
         Cause::StillThere => {
             "The positional effect did not fall to the ground truth's: this edit does not test it.".to_owned()
