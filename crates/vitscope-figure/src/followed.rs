@@ -136,6 +136,19 @@ pub(crate) fn places() -> Followed {
     }
 }
 
+/// What curves are called, each once.
+fn key<'a>(curves: impl Iterator<Item = &'a Curve>) -> Vec<(String, Mark, Paint)> {
+    let mut names: Vec<(String, Mark, Paint)> = Vec::new();
+    for curve in curves {
+        if names.iter().all(|(name, ..)| name != curve.name) {
+            names.push((curve.name.to_owned(), curve.mark(), curve.paint()));
+        }
+    }
+    // What curves are read against stands after them.
+    names.sort_by_key(|(_, _, paint)| *paint == theme::MUTED);
+    names
+}
+
 /// The figure of a run.
 pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureError> {
     let run = &member.run;
@@ -159,18 +172,8 @@ pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureErro
         return Ok(sheet::absent(what.name, what.heading, what.absent));
     }
     let mut sheet = Sheet::new(what.name, what.heading, theme::FULL_WIDTH, &[member]);
-    let mut names: Vec<(String, Mark, Paint)> = Vec::new();
-    for curve in bands
-        .iter()
-        .flat_map(|band| &band.curves)
-        .filter(|curve| has(curve))
-    {
-        if names.iter().all(|(name, ..)| name != curve.name) {
-            names.push((curve.name.to_owned(), curve.mark(), curve.paint()));
-        }
-    }
-    // What curves are read against stands after them.
-    names.sort_by_key(|(_, _, paint)| *paint == theme::MUTED);
+    let curves = bands.iter().flat_map(|band| &band.curves);
+    let names = key(curves.filter(|curve| has(curve)));
     let mut top = chart::key(&mut sheet.svg, LEFT, theme::MARGIN - 4.0, &names) + 24.0;
     let count = facets.len() as f64;
     let room = theme::FULL_WIDTH - theme::MARGIN - LEFT - (count - 1.0) * GAP;

@@ -93,32 +93,8 @@ pub(crate) fn sizes(
     look.matrix(norm, 1, width)?;
 
     let conv = stem("patch.weight").ok_or_else(|| absent("patch.weight"))?;
-    // A map of flat patches does not tell the order of rows, columns and channels; SigLIP 2's is known.
-    let flat = |inputs: usize| {
-        let side = (inputs / 3).isqrt();
-        let known = fit.naming.name == "transformers_siglip" && 3 * side * side == inputs;
-        known.then_some(side).filter(|&side| side > 0)
-    };
     let linear_patch = conv.shape.len() == 2;
-    let patch = match (layout("patch.weight"), conv.shape.as_slice()) {
-        (Layout::OutIn, &[out, inputs]) if out == width && flat(inputs).is_some() => {
-            flat(inputs).unwrap_or_default()
-        }
-        (Layout::OutIn, &[out, 3, p, q]) | (Layout::InOut, &[p, q, 3, out])
-            if out == width && p == q && p > 0 =>
-        {
-            p
-        }
-        _ => {
-            return Err(look.shape(
-                conv,
-                &match layout("patch.weight") {
-                    Layout::OutIn => format!("[{width}, 3, patch, patch]{COLORS}"),
-                    Layout::InOut => format!("[patch, patch, 3, {width}]{COLORS}"),
-                },
-            ));
-        }
-    };
+    let patch = look.patch(fit, conv, width)?;
 
     let down = block("down.weight").ok_or_else(|| absent("down.weight"))?;
     let up = block("up.weight").ok_or_else(|| absent("up.weight"))?;
@@ -132,7 +108,6 @@ pub(crate) fn sizes(
     }
     let split = first.contains_key("gate.weight");
     let packed = !split && Some(side("up.weight", up, true)) == hidden.checked_mul(2);
-    let stacked = if packed { 2 * hidden } else { hidden };
 
     let split_qkv = ["query.weight", "key.weight", "value.weight"];
     if !first.contains_key("qkv.weight") && !split_qkv.iter().all(|part| first.contains_key(part)) {
@@ -150,30 +125,10 @@ pub(crate) fn sizes(
     };
 
     let class = fit.stem.contains_key("class");
+    let before = usize::from(class) + registers;
     let table = match stem("positions") {
+        Some(tensor) => Some(look.table(tensor, width, before, says, patch)?),
         None => None,
-        Some(tensor) => {
-            let rows = tensor.elements() / width;
-            look.matrix(tensor, rows, width)?;
-            let before = usize::from(class) + registers;
-            let grid = says.and_then(|says| says.table_grid(patch));
-            let square = says.is_none_or(|says| says.grid.is_none())
-                && grid.is_none_or(|[rows, columns]| rows == columns);
-            // What a config file says of images may not be what the table was made for, but a
-            // table whose rows are a square number then shows its own grid.
-            let found =
-                table(rows, before, grid).or_else(|| table(rows, before, None).filter(|_| square));
-            // The row of a class token that is not there.
-            if found.is_none() && before == 0 && table(rows.saturating_sub(1), 0, grid).is_some() {
-                return Err(VitError::Contradiction {
-                    path: container.files[tensor.place.file()].path.clone(),
-                    claim: "it has no class token, and a position table with one row more than patches".to_owned(),
-                    fact: "that is ViTPose's, whose patches are cut from an image with a border of zeros, which is not done here: give embeddings that you make yourself with `features`".to_owned(),
-                });
-            }
-            let grid = grid.filter(|_| !square);
-            Some(found.ok_or_else(|| look.shape(tensor, &expected_table(width, before, grid)))?)
-        }
     };
 
     let heads = look.heads(fit, width)?;
@@ -207,35 +162,7 @@ pub(crate) fn sizes(
         heads,
     };
 
-    let expected = |part: &str| -> Option<[usize; 2]> {
-        Some(match part {
-            "qkv.weight" => [3 * width, width],
-            "query.weight" | "key.weight" | "value.weight" | "proj.weight" => [width, width],
-            "up.weight" => [stacked, width],
-            "gate.weight" => [hidden, width],
-            "down.weight" => [width, hidden],
-            "frequencies" => [2, heads.map_or(width, |(heads, _)| width / heads)],
-            "qkv.bias" | "qkv.mask" => [1, 3 * width],
-            "up.bias" => [1, stacked],
-            "gate.bias" | "hidden_norm.weight" | "hidden_norm.bias" => [1, hidden],
-            "patch.weight" | "positions" | "registers" | "periods" | "relative" => return None,
-            _ => [1, width],
-        })
-    };
-    let check = |parts: &BTreeMap<&'static str, usize>| -> Result<(), VitError> {
-        for (part, &index) in parts {
-            let Some([rows, columns]) = expected(part) else {
-                continue;
-            };
-            let tensor = &container.tensors[index];
-            if layout(part) == Layout::InOut && rows > 1 {
-                look.matrix(tensor, columns, rows)?;
-            } else {
-                look.matrix(tensor, rows, columns)?;
-            }
-        }
-        Ok(())
-    };
+    let check = |parts| look.check(parts, fit, &sizes);
     check(&fit.stem)?;
     for parts in &fit.blocks {
         check(parts)?;
@@ -331,6 +258,102 @@ struct SizeLook<'a> {
 }
 
 impl SizeLook<'_> {
+    /// The side of a patch in pixels.
+    fn patch(&self, fit: &Fit, conv: &StoredTensor, width: usize) -> Result<usize, VitError> {
+        let layout = fit.naming.layout_of("patch.weight");
+        // A map of flat patches does not tell the order of rows, columns and channels; SigLIP 2's is known.
+        let flat = |inputs: usize| {
+            let side = (inputs / 3).isqrt();
+            let known = fit.naming.name == "transformers_siglip" && 3 * side * side == inputs;
+            known.then_some(side).filter(|&side| side > 0)
+        };
+        match (layout, conv.shape.as_slice()) {
+            (Layout::OutIn, &[out, inputs]) if out == width && flat(inputs).is_some() => {
+                Ok(flat(inputs).unwrap_or_default())
+            }
+            (Layout::OutIn, &[out, 3, p, q]) | (Layout::InOut, &[p, q, 3, out])
+                if out == width && p == q && p > 0 =>
+            {
+                Ok(p)
+            }
+            _ => Err(self.shape(
+                conv,
+                &match layout {
+                    Layout::OutIn => format!("[{width}, 3, patch, patch]{COLORS}"),
+                    Layout::InOut => format!("[patch, patch, 3, {width}]{COLORS}"),
+                },
+            )),
+        }
+    }
+
+    /// The position table, of `before` tokens and the patches.
+    fn table(
+        &self,
+        tensor: &StoredTensor,
+        width: usize,
+        before: usize,
+        says: Option<&Says>,
+        patch: usize,
+    ) -> Result<PositionTable, VitError> {
+        let rows = tensor.elements() / width;
+        self.matrix(tensor, rows, width)?;
+        let grid = says.and_then(|says| says.table_grid(patch));
+        let square = says.is_none_or(|says| says.grid.is_none())
+            && grid.is_none_or(|[rows, columns]| rows == columns);
+        // What a config file says of images may not be what the table was made for, but a
+        // table whose rows are a square number then shows its own grid.
+        let found =
+            table(rows, before, grid).or_else(|| table(rows, before, None).filter(|_| square));
+        // The row of a class token that is not there.
+        if found.is_none() && before == 0 && table(rows.saturating_sub(1), 0, grid).is_some() {
+            return Err(VitError::Contradiction {
+                    path: self.container.files[tensor.place.file()].path.clone(),
+                    claim: "it has no class token, and a position table with one row more than patches".to_owned(),
+                    fact: "that is ViTPose's, whose patches are cut from an image with a border of zeros, which is not done here: give embeddings that you make yourself with `features`".to_owned(),
+                });
+        }
+        let grid = grid.filter(|_| !square);
+        found.ok_or_else(|| self.shape(tensor, &expected_table(width, before, grid)))
+    }
+
+    /// Checks the shapes of a stem's or a block's parts.
+    fn check(
+        &self,
+        parts: &BTreeMap<&'static str, usize>,
+        fit: &Fit,
+        sizes: &Sizes,
+    ) -> Result<(), VitError> {
+        let &Sizes { width, hidden, .. } = sizes;
+        let stacked = if sizes.packed { 2 * hidden } else { hidden };
+        let expected = |part: &str| -> Option<[usize; 2]> {
+            Some(match part {
+                "qkv.weight" => [3 * width, width],
+                "query.weight" | "key.weight" | "value.weight" | "proj.weight" => [width, width],
+                "up.weight" => [stacked, width],
+                "gate.weight" => [hidden, width],
+                "down.weight" => [width, hidden],
+                "frequencies" => [2, sizes.heads.map_or(width, |(heads, _)| width / heads)],
+                "qkv.bias" | "qkv.mask" => [1, 3 * width],
+                "up.bias" => [1, stacked],
+                "gate.bias" | "hidden_norm.weight" | "hidden_norm.bias" => [1, hidden],
+                "patch.weight" | "positions" | "registers" | "periods" | "relative" => return None,
+                _ => [1, width],
+            })
+        };
+        for (part, &index) in parts {
+            let Some([rows, columns]) = expected(part) else {
+                continue;
+            };
+            let tensor = &self.container.tensors[index];
+            if fit.naming.layout_of(part) == Layout::InOut && rows > 1 {
+                self.matrix(tensor, columns, rows)?;
+            } else {
+                self.matrix(tensor, rows, columns)?;
+            }
+        }
+        Ok(())
+    }
+
     fn shape(&self, tensor: &StoredTensor, expected: &str) -> VitError {
         VitError::Shape {
             path: self.container.files[tensor.place.file()].path.clone(),

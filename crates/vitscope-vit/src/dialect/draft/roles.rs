@@ -203,58 +203,95 @@ pub(crate) fn layout(items: &[PatternItem], width: usize) -> Layout {
     }
 }
 
+/// The tensors of a block by what their shapes can be, each with its bias.
+#[derive(Default)]
+struct Shapes<'a> {
+    /// Queries, keys and values in one.
+    joint: Vec<&'a Unit<'a>>,
+    /// From the width to the width.
+    square: Vec<&'a Unit<'a>>,
+    /// From the width to another one.
+    wide: Vec<&'a Unit<'a>>,
+    /// Back to the width.
+    down: Vec<&'a Unit<'a>>,
+    /// Vectors with a shift, or named as norms.
+    norms: Vec<&'a Unit<'a>>,
+    /// Other vectors.
+    lone: Vec<&'a Unit<'a>>,
+}
+
+impl<'a> Shapes<'a> {
+    /// Sorts units; what its name alone tells is guessed at once.
+    fn of(
+        units: &'a [Unit<'a>],
+        items: &[PatternItem],
+        width: usize,
+        layout: Layout,
+        guesses: &mut [Guess],
+    ) -> Self {
+        let mut shapes = Self::default();
+        for unit in units {
+            let Some(weight) = unit.weight else {
+                // A shift kept apart from its map: q_bias beside a joint weight.
+                let part = [
+                    ("query.bias", ["q", "query"]),
+                    ("value.bias", ["v", "value"]),
+                ]
+                .into_iter()
+                .chain([("key.bias", ["k", "key"])])
+                .find(|(_, list)| has(unit.name, list));
+                if let (Some(bias), Some((part, _))) = (unit.bias, part) {
+                    guesses[bias] = Guess::Part(part);
+                }
+                continue;
+            };
+            let item = &items[weight];
+            if let Some((rows, columns)) =
+                matrix(&item.shape, width).filter(|_| item.elements() != width)
+            {
+                let (outputs, inputs) = match layout {
+                    Layout::OutIn => (rows, columns),
+                    Layout::InOut => (columns, rows),
+                };
+                let feed = begins(unit.name, &["mlp", "ff", "fc", "dense"]);
+                if outputs == 3 * width && inputs == width && !feed {
+                    shapes.joint.push(unit);
+                } else if outputs == width && inputs == width {
+                    shapes.square.push(unit);
+                } else if inputs == width {
+                    shapes.wide.push(unit);
+                } else if outputs == width {
+                    shapes.down.push(unit);
+                }
+            } else if item.elements() == width {
+                let named = begins(unit.name, &["norm", "ln", "layernorm"]);
+                if unit.bias.is_some() || (named && !unit.lone) {
+                    shapes.norms.push(unit);
+                } else {
+                    shapes.lone.push(unit);
+                }
+            } else if item.elements() == 3 * width && begins(&item.name, &["mask"]) {
+                guesses[weight] = Guess::Part("qkv.mask");
+            } else if item.elements() == 3 * width && begins(&item.name, &["bias"]) {
+                guesses[weight] = Guess::Unknown;
+            }
+        }
+        shapes
+    }
+}
+
 /// Guesses the parts of a block.
 pub(crate) fn of_block(items: &[PatternItem], width: usize, layout: Layout) -> Vec<Guess> {
     let mut guesses = vec![Guess::Unknown; items.len()];
     let units = units(items);
-    let (mut joint, mut square, mut wide, mut down) = (vec![], vec![], vec![], vec![]);
-    let (mut norms, mut lone) = (vec![], vec![]);
-    for unit in &units {
-        let Some(weight) = unit.weight else {
-            // A shift kept apart from its map: q_bias beside a joint weight.
-            let part = [
-                ("query.bias", ["q", "query"]),
-                ("value.bias", ["v", "value"]),
-            ]
-            .into_iter()
-            .chain([("key.bias", ["k", "key"])])
-            .find(|(_, list)| has(unit.name, list));
-            if let (Some(bias), Some((part, _))) = (unit.bias, part) {
-                guesses[bias] = Guess::Part(part);
-            }
-            continue;
-        };
-        let item = &items[weight];
-        if let Some((rows, columns)) =
-            matrix(&item.shape, width).filter(|_| item.elements() != width)
-        {
-            let (outputs, inputs) = match layout {
-                Layout::OutIn => (rows, columns),
-                Layout::InOut => (columns, rows),
-            };
-            let feed = begins(unit.name, &["mlp", "ff", "fc", "dense"]);
-            if outputs == 3 * width && inputs == width && !feed {
-                joint.push(unit);
-            } else if outputs == width && inputs == width {
-                square.push(unit);
-            } else if inputs == width {
-                wide.push(unit);
-            } else if outputs == width {
-                down.push(unit);
-            }
-        } else if item.elements() == width {
-            let named = begins(unit.name, &["norm", "ln", "layernorm"]);
-            if unit.bias.is_some() || (named && !unit.lone) {
-                norms.push(unit);
-            } else {
-                lone.push(unit);
-            }
-        } else if item.elements() == 3 * width && begins(&item.name, &["mask"]) {
-            guesses[weight] = Guess::Part("qkv.mask");
-        } else if item.elements() == 3 * width && begins(&item.name, &["bias"]) {
-            guesses[weight] = Guess::Unknown;
-        }
-    }
+    let Shapes {
+        joint,
+        square,
+        wide,
+        down,
+        norms,
+        lone,
+    } = Shapes::of(&units, items, width, layout, &mut guesses);
     let mut set = |unit: &Unit<'_>, weight: &'static str, bias: Option<&'static str>, sure| {
         let guess = |part| {
             if sure {
