@@ -88,11 +88,14 @@ pub(crate) fn fit(text: &str, room: f64, size: f64, weight: Weight) -> String {
 }
 
 /// The text broken into lines of at most `room`: between words, and in a word that is too long for a
-/// line after its separators.
-pub(crate) fn wrap(text: &str, room: f64, size: f64) -> Vec<String> {
+/// line after its separators. What follows the line after `most` of them is left out.
+fn wrap(text: &str, room: f64, size: f64, most: usize) -> Vec<String> {
     let is_room = |line: &str| width(line, size, Weight::Regular) <= room;
     let mut lines: Vec<String> = Vec::new();
     for word in text.split_whitespace() {
+        if lines.len() > most {
+            break;
+        }
         let mut begins = true;
         let parts: Vec<&str> = if is_room(word) {
             vec![word]
@@ -100,6 +103,9 @@ pub(crate) fn wrap(text: &str, room: f64, size: f64) -> Vec<String> {
             word.split_inclusive(['_', '-', '.', '/']).collect()
         };
         for part in parts {
+            if lines.len() > most {
+                break;
+            }
             let space = if begins { " " } else { "" };
             begins = false;
             match lines.last_mut() {
@@ -116,7 +122,7 @@ pub(crate) fn wrap(text: &str, room: f64, size: f64) -> Vec<String> {
 
 /// [`wrap`] into at most so many lines; what does not fit ends in an ellipsis.
 pub(crate) fn wrap_in(text: &str, room: f64, size: f64, most: usize) -> Vec<String> {
-    let mut lines = wrap(text, room, size);
+    let mut lines = wrap(text, room, size, most);
     if lines.len() > most {
         let rest = lines.split_off(most.saturating_sub(1)).join(" ");
         lines.push(fit(&rest, room, size, Weight::Regular));
@@ -164,9 +170,10 @@ mod tests {
 
     #[test]
     fn lines_break_between_words() {
-        assert_eq!(wrap("one two three", 50.0, 12.0), ["one two", "three"]);
-        assert_eq!(wrap("indivisible", 5.0, 12.0), ["indivisible"]);
-        assert_eq!(wrap("vit_base_x", 45.0, 12.0), ["vit_", "base_x"]);
+        assert_eq!(wrap("one two three", 50.0, 12.0, 9), ["one two", "three"]);
+        assert_eq!(wrap("indivisible", 5.0, 12.0, 9), ["indivisible"]);
+        assert_eq!(wrap("vit_base_x", 45.0, 12.0, 9), ["vit_", "base_x"]);
+        assert_eq!(wrap(&"word ".repeat(1_000_000), 50.0, 12.0, 3).len(), 4);
         assert_eq!(wrap_in("one two three", 30.0, 12.0, 2), ["one", "tw…"]);
     }
 }

@@ -127,6 +127,26 @@ fn sweep_older(folder: &Path, age: Duration) -> Result<(), RunError> {
     Ok(())
 }
 
+/// Whether a folder holds a folder that a killed process was removing.
+///
+/// # Errors
+/// When it cannot be listed.
+pub(crate) fn holds_removed(folder: &Path) -> Result<bool, RunError> {
+    let list = match std::fs::read_dir(folder) {
+        Ok(list) => list,
+        Err(error) if is_absent(&error) => return Ok(false),
+        Err(error) => return Err(RunError::io(folder, "list")(error)),
+    };
+    for entry in list {
+        let entry = entry.map_err(RunError::io(folder, "list"))?;
+        let kind = entry.file_type().map_err(RunError::io(folder, "list"))?;
+        if kind.is_dir() && is_ours(&entry.file_name().to_string_lossy()) {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
 /// Whether a folder holds nothing, or is not there: nothing but what a process of ours leaves that is
 /// killed before it has written its first file.
 ///

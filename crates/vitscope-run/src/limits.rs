@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::error::RunError;
 
 /// Bytes of `run.json` and of every other JSON file.
-pub const JSON_BYTES: u64 = 64 << 20;
+pub const JSON_BYTES: u64 = 16 << 20;
 /// Bytes of `metrics.csv` and of every other table.
 pub const TABLE_BYTES: u64 = 256 << 20;
 /// Bytes of a stored picture's file.

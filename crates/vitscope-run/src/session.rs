@@ -133,12 +133,15 @@ pub fn tidy(run: &Path) -> Result<(), RunError> {
     }
 }
 
-/// Whether nothing of ours is left of the unfinished state of a run.
+/// Whether nothing of ours is left of the unfinished state of a run, nor of its removal.
 ///
 /// # Errors
 /// When the folder cannot be listed.
 pub fn is_tidy(run: &Path) -> Result<bool, RunError> {
     let state = run.join(names::STATE);
+    if files::holds_removed(run)? {
+        return Ok(false);
+    }
     // An empty folder is what is left of ours.
     Ok(!state.exists() || state::holds_foreign(&state)? && !state::holds_ours(&state)?)
 }
@@ -326,6 +329,13 @@ mod tests {
         assert!(other.contains("choose another `out`") && !other.contains("resume"));
         session.tidy().unwrap();
         drop(session);
+        // Killed between the rename of the state and its removal.
+        let removed = run.join(".vitscope-abcdefghijkl.writing");
+        std::fs::create_dir(&removed).unwrap();
+        assert!(look_anew(&run, &own).unwrap());
+        drop(Session::begin(&run, &own, true).unwrap());
+        assert!(!removed.exists());
+        tidy(&run).unwrap();
         let done = look_anew(&run, &own).unwrap_err().to_string();
         assert!(done.contains("choose another `out`") && !done.contains("resume"));
     }
