@@ -417,7 +417,7 @@ mod tests {
             let error = FeatureDir::open(root.path()).unwrap_err().to_string();
             assert!(
                 error.contains(&format!(
-                    "features.json says {field} {value}, expected 1 to"
+                    "features.json: says {field} {value}, expected 1 to"
                 )),
                 "{error}"
             );
