@@ -168,7 +168,46 @@ fn gap(
 
 #[cfg(test)]
 mod tests {
-    use super::verdict;
+    use super::*;
+
+    fn of(share: Option<(f64, (f64, f64))>) -> Gap {
+        let difference = |value: f64| Difference {
+            value,
+            interval: (value - 0.01, value + 0.01),
+        };
+        let share = GapShare {
+            before: difference(0.1),
+            after: difference(0.04),
+            share,
+        };
+        let models = ["big".to_owned(), "small".to_owned()];
+        let values = [[0.5, 0.46], [0.4, 0.42]];
+        gap(models, Facet::Key, [8, 7], ("mean", 3), values, share)
+    }
+
+    #[test]
+    fn a_share_is_told_in_percent_with_its_interval() {
+        let told = of(Some((0.6, (0.4, 0.75)))).sentence;
+        assert!(
+            told.contains("60 % of the gap goes away [40, 75]"),
+            "{told}"
+        );
+        assert!(
+            told.contains("big (layer 8) goes from 0.500 to 0.460, of small (layer 7) from 0.400 to 0.420: the gap is +0.100"),
+            "{told}"
+        );
+    }
+
+    #[test]
+    fn a_gap_that_may_be_none_has_no_share() {
+        let gap = of(None);
+        assert_eq!(gap.share, None);
+        assert!(
+            gap.sentence.contains("no share of it can be given"),
+            "{}",
+            gap.sentence
+        );
+    }
 
     #[test]
     fn a_share_says_how_the_gap_went() {
