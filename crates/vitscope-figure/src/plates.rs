@@ -15,7 +15,9 @@ use crate::{
     locality, many, matrix, position_locked, segmentations, sensitivity, series,
 };
 
-const ONE_EACH: [&str; 28] = [
+const ONE_EACH: [&str; 30] = [
+    "neighbors-by-layer",
+    "token-lengths",
     "aggregate",
     "aggregate-layers",
     "attention",
