@@ -68,6 +68,9 @@ pub(crate) enum PictureFormat {
 /// Bytes of the longest file that is read as a whole: an image, a mask, a list.
 pub(crate) const LONGEST: u64 = 1 << 30;
 
+/// Bytes of the longest description that is read.
+pub(crate) const LONGEST_TEXT: u64 = 16 << 20;
+
 /// Opens a file of a data set. What is no regular file is refused before it is opened: a named pipe would wait for
 /// its writer, and a device need not end.
 pub(crate) fn open_file(path: &Path) -> Result<File, DataError> {

@@ -113,15 +113,12 @@ struct Form {
     kind: Option<String>,
 }
 
-/// Bytes of the longest description that is read.
-const LONGEST: u64 = 16 << 20;
-
 /// Reads a description and finds its files. Comes back with the kind and root of the set.
 pub(crate) fn open(
     path: &Path,
     findings: &mut Findings,
 ) -> Result<(Kind, PathBuf, Contents), DataError> {
-    let bytes = decode::read_up_to(path, LONGEST)?;
+    let bytes = decode::read_up_to(path, decode::LONGEST_TEXT)?;
     let text = String::from_utf8(bytes)
         .map_err(|_| DataError::read(path, io::Error::other("it is not UTF-8 text")))?;
     let wrong = |problem: String| DataError::Description {
