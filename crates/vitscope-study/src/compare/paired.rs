@@ -56,8 +56,8 @@ pub(super) fn are_paired(a: &StoredRun, b: &StoredRun) -> bool {
     a.is_same_data(b) && drawn(a) == drawn(b)
 }
 
-/// mIoU of a slot of one run less that of another; `None` where they are not paired, or one has no samples, or the only
-/// test image is one, all samples of which are alike.
+/// mIoU of a slot of one run less that of another; `None` where they are not paired, one has no samples, or there is one
+/// test image alone, all samples of which are alike.
 pub(super) fn difference(
     (a, samples_a): (&StoredRun, &Samples),
     (b, samples_b): (&StoredRun, &Samples),
@@ -66,7 +66,7 @@ pub(super) fn difference(
     let value = |run: &StoredRun| run.run.metrics.value(Subject::Slot(slot), "miou");
     let values = (value(a)?, value(b)?);
     let samples = (samples_a.get(&slot)?, samples_b.get(&slot)?);
-    (are_paired(a, b) && a.run.record.data.test > 1)
+    (are_paired(a, b) && a.run.record.data.test != 1)
         .then(|| Difference::new(values, (samples.0, samples.1)))
         .flatten()
 }
