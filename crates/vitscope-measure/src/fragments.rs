@@ -36,7 +36,7 @@ impl Fragments {
     /// ```
     /// let mut fragments = vitscope_measure::Fragments::default();
     /// fragments.add(&[0, 0, 1, 1, 0, 0], (2, 3))?;
-    /// assert_eq!((fragments.per_image(), fragments.single_share()), (vec![3.0], Some(1.0 / 3.0)));
+    /// assert_eq!((fragments.per_image(), fragments.single_share()), (vec![3.0], Some(2.0 / 3.0)));
     /// # Ok::<(), vitscope_measure::MeasureError>(())
     /// ```
     pub fn add(&mut self, labels: &[u8], grid: (usize, usize)) -> Result<(), MeasureError> {

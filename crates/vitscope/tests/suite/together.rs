@@ -122,7 +122,7 @@ fn runs_made_together_resume_to_the_same_bytes() {
     let broken = dir.path().join("broken");
     let names = folders(&whole);
     assert_eq!(names.len(), 4);
-    for moment in 1..=5 {
+    for moment in [1, 3, 5] {
         let mut args = probe_args(&broken, &more);
         args.push("--resume".to_owned());
         run_for(args, length * moment / 6);
