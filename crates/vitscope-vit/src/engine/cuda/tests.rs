@@ -53,6 +53,7 @@ fn model(d: usize, heads: usize, precision: Precision) -> (Arc<Model>, InputGeom
         grid: [3, 3],
         table: params.table.clone(),
         rotary: None,
+        relative: None,
         from_prefix: FromPrefix::Own,
     };
     let config = Config {
