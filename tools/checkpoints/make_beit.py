@@ -21,27 +21,6 @@ text = (Path(__file__).parent / "make_wild.py").read_text()
 exec(text[: text.index("# ---- wrappings")])
 
 
-@torch.no_grad()
-def record_beit(model, image, last):
-    """What timm's Beit computes; its joint bias is not where a hook would see it."""
-    out, hooks = {"input": image}, []
-    for index, block in enumerate(model.blocks):
-        def project(_, __, y, index=index, attn=block.attn):
-            bias = torch.cat((attn.q_bias, torch.zeros_like(attn.q_bias), attn.v_bias))
-            parts = torch.nn.functional.linear(y, attn.qkv.weight, bias).chunk(3, -1)
-            for name, part in zip(("query", "key", "value"), parts):
-                out[f"block{index}.{name}"] = part
-        hooks.append(block.norm1.register_forward_hook(project))
-        hooks.append(block.register_forward_hook(
-            lambda _, __, y, index=index: out.__setitem__(f"block{index}.token", y)))
-    y = model.forward_features(image)
-    for hook in hooks:
-        hook.remove()
-    if last:
-        out["final_norm"] = y
-    return {name: tensor.clone().contiguous() for name, tensor in out.items()}
-
-
 def beit(seed, **more):
     options = dict(img_size=SIDE, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS, mlp_ratio=2,
                    num_classes=3, use_abs_pos_emb=False, init_values=0.1)
@@ -71,11 +50,11 @@ def record_named(model, encoder, image, resized=False):
 image = picture(10)
 own, shared = beit(61, use_rel_pos_bias=True), beit(62, use_shared_rel_pos_bias=True)
 last = beit(63, use_rel_pos_bias=True, global_pool="token", init_values=None)
-case("beit_own.pth", weights(own), keep("beit_own", record_beit(own, image, False)), notes=["fc_norm", "BEiT v2"])
+case("beit_own.pth", weights(own), keep("beit_own", record_joint(own, image, False)), notes=["fc_norm", "BEiT v2"])
 official = {**weights(shared), "rel_pos_bias.relative_position_index": torch.zeros(17, 17, dtype=torch.int64),
             "mask_token": torch.zeros(1, 1, WIDTH), "lm_head.weight": torch.zeros(9, WIDTH)}
-case("beit_shared.pth", {"model": official}, keep("beit_shared", record_beit(shared, image, False)), format="official")
-case("beit_last.safetensors", weights(last), keep("beit_last", record_beit(last, image, True)))
+case("beit_shared.pth", {"model": official}, keep("beit_shared", record_joint(shared, image, False)), format="official")
+case("beit_last.safetensors", weights(last), keep("beit_last", record_joint(last, image, True)))
 
 size = dict(hidden_size=WIDTH, num_hidden_layers=DEPTH, num_attention_heads=HEADS, intermediate_size=2 * WIDTH,
             image_size=SIDE, patch_size=PATCH, layer_scale_init_value=0.1)

@@ -129,6 +129,32 @@ def case(file, content=None, expected=None, says=(), notes=(), config=None, proc
     CASES.append(dict(file=file, settle=settle, expected=expected, says=list(says), notes=list(notes)))
 
 
+@torch.no_grad()
+def record_joint(model, image, last):
+    """What timm's Eva and Beit classes compute, whose joint bias is not where a hook would see it."""
+    out, hooks = {"input": image}, []
+    for index, block in enumerate(model.blocks):
+        def project(_, __, y, index=index, attn=block.attn):
+            if attn.qkv is None:
+                parts = attn.q_proj(y), attn.k_proj(y), attn.v_proj(y)
+            else:
+                bias = attn.qkv.bias
+                if getattr(attn, "q_bias", None) is not None:
+                    bias = torch.cat((attn.q_bias, torch.zeros_like(attn.q_bias), attn.v_bias))
+                parts = torch.nn.functional.linear(y, attn.qkv.weight, bias).chunk(3, -1)
+            for name, part in zip(("query", "key", "value"), parts):
+                out[f"block{index}.{name}"] = part
+        hooks.append(block.norm1.register_forward_hook(project))
+        hooks.append(block.register_forward_hook(
+            lambda _, __, y, index=index: out.__setitem__(f"block{index}.token", y)))
+    y = model.forward_features(image)
+    for hook in hooks:
+        hook.remove()
+    if last:
+        out["final_norm"] = y
+    return {name: tensor.clone().contiguous() for name, tensor in out.items()}
+
+
 # ---- wrappings -------------------------------------------------------------------------------------------
 plain, average, student = vit(1), vit(2), vit(3)
 base, ema, raw = weights(plain), weights(average), weights(student)
@@ -285,32 +311,6 @@ for name, tensor in weights(half).items():
 case("split_bias.pth", {"model": under("encoder.", split)}, keep("split_bias", record(half, image)), **MAE)
 
 # ---- families beside the first ten ---------------------------------------------------------------------------
-@torch.no_grad()
-def record_eva(model, image, last):
-    """The same of timm's Eva class, whose joint bias is not where a hook would see it."""
-    out, hooks = {"input": image}, []
-    for index, block in enumerate(model.blocks):
-        def project(_, __, y, index=index, attn=block.attn):
-            if attn.qkv is None:
-                parts = attn.q_proj(y), attn.k_proj(y), attn.v_proj(y)
-            else:
-                bias = attn.qkv.bias
-                if getattr(attn, "q_bias", None) is not None:
-                    bias = torch.cat((attn.q_bias, torch.zeros_like(attn.q_bias), attn.v_bias))
-                parts = torch.nn.functional.linear(y, attn.qkv.weight, bias).chunk(3, -1)
-            for name, part in zip(("query", "key", "value"), parts):
-                out[f"block{index}.{name}"] = part
-        hooks.append(block.norm1.register_forward_hook(project))
-        hooks.append(block.register_forward_hook(
-            lambda _, __, y, index=index: out.__setitem__(f"block{index}.token", y)))
-    y = model.forward_features(image)
-    for hook in hooks:
-        hook.remove()
-    if last:
-        out["final_norm"] = y
-    return {name: tensor.clone().contiguous() for name, tensor in out.items()}
-
-
 def eva(seed, **more):
     options = dict(img_size=SIDE, patch_size=PATCH, embed_dim=WIDTH, depth=DEPTH, num_heads=HEADS, num_classes=0,
                    use_rot_pos_emb=True, ref_feat_shape=(4, 4), dynamic_img_size=True)
@@ -326,7 +326,7 @@ for name, model, last in (
         ("eva02_base", eva(42, qkv_fused=False, scale_mlp=True, **SWIGLU), False),
         ("pe_core", eva(43, global_pool="map", attn_pool_num_heads=2, attn_pool_mlp_ratio=2, **PERCEPTION), True),
         ("pe_spatial", eva(44, use_post_transformer_norm=False, use_fc_norm=False, **PERCEPTION), False)):
-    case(f"{name}.safetensors", weights(model), keep(name, record_eva(model, odd_image, last)), heads=HEADS)
+    case(f"{name}.safetensors", weights(model), keep(name, record_joint(model, odd_image, last)), heads=HEADS)
 siglip = vit(45, class_token=False, global_pool="map", num_classes=0)
 case("siglip_timm.safetensors", weights(siglip), keep("siglip_timm", record(siglip, odd_image)), family="siglip",
      format="timm", heads=HEADS)

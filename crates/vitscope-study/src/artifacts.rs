@@ -5,7 +5,7 @@
 //! wrong, and what to do next.
 
 use serde::Serialize;
-use vitscope_measure::{OUTLIERS_OF_LOGNORMAL, Usage};
+use vitscope_measure::{NEAR_TRUTH, OUTLIERS_OF_LOGNORMAL, Usage};
 use vitscope_run::{Run, Slot, Subject};
 
 use crate::error::StudyError;
@@ -27,8 +27,6 @@ const GLOBAL: f64 = 0.25;
 const SPECKLED: f64 = 3.0;
 /// Standard deviations beyond shuffled labels under which neighbors are no more alike than chance has it.
 const CHANCE: f64 = 3.0;
-/// Positional effect this far above the ground truth's is none.
-const NEAR_TRUTH: f64 = vitscope_measure::NEAR_TRUTH;
 
 /// How bad a number is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -124,10 +124,10 @@ impl Visitor for Inspector<'_> {
     fn reading(&mut self, reading: usize, rows: &Rows<'_>, _: &Seen) -> Result<(), StudyError> {
         let (grid, host) = (grid(self.job), rows.host()?);
         let failed = self.job.reading_error(reading);
-        let finite = host
+        let broken = host
             .outer_iter()
             .position(|rows| !rows.iter().all(|v| v.is_finite()));
-        if let Some(image) = finite {
+        if let Some(image) = broken {
             return Err(failed(ProbeError::NonFinite { image }));
         }
         let of = &mut self.summed.readings[reading];

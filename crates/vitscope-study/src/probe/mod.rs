@@ -24,6 +24,7 @@ pub(crate) mod train;
 pub(crate) mod training;
 pub mod variants;
 
+use std::cell::OnceCell;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
@@ -254,9 +255,17 @@ fn finish(
     let [train, test] = records
         .first()
         .map_or([0; 2], |record| [record.data.train, record.data.test]);
+    // Looked at once: behind the first run nothing more is read of the data but examples.
+    let now = OnceCell::new();
     let unedited = |run: &Path| {
-        let now = job.data.stamps(train, test)?;
-        unedited::check_again(run, stamps, &now)
+        let now = match now.get() {
+            Some(now) => now,
+            None => {
+                let looked = job.data.stamps(train, test)?;
+                now.get_or_init(|| looked)
+            }
+        };
+        unedited::check_again(run, stamps, now)
     };
     let labels = TrainLabels::new(job.data, opened.geometry, opened.grid, train);
     for (index, (evaluation, session)) in evaluations.into_iter().zip(sessions).enumerate() {

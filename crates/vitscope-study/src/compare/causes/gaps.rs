@@ -102,6 +102,11 @@ fn verdict(share: Option<[f64; 3]>, [first, second]: [[f64; 2]; 2]) -> String {
         return "The gap may be none, so that no share of it can be given.".to_owned();
     };
     let [value, low, high] = share.map(|share| 100.0 * share);
+    if low <= 0.0 && high >= 0.0 {
+        return format!(
+            "Whether it changes is not shown: {value:.0} % of the gap goes away [{low:.0}, {high:.0}]."
+        );
+    }
     if value < 0.0 {
         return format!(
             "The gap grows by {:.0} % [{:.0}, {:.0}].",
@@ -223,6 +228,8 @@ mod tests {
         );
         let turns = said(Some([1.5, 1.2, 1.8]), [[0.2, 0.1], [0.1, 0.15]]);
         assert!(turns.contains("turns it around"), "{turns}");
+        let unclear = said(Some([-0.5, -0.9, 0.1]), [[0.2, 0.3], [0.1, 0.15]]);
+        assert!(unclear.starts_with("Whether it changes is not shown"), "{unclear}");
         let grows = said(Some([-0.5, -0.9, -0.1]), [[0.2, 0.3], [0.1, 0.15]]);
         assert_eq!(grows, "The gap grows by 50 % [10, 90].");
     }
