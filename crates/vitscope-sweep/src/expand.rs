@@ -1,8 +1,10 @@
 //! From the tables of a plan to its jobs.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use toml::{Table, Value};
+use vitscope_study::settings::Setting;
+use vitscope_study::variants::split;
 
 use crate::keys::{Spec, known};
 use crate::plan::{PlanProblems, named, tables};
@@ -71,15 +73,31 @@ pub(crate) fn expand(table: &Table, problems: &mut PlanProblems) -> Vec<Spec> {
     specs
 }
 
+/// The values of a key, of which each is a job's: a list, and several draws of random directions that go by one name.
+fn values(key: &str, value: &Value) -> Vec<Value> {
+    let list = match value {
+        Value::Array(list) => list.clone(),
+        one => vec![one.clone()],
+    };
+    let draws = Setting::called(key).filter(|setting| setting.name == "transform");
+    let each = list.into_iter().flat_map(|value| match (&draws, &value) {
+        (Some(setting), Value::String(text)) if !text.contains(',') => split(setting, text)
+            .into_iter()
+            .map(Value::String)
+            .collect(),
+        _ => vec![value],
+    });
+    each.collect()
+}
+
 /// The jobs of one table, every combination of its values.
 fn of(base: &Table, table: &Table, place: &str, problems: &mut PlanProblems) -> Vec<Spec> {
     let mut keys: Vec<&String> = table.keys().collect();
     let rank = |key: &str| FIRST.iter().position(|first| *first == key);
     keys.sort_by_key(|key| (rank(key).unwrap_or(FIRST.len()), key.as_str()));
-    let lengths = table.values().map(|value| match value {
-        Value::Array(list) => list.len(),
-        _ => 1,
-    });
+    let listed = table.iter().map(|(key, value)| (key, values(key, value)));
+    let listed: BTreeMap<&String, Vec<Value>> = listed.collect();
+    let lengths = listed.values().map(|values| values.len().max(1));
     let all = lengths.fold(1, usize::saturating_mul);
     if !few(place, all, problems) {
         return Vec::new();
@@ -87,14 +105,11 @@ fn of(base: &Table, table: &Table, place: &str, problems: &mut PlanProblems) -> 
     let mut rows = vec![Table::new()];
     for key in keys {
         known(key, place, problems);
-        let values = match &table[key] {
-            Value::Array(list) if list.is_empty() => {
-                problems.add(&format!("{place} {key}"), "has no value");
-                return Vec::new();
-            }
-            Value::Array(list) => list.clone(),
-            one => vec![one.clone()],
-        };
+        let values = &listed[key];
+        if values.is_empty() {
+            problems.add(&format!("{place} {key}"), "has no value");
+            return Vec::new();
+        }
         let with = |row: &Table, value: &Value| {
             let mut row = row.clone();
             match value {
@@ -136,4 +151,22 @@ fn of(base: &Table, table: &Table, place: &str, problems: &mut PlanProblems) -> 
         }
     }
     specs
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn draws_of_random_directions_are_a_job_each() {
+        let text = "transform = ['none', 'random:8x3']\nseed = [0, 1]\n";
+        let (base, matrix) = ("model = 'm'\ndata = 'd'\n", text.parse().unwrap());
+        let mut problems = PlanProblems::default();
+        let specs = of(&base.parse().unwrap(), &matrix, "[matrix]", &mut problems);
+        assert!(problems.is_none());
+        let found: BTreeSet<String> = specs.iter().map(|spec| spec.value("transform")).collect();
+        let expected = ["none", "random:8", "random:8@2", "random:8@3"];
+        assert_eq!(found, expected.map(str::to_owned).into());
+        assert_eq!(specs.len(), 8);
+    }
 }

@@ -66,7 +66,7 @@ pub struct Plan {
 }
 
 /// Sentences about a plan, each with its file.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct PlanProblems {
     path: PathBuf,
     list: Vec<String>,

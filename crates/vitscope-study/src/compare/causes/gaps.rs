@@ -229,7 +229,10 @@ mod tests {
         let turns = said(Some([1.5, 1.2, 1.8]), [[0.2, 0.1], [0.1, 0.15]]);
         assert!(turns.contains("turns it around"), "{turns}");
         let unclear = said(Some([-0.5, -0.9, 0.1]), [[0.2, 0.3], [0.1, 0.15]]);
-        assert!(unclear.starts_with("Whether it changes is not shown"), "{unclear}");
+        assert!(
+            unclear.starts_with("Whether it changes is not shown"),
+            "{unclear}"
+        );
         let grows = said(Some([-0.5, -0.9, -0.1]), [[0.2, 0.3], [0.1, 0.15]]);
         assert_eq!(grows, "The gap grows by 50 % [10, 90].");
     }
