@@ -7,6 +7,7 @@ use crate::chart::{self, Chart, Frame};
 use crate::cluster_use::ClusterUse;
 use crate::end_names::{self, EndName};
 use crate::error::FigureError;
+use crate::layer_metric::LayerMetric;
 use crate::members::Member;
 use crate::models;
 use crate::references::{Reference, beside, references};
@@ -15,62 +16,6 @@ use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
 use crate::theme::{self, Mark, Paint};
 use crate::words;
-
-/// What one of these figures shows.
-pub(crate) struct LayerMetric {
-    name: &'static str,
-    heading: &'static str,
-    metric: &'static str,
-    axis: &'static str,
-    note: &'static str,
-    /// Why there is nothing to show.
-    absent: &'static str,
-}
-
-pub(crate) const MIOU: LayerMetric = LayerMetric {
-    name: "miou-by-layer",
-    heading: "Segmentation quality by layer",
-    metric: "miou",
-    axis: "mIoU",
-    note: "",
-    absent: "There is no mIoU yet.",
-};
-
-pub(crate) const NMI: LayerMetric = LayerMetric {
-    name: "nmi-by-layer",
-    heading: "Positional effect by layer",
-    metric: "nmi",
-    axis: "positional effect (NMI)",
-    note: words::NMI_NOTE,
-    absent: "There is no positional effect: it is undefined, or not measured yet.",
-};
-
-pub(crate) const EXCESS: LayerMetric = LayerMetric {
-    name: "excess-by-layer",
-    heading: "Positional effect beyond chance by layer",
-    metric: "nmi_excess",
-    axis: "NMI beyond chance",
-    note: "Beyond chance: NMI on the patch grid minus its mean under random circular shifts of every label map.",
-    absent: "Label maps were not resampled (see the setting resamples), so chance is unknown.",
-};
-
-pub(crate) const NEIGHBORS: LayerMetric = LayerMetric {
-    name: "neighbors-by-layer",
-    heading: "Likeness of neighbors by layer",
-    metric: "neighbor_cosine",
-    axis: "cosine beyond any two patches",
-    note: "Mean cosine of patches side by side less that of any two patches of the image: 0 where neighbors are no more alike than others.",
-    absent: "No two patches are neighbors.",
-};
-
-pub(crate) const PCK: LayerMetric = LayerMetric {
-    name: "pck-by-layer",
-    heading: "Correct keypoints by layer",
-    metric: "pck",
-    axis: "correct keypoints (PCK@0.1)",
-    note: "PCK@0.1: share of keypoints matched within a tenth of the longer side of the target's box.",
-    absent: "There is no PCK at the threshold 0.1.",
-};
 
 /// One run's values over the layers of the plot.
 struct Course<'a> {

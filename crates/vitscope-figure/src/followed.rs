@@ -231,6 +231,13 @@ pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureErro
     if shown.any(|measured| measured.value.is_none()) {
         sheet.note("A gap: all labels of the slot are the same.");
     }
+    table(&mut sheet, member, &bands);
+    sheet.finish(top)
+}
+
+/// Every number that is drawn, once.
+fn table(sheet: &mut Sheet, member: &Member, bands: &[&Band]) {
+    let run = &member.run;
     sheet.columns(&["layer", "facet", "number", "value", "low", "high"]);
     let mut told: Vec<&str> = Vec::new();
     for curve in bands.iter().flat_map(|band| &band.curves) {
@@ -249,7 +256,6 @@ pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureErro
             sheet.row(member, cells.chain(words::measured_cells(measured)));
         }
     }
-    sheet.finish(top)
 }
 
 /// The numbers of a curve over the layers of these facets.

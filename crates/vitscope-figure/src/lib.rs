@@ -25,6 +25,7 @@ mod error;
 mod followed;
 mod grid;
 mod images;
+mod layer_metric;
 mod layers;
 mod legend;
 mod lengths;

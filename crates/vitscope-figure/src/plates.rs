@@ -7,6 +7,7 @@ use vitscope_run::{Facet, Part, RunKind};
 use crate::CompareOptions;
 use crate::aggregates::Maps;
 use crate::error::FigureError;
+use crate::layer_metric::{self, LayerMetric};
 use crate::members::Member;
 use crate::relations::{self, Correlations, Relations};
 use crate::sheet::Plate;
@@ -81,7 +82,7 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
             plates.extend(layers::draw(member)?);
             if member.run.has("neighbor_cosine") {
                 plates.extend(lengths::draw(member)?);
-                plates.push(curves::draw(one, &curves::NEIGHBORS)?);
+                plates.push(curves::draw(one, &layer_metric::NEIGHBORS)?);
             }
             plates.push(locality::draw(one)?);
             plates.push(attention::draw(member)?);
@@ -91,7 +92,7 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
             plates.push(attention::draw(member)?);
         }
         RunKind::Correspond => {
-            plates.push(curves::draw(one, &curves::PCK)?);
+            plates.push(curves::draw(one, &layer_metric::PCK)?);
             plates.push(correspond::categories::draw(member)?);
             plates.push(correspond::similarity::draw(member)?);
             plates.push(correspond::layers::draw_similarity(member)?);
@@ -105,7 +106,11 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
     Ok(plates)
 }
 
-const OF_PROBES: [&curves::LayerMetric; 3] = [&curves::MIOU, &curves::NMI, &curves::EXCESS];
+const OF_PROBES: [&LayerMetric; 3] = [
+    &layer_metric::MIOU,
+    &layer_metric::NMI,
+    &layer_metric::EXCESS,
+];
 
 /// The figures of several runs. `out` may hold their correlations.
 pub(crate) fn of_comparison(
@@ -153,7 +158,7 @@ pub(crate) fn of_comparison(
     }
     let correspond = of_kind(RunKind::Correspond);
     if !correspond.is_empty() {
-        plates.push(curves::draw(&pictured(&correspond), &curves::PCK)?);
+        plates.push(curves::draw(&pictured(&correspond), &layer_metric::PCK)?);
     }
     let has_locality = |member: &&Member| !member.run.of_layers("locality", Part::Whole).is_empty();
     let with_locality: Vec<&Member> = members.iter().filter(has_locality).collect();

@@ -87,16 +87,12 @@ pub(super) fn draw(causes: &Causes, members: &[&Member]) -> Result<Option<Plate>
             }
             if let Some(member) = member {
                 any = any.or(Some(member));
-                let numbers =
-                    ["miou", "nmi_excess"].map(|metric| member.run.get(subject, metric).value);
-                let number =
-                    |value: Option<f64>| value.map_or("–".to_owned(), |v| format!("{v:.3}"));
-                let [miou, effect] = numbers.map(number);
                 let below = top + side + 14.0;
-                let text = format!("mIoU {miou}, {effect}");
-                sheet
-                    .svg
-                    .text([left(column), below], Lettering::NOTE, &text);
+                sheet.svg.text(
+                    [left(column), below],
+                    Lettering::NOTE,
+                    &numbers(member, subject),
+                );
             }
         }
         let edit = edits
@@ -123,6 +119,15 @@ pub(super) fn draw(causes: &Causes, members: &[&Member]) -> Result<Option<Plate>
         "Below each map: mIoU and positional effect beyond chance. Runs of seed {seed}. Last column: how much of the mean vector of a place the first edit takes out, from nothing (black) to the most of the slot (yellow)."
     ));
     Ok(Some(sheet.finish(bottom + 2.0)?))
+}
+
+/// What stands below a map.
+fn numbers(member: &Member, subject: Subject) -> String {
+    let number = |metric| match member.run.get(subject, metric).value {
+        Some(value) => format!("{value:.3}"),
+        None => "–".to_owned(),
+    };
+    format!("mIoU {}, {}", number("miou"), number("nmi_excess"))
 }
 
 /// The run of a transform and a seed.

@@ -259,42 +259,7 @@ fn open_features(
             ),
         ));
     }
-    // The crop follows from the grid: patches times their size, which features.json may name.
-    let patch = match (dir.about.patch, dir.about.size) {
-        (Some(patch), _) => patch,
-        (None, size_px) => size_px.unwrap_or(size) / dir.grid[0],
-    };
-    if dir.grid[0] != dir.grid[1] || patch == 0 {
-        return Err(StudyError::file(
-            path,
-            format!(
-                "has {} x {} patches: a probe needs a square grid of patches of at least one pixel",
-                dir.grid[0], dir.grid[1]
-            ),
-        ));
-    }
-    let geometry = Geometry {
-        size: patch * dir.grid[0],
-    };
-    if geometry.size > limits::SIDE {
-        return Err(StudyError::file(
-            path,
-            format!(
-                "has {} patches of {patch} pixels a side, and a crop has at most {} pixels a side",
-                dir.grid[0],
-                limits::SIDE
-            ),
-        ));
-    }
-    if let Some(stated) = dir.about.size.filter(|&stated| stated != geometry.size) {
-        return Err(StudyError::file(
-            &path.join("features.json"),
-            format!(
-                "says size {stated}, but {} patches of {patch} pixels make {}: correct one of them",
-                dir.grid[0], geometry.size
-            ),
-        ));
-    }
+    let (geometry, patch) = features_geometry(path, &dir, size)?;
     let widths: Vec<usize> = slots.iter().map(|&slot| dir.width(slot)).collect();
     let record = ModelRecord {
         name: dir.about.model.clone().unwrap_or_else(|| name_of(path)),
@@ -331,6 +296,51 @@ fn open_features(
         notes,
     };
     Ok((Source::Features(Box::new(dir)), opened))
+}
+
+/// The crop and the patch's side that stored features stand for, in pixels.
+fn features_geometry(
+    path: &Path,
+    dir: &FeatureDir,
+    size: usize,
+) -> Result<(Geometry, usize), StudyError> {
+    // The crop follows from the grid: patches times their size, which features.json may name.
+    let patch = match (dir.about.patch, dir.about.size) {
+        (Some(patch), _) => patch,
+        (None, size_px) => size_px.unwrap_or(size) / dir.grid[0],
+    };
+    if dir.grid[0] != dir.grid[1] || patch == 0 {
+        return Err(StudyError::file(
+            path,
+            format!(
+                "has {} x {} patches: a probe needs a square grid of patches of at least one pixel",
+                dir.grid[0], dir.grid[1]
+            ),
+        ));
+    }
+    let geometry = Geometry {
+        size: patch * dir.grid[0],
+    };
+    if geometry.size > limits::SIDE {
+        return Err(StudyError::file(
+            path,
+            format!(
+                "has {} patches of {patch} pixels a side, and a crop has at most {} pixels a side",
+                dir.grid[0],
+                limits::SIDE
+            ),
+        ));
+    }
+    if let Some(stated) = dir.about.size.filter(|&stated| stated != geometry.size) {
+        return Err(StudyError::file(
+            &path.join("features.json"),
+            format!(
+                "says size {stated}, but {} patches of {patch} pixels make {}: correct one of them",
+                dir.grid[0], geometry.size
+            ),
+        ));
+    }
+    Ok((geometry, patch))
 }
 
 fn slots_of(layers: &[usize], facets: &[Facet]) -> Vec<Slot> {

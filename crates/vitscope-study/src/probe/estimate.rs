@@ -238,6 +238,37 @@ pub fn estimate(
         secs_per_image: 0.0,
         secs: opening,
     }];
+    parts.extend(in_phases(phases, images));
+    let timed: Duration = phases.iter().map(|timed| timed.ended).sum();
+    parts.push(EstimatedPart {
+        phase: "write",
+        images: 0,
+        secs_per_image: 0.0,
+        secs: whole.saturating_sub(timed).as_secs_f64(),
+    });
+    let secs = parts.iter().map(|part| part.secs).sum();
+    Ok(Estimate {
+        secs,
+        cache: matches!(source, Source::Backbone(_)).then(|| Cache {
+            used: caches,
+            bytes: worth.bytes,
+            with: worth.images.len() as u64,
+            without: worth.without(),
+            secs_without: caches.then(|| without_cache(&parts, &runs, secs)),
+        }),
+        memory: most_memory().map(|bytes| bytes + growth(&job)),
+        growth: growth(&job),
+        disk: size_of_folder(folder.path()),
+        parts,
+        runs,
+        rehearsal_secs: begun.elapsed().as_secs_f64(),
+        folder,
+    })
+}
+
+/// What the phases of the rehearsal say of the job's own, of which `images` gives how many they see.
+fn in_phases(phases: &[Timed], images: impl Fn(Phase) -> u64) -> Vec<EstimatedPart> {
+    let mut parts = Vec::new();
     for phase in PHASES {
         let of_phase: Vec<&Timed> = phases.iter().filter(|t| t.phase == phase).collect();
         if let (Some(timed), count @ 1..) = (of_phase.first(), images(phase)) {
@@ -258,31 +289,7 @@ pub fn estimate(
             });
         }
     }
-    let in_phases: Duration = phases.iter().map(|timed| timed.ended).sum();
-    parts.push(EstimatedPart {
-        phase: "write",
-        images: 0,
-        secs_per_image: 0.0,
-        secs: whole.saturating_sub(in_phases).as_secs_f64(),
-    });
-    let secs = parts.iter().map(|part| part.secs).sum();
-    Ok(Estimate {
-        secs,
-        cache: matches!(source, Source::Backbone(_)).then(|| Cache {
-            used: caches,
-            bytes: worth.bytes,
-            with: worth.images.len() as u64,
-            without: worth.without(),
-            secs_without: caches.then(|| without_cache(&parts, &runs, secs)),
-        }),
-        memory: most_memory().map(|bytes| bytes + growth(&job)),
-        growth: growth(&job),
-        disk: size_of_folder(folder.path()),
-        parts,
-        runs,
-        rehearsal_secs: begun.elapsed().as_secs_f64(),
-        folder,
-    })
+    parts
 }
 
 /// The request of the rehearsal.

@@ -192,22 +192,7 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
         }
         summaries.push(SlotSummary::of(slot, done, readers.get(index), loss));
     }
-    if let Some(mut transforms) = StoredTransforms::open(run)? {
-        for &slot in slots {
-            if let Some(numbers) = transforms.numbers(slot)? {
-                rows::add_fit(&mut table, slot, &numbers);
-            }
-        }
-    }
-    if let Some(mut found) = Inspected::open(run)?.filter(|_| settings.artifacts) {
-        let transformed = settings.transform != Transform::None;
-        let subjects = slots.iter().map(|&slot| Subject::Slot(slot));
-        for subject in subjects.chain([Subject::GroundTruth]) {
-            if let Some(numbers) = found.numbers(subject)? {
-                rows::add_artifacts(&mut table, subject, &numbers, transformed);
-            }
-        }
-    }
+    add_stored(&mut table, run, settings, slots)?;
     if let Some(localities) = input.localities {
         attention::write_beside(run, settings, localities, record.grid, &mut table)?;
     }
@@ -243,6 +228,32 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
         clusters: record.clusters,
         notes: measured.note.into_iter().collect(),
     })
+}
+
+/// Adds what is stored beside the counts: what transforms took out, and what was seen of artifacts.
+fn add_stored(
+    table: &mut Table,
+    run: &Path,
+    settings: &Settings,
+    slots: &[Slot],
+) -> Result<(), StudyError> {
+    if let Some(mut transforms) = StoredTransforms::open(run)? {
+        for &slot in slots {
+            if let Some(numbers) = transforms.numbers(slot)? {
+                rows::add_fit(table, slot, &numbers);
+            }
+        }
+    }
+    if let Some(mut found) = Inspected::open(run)?.filter(|_| settings.artifacts) {
+        let transformed = settings.transform != Transform::None;
+        let subjects = slots.iter().map(|&slot| Subject::Slot(slot));
+        for subject in subjects.chain([Subject::GroundTruth]) {
+            if let Some(numbers) = found.numbers(subject)? {
+                rows::add_artifacts(table, subject, &numbers, transformed);
+            }
+        }
+    }
+    Ok(())
 }
 
 /// What a run came to that is complete, from its directory.

@@ -49,6 +49,16 @@ struct SlotReaders {
     linear: LinearReader,
 }
 
+/// What the runs of a job ask for, each thing once.
+struct Wanted {
+    samples: Vec<Sample>,
+    /// Per run: its sample.
+    sample_of: Vec<usize>,
+    fits: Vec<Fit>,
+    /// Per run and slot: its fit.
+    of: Vec<Vec<usize>>,
+}
+
 /// The readers of all runs of a job.
 pub(crate) struct Readers {
     fitted: Vec<SlotReaders>,
@@ -66,24 +76,9 @@ impl Plan {
     }
 }
 
-impl Readers {
-    /// Fits the readers, where they are asked for, to training images with their labels.
-    ///
-    /// # Errors
-    /// A sentence, where training images have no labels; from the data and the model.
-    pub(crate) fn fit(
-        job: &Job<'_>,
-        source: &mut Source,
-        edits: &Edits<'_>,
-        records: &mut [Record],
-        observer: &mut dyn Observer,
-    ) -> Result<Option<Self>, StudyError> {
-        if !job.common.readers {
-            return Ok(None);
-        }
-        let opened = job.opened;
-        let grid = (opened.grid[0], opened.grid[1]);
-        let patch = opened.geometry.size / opened.grid[0];
+impl Wanted {
+    /// Runs that share a seed share a sample, and those that share a reading of it share its fit.
+    fn of(job: &Job<'_>) -> Self {
         let classes = job.data.classes.len();
         let mut samples: Vec<Sample> = Vec::new();
         let mut fits: Vec<Fit> = Vec::new();
@@ -115,6 +110,40 @@ impl Readers {
             });
             of.push(readings.collect());
         }
+        Self {
+            samples,
+            sample_of,
+            fits,
+            of,
+        }
+    }
+}
+
+impl Readers {
+    /// Fits the readers, where they are asked for, to training images with their labels.
+    ///
+    /// # Errors
+    /// A sentence, where training images have no labels; from the data and the model.
+    pub(crate) fn fit(
+        job: &Job<'_>,
+        source: &mut Source,
+        edits: &Edits<'_>,
+        records: &mut [Record],
+        observer: &mut dyn Observer,
+    ) -> Result<Option<Self>, StudyError> {
+        if !job.common.readers {
+            return Ok(None);
+        }
+        let opened = job.opened;
+        let grid = (opened.grid[0], opened.grid[1]);
+        let patch = opened.geometry.size / opened.grid[0];
+        let classes = job.data.classes.len();
+        let Wanted {
+            samples,
+            sample_of,
+            fits,
+            of,
+        } = Wanted::of(job);
         let images: BTreeSet<usize> = samples.iter().flat_map(|s| s.images.clone()).collect();
         let images: Vec<usize> = images.into_iter().collect();
         let shares = shares_of(job, &images)?;

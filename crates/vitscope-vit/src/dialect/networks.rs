@@ -4,7 +4,10 @@
 //! to be known: a network is found by its patch embedding, and whatever stands before that name is
 //! its prefix.
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    collections::{BTreeMap, HashSet},
+    path::Path,
+};
 
 use super::DIALECTS;
 use crate::{
@@ -283,25 +286,7 @@ pub(super) fn choose(
     let labels: Vec<String> = networks.iter().map(|network| network.label()).collect();
     let path = &container.files[0].path;
     if let Some(told) = told {
-        let meant: Vec<usize> = (0..networks.len())
-            .filter(|&at| networks[at].answers_to(told))
-            .collect();
-        let exact = meant.iter().copied().find(|&at| labels[at] == told);
-        return match (exact, meant.as_slice()) {
-            (Some(at), _) | (None, &[at]) => Ok((
-                at,
-                Some(NetworkChoice {
-                    value: labels[at].clone(),
-                    because: "--backbone says so".to_owned(),
-                    noted: false,
-                }),
-            )),
-            _ => Err(VitError::Contradiction {
-                path: path.clone(),
-                claim: format!("`backbone` says {}", shortened(told)),
-                fact: format!("its networks are called {}", listed(&labels)),
-            }),
-        };
+        return named(path, networks, &labels, told);
     }
     if let [only] = networks {
         let trained = standing(only) < 0;
@@ -377,6 +362,34 @@ pub(super) fn choose(
             example: labels[first[0]].clone(),
         }],
     })
+}
+
+/// The network that the user names, by its whole label or by what only one answers to.
+fn named(
+    path: &Path,
+    networks: &[&Network],
+    labels: &[String],
+    told: &str,
+) -> Result<(usize, Option<NetworkChoice>), VitError> {
+    let meant: Vec<usize> = (0..networks.len())
+        .filter(|&at| networks[at].answers_to(told))
+        .collect();
+    let exact = meant.iter().copied().find(|&at| labels[at] == told);
+    match (exact, meant.as_slice()) {
+        (Some(at), _) | (None, &[at]) => Ok((
+            at,
+            Some(NetworkChoice {
+                value: labels[at].clone(),
+                because: "--backbone says so".to_owned(),
+                noted: false,
+            }),
+        )),
+        _ => Err(VitError::Contradiction {
+            path: path.to_owned(),
+            claim: format!("`backbone` says {}", shortened(told)),
+            fact: format!("its networks are called {}", listed(labels)),
+        }),
+    }
 }
 
 fn standing(network: &Network) -> i8 {

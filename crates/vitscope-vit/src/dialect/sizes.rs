@@ -113,16 +113,7 @@ pub(crate) fn sizes(
     if !first.contains_key("qkv.weight") && !split_qkv.iter().all(|part| first.contains_key(part)) {
         return Err(absent("the maps of queries, keys and values"));
     }
-    let registers = match stem("registers") {
-        None => 0,
-        // None of them, which is how transformers stores that.
-        Some(tensor) if tensor.elements() == 0 && tensor.shape.last() == Some(&width) => 0,
-        Some(tensor) => {
-            let count = tensor.elements() / width;
-            look.matrix(tensor, count, width)?;
-            count
-        }
-    };
+    let registers = stem("registers").map_or(Ok(0), |tensor| look.registers(tensor, width))?;
 
     let class = fit.stem.contains_key("class");
     let before = usize::from(class) + registers;
@@ -132,15 +123,8 @@ pub(crate) fn sizes(
     };
 
     let heads = look.heads(fit, width)?;
-    if let Some(frequencies) = block("frequencies")
-        && (registers == 0 || !registers.is_multiple_of(4))
-    {
-        // The only dialect with frequencies has registers.
-        let registers = stem("registers").unwrap_or(frequencies);
-        return Err(look.shape(
-            registers,
-            "four times some registers, a quarter on each side",
-        ));
+    if let Some(frequencies) = block("frequencies") {
+        look.around_the_edge(registers, stem("registers").unwrap_or(frequencies))?;
     }
 
     let sizes = Sizes {
@@ -166,10 +150,7 @@ pub(crate) fn sizes(
     check(&fit.stem)?;
     for parts in &fit.blocks {
         check(parts)?;
-        if parts.contains_key("scale1") != parts.contains_key("scale2")
-            || (parts.contains_key("gate.weight")
-                && parts.contains_key("gate.bias") != parts.contains_key("up.bias"))
-        {
+        if lacks_one_of_a_pair(parts) {
             return Err(absent(
                 "one of a pair of tensors (LayerScale, or a gate's bias)",
             ));
@@ -177,6 +158,12 @@ pub(crate) fn sizes(
     }
     bounded(container, fit)?;
     Ok(sizes)
+}
+
+/// Whether a block has one LayerScale without the other, or one bias of a gated pair.
+fn lacks_one_of_a_pair(parts: &BTreeMap<&'static str, usize>) -> bool {
+    let has = |part| parts.contains_key(part);
+    has("scale1") != has("scale2") || (has("gate.weight") && has("gate.bias") != has("up.bias"))
 }
 
 /// How the rows of a position table are divided: patches, and before them the class token, or
@@ -284,6 +271,28 @@ impl SizeLook<'_> {
                 },
             )),
         }
+    }
+
+    /// How many registers there are.
+    fn registers(&self, tensor: &StoredTensor, width: usize) -> Result<usize, VitError> {
+        // None of them, which is how transformers stores that.
+        if tensor.elements() == 0 && tensor.shape.last() == Some(&width) {
+            return Ok(0);
+        }
+        let count = tensor.elements() / width;
+        self.matrix(tensor, count, width)?;
+        Ok(count)
+    }
+
+    /// Registers that turn around the edge lie on its four sides alike.
+    fn around_the_edge(&self, count: usize, registers: &StoredTensor) -> Result<(), VitError> {
+        if count == 0 || !count.is_multiple_of(4) {
+            return Err(self.shape(
+                registers,
+                "four times some registers, a quarter on each side",
+            ));
+        }
+        Ok(())
     }
 
     /// The position table, of `before` tokens and the patches.
