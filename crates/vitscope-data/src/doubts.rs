@@ -118,10 +118,9 @@ impl Evidence {
     pub fn doubts(&self, set: &DataSet) -> Vec<Doubt> {
         let judge = Judge::new(self, set);
         let ignored = judge.ignored_class();
-        let few = if ignored.is_none() {
-            judge.one_class()
-        } else {
-            None
+        let few = match ignored {
+            None => judge.one_class(),
+            Some(_) => None,
         };
         [
             ignored,
@@ -139,6 +138,7 @@ impl Evidence {
             judge.shifted(),
             judge.orientation(),
             judge.turned_masks(),
+            judge.transparent_masks(),
             judge.depth(),
             judge.darkness(),
             judge.transparency(),

@@ -68,6 +68,7 @@ pub(crate) struct MaskFacts {
     /// The palette's colors of the ids that occur.
     pub palette: BTreeMap<u32, [u8; 3]>,
     pub turned: bool,
+    pub transparent: bool,
 }
 
 /// The pixels of one value.
@@ -135,6 +136,7 @@ impl MaskFacts {
         };
         facts.colored = matches!(mask.values, Values::Colors(_));
         facts.turned = mask.turned;
+        facts.transparent = mask.transparent;
         if let Some(palette) = &mask.palette {
             let color = |&id: &u32| Some((id, *palette.get(id as usize)?));
             facts.palette = facts.values.keys().filter_map(color).collect();
@@ -294,6 +296,9 @@ pub struct Evidence {
     pub(crate) first_transparent: Option<PathBuf>,
     /// Masks with an EXIF orientation.
     pub(crate) turned_masks: usize,
+    /// Masks with transparent pixels, and the first of them.
+    pub(crate) transparent_masks: usize,
+    pub(crate) first_transparent_mask: Option<PathBuf>,
     /// The values of all masks of ids, and of all masks of colors.
     pub(crate) ids: BTreeMap<u32, MaskValue>,
     pub(crate) colors: BTreeMap<u32, MaskValue>,
@@ -402,6 +407,11 @@ impl Evidence {
     fn add_mask(&mut self, mask: &Path, facts: MaskFacts) {
         self.masks += 1;
         self.turned_masks += usize::from(facts.turned);
+        if facts.transparent {
+            self.transparent_masks += 1;
+            self.first_transparent_mask
+                .get_or_insert_with(|| mask.to_path_buf());
+        }
         self.colored += usize::from(facts.colored);
         self.borders += facts.borders;
         self.softened += facts.softened;

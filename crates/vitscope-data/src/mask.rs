@@ -23,6 +23,8 @@ pub(crate) struct Mask {
     pub palette: Option<Vec<[u8; 3]>>,
     /// Whether the file has an EXIF orientation, which is never applied to masks.
     pub turned: bool,
+    /// Whether pixels are transparent, which is dropped.
+    pub(crate) transparent: bool,
 }
 
 /// What a mask stores at each pixel.
@@ -112,6 +114,11 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Mask, DataError> {
     data.truncate(frame.buffer_size());
     let (width, height) = (width as usize, height as usize);
     use ColorType::{Grayscale, GrayscaleAlpha, Indexed, Rgb, Rgba};
+    let clear = match frame.color_type {
+        GrayscaleAlpha => data.chunks_exact(2).any(|pixel| pixel[1] < u8::MAX),
+        Rgba => data.chunks_exact(4).any(|pixel| pixel[3] < u8::MAX),
+        _ => false,
+    };
     let values = match (frame.color_type, frame.bit_depth) {
         (Grayscale | Indexed, BitDepth::Eight) => Values::Ids8(data),
         (Grayscale | Indexed, BitDepth::One) => {
@@ -142,6 +149,19 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Mask, DataError> {
         }
     };
     let info = reader.info();
+    // A palette gives the opacity of its first entries.
+    let faint = |&id: &u8| {
+        let given = info
+            .trns
+            .as_deref()
+            .and_then(|alpha| alpha.get(usize::from(id)));
+        given.is_some_and(|&alpha| alpha < u8::MAX)
+    };
+    let transparent = clear
+        || match &values {
+            Values::Ids8(ids) if info.color_type == Indexed => ids.iter().any(faint),
+            _ => false,
+        };
     let palette = info
         .palette
         .as_deref()
@@ -152,6 +172,7 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Mask, DataError> {
         values,
         palette: palette.map(|palette| palette.as_chunks::<3>().0.to_vec()),
         turned: png_orientation(info) != Orientation::NoTransforms,
+        transparent,
     })
 }
 

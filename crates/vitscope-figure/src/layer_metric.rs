@@ -49,6 +49,15 @@ pub(crate) const NEIGHBORS: LayerMetric = LayerMetric {
     absent: "No two patches are neighbors.",
 };
 
+pub(crate) const ENERGY: LayerMetric = LayerMetric {
+    name: "energy-by-layer",
+    heading: "Energy in three channels by layer",
+    metric: "channel_top3",
+    axis: "share of the three strongest channels",
+    note: "Share of the sum over channels of the mean square that the three strongest have. Above a half, cosines see little else.",
+    absent: "How energy is spread over channels is not known.",
+};
+
 pub(crate) const PCK: LayerMetric = LayerMetric {
     name: "pck-by-layer",
     heading: "Correct keypoints by layer",

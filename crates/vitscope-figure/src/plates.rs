@@ -16,9 +16,7 @@ use crate::{
     locality, many, matrix, position_locked, segmentations, sensitivity, series,
 };
 
-const ONE_EACH: [&str; 30] = [
-    "neighbors-by-layer",
-    "token-lengths",
+const ONE_EACH: [&str; 31] = [
     "aggregate",
     "aggregate-layers",
     "attention",
@@ -28,6 +26,7 @@ const ONE_EACH: [&str; 30] = [
     "causes",
     "class-mi",
     "clusters",
+    "energy-by-layer",
     "examples",
     "excess-by-layer",
     "followed",
@@ -35,6 +34,7 @@ const ONE_EACH: [&str; 30] = [
     "matches-by-layer",
     "matrix",
     "miou-by-layer",
+    "neighbors-by-layer",
     "nmi-by-layer",
     "overview",
     "pck-by-category",
@@ -47,6 +47,7 @@ const ONE_EACH: [&str; 30] = [
     "similarity",
     "similarity-by-layer",
     "soft-layers",
+    "token-lengths",
 ];
 
 /// What the file of a figure can be called, without its ending.
@@ -83,6 +84,7 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
             if member.run.has("neighbor_cosine") {
                 plates.extend(lengths::draw(member)?);
                 plates.push(curves::draw(one, &layer_metric::NEIGHBORS)?);
+                plates.push(curves::draw(one, &layer_metric::ENERGY)?);
             }
             plates.push(locality::draw(one)?);
             plates.push(attention::draw(member)?);

@@ -48,6 +48,19 @@ impl Judge<'_> {
         })
     }
 
+    /// Masks with transparency.
+    pub(super) fn transparent_masks(&self) -> Option<Doubt> {
+        let path = self.evidence.first_transparent_mask.as_ref()?;
+        Some(Doubt {
+            sort: "transparent masks",
+            text: format!(
+                "{} masks have transparent pixels (such as {}), and transparency is dropped: what is stored below it counts as a label; if it means not labeled, store those pixels with a value of their own that is ignored.",
+                self.evidence.transparent_masks,
+                path.display()
+            ),
+        })
+    }
+
     /// Images of 16 bits a sample.
     pub(super) fn depth(&self) -> Option<Doubt> {
         let evidence = self.evidence;

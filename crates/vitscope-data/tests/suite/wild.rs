@@ -562,6 +562,21 @@ fn values_that_do_not_reach_the_model_are_noted() {
         save(&image.into(), &root.join("a.png"));
     });
     assert_doubt(&said, "transparency", &["1 images", "a.png"]);
+    // Of masks: opaque ones are plain, and one pixel is enough.
+    let faint = |alpha: u8| {
+        move |root: &Path| {
+            set_of(root, usual, |seed, mask| {
+                let mut mask = DynamicImage::from(mask).into_luma_alpha8();
+                if seed == 2 {
+                    mask.get_pixel_mut(5, 7)[1] = alpha;
+                }
+                mask.into()
+            });
+        }
+    };
+    assert_plain(faint(255));
+    let (_folder, said) = case(faint(128));
+    assert_doubt(&said, "transparent masks", &["1 masks", "2.png"]);
 }
 
 /// Asserts what is found in a layout: images, masks, and a note with these words.

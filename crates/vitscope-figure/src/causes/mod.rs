@@ -174,7 +174,9 @@ fn median(mut values: Vec<f64>) -> Option<f64> {
 struct SeedMedian {
     effect: f64,
     miou: f64,
-    range: (f64, f64),
+    /// From the least to the most of seeds and draws.
+    effect_range: (f64, f64),
+    miou_range: (f64, f64),
     collapsed: bool,
 }
 
@@ -184,13 +186,17 @@ fn point<'a>(rows: impl Iterator<Item = &'a StoredCause>, transform: &str) -> Op
     let values = |of: fn(&StoredCause) -> Option<f64>| {
         rows.iter().filter_map(|row| of(row)).collect::<Vec<f64>>()
     };
-    let miou = values(|row| row.miou);
-    let low = miou.iter().copied().fold(f64::INFINITY, f64::min);
-    let high = miou.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let range = |values: &[f64]| {
+        let least = values.iter().copied().fold(f64::INFINITY, f64::min);
+        let most = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+        (least, most)
+    };
+    let (effect, miou) = (values(|row| row.effect), values(|row| row.miou));
     Some(SeedMedian {
-        effect: median(values(|row| row.effect))?,
+        effect_range: range(&effect),
+        miou_range: range(&miou),
+        effect: median(effect)?,
         miou: median(miou)?,
-        range: (low, high),
         collapsed: rows.iter().any(|row| row.collapsed),
     })
 }
@@ -419,7 +425,7 @@ fn draw_slot(chart: &mut Chart<'_>, causes: &Causes, model: &str, slot: Slot) {
         };
         let paint = causes.paint(transform);
         let control = causes.is_control(transform);
-        let (low, high) = to.range;
+        let (low, high) = to.miou_range;
         chart.line(&[(to.effect, low), (to.effect, high)], paint, 1.2);
         arrow(chart, [&from, &to], paint, if control { 1.2 } else { 2.0 });
         if to.collapsed {
@@ -443,7 +449,7 @@ fn draw_slot(chart: &mut Chart<'_>, causes: &Causes, model: &str, slot: Slot) {
             chart.text((to.effect, to.miou), [aside, down], style, transform);
         }
     }
-    let (low, high) = from.range;
+    let (low, high) = from.miou_range;
     chart.line(&[(from.effect, low), (from.effect, high)], theme::INK, 1.2);
     let mark = if from.collapsed {
         Mark::HollowDiamond

@@ -85,7 +85,10 @@ pub(super) fn draw(causes: &Causes) -> Result<Option<Plate>, FigureError> {
             let title = format!("{} {}", slot.facet, slot.layer);
             sheet.svg.panel([left, top - 8.0], width, &title);
             for (line, name) in ["mIoU", "beyond chance"].into_iter().enumerate() {
-                let value = |point: &SeedMedian| if line == 0 { point.miou } else { point.effect };
+                let value = |point: &SeedMedian| match line {
+                    0 => (point.miou, point.miou_range),
+                    _ => (point.effect, point.effect_range),
+                };
                 let metric =
                     |row: &super::StoredCause| if line == 0 { row.miou } else { row.effect };
                 let y = Scale::linear(causes.rows.iter().filter_map(metric));
@@ -99,7 +102,7 @@ pub(super) fn draw(causes: &Causes) -> Result<Option<Plate>, FigureError> {
                 };
                 let mut chart = frame.open(&mut sheet.svg);
                 if let Some(plain) = point(causes.of(model, slot), "none") {
-                    chart.across(value(&plain), theme::INK, theme::DOTS);
+                    chart.across(value(&plain).0, theme::INK, theme::DOTS);
                 }
                 let truth = causes.of(model, slot).find_map(|row| row.truth);
                 if let Some(truth) = truth.filter(|_| line == 1) {
@@ -111,14 +114,23 @@ pub(super) fn draw(causes: &Causes) -> Result<Option<Plate>, FigureError> {
                         Some((rank as f64, value(&point)))
                     });
                     let points: Vec<_> = points.collect();
-                    chart.series(&points, mark, paint(index, control));
+                    let ranges = points.iter().map(|point| {
+                        let (rank, (_, range)) = (*point)?;
+                        (range.0 < range.1).then_some((rank, range))
+                    });
+                    chart.bands(&ranges.collect::<Vec<_>>(), paint(index, control));
+                    let medians = points.iter().map(|point| {
+                        let (rank, (median, _)) = (*point)?;
+                        Some((rank, median))
+                    });
+                    chart.series(&medians.collect::<Vec<_>>(), mark, paint(index, control));
                 }
             }
             rows.extend(table(causes, model, slot, &families));
         }
         top += 2.0 * HEIGHT + 88.0;
     }
-    sheet.note("mIoU and positional effect beyond chance over the number of directions that are taken out, medians over seeds. Dotted: nothing taken out. Dashed: the ground truth's own. Gray: controls.");
+    sheet.note("mIoU and positional effect beyond chance over the number of directions that are taken out, medians and ranges over seeds and draws. Dotted: nothing taken out. Dashed: the ground truth's own. Gray: controls.");
     sheet.notes(smallest(causes));
     let header = [
         "model",
@@ -127,7 +139,11 @@ pub(super) fn draw(causes: &Causes) -> Result<Option<Plate>, FigureError> {
         "family",
         "directions",
         "miou",
+        "miou_least",
+        "miou_most",
         "nmi_excess",
+        "nmi_excess_least",
+        "nmi_excess_most",
     ];
     sheet.table(&header, rows);
     Ok(Some(sheet.finish(top - 26.0)?))
@@ -165,15 +181,17 @@ fn table(
     for &&(family, ..) in families {
         for (rank, transform) in ranks(causes, family) {
             if let Some(point) = point(causes.of(model, slot), transform) {
-                rows.push(vec![
+                let mut row = vec![
                     model.to_owned(),
                     slot.layer.to_string(),
                     slot.facet.to_string(),
                     family.to_owned(),
                     rank.to_string(),
-                    point.miou.to_string(),
-                    point.effect.to_string(),
-                ]);
+                ];
+                let (miou, effect) = (point.miou_range, point.effect_range);
+                let numbers = [point.miou, miou.0, miou.1, point.effect, effect.0, effect.1];
+                row.extend(numbers.map(|number| number.to_string()));
+                rows.push(row);
             }
         }
     }

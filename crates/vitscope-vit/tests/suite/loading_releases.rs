@@ -466,6 +466,29 @@ fn transformers_repositories() {
     }
 }
 
+/// A config file that was left by another model is told, where its own says nothing.
+#[test]
+fn a_config_of_another_architecture_is_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let models = models();
+    let model = models
+        .iter()
+        .find(|model| model["family"] == "dinov2")
+        .unwrap();
+    let sizes = Sizes::of(model);
+    let (tensors, own) = transformers(&sizes);
+    write(&folder.path().join("model.safetensors"), &tensors);
+    for (kind, is_noted) in [(own, false), ("vit", true), ("clip_vision_model", true)] {
+        let config = json!({ "model_type": kind, "num_attention_heads": model["num_heads"], "layer_norm_eps": 1e-6, "hidden_act": "gelu" });
+        std::fs::write(folder.path().join("config.json"), config.to_string()).unwrap();
+        let checkpoint = Checkpoint::open(folder.path(), &Settle::default()).unwrap();
+        let mut notes = checkpoint.notes();
+        let told = notes.find(|note| note.what == "model type");
+        let told = told.map(|note| note.because.contains("another model's"));
+        assert_eq!(told, is_noted.then_some(true), "{kind}");
+    }
+}
+
 #[test]
 fn open_clip_repositories() {
     let folder = tempfile::tempdir().unwrap();

@@ -123,7 +123,7 @@ fn planted_outliers_are_found_with_their_place() {
         .map(|place| if place == 5 { 9 } else { 0 })
         .collect();
     assert_eq!(counts, expected);
-    for figure in ["token-lengths", "neighbors-by-layer"] {
+    for figure in ["token-lengths", "neighbors-by-layer", "energy-by-layer"] {
         let drawn = std::fs::read_to_string(out.join(format!("figures/{figure}.csv"))).unwrap();
         assert!(drawn.lines().count() > 2, "{figure}");
     }
