@@ -6,6 +6,7 @@
 
 mod labels;
 mod moments;
+mod soft;
 
 use std::sync::Arc;
 
@@ -24,6 +25,7 @@ pub(crate) const SOURCE: KernelSource = KernelSource {
         include_str!("kernels/common.cu"),
         include_str!("kernels/cluster.cu"),
         include_str!("kernels/label.cu"),
+        include_str!("kernels/soft.cu"),
         include_str!("kernels/count.cu")
     ),
     kernels: &[
@@ -38,7 +40,9 @@ pub(crate) const SOURCE: KernelSource = KernelSource {
         "add_products",
         "keep_rows",
         "label_pixels",
+        "soft_sums",
         "count_labels",
+        "draw_pairs",
         "resample",
     ],
     ampere: &[],

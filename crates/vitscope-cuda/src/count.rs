@@ -8,7 +8,7 @@ use crate::buffer::Buffer;
 use crate::cluster::Cluster;
 use crate::error::CudaError;
 use crate::gpu::Gpu;
-use crate::program::{Arg, args};
+use crate::program::{Arg, THREADS, args};
 
 /// Cells of replicates that a block of `resample` has shared memory for, as in `count.cu`.
 const SHARED_CELLS: usize = 8192;
@@ -33,6 +33,11 @@ impl CountShape {
         self.grid[0] * self.grid[1]
     }
 
+    /// Pairs of a cluster and a class.
+    fn pairs(self) -> usize {
+        self.clusters * self.classes
+    }
+
     /// Pixels of an image.
     #[must_use]
     pub fn pixels(self) -> usize {
@@ -51,6 +56,8 @@ pub struct CardCounts {
     /// `[replicates, clusters, grid]`
     shifted: Buffer<u32>,
     drawn: Buffer<u32>,
+    /// `[replicates, clusters, classes]`
+    drawn_confusion: Buffer<u64>,
 }
 
 /// Counts as plain numbers, laid out as on the card.
@@ -64,6 +71,8 @@ pub struct CountParts {
     pub shifted: Vec<u32>,
     /// The same of the bootstrap's draws.
     pub drawn: Vec<u32>,
+    /// Pixels per cluster and class of the bootstrap's draws, `[replicates, clusters, classes]`.
+    pub drawn_confusion: Vec<u64>,
 }
 
 /// Cells of the images of one batch, and how the replicates see these images.
@@ -71,6 +80,8 @@ pub struct CountParts {
 pub struct CountScratch {
     cells: Buffer<u32>,
     present: Buffer<u32>,
+    /// Confusions of single images.
+    pairs: Buffer<u32>,
     shifts: Buffer<i32>,
     draws: Buffer<i32>,
     /// The grid that the shifts are for.
@@ -86,6 +97,7 @@ impl CountScratch {
         Ok(Self {
             cells: Buffer::new(gpu, 0)?,
             present: Buffer::new(gpu, 0)?,
+            pairs: Buffer::new(gpu, 0)?,
             shifts: Buffer::new(gpu, 0)?,
             draws: Buffer::new(gpu, 0)?,
             grid: [0; 2],
@@ -135,6 +147,7 @@ impl CardCounts {
             positions: Buffer::zeros(gpu, shape.clusters * shape.pixels())?,
             shifted: Buffer::zeros(gpu, replicated)?,
             drawn: Buffer::zeros(gpu, replicated)?,
+            drawn_confusion: Buffer::zeros(gpu, shape.replicates * shape.pairs())?,
             shape,
         })
     }
@@ -149,11 +162,13 @@ impl CardCounts {
             positions: self.positions.download(gpu)?,
             shifted: self.shifted.download(gpu)?,
             drawn: self.drawn.download(gpu)?,
+            drawn_confusion: self.drawn_confusion.download(gpu)?,
         };
         self.confusion.clear(gpu)?;
         self.positions.clear(gpu)?;
         self.shifted.clear(gpu)?;
         self.drawn.clear(gpu)?;
+        self.drawn_confusion.clear(gpu)?;
         Ok(parts)
     }
 }
@@ -195,10 +210,18 @@ impl Cluster {
         scratch.cells.clear(gpu)?;
         scratch.present.reserve(gpu, images * clusters)?;
         scratch.present.clear(gpu)?;
+        // Without replicates nobody asks for them, and without truth there are none.
+        let pairs = shape.pairs();
+        let by_image = truth.is_some() && replicates * pairs > 0;
+        if by_image {
+            scratch.pairs.reserve(gpu, images * pairs)?;
+            scratch.pairs.clear(gpu)?;
+        }
         let args = args![
             labels,
             Arg::maybe(truth),
             &counts.confusion,
+            Arg::maybe(by_image.then_some(&scratch.pairs)),
             &counts.positions,
             &scratch.cells,
             &scratch.present,
@@ -221,6 +244,19 @@ impl Cluster {
                 && scratch.shifts.len() >= 2 * images * replicates,
             "what every replicate does with every image"
         );
+        if by_image {
+            let args = args![
+                &scratch.pairs,
+                &scratch.draws,
+                &counts.drawn_confusion,
+                images,
+                pairs,
+                replicates
+            ];
+            let grid = [replicates, pairs.div_ceil(THREADS as usize), 1];
+            // SAFETY: as above; the draws are those of every image and replicate, checked above.
+            unsafe { self.start("draw_pairs", grid, args) }?;
+        }
         let together = (SHARED_CELLS / (2 * shape.area()).max(1)).clamp(1, 8);
         let args = args![
             &scratch.cells,

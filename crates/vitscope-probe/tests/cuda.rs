@@ -9,13 +9,14 @@ use std::sync::Arc;
 
 use ndarray::{Array2, Array3, Axis, s};
 use vitscope_cuda::{Buffer, Element, Factors, RowsView};
-use vitscope_measure::{Positions, Resampling, ResamplingPlan, Tally};
+use vitscope_measure::{Positions, QualityResampling, Resampling, ResamplingPlan, Tally};
 use vitscope_probe::cuda::{
     CardCounts, Cluster, CountScratch, CountShape, DeviceLabeler, DeviceMoments, DeviceTrainer,
     Gpu, Scratch,
 };
 use vitscope_probe::{
-    AdamSettings, Labeler, Moments, ProbeError, Reservoir, Trainer, initial_centroids, plain_labels,
+    AdamSettings, Labeler, Moments, ProbeError, Reservoir, SoftSums, Trainer, initial_centroids,
+    plain_labels,
 };
 use vitscope_testkit::lcg::{Lcg, features};
 
@@ -239,6 +240,19 @@ fn labels_are_those_of_the_plain_method() {
             let plain = plain_labels(scores.view(), (rows, cols), patch).unwrap();
             assert!(plain == labels, "grid {rows} x {cols}, patch {patch}");
         }
+        // From equal scores, probabilities differ by what exponentials are rounded by.
+        let host = Labeler::new(book.view(), (rows, cols), patch).unwrap();
+        let mut theirs = SoftSums::new(10, n, clusters);
+        host.label_batch_soft(x.view(), &mut labels, &mut theirs)
+            .unwrap();
+        let mut sums = Buffer::zeros(gpu, n * clusters).unwrap();
+        labeler
+            .soften_on_card(&lying.view(gpu), 10, &mut scratch, &mut sums)
+            .unwrap();
+        let ours = sums.download(gpu).unwrap();
+        for (ours, theirs) in ours.iter().zip(theirs.sums()) {
+            assert!(ours.abs_diff(*theirs) <= 4, "{ours} {theirs} of 2^40");
+        }
     }
 }
 
@@ -329,6 +343,8 @@ fn counts_are_those_of_the_host() {
             let mut tally = Tally::new(clusters, classes, sides, patch);
             let mut resampling =
                 Resampling::new(clusters, sides, patch, images, replicates, 3).unwrap();
+            let plan = Arc::new(plan);
+            let mut quality = QualityResampling::new(clusters, classes, Arc::clone(&plan));
             let shape = CountShape {
                 clusters,
                 classes,
@@ -350,6 +366,10 @@ fn counts_are_those_of_the_host() {
                 let mut draws = Vec::new();
                 for (place, image) in batch.clone().enumerate() {
                     let here = place * pixels..(place + 1) * pixels;
+                    if classes > 0 {
+                        let of_image = (&labels[here.clone()], &truth[here.clone()]);
+                        quality.add(image, of_image.0, of_image.1).unwrap();
+                    }
                     let pairs = labels[here.clone()].iter().zip(&truth[here]);
                     let seen: Vec<u8> = pairs
                         .map(|(&label, &class)| match labeled && class == 255 {
@@ -378,6 +398,7 @@ fn counts_are_those_of_the_host() {
             let [shifted, drawn] = resampling.parts();
             assert_eq!(ours.shifted, shifted, "{grid:?} {labeled}");
             assert_eq!(ours.drawn, drawn, "{grid:?} {labeled}");
+            assert_eq!(ours.drawn_confusion, quality.sums(), "{grid:?} {labeled}");
             let after = counts.take(gpu).unwrap();
             assert!(after.positions.iter().all(|&count| count == 0));
         }

@@ -50,6 +50,8 @@ pub(crate) struct CardGatherer {
 pub(crate) struct CardCounts {
     cluster: Arc<Cluster>,
     counts: cuda::CardCounts,
+    /// Sharpness, and how probable each cluster is at each patch, where that is summed.
+    soft: Option<(u32, Buffer<u64>)>,
     shape: CountShape,
     images: u64,
 }
@@ -59,6 +61,10 @@ pub(crate) struct Taken {
     pub(crate) tally: Tally,
     /// Counts under shifts and of the bootstrap, `[R, K, Hp, Wp]` each.
     pub(crate) replicates: [Vec<u32>; 2],
+    /// Confusions of the bootstrap's samples, `[R, K, C]`.
+    pub(crate) confusions: Vec<u64>,
+    /// How probable each cluster is at each patch, `[N, K]` whole numbers of `2^-40`, where that was summed.
+    pub(crate) soft: Option<Vec<u64>>,
 }
 
 impl Card {
@@ -134,6 +140,9 @@ impl Card {
     ) -> Result<(), ProbeError> {
         self.begin(batch, counts.shape, plan)?;
         labeler.label_on_card(rows, self.first, &mut self.scratch)?;
+        if let Some((alpha, sums)) = &mut counts.soft {
+            labeler.soften_on_card(rows, *alpha, &mut self.scratch, sums)?;
+        }
         let truth = batch.truth.filter(|_| counts.shape.classes > 0);
         let labeled = positions == Positions::Labeled && truth.is_some();
         self.cluster.count(
@@ -159,8 +168,24 @@ impl Card {
 }
 
 impl CardCounts {
-    pub(crate) fn new(cluster: &Arc<Cluster>, shape: CountShape) -> Result<Self, CudaError> {
+    /// Nothing counted yet; probabilities are summed with this sharpness, if any.
+    pub(crate) fn new(
+        cluster: &Arc<Cluster>,
+        shape: CountShape,
+        alpha: Option<u32>,
+    ) -> Result<Self, CudaError> {
+        let sums = || {
+            Buffer::zeros(
+                cluster.gpu(),
+                shape.grid[0] * shape.grid[1] * shape.clusters,
+            )
+        };
+        let soft = match alpha {
+            Some(alpha) => Some((alpha, sums()?)),
+            None => None,
+        };
         Ok(Self {
+            soft,
             cluster: Arc::clone(cluster),
             counts: cuda::CardCounts::new(cluster.gpu(), shape)?,
             shape,
@@ -174,10 +199,17 @@ impl CardCounts {
         if images == 0 {
             return Ok(None);
         }
-        let parts = self
-            .counts
-            .take(self.cluster.gpu())
-            .map_err(|error| ProtocolError::stage(0)(error.into()))?;
+        let gpu = self.cluster.gpu();
+        let failed = |error: CudaError| ProtocolError::stage(0)(error.into());
+        let parts = self.counts.take(gpu).map_err(failed)?;
+        let soft = match &mut self.soft {
+            Some((_, sums)) => {
+                let taken = sums.download(gpu).map_err(failed)?;
+                sums.clear(gpu).map_err(failed)?;
+                Some(taken)
+            }
+            None => None,
+        };
         let tally = Tally::from_parts(&TallyParts {
             clusters: self.shape.clusters,
             classes: self.shape.classes,
@@ -190,6 +222,8 @@ impl CardCounts {
         Ok(Some(Taken {
             tally,
             replicates: [parts.shifted, parts.drawn],
+            confusions: parts.drawn_confusion,
+            soft,
         }))
     }
 }

@@ -56,7 +56,7 @@ pub struct Counts {
     pub resampling: Option<Resampling>,
     /// Confusions of bootstrap samples, whose images are those of the resampling's; absent without ground truth.
     pub quality: Option<QualityResampling>,
-    /// How probable each cluster is at each patch; absent where that was not asked for, and on a card.
+    /// How probable each cluster is at each patch; absent where that was not asked for.
     pub soft: Option<SoftSums>,
     positions: Positions,
     shape: MapShape,
@@ -111,10 +111,6 @@ impl Counts {
         card: &mut Card,
         wanted: Option<&mut Vec<u8>>,
     ) -> Result<(), ProbeError> {
-        // The card keeps no confusions of single images, and an interval of some of them would be a wrong one.
-        self.quality = None;
-        // Nor has the host the scores that lie there.
-        self.soft = None;
         let plan = self.resampling.as_ref().map(Resampling::plan);
         let on_card = match &mut self.on_card {
             Some(on_card) => on_card,
@@ -126,7 +122,8 @@ impl Counts {
                     patch: self.shape.patch,
                     replicates: plan.map_or(0, |plan| plan.replicates()),
                 };
-                none.insert(Box::new(CardCounts::new(&card.cluster, shape)?))
+                let alpha = self.soft.as_ref().map(SoftSums::alpha);
+                none.insert(Box::new(CardCounts::new(&card.cluster, shape, alpha)?))
             }
         };
         let to = (&mut **on_card, self.positions);
@@ -146,6 +143,12 @@ impl Counts {
             if let Some(resampling) = &mut self.resampling {
                 let [shifted, drawn] = &taken.replicates;
                 resampling.add_parts([shifted, drawn])?;
+            }
+            if let Some(quality) = &mut self.quality {
+                quality.add_sums(&taken.confusions)?;
+            }
+            if let (Some(soft), Some(sums)) = (&mut self.soft, &taken.soft) {
+                soft.add(sums).map_err(ProtocolError::stage(0))?;
             }
         }
         Ok(())

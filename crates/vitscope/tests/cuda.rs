@@ -54,6 +54,13 @@ fn a_run_on_a_gpu_is_the_run_on_the_cpu() {
             _ => assert_eq!(ours, theirs),
         }
     }
+    // mIoU has its interval there, too, and soft maps are made.
+    for run in [&cpu, &card] {
+        let rows = std::fs::read_to_string(run.join("metrics.csv")).unwrap();
+        let mut of_miou = rows.lines().filter(|row| row.contains(",miou,"));
+        assert!(of_miou.all(|row| !row.ends_with(',')), "{}", run.display());
+        assert!(run.join("soft.safetensors").exists(), "{}", run.display());
+    }
     println!("figures off by at most {worst:.1e}");
     assert!(worst < 2e-3, "{worst}");
 

@@ -94,16 +94,12 @@ impl Cluster {
             products,
             weights: uploaded,
         } = scratch;
-        inverse.reserve(&self.gpu, images * patches)?;
         shifted.reserve(&self.gpu, images * patches * width)?;
         sums.reserve(&self.gpu, 2 * images * width)?;
         products.reserve(&self.gpu, images * width * width)?;
         uploaded.reserve(&self.gpu, images)?;
         uploaded.write(&self.gpu, weights)?;
-        let warps = (images * patches).div_ceil(4);
-        let rest = args![&*inverse, images, patches, width];
-        // SAFETY: a number per row was reserved, and the view lies inside its array.
-        unsafe { self.launch("inverse_lengths", [warps, 1, 1], rows, rest) }?;
+        self.inverse_lengths(rows, inverse)?;
         let rest = args![
             mean, &*inverse, &*shifted, &*sums, &*uploaded, &*bad, patches, width, first
         ];
@@ -128,6 +124,20 @@ impl Cluster {
             self.program
                 .rows(&self.gpu, "add_products", width + 1, args)
         }
+    }
+
+    /// One over the length of every row, 0 for a row of zeros.
+    pub(super) fn inverse_lengths(
+        &self,
+        rows: &RowsView<'_>,
+        inverse: &mut Buffer<f64>,
+    ) -> Result<(), CudaError> {
+        let [images, patches, width] = rows.shape();
+        inverse.reserve(&self.gpu, images * patches)?;
+        let warps = (images * patches).div_ceil(4);
+        let rest = args![&*inverse, images, patches, width];
+        // SAFETY: a number per row was reserved, and the view lies inside its array.
+        unsafe { self.launch("inverse_lengths", [warps, 1, 1], rows, rest) }
     }
 
     /// Copies some rows as f32: `places` has of each its number among the images' patches, and the row

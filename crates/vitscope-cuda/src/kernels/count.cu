@@ -19,11 +19,12 @@ __device__ inline void count_together(unsigned* counts, unsigned place, bool the
 // confusion [clusters, classes]; positions [clusters, height, width]; and cells [images, clusters,
 // grid_y, grid_x], the pixels of every cluster in every patch. Positions and cells leave out what has
 // no label, and where `labeled` is set also what has no truth. `present` [images, clusters] is set
-// where an image has any such pixel. A block per row of patches of an image.
+// where an image has any such pixel. `image_pairs`, if there are any, takes the confusion of each image
+// by itself, [images, clusters, classes]. A block per row of patches of an image.
 extern "C" __global__ void count_labels(
-    const unsigned char* labels, const unsigned char* truth, Count* confusion, unsigned* positions,
-    unsigned* cells, unsigned* present, Count clusters_, Count classes_, Count grid_y_, Count grid_x_,
-    Count patch_, bool labeled) {
+    const unsigned char* labels, const unsigned char* truth, Count* confusion, unsigned* image_pairs,
+    unsigned* positions, unsigned* cells, unsigned* present, Count clusters_, Count classes_,
+    Count grid_y_, Count grid_x_, Count patch_, bool labeled) {
     __shared__ unsigned pairs[SHARED_PAIRS];
     unsigned clusters = (unsigned)clusters_, classes = (unsigned)classes_, patch = (unsigned)patch_;
     unsigned grid_y = (unsigned)grid_y_, grid_x = (unsigned)grid_x_, width = grid_x * patch;
@@ -39,6 +40,7 @@ extern "C" __global__ void count_labels(
     if (truth) truth += first;
     cells += image * clusters * grid_y * grid_x;
     present += image * clusters;
+    if (image_pairs) image_pairs += image * clusters * classes;
     unsigned pixels = patch * width, whole = (pixels + 31) / 32 * 32;
     for (unsigned at = threadIdx.x; at < whole; at += blockDim.x) {
         bool inside = at < pixels;
@@ -53,6 +55,7 @@ extern "C" __global__ void count_labels(
                 count_together(pairs, pair, both);
             } else {
                 if (both) atomicAdd(confusion + pair, (Count)1);
+                if (both && image_pairs) atomicAdd(image_pairs + pair, 1u);
             }
         }
         if (labeled && class_ == IGNORED) here = false;
@@ -64,8 +67,23 @@ extern "C" __global__ void count_labels(
     if (compare && shared) {
         for (unsigned i = threadIdx.x; i < clusters * classes; i += blockDim.x) {
             if (pairs[i]) atomicAdd(confusion + i, (Count)pairs[i]);
+            if (pairs[i] && image_pairs) atomicAdd(image_pairs + i, pairs[i]);
         }
     }
+}
+
+// Adds the confusions of images, [images, pairs], to those of bootstrap samples, drawn [replicates, pairs],
+// as often as draws [images, replicates] says. Grid: replicates, pairs in blocks.
+extern "C" __global__ void draw_pairs(
+    const unsigned* image_pairs, const int* draws, Count* drawn, Count images, Count pairs,
+    Count replicates) {
+    Count pair = (Count)blockIdx.y * blockDim.x + threadIdx.x, replicate = blockIdx.x, sum = 0;
+    if (pair >= pairs) return;
+    for (Count image = 0; image < images; image++) {
+        int often = draws[image * replicates + replicate];
+        if (often) sum += (Count)often * image_pairs[image * pairs + pair];
+    }
+    if (sum) drawn[replicate * pairs + pair] += sum;
 }
 
 // Adds the cells of every image to the replicates: shifted [replicates, clusters, grid] by so many rows

@@ -130,4 +130,30 @@ impl DeviceLabeler {
             .label_pixels(scores, shape, [down, across], mixes, labels)?;
         Ok(())
     }
+
+    /// Queues adding how probable each cluster is at each patch of the rows that were labeled last, as
+    /// [`SoftSums`](crate::SoftSums) has it, to `sums`.
+    ///
+    /// # Shapes
+    ///
+    /// `rows`: those that [`label_on_card`](Self::label_on_card) had; `sums`: `[N, K]`.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`], [`ProbeError::Cuda`].
+    pub fn soften_on_card(
+        &self,
+        rows: &RowsView<'_>,
+        alpha: u32,
+        scratch: &mut Scratch,
+        sums: &mut Buffer<u64>,
+    ) -> Result<(), ProbeError> {
+        check("number of sums", self.patches * self.clusters, sums.len())?;
+        let Scratch {
+            scores, inverse, ..
+        } = scratch;
+        let scores = (&*scores, self.clusters);
+        self.cluster.soft_sums(rows, scores, alpha, inverse, sums)?;
+        Ok(())
+    }
 }

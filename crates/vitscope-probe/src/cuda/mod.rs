@@ -30,6 +30,7 @@ pub struct Scratch {
     /// Per image.
     sums: Buffer<f64>,
     similarities: Buffer<f64>,
+    inverse: Buffer<f64>,
     labels: Buffer<u8>,
     bad: Flag,
 }
@@ -48,6 +49,7 @@ impl Scratch {
             mixes: Buffer::new(gpu, 0)?,
             sums: Buffer::new(gpu, 0)?,
             similarities: Buffer::new(gpu, 0)?,
+            inverse: Buffer::new(gpu, 0)?,
             labels: Buffer::new(gpu, 0)?,
             bad: Flag::new(gpu)?,
         })

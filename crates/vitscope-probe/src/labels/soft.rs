@@ -35,6 +35,12 @@ impl SoftSums {
         }
     }
 
+    /// How much of the probability the nearest cluster takes.
+    #[must_use]
+    pub fn alpha(&self) -> u32 {
+        self.alpha
+    }
+
     /// The sums, whole numbers of `2^-40`, `[N, K]`. Fewer than `2^23` images fit in an `i64`.
     #[must_use]
     pub fn sums(&self) -> &[u64] {
