@@ -10,6 +10,7 @@ mod build;
 mod conventions;
 mod family;
 mod images;
+mod model_type;
 mod settle;
 
 use std::{
@@ -149,6 +150,7 @@ pub(crate) fn decide(seen: &Seen<'_>, settle: &Settle) -> Result<Found, VitError
     case.network();
     case.sizes_agree()?;
     case.model_type();
+    case.norms();
     let family = case.family()?;
     let format = case.format(family)?;
     let mlp = case.mlp(family)?;

@@ -58,6 +58,20 @@ pub(crate) fn family_of_hub(id: &str) -> Option<Family> {
     }
 }
 
+/// Whether a model type of transformers is CLIP, or one whose image tower is CLIP's.
+pub(crate) fn is_like_clip(kind: &str) -> bool {
+    let kind = kind.trim_end_matches("_vision_model");
+    [
+        "clip",
+        "owlvit",
+        "owlv2",
+        "altclip",
+        "chinese_clip",
+        "clipseg",
+    ]
+    .contains(&kind)
+}
+
 /// The family that timm's architecture and tag of pretrained weights name.
 pub(crate) fn family_of_timm(architecture: &str, tag: &str) -> Option<Family> {
     // Fine-tuned weights are those of the training that they end with.

@@ -12,6 +12,7 @@ use crate::{
     error::{VitError, shortened},
     files,
     names::Label,
+    provenance::is_like_clip,
 };
 
 /// Who says it.
@@ -85,6 +86,8 @@ pub(crate) struct Says {
     pub resize: Option<Resize>,
     /// Base of the rotary periods.
     pub rope_base: Option<f64>,
+    /// Rows and columns to which any grid is stretched before it turns queries and keys.
+    pub rope_grid: Option<[usize; 2]>,
     /// Preprocessing, and the file that gives it.
     pub images: Option<ImageSettings>,
     /// A module that timm was told to build it of in place of its usual one, with the setting's name.
@@ -141,6 +144,7 @@ impl Says {
             activation: None,
             resize: None,
             rope_base: None,
+            rope_grid: None,
             images: None,
             module: None,
         }
@@ -215,8 +219,7 @@ impl Says {
 
     fn timm(file: &str, json: &Value, architecture: String) -> Self {
         let pretrained = json.get("pretrained_cfg");
-        let none = Value::Null;
-        let arguments = json.get("model_args").unwrap_or(&none);
+        let arguments = json.get("model_args").unwrap_or(&Value::Null);
         // `model_args` is what the model was built with; the size of `pretrained_cfg` is that of its
         // images, which may differ from it where the table was resized.
         let input = pretrained
@@ -238,6 +241,7 @@ impl Says {
                     quick.then_some(Activation::Known(Mlp::QuickGelu))
                 }),
             rope_base: arguments.get("rope_temperature").and_then(Value::as_f64),
+            rope_grid: sides(arguments.get("ref_feat_shape")),
             module: MODULES.iter().find_map(|(key, usual)| {
                 let given = arguments.get(*key).filter(|value| !value.is_null())?;
                 let name = given
@@ -259,7 +263,7 @@ impl Says {
         let nested = json.get("vision_config");
         let vision = nested.unwrap_or(json);
         // transformers leaves out of a nested config what equals CLIP's defaults.
-        let clip = kind == "clip" && nested.is_some();
+        let clip = is_like_clip(&kind) && nested.is_some();
         Self {
             hub: text(json, "_name_or_path").filter(|name| name.matches('/').count() == 1),
             width: integer(vision, "hidden_size"),

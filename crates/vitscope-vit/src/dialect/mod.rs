@@ -118,8 +118,7 @@ pub(crate) struct Dialect {
     pub outside: BTreeMap<String, String>,
 }
 
-/// Rotary positions of neighboring channels, as far as a naming tells them; their reference is the
-/// table's own grid.
+/// Rotary positions of neighboring channels, as far as a naming tells them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Turning {

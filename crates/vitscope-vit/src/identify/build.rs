@@ -164,6 +164,7 @@ impl Case<'_> {
             }
             return Ok(Some(Mlp::SwiGlu));
         }
+        let mut noted = false;
         let (mlp, because) = match (told, family) {
             (Some((Activation::Known(mlp), file)), _) if mlp != Mlp::SwiGlu => {
                 (mlp, format!("{file} says so"))
@@ -183,7 +184,9 @@ impl Case<'_> {
                 return Ok(None);
             }
             (None, Some(family @ (Family::OpenAiClip | Family::MetaClip))) => {
-                (Mlp::QuickGelu, format!("{family} was trained with it"))
+                let (mlp, because, doubtful) = self.clip_activation(family);
+                noted = doubtful;
+                (mlp, because)
             }
             (None, Some(family @ (Family::SigLip | Family::SigLip2))) => {
                 self.siglip_activation(family)
@@ -198,8 +201,33 @@ impl Case<'_> {
             Mlp::GeluTanh => "GELU by tanh",
             Mlp::SwiGlu => "SwiGLU",
         };
-        self.decide("activation", name, because);
+        match noted {
+            true => self.note("activation", name, because),
+            false => self.decide("activation", name, because),
+        }
         Ok(Some(mlp))
+    }
+
+    /// The activation of a CLIP that was trained with QuickGELU, where no file gives it; why, and whether that is worth
+    /// telling. timm runs its architectures without `quickgelu` in their names with GELU: what it tuned so has that, and
+    /// of what it only carried over it says to use the other architecture (vision_transformer.py, timm 1.0.31).
+    fn clip_activation(&self, family: Family) -> (Mlp, String, bool) {
+        let trained = format!("{family} was trained with it");
+        let says = self.seen.says;
+        let Some(says) = says.filter(|says| says.writer == WrittenBy::Timm) else {
+            return (Mlp::QuickGelu, trained, false);
+        };
+        let (file, architecture) = (&says.file, shortened(&says.kind));
+        if says.tag.as_ref().is_some_and(|tag| tag.contains("_ft_")) {
+            let because = format!(
+                "{file} names timm's architecture {architecture}, which has it, and weights that were tuned with it"
+            );
+            return (Mlp::Gelu, because, false);
+        }
+        let because = format!(
+            "{trained}; timm's architecture {architecture}, which {file} names, runs these weights with GELU and so gives other numbers"
+        );
+        (Mlp::QuickGelu, because, true)
     }
 
     /// SigLIP's activation where no file gives it. The authors and transformers have GELU by tanh; timm has it in

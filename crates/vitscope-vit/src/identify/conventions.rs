@@ -8,7 +8,7 @@ use crate::{
     dialect::sizes::PositionTable,
     error::VitError,
     provenance::official_name,
-    says::WrittenBy,
+    says::{Says, WrittenBy},
 };
 
 impl Case<'_> {
@@ -238,13 +238,12 @@ impl Case<'_> {
             return Ok((Some(Positions::Table { grid, resize }), rope_base));
         };
         let rotary = PairRotary {
-            reference: grid,
+            reference: self.turning_grid(grid),
             offset: turning.offset,
             columns_first: turning.columns_first,
             base: turning.base,
         };
-        let because =
-            "neighboring channels turn, on the table's own grid, as the authors' code does it";
+        let because = "neighboring channels turn, as the authors' code does it";
         self.decide("rotary periods", format!("base {}", turning.base), because);
         let positions = Positions::Both {
             grid,
@@ -252,6 +251,37 @@ impl Case<'_> {
             rotary,
         };
         Ok((Some(positions), rope_base))
+    }
+
+    /// The grid to which any other is stretched before neighboring channels turn. EVA-02 keeps the one that it was
+    /// first trained on, whatever the size of its table later; Perception Encoder has the table's own.
+    fn turning_grid(&mut self, table: [usize; 2]) -> [usize; 2] {
+        const WHAT: &str = "rotary grid";
+        // 224 pixels in patches of 14, or of 16 and stretched to as many (eva.py, timm 1.0.31).
+        const EVA02: [usize; 2] = [16, 16];
+        // Sides of its released tables: 224, 336 and 448 pixels in patches of 14 and 16.
+        const SIDES: [usize; 6] = [14, 16, 21, 24, 28, 32];
+        let shown = |grid: [usize; 2]| format!("{} x {}", grid[0], grid[1]);
+        if let Some((grid, file)) = self.says(|says| says.rope_grid) {
+            self.decide(WHAT, shown(grid), format!("{file} says so"));
+            return grid;
+        }
+        if self.seen.fit.naming.name != "eva02" {
+            self.decide(WHAT, shown(table), "it is the position table's");
+            return table;
+        }
+        let is_timm =
+            |says: &Says| says.writer == WrittenBy::Timm && says.kind.starts_with("eva02_");
+        if self.seen.says.is_some_and(is_timm)
+            || (table[0] == table[1] && SIDES.contains(&table[0]))
+        {
+            let because = "all of EVA-02's models were first trained on it, and tables of other sizes keep it";
+            self.decide(WHAT, shown(EVA02), because);
+            return EVA02;
+        }
+        let because = "it is the position table's, since nothing beside the file gives another; EVA-02's released models have 16 x 16 whatever their table: if this was tuned from one, put its config.json beside it (timm's, with ref_feat_shape)";
+        self.note(WHAT, shown(table), because);
+        table
     }
 
     /// Notes, or refuses, a table without a place for the class token: it may be one of another shape.
