@@ -268,6 +268,10 @@ case("scaled/model.safetensors", weights(scaled), keep("scaled", record(scaled, 
 clip = vit(8, pre_norm=True, act_layer=QuickGELU, norm_layer=partial(torch.nn.LayerNorm, eps=1e-5), num_classes=4)
 case("metaclip/model.safetensors", weights(clip), keep("metaclip", record(clip, picture(14, 20, 24))),
      config=timm_config("vit_base_patch16_clip_quickgelu_224", "metaclip_2pt5b"))
+# Trained with QuickGELU, and tuned by timm with GELU.
+clip = vit(63, pre_norm=True, norm_layer=partial(torch.nn.LayerNorm, eps=1e-5), num_classes=4)
+case("clip_tuned/model.safetensors", weights(clip), keep("clip_tuned", record(clip, picture(14, 20, 24))),
+     config=timm_config("vit_base_patch16_clip_224", "openai_ft_in12k_in1k"))
 no_class = vit(9, no_embed_class=True, init_values=1e-6)
 case("deit3/model.safetensors", weights(no_class), keep("deit3", record(no_class, picture(15, 20, 24))),
      config=timm_config("deit3_base_patch16_224", "fb_in1k", no_embed_class=True))
@@ -327,6 +331,10 @@ for name, model, last in (
         ("pe_core", eva(43, global_pool="map", attn_pool_num_heads=2, attn_pool_mlp_ratio=2, **PERCEPTION), True),
         ("pe_spatial", eva(44, use_post_transformer_norm=False, use_fc_norm=False, **PERCEPTION), False)):
     case(f"{name}.safetensors", weights(model), keep(name, record_joint(model, odd_image, last)), heads=HEADS)
+# Tuned at another size: the grid of its rotary positions stays that of its training.
+tuned = eva(62, img_size=24, **{**SWIGLU, "ref_feat_shape": (16, 16)})
+case("eva02_tuned/model.safetensors", weights(tuned), keep("eva02_tuned", record_joint(tuned, odd_image, False)),
+     config=timm_config("eva02_tiny_patch14_336", "mim_in22k_ft_in1k", img_size=24))
 siglip = vit(45, class_token=False, global_pool="map", num_classes=0)
 case("siglip_timm.safetensors", weights(siglip), keep("siglip_timm", record(siglip, odd_image)), family="siglip",
      format="timm", heads=HEADS)
