@@ -27,7 +27,8 @@ pub struct MapShares {
     pub low: f64,
     /// Between low and high.
     pub mid: f64,
-    /// Above half of the highest order: a pattern from patch to patch.
+    /// Waves of less than four patches in either direction, which is above half of the highest frequency of a grid (the
+    /// order above half of the patches on its side): a pattern from patch to patch.
     pub high: f64,
 }
 
