@@ -79,6 +79,10 @@ impl Sweep {
     ) -> Result<Self, SweepError> {
         lies_apart(&plan)?;
         take(&plan.out)?;
+        // What a killed process was writing. Runs see to themselves, and what cannot be removed is in nobody's way.
+        for folder in [plan.out.clone(), plan.out.join("shards")] {
+            let _ = files::sweep_left(&folder, 1);
+        }
         let mut finder = Finder {
             out: &plan.out,
             weights,
