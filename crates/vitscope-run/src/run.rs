@@ -4,10 +4,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::RunError;
 use crate::metrics::{Metrics, Part};
-use crate::names;
 use crate::record::{Record, RunState};
 use crate::select::Select;
 use crate::slot::{Facet, Subject};
+use crate::{limits, names};
 
 /// A run directory: what the run was, and its numbers.
 #[derive(Clone, Debug)]
@@ -86,7 +86,9 @@ fn foreign(record: &Record, metrics: &Metrics) -> Option<String> {
     // Features may have any layers.
     let is_model = record.model.source == "checkpoint";
     let depth = Some(record.model.depth).filter(|&depth| is_model && depth > 0);
+    let heads = record.model.heads.or(Some(limits::HEADS));
     let classes = Some(record.data.classes.len()).filter(|&count| count > 0);
+    let classes = classes.or(Some(limits::CLASSES));
     let clusters = Some(record.clusters).filter(|&count| count > 0);
     metrics.rows().iter().find_map(|row| {
         let layer = match row.subject {
@@ -99,9 +101,7 @@ fn foreign(record: &Record, metrics: &Metrics) -> Option<String> {
             _ if layer.zip(depth).is_some_and(|(layer, depth)| layer > depth) => {
                 ("layer", layer?, depth)
             }
-            (Part::Index(head), Subject::Layer(_)) => {
-                ("head", head.saturating_add(1), record.model.heads)
-            }
+            (Part::Index(head), Subject::Layer(_)) => ("head", head.saturating_add(1), heads),
             (Part::Index(class), _) => ("class", class.saturating_add(1), classes),
             (Part::Cluster(cluster), _) => ("cluster", cluster.saturating_add(1), clusters),
             (Part::Whole, _) => return None,
