@@ -23,6 +23,7 @@ use vitscope_vit::config::Device;
 use vitscope_vit::identify::Format;
 
 use crate::builtin;
+use crate::claim;
 use crate::error::SweepError;
 use crate::hashes::Hashes;
 use crate::keys::{Spec, Work};
@@ -83,6 +84,7 @@ impl Sweep {
         for folder in [plan.out.clone(), plan.out.join("shards")] {
             let _ = files::sweep_left(&folder, 1);
         }
+        let _ = claim::sweep(&plan.out.join("runs"));
         let mut finder = Finder {
             out: &plan.out,
             weights,
