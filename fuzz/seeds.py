@@ -66,6 +66,67 @@ ignore = [255]
 """
 
 
+PLAN = """#set model="m"
+[sweep]
+name = "study"
+out = "sweeps/study"
+together = 4
+select = "layer:9"
+[define]
+model = "dinov2-s14"
+data = "ade20k:/data"
+[base]
+data = "${data}"
+size = 64
+[matrix]
+model = ["${model}", { model = "own.pth", family = "dino", heads = 2 }]
+seed = [0, 1]
+transform = "random:8x5"
+[[exclude]]
+seed = 1
+[[include]]
+command = "correspond"
+data = "spair71k:/pairs"
+model = "${model}-a"
+token-norm = ["after", "before"]
+[slurm]
+partition = "gpu"
+time = "4:00:00"
+[[report]]
+name = "models"
+of = { command = "probe", seed = 0 }
+figures = { figure-1 = "overview" }
+tables = { table-3 = { metric = "pck", layers = "best", facets = ["token"] } }
+"""
+
+# Kinds of runs in the order of src/results.rs.
+KINDS = ["probe", "attention", "correspond", "causes"]
+
+
+def seed_results(seed):
+    """Every file of every folder of base/ behind the bytes that say which it is; of tensors the header alone,
+    too."""
+    base = Path(__file__).parent / "base"
+    for target, folders in ("run", KINDS), ("features", ["features"]):
+        for kind, name in enumerate(folders):
+            folder = base / name
+            paths = [path.relative_to(folder) for path in folder.rglob("*") if path.is_file()]
+            first = bytes([kind]) if target == "run" else b""
+            # As Rust sorts paths: part by part.
+            for index, path in enumerate(sorted(paths, key=lambda path: path.parts)):
+                data = (folder / path).read_bytes()
+                seed(target, first + bytes([index]) + data)
+                if path.suffix == ".safetensors":
+                    length = struct.unpack("<Q", data[:8])[0]
+                    seed(target, first + bytes([index | 0x80]) + data[8 : 8 + length])
+
+
+def seed_plans(seed):
+    seed("plan", PLAN.encode())
+    for path in sorted((Path(__file__).parent.parent / "plans").glob("*.toml")):
+        seed("plan", path.read_bytes())
+
+
 def main():
     corpus = Path(sys.argv[1])
     count = {}
@@ -80,6 +141,8 @@ def main():
     seed("own", OWN.encode())
     seed("toml", PARTS.encode())
     seed("toml", DATA.encode())
+    seed_results(seed)
+    seed_plans(seed)
     shard = "model-00001-of-00001.safetensors"
     seed("index", json.dumps({"metadata": {}, "weight_map": {"a": shard, "b": shard}}).encode())
     for folder in sys.argv[2:]:

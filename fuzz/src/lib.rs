@@ -1,6 +1,13 @@
 //! What the fuzz targets share: bytes become a file as a user would have it, and the file is
 //! opened and read whole through the same functions that the program calls.
 
+mod base;
+mod plan;
+mod results;
+
+pub use plan::plan;
+pub use results::{features, run};
+
 use std::{
     fs::File,
     io::{Seek, SeekFrom, Write},
@@ -60,7 +67,14 @@ pub fn safetensors(bytes: &[u8]) {
     let path = file("model.safetensors", &(bytes.len() as u64).to_le_bytes());
     let mut out = File::options().append(true).open(&path).unwrap();
     out.write_all(bytes).unwrap();
-    let end = serde_json::from_slice::<Value>(bytes)
+    out.set_len(8 + bytes.len() as u64 + data_of(bytes).min(DATA_LIMIT))
+        .unwrap();
+    read(&path, &settle());
+}
+
+/// The bytes of data that a header in JSON asks for.
+fn data_of(header: &[u8]) -> u64 {
+    serde_json::from_slice::<Value>(header)
         .ok()
         .and_then(|header| {
             let entries = header.as_object()?.values();
@@ -68,10 +82,7 @@ pub fn safetensors(bytes: &[u8]) {
                 .filter_map(|entry| entry.get("data_offsets")?.get(1)?.as_u64())
                 .max()
         })
-        .unwrap_or(0);
-    out.set_len(8 + bytes.len() as u64 + end.min(DATA_LIMIT))
-        .unwrap();
-    read(&path, &settle());
+        .unwrap_or(0)
 }
 
 /// An index beside one small shard.

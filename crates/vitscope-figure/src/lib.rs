@@ -23,6 +23,9 @@ mod drawing;
 mod end_names;
 mod error;
 mod followed;
+#[cfg(any(test, feature = "fuzzing"))]
+#[doc(hidden)]
+pub mod fuzzing;
 mod grid;
 mod images;
 mod layer_metric;
@@ -134,7 +137,7 @@ pub fn draw_with(run: &Path, options: &DrawOptions) -> Result<Drawn, FigureError
     let root = run;
     let mut run = RunView::open(root)?;
     // What an earlier call was writing when it was killed.
-    files::sweep_stale(root)?;
+    files::sweep_left(root, usize::MAX)?;
     if run.kind() == RunKind::Probe {
         run.examples = options.images.of(&run)?;
     }

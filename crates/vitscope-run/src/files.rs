@@ -1,6 +1,6 @@
 //! Files that are either whole or absent: written beside their place, then renamed.
 
-use std::fs::{DirEntry, File};
+use std::fs::{DirEntry, File, TryLockError};
 use std::io::{BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,7 +15,7 @@ const UNFINISHED: &str = ".vitscope-";
 const SUFFIX: &str = ".writing";
 const RANDOM: usize = 12;
 
-/// No file of ours takes so long to write.
+/// Nothing of ours takes so long to write.
 const STALE: Duration = Duration::from_secs(3600);
 
 /// Called before whatever changes the disk, by every crate that does. In a build for tests, the environment
@@ -82,31 +82,49 @@ pub(crate) fn is_ours(name: &str) -> bool {
         })
 }
 
-/// Removes what a killed process was writing beside its place, in a folder of ours and below.
+/// Removes what a killed process was writing beside its place, in a folder of ours and below, where no other process
+/// is at work.
 ///
 /// # Errors
 /// When a folder cannot be listed, or a file not removed.
 pub fn sweep(folder: &Path) -> Result<(), RunError> {
-    sweep_older(folder, Duration::ZERO)
+    sweep_where(folder, usize::MAX, &|_| true)
 }
 
-/// [`sweep`] for a folder in which another process may be writing now: only what nobody has touched for an
-/// hour is removed.
+/// [`sweep`] for a folder in which another process may be writing now, and so many levels of folders in it: what is
+/// being written is locked, and stays.
 ///
 /// # Errors
 /// As [`sweep`].
-pub fn sweep_stale(folder: &Path) -> Result<(), RunError> {
-    sweep_older(folder, STALE)
+pub fn sweep_left(folder: &Path, levels: usize) -> Result<(), RunError> {
+    sweep_where(folder, levels, &is_left)
 }
 
-/// Whether a file or folder of ours was left alone for so long.
-fn is_older(entry: &DirEntry, age: Duration) -> bool {
-    let touched = entry.metadata().and_then(|found| found.modified()).ok();
-    let idle = touched.map(|then| then.elapsed().unwrap_or_default());
-    age.is_zero() || idle.is_some_and(|idle| idle > age)
+/// Whether no process is writing what a name of ours has.
+fn is_left(entry: &DirEntry) -> bool {
+    let locked = match entry.file_type() {
+        Ok(kind) if kind.is_file() => {
+            let file = File::options().write(true).open(entry.path());
+            file.ok().map(|file| file.try_lock())
+        }
+        _ => None,
+    };
+    match locked {
+        Some(Ok(())) => true,
+        Some(Err(TryLockError::WouldBlock)) => false,
+        // A folder, or a file system without locks.
+        _ => {
+            let touched = entry.metadata().and_then(|found| found.modified()).ok();
+            touched.is_some_and(|then| then.elapsed().unwrap_or_default() > STALE)
+        }
+    }
 }
 
-fn sweep_older(folder: &Path, age: Duration) -> Result<(), RunError> {
+fn sweep_where(
+    folder: &Path,
+    levels: usize,
+    is_left: &dyn Fn(&DirEntry) -> bool,
+) -> Result<(), RunError> {
     let io = |action| RunError::io(folder, action);
     for entry in std::fs::read_dir(folder).map_err(io("list"))? {
         let entry = entry.map_err(io("list"))?;
@@ -114,12 +132,12 @@ fn sweep_older(folder: &Path, age: Duration) -> Result<(), RunError> {
         let kind = entry.file_type().map_err(io("list"))?;
         let ours = is_ours(&entry.file_name().to_string_lossy());
         match (kind.is_dir(), ours) {
-            (_, true) if !is_older(&entry, age) => {}
+            (_, true) if !is_left(&entry) => {}
             (true, true) => {
                 step();
                 std::fs::remove_dir_all(&path).map_err(RunError::io(&path, "remove"))?;
             }
-            (true, false) => sweep_older(&path, age)?,
+            (true, false) if levels > 0 => sweep_where(&path, levels - 1, is_left)?,
             (false, true) if kind.is_file() => remove_if_there(&path)?,
             _ => {}
         }
@@ -342,9 +360,35 @@ pub fn temporary(folder: &Path, path: &Path) -> Result<NamedTempFile, RunError> 
         use std::os::unix::fs::PermissionsExt;
         builder.permissions(std::fs::Permissions::from_mode(0o666));
     }
-    builder
-        .tempfile_in(folder)
-        .map_err(RunError::io(path, "write"))
+    loop {
+        let beside = builder
+            .tempfile_in(folder)
+            .map_err(RunError::io(path, "write"))?;
+        // Locked while it is open: that is how others see that it is being written. One that swept here between
+        // the two has it, or has removed it.
+        let locked = beside.as_file().try_lock();
+        if !matches!(locked, Err(TryLockError::WouldBlock))
+            && is_at(beside.as_file(), beside.path())
+        {
+            return Ok(beside);
+        }
+    }
+}
+
+/// Whether an open file is the one that lies at a path.
+#[cfg(unix)]
+pub(crate) fn is_at(file: &File, path: &Path) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    match (file.metadata(), path.metadata()) {
+        (Ok(own), Ok(there)) => (own.dev(), own.ino()) == (there.dev(), there.ino()),
+        _ => false,
+    }
+}
+
+/// An open file cannot be removed.
+#[cfg(not(unix))]
+pub(crate) fn is_at(_: &File, _: &Path) -> bool {
+    true
 }
 
 /// Flushes a finished file to the disk and gives it its name.
@@ -386,7 +430,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let inner = dir.path().join("inner");
         make_dir(&inner).unwrap();
-        let (_, left) = temporary(&inner, &inner.join("x")).unwrap().keep().unwrap();
+        let beside = temporary(&inner, &inner.join("x")).unwrap();
+        let (file, left) = beside.keep().unwrap();
         let foreign = [
             "notes.partial",
             ".writing-mine",
@@ -396,10 +441,13 @@ mod tests {
         for name in foreign {
             std::fs::write(dir.path().join(name), "mine").unwrap();
         }
-        // Another process may be writing it.
-        sweep_stale(dir.path()).unwrap();
+        // Another process, here this one, may be writing it.
+        sweep_left(dir.path(), 1).unwrap();
         assert!(left.exists());
-        sweep(dir.path()).unwrap();
+        drop(file);
+        sweep_left(dir.path(), 0).unwrap();
+        assert!(left.exists(), "it lies a level deeper");
+        sweep_left(dir.path(), 1).unwrap();
         assert!(!left.exists());
         for name in foreign {
             assert!(dir.path().join(name).exists(), "{name}");

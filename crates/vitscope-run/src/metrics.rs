@@ -102,6 +102,8 @@ impl Table {
             let finite = value.filter(|value| value.is_finite());
             finite.map_or(String::new(), |value| value.to_string())
         };
+        // Both ends or none.
+        let interval = interval.filter(|(low, high)| low.is_finite() && high.is_finite());
         let (low, high) = interval.unzip();
         let [model, family, size] = self.model.clone();
         self.rows.push([
@@ -334,10 +336,26 @@ fn row(fields: Vec<String>) -> Result<Row, String> {
         part: part.parse()?,
         measured: Measured {
             value,
-            interval: low.zip(high),
+            interval: interval(low, high)?,
         },
         fields,
     })
+}
+
+/// An interval has both of its ends, the lower one first.
+fn interval(low: Option<f64>, high: Option<f64>) -> Result<Option<(f64, f64)>, String> {
+    match (low, high) {
+        (None, None) => Ok(None),
+        (Some(low), Some(high)) if low <= high => Ok(Some((low, high))),
+        _ => {
+            let end = |end: Option<f64>| end.map_or("nothing".to_owned(), |end| end.to_string());
+            Err(format!(
+                "an interval from {} to {}, expected both ends, the lower one first",
+                end(low),
+                end(high)
+            ))
+        }
+    }
 }
 
 #[cfg(test)]
@@ -446,6 +464,14 @@ mod tests {
             (
                 format!("{head}1,key,miou,,1.5,,\n"),
                 "line 2 has 1.5 as miou, which lies between 0 and 1",
+            ),
+            (
+                format!("{head}1,key,nmi,,0.5,0.6,0.4\n"),
+                "line 2 has an interval from 0.6 to 0.4, expected both ends",
+            ),
+            (
+                format!("{head}1,key,nmi,,0.5,,0.6\n"),
+                "line 2 has an interval from nothing to 0.6",
             ),
             (
                 format!("{head}1,key,nmi,,1,,\n1,key,nmi,,0,,\n"),

@@ -242,27 +242,11 @@ impl Lock {
                 Err(TryLockError::Error(error)) => return Err(RunError::io(&path, "lock")(error)),
             }
             // The one that held it may have removed the file in the meantime.
-            if is_at(&file, &path) {
+            if files::is_at(&file, &path) {
                 return Ok(Self { _file: file });
             }
         }
     }
-}
-
-/// Whether an open file is the one that lies at a path.
-#[cfg(unix)]
-fn is_at(file: &File, path: &Path) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    match (file.metadata(), path.metadata()) {
-        (Ok(own), Ok(there)) => (own.dev(), own.ino()) == (there.dev(), there.ino()),
-        _ => false,
-    }
-}
-
-/// An open file cannot be removed.
-#[cfg(not(unix))]
-fn is_at(_: &File, _: &Path) -> bool {
-    true
 }
 
 #[cfg(test)]

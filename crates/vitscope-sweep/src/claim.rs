@@ -177,16 +177,43 @@ fn claim(run: &Path, path: &Path, stop: &dyn Fn() -> bool) -> Result<(), SweepEr
                 other.pid
             )));
         }
-        // Nobody's: whoever takes its name away may try again, and only one can.
-        let aside = path.with_extension(format!("stale-{}-{}", host(), std::process::id()));
-        if std::fs::rename(path, &aside).is_ok() {
-            if std::fs::read(&aside).ok() != seen {
-                // Meanwhile somebody else took it: it goes back.
-                let _ = std::fs::hard_link(&aside, path);
+        free(path, seen)?;
+    }
+}
+
+/// Takes a claim away that is nobody's, as it was `seen`: of several that try, one does.
+fn free(path: &Path, seen: Option<Vec<u8>>) -> Result<(), SweepError> {
+    let aside = path.with_extension(format!("stale-{}-{}", host(), std::process::id()));
+    files::step();
+    if std::fs::rename(path, &aside).is_ok() {
+        if std::fs::read(&aside).ok() != seen {
+            // Meanwhile somebody else took it: it goes back.
+            let _ = std::fs::hard_link(&aside, path);
+        }
+        files::remove_if_there(&aside)?;
+    }
+    Ok(())
+}
+
+/// Removes the claims of killed processes from a folder of runs, which may be done and are claimed by nobody else.
+///
+/// # Errors
+/// When the disk refuses.
+pub(crate) fn sweep(runs: &Path) -> Result<(), SweepError> {
+    for entry in std::fs::read_dir(runs).map_err(SweepError::io(runs, "list"))? {
+        let path = entry.map_err(SweepError::io(runs, "list"))?.path();
+        if path.extension().is_some_and(|ending| ending == "claim") {
+            let seen = std::fs::read(&path).ok();
+            let said = seen
+                .as_deref()
+                .and_then(|claim| serde_json::from_slice(claim).ok());
+            // What says nothing of the kind is not ours.
+            if said.is_some_and(|said: Claimant| !said.is_alive()) {
+                free(&path, seen)?;
             }
-            files::remove_if_there(&aside)?;
         }
     }
+    Ok(())
 }
 
 impl Drop for Claims {
@@ -242,9 +269,16 @@ mod tests {
             pid: u32::MAX,
             ..other
         };
+        let mine = dir.path().join("mine.claim");
+        std::fs::write(&mine, "mine").unwrap();
+        sweep(dir.path()).unwrap();
+        assert!(file(&run).exists() && mine.exists());
         for nobodys in [stale, dead] {
-            of(nobodys).unwrap();
+            of(nobodys.clone()).unwrap();
             drop(Claims::take(std::slice::from_ref(&run), &|| false).unwrap());
+            of(nobodys).unwrap();
+            sweep(dir.path()).unwrap();
+            assert!(!file(&run).exists() && mine.exists());
         }
     }
 }

@@ -23,6 +23,7 @@ use vitscope_vit::config::Device;
 use vitscope_vit::identify::Format;
 
 use crate::builtin;
+use crate::claim;
 use crate::error::SweepError;
 use crate::hashes::Hashes;
 use crate::keys::{Spec, Work};
@@ -79,6 +80,11 @@ impl Sweep {
     ) -> Result<Self, SweepError> {
         lies_apart(&plan)?;
         take(&plan.out)?;
+        // What a killed process was writing. Runs see to themselves, and what cannot be removed is in nobody's way.
+        for folder in [plan.out.clone(), plan.out.join("shards")] {
+            let _ = files::sweep_left(&folder, 1);
+        }
+        let _ = claim::sweep(&plan.out.join("runs"));
         let mut finder = Finder {
             out: &plan.out,
             weights,
@@ -453,4 +459,40 @@ fn plain(value: &Value) -> String {
     value
         .as_str()
         .map_or_else(|| value.to_string(), str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_killed_sweep_was_writing_is_swept_away() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, out) = (dir.path().join("plan.toml"), dir.path().join("out"));
+        let text =
+            format!("[sweep]\nout = {out:?}\n[base]\nmodel = 'none.pth'\ndata = 'folder:none'\n");
+        std::fs::write(&path, text).unwrap();
+        let open = || {
+            let plan = Plan::read(&path, &[]).unwrap();
+            Sweep::open(
+                plan,
+                Weights::AsTheyAre,
+                &mut vitscope_hub::progress::Silent,
+            )
+            .unwrap()
+        };
+        open();
+        let folders = ["", "runs", "shards/1-of-2"].map(|name| out.join(name));
+        let left = folders.map(|folder| {
+            std::fs::create_dir_all(&folder).unwrap();
+            let beside = files::temporary(&folder, &folder.join("x")).unwrap();
+            beside.keep().unwrap().1
+        });
+        let mine = out.join(".vitscope-mine");
+        std::fs::write(&mine, "mine").unwrap();
+        let written = files::temporary(&out, &out.join("y")).unwrap();
+        open();
+        assert!(left.iter().all(|path| !path.exists()));
+        assert!(mine.exists() && written.path().exists());
+    }
 }

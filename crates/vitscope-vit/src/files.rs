@@ -152,7 +152,10 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, VitError> {
         names.insert(name);
     }
     if names.is_empty() || names.len() > SHARD_LIMIT {
-        return Err(damaged(format!("it lists {} shards", names.len())));
+        return Err(damaged(format!(
+            "it lists {} shards, expected 1 to {SHARD_LIMIT}",
+            names.len()
+        )));
     }
     Ok(names
         .into_iter()
@@ -164,7 +167,10 @@ fn shards(index: &Path) -> Result<Vec<PathBuf>, VitError> {
 pub(crate) fn json(path: &Path) -> Result<Value, VitError> {
     let file = DataFile::open(path)?;
     if file.len > JSON_LIMIT {
-        return Err(file.damaged(format!("it has {} bytes, too many for its kind", file.len)));
+        return Err(file.damaged(format!(
+            "it has {} bytes, and at most {JSON_LIMIT} are read",
+            file.len
+        )));
     }
     serde_json::from_slice(&file.head(JSON_LIMIT)?)
         .map_err(|error| file.damaged(format!("it is not JSON: {error}")))

@@ -27,10 +27,15 @@ pub(super) fn open(file: DataFile) -> Result<Container, VitError> {
     let head = file.head(8)?;
     let length = header_length(&head).unwrap_or(u64::MAX);
     let start = length.saturating_add(8);
-    if length > HEADER_LIMIT || start > file.len {
+    if start > file.len {
         return Err(file.damaged(format!(
             "its header claims {length} bytes, but the file has {}",
             file.len
+        )));
+    }
+    if length > HEADER_LIMIT {
+        return Err(file.damaged(format!(
+            "its header has {length} bytes, and at most {HEADER_LIMIT} are read"
         )));
     }
     let mut header = vec![0; usize_of(length)];

@@ -4,7 +4,6 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::time::{Duration, SystemTime};
 
 use vitscope_demo::pairs::write_pairs;
 
@@ -213,12 +212,6 @@ fn a_comparison_and_a_report_are_made_again_from_wherever_they_died() {
     let before = crate::common::results(&run);
     for at in [2, 9, 30] {
         assert!(!report(at));
-        // A file that nobody has touched for long is no other process's.
-        let long_ago = SystemTime::now() - Duration::from_secs(7200);
-        for path in left_over(&run) {
-            let file = std::fs::File::options().write(true).open(path).unwrap();
-            file.set_modified(long_ago).unwrap();
-        }
         assert!(report(usize::MAX));
         assert!(before == crate::common::results(&run));
         assert_eq!(left_over(&run), Vec::<PathBuf>::new());

@@ -107,7 +107,13 @@ impl ModelDescription {
     pub fn read(path: &Path) -> Result<Self, VitError> {
         let file = DataFile::open(path)?;
         if file.len > LENGTH_LIMIT {
-            return Err(wrong(path, format!("it has {} bytes", file.len)));
+            return Err(wrong(
+                path,
+                format!(
+                    "it has {} bytes, and at most {LENGTH_LIMIT} are read",
+                    file.len
+                ),
+            ));
         }
         let bytes = file.head(LENGTH_LIMIT)?;
         let text = String::from_utf8(bytes)
