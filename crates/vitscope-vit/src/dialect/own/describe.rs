@@ -107,13 +107,8 @@ impl ModelDescription {
     pub fn read(path: &Path) -> Result<Self, VitError> {
         let file = DataFile::open(path)?;
         if file.len > LENGTH_LIMIT {
-            return Err(wrong(
-                path,
-                format!(
-                    "it has {} bytes, and at most {LENGTH_LIMIT} are read",
-                    file.len
-                ),
-            ));
+            let problem = format!("it has {} bytes, at most {LENGTH_LIMIT} are read", file.len);
+            return Err(wrong(path, problem));
         }
         let bytes = file.head(LENGTH_LIMIT)?;
         let text = String::from_utf8(bytes)
