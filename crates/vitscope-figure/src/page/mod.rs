@@ -9,6 +9,8 @@ mod standing;
 mod summary;
 mod table;
 
+use std::collections::BTreeSet;
+
 use askama::Template;
 use explorer::Island;
 use standing::RunVerdict;
@@ -196,8 +198,10 @@ pub(crate) fn of_comparison(
     .text()
 }
 
-/// What stands side by side: the models by their names.
+/// What stands side by side: the models by their names, which say how their runs differ; of many, their number.
 fn title_of(members: &[&Member]) -> String {
+    let models = members.iter().map(|member| &member.run.record.model.name);
+    let models = models.collect::<BTreeSet<_>>().len();
     let mut names: Vec<&str> = Vec::new();
     for member in members {
         if !names.contains(&member.model.as_str()) {
@@ -208,7 +212,8 @@ fn title_of(members: &[&Member]) -> String {
         Some((last, rest)) if (1..4).contains(&rest.len()) => {
             format!("{} and {last} side by side", rest.join(", "))
         }
-        _ if names.len() > 1 => format!("{} models side by side", names.len()),
+        _ if models > 1 && models == names.len() => format!("{models} models side by side"),
+        _ if models > 1 => format!("{} runs of {models} models side by side", members.len()),
         _ => format!("{} runs side by side", members.len()),
     }
 }
