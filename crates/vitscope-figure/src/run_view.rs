@@ -350,13 +350,36 @@ impl RunView {
                 let problem = format!("has match.{slot} that is not of type i64");
                 return Err(FigureError::malformed(&path, problem));
             }
-            self.matches.insert(slot, tensor.i64s());
+            let matches = tensor.i64s();
+            let known = -1..self.record.data.classes.len() as i64;
+            let is_sound = matches.iter().all(|class| known.contains(class));
+            if !is_sound || matches.len() != self.record.clusters {
+                let problem = format!(
+                    "has match.{slot} that is not a class, or -1, for each of {} clusters",
+                    self.record.clusters
+                );
+                return Err(FigureError::malformed(&path, problem));
+            }
+            self.matches.insert(slot, matches);
             Ok(())
         })?;
         let path = self.root.join(names::COUNTS);
         let grid = self.record.grid;
         for_each_tensor(&path, "position.", |subject, tensor| {
+            let kinds = match subject {
+                Subject::Slot(_) => self.record.clusters,
+                _ => self.record.data.classes.len(),
+            };
             let positions = PositionMaps::pooled(&tensor, grid);
+            // Where no grid is said, nothing can be pooled.
+            let is_sound = positions.is_some() && tensor.shape.first() == Some(&kinds);
+            if !is_sound && grid != [0, 0] {
+                let problem = format!(
+                    "has position.{subject} that does not count {kinds} kinds over {} x {} patches",
+                    grid[0], grid[1]
+                );
+                return Err(FigureError::malformed(&path, problem));
+            }
             self.positions
                 .extend(positions.map(|positions| (subject, positions)));
             Ok(())

@@ -515,3 +515,18 @@ fn a_full_sweep_fits_in_fifteen_megabytes() {
     let megabytes = fs::metadata(page).unwrap().len() as f64 / 1e6;
     assert!(megabytes < 15.0, "{megabytes} MB");
 }
+
+#[test]
+fn counts_and_matches_are_held_against_their_run() {
+    for (field, value, expected) in [
+        ("clusters", json!(99), "has match.key.1 that is not a class"),
+        ("grid", json!([3, 3]), "has position.key.1 that does not count"),
+    ] {
+        let run = tempfile::tempdir().unwrap();
+        let mut manifest = Spec::default().write(run.path());
+        manifest[field] = value;
+        fs::write(run.path().join("run.json"), manifest.to_string()).unwrap();
+        let message = draw(run.path()).unwrap_err().to_string();
+        assert!(message.contains(expected), "{message}");
+    }
+}
