@@ -17,13 +17,19 @@ targets=("$@")
 work=${CARGO_TARGET_DIR:-$root/target}/fuzz
 mkdir -p "$work"
 
+# These bring most of the program along, and are built where they are asked for.
+features=()
+for target in "${targets[@]}"; do
+  case $target in run | features | plan) features=(--features results) ;; esac
+done
+
 # With --target, build scripts and macros are not instrumented. Nothing but the matrix product is
 # unsafe here, so no sanitizer is needed: panics, time and memory are what counts.
 host=$(rustc -vV | sed -n 's/^host: //p')
 RUSTFLAGS="--cfg fuzzing -Cdebug-assertions -Cpasses=sancov-module \
   -Cllvm-args=-sanitizer-coverage-level=4 -Cllvm-args=-sanitizer-coverage-inline-8bit-counters \
   -Cllvm-args=-sanitizer-coverage-pc-table -Cllvm-args=-sanitizer-coverage-trace-compares" \
-  cargo build --quiet --release --locked --target "$host" --target-dir "$work/build"
+  cargo build --quiet --release --locked "${features[@]}" --target "$host" --target-dir "$work/build"
 bin=$work/build/$host/release
 
 # A folder in memory, because each run of a checkpoint target writes a file.

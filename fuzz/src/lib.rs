@@ -1,11 +1,16 @@
 //! What the fuzz targets share: bytes become a file as a user would have it, and the file is
 //! opened and read whole through the same functions that the program calls.
 
+#[cfg(feature = "results")]
 mod base;
+#[cfg(feature = "results")]
 mod plan;
+#[cfg(feature = "results")]
 mod results;
 
+#[cfg(feature = "results")]
 pub use plan::plan;
+#[cfg(feature = "results")]
 pub use results::{features, run};
 
 use std::{
