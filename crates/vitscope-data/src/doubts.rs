@@ -118,17 +118,16 @@ impl Evidence {
     pub fn doubts(&self, set: &DataSet) -> Vec<Doubt> {
         let judge = Judge::new(self, set);
         let ignored = judge.ignored_class();
-        let few = match ignored {
-            None => judge.one_class(),
-            Some(_) => None,
-        };
+        let few = judge.one_class().filter(|_| ignored.is_none());
+        let [tested, fitted] = judge.misplaced();
         [
             ignored,
             few,
             judge.recoded(),
             judge.shared(),
             judge.swapped(),
-            judge.misplaced(),
+            tested,
+            fitted,
             judge.instances(),
             judge.largest(),
             judge.interpolated(),

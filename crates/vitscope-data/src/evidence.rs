@@ -291,8 +291,8 @@ pub struct Evidence {
     /// have ids above 0.
     pub(crate) counted: BTreeMap<u32, usize>,
     pub(crate) uncounted: usize,
-    /// How masks lie on their images.
-    pub(crate) alignment: Alignment,
+    /// How masks lie on their training and on their test images.
+    pub(crate) alignment: [Alignment; 2],
     pub(crate) first_transparent: Option<PathBuf>,
     /// Masks with an EXIF orientation.
     pub(crate) turned_masks: usize,
@@ -378,7 +378,7 @@ impl Evidence {
             self.fits += 1;
         }
         if let Some(thumb) = facts.thumb {
-            self.alignment.add(thumb);
+            self.alignment[usize::from(split == Split::Test)].add(thumb);
         }
         if let Some(looks) = &facts.looks {
             self.looks[usize::from(split == Split::Test)].add(looks);

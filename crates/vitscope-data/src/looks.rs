@@ -113,7 +113,7 @@ pub(crate) struct Likeness {
     pub own: f64,
 }
 
-/// Classes that have changed places in test; each the nearest of the other's.
+/// Classes that have changed places in test; each the nearest of the other's, of those that are away from their own.
 pub(crate) fn exchanged(train: &ClassLooks, test: &ClassLooks) -> Vec<Likeness> {
     let ((spread, count), (other, more)) = (train.spread(), test.spread());
     let variance: [f64; NUMBERS] =
@@ -126,7 +126,15 @@ pub(crate) fn exchanged(train: &ClassLooks, test: &ClassLooks) -> Vec<Likeness> 
         let squares = (0..NUMBERS).map(|at| (a[at] - b[at]).powi(2) / variance[at]);
         squares.sum::<f64>() / NUMBERS as f64
     };
-    let (here, there) = (train.means(), test.means());
+    let (mut here, mut there) = (train.means(), test.means());
+    // What is like its own class has not changed: it is no other class's, however alike (buildings and trees).
+    let away = |(class, look): &&(usize, [f64; NUMBERS])| {
+        let own = there.iter().find(|(other, _)| other == class);
+        own.is_some_and(|(_, own)| apart(look, own) > AWAY)
+    };
+    let changed: Vec<usize> = here.iter().filter(away).map(|(class, _)| *class).collect();
+    here.retain(|(class, _)| changed.contains(class));
+    there.retain(|(class, _)| changed.contains(class));
     let nearest = |look: &[f64; NUMBERS], among: &[(usize, [f64; NUMBERS])]| {
         let all = among
             .iter()
@@ -139,7 +147,7 @@ pub(crate) fn exchanged(train: &ClassLooks, test: &ClassLooks) -> Vec<Likeness> 
         let back = &there.iter().find(|(class, _)| *class == other)?.1;
         let mutual = nearest(back, &here)?.0 == *class;
         let own = apart(look, own);
-        (other != *class && mutual && own > AWAY && left < NEAR * own).then_some(Likeness {
+        (other != *class && mutual && left < NEAR * own).then_some(Likeness {
             train: *class,
             test: other,
             other: left.sqrt(),
@@ -159,5 +167,41 @@ pub(crate) fn exchanged(train: &ClassLooks, test: &ClassLooks) -> Vec<Likeness> 
             return kept;
         }
         kept = next;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Twelve images of three classes, of which the first two look and lie alike; values as `coded` says.
+    fn of(coded: impl Fn(u8) -> u8) -> ClassLooks {
+        let mut looks = ClassLooks::default();
+        for image in 0..12 {
+            let by = |step: usize| ((image * step) % 5) as f64 * 0.02;
+            let look =
+                |light: f64, row: f64| [light + by(1), light + by(2), light + by(3), row + by(4)];
+            let classes = [look(0.40, 0.30), look(0.35, 0.33), look(0.30, 0.80)];
+            let coded = (0..3).map(&coded).zip(classes);
+            looks.add(&Looks(coded.collect()));
+        }
+        looks
+    }
+
+    #[test]
+    fn a_class_that_another_one_is_like_is_found_in_its_new_value() {
+        assert!(exchanged(&of(|class| class), &of(|class| class)).is_empty());
+        for (a, b) in [(1, 2), (0, 2)] {
+            let swapped = of(|class| match class {
+                _ if class == a => b,
+                _ if class == b => a,
+                _ => class,
+            });
+            let found = exchanged(&of(|class| class), &swapped);
+            let pairs: Vec<(usize, usize)> =
+                found.iter().map(|one| (one.train, one.test)).collect();
+            let (a, b) = (usize::from(a), usize::from(b));
+            assert_eq!(pairs, [(a, b), (b, a)]);
+        }
     }
 }

@@ -20,6 +20,127 @@ fn scenes(root: &Path, count: u32, mask: impl Fn(u32) -> DynamicImage) {
     }
 }
 
+/// What is said of the masks of so many training and test scenes, from their discs.
+fn misplaced(counts: [u32; 2], mask: impl Fn(bool, u32) -> GrayImage) -> Vec<String> {
+    let folder = tempfile::tempdir().unwrap();
+    for (split, first, count) in [("train", 0, counts[0]), ("test", 100, counts[1])] {
+        for seed in first..first + count {
+            let (mut image, _) = scene(SIDE, SIDE, seed);
+            // The scenes' colors come again, and images of both splits must differ.
+            image.put_pixel(0, 0, image::Rgb([seed as u8; 3]));
+            let place = |sort: &str| folder.path().join(format!("{split}/{sort}/{seed}.png"));
+            save(&image.into(), &place("images"));
+            save(&mask(split == "test", seed).into(), &place("masks"));
+        }
+    }
+    let set = DataSet::open(folder.path().to_str().unwrap()).unwrap();
+    let said = set.doubts().iter();
+    let said = said.filter(|doubt| doubt.sort == "masks that do not fit");
+    said.map(|doubt| doubt.text.clone()).collect()
+}
+
+#[test]
+fn each_split_is_judged_by_itself() {
+    let mirrored = |wrong: bool, seed: u32| match wrong {
+        true => imageops::flip_horizontal(&disc(seed)),
+        false => disc(seed),
+    };
+    assert!(misplaced([24, 16], |_, seed| disc(seed)).is_empty());
+    // As many of the other split as would drown them.
+    for (wrong, counts, words, file) in [
+        (
+            true,
+            [40, 12],
+            "of test images DO NOT FIT",
+            "test/masks/100.png",
+        ),
+        (
+            false,
+            [12, 40],
+            "of training images DO NOT FIT",
+            "train/masks/0.png",
+        ),
+    ] {
+        let said = misplaced(counts, |test, seed| mirrored(test == wrong, seed));
+        let [text] = &said[..] else {
+            panic!("{said:?}");
+        };
+        for words in [words, "mirrored (more in 12 of 12 images)", file] {
+            assert!(text.contains(words), "{words}: {text}");
+        }
+    }
+    // Each wrong in its own way.
+    let said = misplaced([12, 12], |test, seed| match test {
+        true => imageops::flip_vertical(&disc(seed)),
+        false => mirrored(true, seed),
+    });
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].contains("of test images") && said[0].contains("upside down"));
+    assert!(said[1].contains("of training images") && said[1].contains("mirrored"));
+    // Both in the same way, and too few of each to tell alone.
+    for count in [12, 4] {
+        let said = misplaced([count; 2], |_, seed| mirrored(true, seed));
+        let [text] = &said[..] else {
+            panic!("{said:?}");
+        };
+        assert!(text.starts_with("the masks DO NOT FIT"), "{text}");
+    }
+}
+
+#[test]
+fn masks_of_images_anywhere_in_the_list_are_doubted() {
+    // Noise, brighter on the disc.
+    let noisy = |root: &Path, place: fn(u32) -> (u32, u32)| {
+        for seed in 0..24 {
+            let disc = disc(seed);
+            let image = RgbImage::from_fn(SIDE, SIDE, |x, y| {
+                let noise = (x * 7919 + y * 104_729 + seed * 31 + x * y * (seed + 3)) % 97;
+                let value = noise + 100 * u32::from(disc.get_pixel(x, y)[0]);
+                image::Rgb([value as u8, value as u8, (value / 2) as u8])
+            });
+            let (right, down) = place(seed);
+            let mask = GrayImage::from_fn(SIDE, SIDE, |x, y| {
+                *disc.get_pixel((x + right) % SIDE, (y + down) % SIDE)
+            });
+            save(&image.into(), &root.join(format!("images/{seed:02}.png")));
+            save(&mask.into(), &root.join(format!("masks/{seed:02}.png")));
+        }
+    };
+    assert_plain(|root| noisy(root, |_| (0, 0)));
+    let (_folder, said) = case(|root| {
+        noisy(root, |seed| (20 + seed * 7 % 25, 20 + seed * 11 % 25));
+    });
+    let words = [
+        "fit their images no better than those of other images",
+        "24 compared",
+    ];
+    assert_doubt(&said, "masks that do not fit", &words);
+}
+
+#[test]
+fn things_in_an_even_place_of_an_image_of_much_texture_fit_where_they_are() {
+    // A faint bar on an even ground below, and stripes above, where the mask turned by half a circle lies.
+    let (_folder, said) = case(|root| {
+        for seed in 0..20 {
+            let bar = |x: u32, y: u32| (40..50).contains(&y) && (10..20 + seed % 5).contains(&x);
+            let image = RgbImage::from_fn(SIDE, SIDE, |x, y| {
+                let noise = (x * 7919 + y * 104_729 + seed * 31 + x * y * y) % 7;
+                let stripes = if y < 32 {
+                    60 * ((x * 5 + y * 3 + seed) % 4)
+                } else {
+                    0
+                };
+                let value = 60 + noise + stripes + 10 * u32::from(bar(x, y));
+                image::Rgb([value as u8, value as u8, (value / 2) as u8])
+            });
+            let mask = GrayImage::from_fn(SIDE, SIDE, |x, y| Luma([u8::from(bar(x, y))]));
+            save(&image.into(), &root.join(format!("images/{seed:02}.png")));
+            save(&mask.into(), &root.join(format!("masks/{seed:02}.png")));
+        }
+    });
+    assert!(said.doubts.is_empty(), "{:?}", said.doubts);
+}
+
 type Turn = fn(&GrayImage) -> GrayImage;
 
 fn disc(seed: u32) -> GrayImage {
