@@ -66,7 +66,7 @@ pub fn derived(sweep: &Sweep, unit: &Unit) -> Option<Cost> {
 pub fn can_rehearse(sweep: &Sweep, unit: &Unit) -> bool {
     let is_probe = |name: &String| {
         let job = sweep.job(name);
-        job.is_ok_and(|job| matches!(job.spec.work, Work::Probe(_)) && job.problem.is_none())
+        job.is_ok_and(|job| matches!(job.spec.work, Work::Probe(_)) && job.problems.is_empty())
     };
     matches!(unit, Unit::Run(_)) && unit.names().iter().all(is_probe)
 }

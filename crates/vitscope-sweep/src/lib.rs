@@ -33,6 +33,7 @@ mod hashes;
 mod jobs;
 mod keys;
 mod local;
+mod naming;
 mod number_list;
 mod pages;
 mod plan;

@@ -138,9 +138,11 @@ impl Sweep {
             Ok(false) => {}
             Err(why) => return Standing::Failed { why },
         }
-        if let Some(problem) = &job.problem {
-            return Standing::Missing {
-                why: problem.clone(),
+        if !job.problems.is_empty() {
+            let why = job.problems.join("; ");
+            return match job.is_damaged {
+                true => Standing::Failed { why },
+                false => Standing::Missing { why },
             };
         }
         if let Some(claimant) = self.at_work(&job.name) {

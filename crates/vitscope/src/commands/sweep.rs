@@ -182,7 +182,7 @@ fn dry_run(cli: &Cli, sweep: &Sweep, set: &[String], bare: bool) -> anyhow::Resu
     let pending: Vec<&PlannedJob> = sweep
         .pending()
         .into_iter()
-        .filter(|job| job.problem.is_none())
+        .filter(|job| job.problems.is_empty())
         .collect();
     let units = whole(sweep, pending);
     let mut costs: Vec<(Unit, Result<Option<Cost>, String>)> = Vec::new();
@@ -282,7 +282,7 @@ fn dry_run(cli: &Cli, sweep: &Sweep, set: &[String], bare: bool) -> anyhow::Resu
 /// What keeps jobs from beginning, each sentence once.
 fn problems(sweep: &Sweep) -> Vec<String> {
     let mut list: Vec<String> = Vec::new();
-    for problem in sweep.jobs.iter().filter_map(|job| job.problem.as_ref()) {
+    for problem in sweep.jobs.iter().flat_map(|job| &job.problems) {
         if !list.contains(problem) {
             list.push(problem.clone());
         }
