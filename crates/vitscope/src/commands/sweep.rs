@@ -273,19 +273,19 @@ fn dry_run(cli: &Cli, sweep: &Sweep, set: &[String], bare: bool) -> anyhow::Resu
         .filter_map(|(unit, cost)| Some(format!("{}: {}", unit.names()[0], cost.as_ref().err()?)))
         .collect();
     why.extend(problems(sweep));
-    if sweep.plan.slurm.is_said {
-        why.extend(slurm::unestimated(sweep, &sweep.pending()));
-    }
     print(&(text + &lines(&why)))
 }
 
-/// What keeps jobs from beginning, each sentence once.
+/// What keeps jobs from beginning, each sentence once, and what a cluster would be asked for without an estimate.
 fn problems(sweep: &Sweep) -> Vec<String> {
     let mut list: Vec<String> = Vec::new();
     for problem in sweep.jobs.iter().flat_map(|job| &job.problems) {
         if !list.contains(problem) {
             list.push(problem.clone());
         }
+    }
+    if sweep.plan.slurm.is_said {
+        list.extend(slurm::unestimated(sweep, &sweep.pending()));
     }
     list
 }
