@@ -61,11 +61,10 @@ pub(crate) fn expand(table: &Table, problems: &mut PlanProblems) -> Vec<Spec> {
     for (index, exclude) in excludes.iter().enumerate() {
         let place = format!("[[exclude]] {}", index + 1);
         let before = specs.len();
-        let keys = exclude.keys();
-        // Every one that is unknown is told.
-        let are_known = keys.fold(true, |all, key| known(key, &place, problems) && all);
+        let mut unknown = exclude.keys().collect::<Vec<_>>();
+        unknown.retain(|key| !known(key, &place, problems));
         specs.retain(|spec| !spec.has(exclude));
-        if are_known && specs.len() == before && !specs.is_empty() {
+        if unknown.is_empty() && specs.len() == before && !specs.is_empty() {
             problems.add(&place, leaves_none_out(&specs, exclude));
         }
     }

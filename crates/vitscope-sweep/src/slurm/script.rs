@@ -54,6 +54,9 @@ pub fn unestimated(sweep: &Sweep, jobs: &[&PlannedJob]) -> Option<String> {
     unestimated_of(sweep, &batches_due(sweep, jobs, MAX_ARRAY))
 }
 
+/// An option of Slurm, how it may be written, and whether a cost tells it.
+type Asked = (&'static str, &'static str, fn(&Cost) -> bool);
+
 /// The same for what is made into arrays already.
 pub(super) fn unestimated_of(sweep: &Sweep, all: &[Batch]) -> Option<String> {
     let units = || all.iter().flat_map(|batch| &batch.units);
@@ -63,7 +66,7 @@ pub(super) fn unestimated_of(sweep: &Sweep, all: &[Batch]) -> Option<String> {
     };
     let mut open: Vec<&Unit> = Vec::new();
     let mut write = Vec::new();
-    let asked: [(&str, &str, fn(&Cost) -> bool); 2] = [
+    let asked: [Asked; 2] = [
         ("mem", "mem = \"16G\"", |cost| cost.memory.is_some()),
         ("time", "time = \"08:00:00\"", |_| true),
     ];
