@@ -7,6 +7,8 @@ use vitscope_hub::HubError;
 use vitscope_run::RunError;
 use vitscope_study::StudyError;
 
+use crate::slurm::Again;
+
 /// Why a sweep could not be read, started or finished.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -45,11 +47,9 @@ pub enum SweepError {
     /// The user asked to stop.
     #[error("stopped as asked: the same command goes on from what is stored")]
     Stopped,
-    /// The scheduler's time is up; the task's element was queued again where that was allowed.
-    #[error(
-        "stopped by the scheduler: what was done is stored, and the next start goes on from it"
-    )]
-    Preempted,
+    /// The scheduler's time is up, or it takes the machine back.
+    #[error("stopped by the scheduler: what was done is stored; {0}")]
+    Preempted(Again),
 }
 
 impl SweepError {

@@ -45,12 +45,28 @@ pub fn remembered(sweep: &Sweep, unit: &Unit) -> Option<Cost> {
     serde_json::from_slice(&bytes).ok()
 }
 
+/// What a piece of work takes at most: as it is remembered, and of a part of runs as the whole of them tells. The
+/// first part trains and counts a part, so that it takes no longer than the whole; the others count.
+#[must_use]
+pub fn derived(sweep: &Sweep, unit: &Unit) -> Option<Cost> {
+    let whole = || remembered(sweep, &Unit::Run(unit.names().to_vec()));
+    match unit {
+        Unit::Run(_) => remembered(sweep, unit),
+        Unit::Shard { index: 1, .. } | Unit::Merge { .. } => whole(),
+        Unit::Shard { of, .. } => whole().map(|cost| Cost {
+            secs: cost.secs / (*of).max(1) as f64,
+            ..cost
+        }),
+        Unit::Compare => None,
+    }
+}
+
 /// Whether a piece of work can be rehearsed: the main job can.
 #[must_use]
 pub fn can_rehearse(sweep: &Sweep, unit: &Unit) -> bool {
     let is_probe = |name: &String| {
         let job = sweep.job(name);
-        job.is_ok_and(|job| matches!(job.spec.work, Work::Probe(_)) && job.problem.is_none())
+        job.is_ok_and(|job| matches!(job.spec.work, Work::Probe(_)) && job.problems.is_empty())
     };
     matches!(unit, Unit::Run(_)) && unit.names().iter().all(is_probe)
 }

@@ -61,9 +61,11 @@ pub(crate) fn expand(table: &Table, problems: &mut PlanProblems) -> Vec<Spec> {
     for (index, exclude) in excludes.iter().enumerate() {
         let place = format!("[[exclude]] {}", index + 1);
         let before = specs.len();
+        let mut unknown = exclude.keys().collect::<Vec<_>>();
+        unknown.retain(|key| !known(key, &place, problems));
         specs.retain(|spec| !spec.has(exclude));
-        if specs.len() == before {
-            problems.add(&place, "leaves no job out: correct it or remove it");
+        if unknown.is_empty() && specs.len() == before && !specs.is_empty() {
+            problems.add(&place, leaves_none_out(&specs, exclude));
         }
     }
     // Where something else is wrong, that is why.
@@ -71,6 +73,24 @@ pub(crate) fn expand(table: &Table, problems: &mut PlanProblems) -> Vec<Spec> {
         problems.add("[matrix]", "the plan has no job");
     }
     specs
+}
+
+/// Why a table leaves no job out.
+fn leaves_none_out(specs: &[Spec], exclude: &Table) -> String {
+    let is_nobodys = |(key, value): &(&String, &Value)| {
+        let alone = Table::from_iter([((*key).clone(), (*value).clone())]);
+        !specs.iter().any(|spec| spec.has(&alone))
+    };
+    let nobodys: Vec<String> = exclude
+        .iter()
+        .filter(is_nobodys)
+        .map(|(key, value)| format!("{key} = {value}"))
+        .collect();
+    let why = match nobodys.is_empty() {
+        true => "no job has all of its values at once".to_owned(),
+        false => format!("no job has {}", nobodys.join(" or ")),
+    };
+    format!("leaves no job out, since {why}: correct it or remove it")
 }
 
 /// The values of a key, of which each is a job's: a list, and several draws of random directions that go by one name.
@@ -104,28 +124,37 @@ fn of(base: &Table, table: &Table, place: &str, problems: &mut PlanProblems) -> 
     }
     let mut rows = vec![Table::new()];
     for key in keys {
-        known(key, place, problems);
+        // What is told here is not told of every job once more.
+        if !known(key, place, problems) {
+            continue;
+        }
         let values = &listed[key];
         if values.is_empty() {
             problems.add(&format!("{place} {key}"), "has no value");
             return Vec::new();
         }
+        let mut unknown: BTreeSet<&String> = BTreeSet::new();
+        for several in values.iter().filter_map(Value::as_table) {
+            for inner in several.keys() {
+                if !known(inner, &format!("{place} {key}"), problems) {
+                    unknown.insert(inner);
+                }
+            }
+        }
         let with = |row: &Table, value: &Value| {
             let mut row = row.clone();
             match value {
                 // A model with what its file leaves open: several keys that go together.
-                Value::Table(several) => row.extend(several.clone()),
+                Value::Table(several) => {
+                    let own = several.iter().filter(|(key, _)| !unknown.contains(*key));
+                    row.extend(own.map(|(key, value)| (key.clone(), value.clone())));
+                }
                 _ => {
                     row.insert(key.clone(), value.clone());
                 }
             }
             row
         };
-        for several in values.iter().filter_map(Value::as_table) {
-            for inner in several.keys() {
-                known(inner, &format!("{place} {key}"), problems);
-            }
-        }
         rows = rows
             .iter()
             .flat_map(|row| values.iter().map(move |value| with(row, value)))

@@ -1,24 +1,15 @@
 //! A plan whose models and data are found: every job with the name of its run.
-//!
-//! A run is called after what it is: the model, the settings that are not the usual ones, and twelve
-//! digits of a hash over everything that can change a number or a file of it. The same name is the same
-//! bytes, in whichever plan, from one version of this program.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use serde_json::{Value, json};
-use sha2::{Digest, Sha256};
 use vitscope_data::{DataSet, PairSet, Split};
 use vitscope_hub::progress::Progress;
 use vitscope_hub::settings::Settings as HubSettings;
-use vitscope_hub::{resolve, resolve_with};
-use vitscope_run::settings::{Effect, effect};
-use vitscope_run::{DataRecord, FORMAT, apart, files, names};
+use vitscope_hub::{HubError, resolve, resolve_with};
+use vitscope_run::{DataRecord, apart, files};
 use vitscope_study::model::{Glance, Model};
 use vitscope_study::record;
-use vitscope_study::settings::{SETTINGS, Setting, Settings, object};
-use vitscope_study::variants::may_vary;
 use vitscope_vit::config::Device;
 use vitscope_vit::identify::Format;
 
@@ -27,10 +18,8 @@ use crate::claim;
 use crate::error::SweepError;
 use crate::hashes::Hashes;
 use crate::keys::{Spec, Work};
+use crate::naming::{name, nameless};
 use crate::plan::Plan;
-
-/// Beyond this, settings are left out of the name of a run: its hash tells them all.
-const LONGEST: usize = 44;
 
 /// Whether weights that are not on this machine are downloaded.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,8 +43,10 @@ pub struct PlannedJob {
     pub data: String,
     /// Training and test images, or pairs, that it uses.
     pub images: [usize; 2],
-    /// Why it cannot begin.
-    pub problem: Option<String>,
+    /// Why it cannot begin: a sentence about its model and one about its data, or one about both.
+    pub problems: Vec<String>,
+    /// Whether that is its own failure, and the plan goes on without it: weights that are there and cannot be read.
+    pub is_damaged: bool,
 }
 
 /// A plan with its jobs.
@@ -104,13 +95,15 @@ impl Sweep {
         Ok(Self { plan, jobs })
     }
 
-    /// Refuses to go on where a job cannot begin.
+    /// Refuses to go on where a job cannot begin; one whose weights are damaged fails alone, unless no other is left.
     ///
     /// # Errors
     /// One sentence for each thing that is in the way.
     pub fn ready(&self) -> Result<(), SweepError> {
         let mut list: Vec<String> = Vec::new();
-        for problem in self.jobs.iter().filter_map(|job| job.problem.as_ref()) {
+        let none = self.jobs.iter().all(|job| !job.problems.is_empty());
+        let stopping = self.jobs.iter().filter(|job| none || !job.is_damaged);
+        for problem in stopping.flat_map(|job| &job.problems) {
             let sentence = format!("{}: {problem}", self.plan.path.display());
             if !list.contains(&sentence) {
                 list.push(sentence);
@@ -195,10 +188,31 @@ impl PlannedJob {
 
 /// A model that was looked at.
 #[derive(Clone, Debug)]
-struct SeenModel {
+pub(crate) struct SeenModel {
     model: Model,
-    glance: Glance,
-    sha256: String,
+    pub(crate) glance: Glance,
+    pub(crate) sha256: String,
+}
+
+/// Why a model cannot be looked at.
+#[derive(Clone, Debug)]
+enum Unread {
+    /// It is not there.
+    Missing(String),
+    /// It is there, and cannot be read.
+    Damaged(String),
+}
+
+fn told(unread: &Unread) -> String {
+    match unread {
+        Unread::Missing(why) | Unread::Damaged(why) => why.clone(),
+    }
+}
+
+fn path_of(model: &Model) -> &Path {
+    match model {
+        Model::Checkpoint(path, _) | Model::Features(path) => path,
+    }
 }
 
 struct Finder<'a> {
@@ -206,7 +220,7 @@ struct Finder<'a> {
     weights: Weights,
     progress: &'a mut dyn Progress,
     hashes: Hashes,
-    models: Vec<(String, Result<SeenModel, String>)>,
+    models: Vec<(String, Result<SeenModel, Unread>)>,
     data: Vec<(String, Result<DataRecord, String>)>,
 }
 
@@ -216,10 +230,12 @@ impl Finder<'_> {
         let seen = self.model(spec)?;
         let data = self.data(spec, &data_path);
         let images = data.as_ref().map_or([0; 2], |data| used(spec, data));
-        let problem = match (&seen, &data) {
-            (Err(problem), _) | (_, Err(problem)) => Some(problem.clone()),
-            (Ok(seen), Ok(_)) => fits(spec, seen, images).err(),
-        };
+        let mut problems: Vec<String> = seen.as_ref().err().map(told).into_iter().collect();
+        problems.extend(data.as_ref().err().cloned());
+        if let (Ok(seen), Ok(_)) = (&seen, &data) {
+            problems.extend(fits(spec, seen, images).err());
+        }
+        let is_damaged = matches!(seen, Err(Unread::Damaged(_))) && data.is_ok();
         let name = match (&seen, &data) {
             (Ok(seen), Ok(data)) => name(spec, seen, data, images),
             _ => nameless(spec),
@@ -232,13 +248,14 @@ impl Finder<'_> {
             },
             data: data_path,
             images,
-            problem,
+            problems,
+            is_damaged,
             spec: spec.clone(),
         })
     }
 
     /// The model of a job; the inner error is what is in its way.
-    fn model(&mut self, spec: &Spec) -> Result<Result<SeenModel, String>, SweepError> {
+    fn model(&mut self, spec: &Spec) -> Result<Result<SeenModel, Unread>, SweepError> {
         let key = format!("{:?} {} {:?}", spec.model, spec.features, spec.settle);
         if let Some((_, found)) = self.models.iter().find(|(own, _)| *own == key) {
             return Ok(found.clone());
@@ -249,7 +266,7 @@ impl Finder<'_> {
         Ok(found)
     }
 
-    fn look(&mut self, spec: &Spec, path: &Path) -> Result<SeenModel, String> {
+    fn look(&mut self, spec: &Spec, path: &Path) -> Result<SeenModel, Unread> {
         let model = match spec.features {
             true => Model::Features(path.to_owned()),
             false => {
@@ -259,21 +276,28 @@ impl Finder<'_> {
                     Weights::Fetched => resolve(path, format, self.progress),
                     Weights::AsTheyAre => HubSettings::from_env().and_then(|settings| {
                         let settings = HubSettings {
-                            offline: Some("dry-run"),
+                            // What the user set keeps its own sentence.
+                            offline: settings.offline.or(Some(LOOKING)),
                             ..settings
                         };
                         resolve_with(&settings, path, format, self.progress)
+                            .map_err(|error| looked_only(error, &settings))
                     }),
                 };
-                let located = located.map_err(|error| error.to_string())?;
+                let located = located.map_err(|error| Unread::Missing(error.to_string()))?;
                 Model::Checkpoint(located.path, spec.settle.clone())
             }
         };
-        let glance = model.glance().map_err(|error| error.to_string())?;
+        let damaged = |error: String| match path_of(&model).exists() {
+            true => Unread::Damaged(error),
+            false => Unread::Missing(error),
+        };
+        let glance = model.glance().map_err(|error| damaged(error.to_string()))?;
         let sha256 = self.hashes.of(&glance.files);
+        let sha256 = sha256.map_err(|error| damaged(error.to_string()))?;
         Ok(SeenModel {
             model,
-            sha256: sha256.map_err(|error| error.to_string())?,
+            sha256,
             glance,
         })
     }
@@ -310,6 +334,24 @@ impl Finder<'_> {
         });
         self.data.push((key, found.clone()));
         found
+    }
+}
+
+/// What stands for the variable that forbids a download where nobody set one: this only looks.
+const LOOKING: &str = "dry-run";
+
+/// The sentence about weights that are not on this machine, where only looking forbids to fetch them.
+fn looked_only(error: HubError, settings: &HubSettings) -> HubError {
+    match error {
+        HubError::NotCached {
+            id, cache, cached, ..
+        } if settings.offline == Some(LOOKING) => HubError::NotCached {
+            id,
+            cache,
+            because: "nothing is downloaded here: `vitscope sweep PLAN` downloads it".to_owned(),
+            cached,
+        },
+        other => other,
     }
 }
 
@@ -352,113 +394,6 @@ fn fits(spec: &Spec, seen: &SeenModel, images: [usize; 2]) -> Result<(), String>
         }
     }
     Ok(())
-}
-
-/// The settings of a job that can change a number or a file.
-fn settings(spec: &Spec) -> serde_json::Map<String, Value> {
-    let mut settings = spec.work.settings();
-    settings.retain(|name, _| matches!(effect(name), Effect::Numbers | Effect::Kept));
-    settings
-}
-
-fn name(spec: &Spec, seen: &SeenModel, data: &DataRecord, images: [usize; 2]) -> String {
-    let settle = &spec.settle;
-    let parts = json!([
-        FORMAT,
-        spec.work.kind().name(),
-        settings(spec),
-        seen.sha256,
-        seen.glance.config,
-        seen.glance.read_as,
-        settle.name,
-        transforms_of(spec),
-        format!("{:?}", settle.precision),
-        format!("{:?}", settle.device),
-        data.kind,
-        data.list_hash,
-        data.contents,
-        images,
-        data.classes,
-        data.has_truth,
-    ]);
-    let hash = files::hex(&Sha256::digest(parts.to_string()));
-    format!("{}-{}", title(spec, &seen.glance.stem), &hash[..12])
-}
-
-/// The hash of the transforms that a job takes from another run, whose folder may hold others tomorrow.
-fn transforms_of(spec: &Spec) -> Option<String> {
-    let Work::Probe(own) = &spec.work else {
-        return None;
-    };
-    let file = Path::new(own.transform_from.as_ref()?).join(names::TRANSFORMS);
-    files::sha256_of(&[file]).ok()
-}
-
-/// A job whose model or data are not there has no hash yet.
-fn nameless(spec: &Spec) -> String {
-    let stem = spec.model.file_stem().unwrap_or_default();
-    let hash = files::hex(&Sha256::digest(format!("{:?}", spec.keys)));
-    format!("{}-{}", title(spec, &stem.to_string_lossy()), &hash[..12])
-}
-
-/// Model, data, and the settings that are not the usual ones.
-fn title(spec: &Spec, stem: &str) -> String {
-    let mut title = stem.to_owned();
-    let data = spec.data.split_once(':').map_or_else(
-        || {
-            let name = Path::new(&spec.data).file_stem().unwrap_or_default();
-            name.to_string_lossy().into_owned()
-        },
-        |(kind, rest)| match kind {
-            "demo" => rest.to_owned(),
-            kind => kind.to_owned(),
-        },
-    );
-    title += &format!("-{data}");
-    match &spec.work {
-        Work::Probe(own) => {
-            for part in unusual(own) {
-                if title.len() + part.len() < LONGEST {
-                    title += &format!("-{part}");
-                }
-            }
-        }
-        other => title += &format!("-{}", other.kind().name()),
-    }
-    let kept = |letter: char| letter.is_ascii_alphanumeric() || "-_.+".contains(letter);
-    let title: String = title
-        .chars()
-        .map(|letter| if kept(letter) { letter } else { '_' })
-        .take(2 * LONGEST)
-        .collect();
-    title.trim_start_matches(['.', '-']).to_owned()
-}
-
-/// The settings that change numbers and are not the usual ones, those first in which runs of a model
-/// differ most often.
-fn unusual(own: &Settings) -> Vec<String> {
-    let (usual, own) = (object(&Settings::default()), object(own));
-    let (first, rest): (Vec<&Setting>, Vec<&Setting>) =
-        SETTINGS.iter().partition(|setting| may_vary(setting));
-    let part = |setting: &&Setting| {
-        let value = own.get(setting.name)?;
-        if effect(setting.name) != Effect::Numbers || usual.get(setting.name) == Some(value) {
-            return None;
-        }
-        let text = match value {
-            Value::Bool(_) => String::new(),
-            Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join("+"),
-            one => plain(one),
-        };
-        Some(format!("{}{text}", setting.name.replace('_', "")))
-    };
-    first.iter().chain(&rest).filter_map(part).collect()
-}
-
-fn plain(value: &Value) -> String {
-    value
-        .as_str()
-        .map_or_else(|| value.to_string(), str::to_owned)
 }
 
 #[cfg(test)]

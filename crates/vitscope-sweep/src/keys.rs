@@ -77,8 +77,8 @@ pub struct Spec {
     pub keys: BTreeMap<String, String>,
 }
 
-/// Notes a key that no job has.
-pub(crate) fn known(key: &str, place: &str, problems: &mut PlanProblems) {
+/// Whether jobs have a key; notes one that none has.
+pub(crate) fn known(key: &str, place: &str, problems: &mut PlanProblems) -> bool {
     let own = || {
         let settings = SETTINGS.iter().map(|setting| setting.flag);
         let rest = NAMING.iter().chain(&Settle::NAMES).chain(&OF_ATTENTION);
@@ -87,11 +87,15 @@ pub(crate) fn known(key: &str, place: &str, problems: &mut PlanProblems) {
     let place = format!("{place} {key}");
     match key {
         "shard" => problems.add(&place, "is set by the sweep itself: say `shards`, how many"),
-        "out" | "resume" | "trained" | "seeds" | "config" => problems.add(
+        "seeds" => problems.add(
+            &place,
+            "is no setting of a job: list seeds under [matrix], as seed = [0, 1, 2], and each is a job",
+        ),
+        "out" | "resume" | "trained" | "config" => problems.add(
             &place,
             "is no setting of a job: a plan gives each run its folder and goes on by itself",
         ),
-        _ if own().any(|name| name == flag(key)) => {}
+        _ if own().any(|name| name == flag(key)) => return true,
         _ => {
             // Letters that are too many are edits: a key of any length is held against names of its own.
             let near = own()
@@ -108,6 +112,7 @@ pub(crate) fn known(key: &str, place: &str, problems: &mut PlanProblems) {
             );
         }
     }
+    false
 }
 
 /// Which command a plan may name.

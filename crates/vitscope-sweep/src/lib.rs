@@ -15,6 +15,7 @@
 //! runs/NAME/          the runs, and NAME.claim while somebody works on one
 //! shards/I-of-N/NAME  parts of runs, until they are merged
 //! comparison/         everything side by side
+//! compared.json       of which runs that was made; not there until it is whole
 //! reports/, named/    what the plan names
 //! logs/, failed/      what processes said, and why jobs failed
 //! slurm/              scripts and lists that were submitted
@@ -32,7 +33,9 @@ mod hashes;
 mod jobs;
 mod keys;
 mod local;
+mod naming;
 mod number_list;
+mod pages;
 mod plan;
 mod report;
 mod signals;
@@ -47,6 +50,7 @@ pub use estimate::{Cost, can_rehearse, rehearse, remembered};
 pub use jobs::{PlannedJob, Sweep, Weights};
 pub use keys::{Spec, Work};
 pub use local::{Ended, Local, Watch, cores};
+pub use pages::Pages;
 pub use plan::Plan;
 pub use report::{Named, Report, Reported, report};
 pub use signals::{Attentive, StopAsked};

@@ -12,7 +12,6 @@
 //! A figure is that of the comparison, or, where a comparison has none of that name, that of each run.
 
 use std::path::{Path, PathBuf};
-use std::slice;
 
 use serde::Serialize;
 use toml::{Table, Value};
@@ -21,11 +20,11 @@ use vitscope_run::{Folder, Run, RunKind, Select, files, to_csv};
 use vitscope_study::StudyError;
 use vitscope_study::compare::{CompareRequest, Comparison, compare};
 
-use crate::claim::Claims;
 use crate::error::SweepError;
 use crate::jobs::{PlannedJob, Sweep};
 use crate::keys::{Spec, known};
 use crate::number_list::{COLUMNS, NumberList};
+use crate::pages;
 use crate::plan::{PlanProblems, is_plain};
 use crate::standing::is_done;
 
@@ -181,6 +180,8 @@ pub struct Reported {
 /// # Errors
 /// One sentence, where a run is damaged or the disk refuses.
 pub fn report(sweep: &Sweep) -> Result<Reported, SweepError> {
+    // Before it is seen what is done: whoever comes later sees more.
+    let _turn = pages::begin(sweep)?;
     let (done, missing): (Vec<&PlannedJob>, Vec<&PlannedJob>) = sweep
         .jobs
         .iter()
@@ -192,11 +193,6 @@ pub fn report(sweep: &Sweep) -> Result<Reported, SweepError> {
         notes: Vec::new(),
     };
     let out = sweep.plan.out.join("comparison");
-    // Another process that did jobs of the same sweep ends with the same files: one after the other.
-    let _turn = match done.is_empty() {
-        true => None,
-        false => Some(Claims::take(slice::from_ref(&out), &|| false)?),
-    };
     if !done.is_empty() {
         match side_by_side(sweep, &done, &out, sweep.plan.select, false) {
             Ok(compared) => {
@@ -208,9 +204,20 @@ pub fn report(sweep: &Sweep) -> Result<Reported, SweepError> {
             Err(error) => return Err(error),
         }
     }
-    if sweep.plan.reports.is_empty() {
-        return Ok(reported);
+    if !sweep.plan.reports.is_empty() {
+        all_named(sweep, &done, &mut reported)?;
     }
+    let names = done.iter().map(|job| job.name.clone());
+    pages::end(sweep, names.collect(), reported.page.is_some())?;
+    Ok(reported)
+}
+
+/// The figures and tables that the plan names, of the runs that are done.
+fn all_named(
+    sweep: &Sweep,
+    done: &[&PlannedJob],
+    reported: &mut Reported,
+) -> Result<(), SweepError> {
     let named = sweep.plan.out.join("named");
     let mut folder = Folder::claim(&named, "sweep", &[])?;
     for report in &sweep.plan.reports {
@@ -219,7 +226,7 @@ pub fn report(sweep: &Sweep) -> Result<Reported, SweepError> {
             .filter(|job| job.spec.has(&report.of))
             .copied()
             .collect();
-        named_by(sweep, report, &own, &mut folder, &mut reported)?;
+        named_by(sweep, report, &own, &mut folder, reported)?;
     }
     let row = |entry: &Named| {
         let files = entry.files.iter().map(|file| {
@@ -239,7 +246,7 @@ pub fn report(sweep: &Sweep) -> Result<Reported, SweepError> {
     let path = folder.place("index.csv")?;
     files::write(&path, &to_csv(header, reported.named.iter().map(row)))?;
     folder.finish()?;
-    Ok(reported)
+    Ok(())
 }
 
 /// Runs that were compared.

@@ -6,19 +6,26 @@
 //! - A requeued job's log is emptied unless it is opened to append.
 //! - Where preemption cancels, `--requeue` does nothing: the same command again submits what is left.
 
-use std::fmt::Write as _;
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::slice;
 
 use serde::{Deserialize, Serialize};
-use toml::{Table, Value};
 use vitscope_run::files;
 
+use crate::claim::Claims;
 use crate::error::SweepError;
-use crate::estimate::{Cost, remembered};
 use crate::jobs::{PlannedJob, Sweep};
-use crate::plan::PlanProblems;
+use crate::pages::Pages;
 use crate::units::{Unit, groups, whole};
+
+mod script;
+mod settings;
+
+use script::{job_name, script};
+pub use script::{scripts, unestimated};
+pub use settings::Slurm;
 
 /// Elements of an array where the scheduler does not say how many there may be.
 const MAX_ARRAY: usize = 1000;
@@ -29,79 +36,6 @@ const WARNING: u32 = 180;
 /// The exit code of a task that was stopped and goes on when it is started again: `EX_TEMPFAIL`.
 pub const STOPPED: u8 = 75;
 
-/// What `[slurm]` says.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Slurm {
-    /// `--partition`, `--account`, `--qos`, `--constraint`, `--time`, `--mem`, where they are said.
-    options: Vec<(&'static str, String)>,
-    /// Cores of a task.
-    pub cpus: Option<usize>,
-    /// Cards of a task.
-    pub gpus: usize,
-    /// Elements of an array at work at once.
-    pub max_parallel: Option<usize>,
-    /// How often a task may queue itself again when its time is up.
-    pub max_requeues: usize,
-    /// Lines before the program.
-    pub setup: Vec<String>,
-    /// Further options, as they are.
-    pub extra: Vec<String>,
-}
-
-const OPTIONS: [&str; 6] = ["partition", "account", "qos", "constraint", "time", "mem"];
-
-impl Slurm {
-    pub(crate) fn read(table: &Table, problems: &mut PlanProblems) -> Self {
-        let mut slurm = Self {
-            max_requeues: 3,
-            ..Self::default()
-        };
-        for (key, value) in table {
-            let place = format!("[slurm] {key}");
-            let option = OPTIONS.into_iter().find(|option| option == key);
-            match (option, key.as_str(), value) {
-                (Some(_), _, Value::String(text)) if text.is_empty() => {}
-                (Some(_), _, Value::String(text)) if text.contains(['\n', '\r']) => {
-                    problems.add(&place, "expected one line of text");
-                }
-                (Some(option), _, Value::String(text)) => {
-                    slurm.options.push((option, text.clone()));
-                }
-                (_, "cpus", &Value::Integer(count)) if count > 0 => {
-                    slurm.cpus = Some(count as usize);
-                }
-                (_, "gpus", &Value::Integer(count)) if count >= 0 => slurm.gpus = count as usize,
-                (_, "max_parallel", &Value::Integer(count)) if count > 0 => {
-                    slurm.max_parallel = Some(count as usize);
-                }
-                (_, "max_requeues", &Value::Integer(count)) if count >= 0 => {
-                    slurm.max_requeues = count as usize;
-                }
-                (_, "setup" | "extra", Value::Array(list)) => {
-                    let lines = list.iter().map(|line| line.as_str().map(str::to_owned));
-                    match lines.collect::<Option<Vec<String>>>() {
-                        Some(lines) if key == "setup" => slurm.setup = lines,
-                        Some(lines) => slurm.extra = lines,
-                        None => problems.add(&place, "expected lines of text"),
-                    }
-                }
-                (None, "cpus" | "gpus" | "max_parallel" | "max_requeues" | "setup" | "extra", _)
-                | (Some(_), _, _) => {
-                    problems.add(&place, "is of the wrong kind: texts for options, numbers for counts, lists of texts for setup and extra");
-                }
-                _ => problems.add(
-                    &place,
-                    format!(
-                        "is no setting of Slurm here: there are {}, cpus, gpus, max_parallel, max_requeues, setup, extra",
-                        OPTIONS.join(", ")
-                    ),
-                ),
-            }
-        }
-        slurm
-    }
-}
-
 /// One array, and what it waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Batch {
@@ -111,6 +45,8 @@ pub struct Batch {
     after: Vec<(usize, Option<usize>)>,
     /// Whether it is enough that they have ended.
     anyhow: bool,
+    /// Arrays of submissions before that must have ended.
+    others: Vec<String>,
 }
 
 /// The arrays that make these jobs: whole runs and first parts, then the other parts, then their merging,
@@ -143,6 +79,7 @@ pub fn batches(sweep: &Sweep, jobs: &[&PlannedJob], most: usize) -> Vec<Batch> {
             units: units.to_vec(),
             after: Vec::new(),
             anyhow: false,
+            others: Vec::new(),
         })
         .collect();
     for ((names, of), trainer) in sharded.into_iter().zip(trainers) {
@@ -161,20 +98,38 @@ pub fn batches(sweep: &Sweep, jobs: &[&PlannedJob], most: usize) -> Vec<Batch> {
                 units: units.to_vec(),
                 after: vec![trained],
                 anyhow: false,
+                others: Vec::new(),
             });
         }
         all.push(Batch {
             units: vec![Unit::Merge { names, of }],
             after: parts,
             anyhow: false,
+            others: Vec::new(),
         });
     }
     if !all.is_empty() {
-        all.push(Batch {
-            units: vec![Unit::Compare],
-            after: (0..all.len()).map(|batch| (batch, None)).collect(),
-            anyhow: true,
-        });
+        let after = (0..all.len()).map(|batch| (batch, None)).collect();
+        all.push(comparing(after));
+    }
+    all
+}
+
+/// The comparison, when other arrays have ended.
+fn comparing(after: Vec<(usize, Option<usize>)>) -> Batch {
+    Batch {
+        units: vec![Unit::Compare],
+        after,
+        anyhow: true,
+        others: Vec::new(),
+    }
+}
+
+/// The arrays that make these jobs, and the comparison alone where only that is behind.
+fn batches_due(sweep: &Sweep, jobs: &[&PlannedJob], most: usize) -> Vec<Batch> {
+    let mut all = batches(sweep, jobs, most);
+    if all.is_empty() && matches!(sweep.pages(), Pages::Behind { .. }) {
+        all.push(comparing(Vec::new()));
     }
     all
 }
@@ -186,132 +141,11 @@ impl Batch {
             Some(element) => format!("{}_{element}", ids[*batch]),
             None => ids[*batch].clone(),
         };
-        let places: Vec<String> = self.after.iter().map(place).collect();
+        let places = self.after.iter().map(place);
+        let places: Vec<String> = places.chain(self.others.iter().cloned()).collect();
         let kind = if self.anyhow { "afterany" } else { "afterok" };
         (!places.is_empty()).then(|| format!("{kind}:{}", places.join(":")))
     }
-}
-
-/// A text as one word of a shell.
-fn quoted(text: &str) -> String {
-    format!("'{}'", text.replace('\'', "'\\''"))
-}
-
-/// An option's value as `sbatch` reads it in a script: one word, in quotes where it has blanks or signs of its own.
-fn worded(value: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:%,=+@".contains(letter);
-    match value.chars().all(plain) && !value.is_empty() {
-        true => value.to_owned(),
-        false => quoted(value),
-    }
-}
-
-/// The pattern of the logs of an array: a sign `%` of the folder itself is no placeholder.
-fn logs(out: &Path) -> String {
-    let folder = out.display().to_string().replace('%', "%%");
-    worded(&format!("{folder}/logs/%x-%A_%a.log"))
-}
-
-/// The script of an array whose elements are the lines of `list`.
-fn script(sweep: &Sweep, batch: &Batch, list: &Path, program: &Path, more: &[String]) -> String {
-    let slurm = &sweep.plan.slurm;
-    let out = absolute(&sweep.plan.out);
-    let here = std::env::current_dir().unwrap_or_default();
-    let throttle = slurm
-        .max_parallel
-        .map_or(String::new(), |most| format!("%{most}"));
-    let mut lines = vec![
-        format!("--job-name={}", job_name(sweep)),
-        format!("--array=0-{}{throttle}", batch.units.len() - 1),
-        "--requeue".to_owned(),
-        "--open-mode=append".to_owned(),
-        format!("--signal=B:USR1@{WARNING}"),
-        format!("--output={}", logs(&out)),
-        format!("--chdir={}", worded(&here.display().to_string())),
-    ];
-    let costs: Vec<Cost> = batch
-        .units
-        .iter()
-        .filter_map(|unit| remembered(sweep, unit))
-        .collect();
-    for (name, value) in &slurm.options {
-        lines.push(format!("--{name}={}", worded(value)));
-    }
-    let said = |name: &str| slurm.options.iter().any(|(own, _)| *own == name);
-    // The estimates, with room: a machine of the cluster may be half as fast as this one.
-    if costs.len() == batch.units.len() {
-        let memory = costs.iter().filter_map(|cost| cost.memory).max();
-        if let (false, Some(bytes)) = (said("mem"), memory) {
-            lines.push(format!("--mem={}M", bytes * 5 / 4 / 1_000_000 + 1000));
-        }
-        let secs = costs.iter().map(|cost| cost.secs).fold(0.0, f64::max);
-        if !said("time") {
-            lines.push(format!("--time={}", (secs * 2.0 / 60.0).ceil() as u64 + 10));
-        }
-    }
-    if let Some(cpus) = slurm.cpus {
-        lines.push(format!("--cpus-per-task={cpus}"));
-    }
-    if slurm.gpus > 0 && batch.units != [Unit::Compare] {
-        lines.push(format!("--gres=gpu:{}", slurm.gpus));
-    }
-    if !batch.after.is_empty() && !batch.anyhow {
-        lines.push("--kill-on-invalid-dep=yes".to_owned());
-    }
-    lines.extend(slurm.extra.iter().cloned());
-    let mut text = "#!/bin/bash\n".to_owned();
-    for line in lines {
-        let _ = writeln!(text, "#SBATCH {line}");
-    }
-    text += "\n";
-    for line in &slurm.setup {
-        text += line;
-        text.push('\n');
-    }
-    let words: Vec<String> = more.iter().map(|word| quoted(word)).collect();
-    let _ = writeln!(
-        text,
-        "exec {} sweep task {} {} --list {} --index \"$SLURM_ARRAY_TASK_ID\"",
-        quoted(&program.display().to_string()),
-        quoted(&absolute(&sweep.plan.path).display().to_string()),
-        words.join(" "),
-        quoted(&absolute(list).display().to_string()),
-    );
-    text
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
-}
-
-/// The plan's name, which may be that of its file, as one word that `squeue` can be asked for.
-fn job_name(sweep: &Sweep) -> String {
-    let kept = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
-    let name = sweep.plan.name.chars();
-    let name = name.map(|letter| if kept(letter) { letter } else { '_' });
-    format!("vitscope-{}", name.collect::<String>())
-}
-
-/// What would be submitted: every script, with its list and what it waits for.
-#[must_use]
-pub fn scripts(sweep: &Sweep, jobs: &[&PlannedJob], program: &Path, more: &[String]) -> String {
-    let all = batches(sweep, jobs, MAX_ARRAY);
-    // The ids are not known before they are submitted.
-    let ids: Vec<String> = (0..all.len()).map(|index| format!("$JOB{index}")).collect();
-    let mut text = String::new();
-    for (index, batch) in all.iter().enumerate() {
-        let list = place(sweep, 1, index, "txt");
-        let _ = writeln!(text, "# {}", list.display());
-        for unit in &batch.units {
-            let _ = writeln!(text, "#   {unit}");
-        }
-        if let Some(dependency) = batch.dependency(&ids) {
-            let _ = writeln!(text, "# sbatch --dependency={dependency}");
-        }
-        text += &script(sweep, batch, &list, program, more);
-        text.push('\n');
-    }
-    text
 }
 
 fn folder(sweep: &Sweep) -> PathBuf {
@@ -340,11 +174,17 @@ pub fn submitted(sweep: &Sweep) -> Vec<Submitted> {
         .unwrap_or_default()
 }
 
-/// The runs that are in the queue or at work, as the scheduler says.
-///
-/// # Errors
-/// A sentence, where something was submitted and the scheduler does not answer.
-pub fn queued(sweep: &Sweep) -> Result<Vec<(String, String)>, SweepError> {
+/// What stands in the queue for the comparison, as runs do under their names.
+pub const COMPARISON: &str = "comparison";
+
+/// An element that is in the queue or at work.
+struct Queued {
+    array: String,
+    unit: Unit,
+    state: String,
+}
+
+fn elements(sweep: &Sweep) -> Result<Vec<Queued>, SweepError> {
     let submitted = submitted(sweep);
     if submitted.is_empty() {
         return Ok(Vec::new());
@@ -363,19 +203,48 @@ pub fn queued(sweep: &Sweep) -> Result<Vec<(String, String)>, SweepError> {
         let Some(own) = submitted.iter().find(|own| own.id == array) else {
             continue;
         };
-        if let (Ok(units), Ok(element)) = (read_list(&own.list), element.parse::<usize>()) {
-            let names = units.get(element).map_or(&[][..], Unit::names);
-            found.extend(
-                names
-                    .iter()
-                    .map(|name| (name.clone(), state.trim().to_owned())),
-            );
+        if let (Ok(mut units), Ok(element)) = (read_list(&own.list), element.parse::<usize>())
+            && element < units.len()
+        {
+            found.push(Queued {
+                array: array.to_owned(),
+                unit: units.swap_remove(element),
+                state: state.trim().to_owned(),
+            });
         }
     }
     Ok(found)
 }
 
-/// Submits what makes these jobs; those that are in the queue already are left out.
+/// The runs, and the [`COMPARISON`], that are in the queue or at work, as the scheduler says.
+///
+/// # Errors
+/// A sentence, where something was submitted and the scheduler does not answer.
+pub fn queued(sweep: &Sweep) -> Result<Vec<(String, String)>, SweepError> {
+    let named = |own: Queued| -> Vec<(String, String)> {
+        match &own.unit {
+            Unit::Compare => vec![(COMPARISON.to_owned(), own.state)],
+            unit => {
+                let names = unit.names().iter();
+                names
+                    .map(|name| (name.clone(), own.state.clone()))
+                    .collect()
+            }
+        }
+    };
+    Ok(elements(sweep)?.into_iter().flat_map(named).collect())
+}
+
+/// What was submitted at once.
+#[derive(Debug)]
+pub struct Submission {
+    /// Its arrays.
+    pub arrays: Vec<Submitted>,
+    /// What has no estimate.
+    pub note: Option<String>,
+}
+
+/// Submits what makes these jobs, and the comparison; what is in the queue already is left out.
 ///
 /// # Errors
 /// What the scheduler answered.
@@ -384,11 +253,28 @@ pub fn submit(
     jobs: &[&PlannedJob],
     program: &Path,
     more: &[String],
-) -> Result<Vec<Submitted>, SweepError> {
-    let queued = queued(sweep)?;
-    let is_free = |job: &&&PlannedJob| queued.iter().all(|(name, _)| *name != job.name);
+) -> Result<Submission, SweepError> {
+    // Another process that submits the same: this one then finds its arrays in the queue.
+    let _turn = Claims::take(slice::from_ref(&folder(sweep)), &|| false)?;
+    let queued = elements(sweep)?;
+    let is_free = |job: &&&PlannedJob| {
+        let mut units = queued.iter().map(|own| &own.unit);
+        units.all(|unit| !unit.names().contains(&job.name))
+    };
     let jobs: Vec<&PlannedJob> = jobs.iter().filter(is_free).copied().collect();
-    let all = batches(sweep, &jobs, max_array());
+    let (compared, at_work): (Vec<&Queued>, Vec<&Queued>) =
+        queued.iter().partition(|own| own.unit == Unit::Compare);
+    let mut all = match (compared.is_empty(), jobs.is_empty(), at_work.is_empty()) {
+        (false, true, _) => Vec::new(),
+        // Its element was canceled, and those that it waited for go on.
+        (true, true, false) => vec![comparing(Vec::new())],
+        _ => batches_due(sweep, &jobs, max_array()),
+    };
+    if let Some(last) = all.last_mut() {
+        last.others = at_work.iter().map(|own| own.array.clone()).collect();
+        last.others.dedup();
+    }
+    let note = script::unestimated_of(sweep, &all);
     let mut before = submitted(sweep);
     let number = |own: &Submitted| -> Option<usize> {
         let name = own.list.file_stem()?.to_str()?;
@@ -434,7 +320,7 @@ pub fn submit(
             serde_json::to_vec_pretty(&before).map_err(|error| SweepError::file(&place, error))?;
         files::write(&place, &text)?;
     }
-    Ok(made)
+    Ok(Submission { arrays: made, note })
 }
 
 /// The pieces of work in a list.
@@ -485,16 +371,47 @@ pub fn is_task() -> bool {
     std::env::var_os("SLURM_ARRAY_TASK_ID").is_some()
 }
 
+/// What became of an element whose time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// It is in the queue again.
+    Queued,
+    /// It was queued again as often as the plan allows, which is this often.
+    UsedUp(usize),
+    /// Whether it is queued again is the cluster's to decide.
+    Unknown,
+}
+
+impl fmt::Display for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queued => f.write_str("this element is queued again and goes on from it"),
+            Self::UsedUp(times) => write!(
+                f,
+                "this element is not queued again, since `max_requeues` under [slurm] is {times}: give the same `vitscope sweep` command again, and it goes on"
+            ),
+            Self::Unknown => f.write_str(
+                "where the cluster does not queue this element again by itself, give the same `vitscope sweep` command again, and it goes on",
+            ),
+        }
+    }
+}
+
 /// Queues this element of an array again, unless that was done as often as the plan allows. Slurm may be
-/// doing the same already, so its answer does not matter.
-pub fn requeue(sweep: &Sweep) -> bool {
+/// doing the same already, and then refuses.
+#[must_use]
+pub fn requeue(sweep: &Sweep) -> Again {
     let number = |name: &str| std::env::var(name).ok();
     let restarts = number("SLURM_RESTART_COUNT").and_then(|text| text.parse().ok());
+    let most = sweep.plan.slurm.max_requeues;
+    if restarts.unwrap_or(0) >= most {
+        return Again::UsedUp(most);
+    }
     let element = number("SLURM_ARRAY_JOB_ID").zip(number("SLURM_ARRAY_TASK_ID"));
-    match element {
-        Some((array, task)) if restarts.unwrap_or(0) < sweep.plan.slurm.max_requeues => {
-            ask("scontrol", &["requeue", &format!("{array}_{task}")]).is_ok()
-        }
-        _ => false,
+    let asked = element
+        .map(|(array, task)| ask("scontrol", &["requeue", &format!("{array}_{task}")]).is_ok());
+    match asked {
+        Some(true) => Again::Queued,
+        _ => Again::Unknown,
     }
 }

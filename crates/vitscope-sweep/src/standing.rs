@@ -138,9 +138,11 @@ impl Sweep {
             Ok(false) => {}
             Err(why) => return Standing::Failed { why },
         }
-        if let Some(problem) = &job.problem {
-            return Standing::Missing {
-                why: problem.clone(),
+        if !job.problems.is_empty() {
+            let why = job.problems.join("; ");
+            return match job.is_damaged {
+                true => Standing::Failed { why },
+                false => Standing::Missing { why },
             };
         }
         if let Some(claimant) = self.at_work(&job.name) {
@@ -153,19 +155,25 @@ impl Sweep {
         if let Some(Failure { why }) = failure {
             return Standing::Failed { why };
         }
-        match run.join(names::RECORD).exists() {
+        let mut places = self.places(&job.name).into_iter();
+        match places.any(|place| place.join(names::RECORD).exists()) {
             true => Standing::Interrupted,
             false => Standing::Waiting,
         }
     }
 
-    /// Who works on a job, or on a part of it.
-    fn at_work(&self, name: &str) -> Option<Claimant> {
+    /// Where a job or a part of it is made.
+    fn places(&self, name: &str) -> Vec<PathBuf> {
         let parts = std::fs::read_dir(self.plan.out.join("shards"));
         let parts = parts.into_iter().flatten().flatten();
         let parts = parts.map(|part| part.path().join(name));
-        let runs = std::iter::once(self.run(name)).chain(parts);
-        runs.into_iter().find_map(|run| claimant(&run))
+        std::iter::once(self.run(name)).chain(parts).collect()
+    }
+
+    /// Who works on a job, or on a part of it.
+    fn at_work(&self, name: &str) -> Option<Claimant> {
+        let mut places = self.places(name).into_iter();
+        places.find_map(|place| claimant(&place))
     }
 
     /// The jobs of which something is left to do.
@@ -173,6 +181,17 @@ impl Sweep {
     pub fn pending(&self) -> Vec<&PlannedJob> {
         let jobs = self.jobs.iter();
         jobs.filter(|job| !is_done(&self.run(&job.name))).collect()
+    }
+
+    /// The jobs that failed, and those that were begun and are nobody's now.
+    #[must_use]
+    pub fn to_retry(&self) -> Vec<&PlannedJob> {
+        let jobs = self.jobs.iter();
+        jobs.filter(|job| {
+            let standing = self.standing(job);
+            matches!(standing, Standing::Failed { .. } | Standing::Interrupted)
+        })
+        .collect()
     }
 
     /// The jobs that failed.

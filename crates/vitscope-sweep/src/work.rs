@@ -68,7 +68,7 @@ fn attempt(
     jobs: &[&PlannedJob],
     observer: &mut dyn Observer,
 ) -> Result<(), SweepError> {
-    if let Some(problem) = jobs.iter().find_map(|job| job.problem.clone()) {
+    if let Some(problem) = jobs.iter().find_map(|job| job.problems.first().cloned()) {
         return Err(SweepError::Usage(problem));
     }
     let folder = match *unit {

@@ -91,7 +91,7 @@ fn code_of_sweep(error: &SweepError) -> u8 {
         SweepError::Failed { .. } => 1,
         SweepError::Plan(_) | SweepError::Usage(_) | SweepError::Scheduler(_) => 2,
         SweepError::Stopped => 130,
-        SweepError::Preempted => vitscope_sweep::slurm::STOPPED,
+        SweepError::Preempted(_) => vitscope_sweep::slurm::STOPPED,
         SweepError::Study(error) => code_of_study(error),
         SweepError::Figure(error) => code_of_figure(error),
         SweepError::Hub(error) => code_of_hub(error),

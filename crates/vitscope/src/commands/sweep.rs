@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::json;
 use vitscope_sweep::{
-    Attentive, Cost, Ended, Local, Plan, PlannedJob, Reported, StopAsked, Sweep, SweepError, Unit,
-    Watch as _, Weights, cores, is_done, slurm, whole,
+    Attentive, Cost, Ended, Local, Pages, Plan, PlannedJob, Reported, StopAsked, Sweep, SweepError,
+    Unit, Watch as _, Weights, cores, is_done, slurm, whole,
 };
 
 use super::compare::columns;
@@ -40,7 +40,19 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> anyhow::Result<()> {
         (Some(SweepVerb::Retry { plan, executor }), _) => {
             let sweep = of(plan, Weights::Fetched)?;
             sweep.ready()?;
-            make(cli, &sweep, &sweep.failed(), executor, &plan.set)
+            let again = sweep.to_retry();
+            let waiting = sweep.pending().len() - again.len();
+            if again.is_empty() && waiting > 0 {
+                let what = plural(waiting, "other job is", "other jobs are");
+                let why = "no job failed or was interrupted";
+                note(
+                    cli,
+                    &format!(
+                        "{why}; {what} not done: that is for `vitscope sweep` without `retry`"
+                    ),
+                )?;
+            }
+            make(cli, &sweep, &again, executor, &plan.set)
         }
         (Some(SweepVerb::Report(plan)), _) => {
             let sweep = of(plan, Weights::AsTheyAre)?;
@@ -100,7 +112,7 @@ fn make(
     let local = local(Some(executor), set)?;
     if executor.executor == ExecutorWord::Slurm {
         let submitted = slurm::submit(sweep, jobs, &local.program, &local.more)?;
-        return print_submitted(cli, &submitted);
+        return print_submitted(cli, sweep, &submitted);
     }
     let units = whole(sweep, jobs.iter().copied());
     let mut teller = SweepTeller::new(cli, sweep.jobs.len(), jobs.len());
@@ -154,10 +166,11 @@ fn work(cli: &Cli, sweep: &Sweep, task: &TaskArgs, asked: &StopAsked) -> anyhow:
     }
     match vitscope_sweep::work(sweep, &unit, &mut attentive) {
         Err(SweepError::Stopped) if slurm::is_task() => {
-            if asked.time_is_up() {
-                slurm::requeue(sweep);
-            }
-            Err(SweepError::Preempted.into())
+            let again = match asked.time_is_up() {
+                true => slurm::requeue(sweep),
+                false => slurm::Again::Unknown,
+            };
+            Err(SweepError::Preempted(again).into())
         }
         result => Ok(result?),
     }
@@ -169,7 +182,7 @@ fn dry_run(cli: &Cli, sweep: &Sweep, set: &[String], bare: bool) -> anyhow::Resu
     let pending: Vec<&PlannedJob> = sweep
         .pending()
         .into_iter()
-        .filter(|job| job.problem.is_none())
+        .filter(|job| job.problems.is_empty())
         .collect();
     let units = whole(sweep, pending);
     let mut costs: Vec<(Unit, Result<Option<Cost>, String>)> = Vec::new();
@@ -263,13 +276,16 @@ fn dry_run(cli: &Cli, sweep: &Sweep, set: &[String], bare: bool) -> anyhow::Resu
     print(&(text + &lines(&why)))
 }
 
-/// What keeps jobs from beginning, each sentence once.
+/// What keeps jobs from beginning, each sentence once, and what a cluster would be asked for without an estimate.
 fn problems(sweep: &Sweep) -> Vec<String> {
     let mut list: Vec<String> = Vec::new();
-    for problem in sweep.jobs.iter().filter_map(|job| job.problem.as_ref()) {
+    for problem in sweep.jobs.iter().flat_map(|job| &job.problems) {
         if !list.contains(problem) {
             list.push(problem.clone());
         }
+    }
+    if sweep.plan.slurm.is_said {
+        list.extend(slurm::unestimated(sweep, &sweep.pending()));
     }
     list
 }
@@ -340,21 +356,70 @@ fn status(cli: &Cli, sweep: &Sweep) -> anyhow::Result<()> {
     match cli.output() {
         Output::Json => print(&serde_json::to_string(&json!({
             "jobs": jobs_json(sweep),
+            "comparison": sweep.pages(),
             "queued": queued,
         }))?),
-        Output::Human => print(&format!("{}\n{}", states(sweep, &queued), counted(sweep))),
+        Output::Human => print(&format!(
+            "{}\n{}{}",
+            states(sweep, &queued),
+            counted(sweep),
+            compared(sweep, &queued)
+        )),
     }
 }
 
-fn print_submitted(cli: &Cli, submitted: &[slurm::Submitted]) -> anyhow::Result<()> {
+/// How far the comparison has come.
+fn compared(sweep: &Sweep, queued: &[(String, String)]) -> String {
+    let queue = queued.iter().find(|(name, _)| name == slurm::COMPARISON);
+    let told = match (sweep.pages(), queue) {
+        (Pages::Early, None) => return String::new(),
+        (Pages::Current, None) => "holds every run that is done".to_owned(),
+        (Pages::Running { host }, None) => format!("{host} is at work on it"),
+        (Pages::Behind { why }, None) => {
+            format!(
+                "{why}: the same `vitscope sweep` command makes it when it has made what is left"
+            )
+        }
+        (Pages::Behind { why }, Some((_, state))) => {
+            format!("{why}, and is in the queue: {}", state.to_lowercase())
+        }
+        (_, Some((_, state))) => format!("in the queue: {}", state.to_lowercase()),
+    };
+    format!("comparison: {told}\n")
+}
+
+fn print_submitted(cli: &Cli, sweep: &Sweep, made: &slurm::Submission) -> anyhow::Result<()> {
     if cli.output() == Output::Json {
-        return print(&serde_json::to_string(&json!({ "submitted": submitted }))?);
+        return print(&serde_json::to_string(&json!({
+            "submitted": made.arrays,
+            "note": made.note,
+        }))?);
+    }
+    if let Some(text) = &made.note {
+        note(cli, text)?;
     }
     let line = |own: &slurm::Submitted| format!("submitted {} of {}\n", own.id, own.list.display());
-    match submitted.is_empty() {
-        true => print("nothing to submit: every job is done or in the queue"),
-        false => print(&submitted.iter().map(line).collect::<String>()),
+    if !made.arrays.is_empty() {
+        return print(&made.arrays.iter().map(line).collect::<String>());
     }
+    print(&format!("nothing to submit: {}", left(sweep)?))
+}
+
+/// What there is where nothing is to be submitted.
+fn left(sweep: &Sweep) -> anyhow::Result<String> {
+    let queued = slurm::queued(sweep)?;
+    let is_free = |job: &&PlannedJob| queued.iter().all(|(name, _)| *name != job.name);
+    let free = sweep.pending().into_iter().filter(is_free).count();
+    let all = "every job is done or in the queue";
+    Ok(match (free, sweep.pages()) {
+        (0, Pages::Running { host }) => format!("{all}, and {host} makes the comparison"),
+        (0, Pages::Current) => format!("{all}, and the comparison holds all that is done"),
+        (0, _) => format!("{all}, the comparison too"),
+        _ => format!(
+            "{} not done and not in the queue",
+            plural(free, "job is", "jobs are")
+        ),
+    })
 }
 
 /// Which passes the sums of a dry run do not hold; nothing where they hold all.

@@ -1,6 +1,7 @@
 //! The plans that ship, as they are: the small one from end to end, and the paper on stand-ins for its weights and
 //! data in their official layouts.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Output;
@@ -89,6 +90,27 @@ fn the_small_plan_makes_every_figure_that_it_names() {
     assert_eq!(rows(&out, "table-4.csv").len(), 6);
     assert_eq!(rows(&out, "table-5.csv").len(), 6);
     assert_eq!(rows(&out, "table-3.csv").len(), 12);
+    // Of every setting that is varied, the usual value and the others.
+    let mut varied: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for row in rows(&out, "figure-10.csv") {
+        let [_, setting, value, ..] = &row[..] else {
+            panic!("{row:?}");
+        };
+        varied
+            .entry(setting.clone())
+            .or_default()
+            .insert(value.clone());
+    }
+    let expected = [
+        ("batch", &["8", "12"][..]),
+        ("pca_interval", &["1", "2", "4"]),
+        ("seed", &["0", "1"]),
+    ];
+    let expected = expected.map(|(setting, values)| {
+        let values = values.iter().map(|value| (*value).to_owned());
+        (setting.to_owned(), values.collect::<BTreeSet<String>>())
+    });
+    assert_eq!(varied, BTreeMap::from(expected));
     // All is done: the same again does nothing.
     let record = here
         .path()

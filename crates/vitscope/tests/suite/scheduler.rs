@@ -21,6 +21,12 @@ n=$(ls "$QUEUE"/*.job 2>/dev/null | wc -l)
 echo "$@" > "$QUEUE/$n.job"
 for last in "$@"; do :; done
 cp "$last" "$QUEUE/$n.sh"
+if [ -e "$QUEUE/keeps" ]; then
+  # As slow as one that is asked by many; everything stays in the queue.
+  sleep 0.2
+  most=$(sed -n 's/^#SBATCH --array=0-\([0-9]*\).*/\1/p' "$last")
+  for element in $(seq 0 "$most"); do echo "${n}_$element PENDING" >> "$QUEUE/waiting"; done
+fi
 echo "$n;cluster"
 "#;
 
@@ -270,12 +276,122 @@ fn a_sweep_through_a_scheduler_has_the_bytes_of_this_machine() {
         requeued.lines().all(|line| line.contains('_')),
         "{requeued}"
     );
-    let status = succeed(sweep(&scheduler, &["status", &plan_there]));
-    assert!(status.contains("8 jobs: 8 done"), "{status}");
+    let status = || succeed(sweep(&scheduler, &["status", &plan_there]));
+    assert!(status().contains("8 jobs: 8 done"), "{}", status());
+    assert!(
+        status().contains("comparison: holds every run"),
+        "{}",
+        status()
+    );
+    // A comparison that was killed on its way: it is told, and the same command, or `retry`, submits it alone.
+    std::fs::remove_file(there.path().join("out/compared.json")).unwrap();
+    assert!(status().contains("not finished"), "{}", status());
+    for (verb, array) in [(None, 5), (Some("retry"), 6)] {
+        let words: Vec<&str> = verb.into_iter().chain([&*plan_there]).collect();
+        let words = [&words[..], &["--executor", "slurm"]].concat();
+        let said = succeed(sweep(&scheduler, &words));
+        assert_eq!(scheduler.arrays().len(), array + 1, "{said}");
+    }
+    let (options, script, _) = &scheduler.arrays()[6];
+    assert!(!options.contains("dependency"), "{options}");
+    assert!(scheduler.start(script, 6, 0, 0).wait().unwrap().success());
+    assert!(
+        status().contains("comparison: holds every run"),
+        "{}",
+        status()
+    );
+    let said = succeed(sweep(&scheduler, &[&plan_there, "--executor", "slurm"]));
+    assert!(said.contains("nothing to submit"), "{said}");
     for entry in std::fs::read_dir(here.path().join("out/runs")).unwrap() {
         let name = entry.unwrap().file_name();
         let run = |dir: &Path| dir.join("out/runs").join(&name);
         assert_same(&run(here.path()), &run(there.path()));
     }
     assert!(there.path().join("out/comparison/report.html").exists());
+}
+
+/// The plan with less to do, and nothing said of memory and time.
+fn short_plan(dir: &Path) -> PathBuf {
+    let path = plan(dir, 2);
+    let text = std::fs::read_to_string(&path).unwrap();
+    let text = text.replace("time = \"00:20:00\"\n", "");
+    let text = text.replace("[[include]]\nlayers = [\"1\", \"2\", \"3\"]\n", "");
+    std::fs::write(&path, text).unwrap();
+    path
+}
+
+#[test]
+fn two_that_submit_at_once_submit_once_and_what_is_known_is_asked_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let scheduler = Scheduler::new();
+    let plan = short_plan(dir.path()).display().to_string();
+    let printed = succeed(sweep(&scheduler, &["script", &plan]));
+    assert!(
+        printed.starts_with("# there is no estimate of memory and time for"),
+        "{printed}"
+    );
+    assert!(!printed.contains("--mem="), "{printed}");
+    // Probes are estimated; attention and the comparison are not.
+    let dry = succeed(sweep(&scheduler, &[&plan, "--dry-run"]));
+    let line = dry
+        .lines()
+        .find(|line| line.contains("there is no estimate"));
+    let line = line.unwrap();
+    assert!(
+        line.contains("-attention-") && line.contains(" compare:"),
+        "{line}"
+    );
+    assert!(line.contains("mem = \"16G\" and time = "), "{line}");
+    std::fs::write(scheduler.dir.path().join("keeps"), "").unwrap();
+    let both = [(), ()].map(|()| {
+        let mut command = command();
+        scheduler.environment(&mut command);
+        let command = command.args(["sweep", &plan, "--executor", "slurm"]);
+        let command = command.stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.spawn().unwrap()
+    });
+    let said = both.map(|one| succeed(one.wait_with_output().unwrap()));
+    let nothing = said
+        .iter()
+        .filter(|said| said.contains("nothing to submit"));
+    assert_eq!(nothing.count(), 1, "{said:?}");
+    // Whole runs and first parts; the other part; its merging; the comparison, which is not estimated.
+    let scripts: Vec<String> = scheduler
+        .arrays()
+        .iter()
+        .map(|(_, script, _)| std::fs::read_to_string(script).unwrap())
+        .collect();
+    assert_eq!(scripts.len(), 4, "{said:?}");
+    for (index, script) in scripts.iter().enumerate() {
+        for option in ["#SBATCH --mem=", "#SBATCH --time="] {
+            assert_eq!(script.contains(option), index < 3, "{script}");
+        }
+    }
+}
+
+#[test]
+fn an_element_that_used_up_its_requeues_says_so_and_retry_takes_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let scheduler = Scheduler::new();
+    let plan = short_plan(dir.path()).display().to_string();
+    succeed(sweep(&scheduler, &[&plan, "--executor", "slurm"]));
+    let (_, script, _) = &scheduler.arrays()[0];
+    // A signal that comes before anybody listens ends the process: then somewhat later.
+    let told = (1..20).find_map(|round| {
+        let child = scheduler.start(script, 0, 0, 3);
+        std::thread::sleep(Duration::from_millis(200 * round));
+        let kill = ["-USR1", &child.id().to_string()].map(str::to_owned);
+        Command::new("kill").args(kill).status().unwrap();
+        let output = child.wait_with_output().unwrap();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        let status = succeed(sweep(&scheduler, &["status", &plan]));
+        let is_told = output.status.code() == Some(75) && status.contains("2 interrupted");
+        is_told.then_some(stderr)
+    });
+    let told = told.unwrap();
+    assert!(told.contains("`max_requeues` under [slurm] is 3"), "{told}");
+    assert!(!scheduler.dir.path().join("requeued").exists());
+    let said = succeed(sweep(&scheduler, &["retry", &plan, "--executor", "slurm"]));
+    // The two runs in their one pass, and the comparison.
+    assert_eq!(said.matches("submitted").count(), 2, "{said}");
 }

@@ -129,10 +129,25 @@ fn a_plan_makes_the_runs_that_would_be_made_alone_and_none_twice() {
     let record = trial.run("batch", "3").join("run.json");
     let before = changed(&record);
     trial.write("[matrix]\nseed = [0, 3, 4]\n[[include]]\nbatch = 3\nlayers = \"3\"\n");
-    assert_eq!(
-        states(&trial.json(&["status"])),
-        ["done", "done", "waiting", "done"]
-    );
+    let status = trial.json(&["status"]);
+    assert_eq!(states(&status), ["done", "done", "waiting", "done"]);
+    assert_eq!(status["comparison"]["state"], "current");
+    // Pages that are older than a run, or were not finished.
+    let compared = trial.out().join("compared.json");
+    let text = std::fs::read_to_string(&compared).unwrap();
+    let name = record.parent().unwrap().file_name().unwrap();
+    let older = text.replace(&format!("\"{}\"", name.to_str().unwrap()), "\"a\"");
+    for (text, why) in [
+        (Some(older), "is older than 1 of the 3"),
+        (None, "not finished"),
+    ] {
+        match text {
+            Some(text) => std::fs::write(&compared, text).unwrap(),
+            None => std::fs::remove_file(&compared).unwrap(),
+        }
+        let pages = &trial.json(&["status"])["comparison"];
+        assert!(pages["why"].as_str().unwrap().contains(why), "{pages}");
+    }
     assert_eq!(states(&trial.json(&["--jobs", "2"])), ["done"; 4]);
     assert_eq!(changed(&record), before);
     assert_eq!(run_json(&trial.run("seed", "4"))["settings"]["seed"], 4);
@@ -212,6 +227,36 @@ fn what_changed_is_made_again_and_what_is_damaged_is_told() {
     );
 }
 
+/// A truncated checkpoint is one job that fails; a plan that has nothing else, or names what is not there, does not
+/// begin, and says all that is in its way.
+#[test]
+fn a_damaged_checkpoint_fails_alone_and_what_is_missing_is_told_at_once() {
+    let trial = Trial::new("");
+    let damaged = trial.dir.path().join("cut.safetensors");
+    let bytes = std::fs::read(checkpoint()).unwrap();
+    std::fs::write(&damaged, &bytes[..bytes.len() / 2]).unwrap();
+    let (good, cut) = (checkpoint().display().to_string(), damaged.display());
+    trial.write(&format!("[matrix]\nmodel = [\"{good}\", \"{cut}\"]\n"));
+    let output = trial.sweep(&[]);
+    assert_eq!(output.status.code(), Some(1));
+    let made: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(states(&made), ["done", "failed"]);
+    let status = trial.json(&["status"]);
+    assert_eq!(status["comparison"]["state"], "current");
+    let why = status["jobs"][1]["standing"]["why"].as_str().unwrap();
+    assert!(why.contains("cut.safetensors"), "{why}");
+    trial.write(&format!("[matrix]\nmodel = \"{cut}\"\n"));
+    assert_eq!(trial.sweep(&[]).status.code(), Some(2));
+    trial.write("[matrix]\nmodel = \"no/such.pth\"\ndata = \"camvid:no/such\"\n");
+    let output = trial.sweep(&[]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2));
+    for path in ["no/such.pth", "camvid:no/such"] {
+        assert!(told.contains(path.trim_start_matches("camvid:")), "{told}");
+    }
+    assert_eq!(told.trim().lines().count(), 2, "{told}");
+}
+
 #[test]
 fn a_folder_that_is_no_sweeps_is_left_alone() {
     let trial = Trial::new("[matrix]\nseed = [0]\n");
@@ -241,7 +286,7 @@ fn a_plan_that_cannot_be_is_told_whole_before_anything_starts() {
     for sentence in [
         "[base] stepps: is no setting of a job: did you mean steps?",
         "[matrix] seed: \"one\": expected a whole number",
-        "[[exclude]] 1: leaves no job out",
+        "[[exclude]] 1: leaves no job out, since no job has seed = 9",
         "[slurm] memory: is no setting of Slurm",
     ] {
         assert!(told.contains(&format!("{plan}: {sentence}")), "{told}");
@@ -269,6 +314,31 @@ fn a_plan_that_cannot_be_is_told_whole_before_anything_starts() {
         (
             "[[report]]\nfigures = { f = \"miou-by-lair\" }\n",
             "[[report]] 1 figures: f: `miou-by-lair` is no figure: did you mean miou-by-layer?",
+        ),
+        (
+            "[[include]]\nstepps = 3\n",
+            "[[include]] 1 stepps: is no setting of a job: did you mean steps?",
+        ),
+        (
+            "[[include]]\nmodel = { model = \"a\", hads = 2 }\n",
+            "[[include]] 1 model hads: is no setting of a job: did you mean heads?",
+        ),
+        (
+            "[[exclude]]\nsed = 0\n",
+            "[[exclude]] 1 sed: is no setting of a job: did you mean seed?",
+        ),
+        ("[matrix]\nseeds = [0, 1]\n", "as seed = [0, 1, 2]"),
+        (
+            "[slurm]\ncpus = -3\n",
+            "[slurm] cpus: -3: expected a whole number from 1",
+        ),
+        (
+            "[slurm]\ntime = \"soon\"\n",
+            "[slurm] time: \"soon\": expected",
+        ),
+        (
+            "[slurm]\nmem = \"lots\"\n",
+            "[slurm] mem: \"lots\": expected",
         ),
         (
             "[slurm]\npartition = \"a\\nb\"\n",
