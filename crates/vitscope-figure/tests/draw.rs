@@ -520,7 +520,11 @@ fn a_full_sweep_fits_in_fifteen_megabytes() {
 fn counts_and_matches_are_held_against_their_run() {
     for (field, value, expected) in [
         ("clusters", json!(99), "has match.key.1 that is not a class"),
-        ("grid", json!([3, 3]), "has position.key.1 that does not count"),
+        (
+            "grid",
+            json!([3, 3]),
+            "has position.key.1 that does not count",
+        ),
     ] {
         let run = tempfile::tempdir().unwrap();
         let mut manifest = Spec::default().write(run.path());
