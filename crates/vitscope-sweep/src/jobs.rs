@@ -63,7 +63,7 @@ impl Sweep {
     ///
     /// # Errors
     /// When the folder of the sweep cannot be written. What is wrong with a job is in
-    /// [`PlannedJob::problem`].
+    /// [`PlannedJob::problems`].
     pub fn open(
         plan: Plan,
         weights: Weights,
