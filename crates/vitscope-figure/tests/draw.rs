@@ -522,7 +522,7 @@ fn counts_and_matches_are_held_against_their_run() {
         ("clusters", json!(99), "has match.key.1 that is not a class"),
         (
             "grid",
-            json!([3, 3]),
+            json!([5, 7]),
             "has position.key.1 that does not count",
         ),
     ] {
