@@ -67,12 +67,17 @@ impl Claimant {
             // The scheduler started this job again: the process before it is gone.
             return false;
         }
-        let processes = Path::new("/proc");
-        if self.host == own.host && processes.join("self").exists() {
-            return processes.join(self.pid.to_string()).exists();
+        if self.host == own.host && Path::new("/proc/self").exists() {
+            return is_running(self.pid);
         }
         now().saturating_sub(self.time) < STALE
     }
+}
+
+/// Whether this machine has a process of that number, as far as it tells.
+fn is_running(pid: u32) -> bool {
+    let processes = Path::new("/proc");
+    !processes.join("self").exists() || processes.join(pid.to_string()).exists()
 }
 
 fn file(run: &Path) -> PathBuf {
@@ -181,9 +186,15 @@ fn claim(run: &Path, path: &Path, stop: &dyn Fn() -> bool) -> Result<(), SweepEr
     }
 }
 
+/// How a claim ends that a process of this machine takes away, before the number of that process.
+fn aside() -> String {
+    format!(".stale-{}-", host())
+}
+
 /// Takes a claim away that is nobody's, as it was `seen`: of several that try, one does.
 fn free(path: &Path, seen: Option<Vec<u8>>) -> Result<(), SweepError> {
-    let aside = path.with_extension(format!("stale-{}-{}", host(), std::process::id()));
+    let name = path.file_stem().unwrap_or_default().to_string_lossy();
+    let aside = path.with_file_name(format!("{name}{}{}", aside(), std::process::id()));
     files::step();
     if std::fs::rename(path, &aside).is_ok() {
         if std::fs::read(&aside).ok() != seen {
@@ -195,22 +206,32 @@ fn free(path: &Path, seen: Option<Vec<u8>>) -> Result<(), SweepError> {
     Ok(())
 }
 
-/// Removes the claims of killed processes from a folder of runs, which may be done and are claimed by nobody else.
+/// Removes what killed processes of this machine left in a folder of runs: their claims, and claims that they were
+/// taking away. Whether a process of another machine is alive is not seen for certain from here, and nothing waits for
+/// that but whoever wants its run.
 ///
 /// # Errors
 /// When the disk refuses.
 pub(crate) fn sweep(runs: &Path) -> Result<(), SweepError> {
+    let is_gone = |pid: &str| pid.parse().is_ok_and(|pid: u32| !is_running(pid));
     for entry in std::fs::read_dir(runs).map_err(SweepError::io(runs, "list"))? {
         let path = entry.map_err(SweepError::io(runs, "list"))?.path();
-        if path.extension().is_some_and(|ending| ending == "claim") {
-            let seen = std::fs::read(&path).ok();
-            let said = seen
-                .as_deref()
-                .and_then(|claim| serde_json::from_slice(claim).ok());
-            // What says nothing of the kind is not ours.
-            if said.is_some_and(|said: Claimant| !said.is_alive()) {
-                free(&path, seen)?;
-            }
+        let name = path.file_name().unwrap_or_default().to_string_lossy();
+        let is_claim = name.ends_with(".claim");
+        let taken = name.rsplit_once(aside().as_str());
+        let is_left = taken.is_some_and(|(_, pid)| is_gone(pid));
+        if !is_claim && !is_left {
+            continue;
+        }
+        let seen = std::fs::read(&path).ok();
+        let said = seen
+            .as_deref()
+            .and_then(|claim| serde_json::from_slice::<Claimant>(claim).ok());
+        // What says nothing of the kind is not ours.
+        match said {
+            Some(_) if is_left => files::remove_if_there(&path)?,
+            Some(said) if said.host == host() && !said.is_alive() => free(&path, seen)?,
+            _ => {}
         }
     }
     Ok(())
@@ -273,12 +294,23 @@ mod tests {
         std::fs::write(&mine, "mine").unwrap();
         sweep(dir.path()).unwrap();
         assert!(file(&run).exists() && mine.exists());
-        for nobodys in [stale, dead] {
+        for nobodys in [&stale, &dead] {
             of(nobodys.clone()).unwrap();
             drop(Claims::take(std::slice::from_ref(&run), &|| false).unwrap());
-            of(nobodys).unwrap();
-            sweep(dir.path()).unwrap();
-            assert!(!file(&run).exists() && mine.exists());
         }
+        // Another machine's may only be slow to be seen.
+        of(stale).unwrap();
+        sweep(dir.path()).unwrap();
+        assert!(file(&run).exists());
+        of(dead.clone()).unwrap();
+        // One that was killed while it took a claim away.
+        let ends = [u32::MAX, std::process::id()].map(|pid| format!("a{}{pid}", aside()));
+        let [left, taking] = ends.map(|name| dir.path().join(name));
+        for path in [&left, &taking] {
+            std::fs::write(path, serde_json::to_vec(&dead).unwrap()).unwrap();
+        }
+        sweep(dir.path()).unwrap();
+        assert!(!file(&run).exists() && !left.exists());
+        assert!(mine.exists() && taking.exists());
     }
 }

@@ -8,9 +8,11 @@ use vitscope_hub::progress::Progress;
 use vitscope_hub::settings::Settings as HubSettings;
 use vitscope_hub::{HubError, resolve, resolve_with};
 use vitscope_run::{DataRecord, apart, files};
+use vitscope_study::StudyError;
 use vitscope_study::model::{Glance, Model};
 use vitscope_study::record;
 use vitscope_vit::config::Device;
+use vitscope_vit::error::VitError;
 use vitscope_vit::identify::Format;
 
 use crate::builtin;
@@ -45,7 +47,7 @@ pub struct PlannedJob {
     pub images: [usize; 2],
     /// Why it cannot begin: a sentence about its model and one about its data, or one about both.
     pub problems: Vec<String>,
-    /// Whether that is its own failure, and the plan goes on without it: weights that are there and cannot be read.
+    /// Whether that is its own failure, and the plan goes on without it: weights that are there and damaged.
     pub is_damaged: bool,
 }
 
@@ -197,21 +199,15 @@ pub(crate) struct SeenModel {
 /// Why a model cannot be looked at.
 #[derive(Clone, Debug)]
 enum Unread {
-    /// It is not there.
+    /// It is not there, or the plan does not say what it is: the plan is to be mended.
     Missing(String),
-    /// It is there, and cannot be read.
+    /// It is there, and broken.
     Damaged(String),
 }
 
 fn told(unread: &Unread) -> String {
     match unread {
         Unread::Missing(why) | Unread::Damaged(why) => why.clone(),
-    }
-}
-
-fn path_of(model: &Model) -> &Path {
-    match model {
-        Model::Checkpoint(path, _) | Model::Features(path) => path,
     }
 }
 
@@ -288,13 +284,12 @@ impl Finder<'_> {
                 Model::Checkpoint(located.path, spec.settle.clone())
             }
         };
-        let damaged = |error: String| match path_of(&model).exists() {
-            true => Unread::Damaged(error),
-            false => Unread::Missing(error),
-        };
-        let glance = model.glance().map_err(|error| damaged(error.to_string()))?;
+        let glance = model.glance().map_err(|error| match error {
+            StudyError::Vit(VitError::Damaged { .. }) => Unread::Damaged(error.to_string()),
+            error => Unread::Missing(error.to_string()),
+        })?;
         let sha256 = self.hashes.of(&glance.files);
-        let sha256 = sha256.map_err(|error| damaged(error.to_string()))?;
+        let sha256 = sha256.map_err(|error| Unread::Missing(error.to_string()))?;
         Ok(SeenModel {
             model,
             sha256,

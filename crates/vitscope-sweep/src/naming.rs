@@ -111,6 +111,8 @@ fn unusual(own: &Settings) -> Vec<String> {
         }
         let text = match value {
             Value::Bool(_) => String::new(),
+            // A path is long, and another machine's is another.
+            _ if setting.name == "transform_from" => String::new(),
             Value::Array(list) => list.iter().map(plain).collect::<Vec<_>>().join("+"),
             one => plain(one),
         };

@@ -30,6 +30,18 @@ pub enum Pages {
         /// Which of these.
         why: String,
     },
+    /// It was tried, and the runs that are done do not go side by side.
+    Refused {
+        /// Why.
+        why: String,
+    },
+}
+
+impl Pages {
+    /// Whether there is something to make, or to try again.
+    pub(crate) fn is_due(&self) -> bool {
+        matches!(self, Self::Behind { .. } | Self::Refused { .. })
+    }
 }
 
 /// What the pages that are there were made of; not there while they are made, so that a process that was killed
@@ -40,8 +52,8 @@ pub(crate) struct Compared {
     runs: Vec<String>,
     /// A hash of what the plan asks for beside its jobs.
     asked: String,
-    /// Whether the runs could stand beside one another.
-    page: bool,
+    /// Why the runs could not stand beside one another; nothing where they do.
+    refused: Option<String>,
 }
 
 fn file(sweep: &Sweep) -> PathBuf {
@@ -74,14 +86,18 @@ pub(crate) fn begin(sweep: &Sweep) -> Result<Claims, SweepError> {
     Ok(claims)
 }
 
-/// Notes that the pages of these runs are whole.
-pub(crate) fn end(sweep: &Sweep, mut runs: Vec<String>, page: bool) -> Result<(), SweepError> {
+/// Notes that the pages of these runs are whole, or why there are none.
+pub(crate) fn end(
+    sweep: &Sweep,
+    mut runs: Vec<String>,
+    refused: Option<String>,
+) -> Result<(), SweepError> {
     runs.sort_unstable();
     let path = file(sweep);
     let compared = Compared {
         runs,
         asked: asked(sweep),
-        page,
+        refused,
     };
     let text = serde_json::to_vec(&compared).map_err(|error| SweepError::file(&path, error))?;
     Ok(files::write(&path, &text)?)
@@ -118,13 +134,17 @@ impl Sweep {
             };
         }
         let out = &self.plan.out;
-        let is_there = (!made.page || comparison(self).join("report.html").exists())
+        let page = comparison(self).join("report.html");
+        let is_there = (made.refused.is_some() || page.exists())
             && (self.plan.reports.is_empty() || out.join("named/index.csv").exists());
         match (made.runs == done, made.asked == asked(self), is_there) {
             (false, ..) => behind("holds runs that are not there any more"),
             (_, false, _) => behind("is older than what the plan says under [[report]]"),
             (.., false) => behind("has lost pages"),
-            (true, true, true) => Pages::Current,
+            (true, true, true) => match made.refused {
+                Some(why) => Pages::Refused { why },
+                None => Pages::Current,
+            },
         }
     }
 }

@@ -66,10 +66,10 @@ impl Report {
                         problems.add(&place, "expected a name of letters, digits, - and _");
                     }
                     ("of", Value::Table(of)) => {
-                        for key in of.keys() {
-                            known(key, &place, problems);
-                        }
-                        if !specs.iter().any(|spec| spec.has(of)) && !specs.is_empty() {
+                        let unknown = of.keys().filter(|key| !known(key, &place, problems));
+                        let is_known = unknown.count() == 0;
+                        let is_meant = specs.is_empty() || specs.iter().any(|spec| spec.has(of));
+                        if is_known && !is_meant {
                             problems.add(&place, "no job of the plan is meant");
                         }
                         report.of = of.clone();
@@ -208,7 +208,11 @@ pub fn report(sweep: &Sweep) -> Result<Reported, SweepError> {
         all_named(sweep, &done, &mut reported)?;
     }
     let names = done.iter().map(|job| job.name.clone());
-    pages::end(sweep, names.collect(), reported.page.is_some())?;
+    let refused = match reported.page {
+        Some(_) => None,
+        None => reported.notes.last().cloned(),
+    };
+    pages::end(sweep, names.collect(), refused)?;
     Ok(reported)
 }
 

@@ -17,7 +17,6 @@ use vitscope_run::files;
 use crate::claim::Claims;
 use crate::error::SweepError;
 use crate::jobs::{PlannedJob, Sweep};
-use crate::pages::Pages;
 use crate::units::{Unit, groups, whole};
 
 mod script;
@@ -128,7 +127,7 @@ fn comparing(after: Vec<(usize, Option<usize>)>) -> Batch {
 /// The arrays that make these jobs, and the comparison alone where only that is behind.
 fn batches_due(sweep: &Sweep, jobs: &[&PlannedJob], most: usize) -> Vec<Batch> {
     let mut all = batches(sweep, jobs, most);
-    if all.is_empty() && matches!(sweep.pages(), Pages::Behind { .. }) {
+    if all.is_empty() && sweep.pages().is_due() {
         all.push(comparing(Vec::new()));
     }
     all
@@ -244,7 +243,7 @@ pub struct Submission {
     pub note: Option<String>,
 }
 
-/// Submits what makes these jobs, and the comparison; what is in the queue already is left out.
+/// Submits what makes these jobs, and the comparison; what is in the queue already, or cannot begin, is left out.
 ///
 /// # Errors
 /// What the scheduler answered.
@@ -261,7 +260,9 @@ pub fn submit(
         let mut units = queued.iter().map(|own| &own.unit);
         units.all(|unit| !unit.names().contains(&job.name))
     };
-    let jobs: Vec<&PlannedJob> = jobs.iter().filter(is_free).copied().collect();
+    let jobs = jobs.iter().filter(is_free).copied();
+    // What cannot begin fails without being waited for in the queue.
+    let jobs: Vec<&PlannedJob> = jobs.filter(|job| job.problems.is_empty()).collect();
     let (compared, at_work): (Vec<&Queued>, Vec<&Queued>) =
         queued.iter().partition(|own| own.unit == Unit::Compare);
     let mut all = match (compared.is_empty(), jobs.is_empty(), at_work.is_empty()) {

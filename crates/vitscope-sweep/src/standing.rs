@@ -155,8 +155,9 @@ impl Sweep {
         if let Some(Failure { why }) = failure {
             return Standing::Failed { why };
         }
-        let mut places = self.places(&job.name).into_iter();
-        match places.any(|place| place.join(names::RECORD).exists()) {
+        // A part of it that is whole waits for the others.
+        let is_begun = |place: PathBuf| place.join(names::RECORD).exists() && !is_done(&place);
+        match self.places(&job.name).into_iter().any(is_begun) {
             true => Standing::Interrupted,
             false => Standing::Waiting,
         }

@@ -59,7 +59,11 @@ type Asked = (&'static str, &'static str, fn(&Cost) -> bool);
 
 /// The same for what is made into arrays already.
 pub(super) fn unestimated_of(sweep: &Sweep, all: &[Batch]) -> Option<String> {
-    let units = || all.iter().flat_map(|batch| &batch.units);
+    // A comparison takes little, and no rehearsal tells how much.
+    let units = || {
+        let units = all.iter().flat_map(|batch| &batch.units);
+        units.filter(|unit| **unit != Unit::Compare)
+    };
     let without = |is_known: fn(&Cost) -> bool| -> Vec<&Unit> {
         let is_open = |unit: &&Unit| !derived(sweep, unit).is_some_and(|cost| is_known(&cost));
         units().filter(is_open).collect()

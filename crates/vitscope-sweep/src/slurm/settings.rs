@@ -57,7 +57,13 @@ impl Slurm {
             "max_parallel" => self.max_parallel = Some(count(value, 1)?),
             "max_requeues" => self.max_requeues = count(value, 0)?,
             "setup" => self.setup = lines(value)?,
-            "extra" => self.extra = lines(value)?,
+            "extra" => {
+                let extra = lines(value)?;
+                if extra.iter().any(|line| line.contains(['\n', '\r'])) {
+                    return Err("expected a list of texts of one line each".to_owned());
+                }
+                self.extra = extra;
+            }
             _ => {
                 let all = OPTIONS.iter().chain(&COUNTS).chain(&LISTS);
                 let all: Vec<&str> = all.copied().collect();
@@ -70,14 +76,21 @@ impl Slurm {
         Ok(())
     }
 
-    /// Whether the plan says an option, in a line of its own or among the further ones.
+    /// Whether the plan says an option, in a line of its own or among the further ones, where Slurm has other forms for
+    /// some.
     pub(super) fn says(&self, name: &str) -> bool {
-        let long = format!("--{name}");
-        let is_long = |line: &String| {
-            let rest = line.trim().strip_prefix(&long);
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['=', ' ']))
+        let forms: &[&str] = match name {
+            "mem" => &["--mem", "--mem-per-cpu", "--mem-per-gpu"],
+            "time" => &["--time"],
+            _ => &[],
         };
-        self.options.iter().any(|(own, _)| *own == name) || self.extra.iter().any(is_long)
+        let is_form = |line: &String| {
+            let words = line.trim();
+            let mut rests = forms.iter().filter_map(|form| words.strip_prefix(form));
+            let is_long = rests.any(|rest| rest.is_empty() || rest.starts_with(['=', ' ']));
+            is_long || (name == "time" && words.starts_with("-t"))
+        };
+        self.options.iter().any(|(own, _)| *own == name) || self.extra.iter().any(is_form)
     }
 }
 
@@ -192,6 +205,20 @@ mod tests {
         assert!(!slurm.says("time"));
         let extra = vec![Value::String("--mem=4G".into())];
         slurm.set("extra", &Value::Array(extra)).unwrap();
-        assert!(slurm.says("mem") && !slurm.says("me"));
+        assert!(slurm.says("mem") && !slurm.says("me") && !slurm.says("time"));
+        for (line, name) in [
+            ("--mem-per-cpu=2G", "mem"),
+            ("--mem-per-gpu 9G", "mem"),
+            ("-t 90", "time"),
+            ("--time=90", "time"),
+        ] {
+            let mut slurm = Slurm::default();
+            let extra = Value::Array(vec![Value::String(line.into())]);
+            slurm.set("extra", &extra).unwrap();
+            let said = ["mem", "time"].map(|one| slurm.says(one));
+            assert_eq!(said, ["mem", "time"].map(|one| one == name), "{line}");
+        }
+        let broken = Value::Array(vec![Value::String("--mem=4G\nrm -r x".into())]);
+        assert!(said("extra", broken).contains("one line each"));
     }
 }

@@ -75,7 +75,7 @@ pub enum ExecutorWord {
 pub enum SweepVerb {
     /// How far each job has come, and why what failed did
     Status(PlanArgs),
-    /// Do what failed again
+    /// Do again what failed or was interrupted
     Retry {
         #[command(flatten)]
         plan: PlanArgs,

@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::json;
 use vitscope_sweep::{
-    Attentive, Cost, Ended, Local, Pages, Plan, PlannedJob, Reported, StopAsked, Sweep, SweepError,
-    Unit, Watch as _, Weights, cores, is_done, slurm, whole,
+    Attentive, Cost, Ended, Local, Pages, Plan, PlannedJob, Reported, Standing, StopAsked, Sweep,
+    SweepError, Unit, Watch as _, Weights, cores, is_done, slurm, whole,
 };
 
 use super::compare::columns;
@@ -41,7 +41,12 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> anyhow::Result<()> {
             let sweep = of(plan, Weights::Fetched)?;
             sweep.ready()?;
             let again = sweep.to_retry();
-            let waiting = sweep.pending().len() - again.len();
+            let queued = slurm::queued(&sweep)?;
+            let is_open = |job: &&&PlannedJob| {
+                let is_queued = queued.iter().any(|(name, _)| *name == job.name);
+                sweep.standing(job) == Standing::Waiting && !is_queued
+            };
+            let waiting = sweep.pending().iter().filter(is_open).count();
             if again.is_empty() && waiting > 0 {
                 let what = plural(waiting, "other job is", "other jobs are");
                 let why = "no job failed or was interrupted";
@@ -380,7 +385,8 @@ fn compared(sweep: &Sweep, queued: &[(String, String)]) -> String {
                 "{why}: the same `vitscope sweep` command makes it when it has made what is left"
             )
         }
-        (Pages::Behind { why }, Some((_, state))) => {
+        (Pages::Refused { why }, None) => format!("could not be made: {why}"),
+        (Pages::Behind { why } | Pages::Refused { why }, Some((_, state))) => {
             format!("{why}, and is in the queue: {}", state.to_lowercase())
         }
         (_, Some((_, state))) => format!("in the queue: {}", state.to_lowercase()),
@@ -414,6 +420,7 @@ fn left(sweep: &Sweep) -> anyhow::Result<String> {
     Ok(match (free, sweep.pages()) {
         (0, Pages::Running { host }) => format!("{all}, and {host} makes the comparison"),
         (0, Pages::Current) => format!("{all}, and the comparison holds all that is done"),
+        (0, Pages::Refused { why }) => format!("{all}, and nothing was compared: {why}"),
         (0, _) => format!("{all}, the comparison too"),
         _ => format!(
             "{} not done and not in the queue",
@@ -477,6 +484,7 @@ fn print_report(cli: &Cli, sweep: &Sweep, reported: &Reported) -> anyhow::Result
     match (failed, &reported.page, reported.notes.last()) {
         // Runs are there, and nothing stands beside anything.
         (0, None, Some(why)) if done > 0 => Err(missed(format!("nothing was compared: {why}"))),
+        (0, None, _) if done == 0 => note(cli, "nothing is done yet, so nothing was compared"),
         (0, ..) => Ok(()),
         _ => Err(SweepError::Failed {
             failed,
