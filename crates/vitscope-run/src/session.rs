@@ -18,7 +18,7 @@ const LOCK: &str = "lock";
 
 /// What lies in the directory that a run is to be made in.
 #[derive(Debug)]
-pub enum Standing {
+pub enum Held {
     /// Nothing yet.
     Blank,
     /// This run, not at its end, with the times that it has taken so far.
@@ -31,7 +31,7 @@ pub enum Standing {
 #[derive(Debug)]
 pub struct Session {
     run: PathBuf,
-    standing: Standing,
+    held: Held,
     /// Held until the session ends; a kill frees it.
     _lock: Lock,
 }
@@ -47,12 +47,12 @@ impl Session {
         files::make_dir(run)?;
         let lock = Lock::take(&run.join(names::STATE), run)?;
         // Another process may have been at work until the lock was free.
-        let standing = look(run, record, resume)?;
+        let held = look(run, record, resume)?;
         files::sweep(run)?;
-        match &standing {
-            Standing::Complete(_) => {}
-            Standing::Blank => record.write(run)?,
-            Standing::Unfinished(times) => {
+        match &held {
+            Held::Complete(_) => {}
+            Held::Blank => record.write(run)?,
+            Held::Unfinished(times) => {
                 let mut record = record.clone();
                 record.times.clone_from(times);
                 record.write(run)?;
@@ -60,7 +60,7 @@ impl Session {
         }
         Ok(Self {
             run: run.to_owned(),
-            standing,
+            held,
             _lock: lock,
         })
     }
@@ -74,8 +74,8 @@ impl Session {
     /// The finished run, where there was nothing left to do.
     #[must_use]
     pub fn complete(&self) -> Option<&Run> {
-        match &self.standing {
-            Standing::Complete(run) => Some(run),
+        match &self.held {
+            Held::Complete(run) => Some(run),
             _ => None,
         }
     }
@@ -84,8 +84,8 @@ impl Session {
     /// left are added to it.
     #[must_use]
     pub fn earlier_times(&self) -> BTreeMap<String, f64> {
-        match &self.standing {
-            Standing::Unfinished(times) => times.clone(),
+        match &self.held {
+            Held::Unfinished(times) => times.clone(),
             _ => BTreeMap::new(),
         }
     }
@@ -151,11 +151,11 @@ pub fn is_tidy(run: &Path) -> Result<bool, RunError> {
 /// # Errors
 /// [`RunError::Refused`], for a folder that is not ours, that holds a run and `resume` was not asked
 /// for, or that holds another run.
-pub fn look(run: &Path, record: &Record, resume: bool) -> Result<Standing, RunError> {
+pub fn look(run: &Path, record: &Record, resume: bool) -> Result<Held, RunError> {
     let refused = |sentence: &str| Err(RunError::Refused(format!("{}: {sentence}", run.display())));
     let found = match Record::read(run) {
         Ok(found) => found,
-        Err(RunError::NotARun { .. }) if files::is_blank(run)? => return Ok(Standing::Blank),
+        Err(RunError::NotARun { .. }) if files::is_blank(run)? => return Ok(Held::Blank),
         Err(RunError::NotARun { .. }) => {
             return refused(
                 "holds something, and no run.json that says vitscope made it: choose another `out`",
@@ -172,8 +172,8 @@ pub fn look(run: &Path, record: &Record, resume: bool) -> Result<Standing, RunEr
         );
     }
     match found.state {
-        RunState::Complete => Ok(Standing::Complete(Box::new(Run::open(run)?))),
-        _ => Ok(Standing::Unfinished(found.times)),
+        RunState::Complete => Ok(Held::Complete(Box::new(Run::open(run)?))),
+        _ => Ok(Held::Unfinished(found.times)),
     }
 }
 

@@ -1,13 +1,12 @@
 //! What can end a sweep, or one of its jobs.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use vitscope_figure::FigureError;
 use vitscope_hub::HubError;
 use vitscope_run::RunError;
 use vitscope_study::StudyError;
-
-use crate::slurm::Again;
 
 /// Why a sweep could not be read, started or finished.
 #[derive(Debug, thiserror::Error)]
@@ -52,9 +51,35 @@ pub enum SweepError {
     Preempted(Again),
 }
 
+/// What became of an element whose time is up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Again {
+    /// It is in the queue again.
+    Queued,
+    /// It was queued again as often as the plan allows, which is this often.
+    UsedUp(usize),
+    /// Whether it is queued again is the cluster's to decide.
+    Unknown,
+}
+
+impl fmt::Display for Again {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Queued => f.write_str("this element is queued again and goes on from it"),
+            Self::UsedUp(times) => write!(
+                f,
+                "this element is not queued again, since `max_requeues` under [slurm] is {times}: give the same `vitscope sweep` command again, and it goes on"
+            ),
+            Self::Unknown => f.write_str(
+                "where the cluster does not queue this element again by itself, give the same `vitscope sweep` command again, and it goes on",
+            ),
+        }
+    }
+}
+
 impl SweepError {
     /// A sentence about a file.
-    pub(crate) fn file(path: &Path, problem: impl std::fmt::Display) -> Self {
+    pub(crate) fn file(path: &Path, problem: impl fmt::Display) -> Self {
         Self::Study(StudyError::file(path, problem.to_string()))
     }
 

@@ -14,7 +14,8 @@ use vitscope_study::probe::tidy;
 use crate::error::SweepError;
 use crate::jobs::{PlannedJob, Sweep};
 use crate::keys::Work;
-use crate::units::Unit;
+use crate::machine::cores;
+use crate::pieces::Piece;
 use crate::work::request;
 
 /// What a piece of work takes on this machine.
@@ -30,45 +31,45 @@ pub struct Cost {
     pub scratch: u64,
 }
 
-fn file(sweep: &Sweep, unit: &Unit) -> PathBuf {
+fn file(sweep: &Sweep, piece: &Piece) -> PathBuf {
     // Times are those of a number of cores.
-    let cores = crate::local::cores();
-    let key = files::hex(&Sha256::digest(format!("{unit} {cores}")));
+    let cores = cores();
+    let key = files::hex(&Sha256::digest(format!("{piece} {cores}")));
     let folder = sweep.plan.out.join("estimates");
     folder.join(format!("{}.json", &key[..12]))
 }
 
 /// What is remembered of a piece of work.
 #[must_use]
-pub fn remembered(sweep: &Sweep, unit: &Unit) -> Option<Cost> {
-    let bytes = std::fs::read(file(sweep, unit)).ok()?;
+pub fn remembered(sweep: &Sweep, piece: &Piece) -> Option<Cost> {
+    let bytes = std::fs::read(file(sweep, piece)).ok()?;
     serde_json::from_slice(&bytes).ok()
 }
 
 /// What a piece of work takes at most: as it is remembered, and of a part of runs as the whole of them tells. The
 /// first part trains and counts a part, so that it takes no longer than the whole; the others count.
 #[must_use]
-pub fn derived(sweep: &Sweep, unit: &Unit) -> Option<Cost> {
-    let whole = || remembered(sweep, &Unit::Run(unit.names().to_vec()));
-    match unit {
-        Unit::Run(_) => remembered(sweep, unit),
-        Unit::Shard { index: 1, .. } | Unit::Merge { .. } => whole(),
-        Unit::Shard { of, .. } => whole().map(|cost| Cost {
+pub fn derived(sweep: &Sweep, piece: &Piece) -> Option<Cost> {
+    let whole = || remembered(sweep, &Piece::Run(piece.names().to_vec()));
+    match piece {
+        Piece::Run(_) => remembered(sweep, piece),
+        Piece::Shard { index: 1, .. } | Piece::Merge { .. } => whole(),
+        Piece::Shard { of, .. } => whole().map(|cost| Cost {
             secs: cost.secs / (*of).max(1) as f64,
             ..cost
         }),
-        Unit::Compare => None,
+        Piece::Compare => None,
     }
 }
 
 /// Whether a piece of work can be rehearsed: the main job can.
 #[must_use]
-pub fn can_rehearse(sweep: &Sweep, unit: &Unit) -> bool {
+pub fn can_rehearse(sweep: &Sweep, piece: &Piece) -> bool {
     let is_probe = |name: &String| {
         let job = sweep.job(name);
         job.is_ok_and(|job| matches!(job.spec.work, Work::Probe(_)) && job.problems.is_empty())
     };
-    matches!(unit, Unit::Run(_)) && unit.names().iter().all(is_probe)
+    matches!(piece, Piece::Run(_)) && piece.names().iter().all(is_probe)
 }
 
 /// Rehearses a piece of work in this process, and remembers what it found.
@@ -77,10 +78,10 @@ pub fn can_rehearse(sweep: &Sweep, unit: &Unit) -> bool {
 /// What would stop the work itself.
 pub fn rehearse(
     sweep: &Sweep,
-    unit: &Unit,
+    piece: &Piece,
     observer: &mut dyn Observer,
 ) -> Result<Cost, SweepError> {
-    let jobs: Vec<&PlannedJob> = unit
+    let jobs: Vec<&PlannedJob> = piece
         .names()
         .iter()
         .map(|name| sweep.job(name))
@@ -104,7 +105,7 @@ pub fn rehearse(
             .filter(|cache| cache.used)
             .map_or(0, |cache| cache.bytes),
     };
-    let path = file(sweep, unit);
+    let path = file(sweep, piece);
     let text = serde_json::to_vec(&cost).map_err(|error| SweepError::file(&path, error))?;
     files::write(&path, &text)?;
     Ok(cost)

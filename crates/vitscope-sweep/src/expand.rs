@@ -7,7 +7,7 @@ use vitscope_study::settings::Setting;
 use vitscope_study::variants::split;
 
 use crate::keys::{Spec, known};
-use crate::plan::{PlanProblems, named, tables};
+use crate::problems::{PlanProblems, named, tables};
 
 /// What changes first in the order of jobs; the rest follows by name.
 const FIRST: [&str; 3] = ["command", "data", "model"];

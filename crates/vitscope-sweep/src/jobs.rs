@@ -190,10 +190,10 @@ impl PlannedJob {
 
 /// A model that was looked at.
 #[derive(Clone, Debug)]
-pub(crate) struct SeenModel {
+struct SeenModel {
     model: Model,
-    pub(crate) glance: Glance,
-    pub(crate) sha256: String,
+    glance: Glance,
+    sha256: String,
 }
 
 /// Why a model cannot be looked at.
@@ -233,7 +233,7 @@ impl Finder<'_> {
         }
         let is_damaged = matches!(seen, Err(Unread::Damaged(_))) && data.is_ok();
         let name = match (&seen, &data) {
-            (Ok(seen), Ok(data)) => name(spec, seen, data, images),
+            (Ok(seen), Ok(data)) => name(spec, &seen.glance, &seen.sha256, data, images),
             _ => nameless(spec),
         };
         Ok(PlannedJob {
@@ -285,7 +285,7 @@ impl Finder<'_> {
             }
         };
         let glance = model.glance().map_err(|error| match error {
-            StudyError::Vit(VitError::Damaged { .. }) => Unread::Damaged(error.to_string()),
+            StudyError::Checkpoint(VitError::Damaged { .. }) => Unread::Damaged(error.to_string()),
             error => Unread::Missing(error.to_string()),
         })?;
         let sha256 = self.hashes.of(&glance.files);

@@ -10,7 +10,7 @@ use vitscope_study::correspond::CorrespondSettings;
 use vitscope_study::settings::{SETTINGS, Setting, Settings, Takes, object};
 use vitscope_vit::identify::Settle;
 
-use crate::plan::PlanProblems;
+use crate::problems::PlanProblems;
 use crate::values::{NAMING, OF_ATTENTION, OF_CORRESPOND, Values, flag, text_of};
 
 /// What the work of a job is.

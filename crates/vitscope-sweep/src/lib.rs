@@ -2,7 +2,7 @@
 //!
 //! - [`Plan`] is a plan as it is written; [`Sweep`] the same with models and data found: every [`PlannedJob`] has
 //!   the name of its run, which is the same for the same settings, weights and data.
-//! - [`Unit`] is a piece of work: what one process does. Jobs that can share a forward pass are one piece.
+//! - [`Piece`] is a piece of work: what one process does. Jobs that can share a forward pass are one piece.
 //! - [`work()`] does a piece in this process. [`Local`] has processes of this machine do all of them,
 //!   [`slurm`] those of a cluster.
 //! - [`Standing`] says how far a job has come. The file system is the database: a run directory says that
@@ -33,27 +33,35 @@ mod hashes;
 mod jobs;
 mod keys;
 mod local;
+mod machine;
 mod naming;
 mod number_list;
 mod pages;
+mod pieces;
 mod plan;
+mod problems;
 mod report;
+mod report_table;
 mod signals;
 pub mod slurm;
+mod slurm_table;
 mod standing;
-mod units;
 mod values;
 mod work;
 
-pub use error::SweepError;
+pub use error::{Again, SweepError};
 pub use estimate::{Cost, can_rehearse, rehearse, remembered};
 pub use jobs::{PlannedJob, Sweep, Weights};
 pub use keys::{Spec, Work};
-pub use local::{Ended, Local, Watch, cores};
+pub use local::{Ended, Local, Watch};
+pub use machine::cores;
 pub use pages::Pages;
+pub use pieces::{Piece, groups, whole};
 pub use plan::Plan;
-pub use report::{Named, Report, Reported, report};
+pub use report::{Named, Reported, report};
+pub use report_table::Report;
 pub use signals::{Attentive, StopAsked};
+pub use slurm_table::Slurm;
 pub use standing::{Standing, is_done};
-pub use units::{Unit, groups, whole};
+
 pub use work::{shard_folder, work};

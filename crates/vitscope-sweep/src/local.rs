@@ -14,17 +14,18 @@ use vitscope_run::files;
 use crate::error::SweepError;
 use crate::estimate::{Cost, can_rehearse, remembered};
 use crate::jobs::Sweep;
+use crate::machine::{cards, cores, free_memory};
+use crate::pieces::Piece;
 use crate::standing::note_failure;
-use crate::units::Unit;
 
 /// How a sweep tells what it is doing.
 pub trait Watch {
     /// A piece of work began.
-    fn started(&mut self, unit: &Unit);
+    fn started(&mut self, piece: &Piece);
     /// How far a piece has come: its phase, images done and in all.
-    fn progress(&mut self, unit: &Unit, phase: &str, done: u64, total: u64);
+    fn progress(&mut self, piece: &Piece, phase: &str, done: u64, total: u64);
     /// A piece ended, well or for a reason.
-    fn ended(&mut self, unit: &Unit, secs: f64, failed: Option<&str>);
+    fn ended(&mut self, piece: &Piece, secs: f64, failed: Option<&str>);
     /// Something worth a line.
     fn note(&mut self, text: &str);
     /// Whether the user asked to stop.
@@ -60,7 +61,7 @@ enum Message {
 
 struct Running {
     slot: usize,
-    unit: Unit,
+    piece: Piece,
     child: Child,
     begun: Instant,
     /// The last sentence on its stderr that is no news.
@@ -68,57 +69,21 @@ struct Running {
     log: std::fs::File,
 }
 
-/// Memory that is free on this machine in bytes, where the system tells.
-#[must_use]
-pub fn free_memory() -> Option<u64> {
-    let text = std::fs::read_to_string("/proc/meminfo").ok()?;
-    let line = text
-        .lines()
-        .find_map(|line| line.strip_prefix("MemAvailable:"))?;
-    let kibibytes: u64 = line.trim().strip_suffix("kB")?.trim().parse().ok()?;
-    let machine = kibibytes * 1024;
-    let number =
-        |path: &str| -> Option<u64> { std::fs::read_to_string(path).ok()?.trim().parse().ok() };
-    // A container's own limit, where it has one.
-    let limit = number("/sys/fs/cgroup/memory.max");
-    let used = number("/sys/fs/cgroup/memory.current").unwrap_or(0);
-    Some(limit.map_or(machine, |limit| machine.min(limit.saturating_sub(used))))
-}
-
-/// Cores that this process may use.
-#[must_use]
-pub fn cores() -> usize {
-    let given = std::env::var("SLURM_CPUS_PER_TASK").ok();
-    let given = given.and_then(|text| text.parse().ok());
-    let found = std::thread::available_parallelism().map_or(1, usize::from);
-    given.map_or(found, |given: usize| given.clamp(1, found))
-}
-
-/// The graphics cards that this process may use, as the environment names them.
-fn cards() -> Vec<String> {
-    let named = std::env::var("CUDA_VISIBLE_DEVICES").unwrap_or_default();
-    let cards = named.split(',').map(str::trim);
-    cards
-        .filter(|card| !card.is_empty())
-        .map(str::to_owned)
-        .collect()
-}
-
 impl Local {
     /// How many pieces are at work at once: as many as were asked for; else one on a card each; else as
     /// many as fit into memory, of the largest that is known.
     #[must_use]
-    pub fn at_once(&self, sweep: &Sweep, units: &[Unit]) -> usize {
-        let most = units.len().max(1);
+    pub fn at_once(&self, sweep: &Sweep, pieces: &[Piece]) -> usize {
+        let most = pieces.len().max(1);
         if let Some(jobs) = self.jobs {
             return jobs.clamp(1, most);
         }
-        if units.iter().any(|unit| is_on_card(sweep, unit)) {
+        if pieces.iter().any(|piece| is_on_card(sweep, piece)) {
             return cards().len().clamp(1, most);
         }
-        let known: Vec<Option<u64>> = units
+        let known: Vec<Option<u64>> = pieces
             .iter()
-            .map(|unit| remembered(sweep, unit).and_then(|cost| cost.memory))
+            .map(|piece| remembered(sweep, piece).and_then(|cost| cost.memory))
             .collect();
         // What is not known may be anything.
         let largest = known.into_iter().collect::<Option<Vec<u64>>>();
@@ -132,14 +97,14 @@ impl Local {
         }
     }
 
-    fn command(&self, sweep: &Sweep, unit: &Unit) -> Command {
+    fn command(&self, sweep: &Sweep, piece: &Piece) -> Command {
         let mut command = Command::new(&self.program);
         command
             .args(["--format", "json", "sweep", "task"])
             .arg(&sweep.plan.path)
             .args(&self.more)
-            .arg("--unit")
-            .arg(unit.to_string())
+            .arg("--piece")
+            .arg(piece.to_string())
             .arg("--with-parent");
         command
     }
@@ -151,31 +116,31 @@ impl Local {
     pub fn run(
         &self,
         sweep: &Sweep,
-        units: Vec<Unit>,
+        pieces: Vec<Piece>,
         news: &mut dyn Watch,
-    ) -> Result<Vec<(Unit, Ended)>, SweepError> {
-        let slots = self.at_once(sweep, &units);
+    ) -> Result<Vec<(Piece, Ended)>, SweepError> {
+        let slots = self.at_once(sweep, &pieces);
         let threads = (cores() / slots).max(1);
         let cards = cards();
         let mut free: Vec<usize> = (0..slots).rev().collect();
-        let mut waiting: VecDeque<Unit> = units.into();
+        let mut waiting: VecDeque<Piece> = pieces.into();
         let mut running: Vec<Running> = Vec::new();
         let mut ended = Vec::new();
         let (sender, receiver) = channel();
         while !(running.is_empty() && (waiting.is_empty() || news.stop())) {
             while let (false, Some(&slot)) = (news.stop(), free.last()) {
-                let Some(unit) = waiting.pop_front() else {
+                let Some(piece) = waiting.pop_front() else {
                     break;
                 };
                 free.pop();
-                let mut command = self.command(sweep, &unit);
+                let mut command = self.command(sweep, &piece);
                 command.args(["--threads", &threads.to_string()]);
                 if let (true, Some(card)) = (slots > 1, cards.get(slot)) {
                     command.env("CUDA_VISIBLE_DEVICES", card);
                 }
-                running.push(start(sweep, unit, slot, command, &sender)?);
+                running.push(start(sweep, piece, slot, command, &sender)?);
                 if let Some(begun) = running.last() {
-                    news.started(&begun.unit);
+                    news.started(&begun.piece);
                 }
             }
             if news.stop() {
@@ -193,7 +158,7 @@ impl Local {
                 }
             }
         }
-        ended.extend(waiting.into_iter().map(|unit| (unit, Ended::Stopped)));
+        ended.extend(waiting.into_iter().map(|piece| (piece, Ended::Stopped)));
         Ok(ended)
     }
 
@@ -201,14 +166,14 @@ impl Local {
     ///
     /// # Errors
     /// What would stop the work itself.
-    pub fn rehearse(&self, sweep: &Sweep, unit: &Unit) -> Result<Option<Cost>, SweepError> {
-        if !can_rehearse(sweep, unit) {
+    pub fn rehearse(&self, sweep: &Sweep, piece: &Piece) -> Result<Option<Cost>, SweepError> {
+        if !can_rehearse(sweep, piece) {
             return Ok(None);
         }
-        if let Some(cost) = remembered(sweep, unit) {
+        if let Some(cost) = remembered(sweep, piece) {
             return Ok(Some(cost));
         }
-        let mut command = self.command(sweep, unit);
+        let mut command = self.command(sweep, piece);
         command
             .arg("--rehearse")
             .stdin(Stdio::piped())
@@ -224,7 +189,7 @@ impl Local {
         let status = child
             .wait()
             .map_err(SweepError::io(&self.program, "wait for"))?;
-        match (status.success(), remembered(sweep, unit)) {
+        match (status.success(), remembered(sweep, piece)) {
             (true, Some(cost)) => Ok(Some(cost)),
             _ if status.code() == Some(130) => Err(SweepError::Stopped),
             _ => {
@@ -238,21 +203,21 @@ impl Local {
     }
 }
 
-fn is_on_card(sweep: &Sweep, unit: &Unit) -> bool {
-    let mut names = unit.names().iter();
+fn is_on_card(sweep: &Sweep, piece: &Piece) -> bool {
+    let mut names = piece.names().iter();
     names.any(|name| sweep.job(name).is_ok_and(|job| job.is_on_card()))
 }
 
 fn start(
     sweep: &Sweep,
-    unit: Unit,
+    piece: Piece,
     slot: usize,
     mut command: Command,
     sender: &Sender<Message>,
 ) -> Result<Running, SweepError> {
     let folder = sweep.plan.out.join("logs");
     files::make_dir(&folder)?;
-    let path = folder.join(format!("{}.log", unit.log_name()));
+    let path = folder.join(format!("{}.log", piece.log_name()));
     let mut options = std::fs::File::options();
     let log = options
         .create(true)
@@ -279,7 +244,7 @@ fn start(
     }
     Ok(Running {
         slot,
-        unit,
+        piece,
         child,
         begun: Instant::now(),
         last: String::new(),
@@ -331,7 +296,7 @@ fn hear(own: &mut Running, line: &str, news: &mut dyn Watch) {
         Some(event) => {
             let phase = told["phase"].as_str().unwrap_or_default();
             let number = |name: &str| told[name].as_u64().unwrap_or(0);
-            news.progress(&own.unit, phase, number("images"), number("total"));
+            news.progress(&own.piece, phase, number("images"), number("total"));
             if event == "end" {
                 let _ = writeln!(own.log, "{phase}: {} images", number("images"));
             }
@@ -345,7 +310,7 @@ fn finish(
     sweep: &Sweep,
     mut own: Running,
     news: &mut dyn Watch,
-) -> Result<(Unit, Ended), SweepError> {
+) -> Result<(Piece, Ended), SweepError> {
     let status = own
         .child
         .wait()
@@ -364,7 +329,7 @@ fn finish(
                 }
             };
             // A process that was killed could not note it.
-            for name in own.unit.names() {
+            for name in own.piece.names() {
                 note_failure(sweep, name, &why)?;
             }
             Ended::Failed(why)
@@ -375,7 +340,7 @@ fn finish(
         _ => None,
     };
     if !matches!(ended, Ended::Stopped) {
-        news.ended(&own.unit, secs, why);
+        news.ended(&own.piece, secs, why);
     }
-    Ok((own.unit, ended))
+    Ok((own.piece, ended))
 }

@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use vitscope_run::settings::{Effect, effect};
 use vitscope_run::{DataRecord, FORMAT, files, names};
+use vitscope_study::model::Glance;
 use vitscope_study::settings::{SETTINGS, Setting, Settings, object};
 use vitscope_study::variants::may_vary;
 
-use crate::jobs::SeenModel;
 use crate::keys::{Spec, Work};
 
 /// Beyond this, settings are left out of the name of a run: its hash tells them all.
@@ -24,16 +24,22 @@ fn settings(spec: &Spec) -> serde_json::Map<String, Value> {
     settings
 }
 
-/// What a run is called.
-pub(crate) fn name(spec: &Spec, seen: &SeenModel, data: &DataRecord, images: [usize; 2]) -> String {
+/// What a run is called, of a model as it was seen and the hash of its weights.
+pub(crate) fn name(
+    spec: &Spec,
+    glance: &Glance,
+    sha256: &str,
+    data: &DataRecord,
+    images: [usize; 2],
+) -> String {
     let settle = &spec.settle;
     let parts = json!([
         FORMAT,
         spec.work.kind().name(),
         settings(spec),
-        seen.sha256,
-        seen.glance.config,
-        seen.glance.read_as,
+        sha256,
+        glance.config,
+        glance.read_as,
         settle.name,
         transforms_of(spec),
         format!("{:?}", settle.precision),
@@ -46,7 +52,7 @@ pub(crate) fn name(spec: &Spec, seen: &SeenModel, data: &DataRecord, images: [us
         data.has_truth,
     ]);
     let hash = files::hex(&Sha256::digest(parts.to_string()));
-    format!("{}-{}", title(spec, &seen.glance.stem), &hash[..12])
+    format!("{}-{}", title(spec, &glance.stem), &hash[..12])
 }
 
 /// The hash of the transforms that a job takes from another run, whose folder may hold others tomorrow.

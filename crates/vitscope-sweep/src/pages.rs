@@ -47,7 +47,7 @@ impl Pages {
 /// What the pages that are there were made of; not there while they are made, so that a process that was killed
 /// leaves none.
 #[derive(PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Compared {
+pub(crate) struct ComparedRuns {
     /// The runs, in the order of their names.
     runs: Vec<String>,
     /// A hash of what the plan asks for beside its jobs.
@@ -94,7 +94,7 @@ pub(crate) fn end(
 ) -> Result<(), SweepError> {
     runs.sort_unstable();
     let path = file(sweep);
-    let compared = Compared {
+    let compared = ComparedRuns {
         runs,
         asked: asked(sweep),
         refused,
@@ -117,7 +117,7 @@ impl Sweep {
             };
         }
         let read = std::fs::read(file(self)).ok();
-        let made = read.and_then(|bytes| serde_json::from_slice::<Compared>(&bytes).ok());
+        let made = read.and_then(|bytes| serde_json::from_slice::<ComparedRuns>(&bytes).ok());
         let behind = |why: &str| Pages::Behind {
             why: why.to_owned(),
         };

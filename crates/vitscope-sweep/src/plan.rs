@@ -32,8 +32,9 @@ use vitscope_run::{Select, files};
 use crate::error::SweepError;
 use crate::expand::expand;
 use crate::keys::Spec;
-use crate::report::Report;
-use crate::slurm::Slurm;
+use crate::problems::{PlanProblems, is_plain, named, tables};
+use crate::report_table::Report;
+use crate::slurm_table::Slurm;
 
 /// The tables that a plan may have.
 const TABLES: [&str; 8] = [
@@ -65,43 +66,8 @@ pub struct Plan {
     pub reports: Vec<Report>,
 }
 
-/// Sentences about a plan, each with its file.
-#[derive(Debug, Default)]
-pub(crate) struct PlanProblems {
-    path: PathBuf,
-    list: Vec<String>,
-}
-
-impl PlanProblems {
-    /// Notes what is wrong at a place: a table, or a table and a key.
-    pub(crate) fn add(&mut self, place: &str, problem: impl std::fmt::Display) {
-        if self.list.len() == TOLD {
-            self.list.push(format!("{}: and more", self.path.display()));
-        }
-        if self.list.len() < TOLD {
-            self.list
-                .push(format!("{}: {place}: {problem}", self.path.display()));
-        }
-    }
-
-    /// Whether nothing is wrong so far.
-    pub(crate) fn is_none(&self) -> bool {
-        self.list.is_empty()
-    }
-
-    fn end(self) -> Result<(), SweepError> {
-        match self.list.is_empty() {
-            true => Ok(()),
-            false => Err(SweepError::Plan(self.list)),
-        }
-    }
-}
-
 /// Bytes of the longest plan that is read, and of the longest that it may be once its definitions are filled in.
 const LONGEST: u64 = 16 << 20;
-
-/// Sentences about one plan that are told.
-const TOLD: usize = 50;
 
 /// The text of a plan.
 fn read(path: &Path) -> std::io::Result<String> {
@@ -122,10 +88,7 @@ impl Plan {
     /// Everything that is wrong with it, one sentence each.
     pub fn read(path: &Path, set: &[String]) -> Result<Self, SweepError> {
         let text = read(path).map_err(SweepError::io(path, "read"))?;
-        let mut problems = PlanProblems {
-            path: path.to_owned(),
-            list: Vec::new(),
-        };
+        let mut problems = PlanProblems::of(path);
         let table: Table = match toml::from_str(&text) {
             Ok(table) => table,
             Err(error) => {
@@ -191,40 +154,6 @@ impl Plan {
             specs,
         }
     }
-}
-
-/// Whether a text can name a file or folder of a sweep.
-pub(crate) fn is_plain(text: &str) -> bool {
-    !text.is_empty()
-        && text
-            .bytes()
-            .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))
-        && !text.starts_with(['.', '-'])
-}
-
-/// A table of a plan; an empty one where it is not there.
-pub(crate) fn named(table: &Table, name: &str, problems: &mut PlanProblems) -> Table {
-    match table.get(name) {
-        None => Table::new(),
-        Some(Value::Table(own)) => own.clone(),
-        Some(_) => {
-            problems.add(name, format!("expected a table: write [{name}]"));
-            Table::new()
-        }
-    }
-}
-
-/// The tables of a plan that are written with two brackets.
-pub(crate) fn tables(table: &Table, name: &str, problems: &mut PlanProblems) -> Vec<Table> {
-    let all = match table.get(name) {
-        None => return Vec::new(),
-        Some(Value::Array(list)) => list.iter().map(|value| value.as_table().cloned()).collect(),
-        Some(_) => None,
-    };
-    all.unwrap_or_else(|| {
-        problems.add(name, format!("expected tables: write [[{name}]]"));
-        Vec::new()
-    })
 }
 
 /// Puts what `[define]` names in its places: `"${name}"` is the value itself, `${name}` inside a text its
@@ -345,6 +274,7 @@ impl Filling {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::problems::TOLD;
 
     /// What is wrong with a plan of this text.
     fn refused(text: &str) -> Vec<String> {

@@ -1,20 +1,8 @@
 //! What a sweep ends with: one comparison of everything, and the figures and tables that the plan names.
-//!
-//! ```toml
-//! [[report]]
-//! name = "coco"
-//! of = { command = "probe", data = "coco-stuff27:coco" }
-//! paper = true
-//! figures = { "figure-4-miou" = "miou-by-layer", "figure-5" = "layers-key" }
-//! tables = { "table-4" = { metric = "miou", facets = ["token"], layers = "last" } }
-//! ```
-//!
-//! A figure is that of the comparison, or, where a comparison has none of that name, that of each run.
 
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use toml::{Table, Value};
 use vitscope_figure::{CompareOptions, Images, Look};
 use vitscope_run::{Folder, Run, RunKind, Select, files, to_csv};
 use vitscope_study::StudyError;
@@ -22,132 +10,10 @@ use vitscope_study::compare::{CompareRequest, Comparison, compare};
 
 use crate::error::SweepError;
 use crate::jobs::{PlannedJob, Sweep};
-use crate::keys::{Spec, known};
-use crate::number_list::{COLUMNS, NumberList};
+use crate::number_list::{COLUMNS, rows};
 use crate::pages;
-use crate::plan::{PlanProblems, is_plain};
+use crate::report_table::Report;
 use crate::standing::is_done;
-
-/// A comparison of some of a sweep's runs, and what is taken from it under other names.
-#[derive(Clone, Debug)]
-pub struct Report {
-    /// Its folder under `reports`.
-    pub name: String,
-    /// What its jobs have in common.
-    of: Table,
-    /// The layer at which each facet is shown.
-    select: Option<Select>,
-    /// Whether the paper's values stand beside.
-    paper: bool,
-    /// Name, and the stem of a figure.
-    figures: Vec<(String, String)>,
-    /// Name, and what it lists.
-    tables: Vec<(String, NumberList)>,
-}
-
-const KEYS: &str = "name, of, select, paper, figures, tables";
-
-impl Report {
-    pub(crate) fn read(tables: &[Table], specs: &[Spec], problems: &mut PlanProblems) -> Vec<Self> {
-        let read = |(index, table): (usize, &Table)| {
-            let mut report = Self {
-                name: format!("report-{}", index + 1),
-                of: Table::new(),
-                select: None,
-                paper: false,
-                figures: Vec::new(),
-                tables: Vec::new(),
-            };
-            for (key, value) in table {
-                let place = format!("[[report]] {} {key}", index + 1);
-                match (key.as_str(), value) {
-                    ("name", Value::String(text)) if is_plain(text) => report.name.clone_from(text),
-                    ("name", _) => {
-                        problems.add(&place, "expected a name of letters, digits, - and _");
-                    }
-                    ("of", Value::Table(of)) => {
-                        let unknown = of.keys().filter(|key| !known(key, &place, problems));
-                        let is_known = unknown.count() == 0;
-                        let is_meant = specs.is_empty() || specs.iter().any(|spec| spec.has(of));
-                        if is_known && !is_meant {
-                            problems.add(&place, "no job of the plan is meant");
-                        }
-                        report.of = of.clone();
-                    }
-                    ("select", Value::String(text)) => match text.parse() {
-                        Ok(select) => report.select = Some(select),
-                        Err(problem) => problems.add(&place, problem),
-                    },
-                    ("paper", Value::Boolean(on)) => report.paper = *on,
-                    ("figures", Value::Table(figures)) => {
-                        for (name, stem) in figures {
-                            match figure(stem) {
-                                Ok(stem) => report.figures.push((name.clone(), stem)),
-                                Err(problem) => {
-                                    problems.add(&place, format!("{name}: {problem}"));
-                                }
-                            }
-                        }
-                    }
-                    ("tables", Value::Table(tables)) => {
-                        for (name, value) in tables {
-                            match NumberList::read(value) {
-                                Ok(listing) => report.tables.push((name.clone(), listing)),
-                                Err(problem) => {
-                                    problems.add(&place, format!("{name}: {problem}"));
-                                }
-                            }
-                        }
-                    }
-                    _ => problems.add(&place, format!("cannot be: a report has {KEYS}")),
-                }
-            }
-            report
-        };
-        let reports: Vec<Self> = tables.iter().enumerate().map(read).collect();
-        let names = reports.iter().map(|report| &report.name);
-        apart(names.collect(), problems);
-        let own = |report: &'_ Self| -> Vec<String> {
-            let figures = report.figures.iter().map(|(name, _)| name);
-            let tables = report.tables.iter().map(|(name, _)| name);
-            figures.chain(tables).cloned().collect()
-        };
-        let named: Vec<String> = reports.iter().flat_map(own).collect();
-        for name in named.iter().filter(|name| !is_plain(name)) {
-            let problem = format!("{name:?}: expected a name of letters, digits, - and _");
-            problems.add("[[report]]", problem);
-        }
-        // They all lie in one folder.
-        apart(named.iter().collect(), problems);
-        reports
-    }
-}
-
-/// The name of a figure that there is.
-fn figure(value: &Value) -> Result<String, String> {
-    let stem = value.as_str().ok_or("expected the name of a figure")?;
-    let names = vitscope_figure::figure_names();
-    if names.iter().any(|name| name == stem) {
-        return Ok(stem.to_owned());
-    }
-    let near = names
-        .iter()
-        .min_by_key(|name| strsim::damerau_levenshtein(name, stem))
-        .filter(|name| strsim::damerau_levenshtein(name, stem) <= 3);
-    Err(match near {
-        Some(near) => format!("`{stem}` is no figure: did you mean {near}?"),
-        None => format!("`{stem}` is no figure: there are {}", names.join(", ")),
-    })
-}
-
-/// Refuses a name that two things of a plan would have.
-fn apart(mut names: Vec<&String>, problems: &mut PlanProblems) {
-    names.sort_unstable();
-    let twice = names.windows(2).filter(|pair| pair[0] == pair[1]);
-    for pair in twice {
-        problems.add("[[report]]", format!("{}: is named twice", pair[0]));
-    }
-}
 
 /// A figure or table that the plan names.
 #[derive(Clone, Debug, Serialize)]
@@ -399,7 +265,7 @@ fn named_by(
     }
     let labels = labels(sweep, jobs)?;
     for (name, listing) in &report.tables {
-        let rows = listing.rows(sweep, jobs, &labels, &compared.comparison)?;
+        let rows = rows(listing, sweep, jobs, &labels, &compared.comparison)?;
         match rows.is_empty() {
             true => add(
                 name,

@@ -6,7 +6,6 @@
 //! - A requeued job's log is emptied unless it is opened to append.
 //! - Where preemption cancels, `--requeue` does nothing: the same command again submits what is left.
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::slice;
@@ -15,145 +14,20 @@ use serde::{Deserialize, Serialize};
 use vitscope_run::files;
 
 use crate::claim::Claims;
-use crate::error::SweepError;
+use crate::error::{Again, SweepError};
 use crate::jobs::{PlannedJob, Sweep};
-use crate::units::{Unit, groups, whole};
+use crate::pieces::Piece;
 
+mod batches;
 mod script;
-mod settings;
 
+pub use batches::{Batch, batches};
+use batches::{MAX_ARRAY, batches_due, comparing, folder, place};
 use script::{job_name, script};
 pub use script::{scripts, unestimated};
-pub use settings::Slurm;
-
-/// Elements of an array where the scheduler does not say how many there may be.
-const MAX_ARRAY: usize = 1000;
-
-/// Seconds before the end of its time at which a task is told.
-const WARNING: u32 = 180;
 
 /// The exit code of a task that was stopped and goes on when it is started again: `EX_TEMPFAIL`.
 pub const STOPPED: u8 = 75;
-
-/// One array, and what it waits for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Batch {
-    /// Its elements.
-    pub units: Vec<Unit>,
-    /// What must have ended well before it: another batch, or one element of it.
-    after: Vec<(usize, Option<usize>)>,
-    /// Whether it is enough that they have ended.
-    anyhow: bool,
-    /// Arrays of submissions before that must have ended.
-    others: Vec<String>,
-}
-
-/// The arrays that make these jobs: whole runs and first parts, then the other parts, then their merging,
-/// and a comparison when all have ended.
-#[must_use]
-pub fn batches(sweep: &Sweep, jobs: &[&PlannedJob], most: usize) -> Vec<Batch> {
-    let (sharded, plain): (Vec<&PlannedJob>, Vec<&PlannedJob>) =
-        jobs.iter().partition(|job| job.spec.shards > 1);
-    let mut first = whole(sweep, plain);
-    let sharded: Vec<(Vec<String>, usize)> = groups(sweep, sharded)
-        .into_iter()
-        .map(|group| {
-            let names = group.iter().map(|job| job.name.clone()).collect();
-            (names, group[0].spec.shards)
-        })
-        .collect();
-    // Which element trains for a group of parts.
-    let mut trainers = Vec::new();
-    for (names, of) in &sharded {
-        trainers.push(first.len());
-        first.push(Unit::Shard {
-            names: names.clone(),
-            index: 1,
-            of: *of,
-        });
-    }
-    let mut all: Vec<Batch> = first
-        .chunks(most.max(1))
-        .map(|units| Batch {
-            units: units.to_vec(),
-            after: Vec::new(),
-            anyhow: false,
-            others: Vec::new(),
-        })
-        .collect();
-    for ((names, of), trainer) in sharded.into_iter().zip(trainers) {
-        let trained = (trainer / most.max(1), Some(trainer % most.max(1)));
-        let rest: Vec<Unit> = (2..=of)
-            .map(|index| Unit::Shard {
-                names: names.clone(),
-                index,
-                of,
-            })
-            .collect();
-        let mut parts = Vec::new();
-        for units in rest.chunks(most.max(1)) {
-            parts.push((all.len(), None));
-            all.push(Batch {
-                units: units.to_vec(),
-                after: vec![trained],
-                anyhow: false,
-                others: Vec::new(),
-            });
-        }
-        all.push(Batch {
-            units: vec![Unit::Merge { names, of }],
-            after: parts,
-            anyhow: false,
-            others: Vec::new(),
-        });
-    }
-    if !all.is_empty() {
-        let after = (0..all.len()).map(|batch| (batch, None)).collect();
-        all.push(comparing(after));
-    }
-    all
-}
-
-/// The comparison, when other arrays have ended.
-fn comparing(after: Vec<(usize, Option<usize>)>) -> Batch {
-    Batch {
-        units: vec![Unit::Compare],
-        after,
-        anyhow: true,
-        others: Vec::new(),
-    }
-}
-
-/// The arrays that make these jobs, and the comparison alone where only that is behind.
-fn batches_due(sweep: &Sweep, jobs: &[&PlannedJob], most: usize) -> Vec<Batch> {
-    let mut all = batches(sweep, jobs, most);
-    if all.is_empty() && sweep.pages().is_due() {
-        all.push(comparing(Vec::new()));
-    }
-    all
-}
-
-impl Batch {
-    /// `--dependency`, given the ids of the batches before it.
-    fn dependency(&self, ids: &[String]) -> Option<String> {
-        let place = |(batch, element): &(usize, Option<usize>)| match element {
-            Some(element) => format!("{}_{element}", ids[*batch]),
-            None => ids[*batch].clone(),
-        };
-        let places = self.after.iter().map(place);
-        let places: Vec<String> = places.chain(self.others.iter().cloned()).collect();
-        let kind = if self.anyhow { "afterany" } else { "afterok" };
-        (!places.is_empty()).then(|| format!("{kind}:{}", places.join(":")))
-    }
-}
-
-fn folder(sweep: &Sweep) -> PathBuf {
-    sweep.plan.out.join("slurm")
-}
-
-fn place(sweep: &Sweep, submission: usize, batch: usize, ending: &str) -> PathBuf {
-    folder(sweep).join(format!("{submission:03}-{batch:03}.{ending}"))
-}
 
 /// An array that was submitted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -179,7 +53,7 @@ pub const COMPARISON: &str = "comparison";
 /// An element that is in the queue or at work.
 struct Queued {
     array: String,
-    unit: Unit,
+    piece: Piece,
     state: String,
 }
 
@@ -202,12 +76,12 @@ fn elements(sweep: &Sweep) -> Result<Vec<Queued>, SweepError> {
         let Some(own) = submitted.iter().find(|own| own.id == array) else {
             continue;
         };
-        if let (Ok(mut units), Ok(element)) = (read_list(&own.list), element.parse::<usize>())
-            && element < units.len()
+        if let (Ok(mut pieces), Ok(element)) = (read_list(&own.list), element.parse::<usize>())
+            && element < pieces.len()
         {
             found.push(Queued {
                 array: array.to_owned(),
-                unit: units.swap_remove(element),
+                piece: pieces.swap_remove(element),
                 state: state.trim().to_owned(),
             });
         }
@@ -221,10 +95,10 @@ fn elements(sweep: &Sweep) -> Result<Vec<Queued>, SweepError> {
 /// A sentence, where something was submitted and the scheduler does not answer.
 pub fn queued(sweep: &Sweep) -> Result<Vec<(String, String)>, SweepError> {
     let named = |own: Queued| -> Vec<(String, String)> {
-        match &own.unit {
-            Unit::Compare => vec![(COMPARISON.to_owned(), own.state)],
-            unit => {
-                let names = unit.names().iter();
+        match &own.piece {
+            Piece::Compare => vec![(COMPARISON.to_owned(), own.state)],
+            piece => {
+                let names = piece.names().iter();
                 names
                     .map(|name| (name.clone(), own.state.clone()))
                     .collect()
@@ -257,14 +131,14 @@ pub fn submit(
     let _turn = Claims::take(slice::from_ref(&folder(sweep)), &|| false)?;
     let queued = elements(sweep)?;
     let is_free = |job: &&&PlannedJob| {
-        let mut units = queued.iter().map(|own| &own.unit);
-        units.all(|unit| !unit.names().contains(&job.name))
+        let mut pieces = queued.iter().map(|own| &own.piece);
+        pieces.all(|piece| !piece.names().contains(&job.name))
     };
     let jobs = jobs.iter().filter(is_free).copied();
     // What cannot begin fails without being waited for in the queue.
     let jobs: Vec<&PlannedJob> = jobs.filter(|job| job.problems.is_empty()).collect();
     let (compared, at_work): (Vec<&Queued>, Vec<&Queued>) =
-        queued.iter().partition(|own| own.unit == Unit::Compare);
+        queued.iter().partition(|own| own.piece == Piece::Compare);
     let mut all = match (compared.is_empty(), jobs.is_empty(), at_work.is_empty()) {
         (false, true, _) => Vec::new(),
         // Its element was canceled, and those that it waited for go on.
@@ -287,7 +161,11 @@ pub fn submit(
     let mut made = Vec::new();
     for (index, batch) in all.iter().enumerate() {
         let list = place(sweep, submission, index, "txt");
-        let lines: String = batch.units.iter().map(|unit| format!("{unit}\n")).collect();
+        let lines: String = batch
+            .pieces
+            .iter()
+            .map(|piece| format!("{piece}\n"))
+            .collect();
         files::write(&list, lines.as_bytes())?;
         let path = place(sweep, submission, index, "sh");
         files::write(&path, script(sweep, batch, &list, program, more).as_bytes())?;
@@ -328,7 +206,7 @@ pub fn submit(
 ///
 /// # Errors
 /// A sentence, for a line that is none.
-pub fn read_list(path: &Path) -> Result<Vec<Unit>, SweepError> {
+pub fn read_list(path: &Path) -> Result<Vec<Piece>, SweepError> {
     let text = std::fs::read_to_string(path).map_err(SweepError::io(path, "read"))?;
     let lines = text.lines().map(str::parse);
     lines
@@ -370,32 +248,6 @@ fn ask(program: &str, arguments: &[&str]) -> Result<String, SweepError> {
 #[must_use]
 pub fn is_task() -> bool {
     std::env::var_os("SLURM_ARRAY_TASK_ID").is_some()
-}
-
-/// What became of an element whose time is up.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Again {
-    /// It is in the queue again.
-    Queued,
-    /// It was queued again as often as the plan allows, which is this often.
-    UsedUp(usize),
-    /// Whether it is queued again is the cluster's to decide.
-    Unknown,
-}
-
-impl fmt::Display for Again {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Queued => f.write_str("this element is queued again and goes on from it"),
-            Self::UsedUp(times) => write!(
-                f,
-                "this element is not queued again, since `max_requeues` under [slurm] is {times}: give the same `vitscope sweep` command again, and it goes on"
-            ),
-            Self::Unknown => f.write_str(
-                "where the cluster does not queue this element again by itself, give the same `vitscope sweep` command again, and it goes on",
-            ),
-        }
-    }
 }
 
 /// Queues this element of an array again, unless that was done as often as the plan allows. Slurm may be

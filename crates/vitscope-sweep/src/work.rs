@@ -19,21 +19,21 @@ use crate::claim::Claims;
 use crate::error::SweepError;
 use crate::jobs::{PlannedJob, Sweep};
 use crate::keys::Work;
+use crate::pieces::Piece;
 use crate::report::report;
 use crate::standing::{forget_failure, is_done, look, note_failure};
-use crate::units::Unit;
 
 /// Does a piece of work; what is done of it already is not done again.
 ///
 /// # Errors
 /// One sentence, which is noted for `sweep status` too. [`SweepError::Stopped`], where `observer` asked
 /// for it: the next call goes on from what is stored.
-pub fn work(sweep: &Sweep, unit: &Unit, observer: &mut dyn Observer) -> Result<(), SweepError> {
-    if *unit == Unit::Compare {
+pub fn work(sweep: &Sweep, piece: &Piece, observer: &mut dyn Observer) -> Result<(), SweepError> {
+    if *piece == Piece::Compare {
         return report(sweep).map(|_| ());
     }
     let mut jobs = Vec::new();
-    for name in unit.names() {
+    for name in piece.names() {
         let job = sweep.job(name)?;
         if !look(&sweep.run(name)).map_err(SweepError::Usage)? {
             jobs.push(job);
@@ -42,7 +42,7 @@ pub fn work(sweep: &Sweep, unit: &Unit, observer: &mut dyn Observer) -> Result<(
     if jobs.is_empty() {
         return Ok(());
     }
-    let result = attempt(sweep, unit, &jobs, observer);
+    let result = attempt(sweep, piece, &jobs, observer);
     let stopped = |error: &StudyError| {
         matches!(
             error,
@@ -64,15 +64,15 @@ pub fn work(sweep: &Sweep, unit: &Unit, observer: &mut dyn Observer) -> Result<(
 
 fn attempt(
     sweep: &Sweep,
-    unit: &Unit,
+    piece: &Piece,
     jobs: &[&PlannedJob],
     observer: &mut dyn Observer,
 ) -> Result<(), SweepError> {
     if let Some(problem) = jobs.iter().find_map(|job| job.problems.first().cloned()) {
         return Err(SweepError::Usage(problem));
     }
-    let folder = match *unit {
-        Unit::Shard { index, of, .. } => shard_folder(sweep, index, of),
+    let folder = match *piece {
+        Piece::Shard { index, of, .. } => shard_folder(sweep, index, of),
         _ => sweep.runs(),
     };
     let runs: Vec<PathBuf> = jobs.iter().map(|job| folder.join(&job.name)).collect();
@@ -89,14 +89,14 @@ fn attempt(
     for job in jobs {
         forget_failure(sweep, &job.name)?;
     }
-    match (unit, &first.spec.work) {
-        (&Unit::Merge { of, .. }, _) => {
+    match (piece, &first.spec.work) {
+        (&Piece::Merge { of, .. }, _) => {
             for job in jobs {
                 merge_shards(sweep, job, of)?;
             }
             Ok(())
         }
-        (&Unit::Shard { index, of, .. }, Work::Probe(_)) => {
+        (&Piece::Shard { index, of, .. }, Work::Probe(_)) => {
             let leading = shard_folder(sweep, 1, of);
             let trained = (index > 1).then_some(leading);
             let shard = Some(Shard { index, of });

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 use vitscope_study::observer::{Observer, Phase};
-use vitscope_sweep::{Unit, Watch};
+use vitscope_sweep::{Piece, Watch};
 
 use crate::args::{Cli, Output};
 
@@ -190,7 +190,7 @@ pub struct SweepTeller {
     all: usize,
     done: usize,
     /// What is at work, with how far it has come.
-    working: Vec<(Unit, String)>,
+    working: Vec<(Piece, String)>,
 }
 
 impl SweepTeller {
@@ -232,14 +232,14 @@ impl SweepTeller {
         let texts: Vec<String> = self
             .working
             .iter()
-            .map(|(unit, how_far)| format!("{} {how_far}", title(unit)))
+            .map(|(piece, how_far)| format!("{} {how_far}", title(piece)))
             .collect();
         self.bar.set_message(texts.join(" | "));
     }
 
-    fn tell(&self, event: &str, unit: &Unit, more: &serde_json::Value) {
+    fn tell(&self, event: &str, piece: &Piece, more: &serde_json::Value) {
         let mut line = serde_json::json!({
-            "event": event, "piece": unit.to_string(), "done": self.done, "jobs": self.all,
+            "event": event, "piece": piece.to_string(), "done": self.done, "jobs": self.all,
         });
         if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {
             line.extend(more.clone());
@@ -249,46 +249,46 @@ impl SweepTeller {
 }
 
 /// A piece of work in few words.
-fn title(unit: &Unit) -> String {
-    match unit.names() {
-        [] => unit.to_string(),
+fn title(piece: &Piece) -> String {
+    match piece.names() {
+        [] => piece.to_string(),
         [one] => one.clone(),
         [first, rest @ ..] => format!("{first} and {} more", rest.len()),
     }
 }
 
 impl Watch for SweepTeller {
-    fn started(&mut self, unit: &Unit) {
-        self.working.push((unit.clone(), String::new()));
+    fn started(&mut self, piece: &Piece) {
+        self.working.push((piece.clone(), String::new()));
         match self.style {
-            Style::Json => self.tell("started", unit, &serde_json::Value::Null),
-            Style::Lines => say(&format!("begun: {}", title(unit))),
+            Style::Json => self.tell("started", piece, &serde_json::Value::Null),
+            Style::Lines => say(&format!("begun: {}", title(piece))),
             Style::Bars | Style::Quiet => self.show(),
         }
     }
 
-    fn progress(&mut self, unit: &Unit, phase: &str, done: u64, total: u64) {
-        if let Some((_, how_far)) = self.working.iter_mut().find(|(own, _)| own == unit) {
+    fn progress(&mut self, piece: &Piece, phase: &str, done: u64, total: u64) {
+        if let Some((_, how_far)) = self.working.iter_mut().find(|(own, _)| own == piece) {
             *how_far = format!("{phase} {done}/{total}");
         }
         match self.style {
             Style::Json => {
                 let more = serde_json::json!({"phase": phase, "images": done, "total": total});
-                self.tell("progress", unit, &more);
+                self.tell("progress", piece, &more);
             }
             _ => self.show(),
         }
     }
 
-    fn ended(&mut self, unit: &Unit, secs: f64, failed: Option<&str>) {
-        self.working.retain(|(own, _)| own != unit);
-        self.done += unit.names().len();
+    fn ended(&mut self, piece: &Piece, secs: f64, failed: Option<&str>) {
+        self.working.retain(|(own, _)| own != piece);
+        self.done += piece.names().len();
         self.bar.set_position(self.done as u64);
         let line = match failed {
-            Some(why) => format!("failed: {} after {secs:.1} s: {why}", title(unit)),
+            Some(why) => format!("failed: {} after {secs:.1} s: {why}", title(piece)),
             None => format!(
                 "done: {} in {secs:.1} s ({}/{})",
-                title(unit),
+                title(piece),
                 self.done,
                 self.all
             ),
@@ -297,7 +297,7 @@ impl Watch for SweepTeller {
             Style::Json => {
                 self.tell(
                     "ended",
-                    unit,
+                    piece,
                     &serde_json::json!({"secs": secs, "failed": failed}),
                 );
             }

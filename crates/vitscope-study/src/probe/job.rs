@@ -444,7 +444,7 @@ pub(crate) fn look(job: &Job<'_>, records: &[Record]) -> Result<bool, StudyError
     let mut complete = true;
     for (plan, record) in job.plans.iter().zip(records) {
         let standing = session::look(&plan.run, record, job.resume)?;
-        complete &= matches!(standing, session::Standing::Complete(_));
+        complete &= matches!(standing, session::Held::Complete(_));
     }
     Ok(complete)
 }

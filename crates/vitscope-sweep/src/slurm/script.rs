@@ -3,10 +3,13 @@
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
-use super::{Batch, MAX_ARRAY, WARNING, batches_due, place};
+use super::batches::{Batch, MAX_ARRAY, batches_due, place};
 use crate::estimate::{Cost, derived};
 use crate::jobs::{PlannedJob, Sweep};
-use crate::units::Unit;
+use crate::pieces::Piece;
+
+/// Seconds before the end of its time at which a task is told.
+const WARNING: u32 = 180;
 
 /// A text as one word of a shell.
 fn quoted(text: &str) -> String {
@@ -32,9 +35,9 @@ fn logs(out: &Path) -> String {
 /// machine of the cluster may be half as fast as this one.
 fn estimated(sweep: &Sweep, batch: &Batch) -> Vec<String> {
     let costs: Vec<Cost> = batch
-        .units
+        .pieces
         .iter()
-        .filter_map(|unit| derived(sweep, unit))
+        .filter_map(|piece| derived(sweep, piece))
         .collect();
     let mut lines = Vec::new();
     let memory = costs.iter().filter_map(|cost| cost.memory).max();
@@ -55,22 +58,22 @@ pub fn unestimated(sweep: &Sweep, jobs: &[&PlannedJob]) -> Option<String> {
 }
 
 /// An option of Slurm, how it may be written, and whether a cost tells it.
-type Asked = (&'static str, &'static str, fn(&Cost) -> bool);
+type OptionOfCost = (&'static str, &'static str, fn(&Cost) -> bool);
 
 /// The same for what is made into arrays already.
 pub(super) fn unestimated_of(sweep: &Sweep, all: &[Batch]) -> Option<String> {
     // A comparison takes little, and no rehearsal tells how much.
-    let units = || {
-        let units = all.iter().flat_map(|batch| &batch.units);
-        units.filter(|unit| **unit != Unit::Compare)
+    let pieces = || {
+        let pieces = all.iter().flat_map(|batch| &batch.pieces);
+        pieces.filter(|piece| **piece != Piece::Compare)
     };
-    let without = |is_known: fn(&Cost) -> bool| -> Vec<&Unit> {
-        let is_open = |unit: &&Unit| !derived(sweep, unit).is_some_and(|cost| is_known(&cost));
-        units().filter(is_open).collect()
+    let without = |is_known: fn(&Cost) -> bool| -> Vec<&Piece> {
+        let is_open = |piece: &&Piece| !derived(sweep, piece).is_some_and(|cost| is_known(&cost));
+        pieces().filter(is_open).collect()
     };
-    let mut open: Vec<&Unit> = Vec::new();
+    let mut open: Vec<&Piece> = Vec::new();
     let mut write = Vec::new();
-    let asked: [Asked; 2] = [
+    let asked: [OptionOfCost; 2] = [
         ("mem", "mem = \"16G\"", |cost| cost.memory.is_some()),
         ("time", "time = \"08:00:00\"", |_| true),
     ];
@@ -93,7 +96,7 @@ pub(super) fn unestimated_of(sweep: &Sweep, all: &[Batch]) -> Option<String> {
             other => other,
         })
         .collect();
-    let mut named: Vec<String> = open.iter().take(3).map(|unit| unit.log_name()).collect();
+    let mut named: Vec<String> = open.iter().take(3).map(|piece| piece.log_name()).collect();
     if open.len() > named.len() {
         named.push(format!("{} more", open.len() - named.len()));
     }
@@ -122,7 +125,7 @@ pub(super) fn script(
         .map_or(String::new(), |most| format!("%{most}"));
     let mut lines = vec![
         format!("--job-name={}", job_name(sweep)),
-        format!("--array=0-{}{throttle}", batch.units.len() - 1),
+        format!("--array=0-{}{throttle}", batch.pieces.len() - 1),
         "--requeue".to_owned(),
         "--open-mode=append".to_owned(),
         format!("--signal=B:USR1@{WARNING}"),
@@ -136,7 +139,7 @@ pub(super) fn script(
     if let Some(cpus) = slurm.cpus {
         lines.push(format!("--cpus-per-task={cpus}"));
     }
-    if slurm.gpus > 0 && batch.units != [Unit::Compare] {
+    if slurm.gpus > 0 && batch.pieces != [Piece::Compare] {
         lines.push(format!("--gres=gpu:{}", slurm.gpus));
     }
     if !batch.after.is_empty() && !batch.anyhow {
@@ -189,8 +192,8 @@ pub fn scripts(sweep: &Sweep, jobs: &[&PlannedJob], program: &Path, more: &[Stri
     for (index, batch) in all.iter().enumerate() {
         let list = place(sweep, 1, index, "txt");
         let _ = writeln!(text, "# {}", list.display());
-        for unit in &batch.units {
-            let _ = writeln!(text, "#   {unit}");
+        for piece in &batch.pieces {
+            let _ = writeln!(text, "#   {piece}");
         }
         if let Some(dependency) = batch.dependency(&ids) {
             let _ = writeln!(text, "# sbatch --dependency={dependency}");

@@ -95,14 +95,14 @@ pub struct TaskArgs {
     #[command(flatten)]
     pub plan: PlanArgs,
     /// Which piece, from 0: of the plan, or of the list
-    #[arg(long, required_unless_present = "unit")]
+    #[arg(long, required_unless_present = "piece")]
     pub index: Option<usize>,
     /// A list of pieces, one a line, that `sweep` has written
     #[arg(long, value_name = "FILE")]
     pub list: Option<PathBuf>,
     /// The piece itself, as a line of such a list
     #[arg(long, conflicts_with_all = ["index", "list"], value_name = "LINE")]
-    pub unit: Option<String>,
+    pub piece: Option<String>,
     /// Threads [default: what the scheduler gives, else all cores]
     #[arg(long, value_parser = whole::<usize>(1, MAX_THREADS))]
     pub threads: Option<usize>,

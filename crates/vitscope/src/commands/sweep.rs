@@ -5,8 +5,8 @@ use std::path::Path;
 
 use serde_json::json;
 use vitscope_sweep::{
-    Attentive, Cost, Ended, Local, Pages, Plan, PlannedJob, Reported, Standing, StopAsked, Sweep,
-    SweepError, Unit, Watch as _, Weights, cores, is_done, slurm, whole,
+    Again, Attentive, Cost, Ended, Local, Pages, Piece, Plan, PlannedJob, Reported, Standing,
+    StopAsked, Sweep, SweepError, Watch as _, Weights, cores, is_done, slurm, whole,
 };
 
 use super::compare::columns;
@@ -119,9 +119,9 @@ fn make(
         let submitted = slurm::submit(sweep, jobs, &local.program, &local.more)?;
         return print_submitted(cli, sweep, &submitted);
     }
-    let units = whole(sweep, jobs.iter().copied());
+    let pieces = whole(sweep, jobs.iter().copied());
     let mut teller = SweepTeller::new(cli, sweep.jobs.len(), jobs.len());
-    let ended = local.run(sweep, units, &mut teller)?;
+    let ended = local.run(sweep, pieces, &mut teller)?;
     let stopped = teller.stop()
         || ended
             .iter()
@@ -144,18 +144,18 @@ fn make(
 
 /// Does one piece of work.
 fn work(cli: &Cli, sweep: &Sweep, task: &TaskArgs, asked: &StopAsked) -> anyhow::Result<()> {
-    let unit: Unit = match (&task.unit, &task.list, task.index) {
+    let piece: Piece = match (&task.piece, &task.list, task.index) {
         (Some(line), _, _) => line.parse().map_err(SweepError::Usage)?,
         (None, list, index) => {
-            let units = match list {
+            let pieces = match list {
                 Some(list) => slurm::read_list(list)?,
                 None => whole(sweep, &sweep.jobs),
             };
             let index = index.unwrap_or(0);
-            units.get(index).cloned().ok_or_else(|| {
+            pieces.get(index).cloned().ok_or_else(|| {
                 SweepError::Usage(format!(
                     "there is no piece {index}: there are {}, from 0",
-                    units.len()
+                    pieces.len()
                 ))
             })?
         }
@@ -166,14 +166,14 @@ fn work(cli: &Cli, sweep: &Sweep, task: &TaskArgs, asked: &StopAsked) -> anyhow:
         asked: asked.clone(),
     };
     if task.rehearse {
-        vitscope_sweep::rehearse(sweep, &unit, &mut attentive)?;
+        vitscope_sweep::rehearse(sweep, &piece, &mut attentive)?;
         return Ok(());
     }
-    match vitscope_sweep::work(sweep, &unit, &mut attentive) {
+    match vitscope_sweep::work(sweep, &piece, &mut attentive) {
         Err(SweepError::Stopped) if slurm::is_task() => {
             let again = match asked.time_is_up() {
                 true => slurm::requeue(sweep),
-                false => slurm::Again::Unknown,
+                false => Again::Unknown,
             };
             Err(SweepError::Preempted(again).into())
         }
@@ -189,21 +189,24 @@ fn dry_run(cli: &Cli, sweep: &Sweep, set: &[String], bare: bool) -> anyhow::Resu
         .into_iter()
         .filter(|job| job.problems.is_empty())
         .collect();
-    let units = whole(sweep, pending);
-    let mut costs: Vec<(Unit, Result<Option<Cost>, String>)> = Vec::new();
-    for (index, unit) in units.iter().enumerate() {
+    let pieces = whole(sweep, pending);
+    let mut costs: Vec<(Piece, Result<Option<Cost>, String>)> = Vec::new();
+    for (index, piece) in pieces.iter().enumerate() {
         let cost = match bare {
-            true => Ok(vitscope_sweep::remembered(sweep, unit)),
+            true => Ok(vitscope_sweep::remembered(sweep, piece)),
             false => {
-                note(cli, &format!("rehearsing {} of {}", index + 1, units.len()))?;
-                match local.rehearse(sweep, unit) {
+                note(
+                    cli,
+                    &format!("rehearsing {} of {}", index + 1, pieces.len()),
+                )?;
+                match local.rehearse(sweep, piece) {
                     Err(SweepError::Stopped) => return Err(SweepError::Stopped.into()),
                     Err(error) => Err(error.to_string()),
                     Ok(cost) => Ok(cost),
                 }
             }
         };
-        costs.push((unit.clone(), cost));
+        costs.push((piece.clone(), cost));
     }
     let known = || {
         costs
@@ -223,8 +226,8 @@ fn dry_run(cli: &Cli, sweep: &Sweep, set: &[String], bare: bool) -> anyhow::Resu
     if cli.output() == Output::Json {
         return print(&serde_json::to_string(&json!({
             "jobs": jobs_json(sweep),
-            "pieces": costs.iter().map(|(unit, cost)| json!({
-                "piece": unit.to_string(),
+            "pieces": costs.iter().map(|(piece, cost)| json!({
+                "piece": piece.to_string(),
                 "cost": cost.as_ref().ok(),
                 "problem": cost.as_ref().err(),
             })).collect::<Vec<_>>(),
@@ -235,10 +238,10 @@ fn dry_run(cli: &Cli, sweep: &Sweep, set: &[String], bare: bool) -> anyhow::Resu
     for job in &sweep.jobs {
         let place = costs
             .iter()
-            .position(|(unit, _)| unit.names().contains(&job.name));
+            .position(|(piece, _)| piece.names().contains(&job.name));
         let [time, memory, disk] = match place.map(|place| &costs[place]) {
             // What is made together takes its time together: told once, in its first line.
-            Some((unit, Ok(Some(cost)))) if unit.names()[0] == job.name => [
+            Some((piece, Ok(Some(cost)))) if piece.names()[0] == job.name => [
                 duration(cost.secs),
                 cost.memory.map_or("-".to_owned(), bytes),
                 bytes(cost.disk),
@@ -275,7 +278,7 @@ fn dry_run(cli: &Cli, sweep: &Sweep, set: &[String], bare: bool) -> anyhow::Resu
     text += &left_out(unknown, bare);
     let mut why: Vec<String> = costs
         .iter()
-        .filter_map(|(unit, cost)| Some(format!("{}: {}", unit.names()[0], cost.as_ref().err()?)))
+        .filter_map(|(piece, cost)| Some(format!("{}: {}", piece.names()[0], cost.as_ref().err()?)))
         .collect();
     why.extend(problems(sweep));
     print(&(text + &lines(&why)))

@@ -2,7 +2,7 @@
 
 use toml::{Table, Value};
 
-use crate::plan::PlanProblems;
+use crate::problems::PlanProblems;
 
 /// What `[slurm]` says.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -10,7 +10,7 @@ pub struct Slurm {
     /// Whether the plan has the table: it is made for a cluster.
     pub is_said: bool,
     /// `--partition`, `--account`, `--qos`, `--constraint`, `--time`, `--mem`, where they are said.
-    pub(super) options: Vec<(&'static str, String)>,
+    pub(crate) options: Vec<(&'static str, String)>,
     /// Cores of a task.
     pub cpus: Option<usize>,
     /// Cards of a task.
@@ -78,7 +78,7 @@ impl Slurm {
 
     /// Whether the plan says an option, in a line of its own or among the further ones, where Slurm has other forms for
     /// some.
-    pub(super) fn says(&self, name: &str) -> bool {
+    pub(crate) fn says(&self, name: &str) -> bool {
         let forms: &[&str] = match name {
             "mem" => &["--mem", "--mem-per-cpu", "--mem-per-gpu"],
             "time" => &["--time"],
@@ -151,9 +151,9 @@ fn is_time(text: &str) -> bool {
 fn is_size(text: &str) -> bool {
     // `64GB` is read too.
     let bytes = text.strip_suffix(['B', 'b']);
-    let unit = |text: &str| text.ends_with(|letter: char| "KMGTkmgt".contains(letter));
+    let piece = |text: &str| text.ends_with(|letter: char| "KMGTkmgt".contains(letter));
     match bytes.unwrap_or(text) {
-        short if unit(short) => is_number(&short[..short.len() - 1]),
+        short if piece(short) => is_number(&short[..short.len() - 1]),
         short => bytes.is_none() && is_number(short),
     }
 }

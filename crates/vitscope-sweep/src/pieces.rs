@@ -11,7 +11,7 @@ use crate::keys::Work;
 
 /// A piece of work, by the names of the runs that it makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Unit {
+pub enum Piece {
     /// Whole runs, made together.
     Run(Vec<String>),
     /// A part of their test images, from 1; the first part trains.
@@ -34,7 +34,7 @@ pub enum Unit {
     Compare,
 }
 
-impl Unit {
+impl Piece {
     /// The runs it is about.
     #[must_use]
     pub fn names(&self) -> &[String] {
@@ -56,7 +56,7 @@ impl Unit {
     }
 }
 
-impl fmt::Display for Unit {
+impl fmt::Display for Piece {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let names = self.names().join(" ");
         match self {
@@ -68,14 +68,14 @@ impl fmt::Display for Unit {
     }
 }
 
-impl FromStr for Unit {
+impl FromStr for Piece {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
         let none = || format!("`{text}` is no piece of work: expected a line that `sweep` wrote");
         let mut words = text.split_whitespace().map(str::to_owned);
         let verb = words.next().ok_or_else(none)?;
-        let unit = match verb.as_str() {
+        let piece = match verb.as_str() {
             "run" => Self::Run(words.collect()),
             "shard" => {
                 let part = words.next().ok_or_else(none)?;
@@ -96,8 +96,8 @@ impl FromStr for Unit {
             "compare" => Self::Compare,
             _ => return Err(none()),
         };
-        match unit == Self::Compare || !unit.names().is_empty() {
-            true => Ok(unit),
+        match piece == Self::Compare || !piece.names().is_empty() {
+            true => Ok(piece),
             false => Err(none()),
         }
     }
@@ -143,12 +143,12 @@ pub fn groups<'a>(
 
 /// The pieces that make whole runs of jobs.
 #[must_use]
-pub fn whole<'a>(sweep: &Sweep, jobs: impl IntoIterator<Item = &'a PlannedJob>) -> Vec<Unit> {
+pub fn whole<'a>(sweep: &Sweep, jobs: impl IntoIterator<Item = &'a PlannedJob>) -> Vec<Piece> {
     let names = |group: Vec<&PlannedJob>| group.iter().map(|job| job.name.clone()).collect();
     let groups = groups(sweep, jobs);
     groups
         .into_iter()
-        .map(|group| Unit::Run(names(group)))
+        .map(|group| Piece::Run(names(group)))
         .collect()
 }
 
@@ -159,10 +159,10 @@ mod tests {
     #[test]
     fn a_piece_is_read_as_it_is_written() {
         for text in ["run a", "run a b", "shard 2/8 a b", "merge 8 a", "compare"] {
-            assert_eq!(text.parse::<Unit>().unwrap().to_string(), text);
+            assert_eq!(text.parse::<Piece>().unwrap().to_string(), text);
         }
         for text in ["", "run", "shard 2 a", "merge", "merge x a", "walk a"] {
-            assert!(text.parse::<Unit>().is_err(), "{text}");
+            assert!(text.parse::<Piece>().is_err(), "{text}");
         }
     }
 }
