@@ -68,6 +68,7 @@ impl RunView {
     /// Reads the record, the numbers and the small tensors of a run directory.
     pub(crate) fn open(root: &Path) -> Result<Self, FigureError> {
         let run = Run::open(root)?;
+        run.record.prove(root)?;
         let data = &run.record.data;
         let classes = data.classes.clone();
         let mut view = Self {

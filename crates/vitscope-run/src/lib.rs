@@ -4,7 +4,7 @@
 //! definition of every word in it and one parser of every file.
 //!
 //! - [`Run::open`] reads a directory: its [`Record`] (`run.json`) and its [`Metrics`] (`metrics.csv`).
-//!   [`Run::finished`] does the same and refuses a run that is not complete.
+//!   [`Run::finished`] does the same and refuses a run that is not complete, or whose files have changed since.
 //! - [`Facet`], [`Slot`] (a layer's facet), [`Subject`] (what a number is about: a slot, a layer's
 //!   attention, the ground truth) and [`Select`] (which layer stands for a facet) are the words.
 //! - [`Table`] writes `metrics.csv`; [`NUMBERS`] lists every number that may stand in it, with its unit,
@@ -57,6 +57,7 @@ pub mod limits;
 mod metrics;
 pub mod names;
 mod numbers;
+mod proof;
 mod record;
 mod run;
 mod select;

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use serde::Serialize;
+use sha2::{Digest, Sha256};
 
 use crate::error::RunError;
 use crate::numbers::number;
 use crate::slot::{Facet, Slot, Subject};
-use crate::{files, limits, names};
+use crate::{files, limits, names, proof};
 
 /// From this IoU on, a cluster has earned the name of the class that it is matched to; below it, pages ask with a
 /// question mark.
@@ -183,15 +184,18 @@ pub struct Metrics {
 }
 
 impl Metrics {
-    /// Reads `metrics.csv` of a directory; `None` where there is none yet.
+    /// Reads `metrics.csv` of a directory; `None` where there is none yet. `proof` is its SHA-256, where that is known.
     ///
     /// # Errors
-    /// A sentence that names the line.
-    pub fn read(run: &Path) -> Result<Option<Self>, RunError> {
+    /// A sentence that names the line, or says that it is another file.
+    pub(crate) fn read(run: &Path, proof: Option<&str>) -> Result<Option<Self>, RunError> {
         let path = run.join(names::METRICS);
         let Some(bytes) = files::read_up_to(&path, limits::TABLE_BYTES)? else {
             return Ok(None);
         };
+        if proof.is_some_and(|proof| files::hex(&Sha256::digest(&bytes)) != proof) {
+            return Err(proof::changed(&path));
+        }
         Self::parse(&path, &bytes).map(Some)
     }
 
@@ -415,9 +419,9 @@ mod tests {
     #[test]
     fn what_is_written_is_read() {
         let dir = tempfile::tempdir().unwrap();
-        assert!(Metrics::read(dir.path()).unwrap().is_none());
+        assert!(Metrics::read(dir.path(), None).unwrap().is_none());
         sample().write(&dir.path().join(names::METRICS)).unwrap();
-        let metrics = Metrics::read(dir.path()).unwrap().unwrap();
+        let metrics = Metrics::read(dir.path(), None).unwrap().unwrap();
         let key = Subject::slot(Facet::Key, 9);
         let nmi = metrics.whole(key, "nmi").unwrap();
         assert_eq!(nmi.value, Some(1.0 / 3.0));

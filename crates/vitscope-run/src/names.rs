@@ -22,6 +22,14 @@ pub const ATTENTION: &str = "attention.safetensors";
 pub const TRANSFORMS: &str = "transforms.safetensors";
 /// What is odd about patch vectors and labels, where that was looked for.
 pub const ARTIFACTS: &str = "artifacts.safetensors";
+/// What was found in every pair of images.
+pub const PAIRS: &str = "pairs.csv";
+/// Where it was found.
+pub const PAIR_TENSORS: &str = "pairs.safetensors";
+/// The pairs that are shown.
+pub const EXAMPLES: &str = "examples.json";
+/// How alike places are in the pairs that are shown.
+pub const EXAMPLE_TENSORS: &str = "examples.safetensors";
 /// Unfinished work.
 pub const STATE: &str = "state";
 /// The page.

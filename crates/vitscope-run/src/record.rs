@@ -276,6 +276,9 @@ pub struct Record {
     pub examples: Vec<String>,
     /// The layer at which each facet is shown.
     pub selection: BTreeMap<String, usize>,
+    /// SHA-256 of each file of numbers, once the run has ended: [`Record::prove`]. None in runs of earlier versions.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub files: BTreeMap<String, String>,
     /// Things worth knowing.
     pub notes: Vec<String>,
     /// What there is to doubt of the data set: one sentence each, with what to do. Not written where there is nothing,
@@ -416,8 +419,10 @@ impl Record {
     pub fn fingerprint(&self) -> String {
         let mut settings = self.settings.clone();
         settings.retain(|name, _| matches!(settings::effect(name), Effect::Numbers | Effect::Kept));
-        // Whether the data's files changed is held against what is stored of them, which can name one.
+        // Whether the data's files changed is held against what is stored of them, which can name one; where they lie
+        // does not matter.
         let data = DataRecord {
+            root: String::new(),
             contents: String::new(),
             ..self.data.clone()
         };

@@ -24,7 +24,8 @@ impl Run {
     /// Reads a directory whose run may still be going.
     ///
     /// # Errors
-    /// A sentence, for a folder that is no run directory, for a shard, and for a damaged file.
+    /// A sentence, for a folder that is no run directory, for a shard, and for a damaged file, also for numbers that are
+    /// not those with which the run ended.
     pub fn open(root: &Path) -> Result<Self, RunError> {
         let record = Record::read(root)?;
         if record.state == RunState::Shard {
@@ -32,7 +33,8 @@ impl Run {
                 path: root.to_owned(),
             });
         }
-        let metrics = Metrics::read(root)?.unwrap_or_default();
+        let proof = record.files.get(names::METRICS).map(String::as_str);
+        let metrics = Metrics::read(root, proof)?.unwrap_or_default();
         if let Some(problem) = foreign(&record, &metrics) {
             return Err(RunError::damaged(&root.join(names::METRICS), problem));
         }
@@ -46,7 +48,7 @@ impl Run {
     /// Reads a directory whose run is complete.
     ///
     /// # Errors
-    /// As [`Run::open`], and for a run that is not complete.
+    /// As [`Run::open`], for a run that is not complete, and for one whose files of numbers are missing or changed.
     pub fn finished(root: &Path) -> Result<Self, RunError> {
         let run = Self::open(root)?;
         if run.record.state != RunState::Complete {
@@ -60,6 +62,7 @@ impl Run {
                 "is missing from a complete run",
             ));
         }
+        run.record.prove(root)?;
         Ok(run)
     }
 

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 use crate::error::RunError;
 use crate::record::{Record, RunState};
 use crate::run::Run;
-use crate::{files, names, state};
+use crate::{files, names, proof, state};
 
 /// The file inside [`names::STATE`] that is locked as long as a process is at work.
 const LOCK: &str = "lock";
@@ -108,6 +108,9 @@ impl Session {
     /// When the disk refuses.
     pub fn set(&self, record: &mut Record, state: RunState) -> Result<(), RunError> {
         record.state = state;
+        if state == RunState::Complete {
+            record.files = proof::of(&self.run)?;
+        }
         record.write(&self.run)
     }
 
@@ -172,7 +175,7 @@ pub fn look(run: &Path, record: &Record, resume: bool) -> Result<Held, RunError>
         );
     }
     match found.state {
-        RunState::Complete => Ok(Held::Complete(Box::new(Run::open(run)?))),
+        RunState::Complete => Ok(Held::Complete(Box::new(Run::finished(run)?))),
         _ => Ok(Held::Unfinished(found.times)),
     }
 }

@@ -36,7 +36,7 @@ pub(crate) fn rows(
 ) -> Result<Vec<Vec<String>>, SweepError> {
     let mut rows = Vec::new();
     for (job, label) in jobs.iter().zip(labels) {
-        let run = Run::finished(&sweep.run(&job.name))?;
+        let run = Run::open(&sweep.run(&job.name))?;
         for &facet in &list.facets {
             let Some((layer, measured)) = pick(list, &run, facet) else {
                 continue;

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
-use vitscope_run::{Record, Run, RunError, RunKind, RunState, files, names, session};
+use vitscope_run::{Record, Run, RunError, RunState, files, names, session};
 
 use crate::claim::{Claimant, claimant};
 use crate::error::SweepError;
@@ -112,17 +112,15 @@ pub(crate) fn look(run: &Path) -> Result<bool, String> {
         Err(error) => return damaged(error.to_string()),
     };
     let is_tidy = session::is_tidy(run).map_err(|error| error.to_string())?;
-    if record.state != RunState::Complete || !is_tidy {
+    // Without its page it is drawn again.
+    let is_whole = is_tidy && run.join(names::PAGE).exists();
+    if record.state != RunState::Complete || !is_whole {
         return Ok(false);
     }
     if let Err(error) = Run::open(run) {
         return damaged(error.to_string());
     }
-    let needed: &[&str] = match record.kind {
-        RunKind::Probe => &[names::CODEBOOKS, names::COUNTS],
-        _ => &[],
-    };
-    match needed.iter().find(|name| !run.join(name).exists()) {
+    match record.files.keys().find(|name| !run.join(name).exists()) {
         Some(name) => damaged(format!("{}: is missing", run.join(name).display())),
         None => Ok(true),
     }

@@ -100,6 +100,7 @@ impl Pane {
     /// A sentence, for a run that has no model of its own, or whose model is not there or not the same any more.
     pub fn of_run(root: &Path) -> Result<Self, ViewError> {
         let run = Run::open(root)?;
+        run.record.prove(root)?;
         let record = &run.record;
         let wrong = |problem: &str| ViewError::from(StudyError::file(root, problem.to_owned()));
         if record.kind == RunKind::Correspond {

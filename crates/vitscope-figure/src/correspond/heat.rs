@@ -4,8 +4,8 @@
 use std::path::PathBuf;
 
 use safetensors::Dtype;
-use vitscope_run::Slot;
 use vitscope_run::tensors::TensorFile;
+use vitscope_run::{Slot, names};
 
 use super::pairs::PointPair;
 use crate::error::FigureError;
@@ -27,7 +27,7 @@ pub(super) struct Maps {
 impl Maps {
     /// Opens a run's maps; `None` where it stored none.
     pub(super) fn of_run(run: &RunView) -> Result<Option<Self>, FigureError> {
-        let path = run.root.join("examples.safetensors");
+        let path = run.root.join(names::EXAMPLE_TENSORS);
         let file = open_tensors(&path)?;
         Ok(file.map(|file| Self { path, file }))
     }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use safetensors::Dtype;
 use serde::Deserialize;
-use vitscope_run::{Slot, Subject, cell, files, limits};
+use vitscope_run::{Slot, Subject, cell, files, limits, names};
 
 use crate::error::FigureError;
 use crate::pixels::Rgb;
@@ -80,7 +80,7 @@ pub(super) fn pixel([x, y]: [f64; 2]) -> String {
 }
 
 pub(super) fn pairs(run: &RunView) -> Result<Vec<PointPair>, FigureError> {
-    let path = run.root.join("examples.json");
+    let path = run.root.join(names::EXAMPLES);
     let Some(text) = files::read_up_to(&path, limits::JSON_BYTES)? else {
         return Ok(Vec::new());
     };
@@ -112,7 +112,7 @@ pub(super) fn stored_matches(
     run: &RunView,
     listed: &[PointPair],
 ) -> Result<Option<(usize, SlotMatches)>, FigureError> {
-    let path = run.root.join("pairs.safetensors");
+    let path = run.root.join(names::PAIR_TENSORS);
     let Some(pair) = listed.first() else {
         return Ok(None);
     };
@@ -149,7 +149,7 @@ pub(super) fn stored_matches(
 
 /// The row of a pair in `pairs.csv`; `None` where there is no such table.
 fn row_of(run: &RunView, pair: &PointPair) -> Result<Option<usize>, FigureError> {
-    let path = run.root.join("pairs.csv");
+    let path = run.root.join(names::PAIRS);
     let Some(bytes) = files::read_up_to(&path, limits::TABLE_BYTES)? else {
         return Ok(None);
     };

@@ -17,7 +17,7 @@ use vitscope_data::pairs::{CATEGORIES, Pair, PairSet};
 use vitscope_measure::Pck;
 use vitscope_run::session::default_place;
 use vitscope_run::tensors::TensorFile;
-use vitscope_run::{Fixed, Part, Record, RunKind, RunState, Session, Slot, Subject, apart};
+use vitscope_run::{Fixed, Part, Record, RunKind, RunState, Session, Slot, Subject, apart, names};
 use vitscope_vit::facet::Taps;
 use vitscope_vit::identify::Settle;
 
@@ -190,7 +190,7 @@ fn stored(
     };
     let mut slots: Vec<SlotPck> = run.metrics.subjects().filter_map(of_slot).collect();
     slots.sort_by_key(|summary| (summary.slot.layer, summary.slot.facet));
-    let path = run.root.join("pairs.safetensors");
+    let path = run.root.join(names::PAIR_TENSORS);
     let lost = |problem: &dyn std::fmt::Display| {
         StudyError::file(
             &path,

@@ -133,7 +133,7 @@ pub(super) fn write_pairs(
         }
     }
     let header = ["pair", "category", "source", "target", "points"];
-    files::write(&job.run.join("pairs.csv"), &to_csv(header, rows))?;
+    files::write(&job.run.join(names::PAIRS), &to_csv(header, rows))?;
     let points = index.len() / size_of::<u32>();
     let mut tensors: Vec<(String, Lazy<'_>)> = [
         ("pair", Lazy::of(Dtype::U32, vec![points], index)),
@@ -152,7 +152,7 @@ pub(super) fn write_pairs(
         let tensor = Lazy::of(Dtype::U16, vec![points, 2], bytes);
         tensors.push((format!("match.{slot}"), tensor));
     }
-    let path = job.run.join("pairs.safetensors");
+    let path = job.run.join(names::PAIR_TENSORS);
     Ok(tensors::write_lazily(&path, tensors, None)?)
 }
 
@@ -242,8 +242,8 @@ pub(super) fn write_examples(
             matches: found,
         });
     }
-    tensors::write_lazily(&job.run.join("examples.safetensors"), tensors, None)?;
-    let path = job.run.join("examples.json");
+    tensors::write_lazily(&job.run.join(names::EXAMPLE_TENSORS), tensors, None)?;
+    let path = job.run.join(names::EXAMPLES);
     let mut text = serde_json::to_string_pretty(&listed)
         .map_err(|error| StudyError::file(&path, format!("cannot be described: {error}")))?;
     text.push('\n');

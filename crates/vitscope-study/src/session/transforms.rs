@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use vitscope_probe::transform::TransformParts;
 use vitscope_probe::{FittedTransform, Fitting, Transform};
 use vitscope_run::tensors::{self, Lazy, Stored, TensorFile};
-use vitscope_run::{Record, Slot, names};
+use vitscope_run::{Record, RunError, Slot, names};
 
 use crate::error::StudyError;
 use crate::settings::{Side, TransformFit};
@@ -202,8 +202,13 @@ impl StoredTransforms {
     /// Those of a run that the user names.
     ///
     /// # Errors
-    /// A sentence, where it has none.
+    /// A sentence, where it has none, or not those with which it ended.
     pub fn of(run: &Path) -> Result<Self, StudyError> {
+        match Record::read(run) {
+            Ok(record) => record.prove(run)?,
+            Err(RunError::NotARun { .. }) => {}
+            Err(error) => return Err(error.into()),
+        }
         Self::open(run)?.ok_or_else(|| {
             StudyError::setting(format!(
                 "{}: holds no {}: give `transform-from` a run that was made with `transform`",

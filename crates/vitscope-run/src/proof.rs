@@ -1,0 +1,119 @@
+//! What the files of a finished run were when it ended, so that none is believed that has changed since.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::slice;
+
+use crate::error::RunError;
+use crate::record::Record;
+use crate::{files, names};
+
+/// The files that hold what a run measured. Pictures and pages are drawn from them again.
+const PROVED: [&str; 12] = [
+    names::METRICS,
+    names::CODEBOOKS,
+    names::COUNTS,
+    names::SAMPLES,
+    names::SOFT,
+    names::ATTENTION,
+    names::TRANSFORMS,
+    names::ARTIFACTS,
+    names::PAIRS,
+    names::PAIR_TENSORS,
+    names::EXAMPLES,
+    names::EXAMPLE_TENSORS,
+];
+
+/// The SHA-256 of each of these files that a run has.
+///
+/// # Errors
+/// When one cannot be read.
+pub(crate) fn of(run: &Path) -> Result<BTreeMap<String, String>, RunError> {
+    let mut proofs = BTreeMap::new();
+    for name in PROVED {
+        let path = run.join(name);
+        if path.exists() {
+            proofs.insert(name.to_owned(), files::sha256_of(slice::from_ref(&path))?);
+        }
+    }
+    Ok(proofs)
+}
+
+impl Record {
+    /// Checks that the files of a finished run are those with which it ended, as far as its version noted that.
+    ///
+    /// # Errors
+    /// A sentence about the first that is missing, or another.
+    pub fn prove(&self, run: &Path) -> Result<(), RunError> {
+        for (name, hash) in &self.files {
+            let path = run.join(name);
+            // A record from elsewhere may name anything.
+            if !PROVED.contains(&name.as_str()) {
+                continue;
+            }
+            if !path.exists() {
+                return Err(RunError::damaged(&path, "is missing from a complete run"));
+            }
+            if files::sha256_of(slice::from_ref(&path))? != *hash {
+                return Err(changed(&path));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The sentence about a file that is another than when its run ended.
+pub(crate) fn changed(path: &Path) -> RunError {
+    RunError::file(
+        path,
+        "is not what its run wrote (its SHA-256 is another than run.json says): put that back, or remove the folder of its run and make that again",
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Part, Run, RunState, Session, Subject, Table};
+
+    #[test]
+    fn a_file_that_changed_after_its_run_is_named() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("run");
+        let mut record = Record::default();
+        let session = Session::begin(&run, &record, false).unwrap();
+        let mut table = Table::new("m", "", "");
+        table.add(Subject::GroundTruth, "nmi", Part::Whole, Some(0.5), None);
+        table.write(&run.join(names::METRICS)).unwrap();
+        files::write(&run.join(names::COUNTS), b"counts").unwrap();
+        session.set(&mut record, RunState::Complete).unwrap();
+        session.tidy().unwrap();
+        let noted: Vec<&String> = record.files.keys().collect();
+        assert_eq!(noted, [names::COUNTS, names::METRICS]);
+        // A figure is no number, and a file of the user's own is nothing of ours.
+        files::write(&run.join(names::PAGE), b"page").unwrap();
+        files::write(&run.join("notes.csv"), b"mine").unwrap();
+        Run::finished(&run).unwrap();
+        for name in noted {
+            let path = run.join(name);
+            let whole = std::fs::read(&path).unwrap();
+            for index in 0..whole.len() {
+                let mut bytes = whole.clone();
+                bytes[index] ^= 1;
+                std::fs::write(&path, bytes).unwrap();
+                let said = Run::finished(&run).unwrap_err().to_string();
+                assert!(said.starts_with(&path.display().to_string()), "{said}");
+                assert!(said.contains("is not what its run wrote"), "{said}");
+            }
+            std::fs::remove_file(&path).unwrap();
+            let said = Run::finished(&run).unwrap_err().to_string();
+            assert!(said.contains(name) && said.contains("is missing"), "{said}");
+            std::fs::write(&path, &whole).unwrap();
+        }
+        Run::finished(&run).unwrap();
+        // A record of before there were proofs.
+        record.files.clear();
+        record.write(&run).unwrap();
+        std::fs::write(run.join(names::COUNTS), "other").unwrap();
+        Run::finished(&run).unwrap();
+    }
+}
