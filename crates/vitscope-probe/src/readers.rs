@@ -22,7 +22,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::error::check;
-use crate::labels::{Labeler, Scratch};
+use crate::labels::{LabelScratch, Labeler};
 use crate::transform::{solve, unit_rows};
 use crate::{Moments, ProbeError};
 
@@ -390,7 +390,7 @@ impl ScoreLabeler {
         let mut out = vec![0; rows.len_of(Axis(0)) * self.pixels];
         out.par_chunks_mut(self.pixels)
             .enumerate()
-            .try_for_each_init(Scratch::default, |scratch, (image, out)| {
+            .try_for_each_init(LabelScratch::default, |scratch, (image, out)| {
                 let scores = scores(rows.index_axis(Axis(0), image))?;
                 let labeled = self.labeler.label_scores(scores.view(), scratch, out);
                 labeled.map_err(|error| match error {

@@ -6,30 +6,31 @@ use half::bf16;
 use serde::Serialize;
 
 use crate::{
-    config::{Config, Positions},
+    config::{Config, PositionEncoding},
     container::{Container, Dtype},
     dialect,
     dialect::{
         assemble,
-        fit::{Fit, fit},
+        assignment::Assignment,
+        fit::fit,
         own,
         sizes::{Sizes, sizes},
     },
     error::VitError,
     files,
-    identify::{Decision, Identity, Numerics, Seen, Settle, decide},
+    identify::{Decision, Identity, Numerics, Observed, Settle, decide},
     params::Params,
     provenance::{hub_id, official_name},
     says::{ImageSettings, Says, WrittenBy},
 };
 
-pub use crate::dialect::{draft::Draft, fit::Role};
+pub use crate::dialect::{assignment::Role, draft::Draft};
 
 /// A recognized checkpoint: of one of the known families, or described by its user.
 #[derive(Debug)]
 pub struct Checkpoint {
     container: Container,
-    fit: Fit,
+    fit: Assignment,
     sizes: Sizes,
     config: Config,
     identity: Identity,
@@ -115,7 +116,7 @@ impl Checkpoint {
         };
         let sizes = sizes(&container, &fit, says.as_ref())?;
         let found = decide(
-            &Seen {
+            &Observed {
                 path,
                 container: &container,
                 fit: &fit,
@@ -191,14 +192,13 @@ impl Checkpoint {
     ///
     /// A file cannot be read or has changed since [`Checkpoint::open`], or a weight is not a finite float.
     pub fn params(&self) -> Result<Params, VitError> {
-        let periods = match self.config.positions {
-            Positions::Rotary if !self.fit.stem.contains_key("periods") => Some(periods(
-                self.config.head_width(),
-                self.rope_base,
-                self.numerics,
-            )),
-            _ => None,
-        };
+        let periods =
+            match self.config.positions {
+                PositionEncoding::Rotary if !self.fit.stem.contains_key("periods") => Some(
+                    periods(self.config.head_width(), self.rope_base, self.numerics),
+                ),
+                _ => None,
+            };
         let params = assemble::params(&self.container, &self.fit, &self.sizes, periods)?;
         for file in &self.container.files {
             file.unchanged()?;
@@ -210,7 +210,10 @@ impl Checkpoint {
 /// What the config files beside some weights say of the network, and of its images.
 ///
 /// An official file is what its name says, so that a config file beside it is another model's.
-fn beside(path: &Path, fit: &Fit) -> Result<(Option<Says>, Option<ImageSettings>), VitError> {
+fn beside(
+    path: &Path,
+    fit: &Assignment,
+) -> Result<(Option<Says>, Option<ImageSettings>), VitError> {
     let folder = if path.is_dir() {
         path
     } else {

@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::Config,
     container::{Container, ContainerKind},
-    dialect::{fit::Fit, sizes::Sizes},
+    dialect::{assignment::Assignment, sizes::Sizes},
     error::{Question, VitError},
     says::{ImageSettings, Says, WrittenBy},
 };
@@ -108,20 +108,20 @@ const ORDER: &[&str] = &[
 ];
 
 /// What [`decide`] finds.
-pub(crate) struct Found {
+pub(crate) struct Decided {
     pub config: Config,
     pub identity: Identity,
     pub rope_base: f64,
 }
 
 /// Everything that was seen of a checkpoint before anything is decided.
-pub(crate) struct Seen<'a> {
+pub(crate) struct Observed<'a> {
     /// What its user named: the weights or their description.
     pub path: &'a Path,
     /// What its files hold.
     pub container: &'a Container,
     /// Which tensor is which part.
-    pub fit: &'a Fit,
+    pub fit: &'a Assignment,
     /// What the tensors show.
     pub sizes: &'a Sizes,
     /// What a config file beside it, or its description, says.
@@ -139,7 +139,7 @@ pub(crate) struct Seen<'a> {
 /// # Errors
 ///
 /// Something stays open that the user can settle, or two sources contradict each other.
-pub(crate) fn decide(seen: &Seen<'_>, settle: &Settle) -> Result<Found, VitError> {
+pub(crate) fn decide(seen: &Observed<'_>, settle: &Settle) -> Result<Decided, VitError> {
     let mut case = Case {
         seen,
         settle,
@@ -172,13 +172,13 @@ pub(crate) fn decide(seen: &Seen<'_>, settle: &Settle) -> Result<Found, VitError
     else {
         return Err(case.unsettled());
     };
-    let Seen { fit, sizes, .. } = seen;
+    let Observed { fit, sizes, .. } = seen;
     case.decisions.sort_by_key(|decision| {
         let place = ORDER.iter().position(|what| *what == decision.what);
         place.unwrap_or(ORDER.len())
     });
     let described = case.described().and_then(|says| says.name.clone());
-    Ok(Found {
+    Ok(Decided {
         config: Config {
             width: sizes.width,
             depth: sizes.depth,
@@ -225,7 +225,7 @@ pub(crate) fn decide(seen: &Seen<'_>, settle: &Settle) -> Result<Found, VitError
 
 /// A checkpoint about which decisions are being made.
 struct Case<'a> {
-    seen: &'a Seen<'a>,
+    seen: &'a Observed<'a>,
     settle: &'a Settle,
     decisions: Vec<Decision>,
     /// What the user has to say of a file.

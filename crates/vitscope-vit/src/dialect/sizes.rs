@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Layout, fit::Fit};
+use super::{WeightOrder, assignment::Assignment};
 use crate::{
     container::{Container, Dtype, StoredTensor, shape_text},
     error::VitError,
@@ -67,7 +67,7 @@ pub(crate) struct PositionTable {
 /// A shape contradicts the others; the error names the tensor.
 pub(crate) fn sizes(
     container: &Container,
-    fit: &Fit,
+    fit: &Assignment,
     says: Option<&Says>,
 ) -> Result<Sizes, VitError> {
     let look = SizeLook { container };
@@ -99,7 +99,7 @@ pub(crate) fn sizes(
     let down = block("down.weight").ok_or_else(|| absent("down.weight"))?;
     let up = block("up.weight").ok_or_else(|| absent("up.weight"))?;
     let side = |part: &str, tensor: &StoredTensor, outputs: bool| {
-        let axis = usize::from(outputs == (layout(part) == Layout::InOut));
+        let axis = usize::from(outputs == (layout(part) == WeightOrder::InOut));
         tensor.shape.get(axis).copied().unwrap_or(0)
     };
     let hidden = side("down.weight", down, false);
@@ -215,7 +215,7 @@ fn expected_table(width: usize, before: usize, grid: Option<[usize; 2]>) -> Stri
 
 /// Weights are floats, and they do not share memory, so together they cannot exceed the files; a file in which they
 /// do describes far more memory than it has.
-fn bounded(container: &Container, fit: &Fit) -> Result<(), VitError> {
+fn bounded(container: &Container, fit: &Assignment) -> Result<(), VitError> {
     let parts = || {
         let blocks = fit.blocks.iter().flat_map(BTreeMap::values);
         let all = fit.stem.values().chain(blocks);
@@ -229,7 +229,7 @@ fn bounded(container: &Container, fit: &Fit) -> Result<(), VitError> {
         });
     }
     let used = parts()
-        .filter(|tensor| !matches!(tensor.place, crate::container::Place::Deflated { .. }))
+        .filter(|tensor| !matches!(tensor.place, crate::container::TensorPlace::Deflated { .. }))
         .fold(0u64, |sum, tensor| sum.saturating_add(tensor.bytes()));
     let available = container.files.iter().map(|file| file.len).sum::<u64>();
     if used > available {
@@ -246,7 +246,12 @@ struct SizeLook<'a> {
 
 impl SizeLook<'_> {
     /// The side of a patch in pixels.
-    fn patch(&self, fit: &Fit, conv: &StoredTensor, width: usize) -> Result<usize, VitError> {
+    fn patch(
+        &self,
+        fit: &Assignment,
+        conv: &StoredTensor,
+        width: usize,
+    ) -> Result<usize, VitError> {
         let layout = fit.naming.layout_of("patch.weight");
         // A map of flat patches does not tell the order of rows, columns and channels; SigLIP 2's is known.
         let flat = |inputs: usize| {
@@ -255,10 +260,10 @@ impl SizeLook<'_> {
             known.then_some(side).filter(|&side| side > 0)
         };
         match (layout, conv.shape.as_slice()) {
-            (Layout::OutIn, &[out, inputs]) if out == width && flat(inputs).is_some() => {
+            (WeightOrder::OutIn, &[out, inputs]) if out == width && flat(inputs).is_some() => {
                 Ok(flat(inputs).unwrap_or_default())
             }
-            (Layout::OutIn, &[out, 3, p, q]) | (Layout::InOut, &[p, q, 3, out])
+            (WeightOrder::OutIn, &[out, 3, p, q]) | (WeightOrder::InOut, &[p, q, 3, out])
                 if out == width && p == q && p > 0 =>
             {
                 Ok(p)
@@ -266,8 +271,8 @@ impl SizeLook<'_> {
             _ => Err(self.shape(
                 conv,
                 &match layout {
-                    Layout::OutIn => format!("[{width}, 3, patch, patch]{COLORS}"),
-                    Layout::InOut => format!("[patch, patch, 3, {width}]{COLORS}"),
+                    WeightOrder::OutIn => format!("[{width}, 3, patch, patch]{COLORS}"),
+                    WeightOrder::InOut => format!("[patch, patch, 3, {width}]{COLORS}"),
                 },
             )),
         }
@@ -329,7 +334,7 @@ impl SizeLook<'_> {
     fn check(
         &self,
         parts: &BTreeMap<&'static str, usize>,
-        fit: &Fit,
+        fit: &Assignment,
         sizes: &Sizes,
     ) -> Result<(), VitError> {
         let &Sizes { width, hidden, .. } = sizes;
@@ -354,7 +359,7 @@ impl SizeLook<'_> {
                 continue;
             };
             let tensor = &self.container.tensors[index];
-            if fit.naming.layout_of(part) == Layout::InOut && rows > 1 {
+            if fit.naming.layout_of(part) == WeightOrder::InOut && rows > 1 {
                 self.matrix(tensor, columns, rows)?;
             } else {
                 self.matrix(tensor, rows, columns)?;
@@ -373,7 +378,11 @@ impl SizeLook<'_> {
     }
 
     /// The number of heads, and what shows it, where tensors do.
-    fn heads(&self, fit: &Fit, width: usize) -> Result<Option<(usize, &'static str)>, VitError> {
+    fn heads(
+        &self,
+        fit: &Assignment,
+        width: usize,
+    ) -> Result<Option<(usize, &'static str)>, VitError> {
         let tensor = |index: &usize| &self.container.tensors[*index];
         if let Some(periods) = fit.stem.get("periods").map(tensor) {
             let count = periods.elements();
@@ -396,7 +405,7 @@ impl SizeLook<'_> {
         }
         let query = fit.blocks[0].get("query.weight").map(tensor);
         Ok(match query.map(|query| query.shape.as_slice()) {
-            Some(&[_, heads, _]) if fit.naming.layout_of("query.weight") == Layout::InOut => {
+            Some(&[_, heads, _]) if fit.naming.layout_of("query.weight") == WeightOrder::InOut => {
                 Some((heads, "the shape of the query kernel"))
             }
             _ => fit
@@ -408,7 +417,7 @@ impl SizeLook<'_> {
     /// The grid of tables of relative positions, which are all of one shape.
     fn relative(
         &self,
-        fit: &Fit,
+        fit: &Assignment,
         said: Option<[usize; 2]>,
     ) -> Result<Option<[usize; 2]>, VitError> {
         let parts = || std::iter::once(&fit.stem).chain(&fit.blocks);

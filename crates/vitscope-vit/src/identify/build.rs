@@ -5,7 +5,7 @@ use crate::{
     config::Mlp,
     error::{VitError, shortened},
     known::{self, Build, KnownModel, Normalization},
-    says::{Activation, Says, WrittenBy},
+    says::{NamedMlp, Says, WrittenBy},
 };
 
 impl Case<'_> {
@@ -120,7 +120,7 @@ impl Case<'_> {
         let own = self.described().is_some();
         let told = self.says(|says| says.activation.clone());
         if own
-            && let Some((Activation::Known(mlp), _)) = &told
+            && let Some((NamedMlp::Known(mlp), _)) = &told
             && gated != (*mlp == Mlp::SwiGlu)
         {
             return Err(self.contradiction(
@@ -140,8 +140,8 @@ impl Case<'_> {
                     .says
                     .is_some_and(|says| says.writer == WrittenBy::Timm))
             && let Some((activation, file)) = &told
-            && !matches!(activation, Activation::Other(name) if name == "silu" || name == "swish")
-            && *activation != Activation::Known(Mlp::SwiGlu)
+            && !matches!(activation, NamedMlp::Other(name) if name == "silu" || name == "swish")
+            && *activation != NamedMlp::Known(Mlp::SwiGlu)
         {
             return Err(self.contradiction(
                 format!("{file} beside it gives another activation than silu"),
@@ -166,13 +166,13 @@ impl Case<'_> {
         }
         let mut noted = false;
         let (mlp, because) = match (told, family) {
-            (Some((Activation::Known(mlp), file)), _) if mlp != Mlp::SwiGlu => {
+            (Some((NamedMlp::Known(mlp), file)), _) if mlp != Mlp::SwiGlu => {
                 (mlp, format!("{file} says so"))
             }
             (Some((other, file)), _) => {
                 let name = match other {
-                    Activation::Other(name) => name,
-                    Activation::Known(_) => "swiglu".to_owned(),
+                    NamedMlp::Other(name) => name,
+                    NamedMlp::Known(_) => "swiglu".to_owned(),
                 };
                 return Err(self.contradiction(
                     format!("{file} beside it gives the activation {name}"),

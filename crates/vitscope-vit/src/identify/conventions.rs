@@ -1,9 +1,9 @@
 //! Whose conventions a checkpoint follows, and the numbers that depend on them: the epsilon of its
 //! norms, and where its tokens take their positions from.
 
-use super::{Case, Family, Format, Numerics, Seen};
+use super::{Case, Family, Format, Numerics, Observed};
 use crate::{
-    config::{PairRotary, Positions, Resize},
+    config::{PairRotary, PositionEncoding, Resize},
     container::ContainerKind,
     dialect::sizes::PositionTable,
     error::VitError,
@@ -65,7 +65,7 @@ impl Case<'_> {
 
     /// What speaks for a format, the strongest first.
     pub(super) fn format_evidence(&self) -> Option<(Format, String)> {
-        let Seen { fit, container, .. } = self.seen;
+        let Observed { fit, container, .. } = self.seen;
         if fit.naming.usual {
             let script = container.kind == ContainerKind::TorchScript;
             return Some(if script {
@@ -118,7 +118,7 @@ impl Case<'_> {
 
     /// Whether a file is nested as the training code of DINO, iBOT, Mugs, DINOv2 or MoCo v3 nests it.
     pub(super) fn trained_officially(&self) -> bool {
-        let Seen { fit, container, .. } = self.seen;
+        let Observed { fit, container, .. } = self.seen;
         let root = |name: &str| container.root.iter().any(|root| root == name);
         let losses = ["dino_loss", "ibot_loss"].into_iter().any(root);
         fit.prefix.contains("base_encoder.")
@@ -180,7 +180,7 @@ impl Case<'_> {
         &mut self,
         family: Option<Family>,
         format: Option<Format>,
-    ) -> Result<(Option<Positions>, f64), VitError> {
+    ) -> Result<(Option<PositionEncoding>, f64), VitError> {
         let base = self.says(|says| says.rope_base);
         let rope_base = base.map_or(100.0, |(base, _)| base);
         let periods = self.seen.fit.stem.contains_key("periods");
@@ -192,7 +192,7 @@ impl Case<'_> {
         }
         if self.seen.fit.blocks[0].contains_key("frequencies") {
             self.decide("rotary periods", "stored", "they are stored in the file");
-            return Ok((Some(Positions::Edged), rope_base));
+            return Ok((Some(PositionEncoding::Edged), rope_base));
         }
         let Some(table) = self.seen.sizes.table else {
             if !(rope_base.is_finite() && rope_base > 1.0) {
@@ -217,7 +217,7 @@ impl Case<'_> {
                 format!("base {rope_base}")
             };
             self.decide("rotary periods", value, from);
-            return Ok((Some(Positions::Rotary), rope_base));
+            return Ok((Some(PositionEncoding::Rotary), rope_base));
         };
         let Some((resize, because)) = self.resize(family, format) else {
             return Ok((None, rope_base));
@@ -235,7 +235,7 @@ impl Case<'_> {
         let grid = table.grid;
         self.place_of_class(table)?;
         let Some(turning) = self.seen.fit.naming.rotary else {
-            return Ok((Some(Positions::Table { grid, resize }), rope_base));
+            return Ok((Some(PositionEncoding::Table { grid, resize }), rope_base));
         };
         let rotary = PairRotary {
             reference: self.turning_grid(grid),
@@ -245,7 +245,7 @@ impl Case<'_> {
         };
         let because = "neighboring channels turn, as the authors' code does it";
         self.decide("rotary periods", format!("base {}", turning.base), because);
-        let positions = Positions::Both {
+        let positions = PositionEncoding::Both {
             grid,
             resize,
             rotary,
@@ -321,7 +321,7 @@ impl Case<'_> {
     }
 
     /// Positions by tables of relative ones, for this grid.
-    fn relative(&mut self, grid: [usize; 2]) -> Result<Positions, VitError> {
+    fn relative(&mut self, grid: [usize; 2]) -> Result<PositionEncoding, VitError> {
         if self.seen.sizes.table.is_some() {
             return Err(self.contradiction(
                 "it has a position table and tables of relative positions".to_owned(),
@@ -339,7 +339,7 @@ impl Case<'_> {
             "bilinear over distances",
             "transformers does so where an input is larger or smaller; timm and the authors resize their tables otherwise when they load them for another size",
         );
-        Ok(Positions::Relative { grid })
+        Ok(PositionEncoding::Relative { grid })
     }
 
     pub(super) fn resize(

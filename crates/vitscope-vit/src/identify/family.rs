@@ -403,7 +403,7 @@ impl Case<'_> {
             });
         }
         let quick = match &says.activation {
-            Some(crate::says::Activation::Known(mlp)) => *mlp == crate::config::Mlp::QuickGelu,
+            Some(crate::says::NamedMlp::Known(mlp)) => *mlp == crate::config::Mlp::QuickGelu,
             // A timm architecture without quickgelu in its name uses the exact one.
             None if says.writer == WrittenBy::Timm => false,
             _ => return None,
