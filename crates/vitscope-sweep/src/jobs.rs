@@ -412,7 +412,7 @@ mod tests {
             Sweep::open(
                 plan,
                 Weights::AsTheyAre,
-                &mut vitscope_hub::progress::Silent,
+                &mut vitscope_hub::progress::SilentProgress,
             )
             .unwrap()
         };
