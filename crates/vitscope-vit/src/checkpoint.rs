@@ -30,7 +30,7 @@ pub use crate::dialect::{assignment::Role, draft::Draft};
 #[derive(Debug)]
 pub struct Checkpoint {
     container: Container,
-    fit: Assignment,
+    assigned: Assignment,
     sizes: Sizes,
     config: Config,
     identity: Identity,
@@ -106,20 +106,20 @@ impl Checkpoint {
             None => (path, settle.format),
         };
         let mut container = Container::open(&files::weights(weights, format)?)?;
-        let fit = match &description {
+        let assigned = match &description {
             Some(description) => own::fit(&mut container, description)?,
             None => fit(&container, settle.backbone.as_deref())?,
         };
         let (says, images) = match description {
             Some(description) => (Some(description.says), None),
-            None => beside(path, &fit)?,
+            None => beside(path, &assigned)?,
         };
-        let sizes = sizes(&container, &fit, says.as_ref())?;
+        let sizes = sizes(&container, &assigned, says.as_ref())?;
         let found = decide(
             &Observed {
                 path,
                 container: &container,
-                fit: &fit,
+                assigned: &assigned,
                 sizes: &sizes,
                 says: says.as_ref(),
                 images: images.as_ref(),
@@ -132,7 +132,7 @@ impl Checkpoint {
             tensors: container
                 .tensors
                 .iter()
-                .zip(&fit.roles)
+                .zip(&assigned.roles)
                 .map(|(tensor, role)| TensorEntry {
                     name: tensor.full_name(),
                     shape: tensor.shape.clone(),
@@ -143,7 +143,7 @@ impl Checkpoint {
         };
         Ok(Self {
             container,
-            fit,
+            assigned,
             sizes,
             config: found.config,
             identity: found.identity,
@@ -192,14 +192,13 @@ impl Checkpoint {
     ///
     /// A file cannot be read or has changed since [`Checkpoint::open`], or a weight is not a finite float.
     pub fn params(&self) -> Result<Params, VitError> {
-        let periods =
-            match self.config.positions {
-                PositionEncoding::Rotary if !self.fit.stem.contains_key("periods") => Some(
-                    periods(self.config.head_width(), self.rope_base, self.numerics),
-                ),
-                _ => None,
-            };
-        let params = assemble::params(&self.container, &self.fit, &self.sizes, periods)?;
+        let periods = match self.config.positions {
+            PositionEncoding::Rotary if !self.assigned.stem.contains_key("periods") => Some(
+                periods(self.config.head_width(), self.rope_base, self.numerics),
+            ),
+            _ => None,
+        };
+        let params = assemble::params(&self.container, &self.assigned, &self.sizes, periods)?;
         for file in &self.container.files {
             file.unchanged()?;
         }
@@ -212,7 +211,7 @@ impl Checkpoint {
 /// An official file is what its name says, so that a config file beside it is another model's.
 fn beside(
     path: &Path,
-    fit: &Assignment,
+    assigned: &Assignment,
 ) -> Result<(Option<Says>, Option<ImageSettings>), VitError> {
     let folder = if path.is_dir() {
         path
@@ -222,16 +221,16 @@ fn beside(
     if official_name(&file_name(path)).is_some() {
         return Ok((None, None));
     }
-    let writers: &[WrittenBy] = match fit.naming.name {
+    let writers: &[WrittenBy] = match assigned.naming.name {
         "open_clip" => &[WrittenBy::OpenClip],
         name if name.starts_with("transformers") => &[WrittenBy::Transformers],
         "augreg" => &[],
-        _ if fit.prefix.contains("visual.") => &[WrittenBy::OpenClip, WrittenBy::Timm],
+        _ if assigned.prefix.contains("visual.") => &[WrittenBy::OpenClip, WrittenBy::Timm],
         _ => &[WrittenBy::Timm],
     };
     let says = Says::beside(folder, writers)?;
     let images = ImageSettings::beside(folder)?;
-    Ok((says, images.filter(|_| fit.naming.name != "augreg")))
+    Ok((says, images.filter(|_| assigned.naming.name != "augreg")))
 }
 
 fn file_name(path: &Path) -> String {

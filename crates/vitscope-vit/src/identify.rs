@@ -121,7 +121,7 @@ pub(crate) struct Observed<'a> {
     /// What its files hold.
     pub container: &'a Container,
     /// Which tensor is which part.
-    pub fit: &'a Assignment,
+    pub assigned: &'a Assignment,
     /// What the tensors show.
     pub sizes: &'a Sizes,
     /// What a config file beside it, or its description, says.
@@ -172,7 +172,9 @@ pub(crate) fn decide(seen: &Observed<'_>, settle: &Settle) -> Result<Decided, Vi
     else {
         return Err(case.unsettled());
     };
-    let Observed { fit, sizes, .. } = seen;
+    let Observed {
+        assigned, sizes, ..
+    } = seen;
     case.decisions.sort_by_key(|decision| {
         let place = ORDER.iter().position(|what| *what == decision.what);
         place.unwrap_or(ORDER.len())
@@ -192,7 +194,7 @@ pub(crate) fn decide(seen: &Observed<'_>, settle: &Settle) -> Result<Decided, Vi
             stem_norm: sizes.stem_norm,
             final_norm: sizes.final_norm,
             hidden_norm: sizes.hidden_norm,
-            rms_norm: fit.naming.rms_norm,
+            rms_norm: assigned.naming.rms_norm,
             layer_scale: sizes.layer_scale,
             positions,
         },
@@ -200,8 +202,8 @@ pub(crate) fn decide(seen: &Observed<'_>, settle: &Settle) -> Result<Decided, Vi
             family,
             format,
             container: seen.container.kind,
-            nesting: fit.nesting(),
-            naming: fit.naming.title.clone(),
+            nesting: assigned.nesting(),
+            naming: assigned.naming.title.clone(),
             model: described
                 .clone()
                 .or_else(|| known.map(|known| known.name.clone())),
@@ -311,19 +313,19 @@ impl<'a> Case<'a> {
             .container
             .tensors
             .iter()
-            .any(|tensor| tensor.group == self.seen.fit.group && test(&tensor.name))
+            .any(|tensor| tensor.group == self.seen.assigned.group && test(&tensor.name))
     }
 
     fn network(&mut self) {
-        if let Some(scale) = &self.seen.fit.changes.scale {
-            let count = self.seen.fit.changes.of.len();
+        if let Some(scale) = &self.seen.assigned.changes.scale {
+            let count = self.seen.assigned.changes.of.len();
             self.note(
                 "adapters",
                 format!("merged into {count} weights"),
                 scale.because.clone(),
             );
         }
-        if let Some(choice) = &self.seen.fit.choice {
+        if let Some(choice) = &self.seen.assigned.choice {
             self.decisions.push(Decision {
                 what: "backbone".to_owned(),
                 value: choice.value.clone(),

@@ -23,17 +23,17 @@ const TILE: usize = 16;
 /// Reads the weights of a backbone.
 pub(crate) fn params(
     container: &Container,
-    fit: &Assignment,
+    assigned: &Assignment,
     sizes: &Sizes,
     periods: Option<Vec<f32>>,
 ) -> Result<Params, VitError> {
     let reader = Reader {
-        changes: &fit.changes,
+        changes: &assigned.changes,
         container,
-        naming: &fit.naming,
+        naming: &assigned.naming,
         sizes,
     };
-    let stem = &fit.stem;
+    let stem = &assigned.stem;
     let width = sizes.width;
 
     let mut prefix = reader.vector(stem, "class")?;
@@ -49,7 +49,7 @@ pub(crate) fn params(
         table.drain(..own);
     }
     // Blocks are read in parallel; each reads with a small buffer, so memory stays bounded.
-    let blocks = fit
+    let blocks = assigned
         .blocks
         .par_iter()
         .map(|parts| reader.block(parts, stem))
@@ -60,11 +60,11 @@ pub(crate) fn params(
         table,
         periods: match periods {
             Some(periods) => periods,
-            None => reader.angles(fit)?,
+            None => reader.angles(assigned)?,
         },
         stem_norm: reader.norm(stem, "stem_norm")?,
         blocks,
-        norm: match fit.naming.rms_norm && !stem.contains_key("norm.weight") {
+        norm: match assigned.naming.rms_norm && !stem.contains_key("norm.weight") {
             true => Norm {
                 weight: vec![1.0; width],
                 bias: vec![0.0; width],
@@ -95,12 +95,12 @@ impl Reader<'_> {
     }
 
     /// Rotary periods of the backbone, or the frequencies that every block repeats.
-    fn angles(&self, fit: &Assignment) -> Result<Vec<f32>, VitError> {
-        let Some(first) = self.find(&fit.blocks[0], "frequencies") else {
-            return self.vector(&fit.stem, "periods");
+    fn angles(&self, assigned: &Assignment) -> Result<Vec<f32>, VitError> {
+        let Some(first) = self.find(&assigned.blocks[0], "frequencies") else {
+            return self.vector(&assigned.stem, "periods");
         };
         let angles = self.container.read(first)?;
-        for parts in &fit.blocks[1..] {
+        for parts in &assigned.blocks[1..] {
             if self.vector(parts, "frequencies")? != angles {
                 return Err(VitError::Contradiction {
                     path: self.container.files[first.place.file()].path.clone(),
