@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
-use cudarc::driver::{CudaStream, DevicePtr};
+use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
 use crate::element::Element;
 use crate::error::CudaError;
@@ -47,7 +47,7 @@ pub(crate) struct ProductKey {
 /// cuBLASLt with what it was asked before.
 pub(crate) struct Blas {
     handle: sys::cublasLtHandle_t,
-    workspace: cudarc::driver::CudaSlice<u8>,
+    workspace: CudaSlice<u8>,
     room: usize,
     plans: BTreeMap<ProductKey, ProductPlan>,
 }
@@ -64,7 +64,7 @@ struct ProductPlan {
 
 impl Drop for ProductPlan {
     fn drop(&mut self) {
-        // SAFETY: made by `Plan::new` and destroyed nowhere else; a failure leaks a few bytes.
+        // SAFETY: made by `ProductPlan::new` and destroyed nowhere else; a failure leaks a few bytes.
         unsafe {
             for layout in self.layouts.into_iter().filter(|layout| !layout.is_null()) {
                 let _ = result::destroy_matrix_layout(layout);
@@ -187,7 +187,7 @@ impl ProductPlan {
             (kind(key.target), (outputs, rows)),
         ];
         // SAFETY: every attribute is given with its own size, and what was made so far is destroyed
-        // by `Plan`'s destructor when a later step fails.
+        // by the plan's destructor when a later step fails.
         unsafe {
             let description =
                 result::create_matmul_desc(sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, float)?;

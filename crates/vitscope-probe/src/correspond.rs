@@ -217,7 +217,10 @@ impl<'a> TargetImage<'a> {
                 };
                 self.grams.push(gram);
                 let corners = [a, b, c, d].map(|at| norms[at]);
-                let fractions = [self.view.rows.of(*rows), self.view.columns.of(*cols)];
+                let fractions = [
+                    self.view.rows.fractions(*rows),
+                    self.view.columns.fractions(*cols),
+                ];
                 self.ratios.push(largest_ratio(&gram, corners, fractions));
             }
         }
@@ -436,7 +439,7 @@ impl<'a> TargetImage<'a> {
         let cols = self.view.columns.cells[cell % columns];
         let corners = self.corners(products, rows, cols);
         let fragile = self.fragile(cell);
-        let fractions = &self.view.columns.fraction[cols.start..cols.end];
+        let fractions = self.view.columns.fractions(cols);
         for row in rows.start..rows.end {
             let line = LengthLine::new(&self.grams[cell], corners, self.view.rows.fraction[row]);
             if fragile || line.reaches(best.cosine - SLACK, fractions) {

@@ -22,6 +22,31 @@
 //! The mean is kept unless the name says otherwise, since taking it out changes cosine k-means by itself.
 //! `random` and `content` take out as much as the others, but not position: they are the controls.
 //!
+//! ```
+//! use ndarray::Array3;
+//! use vitscope_probe::transform::{Fitting, PlaceMoments, Transform};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Vectors of four images at 2 x 2 places, of which the first two channels follow the place.
+//! let rows = Array3::from_shape_fn((4, 4, 5), |(image, place, d)| match d {
+//!     0 => (place / 2) as f32,
+//!     1 => (place % 2) as f32,
+//!     _ => 1.0 + ((5 * image + 3 * place + 7 * d) % 4) as f32,
+//! });
+//! let mut sums = PlaceMoments::new(4, 5);
+//! sums.add(rows.view(), &[0, 1, 0, 1])?; // halves of the images
+//!
+//! let fitting = Fitting::new(&sums, (2, 2))?;
+//! let transform: Transform = "leace:2".parse()?;
+//! let fitted = fitting.fit(transform, (0, 0), None)?;
+//! assert_eq!(fitted.apply(rows.view())?.dim(), rows.dim());
+//! // A linear reader finds row and column before, and nothing of them after.
+//! assert!(fitting.position_r2() > Some(0.9));
+//! assert!(fitting.position_r2_after(&fitted) < Some(1e-6));
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Sources: LEACE, Belrose et al. 2023 (arXiv 2306.03819, Theorem 4.3); `rasa` after Franca (arXiv 2507.14137), with
 //! a least-squares reader in place of a trained one; `blank` after INSID3 (arXiv 2603.28480).
 

@@ -27,6 +27,31 @@ use crate::{
 pub use crate::dialect::{assignment::Role, draft::Draft};
 
 /// A recognized checkpoint: of one of the known families, or described by its user.
+///
+/// ```
+/// use vitscope_vit::checkpoint::Checkpoint;
+/// use vitscope_vit::identify::{Family, Settle};
+///
+/// # let file = vitscope_testkit::fixture("dino-timm/model.safetensors");
+/// // Three blocks of width 16 under timm's names, which do not tell their heads.
+/// let settle = Settle {
+///     family: Some(Family::Dino),
+///     heads: Some(2),
+///     ..Settle::default()
+/// };
+/// let checkpoint = Checkpoint::open(&file, &settle)?;
+/// assert_eq!((checkpoint.config().depth, checkpoint.config().width), (3, 16));
+///
+/// // Every tensor is accounted for, and every decision has its reason.
+/// let report = checkpoint.tensors();
+/// assert_eq!(report.used(), report.tensors.len());
+/// let mut decisions = checkpoint.identity().decisions.iter();
+/// assert!(decisions.any(|decision| decision.what == "heads" && decision.value == "2"));
+///
+/// // Only now are weights read.
+/// assert_eq!(checkpoint.params()?.blocks.len(), 3);
+/// # Ok::<(), vitscope_vit::error::VitError>(())
+/// ```
 #[derive(Debug)]
 pub struct Checkpoint {
     container: Container,

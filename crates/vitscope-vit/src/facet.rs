@@ -24,6 +24,19 @@ pub enum TapKind {
 }
 
 /// Which tensors a forward pass hands out. Layers count from 1; layer 0 is the embedding.
+///
+/// ```
+/// use vitscope_vit::facet::{TapKind, Taps};
+///
+/// // The four facets of block 9: rotated keys are what its attention compares.
+/// let mut taps = Taps::new();
+/// for kind in [TapKind::KeyRotated, TapKind::Query, TapKind::Value, TapKind::Token] {
+///     taps.add(9, kind);
+/// }
+/// assert!(taps.wants(9, TapKind::Token) && !taps.wants(9, TapKind::Key));
+/// // Blocks behind it are not run.
+/// assert_eq!(taps.deepest(), 9);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Taps(Vec<(usize, TapKind)>);
 

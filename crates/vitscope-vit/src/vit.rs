@@ -23,6 +23,36 @@ use crate::shapes::{ShapeError, check, cpu_only};
 pub use crate::tapped::{Rows, Tapped};
 
 /// A backbone ready to run.
+///
+/// ```
+/// use ndarray::{Array4, Axis};
+/// use vitscope_vit::Vit;
+/// use vitscope_vit::error::DeviceError;
+/// use vitscope_vit::facet::{TapKind, Taps};
+/// use vitscope_vit::vit::Tapped;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use vitscope_vit::{checkpoint::Checkpoint, config::Precision, identify::{Family, Settle}};
+/// # let file = vitscope_testkit::fixture("dino-timm/model.safetensors");
+/// # let settle = Settle { family: Some(Family::Dino), heads: Some(2), ..Settle::default() };
+/// # let checkpoint = Checkpoint::open(&file, &settle)?;
+/// let vit = Vit::new(checkpoint.config().clone(), checkpoint.params()?, Precision::F32)?;
+///
+/// // Attention in the last of three blocks, of two images of 2 x 3 patches.
+/// let mut taps = Taps::new();
+/// taps.add(3, TapKind::Attention);
+/// let mut work = vit.workspace([32, 48])?;
+/// vit.forward(Array4::zeros((2, 3, 32, 48)).view(), &taps, &mut work, |tapped| {
+///     if let Tapped::Attention { layer, weights } = tapped {
+///         // [batch, heads, tokens, tokens]: the class token comes before the patches.
+///         assert_eq!((layer, weights.dim()), (3, (2, 2, 1 + 6, 1 + 6)));
+///         assert!(weights.sum_axis(Axis(3)).iter().all(|sum| (sum - 1.0).abs() < 1e-5));
+///     }
+///     Ok::<(), DeviceError>(())
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Vit {
     config: Config,

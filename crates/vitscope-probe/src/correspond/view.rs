@@ -74,7 +74,7 @@ impl ViewAxis {
 
     /// The fractions of a cell's pixels.
     #[inline(always)]
-    pub(super) fn of(&self, cell: ViewCell) -> &[f64] {
+    pub(super) fn fractions(&self, cell: ViewCell) -> &[f64] {
         &self.fraction[cell.start..cell.end]
     }
 
