@@ -7,8 +7,9 @@
 use std::sync::Arc;
 
 use crate::buffer::Buffer;
-use crate::element::{Element, Factors};
+use crate::element::Element;
 use crate::error::CudaError;
+use crate::factors::Factors;
 use crate::gpu::Gpu;
 use crate::program::{Arg, CompiledProgram, KernelSource, args};
 

@@ -9,8 +9,9 @@ use std::sync::{Arc, Mutex};
 
 use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
 
+use crate::blas::Blas;
+use crate::compiler::compiler_is_here;
 use crate::error::CudaError;
-use crate::product::Blas;
 
 /// The first GPU of this machine. All work on it is queued in one order.
 pub struct Gpu {
@@ -42,7 +43,7 @@ impl Gpu {
         let (driver, nvrtc, blas) = unsafe {
             (
                 sys::is_culib_present(),
-                crate::compiler_is_here(),
+                compiler_is_here(),
                 cudarc::cublaslt::sys::is_culib_present(),
             )
         };

@@ -12,27 +12,33 @@
 //! No kernel adds floats by atomics: every sum has one order. cuBLASLt's products are the same for
 //! the same card, library and shapes.
 
+mod blas;
 mod buffer;
 mod cluster;
+mod compiler;
 mod count;
 mod dense;
 mod element;
 mod error;
+mod factors;
 mod gpu;
 mod libraries;
 mod matrix;
 mod product;
 mod program;
 mod rows;
+mod sources;
 
+pub use blas::Product;
 pub use buffer::{Buffer, Letter, Staging};
 pub use cluster::{Adam, Assigned, Axis, Cluster, MomentScratch};
+pub use compiler::{compile, compiler_is_here};
 pub use count::{CardCounts, CountParts, CountScratch, CountShape};
 pub use dense::{Activation, Dense};
-pub use element::{Element, Factors};
+pub use element::Element;
 pub use error::CudaError;
+pub use factors::Factors;
 pub use gpu::Gpu;
-pub use matrix::{Matrix, Target};
-pub use product::Product;
-pub use program::{compile, compiler_is_here, sources};
+pub use matrix::{Matrix, ProductTarget, ROW_UNIT};
 pub use rows::RowsView;
+pub use sources::sources;

@@ -3,7 +3,11 @@
 use std::marker::PhantomData;
 
 use crate::buffer::Buffer;
-use crate::element::{Element, Factors};
+use crate::element::Element;
+use crate::factors::Factors;
+
+/// Rows of factors of 16 bits should begin at multiples of so many numbers: other products are slow.
+pub const ROW_UNIT: usize = 16;
 
 /// A factor: a row-major matrix, or several of one shape, inside an array, which it borrows.
 ///
@@ -97,14 +101,14 @@ impl<'a> Matrix<'a> {
 
 /// Where a product goes, row-major: f32, or numbers of the type of its factors.
 #[derive(Debug)]
-pub struct Target<'a> {
+pub struct ProductTarget<'a> {
     pub(crate) matrix: Matrix<'a>,
     pub(crate) added: bool,
     /// The array is this target's alone while the product is queued.
     array: PhantomData<&'a mut ()>,
 }
 
-impl<'a> Target<'a> {
+impl<'a> ProductTarget<'a> {
     /// The front of an array, rows `stride` elements apart.
     #[must_use]
     pub fn new(buffer: &'a mut Buffer<f32>, stride: usize) -> Self {

@@ -1,50 +1,19 @@
 //! Matrix products by cuBLASLt, told in row-major terms.
 #![expect(
     unsafe_code,
-    reason = "cuBLASLt takes pointers; every matrix is checked against its array first"
+    reason = "cuBLASLt takes addresses; every matrix is checked against its array first"
 )]
 
-use std::collections::BTreeMap;
-use std::ffi::c_void;
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
-use cudarc::cublaslt::result::{self, CublasError};
-use cudarc::cublaslt::sys;
-use cudarc::driver::CudaStream;
+use cudarc::cublaslt::result::CublasError;
 
-use crate::element::{Element, Factors};
+use crate::blas::{Product, ProductKey};
+use crate::element::Element;
 use crate::error::CudaError;
+use crate::factors::Factors;
 use crate::gpu::Gpu;
-use crate::matrix::{Matrix, Target};
-
-/// Scratch memory that cuBLASLt may use, as NVIDIA recommends it: bytes before Hopper, and since.
-const WORKSPACE: [usize; 2] = [4 << 20, 32 << 20];
-
-/// `[rows, inputs] x [inputs, outputs]`, `batch` times.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Product {
-    /// Rows of the left factor.
-    pub rows: usize,
-    /// What is summed over.
-    pub inputs: usize,
-    /// Columns of the right factor.
-    pub outputs: usize,
-    /// How many products.
-    pub batch: usize,
-}
-
-/// What the choice of an algorithm depends on.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct ProductKey {
-    product: Product,
-    element: Element,
-    target: Element,
-    transposed: [bool; 2],
-    strides: [usize; 3],
-    batch_strides: [usize; 3],
-    alignments: [u32; 3],
-    bias: bool,
-}
+use crate::matrix::{Matrix, ProductTarget};
 
 impl ProductKey {
     /// The key of a product of matrices that lie in their arrays.
@@ -90,63 +59,6 @@ impl ProductKey {
     }
 }
 
-/// cuBLASLt with what it was asked before.
-pub(crate) struct Blas {
-    handle: sys::cublasLtHandle_t,
-    workspace: cudarc::driver::CudaSlice<u8>,
-    room: usize,
-    plans: BTreeMap<ProductKey, ProductPlan>,
-}
-
-// SAFETY: the handle is used by one thread at a time (it lies in a mutex), which cuBLASLt allows.
-unsafe impl Send for Blas {}
-
-/// The descriptions of one kind of product and the algorithm that was chosen for it.
-struct ProductPlan {
-    description: sys::cublasLtMatmulDesc_t,
-    layouts: [sys::cublasLtMatrixLayout_t; 3],
-    algorithm: sys::cublasLtMatmulAlgo_t,
-}
-
-impl Drop for ProductPlan {
-    fn drop(&mut self) {
-        // SAFETY: made by `Plan::new` and destroyed nowhere else; a failure leaks a few bytes.
-        unsafe {
-            for layout in self.layouts.into_iter().filter(|layout| !layout.is_null()) {
-                let _ = result::destroy_matrix_layout(layout);
-            }
-            let _ = result::destroy_matmul_desc(self.description);
-        }
-    }
-}
-
-impl Drop for Blas {
-    fn drop(&mut self) {
-        self.plans.clear();
-        // SAFETY: made by `Blas::new` and destroyed nowhere else.
-        let _ = unsafe { result::destroy_handle(self.handle) };
-    }
-}
-
-impl Blas {
-    pub(crate) fn new(stream: &Arc<CudaStream>, capability: (i32, i32)) -> Result<Self, CudaError> {
-        let room = WORKSPACE[usize::from(capability.0 >= 9)];
-        // SAFETY: scratch memory needs no values.
-        let workspace =
-            unsafe { stream.alloc::<u8>(room) }.map_err(|_| CudaError::Memory { bytes: room })?;
-        let handle = result::create_handle().map_err(|error| CudaError::Product {
-            shape: "any matrices".to_owned(),
-            status: format!("{:?}", error.0),
-        })?;
-        Ok(Self {
-            handle,
-            workspace,
-            room,
-            plans: BTreeMap::new(),
-        })
-    }
-}
-
 impl Gpu {
     /// `target = left x right + bias`, or this added to it; sums in f32. The bias is one number per
     /// output, of the target's type. Both factors have one type, and the target that or f32.
@@ -161,7 +73,7 @@ impl Gpu {
         product: Product,
         left: Matrix<'_>,
         right: Matrix<'_>,
-        target: Target<'_>,
+        target: ProductTarget<'_>,
         bias: Option<&Factors>,
     ) -> Result<(), CudaError> {
         if product.rows == 0 || product.outputs == 0 || product.batch == 0 {
@@ -178,215 +90,15 @@ impl Gpu {
             .bind_to_thread()
             .map_err(CudaError::driver("follow to another thread"))?;
         let mut blas = self.blas().lock().unwrap_or_else(PoisonError::into_inner);
-        if !blas.plans.contains_key(&key) {
-            let plan = ProductPlan::new(blas.handle, &key, blas.room).map_err(refused)?;
-            blas.plans.insert(key, plan);
-        }
-        let Blas {
-            handle,
-            workspace,
-            room,
-            plans,
-        } = &mut *blas;
-        let plan = &plans[&key];
-        let (one, before) = (1.0_f32, if target.added { 1.0_f32 } else { 0.0_f32 });
-        let pointer = |address: u64| address as *const c_void;
-        let scratch = {
-            use cudarc::driver::DevicePtr;
-            workspace.device_ptr(self.stream()).0
-        };
-        // SAFETY: the descriptions were made for these shapes, every matrix was checked to lie in
-        // its array, and the stream keeps this product before whatever frees an array.
-        unsafe {
-            if let Some(bias) = bias {
-                let address = bias.bytes.address();
-                result::set_matmul_desc_attribute(
-                    plan.description,
-                    sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
-                    (&raw const address).cast(),
-                    size_of_val(&address),
-                )
-                .map_err(refused)?;
-            }
-            // Row-major matrices are the transposes of column-major ones: the factors change sides.
-            result::matmul(
-                *handle,
-                plan.description,
-                (&raw const one).cast(),
-                (&raw const before).cast(),
-                pointer(right.address),
-                plan.layouts[1],
-                pointer(left.address),
-                plan.layouts[0],
-                pointer(out.address),
-                plan.layouts[2],
-                pointer(out.address).cast_mut(),
-                plan.layouts[2],
-                &raw const plan.algorithm,
-                pointer(scratch).cast_mut(),
-                *room,
-                self.stream().cu_stream().cast(),
-            )
+        let addresses = [left.address, right.address, out.address];
+        let bias = bias.map(|bias| bias.bytes.address());
+        // SAFETY: every matrix was checked to lie in its array, and everything here runs on one stream.
+        unsafe { blas.multiply(self.stream(), &key, addresses, bias, target.added) }
             .map_err(refused)
-        }
     }
 }
 
 /// The largest power of two, up to 256, that divides an address.
 fn alignment(address: u64) -> u32 {
     1 << address.trailing_zeros().min(8)
-}
-
-impl ProductPlan {
-    fn new(
-        handle: sys::cublasLtHandle_t,
-        key: &ProductKey,
-        room: usize,
-    ) -> Result<Self, CublasError> {
-        let Product {
-            rows,
-            inputs,
-            outputs,
-            batch,
-        } = key.product;
-        let kind = |element| match element {
-            Element::F32 => sys::cudaDataType_t::CUDA_R_32F,
-            Element::Bf16 => sys::cudaDataType_t::CUDA_R_16BF,
-            Element::F16 => sys::cudaDataType_t::CUDA_R_16F,
-        };
-        let (factor, float) = (kind(key.element), kind(Element::F32));
-        // What lies in memory, as column-major matrices: rows of ours are columns there.
-        let stored = |(rows, columns): (usize, usize), transposed: bool| {
-            if transposed {
-                (rows, columns)
-            } else {
-                (columns, rows)
-            }
-        };
-        let shapes = [
-            (factor, stored((rows, inputs), key.transposed[0])),
-            (factor, stored((inputs, outputs), key.transposed[1])),
-            (kind(key.target), (outputs, rows)),
-        ];
-        // SAFETY: every attribute is given with its own size, and what was made so far is destroyed
-        // by `Plan`'s destructor when a later step fails.
-        unsafe {
-            let description =
-                result::create_matmul_desc(sys::cublasComputeType_t::CUBLAS_COMPUTE_32F, float)?;
-            let mut plan = Self {
-                description,
-                layouts: [std::ptr::null_mut(); 3],
-                algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
-            };
-            for (index, (kind, (rows, columns))) in shapes.into_iter().enumerate() {
-                let stride = key.strides[index] as i64;
-                let layout =
-                    result::create_matrix_layout(kind, rows as u64, columns as u64, stride)?;
-                plan.layouts[index] = layout;
-                use sys::cublasLtMatrixLayoutAttribute_t as Attribute;
-                let count = batch as i32;
-                result::set_matrix_layout_attribute(
-                    layout,
-                    Attribute::CUBLASLT_MATRIX_LAYOUT_BATCH_COUNT,
-                    (&raw const count).cast(),
-                    size_of_val(&count),
-                )?;
-                let apart = key.batch_strides[index] as i64;
-                result::set_matrix_layout_attribute(
-                    layout,
-                    Attribute::CUBLASLT_MATRIX_LAYOUT_STRIDED_BATCH_OFFSET,
-                    (&raw const apart).cast(),
-                    size_of_val(&apart),
-                )?;
-            }
-            use sys::cublasLtMatmulDescAttributes_t as Attribute;
-            let sides = [
-                (Attribute::CUBLASLT_MATMUL_DESC_TRANSA, key.transposed[1]),
-                (Attribute::CUBLASLT_MATMUL_DESC_TRANSB, key.transposed[0]),
-            ];
-            for (attribute, transposed) in sides {
-                let operation = i32::from(transposed);
-                result::set_matmul_desc_attribute(
-                    description,
-                    attribute,
-                    (&raw const operation).cast(),
-                    size_of_val(&operation),
-                )?;
-            }
-            if key.bias {
-                let epilogue = sys::cublasLtEpilogue_t::CUBLASLT_EPILOGUE_BIAS as u32;
-                result::set_matmul_desc_attribute(
-                    description,
-                    Attribute::CUBLASLT_MATMUL_DESC_EPILOGUE,
-                    (&raw const epilogue).cast(),
-                    size_of_val(&epilogue),
-                )?;
-            }
-            plan.algorithm = choose(handle, &plan, key, room)?;
-            Ok(plan)
-        }
-    }
-}
-
-/// The algorithm that cuBLASLt expects to be fastest.
-fn choose(
-    handle: sys::cublasLtHandle_t,
-    plan: &ProductPlan,
-    key: &ProductKey,
-    room: usize,
-) -> Result<sys::cublasLtMatmulAlgo_t, CublasError> {
-    use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
-    let preference = result::create_matmul_pref()?;
-    let alignments = [
-        (
-            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_A_BYTES,
-            key.alignments[1],
-        ),
-        (
-            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_B_BYTES,
-            key.alignments[0],
-        ),
-        (
-            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_C_BYTES,
-            key.alignments[2],
-        ),
-        (
-            Attribute::CUBLASLT_MATMUL_PREF_MIN_ALIGNMENT_D_BYTES,
-            key.alignments[2],
-        ),
-    ];
-    // SAFETY: every attribute is given with its own size; the preference is destroyed below.
-    let found = unsafe {
-        let [left, right, out] = plan.layouts;
-        result::set_matmul_pref_attribute(
-            preference,
-            Attribute::CUBLASLT_MATMUL_PREF_MAX_WORKSPACE_BYTES,
-            (&raw const room).cast(),
-            size_of_val(&room),
-        )
-        .and_then(|()| {
-            alignments.iter().try_for_each(|(attribute, bytes)| {
-                result::set_matmul_pref_attribute(
-                    preference,
-                    *attribute,
-                    (&raw const *bytes).cast(),
-                    size_of_val(bytes),
-                )
-            })
-        })
-        .and_then(|()| {
-            result::get_matmul_algo_heuristic(
-                handle,
-                plan.description,
-                right,
-                left,
-                out,
-                out,
-                preference,
-            )
-        })
-    };
-    // SAFETY: made above and used no more.
-    unsafe { result::destroy_matmul_pref(preference) }?;
-    found.map(|found| found.algo)
 }

@@ -7,11 +7,12 @@
 use std::collections::BTreeMap;
 
 use cudarc::driver::{CudaFunction, LaunchConfig, PushKernelArg};
-use cudarc::nvrtc::{CompileError, CompileOptions, Ptx, compile_ptx_with_opts};
 
 use crate::buffer::Buffer;
-use crate::element::{Element, Factors};
+use crate::compiler::compile;
+use crate::element::Element;
 use crate::error::CudaError;
+use crate::factors::Factors;
 use crate::gpu::Gpu;
 
 /// Threads of a block: four warps. The kernels that work with whole warps rely on it.
@@ -28,56 +29,6 @@ pub(crate) struct KernelSource {
     pub(crate) kernels: &'static [&'static str],
     /// Kernels that for factors of 16 bits exist since Ampere (compute capability 8.0).
     pub(crate) ampere: &'static [&'static str],
-}
-
-/// Every program as it is compiled: its name, its text, and the factors it is compiled for.
-pub fn sources() -> impl Iterator<Item = (&'static str, &'static str, Element)> {
-    let dense =
-        [Element::F32, Element::Bf16, Element::F16].map(|element| (crate::dense::SOURCE, element));
-    let cluster = (crate::cluster::SOURCE, Element::F32);
-    dense
-        .into_iter()
-        .chain([cluster])
-        .map(|(source, element)| (source.name, source.text, element))
-}
-
-/// Whether NVRTC, which compiles the kernels and needs no GPU, can be loaded.
-#[must_use]
-pub fn compiler_is_here() -> bool {
-    // SAFETY: loading NVIDIA's library runs its initializers, which is what is asked for.
-    unsafe { cudarc::nvrtc::sys::is_culib_present() }
-}
-
-/// Compiles a program to PTX for an architecture such as `compute_80`.
-///
-/// # Errors
-/// When NVRTC refuses; the first line of its log is told.
-pub fn compile(
-    name: &'static str,
-    text: &str,
-    element: Element,
-    architecture: &str,
-) -> Result<Ptx, CudaError> {
-    let options = CompileOptions {
-        name: Some(format!("{name}.cu")),
-        options: vec![
-            format!("--gpu-architecture={architecture}"),
-            format!("-DVITSCOPE_ELEMENT={}", element.number()),
-            "--std=c++14".to_owned(),
-        ],
-        ..CompileOptions::default()
-    };
-    compile_ptx_with_opts(text, options).map_err(|error| {
-        let log = match &error {
-            CompileError::CompileError { log, .. } => {
-                let log = log.to_string_lossy();
-                let first = log.lines().find(|line| line.contains("error"));
-                first.unwrap_or("no log").to_owned()
-            }
-            other => other.to_string(),
-        };
-        CudaError::Compile { program: name, log }
-    })
 }
 
 /// A compiled program.

@@ -11,8 +11,9 @@ use cudarc::driver::sys;
 use half::{bf16, f16};
 
 use crate::buffer::Buffer;
-use crate::element::{Element, Factors};
+use crate::element::Element;
 use crate::error::CudaError;
+use crate::factors::Factors;
 use crate::gpu::Gpu;
 use crate::program::Arg;
 

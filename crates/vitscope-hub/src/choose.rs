@@ -12,7 +12,7 @@ use crate::name::is_relative;
 
 /// What is wanted of a repository.
 #[derive(Clone, Copy, Debug)]
-pub(crate) enum Wanted<'a> {
+pub(crate) enum WantedFiles<'a> {
     /// Its weights.
     Weights,
     /// The weights in one of its folders.
@@ -33,20 +33,20 @@ pub(crate) enum Undecided {
 /// The file to open. `has_all` says whether everything that an index lists is there too.
 pub(crate) fn choose(
     files: &[String],
-    wanted: Wanted<'_>,
+    wanted: WantedFiles<'_>,
     format: Option<Format>,
     has_all: impl Fn(&str) -> bool,
 ) -> Result<String, Undecided> {
     let prefix = match wanted {
-        Wanted::File(file) => {
+        WantedFiles::File(file) => {
             return if files.iter().any(|name| name == file) && has_all(file) {
                 Ok(file.to_owned())
             } else {
                 Err(Undecided::Missing(instead(files)))
             };
         }
-        Wanted::Folder(folder) => format!("{folder}/"),
-        Wanted::Weights => String::new(),
+        WantedFiles::Folder(folder) => format!("{folder}/"),
+        WantedFiles::Weights => String::new(),
     };
     let here: Vec<&str> = files
         .iter()
@@ -154,7 +154,7 @@ mod tests {
 
     fn pick(
         files: &[&str],
-        wanted: Wanted<'_>,
+        wanted: WantedFiles<'_>,
         format: Option<Format>,
     ) -> Result<String, Undecided> {
         let files: Vec<String> = files.iter().map(|&name| name.to_owned()).collect();
@@ -173,16 +173,16 @@ mod tests {
             "pytorch_model.bin",
         ];
         assert_eq!(
-            pick(&laion, Wanted::Weights, None).unwrap(),
+            pick(&laion, WantedFiles::Weights, None).unwrap(),
             "model.safetensors"
         );
         assert_eq!(
-            pick(&laion, Wanted::Weights, Some(Format::OpenClip)).unwrap(),
+            pick(&laion, WantedFiles::Weights, Some(Format::OpenClip)).unwrap(),
             "open_clip_model.safetensors"
         );
         let old = ["pytorch_model.bin", "tf_model.h5", "config.json"];
         assert_eq!(
-            pick(&old, Wanted::Weights, None).unwrap(),
+            pick(&old, WantedFiles::Weights, None).unwrap(),
             "pytorch_model.bin"
         );
         let sharded = [
@@ -191,11 +191,11 @@ mod tests {
             "model.safetensors.index.json",
         ];
         assert_eq!(
-            pick(&sharded, Wanted::Weights, None).unwrap(),
+            pick(&sharded, WantedFiles::Weights, None).unwrap(),
             "model.safetensors.index.json"
         );
         assert!(matches!(
-            pick(&sharded[..2], Wanted::Weights, None),
+            pick(&sharded[..2], WantedFiles::Weights, None),
             Err(Undecided::Missing(_))
         ));
     }
@@ -209,20 +209,23 @@ mod tests {
             "b/x.pth",
         ];
         assert_eq!(
-            pick(&mugs, Wanted::Folder("a"), None).unwrap(),
+            pick(&mugs, WantedFiles::Folder("a"), None).unwrap(),
             "a/vit_small_backbone.pth"
         );
-        assert_eq!(pick(&mugs, Wanted::Folder("b"), None).unwrap(), "b/x.pth");
         assert_eq!(
-            pick(&mugs, Wanted::File("a/vit_small.pth"), None).unwrap(),
+            pick(&mugs, WantedFiles::Folder("b"), None).unwrap(),
+            "b/x.pth"
+        );
+        assert_eq!(
+            pick(&mugs, WantedFiles::File("a/vit_small.pth"), None).unwrap(),
             "a/vit_small.pth"
         );
         assert!(matches!(
-            pick(&mugs, Wanted::File("c"), None),
+            pick(&mugs, WantedFiles::File("c"), None),
             Err(Undecided::Missing(_))
         ));
         assert_eq!(
-            pick(&["x.pth", "y.pth"], Wanted::Weights, None),
+            pick(&["x.pth", "y.pth"], WantedFiles::Weights, None),
             Err(Undecided::Several(vec![
                 "x.pth".to_owned(),
                 "y.pth".to_owned()

@@ -16,7 +16,7 @@ use vitscope_run::files::step;
 
 use crate::cache::{RepoCache, is_commit, make_parent};
 use crate::error::HubError;
-use crate::http::{Answer, Client, Method, escaped};
+use crate::http::{Client, HubAnswer, Method, escaped};
 use crate::name::{is_relative, near};
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -175,7 +175,7 @@ impl<'a> Remote<'a> {
     }
 
     /// A request, repeated while the connection or the server fails.
-    fn ask(&self, method: Method, url: &str) -> Result<Answer, HubError> {
+    fn ask(&self, method: Method, url: &str) -> Result<HubAnswer, HubError> {
         let mut pause = self.settings.pause;
         let mut attempt = 1;
         loop {
@@ -352,7 +352,7 @@ impl<'a> Remote<'a> {
     }
 
     /// What an answer other than success means.
-    fn refusal(&self, answer: &Answer, file: Option<&str>) -> HubError {
+    fn refusal(&self, answer: &HubAnswer, file: Option<&str>) -> HubError {
         let headers = &answer.headers;
         let code = headers.error_code.as_deref().unwrap_or_default();
         let words = headers.error_message.as_deref().unwrap_or_default();

@@ -31,14 +31,14 @@ pub(crate) struct Headers {
 }
 
 /// An answer that is no redirect to be followed.
-pub(crate) struct Answer {
+pub(crate) struct HubAnswer {
     pub url: String,
     pub status: u16,
     pub headers: Headers,
     body: ureq::Body,
 }
 
-impl Answer {
+impl HubAnswer {
     pub fn reader(self) -> impl Read {
         self.body.into_reader()
     }
@@ -95,7 +95,7 @@ impl Client {
     }
 
     /// Sends a request, from byte `from` on, and follows redirects.
-    pub fn send(&self, method: Method, url: &str, from: u64) -> Result<Answer, HubError> {
+    pub fn send(&self, method: Method, url: &str, from: u64) -> Result<HubAnswer, HubError> {
         let mut url = url.to_owned();
         let mut gathered = Headers::default();
         let home = origin(&self.endpoint);
@@ -137,7 +137,7 @@ impl Client {
                         });
                     }
                     if method == Method::Head && origin(&next) != home {
-                        return Ok(Answer {
+                        return Ok(HubAnswer {
                             url,
                             status: 200,
                             // The length is that of the redirect's own text.
@@ -151,7 +151,7 @@ impl Client {
                     url = next;
                 }
                 _ => {
-                    return Ok(Answer {
+                    return Ok(HubAnswer {
                         url,
                         status,
                         headers: gathered,
@@ -167,7 +167,7 @@ impl Client {
     }
 
     /// Reads an answer's text, of bounded length.
-    pub fn text(answer: Answer) -> Result<Vec<u8>, HubError> {
+    pub fn text(answer: HubAnswer) -> Result<Vec<u8>, HubError> {
         let url = answer.url.clone();
         let mut text = Vec::new();
         answer

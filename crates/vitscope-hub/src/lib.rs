@@ -25,7 +25,8 @@ pub mod name;
 pub mod progress;
 pub mod resolve;
 pub mod settings;
+#[cfg(feature = "network")]
 mod sink;
 
 pub use error::HubError;
-pub use resolve::{Located, Origin, resolve, resolve_with};
+pub use resolve::{Located, ModelOrigin, resolve, resolve_with};

@@ -14,9 +14,9 @@ pub trait Progress {
 
 /// Says nothing.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Silent;
+pub struct SilentProgress;
 
-impl Progress for Silent {
+impl Progress for SilentProgress {
     fn begin(&mut self, _: &str, _: u64, _: Option<u64>) {}
     fn advance(&mut self, _: u64) {}
     fn end(&mut self) {}

@@ -8,7 +8,7 @@ use vitscope_vit::known::{KnownModel, models};
 use crate::cache::{RepoCache, cached_ids};
 #[cfg(feature = "network")]
 use crate::choose::Undecided;
-use crate::choose::{Wanted, choose, is_complete, sidecars};
+use crate::choose::{WantedFiles, choose, is_complete, sidecars};
 use crate::error::{HubError, listed};
 use crate::name::{HubName, has_file_ending, near, short_name};
 use crate::progress::Progress;
@@ -20,12 +20,12 @@ pub struct Located {
     /// The file of weights, or the index of its shards; what the user named, if that was a path.
     pub path: PathBuf,
     /// Where it comes from.
-    pub origin: Origin,
+    pub origin: ModelOrigin,
 }
 
 /// Where a model comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum ModelOrigin {
     /// The user named the file or folder.
     Path,
     /// A repository of a hub.
@@ -40,10 +40,10 @@ pub enum Origin {
 }
 
 /// What is asked of a repository.
-struct Asked<'a> {
+struct RepoRequest<'a> {
     id: &'a str,
     revision: &'a str,
-    wanted: Wanted<'a>,
+    wanted: WantedFiles<'a>,
     format: Option<Format>,
 }
 
@@ -88,10 +88,13 @@ pub fn resolve_with(
     match HubName::parse(&text) {
         Some(name) if !file_like => obtain(
             settings,
-            &Asked {
+            &RepoRequest {
                 id: &name.id,
                 revision: &name.revision,
-                wanted: name.file.as_deref().map_or(Wanted::Weights, Wanted::File),
+                wanted: name
+                    .file
+                    .as_deref()
+                    .map_or(WantedFiles::Weights, WantedFiles::File),
                 format,
             },
             progress,
@@ -112,7 +115,7 @@ pub fn resolve_with(
 fn local(path: &Path) -> Located {
     Located {
         path: path.to_owned(),
-        origin: Origin::Path,
+        origin: ModelOrigin::Path,
     }
 }
 
@@ -162,13 +165,13 @@ fn by_short_name(
     };
     obtain(
         settings,
-        &Asked {
+        &RepoRequest {
             id,
             revision: "main",
             wanted: source
                 .folder
                 .as_deref()
-                .map_or(Wanted::Weights, Wanted::Folder),
+                .map_or(WantedFiles::Weights, WantedFiles::Folder),
             format: Some(source.format),
         },
         progress,
@@ -178,7 +181,7 @@ fn by_short_name(
 /// From the cache where it is whole there, else from the hub.
 fn obtain(
     settings: &Settings,
-    asked: &Asked<'_>,
+    asked: &RepoRequest<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Located, HubError> {
     let cache = RepoCache::new(&settings.cache, asked.id);
@@ -193,7 +196,7 @@ fn obtain(
         }
         return Ok(Located {
             path: cache.snapshot(&commit).join(main),
-            origin: Origin::Hub {
+            origin: ModelOrigin::Hub {
                 id: asked.id.to_owned(),
                 commit,
                 downloaded: false,
@@ -209,7 +212,7 @@ fn obtain(
 }
 
 /// The cached commit and file that answer to what is asked, if they are whole.
-fn cached(cache: &RepoCache, asked: &Asked<'_>) -> Option<(String, String)> {
+fn cached(cache: &RepoCache, asked: &RepoRequest<'_>) -> Option<(String, String)> {
     let commit = cache.commit_of(asked.revision)?;
     let files = cache.files(&commit);
     let snapshot = cache.snapshot(&commit);
@@ -219,12 +222,12 @@ fn cached(cache: &RepoCache, asked: &Asked<'_>) -> Option<(String, String)> {
     main.ok().map(|main| (commit, main))
 }
 
-fn not_cached(settings: &Settings, asked: &Asked<'_>, because: String) -> HubError {
+fn not_cached(settings: &Settings, asked: &RepoRequest<'_>, because: String) -> HubError {
     let mut id = asked.id.to_owned();
     if asked.revision != "main" {
         id = format!("{id}@{}", asked.revision);
     }
-    if let Wanted::File(file) = asked.wanted {
+    if let WantedFiles::File(file) = asked.wanted {
         id = format!("{id}:{file}");
     }
     let ids = cached_ids(&settings.cache);
@@ -246,7 +249,7 @@ fn not_cached(settings: &Settings, asked: &Asked<'_>, because: String) -> HubErr
 fn download(
     settings: &Settings,
     _: RepoCache,
-    asked: &Asked<'_>,
+    asked: &RepoRequest<'_>,
     _: &mut dyn Progress,
 ) -> Result<Located, HubError> {
     let because = format!(
@@ -260,7 +263,7 @@ fn download(
 fn complete(
     _: &Settings,
     _: &RepoCache,
-    _: &Asked<'_>,
+    _: &RepoRequest<'_>,
     _: &str,
     _: &str,
     _: &mut dyn Progress,
@@ -272,7 +275,7 @@ fn complete(
 fn download(
     settings: &Settings,
     cache: RepoCache,
-    asked: &Asked<'_>,
+    asked: &RepoRequest<'_>,
     progress: &mut dyn Progress,
 ) -> Result<Located, HubError> {
     use crate::choose::{is_index, shards};
@@ -305,7 +308,7 @@ fn download(
     remote.cache.write_ref(asked.revision, &commit)?;
     Ok(Located {
         path,
-        origin: Origin::Hub {
+        origin: ModelOrigin::Hub {
             id: asked.id.to_owned(),
             commit,
             downloaded: true,
@@ -318,7 +321,7 @@ fn download(
 fn complete(
     settings: &Settings,
     cache: &RepoCache,
-    asked: &Asked<'_>,
+    asked: &RepoRequest<'_>,
     commit: &str,
     main: &str,
     progress: &mut dyn Progress,
@@ -344,10 +347,10 @@ fn complete(
 
 /// Says why no file of a repository was chosen.
 #[cfg(feature = "network")]
-fn explain(asked: &Asked<'_>, undecided: Undecided) -> HubError {
+fn explain(asked: &RepoRequest<'_>, undecided: Undecided) -> HubError {
     let id = asked.id.to_owned();
     match (undecided, asked.wanted) {
-        (Undecided::Missing(found), Wanted::File(file)) => HubError::NoEntry {
+        (Undecided::Missing(found), WantedFiles::File(file)) => HubError::NoEntry {
             id,
             file: file.to_owned(),
             revision: asked.revision.to_owned(),

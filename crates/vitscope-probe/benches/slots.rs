@@ -16,7 +16,8 @@ use ndarray::{Array2, Array3, Axis, s};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use vitscope_probe::{
-    AdamSettings, Labeler, Moments, Reservoir, Scratch, Trainer, initial_centroids, plain_labels,
+    AdamSettings, LabelScratch, Labeler, Moments, Reservoir, Trainer, initial_centroids,
+    plain_labels,
 };
 
 const IMAGES: usize = 8;
@@ -138,7 +139,7 @@ fn main() {
     report("labels, batch, noise", IMAGES, || {
         labeler.label_batch(noise.view(), &mut labels).unwrap()
     });
-    let (mut scratch, mut out) = (Scratch::default(), vec![0; PATCHES * PATCH * PATCH]);
+    let (mut scratch, mut out) = (LabelScratch::default(), vec![0; PATCHES * PATCH * PATCH]);
     let image = areas.index_axis(Axis(0), 0);
     report("labels, one image", 1, || {
         labeler.label(image, &mut scratch, &mut out).unwrap()

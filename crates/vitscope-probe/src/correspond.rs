@@ -39,7 +39,7 @@
 //! best, which `x |x| >= y |y|` tells without root or division. In cells where `|f(p)|^2` falls below 1e-4
 //! of the largest corner's, that is where rounding could amount to more, every pixel is looked at, and its
 //! length is taken from the upsampled embedding itself. So the match is the one that looking at every pixel
-//! finds ([`Target::best_plain`]), ties included.
+//! finds ([`TargetImage::best_plain`]), ties included.
 //!
 //! Where `|f(p)|` is below 1e-7 of `sum w_i n_i`, opposite patches cancel and what is left is rounding;
 //! such an embedding counts as zero, and the cosine with a zero vector counts as 0.
@@ -55,7 +55,7 @@ use crate::ProbeError;
 use crate::error::check;
 use crate::rows;
 
-use lengths::{Gram, LengthLine, inner, largest_ratio, toward};
+use lengths::{FRAGILE, Gram, LengthLine, inner, largest_ratio, toward};
 use view::ViewCell;
 
 pub use view::View;
@@ -65,13 +65,6 @@ const SLACK: f64 = 1e-9;
 
 /// Below this share of what its corners contribute, an embedding counts as zero.
 const FLOOR: f64 = 1e-7;
-
-/// Below this share of the largest corner's squared length, neither bounds nor the quadratic form are
-/// trusted.
-const FRAGILE: f64 = 1e-4;
-
-/// Pixels that are looked at together.
-const LANES: usize = 8;
 
 /// The best match of a key point.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -96,7 +89,7 @@ fn cosine(product: f64, square: f64) -> f64 {
 
 /// A target image that key points are looked for in.
 #[derive(Debug, Clone)]
-pub struct Target<'a> {
+pub struct TargetImage<'a> {
     view: &'a View,
     dim: usize,
     /// `[N, D]`.
@@ -110,14 +103,14 @@ pub struct Target<'a> {
     ratios: Vec<f64>,
 }
 
-/// Buffers that [`Target::best`] uses again from one key point to the next. Start with `default()`.
+/// Buffers that [`TargetImage::best`] uses again from one key point to the next. Start with `default()`.
 #[derive(Debug, Clone, Default)]
 pub struct Search {
     cosines: Vec<f64>,
     bounds: Vec<f64>,
 }
 
-impl<'a> Target<'a> {
+impl<'a> TargetImage<'a> {
     /// Prepares the embeddings of a target image.
     ///
     /// # Shapes
@@ -224,8 +217,11 @@ impl<'a> Target<'a> {
                 };
                 self.grams.push(gram);
                 let corners = [a, b, c, d].map(|at| norms[at]);
-                self.ratios
-                    .push(largest_ratio(&gram, corners, self.view, *rows, *cols));
+                let fractions = [
+                    self.view.rows.fractions(*rows),
+                    self.view.columns.fractions(*cols),
+                ];
+                self.ratios.push(largest_ratio(&gram, corners, fractions));
             }
         }
     }
@@ -443,7 +439,7 @@ impl<'a> Target<'a> {
         let cols = self.view.columns.cells[cell % columns];
         let corners = self.corners(products, rows, cols);
         let fragile = self.fragile(cell);
-        let fractions = &self.view.columns.fraction[cols.start..cols.end];
+        let fractions = self.view.columns.fractions(cols);
         for row in rows.start..rows.end {
             let line = LengthLine::new(&self.grams[cell], corners, self.view.rows.fraction[row]);
             if fragile || line.reaches(best.cosine - SLACK, fractions) {

@@ -55,12 +55,6 @@ use pruning::{Pruning, pruned_labels};
 pub(crate) use geometry::source;
 pub use soft::SoftSums;
 
-/// Pixels that are mixed at a time.
-const LANES: usize = 16;
-
-/// The lead that a cluster of higher index needs, relative to the largest score (see the module's text).
-const LEAD: f32 = 8.0 * f32::EPSILON;
-
 /// Scores beyond this could overflow when they are mixed.
 pub(crate) const LIMIT: f32 = f32::MAX / 4.0;
 
@@ -79,7 +73,7 @@ pub struct Labeler {
 
 /// Buffers that [`Labeler::label`] uses again from one image to the next. Start with `default()`.
 #[derive(Debug, Clone, Default)]
-pub struct Scratch {
+pub struct LabelScratch {
     rows: Vec<f32>,
     scores: Vec<f32>,
     pruning: Pruning,
@@ -142,7 +136,7 @@ impl Labeler {
     pub fn label(
         &self,
         rows: ArrayView2<'_, f32>,
-        scratch: &mut Scratch,
+        scratch: &mut LabelScratch,
         out: &mut [u8],
     ) -> Result<(), ProbeError> {
         self.label_and(rows, scratch, out, |_, _| ())
@@ -153,7 +147,7 @@ impl Labeler {
     fn label_and<S>(
         &self,
         rows: ArrayView2<'_, f32>,
-        scratch: &mut Scratch,
+        scratch: &mut LabelScratch,
         out: &mut [u8],
         see: impl FnOnce(&[f32], &[f32]) -> S,
     ) -> Result<S, ProbeError> {
@@ -161,7 +155,7 @@ impl Labeler {
         check("number of patch vectors", self.geometry.patches(), patches)?;
         check("width of the patch vectors", self.dim, dim)?;
         check("number of pixels", self.geometry.pixels(), out.len())?;
-        let Scratch {
+        let LabelScratch {
             rows: copy,
             scores,
             pruning,
@@ -238,7 +232,7 @@ impl Labeler {
         let outcomes: Vec<Result<S, ProbeError>> = out
             .par_chunks_mut(pixels)
             .enumerate()
-            .map_init(Scratch::default, |scratch, (image, out)| {
+            .map_init(LabelScratch::default, |scratch, (image, out)| {
                 self.label_and(rows.index_axis(Axis(0), image), scratch, out, &see)
                     .map_err(|error| match error {
                         ProbeError::NonFinite { .. } => ProbeError::NonFinite { image },
@@ -261,7 +255,7 @@ impl Labeler {
     pub fn label_scores(
         &self,
         scores: ArrayView2<'_, f32>,
-        scratch: &mut Scratch,
+        scratch: &mut LabelScratch,
         out: &mut [u8],
     ) -> Result<(), ProbeError> {
         let (patches, clusters) = scores.dim();

@@ -9,7 +9,7 @@
 //! 3. **Labels** ([`Labeler`]): the cluster of each pixel after bilinear upsampling, by exact pruning
 //!    (docs/protocol.md section 5, Eq. 1).
 //!
-//! [`Target`] finds the pixel that is most like a key point of another image (docs/protocol.md section 10, Eq. 4).
+//! [`TargetImage`] finds the pixel that is most like a key point of another image (docs/protocol.md section 10, Eq. 4).
 //!
 //! [`readers`] read classes from the same vectors by a kNN and a linear reader that are given labels
 //! (docs/protocol.md section 20).
@@ -53,7 +53,7 @@
 //!
 //! ```
 //! use ndarray::{Array3, ArrayView3};
-//! use vitscope_probe::{AdamSettings, Labeler, Moments, Reservoir, Scratch, Trainer, initial_centroids};
+//! use vitscope_probe::{AdamSettings, Labeler, Moments, Reservoir, LabelScratch, Trainer, initial_centroids};
 //!
 //! # fn main() -> Result<(), vitscope_probe::ProbeError> {
 //! // Two images of 2 x 2 patches, 4 numbers each.
@@ -74,7 +74,7 @@
 //!
 //! let labeler = Labeler::new(trainer.codebook().view(), (2, 2), 8)?;
 //! let mut labels = vec![0; 16 * 16];
-//! labeler.label(rows.index_axis(ndarray::Axis(0), 0), &mut Scratch::default(), &mut labels)?;
+//! labeler.label(rows.index_axis(ndarray::Axis(0), 0), &mut LabelScratch::default(), &mut labels)?;
 //! assert!(labels.iter().all(|&label| label < 3));
 //! # Ok(())
 //! # }
@@ -97,11 +97,11 @@ mod start;
 mod trainer;
 pub mod transform;
 
-pub use correspond::{Match, Search, Target, View};
+pub use correspond::{Match, Search, TargetImage, View};
 pub use dispersion::Dispersion;
 pub use error::ProbeError;
 pub use exact::ExactSums;
-pub use labels::{Labeler, Scratch, SoftSums, plain_labels};
+pub use labels::{LabelScratch, Labeler, SoftSums, plain_labels};
 pub use moments::{Moments, MomentsState};
 pub use principal::Principal;
 pub use spread::Spread;

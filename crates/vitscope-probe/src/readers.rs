@@ -13,6 +13,32 @@
 //!
 //! Either gives scores of patches, which become pixel labels as those of clusters do: upsampled bilinearly, the
 //! largest taken ([`ScoreLabeler`]).
+//!
+//! ```
+//! use ndarray::array;
+//! use vitscope_probe::readers::{LinearSums, Neighbors, ScoreLabeler, unit};
+//!
+//! # fn main() -> Result<(), vitscope_probe::ProbeError> {
+//! // An image of 2 x 2 patches, whose upper ones are of class 0.
+//! let rows = unit(array![[[2.0, 0.1], [1.0, 0.0], [0.1, 1.0], [0.0, 3.0]]].view())?;
+//! let shares = array![[1.0, 0.0], [1.0, 0.0], [0.0, 1.0], [0.0, 1.0]];
+//!
+//! let mut neighbors = Neighbors::new(2, 2, 4);
+//! let mut sums = LinearSums::new(2, 2);
+//! let image = rows.index_axis(ndarray::Axis(0), 0);
+//! for (row, shares) in image.rows().into_iter().zip(shares.rows()) {
+//!     neighbors.add(&row.to_vec(), &shares.to_vec())?;
+//! }
+//! sums.add(image, shares.view())?;
+//!
+//! // Each tells the classes of the same patches, here of one pixel each.
+//! let labeler = ScoreLabeler::new(2, (2, 2), 1)?;
+//! let linear = sums.fit()?;
+//! assert_eq!(labeler.label_batch(rows.view(), |rows| neighbors.scores(rows))?, [0, 0, 1, 1]);
+//! assert_eq!(labeler.label_batch(rows.view(), |rows| linear.scores(rows))?, [0, 0, 1, 1]);
+//! # Ok(())
+//! # }
+//! ```
 
 use faer::linalg::matmul::matmul;
 use faer::{Accum, MatMut, MatRef, Par};
@@ -22,7 +48,7 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::error::check;
-use crate::labels::{Labeler, Scratch};
+use crate::labels::{LabelScratch, Labeler};
 use crate::transform::{solve, unit_rows};
 use crate::{Moments, ProbeError};
 
@@ -390,7 +416,7 @@ impl ScoreLabeler {
         let mut out = vec![0; rows.len_of(Axis(0)) * self.pixels];
         out.par_chunks_mut(self.pixels)
             .enumerate()
-            .try_for_each_init(Scratch::default, |scratch, (image, out)| {
+            .try_for_each_init(LabelScratch::default, |scratch, (image, out)| {
                 let scores = scores(rows.index_axis(Axis(0), image))?;
                 let labeled = self.labeler.label_scores(scores.view(), scratch, out);
                 labeled.map_err(|error| match error {

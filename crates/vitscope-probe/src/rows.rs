@@ -11,8 +11,8 @@ use ndarray::ArrayView1;
 pub(crate) fn vectorized<R>(work: impl FnMut() -> R) -> R {
     // Called through `FnMut`: a closure called through `FnOnce`, as `dispatch` does by itself, goes
     // through a shim that is not always inlined, and then runs as code for the oldest processor.
-    struct Work<F>(F);
-    impl<R, F: FnMut() -> R> pulp::NullaryFnOnce for Work<F> {
+    struct Vectorized<F>(F);
+    impl<R, F: FnMut() -> R> pulp::NullaryFnOnce for Vectorized<F> {
         type Output = R;
 
         #[inline(always)]
@@ -20,7 +20,7 @@ pub(crate) fn vectorized<R>(work: impl FnMut() -> R) -> R {
             (self.0)()
         }
     }
-    pulp::Arch::new().dispatch(Work(work))
+    pulp::Arch::new().dispatch(Vectorized(work))
 }
 
 /// Copies a patch vector, whatever its stride.

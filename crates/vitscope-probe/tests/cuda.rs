@@ -12,7 +12,7 @@ use vitscope_cuda::{Buffer, Element, Factors, RowsView};
 use vitscope_measure::{Positions, QualityResampling, Resampling, ResamplingPlan, Tally};
 use vitscope_probe::cuda::{
     CardCounts, Cluster, CountScratch, CountShape, DeviceLabeler, DeviceMoments, DeviceTrainer,
-    Gpu, Scratch,
+    Gpu, StageScratch,
 };
 use vitscope_probe::{
     AdamSettings, Labeler, Moments, ProbeError, Reservoir, SoftSums, Trainer, initial_centroids,
@@ -80,7 +80,7 @@ fn training_goes_on_on_either_device() {
     let adam = AdamSettings::default();
     let mut host = Trainer::new(start, adam).unwrap();
     let mut device = DeviceTrainer::from_state(&cluster, &host.to_state(), adam).unwrap();
-    let mut scratch = Scratch::new(gpu).unwrap();
+    let mut scratch = StageScratch::new(gpu).unwrap();
     let mut losses = 0.0_f64;
     for step in 0..60 {
         for images in [vec![step % 16], vec![(step + 5) % 16, (step + 9) % 16]] {
@@ -111,7 +111,7 @@ fn a_step_does_not_depend_on_how_it_is_split() {
     let mut rng = Lcg(4);
     let x = features(&mut rng, (6, 25, 24), 9, 0.25);
     let start = Trainer::new(rng.matrix(7, 24).mapv(f64::from), AdamSettings::default()).unwrap();
-    let mut scratch = Scratch::new(gpu).unwrap();
+    let mut scratch = StageScratch::new(gpu).unwrap();
     let mut states = Vec::new();
     for split in [&[6][..], &[1, 5], &[2, 2, 2]] {
         let adam = AdamSettings::default();
@@ -139,7 +139,7 @@ fn values_that_are_not_finite_name_their_image() {
     bad[(2, 4, 1)] = f32::INFINITY;
     bad[(1, 8, 7)] = f32::NAN;
     let (good, bad) = (Lying::new(gpu, &good), Lying::new(gpu, &bad));
-    let mut scratch = Scratch::new(gpu).unwrap();
+    let mut scratch = StageScratch::new(gpu).unwrap();
 
     let start = Trainer::new(rng.matrix(3, 8).mapv(f64::from), AdamSettings::default()).unwrap();
     let adam = AdamSettings::default();
@@ -180,7 +180,7 @@ fn principal_directions_and_first_centroids() {
     let weights = [1, 2, 1, 0, 3, 1, 1, 1, 2, 1, 1, 1];
     let mut host = Moments::new(300);
     let mut device = DeviceMoments::new(&cluster, 300).unwrap();
-    let mut scratch = Scratch::new(gpu).unwrap();
+    let mut scratch = StageScratch::new(gpu).unwrap();
     let mut kept = [Reservoir::new(40, 300, 7), Reservoir::new(40, 300, 7)];
     let mut on_card = Buffer::new(gpu, 40 * 300).unwrap();
     for range in [0..1, 1..2, 2..7, 7..12] {
@@ -220,7 +220,7 @@ fn principal_directions_and_first_centroids() {
 fn labels_are_those_of_the_plain_method() {
     let Some(cluster) = card() else { return };
     let gpu = cluster.gpu();
-    let mut scratch = Scratch::new(gpu).unwrap();
+    let mut scratch = StageScratch::new(gpu).unwrap();
     for (rows, cols, patch, clusters) in
         [(6, 5, 8, 7), (5, 6, 14, 97), (4, 5, 16, 255), (1, 3, 7, 1)]
     {
@@ -262,7 +262,7 @@ fn huge_vectors_are_labeled_all_the_same() {
     let gpu = cluster.gpu();
     let x = features(&mut Lcg(3), (2, 30, 12), 9, 0.0) * 2.0_f32.powi(120);
     let book = Lcg(8).matrix(5, 12);
-    let mut scratch = Scratch::new(gpu).unwrap();
+    let mut scratch = StageScratch::new(gpu).unwrap();
     let device = DeviceLabeler::new(&cluster, book.view(), (5, 6), 8).unwrap();
     let host = Labeler::new(book.view(), (5, 6), 8).unwrap();
     let (mut ours, mut theirs) = (vec![0; 2 * 30 * 64], vec![1; 2 * 30 * 64]);
@@ -285,7 +285,7 @@ fn rows_of_sixteen_bits_are_rows() {
         .map(|i| ((i * 37 + i / 9) % 31) as f32 * 0.25 - 3.5)
         .collect();
     let start = Trainer::new(Lcg(4).matrix(37, width).mapv(f64::from), adam).unwrap();
-    let mut scratch = Scratch::new(gpu).unwrap();
+    let mut scratch = StageScratch::new(gpu).unwrap();
     let shape = [images, patches, width];
     let mut outcomes = Vec::new();
     for element in [Element::F32, Element::Bf16, Element::F16] {

@@ -7,17 +7,17 @@ use vitscope_measure::{Positions, ResamplingPlan, Tally, TallyParts};
 use vitscope_probe::ProbeError;
 use vitscope_probe::cuda::{
     self, Buffer, Cluster, CountScratch, CountShape, CudaError, DeviceLabeler, DeviceMoments, Gpu,
-    RowsView, Scratch,
+    RowsView, StageScratch,
 };
 
-use crate::counts::TestBatch;
 use crate::error::ProtocolError;
+use crate::test_batch::TestBatch;
 
 /// A card with what its stages use again from call to call.
 #[derive(Debug)]
 pub(crate) struct Card {
     pub(crate) cluster: Arc<Cluster>,
-    pub(crate) scratch: Scratch,
+    pub(crate) scratch: StageScratch,
     counting: CountScratch,
     /// The ground truth of the batch that is being counted.
     classes: Buffer<u8>,
@@ -47,7 +47,7 @@ pub(crate) struct CardGatherer {
 
 /// Counts on the card that have not been brought to the host yet.
 #[derive(Debug)]
-pub(crate) struct CardCounts {
+pub(crate) struct PendingCounts {
     cluster: Arc<Cluster>,
     counts: cuda::CardCounts,
     /// Sharpness, and how probable each cluster is at each patch, where that is summed.
@@ -56,7 +56,7 @@ pub(crate) struct CardCounts {
     images: u64,
 }
 
-/// What [`CardCounts::take`] hands over.
+/// What [`PendingCounts::take`] hands over.
 pub(crate) struct Taken {
     pub(crate) tally: Tally,
     /// Counts under shifts and of the bootstrap, `[R, K, Hp, Wp]` each.
@@ -71,7 +71,7 @@ impl Card {
     pub(crate) fn new(gpu: &Arc<Gpu>) -> Result<Self, ProbeError> {
         Ok(Self {
             cluster: Cluster::new(gpu)?,
-            scratch: Scratch::new(gpu)?,
+            scratch: StageScratch::new(gpu)?,
             counting: CountScratch::new(gpu)?,
             classes: Buffer::new(gpu, 0)?,
             known: None,
@@ -135,7 +135,7 @@ impl Card {
         rows: &RowsView<'_>,
         batch: &TestBatch<'_>,
         plan: Option<&Arc<ResamplingPlan>>,
-        (counts, positions): (&mut CardCounts, Positions),
+        (counts, positions): (&mut PendingCounts, Positions),
         wanted: Option<&mut Vec<u8>>,
     ) -> Result<(), ProbeError> {
         self.begin(batch, counts.shape, plan)?;
@@ -167,7 +167,7 @@ impl Card {
     }
 }
 
-impl CardCounts {
+impl PendingCounts {
     /// Nothing counted yet; probabilities are summed with this sharpness, if any.
     pub(crate) fn new(
         cluster: &Arc<Cluster>,

@@ -17,8 +17,9 @@ use vitscope_probe::SoftSums;
 use vitscope_probe::cuda::{CountShape, DeviceLabeler, RowsView};
 
 #[cfg(feature = "cuda")]
-use crate::card::{Card, CardCounts};
+use crate::card::{Card, PendingCounts};
 use crate::error::ProtocolError;
+use crate::test_batch::TestBatch;
 
 /// How label maps lie over patches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -37,15 +38,6 @@ impl MapShape {
     }
 }
 
-/// Test images that are counted together.
-#[derive(Clone, Copy, Debug)]
-pub struct TestBatch<'a> {
-    /// Their numbers in the evaluation set.
-    pub images: &'a [usize],
-    /// The class of every pixel, image by image, [`IGNORED`] for none; absent without ground truth.
-    pub truth: Option<&'a [u8]>,
-}
-
 /// Counts of one slot, or of the ground truth. Counts of two parts of an evaluation set add up to those of
 /// the whole.
 #[derive(Debug)]
@@ -62,7 +54,7 @@ pub struct Counts {
     shape: MapShape,
     /// What a card has counted and not handed over.
     #[cfg(feature = "cuda")]
-    on_card: Option<Box<CardCounts>>,
+    on_card: Option<Box<PendingCounts>>,
 }
 
 impl Counts {
@@ -123,7 +115,7 @@ impl Counts {
                     replicates: plan.map_or(0, |plan| plan.replicates()),
                 };
                 let alpha = self.soft.as_ref().map(SoftSums::alpha);
-                none.insert(Box::new(CardCounts::new(&card.cluster, shape, alpha)?))
+                none.insert(Box::new(PendingCounts::new(&card.cluster, shape, alpha)?))
             }
         };
         let to = (&mut **on_card, self.positions);

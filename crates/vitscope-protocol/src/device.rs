@@ -13,7 +13,7 @@
 use ndarray::{Array2, ArrayView3, Axis, Slice};
 #[cfg(feature = "cuda")]
 use vitscope_probe::cuda::{
-    Buffer, DeviceLabeler, DeviceMoments, DeviceTrainer, Gpu, RowsView, Scratch,
+    Buffer, DeviceLabeler, DeviceMoments, DeviceTrainer, Gpu, RowsView, StageScratch,
 };
 use vitscope_probe::{
     AdamSettings, Labeler, Moments, ProbeError, Reservoir, Trainer, TrainerState,
@@ -21,8 +21,9 @@ use vitscope_probe::{
 
 #[cfg(feature = "cuda")]
 use crate::card::{Card, CardGatherer};
-use crate::counts::{Counts, TestBatch};
+use crate::counts::Counts;
 use crate::error::ProtocolError;
+use crate::test_batch::TestBatch;
 
 /// Patch vectors of a batch of images, `[B, N, D]`, where they lie.
 #[derive(Clone, Debug)]
@@ -84,7 +85,7 @@ impl Site {
     }
 
     #[cfg(feature = "cuda")]
-    fn scratch(&mut self) -> Result<&mut Scratch, ProtocolError> {
+    fn scratch(&mut self) -> Result<&mut StageScratch, ProtocolError> {
         let card = self.card.as_mut().ok_or(ProtocolError::Elsewhere)?;
         Ok(&mut card.scratch)
     }

@@ -6,7 +6,7 @@ use ndarray::{Array2, Array3, ArrayView2, ArrayView3};
 use vitscope_measure::{ResamplingPlan, twins};
 use vitscope_probe::{Dispersion, Spread};
 
-use crate::counts::{Counts, MapShape, Scores, TestBatch};
+use crate::counts::{Counts, MapShape, Scores};
 use crate::device::{Painter, PatchRows, Site};
 use crate::embeddings::{Embeddings, Truth};
 use crate::error::{ProtocolError, check};
@@ -14,6 +14,7 @@ use crate::observer::{Observer, Phase, Silent};
 use crate::settings::CheckedProtocol;
 use crate::sharing::{Setup, SharedOrder};
 use crate::start::StartPass;
+use crate::test_batch::TestBatch;
 use crate::train::{TrainPass, Training};
 
 /// Images that are read together. Results do not depend on it.

@@ -10,7 +10,7 @@ use vitscope_measure::{
     quality, sample_interval,
 };
 
-use crate::counts::TestBatch;
+use crate::test_batch::TestBatch;
 
 /// Counts of one reader on one slot. Those of two parts of an evaluation set add up to those of the whole.
 #[derive(Clone, Debug)]

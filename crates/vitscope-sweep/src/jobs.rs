@@ -407,7 +407,7 @@ mod tests {
             Sweep::open(
                 plan,
                 Weights::AsTheyAre,
-                &mut vitscope_hub::progress::Silent,
+                &mut vitscope_hub::progress::SilentProgress,
             )
             .unwrap()
         };

@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3};
 use vitscope_data::RgbCrop;
 use vitscope_probe::{Moments, ProbeError};
-use vitscope_vit::facet::Kind;
+use vitscope_vit::facet::TapKind;
 
 use crate::pane::Tensor;
 
@@ -201,7 +201,7 @@ pub(crate) fn brightness(crops: &[&RgbCrop], grid: [usize; 2]) -> Array2<f64> {
 pub(crate) struct Fitter {
     brightness: Array2<f64>,
     /// The projections of the last layer seen, by kind.
-    before: BTreeMap<Kind, Array2<f64>>,
+    before: BTreeMap<TapKind, Array2<f64>>,
     pub(crate) axes: BTreeMap<Tensor, Axes>,
 }
 
@@ -221,8 +221,8 @@ impl Fitter {
     ) -> Result<(), ProbeError> {
         let (_, kind) = tensor;
         // The final norm's signs follow the token that it is the norm of.
-        let chain = if kind == Kind::FinalNorm {
-            Kind::Token
+        let chain = if kind == TapKind::FinalNorm {
+            TapKind::Token
         } else {
             kind
         };

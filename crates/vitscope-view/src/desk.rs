@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use vitscope_data::resize::RgbImage;
 use vitscope_data::{DataSet, Geometry, RgbCrop, Split, spread};
-use vitscope_probe::{Labeler, Scratch};
+use vitscope_probe::{LabelScratch, Labeler};
 
 use crate::answers::{
     About, AboutPane, AboutPicture, ClusterLine, ClusterMap, ColorMap, Colors, CosineMap, legend,
@@ -298,7 +298,7 @@ impl Desk {
             Labeler::new(codebook.centroids.view(), (grid[0], grid[1]), patch).map_err(probe)?;
         let lines = legend(one, look, &codebook.classes);
         let tensor = one.tensor(look);
-        let mut scratch = Scratch::default();
+        let mut scratch = LabelScratch::default();
         let maps = self.each(pane, |picture, features, size| {
             let mut labels = vec![0; size * size];
             let labeled = labeler.label(features[&tensor].view(), &mut scratch, &mut labels);

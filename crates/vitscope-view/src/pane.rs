@@ -16,7 +16,7 @@ use vitscope_study::settings::Side;
 use vitscope_study::source::{Backbone, Source, tapped_kind};
 use vitscope_study::transforms::StoredTransforms;
 use vitscope_vit::config::{Device, Precision};
-use vitscope_vit::facet::{Kind, Taps};
+use vitscope_vit::facet::{TapKind, Taps};
 use vitscope_vit::identify::Settle;
 
 use crate::error::ViewError;
@@ -33,7 +33,7 @@ pub struct Look {
 }
 
 /// A tensor of the forward pass, by its layer.
-pub(crate) type Tensor = (usize, Kind);
+pub(crate) type Tensor = (usize, TapKind);
 
 /// The embeddings of a picture's patches, every tensor `[N, D]`.
 pub(crate) type Features = BTreeMap<Tensor, Array2<f32>>;
@@ -193,13 +193,13 @@ impl Pane {
     /// Every tensor that can be looked at, layer by layer.
     pub(crate) fn tensors(&self) -> Vec<Tensor> {
         let depth = self.opened.record.depth;
-        let mut kinds = vec![Kind::Key, Kind::Query, Kind::Value, Kind::Token];
+        let mut kinds = vec![TapKind::Key, TapKind::Query, TapKind::Value, TapKind::Token];
         if self.is_rotary() {
-            kinds.extend([Kind::KeyRotated, Kind::QueryRotated]);
+            kinds.extend([TapKind::KeyRotated, TapKind::QueryRotated]);
         }
         let of_layer = |layer| kinds.iter().map(move |&kind| (layer, kind));
         let all = (1..=depth).flat_map(of_layer);
-        all.chain([(depth, Kind::FinalNorm)]).collect()
+        all.chain([(depth, TapKind::FinalNorm)]).collect()
     }
 
     /// Runs pictures and hands out each tensor of all of them, `[pictures, N, D]`, as the run's probes saw it.

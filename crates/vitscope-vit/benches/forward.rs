@@ -14,9 +14,9 @@
 use std::time::Instant;
 
 use ndarray::Array4;
-use vitscope_vit::config::{Config, Device, Mlp, Positions, Precision, Resize};
+use vitscope_vit::config::{Config, Device, Mlp, PositionEncoding, Precision, Resize};
 use vitscope_vit::error::DeviceError;
-use vitscope_vit::facet::{Kind, Taps};
+use vitscope_vit::facet::{TapKind, Taps};
 use vitscope_vit::params::{Block, Linear, Norm, Params};
 use vitscope_vit::vit::{Rows, Tapped, Vit, Workspace};
 
@@ -99,7 +99,7 @@ fn main() {
         hidden_norm: false,
         rms_norm: false,
         layer_scale: false,
-        positions: Positions::Table {
+        positions: PositionEncoding::Table {
             grid: [14, 14],
             resize: Resize::Antialias,
         },
@@ -112,7 +112,7 @@ fn main() {
     };
     let mut taps = Taps::new();
     for layer in 1..=depth {
-        for kind in [Kind::Key, Kind::Query, Kind::Value, Kind::Token] {
+        for kind in [TapKind::Key, TapKind::Query, TapKind::Value, TapKind::Token] {
             taps.add(layer, kind);
         }
     }
@@ -212,7 +212,7 @@ fn on_card(
 /// Operations per second of the card in a product of two matrices of 8192 x 8192.
 #[cfg(feature = "cuda")]
 fn plain_product(gpu: &vitscope_cuda::Gpu, precision: Precision) -> f64 {
-    use vitscope_cuda::{Buffer, Element, Factors, Matrix, Product, Target};
+    use vitscope_cuda::{Buffer, Element, Factors, Matrix, Product, ProductTarget};
     const SIDE: usize = 8192;
     let element = match precision {
         Precision::F32 => Element::F32,
@@ -232,7 +232,7 @@ fn plain_product(gpu: &vitscope_cuda::Gpu, precision: Precision) -> f64 {
     for _ in 0..6 {
         let start = Instant::now();
         let matrix = Matrix::factors(&factors, 0, SIDE);
-        let target = Target::new(&mut out, SIDE);
+        let target = ProductTarget::new(&mut out, SIDE);
         gpu.product(product, matrix, matrix, target, None)
             .and_then(|()| gpu.synchronize())
             .expect("the device works");

@@ -6,30 +6,56 @@ use half::bf16;
 use serde::Serialize;
 
 use crate::{
-    config::{Config, Positions},
+    config::{Config, PositionEncoding},
     container::{Container, Dtype},
     dialect,
     dialect::{
         assemble,
-        fit::{Fit, fit},
+        assignment::Assignment,
+        fit::fit,
         own,
         sizes::{Sizes, sizes},
     },
     error::VitError,
     files,
-    identify::{Decision, Identity, Numerics, Seen, Settle, decide},
+    identify::{Decision, Identity, Numerics, Observed, Settle, decide},
     params::Params,
     provenance::{hub_id, official_name},
     says::{ImageSettings, Says, WrittenBy},
 };
 
-pub use crate::dialect::{draft::Draft, fit::Role};
+pub use crate::dialect::{assignment::Role, draft::Draft};
 
 /// A recognized checkpoint: of one of the known families, or described by its user.
+///
+/// ```
+/// use vitscope_vit::checkpoint::Checkpoint;
+/// use vitscope_vit::identify::{Family, Settle};
+///
+/// # let file = vitscope_testkit::fixture("dino-timm/model.safetensors");
+/// // Three blocks of width 16 under timm's names, which do not tell their heads.
+/// let settle = Settle {
+///     family: Some(Family::Dino),
+///     heads: Some(2),
+///     ..Settle::default()
+/// };
+/// let checkpoint = Checkpoint::open(&file, &settle)?;
+/// assert_eq!((checkpoint.config().depth, checkpoint.config().width), (3, 16));
+///
+/// // Every tensor is accounted for, and every decision has its reason.
+/// let report = checkpoint.tensors();
+/// assert_eq!(report.used(), report.tensors.len());
+/// let mut decisions = checkpoint.identity().decisions.iter();
+/// assert!(decisions.any(|decision| decision.what == "heads" && decision.value == "2"));
+///
+/// // Only now are weights read.
+/// assert_eq!(checkpoint.params()?.blocks.len(), 3);
+/// # Ok::<(), vitscope_vit::error::VitError>(())
+/// ```
 #[derive(Debug)]
 pub struct Checkpoint {
     container: Container,
-    fit: Fit,
+    assigned: Assignment,
     sizes: Sizes,
     config: Config,
     identity: Identity,
@@ -105,20 +131,20 @@ impl Checkpoint {
             None => (path, settle.format),
         };
         let mut container = Container::open(&files::weights(weights, format)?)?;
-        let fit = match &description {
+        let assigned = match &description {
             Some(description) => own::fit(&mut container, description)?,
             None => fit(&container, settle.backbone.as_deref())?,
         };
         let (says, images) = match description {
             Some(description) => (Some(description.says), None),
-            None => beside(path, &fit)?,
+            None => beside(path, &assigned)?,
         };
-        let sizes = sizes(&container, &fit, says.as_ref())?;
+        let sizes = sizes(&container, &assigned, says.as_ref())?;
         let found = decide(
-            &Seen {
+            &Observed {
                 path,
                 container: &container,
-                fit: &fit,
+                assigned: &assigned,
                 sizes: &sizes,
                 says: says.as_ref(),
                 images: images.as_ref(),
@@ -131,7 +157,7 @@ impl Checkpoint {
             tensors: container
                 .tensors
                 .iter()
-                .zip(&fit.roles)
+                .zip(&assigned.roles)
                 .map(|(tensor, role)| TensorEntry {
                     name: tensor.full_name(),
                     shape: tensor.shape.clone(),
@@ -142,7 +168,7 @@ impl Checkpoint {
         };
         Ok(Self {
             container,
-            fit,
+            assigned,
             sizes,
             config: found.config,
             identity: found.identity,
@@ -192,14 +218,12 @@ impl Checkpoint {
     /// A file cannot be read or has changed since [`Checkpoint::open`], or a weight is not a finite float.
     pub fn params(&self) -> Result<Params, VitError> {
         let periods = match self.config.positions {
-            Positions::Rotary if !self.fit.stem.contains_key("periods") => Some(periods(
-                self.config.head_width(),
-                self.rope_base,
-                self.numerics,
-            )),
+            PositionEncoding::Rotary if !self.assigned.stem.contains_key("periods") => Some(
+                periods(self.config.head_width(), self.rope_base, self.numerics),
+            ),
             _ => None,
         };
-        let params = assemble::params(&self.container, &self.fit, &self.sizes, periods)?;
+        let params = assemble::params(&self.container, &self.assigned, &self.sizes, periods)?;
         for file in &self.container.files {
             file.unchanged()?;
         }
@@ -210,7 +234,10 @@ impl Checkpoint {
 /// What the config files beside some weights say of the network, and of its images.
 ///
 /// An official file is what its name says, so that a config file beside it is another model's.
-fn beside(path: &Path, fit: &Fit) -> Result<(Option<Says>, Option<ImageSettings>), VitError> {
+fn beside(
+    path: &Path,
+    assigned: &Assignment,
+) -> Result<(Option<Says>, Option<ImageSettings>), VitError> {
     let folder = if path.is_dir() {
         path
     } else {
@@ -219,16 +246,16 @@ fn beside(path: &Path, fit: &Fit) -> Result<(Option<Says>, Option<ImageSettings>
     if official_name(&file_name(path)).is_some() {
         return Ok((None, None));
     }
-    let writers: &[WrittenBy] = match fit.naming.name {
+    let writers: &[WrittenBy] = match assigned.naming.name {
         "open_clip" => &[WrittenBy::OpenClip],
         name if name.starts_with("transformers") => &[WrittenBy::Transformers],
         "augreg" => &[],
-        _ if fit.prefix.contains("visual.") => &[WrittenBy::OpenClip, WrittenBy::Timm],
+        _ if assigned.prefix.contains("visual.") => &[WrittenBy::OpenClip, WrittenBy::Timm],
         _ => &[WrittenBy::Timm],
     };
     let says = Says::beside(folder, writers)?;
     let images = ImageSettings::beside(folder)?;
-    Ok((says, images.filter(|_| fit.naming.name != "augreg")))
+    Ok((says, images.filter(|_| assigned.naming.name != "augreg")))
 }
 
 fn file_name(path: &Path) -> String {

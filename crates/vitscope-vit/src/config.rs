@@ -46,7 +46,7 @@ pub struct Config {
     /// Whether both residual branches are scaled per channel.
     pub layer_scale: bool,
     /// Where position comes from.
-    pub positions: Positions,
+    pub positions: PositionEncoding,
 }
 
 impl Config {
@@ -157,7 +157,7 @@ pub enum Mlp {
 /// Where a backbone's position information comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", tag = "kind")]
-pub enum Positions {
+pub enum PositionEncoding {
     /// A table added to the patch embeddings, resized to the input's grid when it differs.
     Table {
         /// Rows and columns of the stored table.
@@ -187,7 +187,7 @@ pub enum Positions {
     },
 }
 
-impl Positions {
+impl PositionEncoding {
     /// Whether queries and keys turn by their place.
     #[must_use]
     pub fn is_rotary(&self) -> bool {

@@ -33,6 +33,39 @@ pub enum FromPrefix {
 }
 
 /// An edited forward pass.
+///
+/// ```
+/// use ndarray::{Array4, s};
+/// use vitscope_vit::Vit;
+/// use vitscope_vit::edit::{Codes, Edit};
+/// use vitscope_vit::error::DeviceError;
+/// use vitscope_vit::facet::{TapKind, Taps};
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use vitscope_vit::{checkpoint::Checkpoint, config::Precision, identify::{Family, Settle}};
+/// # let file = vitscope_testkit::fixture("dino-timm/model.safetensors");
+/// # let settle = Settle { family: Some(Family::Dino), heads: Some(2), ..Settle::default() };
+/// # let checkpoint = Checkpoint::open(&file, &settle)?;
+/// let vit = Vit::new(checkpoint.config().clone(), checkpoint.params()?, Precision::F32)?;
+/// let mut taps = Taps::new();
+/// taps.add(3, TapKind::Token);
+/// // A gray image, whose patches differ by their places alone, and not at all with one code for all.
+/// let gray = Array4::from_elem((1, 3, 64, 64), 0.5_f32);
+/// for (codes, alike) in [(Codes::Own, false), (Codes::Mean, true)] {
+///     let edit = Edit { codes, ..Edit::default() };
+///     let mut work = vit.workspace_edited([64, 64], &edit)?;
+///     vit.forward(gray.view(), &taps, &mut work, |tapped| {
+///         if let Some((_, rows)) = tapped.patches() {
+///             let rows = rows.host()?;
+///             let first = rows.slice(s![.., ..1, ..]);
+///             assert_eq!((&rows - &first).iter().all(|difference| difference.abs() < 1e-5), alike);
+///         }
+///         Ok::<(), DeviceError>(())
+///     })?;
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Edit {
     /// Position codes.

@@ -2,7 +2,7 @@
 
 /// A tensor that a forward pass can hand out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
+pub enum TapKind {
     /// The input of the first block (layer 0).
     Embedding,
     /// Queries before rotation, unscaled.
@@ -24,8 +24,21 @@ pub enum Kind {
 }
 
 /// Which tensors a forward pass hands out. Layers count from 1; layer 0 is the embedding.
+///
+/// ```
+/// use vitscope_vit::facet::{TapKind, Taps};
+///
+/// // The four facets of block 9: rotated keys are what its attention compares.
+/// let mut taps = Taps::new();
+/// for kind in [TapKind::KeyRotated, TapKind::Query, TapKind::Value, TapKind::Token] {
+///     taps.add(9, kind);
+/// }
+/// assert!(taps.wants(9, TapKind::Token) && !taps.wants(9, TapKind::Key));
+/// // Blocks behind it are not run.
+/// assert_eq!(taps.deepest(), 9);
+/// ```
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Taps(Vec<(usize, Kind)>);
+pub struct Taps(Vec<(usize, TapKind)>);
 
 impl Taps {
     /// Nothing yet.
@@ -35,7 +48,7 @@ impl Taps {
     }
 
     /// Adds one tensor of one layer.
-    pub fn add(&mut self, layer: usize, kind: Kind) {
+    pub fn add(&mut self, layer: usize, kind: TapKind) {
         if !self.wants(layer, kind) {
             self.0.push((layer, kind));
         }
@@ -43,13 +56,13 @@ impl Taps {
 
     /// Whether a tensor is tapped.
     #[must_use]
-    pub fn wants(&self, layer: usize, kind: Kind) -> bool {
+    pub fn wants(&self, layer: usize, kind: TapKind) -> bool {
         self.0.contains(&(layer, kind))
     }
 
     /// Whether any tensor of any of these kinds is tapped in a layer.
     #[must_use]
-    pub fn wants_any(&self, layer: usize, kinds: &[Kind]) -> bool {
+    pub fn wants_any(&self, layer: usize, kinds: &[TapKind]) -> bool {
         kinds.iter().any(|&kind| self.wants(layer, kind))
     }
 

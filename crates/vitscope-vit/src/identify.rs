@@ -23,7 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     config::Config,
     container::{Container, ContainerKind},
-    dialect::{fit::Fit, sizes::Sizes},
+    dialect::{assignment::Assignment, sizes::Sizes},
     error::{Question, VitError},
     says::{ImageSettings, Says, WrittenBy},
 };
@@ -108,20 +108,20 @@ const ORDER: &[&str] = &[
 ];
 
 /// What [`decide`] finds.
-pub(crate) struct Found {
+pub(crate) struct Decided {
     pub config: Config,
     pub identity: Identity,
     pub rope_base: f64,
 }
 
 /// Everything that was seen of a checkpoint before anything is decided.
-pub(crate) struct Seen<'a> {
+pub(crate) struct Observed<'a> {
     /// What its user named: the weights or their description.
     pub path: &'a Path,
     /// What its files hold.
     pub container: &'a Container,
     /// Which tensor is which part.
-    pub fit: &'a Fit,
+    pub assigned: &'a Assignment,
     /// What the tensors show.
     pub sizes: &'a Sizes,
     /// What a config file beside it, or its description, says.
@@ -139,7 +139,7 @@ pub(crate) struct Seen<'a> {
 /// # Errors
 ///
 /// Something stays open that the user can settle, or two sources contradict each other.
-pub(crate) fn decide(seen: &Seen<'_>, settle: &Settle) -> Result<Found, VitError> {
+pub(crate) fn decide(seen: &Observed<'_>, settle: &Settle) -> Result<Decided, VitError> {
     let mut case = Case {
         seen,
         settle,
@@ -172,13 +172,15 @@ pub(crate) fn decide(seen: &Seen<'_>, settle: &Settle) -> Result<Found, VitError
     else {
         return Err(case.unsettled());
     };
-    let Seen { fit, sizes, .. } = seen;
+    let Observed {
+        assigned, sizes, ..
+    } = seen;
     case.decisions.sort_by_key(|decision| {
         let place = ORDER.iter().position(|what| *what == decision.what);
         place.unwrap_or(ORDER.len())
     });
     let described = case.described().and_then(|says| says.name.clone());
-    Ok(Found {
+    Ok(Decided {
         config: Config {
             width: sizes.width,
             depth: sizes.depth,
@@ -192,7 +194,7 @@ pub(crate) fn decide(seen: &Seen<'_>, settle: &Settle) -> Result<Found, VitError
             stem_norm: sizes.stem_norm,
             final_norm: sizes.final_norm,
             hidden_norm: sizes.hidden_norm,
-            rms_norm: fit.naming.rms_norm,
+            rms_norm: assigned.naming.rms_norm,
             layer_scale: sizes.layer_scale,
             positions,
         },
@@ -200,8 +202,8 @@ pub(crate) fn decide(seen: &Seen<'_>, settle: &Settle) -> Result<Found, VitError
             family,
             format,
             container: seen.container.kind,
-            nesting: fit.nesting(),
-            naming: fit.naming.title.clone(),
+            nesting: assigned.nesting(),
+            naming: assigned.naming.title.clone(),
             model: described
                 .clone()
                 .or_else(|| known.map(|known| known.name.clone())),
@@ -225,7 +227,7 @@ pub(crate) fn decide(seen: &Seen<'_>, settle: &Settle) -> Result<Found, VitError
 
 /// A checkpoint about which decisions are being made.
 struct Case<'a> {
-    seen: &'a Seen<'a>,
+    seen: &'a Observed<'a>,
     settle: &'a Settle,
     decisions: Vec<Decision>,
     /// What the user has to say of a file.
@@ -311,19 +313,19 @@ impl<'a> Case<'a> {
             .container
             .tensors
             .iter()
-            .any(|tensor| tensor.group == self.seen.fit.group && test(&tensor.name))
+            .any(|tensor| tensor.group == self.seen.assigned.group && test(&tensor.name))
     }
 
     fn network(&mut self) {
-        if let Some(scale) = &self.seen.fit.changes.scale {
-            let count = self.seen.fit.changes.of.len();
+        if let Some(scale) = &self.seen.assigned.changes.scale {
+            let count = self.seen.assigned.changes.of.len();
             self.note(
                 "adapters",
                 format!("merged into {count} weights"),
                 scale.because.clone(),
             );
         }
-        if let Some(choice) = &self.seen.fit.choice {
+        if let Some(choice) = &self.seen.assigned.choice {
             self.decisions.push(Decision {
                 what: "backbone".to_owned(),
                 value: choice.value.clone(),

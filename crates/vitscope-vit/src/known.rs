@@ -184,6 +184,13 @@ struct KnownTable {
 }
 
 /// Every known model, family by family, small to large.
+///
+/// ```
+/// let mut models = vitscope_vit::known::models().iter();
+/// let model = models.find(|model| model.name == "dinov2-b14").expect("it was released");
+/// assert_eq!((model.patch, model.width, model.heads), (14, 768, 12));
+/// assert!(model.sources.iter().any(|source| source.id.is_some()));
+/// ```
 #[must_use]
 pub fn models() -> &'static [KnownModel] {
     static TABLE: LazyLock<KnownTable> = LazyLock::new(|| {

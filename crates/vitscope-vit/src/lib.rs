@@ -10,7 +10,7 @@
 //!     Vit,
 //!     checkpoint::Checkpoint,
 //!     config::Precision,
-//!     facet::{Kind, Taps},
+//!     facet::{TapKind, Taps},
 //!     identify::{Family, Format, Settle},
 //!     vit::Tapped,
 //! };
@@ -29,7 +29,7 @@
 //!
 //! let vit = Vit::new(checkpoint.config().clone(), checkpoint.params()?, Precision::F32)?;
 //! let mut taps = Taps::new();
-//! taps.add(2, Kind::Key); // layers count from 1
+//! taps.add(2, TapKind::Key); // layers count from 1
 //! let images = Array4::<f32>::zeros((1, 3, 16, 24)); // [batch, 3, height, width], normalized
 //! let mut work = vit.workspace([16, 24])?;
 //! let mut shapes = Vec::new();
@@ -65,6 +65,7 @@ pub mod params;
 mod provenance;
 mod says;
 pub mod shapes;
+mod tapped;
 pub mod vit;
 
 pub use vit::Vit;

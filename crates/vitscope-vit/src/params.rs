@@ -65,7 +65,7 @@ pub struct Params {
     /// `[rows * columns, D]`: the position table of the patches alone; empty for rotary models.
     pub table: Vec<f32>,
     /// `[head width / 4]`: rotary periods, or `[2, head width]`: angles per row and per column
-    /// ([`Positions::Edged`](crate::config::Positions::Edged)); empty for models with a table.
+    /// ([`PositionEncoding::Edged`](crate::config::PositionEncoding::Edged)); empty for models with a table.
     pub periods: Vec<f32>,
     /// The LayerNorm between embedding and first block (CLIP); empty vectors where there is none.
     pub stem_norm: Norm,

@@ -30,7 +30,7 @@ pub(crate) enum WrittenBy {
 
 /// A feed-forward part as a file names it.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Activation {
+pub(crate) enum NamedMlp {
     /// One that is known.
     Known(Mlp),
     /// Another.
@@ -81,7 +81,7 @@ pub(crate) struct Says {
     /// Added to the variance by every norm.
     pub norm_eps: Option<f64>,
     /// The feed-forward part.
-    pub activation: Option<Activation>,
+    pub activation: Option<NamedMlp>,
     /// How the position table is resized.
     pub resize: Option<Resize>,
     /// Base of the rotary periods.
@@ -204,7 +204,7 @@ impl Says {
                 .and_then(|width| width.checked_div(head_width)),
             patch: integer(vision, "patch_size"),
             image: sides(vision.get("image_size")),
-            activation: native.then_some(Activation::Known(match (quick, tanh) {
+            activation: native.then_some(NamedMlp::Known(match (quick, tanh) {
                 (true, _) => Mlp::QuickGelu,
                 (false, true) => Mlp::GeluTanh,
                 (false, false) => Mlp::Gelu,
@@ -238,7 +238,7 @@ impl Says {
                 .map(|name| activation(&name))
                 .or_else(|| {
                     let quick = architecture.contains("quickgelu");
-                    quick.then_some(Activation::Known(Mlp::QuickGelu))
+                    quick.then_some(NamedMlp::Known(Mlp::QuickGelu))
                 }),
             rope_base: arguments.get("rope_temperature").and_then(Value::as_f64),
             rope_grid: sides(arguments.get("ref_feat_shape")),
@@ -379,15 +379,15 @@ fn unusual(path: &Path, json: &Value) -> Result<(), VitError> {
     Ok(())
 }
 
-fn activation(name: &str) -> Activation {
+fn activation(name: &str) -> NamedMlp {
     match name {
-        "gelu" | "gelu_python" => Activation::Known(Mlp::Gelu),
-        "quick_gelu" => Activation::Known(Mlp::QuickGelu),
+        "gelu" | "gelu_python" => NamedMlp::Known(Mlp::Gelu),
+        "quick_gelu" => NamedMlp::Known(Mlp::QuickGelu),
         // timm's name, and three of transformers' for one function.
         "gelu_tanh" | "gelu_pytorch_tanh" | "gelu_new" | "gelu_fast" => {
-            Activation::Known(Mlp::GeluTanh)
+            NamedMlp::Known(Mlp::GeluTanh)
         }
-        other => Activation::Other(shortened(other)),
+        other => NamedMlp::Other(shortened(other)),
     }
 }
 

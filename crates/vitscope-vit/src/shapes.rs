@@ -1,6 +1,6 @@
 //! Whether weights and inputs have the sizes that an architecture needs.
 
-use crate::config::{Config, Mlp, Positions};
+use crate::config::{Config, Mlp, PositionEncoding};
 use crate::error::DeviceError;
 use crate::ops::positions::relative_rows;
 use crate::params::{Block, Linear, Params};
@@ -62,13 +62,13 @@ pub enum ShapeError {
 pub(crate) fn cpu_only(config: &Config) -> Option<&'static str> {
     if config.mlp == Mlp::GeluTanh {
         Some("models with the GELU by a hyperbolic tangent")
-    } else if matches!(config.positions, Positions::Both { .. }) {
+    } else if matches!(config.positions, PositionEncoding::Both { .. }) {
         Some("models with a position table and rotary positions together")
-    } else if matches!(config.positions, Positions::Relative { .. }) {
+    } else if matches!(config.positions, PositionEncoding::Relative { .. }) {
         Some("models with relative positions")
     } else if config.hidden_norm {
         Some("models with a norm inside the feed-forward part")
-    } else if config.rms_norm || config.positions == Positions::Edged {
+    } else if config.rms_norm || config.positions == PositionEncoding::Edged {
         Some("models with RMSNorm, or whose registers have a place")
     } else if config.prefix() == 0 {
         Some("models without a class token")
@@ -80,7 +80,7 @@ pub(crate) fn cpu_only(config: &Config) -> Option<&'static str> {
 /// Every weight has the size that the description gives it.
 pub(crate) fn check(config: &Config, params: &Params) -> Result<(), ShapeError> {
     let d = config.width;
-    let mut sizes = Sizes::default();
+    let mut sizes = SizeCheck::default();
     sizes.expect("width modulo heads".into(), d % config.heads.max(1), 0);
     sizes.expect("blocks".into(), params.blocks.len(), config.depth);
     sizes.expect("prefix".into(), params.prefix.len(), config.prefix() * d);
@@ -95,22 +95,22 @@ pub(crate) fn check(config: &Config, params: &Params) -> Result<(), ShapeError> 
         optional(d, config.final_norm),
     );
     match config.positions {
-        Positions::Table { grid, .. } | Positions::Both { grid, .. } => {
+        PositionEncoding::Table { grid, .. } | PositionEncoding::Both { grid, .. } => {
             sizes.expect(
                 "position table".into(),
                 params.table.len(),
                 grid[0] * grid[1] * d,
             );
         }
-        Positions::Relative { .. } => {
+        PositionEncoding::Relative { .. } => {
             sizes.expect("class token".into(), config.prefix(), 1);
         }
-        Positions::Edged => {
+        PositionEncoding::Edged => {
             let angles = 2 * config.head_width();
             sizes.expect("rotary frequencies".into(), params.periods.len(), angles);
             sizes.expect("registers modulo 4".into(), config.prefix() % 4, 0);
         }
-        Positions::Rotary => {
+        PositionEncoding::Rotary => {
             sizes.expect(
                 "rotary periods".into(),
                 params.periods.len() * 4,
@@ -137,11 +137,11 @@ fn optional(length: usize, present: bool) -> usize {
 
 /// Compares sizes with what the architecture needs, and keeps the first that differs.
 #[derive(Default)]
-struct Sizes {
+struct SizeCheck {
     problem: Option<ShapeError>,
 }
 
-impl Sizes {
+impl SizeCheck {
     fn expect(&mut self, name: String, found: usize, expected: usize) {
         if found != expected && self.problem.is_none() {
             self.problem = Some(ShapeError::ParamSize {
@@ -177,7 +177,7 @@ impl Sizes {
         self.linear(format!("block {i} qkv"), &block.qkv, d, 3 * d, None);
         self.linear(format!("block {i} proj"), &block.proj, d, d, None);
         let relative = match config.positions {
-            Positions::Relative { grid } => relative_rows(grid) * config.heads,
+            PositionEncoding::Relative { grid } => relative_rows(grid) * config.heads,
             _ => 0,
         };
         self.expect(

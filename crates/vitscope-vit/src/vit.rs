@@ -6,9 +6,7 @@
 
 use std::sync::Arc;
 
-#[cfg(feature = "cuda")]
-use ndarray::Array3;
-use ndarray::{ArrayView3, ArrayView4, CowArray, Ix3};
+use ndarray::ArrayView4;
 
 use crate::config::{Config, Device, Precision};
 use crate::edit::Edit;
@@ -16,14 +14,45 @@ use crate::edit::Edit;
 use crate::edit::FromPrefix;
 #[cfg(feature = "cuda")]
 use crate::engine::cuda;
-use crate::engine::{Input, InputGeometry, Stages, Tensor, cpu};
+use crate::engine::{BatchTensor, Input, InputGeometry, Stages, cpu};
 use crate::error::DeviceError;
-use crate::facet::{Kind, Taps};
-use crate::ops::packed::has_bf16;
+use crate::facet::{TapKind, Taps};
+use crate::ops::processor::has_bf16;
 use crate::params::Params;
 use crate::shapes::{ShapeError, check, cpu_only};
+pub use crate::tapped::{Rows, Tapped};
 
 /// A backbone ready to run.
+///
+/// ```
+/// use ndarray::{Array4, Axis};
+/// use vitscope_vit::Vit;
+/// use vitscope_vit::error::DeviceError;
+/// use vitscope_vit::facet::{TapKind, Taps};
+/// use vitscope_vit::vit::Tapped;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// # use vitscope_vit::{checkpoint::Checkpoint, config::Precision, identify::{Family, Settle}};
+/// # let file = vitscope_testkit::fixture("dino-timm/model.safetensors");
+/// # let settle = Settle { family: Some(Family::Dino), heads: Some(2), ..Settle::default() };
+/// # let checkpoint = Checkpoint::open(&file, &settle)?;
+/// let vit = Vit::new(checkpoint.config().clone(), checkpoint.params()?, Precision::F32)?;
+///
+/// // Attention in the last of three blocks, of two images of 2 x 3 patches.
+/// let mut taps = Taps::new();
+/// taps.add(3, TapKind::Attention);
+/// let mut work = vit.workspace([32, 48])?;
+/// vit.forward(Array4::zeros((2, 3, 32, 48)).view(), &taps, &mut work, |tapped| {
+///     if let Tapped::Attention { layer, weights } = tapped {
+///         // [batch, heads, tokens, tokens]: the class token comes before the patches.
+///         assert_eq!((layer, weights.dim()), (3, (2, 2, 1 + 6, 1 + 6)));
+///         assert!(weights.sum_axis(Axis(3)).iter().all(|sum| (sum - 1.0).abs() < 1e-5));
+///     }
+///     Ok::<(), DeviceError>(())
+/// })?;
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug)]
 pub struct Vit {
     config: Config,
@@ -35,89 +64,13 @@ pub struct Vit {
 /// The weights, where they are multiplied.
 #[derive(Debug)]
 enum Engine {
-    Cpu(Arc<cpu::Model>),
+    Cpu(Arc<cpu::HostModel>),
     #[cfg(feature = "cuda")]
-    Cuda(Arc<cuda::Model>),
-}
-
-/// Rows that a forward pass hands out: on the host, or where they were computed.
-#[derive(Clone, Debug)]
-pub enum Rows<'a> {
-    /// In the host's memory, `[batch, rows, D]`.
-    Host(ArrayView3<'a, f32>),
-    /// On the card, `[batch, rows, D]`.
-    #[cfg(feature = "cuda")]
-    Cuda(vitscope_cuda::RowsView<'a>),
-}
-
-impl Rows<'_> {
-    /// Images, rows of each, and their width.
-    #[must_use]
-    pub fn dim(&self) -> (usize, usize, usize) {
-        match self {
-            Self::Host(rows) => rows.dim(),
-            #[cfg(feature = "cuda")]
-            Self::Cuda(rows) => rows.shape().into(),
-        }
-    }
-
-    /// The rows in the host's memory, `[batch, rows, D]`: copied there if they lie elsewhere.
-    ///
-    /// # Errors
-    /// When the device fails.
-    pub fn host(&self) -> Result<CowArray<'_, f32, Ix3>, DeviceError> {
-        match self {
-            Self::Host(rows) => Ok(rows.view().into()),
-            #[cfg(feature = "cuda")]
-            Self::Cuda(rows) => {
-                let copy = Array3::from_shape_vec(rows.shape(), rows.download()?);
-                Ok(copy.expect("every row was copied").into())
-            }
-        }
-    }
-}
-
-/// A tensor handed out by [`Vit::forward`].
-#[derive(Debug)]
-pub enum Tapped<'a> {
-    /// Rows of one kind from one layer (1 is the first block).
-    Rows {
-        /// Layer, from 1; 0 for the embedding.
-        layer: usize,
-        /// Which tensor.
-        kind: Kind,
-        /// `[batch, 1 + registers, D]`.
-        prefix: Rows<'a>,
-        /// `[batch, patches, D]`, patches row by row.
-        patches: Rows<'a>,
-    },
-    /// Attention weights of one layer.
-    Attention {
-        /// Layer, from 1.
-        layer: usize,
-        /// `[batch, heads, tokens, tokens]`, rows are queries; class and registers first.
-        weights: ArrayView4<'a, f32>,
-    },
-}
-
-impl<'a> Tapped<'a> {
-    /// Layer and kind of rows with those of the patches, `[batch, patches, D]`; `None` of attention weights.
-    #[must_use]
-    pub fn patches(&self) -> Option<((usize, Kind), &Rows<'a>)> {
-        match self {
-            Self::Rows {
-                layer,
-                kind,
-                patches,
-                ..
-            } => Some(((*layer, *kind), patches)),
-            Self::Attention { .. } => None,
-        }
-    }
+    Cuda(Arc<cuda::CardModel>),
 }
 
 /// What takes the tapped tensors.
-type Sink<'a, E> = &'a mut dyn FnMut(Tapped<'_>) -> Result<(), E>;
+type TapSink<'a, E> = &'a mut dyn FnMut(Tapped<'_>) -> Result<(), E>;
 
 /// Buffers of one model for one input size, reused from batch to batch.
 #[derive(Debug)]
@@ -168,11 +121,15 @@ impl Vit {
             Device::Cpu => match precision {
                 Precision::Bf16 if !has_bf16() => return Err(ShapeError::NoBf16),
                 Precision::F16 => return Err(ShapeError::NoF16),
-                _ => Engine::Cpu(Arc::new(cpu::Model::new(config.clone(), params, precision))),
+                _ => Engine::Cpu(Arc::new(cpu::HostModel::new(
+                    config.clone(),
+                    params,
+                    precision,
+                ))),
             },
             #[cfg(feature = "cuda")]
             Device::Cuda => {
-                let model = cuda::Model::new(config.clone(), params, precision);
+                let model = cuda::CardModel::new(config.clone(), params, precision);
                 Engine::Cuda(Arc::new(model.map_err(DeviceError::from)?))
             }
             #[cfg(not(feature = "cuda"))]
@@ -311,47 +268,53 @@ impl Vit {
         images: Input<'_>,
         taps: &Taps,
         work: &mut Workspace,
-        sink: Sink<'_, E>,
+        sink: TapSink<'_, E>,
     ) -> Result<(), E> {
         let stages = &mut *work.stages;
-        let hand = |stages: &dyn Stages, layer, parts: &[(Kind, Tensor)], sink: Sink<'_, E>| {
-            for &(kind, tensor) in parts {
-                if taps.wants(layer, kind) {
-                    let [prefix, patches] = stages.rows(tensor);
-                    sink(Tapped::Rows {
-                        layer,
-                        kind,
-                        prefix,
-                        patches,
-                    })?;
+        let hand =
+            |stages: &dyn Stages, layer, parts: &[(TapKind, BatchTensor)], sink: TapSink<'_, E>| {
+                for &(kind, tensor) in parts {
+                    if taps.wants(layer, kind) {
+                        let [prefix, patches] = stages.rows(tensor);
+                        sink(Tapped::Rows {
+                            layer,
+                            kind,
+                            prefix,
+                            patches,
+                        })?;
+                    }
                 }
-            }
-            Ok::<(), E>(())
-        };
+                Ok::<(), E>(())
+            };
 
         stages.embed(images)?;
-        hand(stages, 0, &[(Kind::Embedding, Tensor::Residual)], sink)?;
+        hand(
+            stages,
+            0,
+            &[(TapKind::Embedding, BatchTensor::Residual)],
+            sink,
+        )?;
         let deepest = taps.deepest();
         for layer in 1..=deepest.min(self.config.depth) {
             let block = layer - 1;
             stages.project(block)?;
             let plain = [
-                (Kind::Query, Tensor::Queries),
-                (Kind::Key, Tensor::Keys),
-                (Kind::Value, Tensor::Values),
+                (TapKind::Query, BatchTensor::Queries),
+                (TapKind::Key, BatchTensor::Keys),
+                (TapKind::Value, BatchTensor::Values),
             ];
             hand(stages, layer, &plain, sink)?;
             stages.rotate()?;
             let rotated = [
-                (Kind::QueryRotated, Tensor::Queries),
-                (Kind::KeyRotated, Tensor::Keys),
+                (TapKind::QueryRotated, BatchTensor::Queries),
+                (TapKind::KeyRotated, BatchTensor::Keys),
             ];
             hand(stages, layer, &rotated, sink)?;
-            let beyond = [Kind::Attention, Kind::Token, Kind::FinalNorm];
+            let beyond = [TapKind::Attention, TapKind::Token, TapKind::FinalNorm];
             if layer == deepest && !taps.wants_any(layer, &beyond) {
                 break;
             }
-            let keep_matrices = taps.wants(layer, Kind::Attention);
+            let keep_matrices = taps.wants(layer, TapKind::Attention);
             stages.attention(keep_matrices)?;
             if keep_matrices {
                 let weights = stages.matrices()?;
@@ -361,16 +324,26 @@ impl Vit {
                 break;
             }
             stages.feed_forward(block)?;
-            hand(stages, layer, &[(Kind::Token, Tensor::Residual)], sink)?;
+            hand(
+                stages,
+                layer,
+                &[(TapKind::Token, BatchTensor::Residual)],
+                sink,
+            )?;
         }
-        if taps.wants(self.config.depth, Kind::FinalNorm) {
+        if taps.wants(self.config.depth, TapKind::FinalNorm) {
             let last = if self.config.final_norm {
                 stages.final_norm()?;
-                Tensor::Normed
+                BatchTensor::Normed
             } else {
-                Tensor::Residual
+                BatchTensor::Residual
             };
-            hand(stages, self.config.depth, &[(Kind::FinalNorm, last)], sink)?;
+            hand(
+                stages,
+                self.config.depth,
+                &[(TapKind::FinalNorm, last)],
+                sink,
+            )?;
         }
         Ok(())
     }

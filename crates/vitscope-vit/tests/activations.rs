@@ -21,9 +21,9 @@ use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
 use vitscope_vit::config::{Device, Precision};
 use vitscope_vit::error::DeviceError;
-use vitscope_vit::facet::{Kind, Taps};
+use vitscope_vit::facet::{TapKind, Taps};
 use vitscope_vit::identify::Settle;
-use vitscope_vit::ops::packed::has_bf16;
+use vitscope_vit::ops::processor::has_bf16;
 use vitscope_vit::vit::Tapped;
 
 const TOLERANCE: f64 = 2e-4;
@@ -33,14 +33,14 @@ const TOLERANCE: f64 = 2e-4;
 const BF16_TOLERANCE: f64 = 4e-2;
 
 /// Names of the recorded tensors, with `{}` for the block's number from 0.
-const RECORDED: [(Kind, &str); 7] = [
-    (Kind::Query, "query"),
-    (Kind::Key, "key"),
-    (Kind::Value, "value"),
-    (Kind::QueryRotated, "query_rot"),
-    (Kind::KeyRotated, "key_rot"),
-    (Kind::Attention, "attention"),
-    (Kind::Token, "token"),
+const RECORDED: [(TapKind, &str); 7] = [
+    (TapKind::Query, "query"),
+    (TapKind::Key, "key"),
+    (TapKind::Value, "value"),
+    (TapKind::QueryRotated, "query_rot"),
+    (TapKind::KeyRotated, "key_rot"),
+    (TapKind::Attention, "attention"),
+    (TapKind::Token, "token"),
 ];
 
 type Tensors = BTreeMap<String, (Vec<usize>, Vec<f32>)>;
@@ -64,8 +64,8 @@ fn run(vit: &Vit, expected: &Tensors) -> Tensors {
     let images = Array4::from_shape_vec(shape, values.clone()).unwrap();
     let depth = vit.config().depth;
     let mut taps = Taps::new();
-    taps.add(0, Kind::Embedding);
-    taps.add(depth, Kind::FinalNorm);
+    taps.add(0, TapKind::Embedding);
+    taps.add(depth, TapKind::FinalNorm);
     for layer in 1..=depth {
         for (kind, _) in RECORDED {
             taps.add(layer, kind);
@@ -86,14 +86,14 @@ fn run(vit: &Vit, expected: &Tensors) -> Tensors {
                     concatenate(Axis(1), &[prefix.view(), patches.view()]).unwrap()
                 };
                 let name = match kind {
-                    Kind::Embedding => "embed".to_owned(),
-                    Kind::FinalNorm => "final_norm".to_owned(),
+                    TapKind::Embedding => "embed".to_owned(),
+                    TapKind::FinalNorm => "final_norm".to_owned(),
                     _ => name_of(layer, kind),
                 };
                 (name, rows.into_dyn())
             }
             Tapped::Attention { layer, weights } => (
-                name_of(layer, Kind::Attention),
+                name_of(layer, TapKind::Attention),
                 weights.to_owned().into_dyn(),
             ),
         };
@@ -107,7 +107,7 @@ fn run(vit: &Vit, expected: &Tensors) -> Tensors {
     got
 }
 
-fn name_of(layer: usize, kind: Kind) -> String {
+fn name_of(layer: usize, kind: TapKind) -> String {
     let (_, name) = RECORDED.iter().find(|(k, _)| *k == kind).unwrap();
     format!("block{}.{name}", layer - 1)
 }
@@ -167,7 +167,7 @@ fn every_fixture_is_reproduced_on_a_gpu() {
 #[cfg(feature = "cuda")]
 #[test]
 fn heads_of_64_are_those_of_the_cpu_on_a_gpu() {
-    use vitscope_vit::config::{Config, Mlp, Positions, Resize};
+    use vitscope_vit::config::{Config, Mlp, PositionEncoding, Resize};
     use vitscope_vit::params::{Block, Linear, Norm, Params};
     if !cuda::is_here() {
         return;
@@ -230,7 +230,7 @@ fn heads_of_64_are_those_of_the_cpu_on_a_gpu() {
         hidden_norm: false,
         rms_norm: false,
         layer_scale: false,
-        positions: Positions::Table {
+        positions: PositionEncoding::Table {
             grid: [10, 10],
             resize: Resize::Plain,
         },
@@ -242,11 +242,11 @@ fn heads_of_64_are_those_of_the_cpu_on_a_gpu() {
     let levels: [[f32; 256]; 3] = [std::array::from_fn(|byte| byte as f32 / 64.0 - 2.0); 3];
     let mut taps = Taps::new();
     for layer in 1..=2 {
-        for kind in [Kind::Query, Kind::Key, Kind::Value, Kind::Token] {
+        for kind in [TapKind::Query, TapKind::Key, TapKind::Value, TapKind::Token] {
             taps.add(layer, kind);
         }
     }
-    taps.add(2, Kind::FinalNorm);
+    taps.add(2, TapKind::FinalNorm);
     let run = |device, precision| {
         let vit = Vit::on(device, config.clone(), params.clone(), precision).unwrap();
         let mut work = vit.workspace([side, side]).unwrap();

@@ -5,11 +5,11 @@
 )]
 
 use super::{Cluster, SUM_COLUMNS, expect};
+use crate::blas::Product;
 use crate::buffer::Buffer;
 use crate::error::CudaError;
 use crate::gpu::Gpu;
-use crate::matrix::{Matrix, Target};
-use crate::product::Product;
+use crate::matrix::{Matrix, ProductTarget};
 use crate::program::args;
 use crate::rows::RowsView;
 
@@ -113,7 +113,7 @@ impl Cluster {
             batch: images,
         };
         let all = Matrix::floats(shifted, 0, width).batch(patches * width);
-        let target = Target::new(products, width).batch(width * width);
+        let target = ProductTarget::new(products, width).batch(width * width);
         self.gpu
             .product(shape, all.transposed(), all, target, None)?;
         let args = args![

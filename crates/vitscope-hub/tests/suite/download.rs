@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use vitscope_hub::progress::{Progress, Silent};
+use vitscope_hub::progress::{Progress, SilentProgress};
 use vitscope_hub::settings::{Bounds, Settings, Token};
-use vitscope_hub::{HubError, Located, Origin, resolve_with};
+use vitscope_hub::{HubError, Located, ModelOrigin, resolve_with};
 use vitscope_testkit::fixture;
 use vitscope_testkit::hub::{COMMIT, Standin, sha256};
 
@@ -44,7 +44,7 @@ fn case() -> Case {
 
 impl Case {
     fn get(&self, name: &str) -> Result<Located, HubError> {
-        resolve_with(&self.settings, Path::new(name), None, &mut Silent)
+        resolve_with(&self.settings, Path::new(name), None, &mut SilentProgress)
     }
 
     fn offline(&self) -> Settings {
@@ -90,7 +90,7 @@ fn a_model_is_downloaded_once_into_the_shared_layout() {
     is_whole(&first);
     assert_eq!(
         first.origin,
-        Origin::Hub {
+        ModelOrigin::Hub {
             id: ID.to_owned(),
             commit: COMMIT.to_owned(),
             downloaded: true
@@ -130,13 +130,13 @@ fn a_model_is_downloaded_once_into_the_shared_layout() {
     is_whole(&second);
     assert!(matches!(
         second.origin,
-        Origin::Hub {
+        ModelOrigin::Hub {
             downloaded: false,
             ..
         }
     ));
     assert_eq!(case.hub.take_log(), [""; 0], "the second run asks nobody");
-    let third = resolve_with(&case.offline(), Path::new(ID), None, &mut Silent).unwrap();
+    let third = resolve_with(&case.offline(), Path::new(ID), None, &mut SilentProgress).unwrap();
     assert_eq!(third.path, first.path);
     for name in [format!("{ID}@{COMMIT}"), format!("{ID}:model.safetensors")] {
         assert_eq!(case.get(&name).unwrap().path, first.path);
@@ -147,8 +147,8 @@ fn a_model_is_downloaded_once_into_the_shared_layout() {
 fn a_path_that_exists_wins() {
     let case = case();
     let path = fixture("dino-timm");
-    let located = resolve_with(&case.settings, &path, None, &mut Silent).unwrap();
-    assert_eq!((located.path, located.origin), (path, Origin::Path));
+    let located = resolve_with(&case.settings, &path, None, &mut SilentProgress).unwrap();
+    assert_eq!((located.path, located.origin), (path, ModelOrigin::Path));
 }
 
 #[test]
@@ -242,7 +242,7 @@ fn names_that_mean_nothing_get_near_ones() {
         &case.settings,
         Path::new("mocov3-b16"),
         Some(vitscope_vit::identify::Format::Timm),
-        &mut Silent,
+        &mut SilentProgress,
     );
     assert!(sentence(format).contains("its formats are official"));
     assert_eq!(case.hub.take_log(), [""; 0], "nobody was asked");
@@ -438,7 +438,7 @@ fn what_breaks_again_and_again_is_kept_but_never_taken_for_whole() {
             .iter()
             .any(|name| name.ends_with(".incomplete"))
     );
-    let offline = resolve_with(&case.offline(), Path::new(ID), None, &mut Silent);
+    let offline = resolve_with(&case.offline(), Path::new(ID), None, &mut SilentProgress);
     assert!(sentence(offline).contains("not in the cache"));
     case.hub
         .change(ID, "model.safetensors", |entry| entry.breaks = 0);
@@ -461,7 +461,7 @@ fn wrong_sizes_and_hashes_are_refused() {
             "the config alone: {:?}",
             case.blobs()
         );
-        assert!(resolve_with(&case.offline(), Path::new(ID), None, &mut Silent).is_err());
+        assert!(resolve_with(&case.offline(), Path::new(ID), None, &mut SilentProgress).is_err());
     }
     let case = case();
     case.hub.change(ID, "model.safetensors", |entry| {
@@ -494,21 +494,26 @@ fn offline_says_what_is_cached() {
         &case.offline(),
         Path::new(ID),
         None,
-        &mut Silent,
+        &mut SilentProgress,
     ));
     assert!(
         empty.contains("HF_HUB_OFFLINE") && empty.contains("nothing is cached"),
         "{empty}"
     );
     case.get(ID).unwrap();
-    let other = resolve_with(&case.offline(), Path::new("timm/other"), None, &mut Silent);
+    let other = resolve_with(
+        &case.offline(),
+        Path::new("timm/other"),
+        None,
+        &mut SilentProgress,
+    );
     assert!(sentence(other).contains(ID));
     assert!(
         sentence(resolve_with(
             &case.offline(),
             Path::new(&format!("{ID}@v1")),
             None,
-            &mut Silent
+            &mut SilentProgress
         ))
         .contains("another revision")
     );
@@ -516,7 +521,7 @@ fn offline_says_what_is_cached() {
     for blob in case.blobs() {
         std::fs::remove_file(case.repository(ID).join("blobs").join(blob)).unwrap();
     }
-    assert!(resolve_with(&case.offline(), Path::new(ID), None, &mut Silent).is_err());
+    assert!(resolve_with(&case.offline(), Path::new(ID), None, &mut SilentProgress).is_err());
     is_whole(&case.get(ID).unwrap());
 }
 
@@ -549,7 +554,7 @@ fn shards_come_with_their_index() {
     assert_eq!(std::fs::read(&second).unwrap(), b"second");
     // One shard less is not the model.
     std::fs::remove_file(std::fs::canonicalize(&second).unwrap()).unwrap();
-    assert!(resolve_with(&case.offline(), Path::new(id), None, &mut Silent).is_err());
+    assert!(resolve_with(&case.offline(), Path::new(id), None, &mut SilentProgress).is_err());
     case.get(id).unwrap();
     assert_eq!(std::fs::read(&second).unwrap(), b"second");
     let trick = br#"{"weight_map": {"a": "../../../../trick"}}"#;
@@ -575,7 +580,7 @@ fn what_python_has_cached_is_found() {
         snapshot.join("model.safetensors"),
     )
     .unwrap();
-    let offline = resolve_with(&case.offline(), Path::new(ID), None, &mut Silent).unwrap();
+    let offline = resolve_with(&case.offline(), Path::new(ID), None, &mut SilentProgress).unwrap();
     is_whole(&offline);
     // The weights alone were cached: what tells their format is fetched, and only that.
     let online = case.get(ID).unwrap();
@@ -604,7 +609,7 @@ fn a_full_disk_is_told_and_leaves_nothing_whole() {
         full.contains("free some space") && full.contains("HF_HUB_CACHE"),
         "{full}"
     );
-    assert!(resolve_with(&case.offline(), Path::new(ID), None, &mut Silent).is_err());
+    assert!(resolve_with(&case.offline(), Path::new(ID), None, &mut SilentProgress).is_err());
 }
 
 #[test]

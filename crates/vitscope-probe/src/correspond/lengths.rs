@@ -1,7 +1,11 @@
 //! Lengths of upsampled embeddings from inner products of patches, and what bounds them in a cell.
 
-use super::view::{View, ViewCell};
-use super::{FRAGILE, LANES};
+/// Below this share of the largest corner's squared length, neither bounds nor the quadratic form are
+/// trusted.
+pub(super) const FRAGILE: f64 = 1e-4;
+
+/// Pixels that are looked at together.
+const LANES: usize = 8;
 
 /// Inner products of the four patches around a cell: `a b` over `c d`.
 #[derive(Debug, Clone, Copy, Default)]
@@ -140,24 +144,22 @@ impl LengthLine {
     }
 }
 
-/// The largest `sum w_i n_i / |sum w_i f_i|` of a cell's pixels.
+/// The largest `sum w_i n_i / |sum w_i f_i|` of a cell's pixels, which lie at these fractions down and to the right.
 #[inline(always)]
 pub(super) fn largest_ratio(
     gram: &Gram,
     [a, b, c, d]: [f64; 4],
-    view: &View,
-    rows: ViewCell,
-    cols: ViewCell,
+    [down, right]: [&[f64]; 2],
 ) -> f64 {
     let fragile = FRAGILE * gram.peak();
     let mut largest = 1.0_f64;
     let mut least = f64::INFINITY;
-    for &u in &view.rows.fraction[rows.start..rows.end] {
+    for &u in down {
         let length = gram.along(u);
-        let (left, right) = (toward(a, c, u), toward(b, d, u));
-        for &t in &view.columns.fraction[cols.start..cols.end] {
+        let (left_sum, right_sum) = (toward(a, c, u), toward(b, d, u));
+        for &t in right {
             let square = length.at(t);
-            let sum = toward(left, right, t);
+            let sum = toward(left_sum, right_sum, t);
             let ratio = sum * sum / square;
             largest = if ratio > largest { ratio } else { largest };
             least = if square < least { square } else { least };

@@ -9,13 +9,13 @@ use crate::error::check;
 /// How the pixels of an image lie over its grid of patches.
 #[derive(Debug, Clone, PartialEq)]
 pub struct View {
-    pub(super) rows: Axis,
-    pub(super) columns: Axis,
+    pub(super) rows: ViewAxis,
+    pub(super) columns: ViewAxis,
 }
 
 /// One axis of a [`View`].
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Axis {
+pub(super) struct ViewAxis {
     /// Patches.
     pub(super) patches: usize,
     /// Neighboring pairs of patches with the pixels between them, in order.
@@ -33,7 +33,7 @@ pub(super) struct ViewCell {
     pub(super) end: usize,
 }
 
-impl Axis {
+impl ViewAxis {
     /// `pixels` of the original fill `scaled` pixels of the network's input from `offset` on, which has
     /// `patches` patches of `patch` pixels. Pixel `x` lies at
     /// `((x + 1/2) scaled / pixels + offset) / patch - 1/2` in units of patches.
@@ -70,6 +70,12 @@ impl Axis {
             cells,
             fraction,
         }
+    }
+
+    /// The fractions of a cell's pixels.
+    #[inline(always)]
+    pub(super) fn fractions(&self, cell: ViewCell) -> &[f64] {
+        &self.fraction[cell.start..cell.end]
     }
 
     /// The two patches that a pixel lies between, and how far it is on its way to the second.
@@ -124,8 +130,8 @@ impl View {
             }
         }
         Ok(Self {
-            rows: Axis::new(pixels.0, scaled.0, offset.0, patch, grid.0),
-            columns: Axis::new(pixels.1, scaled.1, offset.1, patch, grid.1),
+            rows: ViewAxis::new(pixels.0, scaled.0, offset.0, patch, grid.0),
+            columns: ViewAxis::new(pixels.1, scaled.1, offset.1, patch, grid.1),
         })
     }
 

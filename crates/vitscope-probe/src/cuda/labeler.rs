@@ -5,7 +5,7 @@ use std::sync::Arc;
 use ndarray::{ArrayView2, ArrayView3};
 use vitscope_cuda::{Axis, Buffer, Cluster, RowsView};
 
-use super::{Scratch, check};
+use super::{StageScratch, check};
 use crate::labels::{LIMIT, source};
 use crate::{Labeler, ProbeError};
 
@@ -77,7 +77,7 @@ impl DeviceLabeler {
     pub fn label_batch(
         &self,
         rows: &RowsView<'_>,
-        scratch: &mut Scratch,
+        scratch: &mut StageScratch,
         out: &mut [u8],
     ) -> Result<(), ProbeError> {
         let [images, patches, dim] = rows.shape();
@@ -96,7 +96,7 @@ impl DeviceLabeler {
     }
 
     /// Queues the same; the labels stay in the scratch. Whether they are good for use,
-    /// [`Scratch::refused`] tells later: an image of the batch that is not has the number `first` and its
+    /// [`StageScratch::refused`] tells later: an image of the batch that is not has the number `first` and its
     /// place.
     ///
     /// # Errors
@@ -106,13 +106,13 @@ impl DeviceLabeler {
         &self,
         rows: &RowsView<'_>,
         first: usize,
-        scratch: &mut Scratch,
+        scratch: &mut StageScratch,
     ) -> Result<(), ProbeError> {
         let [images, patches, dim] = rows.shape();
         check("number of patch vectors", self.patches, patches)?;
         check("width of the patch vectors", self.dim, dim)?;
         let gpu = self.cluster.gpu();
-        let Scratch {
+        let StageScratch {
             scores,
             mixes,
             labels,
@@ -145,11 +145,11 @@ impl DeviceLabeler {
         &self,
         rows: &RowsView<'_>,
         alpha: u32,
-        scratch: &mut Scratch,
+        scratch: &mut StageScratch,
         sums: &mut Buffer<u64>,
     ) -> Result<(), ProbeError> {
         check("number of sums", self.patches * self.clusters, sums.len())?;
-        let Scratch {
+        let StageScratch {
             scores, inverse, ..
         } = scratch;
         let scores = (&*scores, self.clusters);

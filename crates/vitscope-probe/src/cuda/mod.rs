@@ -22,7 +22,7 @@ use crate::error::check;
 
 /// Arrays that the stages use again from one call to the next, for all slots.
 #[derive(Debug)]
-pub struct Scratch {
+pub struct StageScratch {
     assigned: Assigned,
     moments: MomentScratch,
     scores: Buffer<f32>,
@@ -35,7 +35,7 @@ pub struct Scratch {
     bad: Flag,
 }
 
-impl Scratch {
+impl StageScratch {
     /// Arrays that grow when they are needed.
     ///
     /// # Errors

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vitscope_cuda::{Buffer, Cluster, RowsView};
 
-use super::{Flag, Scratch, check};
+use super::{Flag, StageScratch, check};
 use crate::{Moments, ProbeError};
 
 /// Numbers in the products of the images that are multiplied together, at most.
@@ -68,7 +68,7 @@ impl DeviceMoments {
         &mut self,
         rows: &RowsView<'_>,
         weights: &[u32],
-        scratch: &mut Scratch,
+        scratch: &mut StageScratch,
     ) -> Result<(), ProbeError> {
         let [images, patches, dim] = rows.shape();
         check("width of the patch vectors", self.dim, dim)?;

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use vitscope_cuda::{Adam, Buffer, Cluster, Gpu, Letter, RowsView};
 
-use super::{Flag, Scratch, check};
+use super::{Flag, StageScratch, check};
 use crate::{AdamSettings, MAX_CLUSTERS, ProbeError, TrainerState};
 
 /// The centroids of one slot while they are trained, on the card.
@@ -102,11 +102,15 @@ impl DeviceTrainer {
     /// # Errors
     ///
     /// [`ProbeError::Shape`], [`ProbeError::Cuda`].
-    pub fn add(&mut self, rows: &RowsView<'_>, scratch: &mut Scratch) -> Result<(), ProbeError> {
+    pub fn add(
+        &mut self,
+        rows: &RowsView<'_>,
+        scratch: &mut StageScratch,
+    ) -> Result<(), ProbeError> {
         let [images, patches, dim] = rows.shape();
         check("width of the patch vectors", self.dim, dim)?;
         let (gpu, clusters) = (rows.gpu(), self.clusters);
-        let Scratch {
+        let StageScratch {
             assigned,
             sums,
             similarities,

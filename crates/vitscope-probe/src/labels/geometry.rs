@@ -1,6 +1,7 @@
 //! Where the pixels of an image lie between its patches, and how four patches are mixed into a pixel.
 
-use super::LANES;
+/// Pixels that are mixed at a time.
+pub(super) const LANES: usize = 16;
 
 /// Patches, pixels, and the weights of a cell's corners.
 #[derive(Debug, Clone)]

@@ -1,7 +1,10 @@
 //! Labels by cells: clusters that cannot win anywhere in a cell are left out.
 
-use super::geometry::{LabelGrid, PixelCell, mix};
-use super::{LANES, LEAD};
+use super::geometry::{LANES, LabelGrid, PixelCell, mix};
+
+/// The lead that a cluster of higher index needs, relative to the largest score (see the text of
+/// [`labels`](super)).
+const LEAD: f32 = 8.0 * f32::EPSILON;
 
 /// Buffers that are used again from one image to the next.
 #[derive(Debug, Clone, Default)]

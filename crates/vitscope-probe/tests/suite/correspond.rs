@@ -1,7 +1,7 @@
 //! Matches of key points against brute force: PyTorch's (golden), our own, and every pixel looked at.
 use ndarray::{Array2, ArrayView2, Axis};
 use proptest::prelude::*;
-use vitscope_probe::{Match, ProbeError, Search, Target, View};
+use vitscope_probe::{Match, ProbeError, Search, TargetImage, View};
 use vitscope_testkit::golden::read;
 use vitscope_testkit::lcg::{Lcg, features};
 
@@ -30,7 +30,7 @@ fn pytorchs_matches() {
                 .collect();
             let source = View::stretched((sh as usize, sw as usize), (rows, columns)).unwrap();
             let view = View::stretched((th, tw), (rows, columns)).unwrap();
-            let target = Target::new(both.index_axis(Axis(0), 1), &view).unwrap();
+            let target = TargetImage::new(both.index_axis(Axis(0), 1), &view).unwrap();
             for point in 0..12 {
                 let (row, column) = (points[point], points[12 + point]);
                 let wanted = source
@@ -81,7 +81,7 @@ fn brute(features: ArrayView2<'_, f32>, view: &View, wanted: &[f64]) -> (f64, Ve
 }
 
 fn find(features: ArrayView2<'_, f32>, view: &View, wanted: &[f64]) -> Match {
-    let target = Target::new(features, view).unwrap();
+    let target = TargetImage::new(features, view).unwrap();
     let products = target.products(wanted).unwrap();
     let pruned = target.best(&products, &mut Search::default());
     let plain = target.best_plain(&products);
@@ -212,15 +212,15 @@ fn a_point_is_found_again_in_its_own_image() {
 fn bad_input_is_refused() {
     let view = View::stretched((10, 10), (2, 2)).unwrap();
     assert!(View::stretched((0, 10), (2, 2)).is_err());
-    assert!(Target::new(Array2::zeros((3, 4)).view(), &view).is_err());
+    assert!(TargetImage::new(Array2::zeros((3, 4)).view(), &view).is_err());
     for bad in [f32::NAN, f32::INFINITY] {
         let mut map = Array2::ones((4, 5));
         map[(2, 3)] = bad;
-        let error = Target::new(map.view(), &view).unwrap_err();
+        let error = TargetImage::new(map.view(), &view).unwrap_err();
         assert_eq!(error, ProbeError::NonFinite { image: 0 });
         assert!(view.sample(map.view(), 9, 0).is_err());
     }
     let map = Array2::ones((4, 5));
-    let target = Target::new(map.view(), &view).unwrap();
+    let target = TargetImage::new(map.view(), &view).unwrap();
     assert!(target.products(&[1.0; 7]).is_err());
 }

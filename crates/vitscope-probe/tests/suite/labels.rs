@@ -1,14 +1,14 @@
 //! Pruned labels are the plain method's, for any scores.
 use ndarray::{Array2, Array3, Axis, s};
 use proptest::prelude::*;
-use vitscope_probe::{Labeler, ProbeError, Scratch, plain_labels};
+use vitscope_probe::{LabelScratch, Labeler, ProbeError, plain_labels};
 
 fn pruned(scores: &Array2<f32>, grid: (usize, usize), patch: usize) -> Vec<u8> {
     let codebook = Array2::zeros((scores.ncols(), 1));
     let labeler = Labeler::new(codebook.view(), grid, patch).unwrap();
     let mut labels = vec![255; scores.nrows() * patch * patch];
     labeler
-        .label_scores(scores.view(), &mut Scratch::default(), &mut labels)
+        .label_scores(scores.view(), &mut LabelScratch::default(), &mut labels)
         .unwrap();
     labels
 }
@@ -129,7 +129,7 @@ fn labels_from_vectors_agree_with_labels_from_their_scores() {
     let codebook =
         Array2::from_shape_fn((5, 24), |(k, d)| if d % 5 == k { 0.447_213_6 } else { 0.0 });
     let labeler = Labeler::new(codebook.view(), (5, 6), 8).unwrap();
-    let (mut scratch, mut labels) = (Scratch::default(), vec![0; 30 * 64]);
+    let (mut scratch, mut labels) = (LabelScratch::default(), vec![0; 30 * 64]);
     labeler
         .label(rows.view(), &mut scratch, &mut labels)
         .unwrap();
@@ -157,7 +157,7 @@ fn zero_vectors_take_the_first_cluster() {
     labeler
         .label(
             Array2::zeros((4, 4)).view(),
-            &mut Scratch::default(),
+            &mut LabelScratch::default(),
             &mut labels,
         )
         .unwrap();
@@ -167,7 +167,7 @@ fn zero_vectors_take_the_first_cluster() {
 #[test]
 fn bad_input_is_refused() {
     let labeler = Labeler::new(Array2::ones((3, 4)).view(), (2, 2), 4).unwrap();
-    let (mut scratch, mut labels) = (Scratch::default(), vec![0; 64]);
+    let (mut scratch, mut labels) = (LabelScratch::default(), vec![0; 64]);
     for value in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
         let mut rows = Array2::zeros((4, 4));
         rows[(2, 1)] = value;

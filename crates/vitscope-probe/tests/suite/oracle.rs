@@ -1,6 +1,6 @@
 //! Against PyTorch and NumPy: `tools/oracle/probe.py` made the golden files and names the versions.
 use ndarray::{Array2, Axis, s};
-use vitscope_probe::{AdamSettings, Dispersion, Labeler, Moments, Scratch, Trainer};
+use vitscope_probe::{AdamSettings, Dispersion, LabelScratch, Labeler, Moments, Trainer};
 use vitscope_testkit::golden::read;
 use vitscope_testkit::lcg::{Lcg, features};
 
@@ -137,7 +137,7 @@ fn labels_match_interpolated_features() {
         labeler
             .label(
                 x.index_axis(Axis(0), 0),
-                &mut Scratch::default(),
+                &mut LabelScratch::default(),
                 &mut labels,
             )
             .unwrap();

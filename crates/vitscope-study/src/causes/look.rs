@@ -4,11 +4,11 @@ use ndarray::{Array2, ArrayView2, Axis};
 use rayon::prelude::*;
 use vitscope_data::{DataSet, Geometry, IGNORE, Item, LabelCrop, Split};
 use vitscope_measure::patch_labels;
-use vitscope_probe::{Labeler, ProbeError, Scratch};
+use vitscope_probe::{LabelScratch, Labeler, ProbeError};
 use vitscope_run::Slot;
 use vitscope_vit::Vit;
 use vitscope_vit::edit::Edit;
-use vitscope_vit::facet::{Kind, Taps};
+use vitscope_vit::facet::{TapKind, Taps};
 
 use super::kept::Storing;
 use super::view::{Grid, View};
@@ -27,7 +27,7 @@ pub(super) struct Looker<'a> {
     pub(super) data: &'a DataSet,
     pub(super) slots: &'a [Slot],
     /// The tensor of the pass that each slot is.
-    pub(super) kinds: Vec<(usize, Kind)>,
+    pub(super) kinds: Vec<(usize, TapKind)>,
     pub(super) grid: Grid,
     pub(super) seed: u64,
 }
@@ -46,7 +46,7 @@ impl<'a> Looker<'a> {
         backbone: &'a Backbone,
         data: &'a DataSet,
         slots: &'a [Slot],
-        kinds: Vec<(usize, Kind)>,
+        kinds: Vec<(usize, TapKind)>,
         grid: Grid,
         seed: u64,
     ) -> Self {
@@ -189,7 +189,7 @@ impl<'a> Looker<'a> {
         let labelers: Vec<Labeler> = labelers.collect::<Result<_, _>>()?;
         let of_image = |image: usize, item: &Item| {
             let crop = self.data.image(item, &self.geometry())?;
-            let mut scratch = Scratch::default();
+            let mut scratch = LabelScratch::default();
             let mut labels = Vec::with_capacity(views.len());
             for &view in views {
                 let mut maps = vec![vec![0; side * side]; labelers.len()];

@@ -4,7 +4,7 @@
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use vitscope_measure::random::index;
-use vitscope_vit::config::Positions;
+use vitscope_vit::config::PositionEncoding;
 use vitscope_vit::edit::{Codes, Edit, FromPrefix};
 
 /// A way to show an image.
@@ -52,7 +52,7 @@ pub(super) struct Grid {
 
 impl View {
     /// Those that say something about a model, the plain one first.
-    pub(super) fn of(positions: Positions, prefix: usize) -> Vec<Self> {
+    pub(super) fn of(positions: PositionEncoding, prefix: usize) -> Vec<Self> {
         let mut views = vec![
             Self::Plain,
             Self::Shift,
@@ -64,7 +64,7 @@ impl View {
         let is_rotary = positions.is_rotary();
         if is_rotary && prefix > 0 {
             // CAPI's registers have places, too, and its angles are no rotation: a move tells nothing there.
-            views.extend((positions != Positions::Edged).then_some(Self::Move));
+            views.extend((positions != PositionEncoding::Edged).then_some(Self::Move));
             views.extend([Self::Cut, Self::CutMean]);
         }
         views

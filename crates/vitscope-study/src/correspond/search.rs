@@ -5,7 +5,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 use vitscope_data::pairs::{CATEGORIES, Pair};
-use vitscope_probe::{Search, Target, View};
+use vitscope_probe::{Search, TargetImage, View};
 use vitscope_run::tensors::Lazy;
 use vitscope_run::{Record, Slot};
 
@@ -242,7 +242,7 @@ fn find(
         .into_par_iter()
         .map(|number| {
             let width = job.opened.widths[number];
-            let target = Target::new(rows_of(&features[number], width)?, view)
+            let target = TargetImage::new(rows_of(&features[number], width)?, view)
                 .map_err(slot_error(job.opened.slots[number]))?;
             let mut wanted = Vec::with_capacity(photo.wanted.len() * width);
             for &(_, source, point) in &photo.wanted {

@@ -8,7 +8,7 @@ use safetensors::tensor::Dtype;
 use serde::Serialize;
 use vitscope_data::pairs::{CATEGORIES, Pair, PairImage};
 use vitscope_measure::{Pck, pck};
-use vitscope_probe::Target;
+use vitscope_probe::TargetImage;
 use vitscope_run::tensors::{self, Lazy};
 use vitscope_run::{Part, Record, Subject, Table, files, names, to_csv};
 
@@ -213,7 +213,7 @@ pub(super) fn write_examples(
         for (number, &slot) in slots.iter().enumerate() {
             let width = job.opened.widths[number];
             let source = rows_of(&features[0][number], width)?;
-            let target = Target::new(rows_of(&features[1][number], width)?, &inputs[1].view)
+            let target = TargetImage::new(rows_of(&features[1][number], width)?, &inputs[1].view)
                 .map_err(slot_error(slot))?;
             let mut bytes = Vec::new();
             for &point in &pair.source.points {

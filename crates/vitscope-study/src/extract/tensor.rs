@@ -7,7 +7,7 @@ use safetensors::SafeTensors;
 use safetensors::tensor::{Dtype, TensorView};
 use vitscope_run::{Folder, Slot, tensors};
 use vitscope_vit::checkpoint::Checkpoint;
-use vitscope_vit::facet::{Kind, Taps};
+use vitscope_vit::facet::{TapKind, Taps};
 use vitscope_vit::vit::Tapped;
 
 use super::{COMMAND, Extraction, write_json};
@@ -102,7 +102,7 @@ fn names(
     what: &Extraction,
     beside: Companions,
     depth: usize,
-) -> Result<Vec<(usize, Kind, String)>, StudyError> {
+) -> Result<Vec<(usize, TapKind, String)>, StudyError> {
     let layers = what.layers.resolve(depth).map_err(StudyError::Setting)?;
     let mut names = Vec::new();
     for &layer in &layers {
@@ -112,16 +112,16 @@ fn names(
             names.push((layer, kind, slot.to_string()));
         }
         if beside.attention {
-            names.push((layer, Kind::Attention, format!("attention.{layer}")));
+            names.push((layer, TapKind::Attention, format!("attention.{layer}")));
         }
     }
-    names.push((depth, Kind::FinalNorm, "final_norm".to_owned()));
+    names.push((depth, TapKind::FinalNorm, "final_norm".to_owned()));
     Ok(names)
 }
 
 /// What a forward pass has handed out so far: names, shapes and bytes.
 struct Found {
-    names: Vec<(usize, Kind, String)>,
+    names: Vec<(usize, TapKind, String)>,
     grid: [usize; 2],
     half: bool,
     prefix: bool,
@@ -139,7 +139,7 @@ impl Found {
             } => {
                 let (n, _, width) = patches.dim();
                 let (prefix, patches) = (prefix.host()?, patches.host()?);
-                let is_it = |(l, k, _): &&(usize, Kind, String)| (*l, *k) == (layer, kind);
+                let is_it = |(l, k, _): &&(usize, TapKind, String)| (*l, *k) == (layer, kind);
                 for (_, _, name) in self.names.iter().filter(is_it) {
                     let shape = vec![n, self.grid[0], self.grid[1], width];
                     let stored = store(patches.iter(), self.half);

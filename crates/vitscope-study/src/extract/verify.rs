@@ -17,7 +17,7 @@ use serde::Serialize;
 use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
 use vitscope_vit::config::Config;
-use vitscope_vit::facet::{Kind, Taps};
+use vitscope_vit::facet::{TapKind, Taps};
 use vitscope_vit::identify::Settle;
 use vitscope_vit::vit::Tapped;
 
@@ -30,14 +30,14 @@ use crate::model;
 pub const TOLERANCE: f64 = 2e-4;
 
 /// What a block hands out, in the order of its computation, under the names of recordings.
-pub const KINDS: [(&str, Kind); 7] = [
-    ("query", Kind::Query),
-    ("key", Kind::Key),
-    ("value", Kind::Value),
-    ("query_rot", Kind::QueryRotated),
-    ("key_rot", Kind::KeyRotated),
-    ("attention", Kind::Attention),
-    ("token", Kind::Token),
+pub const KINDS: [(&str, TapKind); 7] = [
+    ("query", TapKind::Query),
+    ("key", TapKind::Key),
+    ("value", TapKind::Value),
+    ("query_rot", TapKind::QueryRotated),
+    ("key_rot", TapKind::KeyRotated),
+    ("attention", TapKind::Attention),
+    ("token", TapKind::Token),
 ];
 
 /// The outcome for one recorded tensor.
@@ -164,7 +164,7 @@ pub fn compare(vit: &Vit, recording: &Path, tolerance: f64) -> Result<Verificati
     vit.forward(images, &taps, &mut work, |tapped| {
         let (layer, kind) = match &tapped {
             Tapped::Rows { layer, kind, .. } => (*layer, *kind),
-            Tapped::Attention { layer, .. } => (*layer, Kind::Attention),
+            Tapped::Attention { layer, .. } => (*layer, TapKind::Attention),
         };
         let key = ActivationKey::of(layer, kind);
         if let Some(view) = recorded.remove(&key) {
@@ -200,9 +200,9 @@ enum ActivationKey {
 }
 
 impl ActivationKey {
-    fn of(layer: usize, kind: Kind) -> Self {
+    fn of(layer: usize, kind: TapKind) -> Self {
         match (kind, KINDS.iter().position(|(_, other)| *other == kind)) {
-            (Kind::FinalNorm, _) => Self::FinalNorm,
+            (TapKind::FinalNorm, _) => Self::FinalNorm,
             (_, Some(index)) => Self::Block(layer.saturating_sub(1), index),
             (_, None) => Self::Embedding,
         }
@@ -230,11 +230,11 @@ impl ActivationKey {
         }
     }
 
-    fn tap(self, depth: usize) -> (usize, Kind) {
+    fn tap(self, depth: usize) -> (usize, TapKind) {
         match self {
-            Self::Embedding => (0, Kind::Embedding),
+            Self::Embedding => (0, TapKind::Embedding),
             Self::Block(block, index) => (block + 1, KINDS[index].1),
-            Self::FinalNorm => (depth, Kind::FinalNorm),
+            Self::FinalNorm => (depth, TapKind::FinalNorm),
         }
     }
 
@@ -264,7 +264,7 @@ fn layout(config: &Config) -> Vec<ActivationKey> {
     let blocks = (0..config.depth).flat_map(|block| {
         (0..KINDS.len())
             .filter(move |&index| {
-                rotary || !matches!(KINDS[index].1, Kind::QueryRotated | Kind::KeyRotated)
+                rotary || !matches!(KINDS[index].1, TapKind::QueryRotated | TapKind::KeyRotated)
             })
             .map(move |index| ActivationKey::Block(block, index))
     });
@@ -454,11 +454,11 @@ mod tests {
         let (layer, kind) = ActivationKey::Block(4, 1).tap(12);
         assert_eq!(ActivationKey::of(layer, kind), ActivationKey::Block(4, 1));
         assert_eq!(
-            ActivationKey::of(12, Kind::FinalNorm),
+            ActivationKey::of(12, TapKind::FinalNorm),
             ActivationKey::FinalNorm
         );
         assert_eq!(
-            ActivationKey::of(0, Kind::Embedding),
+            ActivationKey::of(0, TapKind::Embedding),
             ActivationKey::Embedding
         );
     }

@@ -5,7 +5,7 @@ use std::time::Instant;
 use vitscope_data::{Geometry, Sample};
 use vitscope_run::{Facet, Slot};
 use vitscope_vit::Vit;
-use vitscope_vit::facet::{Kind, Taps};
+use vitscope_vit::facet::{TapKind, Taps};
 use vitscope_vit::vit::{Tapped, Workspace};
 
 use crate::error::StudyError;
@@ -59,22 +59,22 @@ impl Backbone {
 
 /// The tensor of a forward pass that a slot reads.
 #[must_use]
-pub fn tapped_kind(slot: Slot, depth: usize, token_norm: Side, rope: Side) -> Kind {
+pub fn tapped_kind(slot: Slot, depth: usize, token_norm: Side, rope: Side) -> TapKind {
     match slot.facet {
-        Facet::Key if rope == Side::After => Kind::KeyRotated,
-        Facet::Query if rope == Side::After => Kind::QueryRotated,
-        Facet::Key => Kind::Key,
-        Facet::Query => Kind::Query,
-        Facet::Value => Kind::Value,
-        Facet::Token if slot.layer == depth && token_norm == Side::After => Kind::FinalNorm,
-        Facet::Token => Kind::Token,
+        Facet::Key if rope == Side::After => TapKind::KeyRotated,
+        Facet::Query if rope == Side::After => TapKind::QueryRotated,
+        Facet::Key => TapKind::Key,
+        Facet::Query => TapKind::Query,
+        Facet::Value => TapKind::Value,
+        Facet::Token if slot.layer == depth && token_norm == Side::After => TapKind::FinalNorm,
+        Facet::Token => TapKind::Token,
     }
 }
 
 /// Hands a tapped tensor to the readings that it is.
 fn show(
     tapped: Tapped<'_>,
-    kinds: &[(usize, Kind)],
+    kinds: &[(usize, TapKind)],
     seen: &Seen,
     visitor: &mut dyn Visitor,
 ) -> Result<(), StudyError> {
@@ -108,7 +108,7 @@ impl Backbone {
             let kind = tapped_kind(reading.slot, depth, reading.token_norm, pass.rope);
             (reading.slot.layer, kind)
         };
-        let kinds: Vec<(usize, Kind)> = pass.readings.iter().map(kind).collect();
+        let kinds: Vec<(usize, TapKind)> = pass.readings.iter().map(kind).collect();
         let mut taps = Taps::new();
         for &(layer, kind) in &kinds {
             taps.add(layer, kind);
@@ -117,7 +117,7 @@ impl Backbone {
             taps.add(layer, kind);
         }
         for layer in visitor.attention_layers() {
-            taps.add(layer, Kind::Attention);
+            taps.add(layer, TapKind::Attention);
         }
         let order: Vec<usize> = pass.groups.concat();
         let mut stream = vitscope_data::stream(

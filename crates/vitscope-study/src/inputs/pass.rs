@@ -7,7 +7,7 @@ use vitscope_data::{DataSet, Geometry, IGNORE, LabelCrop, Split};
 use vitscope_probe::ProbeError;
 use vitscope_protocol::TestBatch;
 use vitscope_run::{Record, Slot};
-use vitscope_vit::facet::Kind;
+use vitscope_vit::facet::TapKind;
 use vitscope_vit::vit::Rows;
 
 use crate::error::StudyError;
@@ -83,7 +83,7 @@ pub trait Visitor {
     }
 
     /// Tensors of a backbone's pass that are looked at beside the readings, class token and registers included.
-    fn also(&self) -> Vec<(usize, Kind)> {
+    fn also(&self) -> Vec<(usize, TapKind)> {
         Vec::new()
     }
 
@@ -96,7 +96,7 @@ pub trait Visitor {
     /// Ends the pass.
     fn tapped(
         &mut self,
-        _tensor: (usize, Kind),
+        _tensor: (usize, TapKind),
         _prefix_and_patches: [&Rows<'_>; 2],
     ) -> Result<(), StudyError> {
         Ok(())

@@ -13,7 +13,7 @@ use vitscope_data::Split;
 use vitscope_measure::{ClassLikeness, Fragments, neighbor_cosine, outlier_bound, patch_labels};
 use vitscope_probe::{Fitting, Labeler, PlaceMoments, ProbeError, Transform};
 use vitscope_run::{Facet, Measured, Subject};
-use vitscope_vit::facet::Kind;
+use vitscope_vit::facet::TapKind;
 use vitscope_vit::vit::Rows;
 
 use self::draws::Draws;
@@ -41,7 +41,7 @@ pub(crate) fn images(test: usize) -> Vec<usize> {
 /// What is summed of a reading.
 struct OfReading {
     /// The tensor whose rows these are, where a backbone gives them, and the one whose lengths count.
-    tensors: Option<[(usize, Kind); 2]>,
+    tensors: Option<[(usize, TapKind); 2]>,
     /// Whether class tokens are looked at.
     has_class: bool,
     lengths: Vec<f32>,
@@ -146,7 +146,7 @@ impl Visitor for Inspector<'_> {
         self.count(reading, host.view())
     }
 
-    fn also(&self) -> Vec<(usize, Kind)> {
+    fn also(&self) -> Vec<(usize, TapKind)> {
         let readings = self.summed.readings.iter();
         let readings = readings.filter_map(|of| of.tensors);
         readings.flatten().collect()
@@ -154,7 +154,7 @@ impl Visitor for Inspector<'_> {
 
     fn tapped(
         &mut self,
-        tensor: (usize, Kind),
+        tensor: (usize, TapKind),
         [prefix, patches]: [&Rows<'_>; 2],
     ) -> Result<(), StudyError> {
         for of in &mut self.summed.readings {

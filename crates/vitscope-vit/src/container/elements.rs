@@ -5,14 +5,17 @@ use std::io::Read;
 use half::{bf16, f16, slice::HalfFloatSliceExt};
 
 use super::{
-    Container, DataFile, Dtype, StoredTensor, archive::RangeReader, file::usize_of, tensor::Place,
+    archive::RangeReader,
+    contents::Container,
+    file::{DataFile, usize_of},
+    tensor::{Dtype, StoredTensor, TensorPlace},
 };
 use crate::error::{VitError, shortened};
 
 /// Elements converted at a time: 4 MB of f32, so that reading needs little beside its result.
 const CHUNK: usize = 1 << 20;
 
-impl Place {
+impl TensorPlace {
     /// Which of the container's files holds the elements.
     pub fn file(&self) -> usize {
         match self {
@@ -63,7 +66,7 @@ impl Container {
         let count = tensor.elements();
         let mut values = Vec::new();
         match &tensor.place {
-            Place::Plain { offset, .. } => {
+            TensorPlace::Plain { offset, .. } => {
                 let step = (CHUNK / row.max(1)).max(1) * row.max(1);
                 let mut bytes = vec![0; step.min(count) * size];
                 let mut first = 0;
@@ -76,7 +79,7 @@ impl Container {
                     first += take;
                 }
             }
-            Place::Strided {
+            TensorPlace::Strided {
                 offset, strides, ..
             } => {
                 let mut bytes = vec![0; span(&tensor.shape, strides) * size];
@@ -84,7 +87,7 @@ impl Container {
                 convert(file, tensor, &bytes, &mut values)?;
                 sink(0, &gathered(&values, &tensor.shape, strides));
             }
-            Place::Deflated {
+            TensorPlace::Deflated {
                 offset,
                 compressed,
                 skip,
@@ -117,7 +120,7 @@ impl Container {
                     Some(strides) => sink(0, &gathered(&values, &tensor.shape, strides)),
                 }
             }
-            Place::Joined(parts) => {
+            TensorPlace::Joined(parts) => {
                 let mut before = 0;
                 for part in parts {
                     self.stream(part, row, &mut |first, values| sink(before + first, values))?;

@@ -14,14 +14,14 @@ use crate::error::VitError;
 
 /// What tells a file from another one, and from itself after a change.
 #[derive(Debug, PartialEq, Eq)]
-struct Stamp {
+struct FileStamp {
     len: u64,
     changed: Option<SystemTime>,
     /// Device and number, where there are such.
     place: Option<(u64, u64)>,
 }
 
-impl Stamp {
+impl FileStamp {
     fn of(meta: &Metadata) -> Self {
         #[cfg(unix)]
         let place = {
@@ -46,7 +46,7 @@ pub(crate) struct DataFile {
     /// Length in bytes when opened.
     pub len: u64,
     file: File,
-    stamp: Stamp,
+    stamp: FileStamp,
 }
 
 impl DataFile {
@@ -65,7 +65,7 @@ impl DataFile {
             });
         }
         let file = File::open(path).map_err(io)?;
-        let stamp = Stamp::of(&file.metadata().map_err(io)?);
+        let stamp = FileStamp::of(&file.metadata().map_err(io)?);
         Ok(Self {
             path: path.to_owned(),
             len: stamp.len,
@@ -81,7 +81,7 @@ impl DataFile {
         let there = std::fs::metadata(&self.path);
         let same = [own, there]
             .into_iter()
-            .all(|meta| meta.is_ok_and(|meta| Stamp::of(&meta) == self.stamp));
+            .all(|meta| meta.is_ok_and(|meta| FileStamp::of(&meta) == self.stamp));
         match same {
             true => Ok(()),
             false => Err(self.unusable(

@@ -1,10 +1,11 @@
 //! NumPy archives: a zip of `.npy` arrays (the JAX releases of supervised ViTs).
 
 use super::{
-    Container, ContainerKind, DataFile, Dtype,
     archive::ArchiveEntry,
+    contents::{Container, ContainerKind},
     elements::{is_row_major, span},
-    tensor::{Place, StoredTensor, checked_elements},
+    file::DataFile,
+    tensor::{Dtype, StoredTensor, TensorPlace, checked_elements},
 };
 use crate::error::{VitError, shortened};
 
@@ -43,18 +44,18 @@ pub(super) fn open(file: DataFile, entries: Vec<ArchiveEntry>) -> Result<Contain
             )));
         }
         let place = match (entry.deflated, strides) {
-            (true, strides) => Place::Deflated {
+            (true, strides) => TensorPlace::Deflated {
                 file: 0,
                 offset: entry.offset,
                 compressed: entry.stored,
                 skip,
                 strides,
             },
-            (false, None) => Place::Plain {
+            (false, None) => TensorPlace::Plain {
                 file: 0,
                 offset: entry.offset + skip,
             },
-            (false, Some(strides)) => Place::Strided {
+            (false, Some(strides)) => TensorPlace::Strided {
                 file: 0,
                 offset: entry.offset + skip,
                 strides,

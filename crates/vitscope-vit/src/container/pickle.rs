@@ -8,6 +8,7 @@
 mod input;
 mod instructions;
 mod objects;
+mod refusal;
 mod search;
 mod stack;
 
@@ -15,6 +16,7 @@ use std::collections::HashMap;
 
 use super::{Dtype, pickle_names::Name};
 use input::PickleInput;
+pub(super) use refusal::Refusal;
 
 /// The longest pickle that is read; those of checkpoints are a few megabytes.
 pub(super) const LENGTH_LIMIT: u64 = 64 << 20;
@@ -37,23 +39,6 @@ const DEPTH_LIMIT: usize = 64;
 /// The longest dotted name of a tensor, class or storage. Texts can be repeated at little cost to
 /// the pickle, so nothing may copy a long one.
 const NAME_LIMIT: usize = 512;
-
-/// Why a pickle was not read.
-#[derive(Debug)]
-pub(super) enum Refusal {
-    /// It names something that is not on the list.
-    Name(String),
-    /// It describes a tensor that repeats elements, which says nothing against the file.
-    Repeats(String),
-    /// It is malformed or exceeds a limit.
-    Broken(String),
-}
-
-impl From<&str> for Refusal {
-    fn from(what: &str) -> Self {
-        Self::Broken(what.to_owned())
-    }
-}
 
 /// A value; the larger ones live in the tables of [`Pickle`].
 #[derive(Clone, Copy, Debug, PartialEq)]

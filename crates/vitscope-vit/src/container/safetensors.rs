@@ -3,9 +3,9 @@
 use safetensors::tensor::{Dtype as Type, Metadata};
 
 use super::{
-    Container, ContainerKind, DataFile, Dtype,
-    file::usize_of,
-    tensor::{Place, StoredTensor, checked_elements},
+    contents::{Container, ContainerKind},
+    file::{DataFile, usize_of},
+    tensor::{Dtype, StoredTensor, TensorPlace, checked_elements},
 };
 use crate::error::VitError;
 
@@ -68,7 +68,7 @@ pub(super) fn open(file: DataFile) -> Result<Container, VitError> {
             group: String::new(),
             shape: info.shape.clone(),
             dtype: dtype(info.dtype),
-            place: Place::Plain {
+            place: TensorPlace::Plain {
                 file: 0,
                 offset: start + info.data_offsets.0 as u64,
             },

@@ -62,7 +62,7 @@ pub(crate) struct StoredTensor {
     /// Its element type.
     pub dtype: Dtype,
     /// Where its elements are.
-    pub place: Place,
+    pub place: TensorPlace,
 }
 
 impl StoredTensor {
@@ -88,7 +88,7 @@ impl StoredTensor {
 
 /// Where a tensor's elements are.
 #[derive(Clone, Debug)]
-pub(crate) enum Place {
+pub(crate) enum TensorPlace {
     /// In row-major order from a byte offset of a file.
     Plain {
         /// Which of the container's files.

@@ -3,11 +3,12 @@
 use std::collections::HashMap;
 
 use super::{
-    Container, ContainerKind, DataFile,
     archive::ArchiveEntry,
+    contents::{Container, ContainerKind},
     elements::is_row_major,
+    file::DataFile,
     pickle::{LENGTH_LIMIT, Pickle, PickleValue, Refusal, StorageRef, TENSOR_LIMIT},
-    tensor::{Place, StoredTensor},
+    tensor::{StoredTensor, TensorPlace},
 };
 use crate::error::{VitError, shortened};
 
@@ -34,7 +35,7 @@ fn after_magic(head: &[u8]) -> Option<usize> {
 }
 
 /// Where a storage's elements are: first byte and length in bytes.
-type Places = HashMap<String, (u64, u64)>;
+type StoragePlaces = HashMap<String, (u64, u64)>;
 
 /// Lists the tensors of a zip archive written by `torch.save` or `torch.jit.save`.
 pub(super) fn open_zip(file: DataFile, entries: Vec<ArchiveEntry>) -> Result<Container, VitError> {
@@ -69,7 +70,7 @@ pub(super) fn open_zip(file: DataFile, entries: Vec<ArchiveEntry>) -> Result<Con
         return Err(file.damaged("its pickle is followed by other data"));
     }
     drop(bytes);
-    let mut places = Places::new();
+    let mut places = StoragePlaces::new();
     for entry in &entries {
         if let Some(key) = entry
             .name
@@ -161,7 +162,7 @@ pub(super) fn open_legacy(file: DataFile) -> Result<Container, VitError> {
         .iter()
         .map(|storage| (storage.key.as_str(), storage.dtype.size()))
         .collect();
-    let mut places = Places::new();
+    let mut places = StoragePlaces::new();
     let mut offset = at as u64;
     drop(window);
     for key in keys {
@@ -199,7 +200,7 @@ fn listed(
     kind: ContainerKind,
     pickle: &Pickle,
     root: PickleValue,
-    places: &Places,
+    places: &StoragePlaces,
 ) -> Result<Container, VitError> {
     // A module that was saved whole is one tree, as a TorchScript archive is.
     let module = pickle.entries(root).is_some_and(|entries| {
@@ -268,7 +269,7 @@ fn stored(
     index: usize,
     group: String,
     name: String,
-    places: &Places,
+    places: &StoragePlaces,
 ) -> Result<StoredTensor, VitError> {
     let tensor = &pickle.tensors[index];
     let StorageRef {
@@ -295,9 +296,9 @@ fn stored(
     }
     let offset = offset + ((view_start + tensor.offset) * size) as u64;
     let place = if is_row_major(&tensor.shape, &tensor.strides) {
-        Place::Plain { file: 0, offset }
+        TensorPlace::Plain { file: 0, offset }
     } else {
-        Place::Strided {
+        TensorPlace::Strided {
             file: 0,
             offset,
             strides: tensor.strides.clone(),

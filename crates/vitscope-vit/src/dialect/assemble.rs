@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 use rayon::prelude::*;
 
 use super::{
-    Layout, Naming,
-    fit::Fit,
+    Naming, WeightOrder,
+    assignment::Assignment,
     lora::Changes,
     sizes::{PositionTable, Sizes},
 };
@@ -23,17 +23,17 @@ const TILE: usize = 16;
 /// Reads the weights of a backbone.
 pub(crate) fn params(
     container: &Container,
-    fit: &Fit,
+    assigned: &Assignment,
     sizes: &Sizes,
     periods: Option<Vec<f32>>,
 ) -> Result<Params, VitError> {
     let reader = Reader {
-        changes: &fit.changes,
+        changes: &assigned.changes,
         container,
-        naming: &fit.naming,
+        naming: &assigned.naming,
         sizes,
     };
-    let stem = &fit.stem;
+    let stem = &assigned.stem;
     let width = sizes.width;
 
     let mut prefix = reader.vector(stem, "class")?;
@@ -49,7 +49,7 @@ pub(crate) fn params(
         table.drain(..own);
     }
     // Blocks are read in parallel; each reads with a small buffer, so memory stays bounded.
-    let blocks = fit
+    let blocks = assigned
         .blocks
         .par_iter()
         .map(|parts| reader.block(parts, stem))
@@ -60,11 +60,11 @@ pub(crate) fn params(
         table,
         periods: match periods {
             Some(periods) => periods,
-            None => reader.angles(fit)?,
+            None => reader.angles(assigned)?,
         },
         stem_norm: reader.norm(stem, "stem_norm")?,
         blocks,
-        norm: match fit.naming.rms_norm && !stem.contains_key("norm.weight") {
+        norm: match assigned.naming.rms_norm && !stem.contains_key("norm.weight") {
             true => Norm {
                 weight: vec![1.0; width],
                 bias: vec![0.0; width],
@@ -74,7 +74,7 @@ pub(crate) fn params(
     })
 }
 
-type Parts = BTreeMap<&'static str, usize>;
+type PartIndices = BTreeMap<&'static str, usize>;
 
 struct Reader<'a> {
     changes: &'a Changes,
@@ -84,23 +84,23 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn find(&self, parts: &Parts, part: &str) -> Option<&StoredTensor> {
+    fn find(&self, parts: &PartIndices, part: &str) -> Option<&StoredTensor> {
         parts.get(part).map(|&index| &self.container.tensors[index])
     }
 
     /// All elements of a part; empty where the file has none.
-    fn vector(&self, parts: &Parts, part: &str) -> Result<Vec<f32>, VitError> {
+    fn vector(&self, parts: &PartIndices, part: &str) -> Result<Vec<f32>, VitError> {
         self.find(parts, part)
             .map_or(Ok(Vec::new()), |tensor| self.container.read(tensor))
     }
 
     /// Rotary periods of the backbone, or the frequencies that every block repeats.
-    fn angles(&self, fit: &Fit) -> Result<Vec<f32>, VitError> {
-        let Some(first) = self.find(&fit.blocks[0], "frequencies") else {
-            return self.vector(&fit.stem, "periods");
+    fn angles(&self, assigned: &Assignment) -> Result<Vec<f32>, VitError> {
+        let Some(first) = self.find(&assigned.blocks[0], "frequencies") else {
+            return self.vector(&assigned.stem, "periods");
         };
         let angles = self.container.read(first)?;
-        for parts in &fit.blocks[1..] {
+        for parts in &assigned.blocks[1..] {
             if self.vector(parts, "frequencies")? != angles {
                 return Err(VitError::Contradiction {
                     path: self.container.files[first.place.file()].path.clone(),
@@ -112,7 +112,7 @@ impl Reader<'_> {
         Ok(angles)
     }
 
-    fn norm(&self, parts: &Parts, name: &str) -> Result<Norm, VitError> {
+    fn norm(&self, parts: &PartIndices, name: &str) -> Result<Norm, VitError> {
         let weight = self.vector(parts, &format!("{name}.weight"))?;
         let mut bias = self.vector(parts, &format!("{name}.bias"))?;
         // A norm without a shift, which only own models have.
@@ -124,7 +124,7 @@ impl Reader<'_> {
     fn place(
         &self,
         tensor: &StoredTensor,
-        layout: Layout,
+        layout: WeightOrder,
         inputs: usize,
         out: &mut [f32],
         total: usize,
@@ -132,10 +132,10 @@ impl Reader<'_> {
     ) -> Result<(), VitError> {
         let outputs = tensor.elements() / inputs.max(1);
         match layout {
-            Layout::OutIn => self.container.stream(tensor, inputs, &mut |first, values| {
+            WeightOrder::OutIn => self.container.stream(tensor, inputs, &mut |first, values| {
                 transpose(values, inputs, out, total, from + first / inputs);
             }),
-            Layout::InOut => self
+            WeightOrder::InOut => self
                 .container
                 .stream(tensor, outputs, &mut |first, values| {
                     for (row, values) in values.chunks_exact(outputs).enumerate() {
@@ -175,7 +175,7 @@ impl Reader<'_> {
     /// One map of several stored side by side; an absent bias is zero where another is present.
     fn linear(
         &self,
-        parts: &Parts,
+        parts: &PartIndices,
         names: &[(&str, usize)],
         inputs: usize,
     ) -> Result<Linear, VitError> {
@@ -205,11 +205,11 @@ impl Reader<'_> {
         })
     }
 
-    fn patch(&self, stem: &Parts) -> Result<Linear, VitError> {
+    fn patch(&self, stem: &PartIndices) -> Result<Linear, VitError> {
         let Sizes { width, patch, .. } = *self.sizes;
         let inputs = 3 * patch * patch;
         let mut map = self.linear(stem, &[("patch", width)], inputs)?;
-        if self.sizes.linear_patch || self.naming.layout_of("patch.weight") == Layout::InOut {
+        if self.sizes.linear_patch || self.naming.layout_of("patch.weight") == WeightOrder::InOut {
             // Rows are (row, column, channel); a patch is flattened (channel, row, column).
             let mut weight = vec![0.0; map.weight.len()];
             for (index, values) in map.weight.chunks_exact(width).enumerate() {
@@ -222,7 +222,7 @@ impl Reader<'_> {
         Ok(map)
     }
 
-    fn block(&self, parts: &Parts, stem: &Parts) -> Result<Block, VitError> {
+    fn block(&self, parts: &PartIndices, stem: &PartIndices) -> Result<Block, VitError> {
         let Sizes { width, hidden, .. } = *self.sizes;
         let mut qkv = if parts.contains_key("qkv.weight") {
             self.linear(parts, &[("qkv", 3 * width)], width)?

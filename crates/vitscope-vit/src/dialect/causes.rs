@@ -48,7 +48,7 @@ pub(super) fn placeholders(container: &Container) -> Option<VitError> {
 }
 
 /// What a file is, and how it becomes one that can be read.
-type Cause = (String, String);
+type WhatAndRemedy = (String, String);
 
 struct NameLook<'a> {
     container: &'a Container,
@@ -66,7 +66,7 @@ impl NameLook<'_> {
     }
 
     /// FSDP's parameters of many modules in one vector.
-    fn flat(&self) -> Option<Cause> {
+    fn flat(&self) -> Option<WhatAndRemedy> {
         let count = self.count(|name| {
             let last = name.rsplit('.').next().unwrap_or(name);
             last.trim_start_matches('_').starts_with("flat_param")
@@ -80,7 +80,7 @@ impl NameLook<'_> {
     }
 
     /// Changes of weights beside the weights, or alone.
-    fn adapters(&self, path: &Path) -> Option<Cause> {
+    fn adapters(&self, path: &Path) -> Option<WhatAndRemedy> {
         let is_change = |name: &str| {
             let name = name.to_lowercase();
             [
@@ -130,7 +130,7 @@ impl NameLook<'_> {
     }
 
     /// Weights of few bits with scales.
-    fn quantized(&self) -> Option<Cause> {
+    fn quantized(&self) -> Option<WhatAndRemedy> {
         let ends = |list: &[&str]| {
             self.count(|name| {
                 list.iter()
@@ -198,7 +198,7 @@ impl NameLook<'_> {
     }
 
     /// Weights that are computed from others. A head that has such does not matter.
-    fn parametrized(&self, path: &Path) -> Option<Cause> {
+    fn parametrized(&self, path: &Path) -> Option<WhatAndRemedy> {
         let new = self.stands_for("parametrizations.weight.original0");
         let old = self.stands_for("weight_g");
         let (count, ends) = match (new, old) {
@@ -234,7 +234,7 @@ impl NameLook<'_> {
         ))
     }
 
-    fn other_parametrized(&self) -> Option<Cause> {
+    fn other_parametrized(&self) -> Option<WhatAndRemedy> {
         let count = self.stands_for("parametrizations.weight.original")
             + self.stands_for("parametrizations.weight.0.original")
             + self.stands_for("weight_orig");
@@ -247,7 +247,7 @@ impl NameLook<'_> {
     }
 
     /// What an optimizer keeps of weights.
-    fn optimizer(&self) -> Option<Cause> {
+    fn optimizer(&self) -> Option<WhatAndRemedy> {
         let moments = ["exp_avg", "exp_avg_sq", "momentum_buffer"];
         let all = self.container.tensors.len();
         let kept = self.count(|name| {

@@ -4,15 +4,15 @@ mod attempt;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use serde::Serialize;
-
 use attempt::{Attempt, first, unchunked};
 
 use super::{
-    DIALECTS, Dialect, Naming, averages, causes,
+    DIALECTS, Dialect,
+    assignment::{Assignment, Role},
+    averages, causes,
     draft::{self, words},
     fits,
-    lora::{self, Changes, Scale},
+    lora::{self, AdapterScale, Changes},
     mismatch,
     networks::{self, BESIDE, Network, NetworkChoice},
 };
@@ -59,51 +59,6 @@ const ENTERING: &[&str] = &[
     "token", "prompt", "embed", "register", "storage", "pos", "lora", "adapter", "prefix",
 ];
 
-/// What a tensor is for.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Role {
-    /// It is this part of the backbone.
-    Used(String),
-    /// The backbone does not need it, for this reason.
-    Unneeded(String),
-}
-
-/// A file's tensors with their parts assigned.
-#[derive(Debug)]
-pub(crate) struct Fit {
-    /// How they are named and stored.
-    pub naming: Naming,
-    /// The root entry that holds the backbone; empty in flat files.
-    pub group: String,
-    /// What stands before the backbone's names inside the group.
-    pub prefix: String,
-    /// Which of several networks it is.
-    pub choice: Option<NetworkChoice>,
-    /// Attention heads, where each has tensors of its own.
-    pub heads: Option<usize>,
-    /// Parts outside the blocks: canonical name to index of the tensor.
-    pub stem: BTreeMap<&'static str, usize>,
-    /// Parts of every block.
-    pub blocks: Vec<BTreeMap<&'static str, usize>>,
-    /// What adapters add to weights.
-    pub changes: Changes,
-    /// What each tensor of the container is for.
-    pub roles: Vec<Role>,
-}
-
-impl Fit {
-    /// Where in the file the backbone is: `teacher / backbone.*`.
-    pub fn nesting(&self) -> String {
-        match (self.group.as_str(), self.prefix.as_str()) {
-            ("", "") => "flat".to_owned(),
-            ("", prefix) => format!("{prefix}*"),
-            (group, "") => group.to_owned(),
-            (group, prefix) => format!("{group} / {prefix}*"),
-        }
-    }
-}
-
 /// Finds the network of a file and the dialect that accounts for all of its tensors. `told` names
 /// the network where there are several.
 ///
@@ -111,7 +66,7 @@ impl Fit {
 ///
 /// No dialect does, and the error names the closest and the difference; or several networks are
 /// equally likely.
-pub(crate) fn fit(container: &Container, told: Option<&str>) -> Result<Fit, VitError> {
+pub(crate) fn fit(container: &Container, told: Option<&str>) -> Result<Assignment, VitError> {
     if let Some(error) = causes::placeholders(container) {
         return Err(error);
     }
@@ -198,7 +153,7 @@ struct FitLook<'a> {
     container: &'a Container,
     plain: &'a [String],
     /// That of adapters, where it is known.
-    scale: Option<Scale>,
+    scale: Option<AdapterScale>,
 }
 
 impl<'a> FitLook<'a> {
@@ -407,7 +362,7 @@ impl<'a> FitLook<'a> {
         attempt: Attempt<'_>,
         choice: Option<NetworkChoice>,
         others: &[Network],
-    ) -> Fit {
+    ) -> Assignment {
         let roles = attempt.roles.into_iter().enumerate().map(|(index, role)| {
             let (tensor, plain) = (&self.container.tensors[index], &self.plain[index]);
             match role {
@@ -424,7 +379,7 @@ impl<'a> FitLook<'a> {
                 None => Role::Unneeded("not recognized".to_owned()),
             }
         });
-        Fit {
+        Assignment {
             naming: attempt.dialect.naming(),
             group: attempt.network.group.clone(),
             prefix: attempt.network.written.clone(),

@@ -21,7 +21,7 @@ pub(crate) struct Change {
 
 /// The scale of the adapters beside a file, and the words for it.
 #[derive(Clone, Debug)]
-pub(crate) struct Scale {
+pub(crate) struct AdapterScale {
     /// What `B A` is multiplied by.
     pub value: f32,
     /// Rows of every `A`, as the file beside them says.
@@ -36,12 +36,12 @@ pub(crate) struct Changes {
     /// By the index of the weight.
     pub of: BTreeMap<usize, Change>,
     /// Their scale, where there are any.
-    pub scale: Option<Scale>,
+    pub scale: Option<AdapterScale>,
 }
 
 /// The scale that `adapter_config.json` beside a file gives; none where it gives several, or where
 /// adapters do more than add.
-pub(super) fn scale(container: &Container) -> Option<Scale> {
+pub(super) fn scale(container: &Container) -> Option<AdapterScale> {
     let changed = container.tensors.iter();
     changed
         .clone()
@@ -69,7 +69,7 @@ pub(super) fn scale(container: &Container) -> Option<Scale> {
         true => ((rank as f64).sqrt(), "the root of r"),
         false => (rank as f64, "r"),
     };
-    Some(Scale {
+    Some(AdapterScale {
         rank: usize::try_from(rank).ok()?,
         value: (alpha / divisor) as f32,
         because: format!(
@@ -82,7 +82,7 @@ pub(super) fn scale(container: &Container) -> Option<Scale> {
 /// of another rank than the scale's.
 pub(super) fn change(
     container: &Container,
-    scale: &Scale,
+    scale: &AdapterScale,
     weight: usize,
     name: &str,
     find: impl Fn(&str) -> Option<usize>,

@@ -10,6 +10,7 @@
 //! value together, gate first.
 
 pub(crate) mod assemble;
+pub(crate) mod assignment;
 mod averages;
 mod causes;
 pub(crate) mod draft;
@@ -105,7 +106,7 @@ pub(crate) struct Dialect {
     pub block: Names,
     /// How linear maps are stored.
     #[serde(default)]
-    pub layout: Layout,
+    pub layout: WeightOrder,
     /// Parts outside the blocks.
     pub stem: BTreeMap<String, Names>,
     /// Parts of every block.
@@ -148,17 +149,17 @@ pub(crate) struct Naming {
     /// Whether its norms are RMSNorms; the final one then needs no tensor.
     pub rms_norm: bool,
     /// How linear maps are stored.
-    pub layout: Layout,
+    pub layout: WeightOrder,
     /// Parts stored the other way round.
     pub turned: BTreeSet<&'static str>,
 }
 
 impl Naming {
     /// How a part is stored.
-    pub fn layout_of(&self, part: &str) -> Layout {
+    pub fn layout_of(&self, part: &str) -> WeightOrder {
         match (self.layout, self.turned.contains(part)) {
-            (Layout::OutIn, false) | (Layout::InOut, true) => Layout::OutIn,
-            (Layout::InOut, false) | (Layout::OutIn, true) => Layout::InOut,
+            (WeightOrder::OutIn, false) | (WeightOrder::InOut, true) => WeightOrder::OutIn,
+            (WeightOrder::InOut, false) | (WeightOrder::OutIn, true) => WeightOrder::InOut,
         }
     }
 }
@@ -183,7 +184,7 @@ impl Dialect {
 /// How a linear map is stored.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub(crate) enum Layout {
+pub(crate) enum WeightOrder {
     /// `[outputs, inputs]`, as PyTorch does.
     #[default]
     OutIn,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Layout, fit::Fit};
+use super::{WeightOrder, assignment::Assignment};
 use crate::{
     container::{Container, Dtype, StoredTensor, shape_text},
     error::VitError,
@@ -67,20 +67,25 @@ pub(crate) struct PositionTable {
 /// A shape contradicts the others; the error names the tensor.
 pub(crate) fn sizes(
     container: &Container,
-    fit: &Fit,
+    assigned: &Assignment,
     says: Option<&Says>,
 ) -> Result<Sizes, VitError> {
     let look = SizeLook { container };
-    let layout = |part: &str| fit.naming.layout_of(part);
-    let stem = |part: &str| fit.stem.get(part).map(|&index| &container.tensors[index]);
-    let first = &fit.blocks[0];
+    let layout = |part: &str| assigned.naming.layout_of(part);
+    let stem = |part: &str| {
+        assigned
+            .stem
+            .get(part)
+            .map(|&index| &container.tensors[index])
+    };
+    let first = &assigned.blocks[0];
     let block = |part: &str| first.get(part).map(|&index| &container.tensors[index]);
 
     // The dialects require these parts, so only a wrong table could lack them.
     let absent = |part: &str| VitError::NoFit {
         path: container.files[0].path.clone(),
         likely: false,
-        closest: fit.naming.title.clone(),
+        closest: assigned.naming.title.clone(),
         difference: format!("of which it lacks {part}"),
     };
     let norm = stem("norm.weight")
@@ -94,12 +99,12 @@ pub(crate) fn sizes(
 
     let conv = stem("patch.weight").ok_or_else(|| absent("patch.weight"))?;
     let linear_patch = conv.shape.len() == 2;
-    let patch = look.patch(fit, conv, width)?;
+    let patch = look.patch(assigned, conv, width)?;
 
     let down = block("down.weight").ok_or_else(|| absent("down.weight"))?;
     let up = block("up.weight").ok_or_else(|| absent("up.weight"))?;
     let side = |part: &str, tensor: &StoredTensor, outputs: bool| {
-        let axis = usize::from(outputs == (layout(part) == Layout::InOut));
+        let axis = usize::from(outputs == (layout(part) == WeightOrder::InOut));
         tensor.shape.get(axis).copied().unwrap_or(0)
     };
     let hidden = side("down.weight", down, false);
@@ -115,40 +120,40 @@ pub(crate) fn sizes(
     }
     let registers = stem("registers").map_or(Ok(0), |tensor| look.registers(tensor, width))?;
 
-    let class = fit.stem.contains_key("class");
+    let class = assigned.stem.contains_key("class");
     let before = usize::from(class) + registers;
     let table = match stem("positions") {
         Some(tensor) => Some(look.table(tensor, width, before, says, patch)?),
         None => None,
     };
 
-    let heads = look.heads(fit, width)?;
+    let heads = look.heads(assigned, width)?;
     if let Some(frequencies) = block("frequencies") {
         look.around_the_edge(registers, stem("registers").unwrap_or(frequencies))?;
     }
 
     let sizes = Sizes {
         width,
-        depth: fit.blocks.len(),
+        depth: assigned.blocks.len(),
         patch,
         linear_patch,
         registers,
         hidden,
         gated: split || packed,
         packed,
-        stem_norm: fit.stem.contains_key("stem_norm.weight"),
+        stem_norm: assigned.stem.contains_key("stem_norm.weight"),
         layer_scale: first.contains_key("scale1"),
         hidden_norm: first.contains_key("hidden_norm.weight"),
         class,
-        final_norm: fit.stem.contains_key("norm.weight") || fit.naming.rms_norm,
+        final_norm: assigned.stem.contains_key("norm.weight") || assigned.naming.rms_norm,
         table,
-        relative: look.relative(fit, says.and_then(|says| says.table_grid(patch)))?,
+        relative: look.relative(assigned, says.and_then(|says| says.table_grid(patch)))?,
         heads,
     };
 
-    let check = |parts| look.check(parts, fit, &sizes);
-    check(&fit.stem)?;
-    for parts in &fit.blocks {
+    let check = |parts| look.check(parts, assigned, &sizes);
+    check(&assigned.stem)?;
+    for parts in &assigned.blocks {
         check(parts)?;
         if lacks_one_of_a_pair(parts) {
             return Err(absent(
@@ -156,7 +161,7 @@ pub(crate) fn sizes(
             ));
         }
     }
-    bounded(container, fit)?;
+    bounded(container, assigned)?;
     Ok(sizes)
 }
 
@@ -215,10 +220,10 @@ fn expected_table(width: usize, before: usize, grid: Option<[usize; 2]>) -> Stri
 
 /// Weights are floats, and they do not share memory, so together they cannot exceed the files; a file in which they
 /// do describes far more memory than it has.
-fn bounded(container: &Container, fit: &Fit) -> Result<(), VitError> {
+fn bounded(container: &Container, assigned: &Assignment) -> Result<(), VitError> {
     let parts = || {
-        let blocks = fit.blocks.iter().flat_map(BTreeMap::values);
-        let all = fit.stem.values().chain(blocks);
+        let blocks = assigned.blocks.iter().flat_map(BTreeMap::values);
+        let all = assigned.stem.values().chain(blocks);
         all.map(|&index| &container.tensors[index])
     };
     if let Some(tensor) = parts().find(|tensor| matches!(tensor.dtype, Dtype::Other(..))) {
@@ -229,7 +234,7 @@ fn bounded(container: &Container, fit: &Fit) -> Result<(), VitError> {
         });
     }
     let used = parts()
-        .filter(|tensor| !matches!(tensor.place, crate::container::Place::Deflated { .. }))
+        .filter(|tensor| !matches!(tensor.place, crate::container::TensorPlace::Deflated { .. }))
         .fold(0u64, |sum, tensor| sum.saturating_add(tensor.bytes()));
     let available = container.files.iter().map(|file| file.len).sum::<u64>();
     if used > available {
@@ -246,19 +251,24 @@ struct SizeLook<'a> {
 
 impl SizeLook<'_> {
     /// The side of a patch in pixels.
-    fn patch(&self, fit: &Fit, conv: &StoredTensor, width: usize) -> Result<usize, VitError> {
-        let layout = fit.naming.layout_of("patch.weight");
+    fn patch(
+        &self,
+        assigned: &Assignment,
+        conv: &StoredTensor,
+        width: usize,
+    ) -> Result<usize, VitError> {
+        let layout = assigned.naming.layout_of("patch.weight");
         // A map of flat patches does not tell the order of rows, columns and channels; SigLIP 2's is known.
         let flat = |inputs: usize| {
             let side = (inputs / 3).isqrt();
-            let known = fit.naming.name == "transformers_siglip" && 3 * side * side == inputs;
+            let known = assigned.naming.name == "transformers_siglip" && 3 * side * side == inputs;
             known.then_some(side).filter(|&side| side > 0)
         };
         match (layout, conv.shape.as_slice()) {
-            (Layout::OutIn, &[out, inputs]) if out == width && flat(inputs).is_some() => {
+            (WeightOrder::OutIn, &[out, inputs]) if out == width && flat(inputs).is_some() => {
                 Ok(flat(inputs).unwrap_or_default())
             }
-            (Layout::OutIn, &[out, 3, p, q]) | (Layout::InOut, &[p, q, 3, out])
+            (WeightOrder::OutIn, &[out, 3, p, q]) | (WeightOrder::InOut, &[p, q, 3, out])
                 if out == width && p == q && p > 0 =>
             {
                 Ok(p)
@@ -266,8 +276,8 @@ impl SizeLook<'_> {
             _ => Err(self.shape(
                 conv,
                 &match layout {
-                    Layout::OutIn => format!("[{width}, 3, patch, patch]{COLORS}"),
-                    Layout::InOut => format!("[patch, patch, 3, {width}]{COLORS}"),
+                    WeightOrder::OutIn => format!("[{width}, 3, patch, patch]{COLORS}"),
+                    WeightOrder::InOut => format!("[patch, patch, 3, {width}]{COLORS}"),
                 },
             )),
         }
@@ -329,7 +339,7 @@ impl SizeLook<'_> {
     fn check(
         &self,
         parts: &BTreeMap<&'static str, usize>,
-        fit: &Fit,
+        assigned: &Assignment,
         sizes: &Sizes,
     ) -> Result<(), VitError> {
         let &Sizes { width, hidden, .. } = sizes;
@@ -354,7 +364,7 @@ impl SizeLook<'_> {
                 continue;
             };
             let tensor = &self.container.tensors[index];
-            if fit.naming.layout_of(part) == Layout::InOut && rows > 1 {
+            if assigned.naming.layout_of(part) == WeightOrder::InOut && rows > 1 {
                 self.matrix(tensor, columns, rows)?;
             } else {
                 self.matrix(tensor, rows, columns)?;
@@ -373,33 +383,39 @@ impl SizeLook<'_> {
     }
 
     /// The number of heads, and what shows it, where tensors do.
-    fn heads(&self, fit: &Fit, width: usize) -> Result<Option<(usize, &'static str)>, VitError> {
+    fn heads(
+        &self,
+        assigned: &Assignment,
+        width: usize,
+    ) -> Result<Option<(usize, &'static str)>, VitError> {
         let tensor = |index: &usize| &self.container.tensors[*index];
-        if let Some(periods) = fit.stem.get("periods").map(tensor) {
+        if let Some(periods) = assigned.stem.get("periods").map(tensor) {
             let count = periods.elements();
             if count == 0 || !width.is_multiple_of(4 * count) {
                 return Err(self.shape(periods, "a quarter of the width of one head"));
             }
             return Ok(Some((width / (4 * count), "the number of rotary periods")));
         }
-        if let Some(frequencies) = fit.blocks[0].get("frequencies").map(tensor) {
+        if let Some(frequencies) = assigned.blocks[0].get("frequencies").map(tensor) {
             let head = frequencies.elements() / 2;
             if head == 0 || head % 2 == 1 || !width.is_multiple_of(head) {
                 return Err(self.shape(frequencies, "[2, width of one head]"));
             }
             return Ok(Some((width / head, "the number of rotary frequencies")));
         }
-        let shared = fit.stem.get("relative");
-        let relative = fit.blocks[0].get("relative").or(shared).map(tensor);
+        let shared = assigned.stem.get("relative");
+        let relative = assigned.blocks[0].get("relative").or(shared).map(tensor);
         if let Some(&[_, heads]) = relative.map(|table| table.shape.as_slice()) {
             return Ok(Some((heads, "its table of relative positions")));
         }
-        let query = fit.blocks[0].get("query.weight").map(tensor);
+        let query = assigned.blocks[0].get("query.weight").map(tensor);
         Ok(match query.map(|query| query.shape.as_slice()) {
-            Some(&[_, heads, _]) if fit.naming.layout_of("query.weight") == Layout::InOut => {
+            Some(&[_, heads, _])
+                if assigned.naming.layout_of("query.weight") == WeightOrder::InOut =>
+            {
                 Some((heads, "the shape of the query kernel"))
             }
-            _ => fit
+            _ => assigned
                 .heads
                 .map(|heads| (heads, "the number of tensors per block")),
         })
@@ -408,10 +424,10 @@ impl SizeLook<'_> {
     /// The grid of tables of relative positions, which are all of one shape.
     fn relative(
         &self,
-        fit: &Fit,
+        assigned: &Assignment,
         said: Option<[usize; 2]>,
     ) -> Result<Option<[usize; 2]>, VitError> {
-        let parts = || std::iter::once(&fit.stem).chain(&fit.blocks);
+        let parts = || std::iter::once(&assigned.stem).chain(&assigned.blocks);
         let tables = || parts().filter_map(|parts| parts.get("relative"));
         let Some(first) = tables().next().map(|&index| &self.container.tensors[index]) else {
             return Ok(None);

@@ -13,8 +13,9 @@ use std::sync::Arc;
 use ndarray::{ArrayView3, ArrayView4, ShapeBuilder};
 use rayon::prelude::*;
 
-use super::{Input, InputGeometry, Stages, Tensor};
-use crate::config::{Config, Positions, Precision};
+use super::geometry::InputGeometry;
+use super::stages::{BatchTensor, Input, Stages};
+use crate::config::{Config, PositionEncoding, Precision};
 use crate::edit::FromPrefix;
 use crate::error::DeviceError;
 use crate::ops::attention::{self, attend};
@@ -23,28 +24,28 @@ use crate::ops::patches::patchify;
 use crate::ops::positions::relative_table;
 use crate::ops::rows;
 use crate::params::{Block, Linear, Norm, Params};
-use crate::vit::Rows;
+use crate::tapped::Rows;
 
 /// A backbone's weights, laid out for the CPU.
 #[derive(Debug)]
-pub(crate) struct Model {
+pub(crate) struct HostModel {
     config: Config,
     precision: Precision,
-    patch: Map,
+    patch: HostMap,
     prefix: Vec<f32>,
     stem_norm: Norm,
-    layers: Vec<Layer>,
+    layers: Vec<HostLayer>,
     norm: Norm,
 }
 
 /// A linear map, laid out for its product.
 #[derive(Debug)]
-struct Map {
+struct HostMap {
     weight: Packed,
     bias: Vec<f32>,
 }
 
-impl Map {
+impl HostMap {
     /// Lays out a map, whose weights are given up for it.
     fn new(linear: Linear, precision: Precision) -> Self {
         Self {
@@ -72,31 +73,31 @@ fn stretch(values: &[f32], from: usize, count: usize) -> &[f32] {
 
 /// A block with its maps laid out.
 #[derive(Debug)]
-struct Layer {
+struct HostLayer {
     norm1: Norm,
-    qkv: Map,
+    qkv: HostMap,
     relative: Vec<f32>,
-    proj: Map,
+    proj: HostMap,
     scale1: Vec<f32>,
     norm2: Norm,
-    up: Map,
+    up: HostMap,
     hidden_norm: Norm,
-    down: Map,
+    down: HostMap,
     scale2: Vec<f32>,
 }
 
-impl Layer {
+impl HostLayer {
     fn new(block: Block, precision: Precision) -> Self {
         Self {
             norm1: block.norm1,
-            qkv: Map::new(block.qkv, precision),
+            qkv: HostMap::new(block.qkv, precision),
             relative: block.relative,
-            proj: Map::new(block.proj, precision),
+            proj: HostMap::new(block.proj, precision),
             scale1: block.scale1,
             norm2: block.norm2,
-            up: Map::new(block.up, precision),
+            up: HostMap::new(block.up, precision),
             hidden_norm: block.hidden_norm,
-            down: Map::new(block.down, precision),
+            down: HostMap::new(block.down, precision),
             scale2: block.scale2,
         }
     }
@@ -105,18 +106,18 @@ impl Layer {
 /// The stages of one model, with buffers for one input size.
 #[derive(Debug)]
 pub(crate) struct Cpu {
-    model: Arc<Model>,
+    model: Arc<HostModel>,
     geometry: InputGeometry,
     /// Per block, its table of relative positions at the input's grid, `[heads, rows]`; or nothing.
     relative: Vec<Vec<f32>>,
     /// The block whose queries and keys were computed last.
     block: usize,
-    work: Work,
+    work: HostBuffers,
 }
 
 /// Tensors of the batch that is being run, row-major.
 #[derive(Debug, Default)]
-struct Work {
+struct HostBuffers {
     /// `[batch, tokens, D]`: the residual stream.
     x: Vec<f32>,
     /// `[batch, tokens, 3D]`
@@ -137,7 +138,7 @@ const MAX_ROWS: usize = 512;
 const MAX_ROWS_BF16: usize = 224;
 
 thread_local! {
-    static ATTENTION: RefCell<attention::Scratch> = RefCell::default();
+    static ATTENTION: RefCell<attention::AttentionScratch> = RefCell::default();
     static SCRATCH: RefCell<[Vec<f32>; 3]> = const { RefCell::new([Vec::new(), Vec::new(), Vec::new()]) };
 }
 
@@ -167,7 +168,7 @@ fn chunk_rows(tokens: usize, precision: Precision) -> usize {
     tokens.div_ceil(tokens.div_ceil(most))
 }
 
-impl Model {
+impl HostModel {
     /// Lays out weights that [`crate::vit`] has checked.
     pub(crate) fn new(config: Config, params: Params, precision: Precision) -> Self {
         // One block at a time gives up its weights for their new layout.
@@ -175,16 +176,18 @@ impl Model {
         Self {
             config,
             precision,
-            patch: Map::new(params.patch, precision),
+            patch: HostMap::new(params.patch, precision),
             prefix: params.prefix,
             stem_norm: params.stem_norm,
-            layers: blocks.map(|block| Layer::new(block, precision)).collect(),
+            layers: blocks
+                .map(|block| HostLayer::new(block, precision))
+                .collect(),
             norm: params.norm,
         }
     }
 
     /// Patches, class token, registers and positions; `x` becomes the first block's input.
-    fn embed(&self, images: &[f32], geometry: &InputGeometry, work: &mut Work) {
+    fn embed(&self, images: &[f32], geometry: &InputGeometry, work: &mut HostBuffers) {
         let d = self.config.width;
         let prefix = self.config.prefix();
         let InputGeometry {
@@ -225,11 +228,11 @@ impl Model {
     }
 
     /// LayerNorm, then queries, keys and values with their bias.
-    fn project(&self, block: &Layer, work: &mut Work, tokens: usize) {
+    fn project(&self, block: &HostLayer, work: &mut HostBuffers, tokens: usize) {
         let d = self.config.width;
         let chunk = chunk_rows(tokens, self.precision);
         let stride = padded(d);
-        let Work { x, qkv, .. } = work;
+        let HostBuffers { x, qkv, .. } = work;
         qkv.par_chunks_mut(tokens * 3 * d)
             .zip(x.par_chunks(tokens * d))
             .for_each(|(qkv, x)| {
@@ -275,7 +278,7 @@ impl Model {
             let turning = cos.len() / head_width;
             let rows = &mut qkv[(tokens - turning) * 3 * d..];
             let rotate = match self.config.positions {
-                Positions::Both { .. } => rows::rotate_pairs,
+                PositionEncoding::Both { .. } => rows::rotate_pairs,
                 _ => rows::rotate,
             };
             rotate(rows, 3 * d, heads, cos, sin, head_width);
@@ -287,7 +290,7 @@ impl Model {
     /// which of its numbers each query and key are given.
     fn attention(
         &self,
-        work: &mut Work,
+        work: &mut HostBuffers,
         (tokens, from_prefix): (usize, FromPrefix),
         relative: Option<(&[f32], &[u32])>,
         keep_matrices: bool,
@@ -295,7 +298,7 @@ impl Model {
         let d = self.config.width;
         let heads = self.config.heads;
         let head_width = self.config.head_width();
-        let Work {
+        let HostBuffers {
             qkv,
             mixed,
             matrices,
@@ -312,7 +315,7 @@ impl Model {
                 let table = &tables[head * rows..][..rows];
                 attention::Relative { table, index }
             });
-            let shape = attention::Shape {
+            let shape = attention::AttentionShape {
                 tokens,
                 heads,
                 width: head_width,
@@ -336,10 +339,10 @@ impl Model {
 
 impl Cpu {
     /// Buffers for inputs of one size.
-    pub(crate) fn new(model: Arc<Model>, geometry: InputGeometry) -> Self {
+    pub(crate) fn new(model: Arc<HostModel>, geometry: InputGeometry) -> Self {
         let tables = model.layers.iter();
         let relative = match model.config.positions {
-            Positions::Relative { grid } => tables
+            PositionEncoding::Relative { grid } => tables
                 .map(|layer| {
                     relative_table(&layer.relative, model.config.heads, grid, geometry.grid)
                 })
@@ -351,7 +354,7 @@ impl Cpu {
             geometry,
             relative,
             block: 0,
-            work: Work::default(),
+            work: HostBuffers::default(),
         }
     }
 
@@ -435,7 +438,7 @@ impl Stages for Cpu {
         let tokens = self.tokens();
         let model = &self.model;
         let d = model.config.width;
-        let Work { x, normed, .. } = &mut self.work;
+        let HostBuffers { x, normed, .. } = &mut self.work;
         normed.resize(x.len(), 0.0);
         normed
             .par_chunks_mut(tokens * d)
@@ -446,14 +449,14 @@ impl Stages for Cpu {
         Ok(())
     }
 
-    fn rows(&self, tensor: Tensor) -> [Rows<'_>; 2] {
+    fn rows(&self, tensor: BatchTensor) -> [Rows<'_>; 2] {
         let d = self.model.config.width;
         let (data, offset, stride) = match tensor {
-            Tensor::Residual => (&self.work.x, 0, d),
-            Tensor::Queries => (&self.work.qkv, 0, 3 * d),
-            Tensor::Keys => (&self.work.qkv, d, 3 * d),
-            Tensor::Values => (&self.work.qkv, 2 * d, 3 * d),
-            Tensor::Normed => (&self.work.normed, 0, d),
+            BatchTensor::Residual => (&self.work.x, 0, d),
+            BatchTensor::Queries => (&self.work.qkv, 0, 3 * d),
+            BatchTensor::Keys => (&self.work.qkv, d, 3 * d),
+            BatchTensor::Values => (&self.work.qkv, 2 * d, 3 * d),
+            BatchTensor::Normed => (&self.work.normed, 0, d),
         };
         let tokens = self.tokens();
         let batch = data.len() / (tokens * stride);

@@ -11,23 +11,20 @@ use std::sync::Arc;
 
 use ndarray::ArrayView4;
 use vitscope_cuda::{
-    Activation, Buffer, CudaError, Element, Factors, Gpu, RowsView, Staging, Target,
+    Activation, Buffer, CudaError, Element, Factors, Gpu, ProductTarget, RowsView, Staging,
 };
 
-use super::{Input, InputGeometry, Stages, Tensor};
+use super::geometry::InputGeometry;
+use super::stages::{BatchTensor, Input, Stages};
 use crate::config::Mlp;
 use crate::error::DeviceError;
-use crate::vit::Rows;
+use crate::tapped::Rows;
 use apart::Apart;
 use model::BIAS_INPUTS;
-pub(crate) use model::Model;
+pub(crate) use model::CardModel;
 
 /// Scores of attention that exist at a time, at most: heads beyond that wait for their turn.
 const MAX_SCORES: usize = 64 << 20;
-
-/// Rows of score matrices and of patches begin at multiples of so many numbers, which is what fast
-/// products of 16-bit factors need.
-const ROW_UNIT: usize = 16;
 
 /// Numbers that may be absent.
 fn optional(gpu: &Gpu, values: &[f32]) -> Result<Option<Buffer<f32>>, CudaError> {
@@ -39,18 +36,18 @@ fn optional(gpu: &Gpu, values: &[f32]) -> Result<Option<Buffer<f32>>, CudaError>
 /// The stages of one model, with buffers for one input size.
 #[derive(Debug)]
 pub(crate) struct Cuda {
-    model: Arc<Model>,
+    model: Arc<CardModel>,
     geometry: InputGeometry,
     table: Option<Buffer<f32>>,
     rotary: Option<[Buffer<f32>; 2]>,
     batch: usize,
     most_scores: usize,
-    work: Work,
+    work: CardBuffers,
 }
 
 /// Tensors of the batch that is being run, row-major.
 #[derive(Debug)]
-struct Work {
+struct CardBuffers {
     images: Buffer<f32>,
     /// RGB images, how they get to the card, and what their numbers stand for.
     bytes: Buffer<u8>,
@@ -72,7 +69,7 @@ struct Work {
     apart: Apart,
 }
 
-impl Work {
+impl CardBuffers {
     fn new(gpu: &Gpu, element: Element) -> Result<Self, CudaError> {
         let floats = || Buffer::new(gpu, 0);
         let factors = || Factors::new(gpu, element, 0);
@@ -95,7 +92,7 @@ impl Work {
 
 impl Cuda {
     /// Buffers for inputs of one size.
-    pub(crate) fn new(model: Arc<Model>, geometry: InputGeometry) -> Result<Self, CudaError> {
+    pub(crate) fn new(model: Arc<CardModel>, geometry: InputGeometry) -> Result<Self, CudaError> {
         let gpu = model.gpu();
         let table = optional(gpu, &geometry.table)?;
         let rotary = match &geometry.rotary {
@@ -104,7 +101,7 @@ impl Cuda {
             }
             None => None,
         };
-        let work = Work::new(gpu, model.dense.element())?;
+        let work = CardBuffers::new(gpu, model.dense.element())?;
         Ok(Self {
             model,
             geometry,
@@ -129,7 +126,7 @@ impl Cuda {
     /// Makes room for everything that a batch needs but for what attention by way of its scores does.
     fn reserve(&mut self) -> Result<(), CudaError> {
         let (batch, tokens, patches) = (self.batch, self.tokens(), self.geometry.patches());
-        let Model {
+        let CardModel {
             config,
             dense,
             patch,
@@ -155,7 +152,7 @@ impl Cuda {
 
     fn embed_images(&mut self, images: Input<'_>) -> Result<(), CudaError> {
         let model = Arc::clone(&self.model);
-        let Model {
+        let CardModel {
             config,
             dense,
             patch,
@@ -172,7 +169,7 @@ impl Cuda {
         let batch = self.batch;
         if let Err(error) = self.reserve() {
             // What fitted goes, so that fewer images can be tried.
-            self.work = Work::new(gpu, dense.element())?;
+            self.work = CardBuffers::new(gpu, dense.element())?;
             return Err(error);
         }
         let (tokens, patches) = (self.tokens(), self.geometry.patches());
@@ -197,8 +194,8 @@ impl Cuda {
                 dense.patchify_bytes(pixels, shape, side, &mut work.a, inputs)?;
             }
         }
-        let Work { x, y, a, .. } = work;
-        patch.times(gpu, a, batch * patches, Target::new(y, d))?;
+        let CardBuffers { x, y, a, .. } = work;
+        patch.times(gpu, a, batch * patches, ProductTarget::new(y, d))?;
         dense.join(y, self.table.as_ref(), prefix, [batch, tokens, d], x)?;
         if let Some(norm) = stem_norm {
             dense.layer_norm_float(x, norm.pair(), config.norm_eps, batch * tokens, y)?;
@@ -209,24 +206,26 @@ impl Cuda {
 
     fn project_block(&mut self, block: usize) -> Result<(), CudaError> {
         let rows = self.batch * self.tokens();
-        let Model {
+        let CardModel {
             config,
             dense,
             layers,
             ..
         } = &*self.model;
         let (layer, gpu, d) = (&layers[block], dense.gpu(), config.width);
-        let Work { x, qkv, a, .. } = &mut self.work;
+        let CardBuffers { x, qkv, a, .. } = &mut self.work;
         let to = (&mut *a, layer.qkv.inputs);
         dense.layer_norm(x, layer.norm1.pair(), config.norm_eps, rows, to)?;
-        layer.qkv.times(gpu, a, rows, Target::factors(qkv, 3 * d))
+        layer
+            .qkv
+            .times(gpu, a, rows, ProductTarget::factors(qkv, 3 * d))
     }
 
     /// Mixes the values of every head into `a`.
     fn attend(&mut self, keep_matrices: bool) -> Result<(), CudaError> {
         let shape = self.shape();
         let dense = &self.model.dense;
-        let Work { qkv, a, apart, .. } = &mut self.work;
+        let CardBuffers { qkv, a, apart, .. } = &mut self.work;
         if !keep_matrices && dense.attend(qkv, shape, a)? {
             return Ok(());
         }
@@ -236,14 +235,14 @@ impl Cuda {
 
     fn feed(&mut self, block: usize) -> Result<(), CudaError> {
         let rows = self.batch * self.tokens();
-        let Model {
+        let CardModel {
             config,
             dense,
             layers,
             ..
         } = &*self.model;
         let (layer, gpu, d) = (&layers[block], dense.gpu(), config.width);
-        let Work {
+        let CardBuffers {
             x,
             a,
             hidden,
@@ -256,25 +255,27 @@ impl Cuda {
             Mlp::SwiGlu => Activation::SwiGlu,
             Mlp::GeluTanh => unreachable!("refused before its weights are uploaded"),
         };
-        layer.proj.times(gpu, a, rows, Target::new(x, d).added())?;
+        layer
+            .proj
+            .times(gpu, a, rows, ProductTarget::new(x, d).added())?;
         let to = (&mut *a, layer.up.inputs);
         dense.layer_norm(x, layer.norm2.pair(), config.norm_eps, rows, to)?;
-        let target = Target::factors(hidden, layer.up.outputs);
+        let target = ProductTarget::factors(hidden, layer.up.outputs);
         layer.up.times(gpu, a, rows, target)?;
         let hidden = dense.activate(activation, hidden, gated, [rows, config.hidden])?;
-        let target = Target::new(x, d).added();
+        let target = ProductTarget::new(x, d).added();
         layer.down.times(gpu, hidden, rows, target)
     }
 
     fn norm_last(&mut self) -> Result<(), CudaError> {
         let rows = self.batch * self.tokens();
-        let Model {
+        let CardModel {
             config,
             dense,
             norm,
             ..
         } = &*self.model;
-        let Work { x, normed, .. } = &mut self.work;
+        let CardBuffers { x, normed, .. } = &mut self.work;
         normed.reserve(dense.gpu(), rows * config.width)?;
         dense.layer_norm_float(x, norm.pair(), config.norm_eps, rows, normed)
     }
@@ -294,7 +295,7 @@ impl Stages for Cuda {
         let Some([cosines, sines]) = &self.rotary else {
             return Ok(());
         };
-        let Model { config, dense, .. } = &*self.model;
+        let CardModel { config, dense, .. } = &*self.model;
         let qkv = &mut self.work.qkv;
         Ok(dense.rotate(qkv, [cosines, sines], shape, config.prefix())?)
     }
@@ -311,7 +312,7 @@ impl Stages for Cuda {
         Ok(self.norm_last()?)
     }
 
-    fn rows(&self, tensor: Tensor) -> [Rows<'_>; 2] {
+    fn rows(&self, tensor: BatchTensor) -> [Rows<'_>; 2] {
         let d = self.model.config.width;
         let (gpu, tokens) = (self.model.gpu(), self.tokens());
         let view = |from: usize, count: usize| {
@@ -322,11 +323,11 @@ impl Stages for Cuda {
                 RowsView::factors(gpu, &self.work.qkv, start, shape, strides)
             };
             Rows::Cuda(match tensor {
-                Tensor::Residual => floats(&self.work.x),
-                Tensor::Queries => part(0),
-                Tensor::Keys => part(1),
-                Tensor::Values => part(2),
-                Tensor::Normed => floats(&self.work.normed),
+                BatchTensor::Residual => floats(&self.work.x),
+                BatchTensor::Queries => part(0),
+                BatchTensor::Keys => part(1),
+                BatchTensor::Values => part(2),
+                BatchTensor::Normed => floats(&self.work.normed),
             })
         };
         let prefix = self.model.config.prefix();

@@ -5,7 +5,7 @@ use crate::{
     config::Mlp,
     error::{VitError, shortened},
     known::{self, Build, KnownModel, Normalization},
-    says::{Activation, Says, WrittenBy},
+    says::{NamedMlp, Says, WrittenBy},
 };
 
 impl Case<'_> {
@@ -106,7 +106,7 @@ impl Case<'_> {
                 "only timm's usual modules are known here: give embeddings that timm makes with `features`".to_owned(),
             ));
         }
-        if turns && self.seen.fit.naming.rotary.is_none() && self.seen.sizes.table.is_some() {
+        if turns && self.seen.assigned.naming.rotary.is_none() && self.seen.sizes.table.is_some() {
             return Err(self.contradiction(
                 format!("{} beside it names the architecture {}", says.file, shortened(&says.kind)),
                 "what it does with positions is not known here: give embeddings that timm makes with `features`".to_owned(),
@@ -120,7 +120,7 @@ impl Case<'_> {
         let own = self.described().is_some();
         let told = self.says(|says| says.activation.clone());
         if own
-            && let Some((Activation::Known(mlp), _)) = &told
+            && let Some((NamedMlp::Known(mlp), _)) = &told
             && gated != (*mlp == Mlp::SwiGlu)
         {
             return Err(self.contradiction(
@@ -134,14 +134,14 @@ impl Case<'_> {
         }
         // The gate of all others is fixed; DINOv3's in transformers is what its config says.
         if gated
-            && (self.seen.fit.naming.name == "transformers_dinov3"
+            && (self.seen.assigned.naming.name == "transformers_dinov3"
                 || self
                     .seen
                     .says
                     .is_some_and(|says| says.writer == WrittenBy::Timm))
             && let Some((activation, file)) = &told
-            && !matches!(activation, Activation::Other(name) if name == "silu" || name == "swish")
-            && *activation != Activation::Known(Mlp::SwiGlu)
+            && !matches!(activation, NamedMlp::Other(name) if name == "silu" || name == "swish")
+            && *activation != NamedMlp::Known(Mlp::SwiGlu)
         {
             return Err(self.contradiction(
                 format!("{file} beside it gives another activation than silu"),
@@ -166,13 +166,13 @@ impl Case<'_> {
         }
         let mut noted = false;
         let (mlp, because) = match (told, family) {
-            (Some((Activation::Known(mlp), file)), _) if mlp != Mlp::SwiGlu => {
+            (Some((NamedMlp::Known(mlp), file)), _) if mlp != Mlp::SwiGlu => {
                 (mlp, format!("{file} says so"))
             }
             (Some((other, file)), _) => {
                 let name = match other {
-                    Activation::Other(name) => name,
-                    Activation::Known(_) => "swiglu".to_owned(),
+                    NamedMlp::Other(name) => name,
+                    NamedMlp::Known(_) => "swiglu".to_owned(),
                 };
                 return Err(self.contradiction(
                     format!("{file} beside it gives the activation {name}"),
@@ -235,7 +235,7 @@ impl Case<'_> {
     /// 1.0.31), and their sizes tell those apart.
     fn siglip_activation(&self, family: Family) -> (Mlp, String) {
         let sizes = self.seen.sizes;
-        let by_timm = self.seen.fit.naming.name == "timm_classless";
+        let by_timm = self.seen.assigned.naming.name == "timm_classless";
         let places = sizes
             .table
             .map(|table| table.grid.iter().product::<usize>());
@@ -271,7 +271,7 @@ impl Case<'_> {
     /// The released model of a family with these sizes; among several, the one that a name tells.
     pub(super) fn known(&self, family: Family) -> Option<&'static KnownModel> {
         // torchvision trained models of these sizes by itself.
-        if self.seen.fit.naming.name == "torchvision" {
+        if self.seen.assigned.naming.name == "torchvision" {
             return None;
         }
         let build = self.build();
@@ -340,7 +340,7 @@ impl Case<'_> {
         let per_head = width / heads;
         let sizes = self.seen.sizes;
         let placed = sizes.table.is_some() || sizes.relative.is_some();
-        let turns = !placed || self.seen.fit.naming.rotary.is_some();
+        let turns = !placed || self.seen.assigned.naming.rotary.is_some();
         if turns && !per_head.is_multiple_of(4) {
             return Err(self.contradiction(
                 format!("the number of heads is {heads} ({because})"),

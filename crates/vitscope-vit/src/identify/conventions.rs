@@ -1,9 +1,9 @@
 //! Whose conventions a checkpoint follows, and the numbers that depend on them: the epsilon of its
 //! norms, and where its tokens take their positions from.
 
-use super::{Case, Family, Format, Numerics, Seen};
+use super::{Case, Family, Format, Numerics, Observed};
 use crate::{
-    config::{PairRotary, Positions, Resize},
+    config::{PairRotary, PositionEncoding, Resize},
     container::ContainerKind,
     dialect::sizes::PositionTable,
     error::VitError,
@@ -23,7 +23,7 @@ impl Case<'_> {
             }
             return Ok(Some(Format::Own));
         }
-        let naming = &self.seen.fit.naming;
+        let naming = &self.seen.assigned.naming;
         let formats = &naming.formats;
         if let Some(told) = self.settle.format {
             // The JAX archives are the official release, and timm reads them as they are.
@@ -65,8 +65,12 @@ impl Case<'_> {
 
     /// What speaks for a format, the strongest first.
     pub(super) fn format_evidence(&self) -> Option<(Format, String)> {
-        let Seen { fit, container, .. } = self.seen;
-        if fit.naming.usual {
+        let Observed {
+            assigned,
+            container,
+            ..
+        } = self.seen;
+        if assigned.naming.usual {
             let script = container.kind == ContainerKind::TorchScript;
             return Some(if script {
                 (
@@ -74,7 +78,7 @@ impl Case<'_> {
                     "it is a TorchScript archive, as OpenAI releases".to_owned(),
                 )
             } else {
-                let first = fit.naming.formats[0];
+                let first = assigned.naming.formats[0];
                 (first, format!("its tensors are named as in {first}"))
             });
         }
@@ -98,7 +102,7 @@ impl Case<'_> {
         if self.trained_officially() {
             let because = format!(
                 "its weights are nested as {}, as the authors' training leaves them",
-                fit.nesting()
+                assigned.nesting()
             );
             return Some((Format::Official, because));
         }
@@ -118,15 +122,19 @@ impl Case<'_> {
 
     /// Whether a file is nested as the training code of DINO, iBOT, Mugs, DINOv2 or MoCo v3 nests it.
     pub(super) fn trained_officially(&self) -> bool {
-        let Seen { fit, container, .. } = self.seen;
+        let Observed {
+            assigned,
+            container,
+            ..
+        } = self.seen;
         let root = |name: &str| container.root.iter().any(|root| root == name);
         let losses = ["dino_loss", "ibot_loss"].into_iter().any(root);
-        fit.prefix.contains("base_encoder.")
-            || (losses && matches!(fit.group.as_str(), "teacher" | "student"))
-            || (root("teacher") && root("student") && fit.prefix.ends_with("backbone."))
-            || (fit.group == "state_dict"
+        assigned.prefix.contains("base_encoder.")
+            || (losses && matches!(assigned.group.as_str(), "teacher" | "student"))
+            || (root("teacher") && root("student") && assigned.prefix.ends_with("backbone."))
+            || (assigned.group == "state_dict"
                 && self.seen.file_name == "checkpoint_teacher.pth"
-                && fit.prefix.is_empty())
+                && assigned.prefix.is_empty())
     }
 
     pub(super) fn norm_eps(
@@ -164,7 +172,7 @@ impl Case<'_> {
         } else if let Some((eps, file)) = said {
             (eps, format!("{file} says so"))
         } else if format == Some(Format::Transformers)
-            && ["transformers_vit", "transformers_beit"].contains(&self.seen.fit.naming.name)
+            && ["transformers_vit", "transformers_beit"].contains(&self.seen.assigned.naming.name)
         {
             (1e-12, "transformers uses it for this family".to_owned())
         } else {
@@ -180,19 +188,19 @@ impl Case<'_> {
         &mut self,
         family: Option<Family>,
         format: Option<Format>,
-    ) -> Result<(Option<Positions>, f64), VitError> {
+    ) -> Result<(Option<PositionEncoding>, f64), VitError> {
         let base = self.says(|says| says.rope_base);
         let rope_base = base.map_or(100.0, |(base, _)| base);
-        let periods = self.seen.fit.stem.contains_key("periods");
+        let periods = self.seen.assigned.stem.contains_key("periods");
         if let Some(grid) = self.seen.sizes.relative {
             return Ok((Some(self.relative(grid)?), rope_base));
         }
         if self.described().is_some() {
             self.described_positions(periods)?;
         }
-        if self.seen.fit.blocks[0].contains_key("frequencies") {
+        if self.seen.assigned.blocks[0].contains_key("frequencies") {
             self.decide("rotary periods", "stored", "they are stored in the file");
-            return Ok((Some(Positions::Edged), rope_base));
+            return Ok((Some(PositionEncoding::Edged), rope_base));
         }
         let Some(table) = self.seen.sizes.table else {
             if !(rope_base.is_finite() && rope_base > 1.0) {
@@ -217,7 +225,7 @@ impl Case<'_> {
                 format!("base {rope_base}")
             };
             self.decide("rotary periods", value, from);
-            return Ok((Some(Positions::Rotary), rope_base));
+            return Ok((Some(PositionEncoding::Rotary), rope_base));
         };
         let Some((resize, because)) = self.resize(family, format) else {
             return Ok((None, rope_base));
@@ -234,8 +242,8 @@ impl Case<'_> {
         );
         let grid = table.grid;
         self.place_of_class(table)?;
-        let Some(turning) = self.seen.fit.naming.rotary else {
-            return Ok((Some(Positions::Table { grid, resize }), rope_base));
+        let Some(turning) = self.seen.assigned.naming.rotary else {
+            return Ok((Some(PositionEncoding::Table { grid, resize }), rope_base));
         };
         let rotary = PairRotary {
             reference: self.turning_grid(grid),
@@ -245,7 +253,7 @@ impl Case<'_> {
         };
         let because = "neighboring channels turn, as the authors' code does it";
         self.decide("rotary periods", format!("base {}", turning.base), because);
-        let positions = Positions::Both {
+        let positions = PositionEncoding::Both {
             grid,
             resize,
             rotary,
@@ -266,7 +274,7 @@ impl Case<'_> {
             self.decide(WHAT, shown(grid), format!("{file} says so"));
             return grid;
         }
-        if self.seen.fit.naming.name != "eva02" {
+        if self.seen.assigned.naming.name != "eva02" {
             self.decide(WHAT, shown(table), "it is the position table's");
             return table;
         }
@@ -291,7 +299,7 @@ impl Case<'_> {
             return Ok(());
         }
         let [rows, columns] = table.grid;
-        let naming = self.seen.fit.naming.name;
+        let naming = self.seen.assigned.naming.name;
         let always = [
             "transformers_vit",
             "transformers_dinov2",
@@ -321,7 +329,7 @@ impl Case<'_> {
     }
 
     /// Positions by tables of relative ones, for this grid.
-    fn relative(&mut self, grid: [usize; 2]) -> Result<Positions, VitError> {
+    fn relative(&mut self, grid: [usize; 2]) -> Result<PositionEncoding, VitError> {
         if self.seen.sizes.table.is_some() {
             return Err(self.contradiction(
                 "it has a position table and tables of relative positions".to_owned(),
@@ -339,7 +347,7 @@ impl Case<'_> {
             "bilinear over distances",
             "transformers does so where an input is larger or smaller; timm and the authors resize their tables otherwise when they load them for another size",
         );
-        Ok(Positions::Relative { grid })
+        Ok(PositionEncoding::Relative { grid })
     }
 
     pub(super) fn resize(
@@ -360,8 +368,8 @@ impl Case<'_> {
             return Some((Resize::AntialiasLinear, because.to_owned()));
         }
         // An empty tensor of registers is enough for that class of transformers.
-        let with_registers = self.seen.fit.naming.name == "transformers_dinov2"
-            && self.seen.fit.stem.contains_key("registers");
+        let with_registers = self.seen.assigned.naming.name == "transformers_dinov2"
+            && self.seen.assigned.stem.contains_key("registers");
         let official = official_resize(family);
         Some(match (self.settle.numerics, format) {
             (Numerics::Official, _) | (_, Format::Official) => (

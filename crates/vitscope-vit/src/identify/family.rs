@@ -37,10 +37,10 @@ const CLIPS: [Family; 4] = [
 impl Case<'_> {
     /// The families that its tensors leave possible.
     pub(super) fn possible(&self) -> Vec<Family> {
-        let (sizes, fit) = (self.seen.sizes, self.seen.fit);
-        let mut families = fit.naming.families.clone();
+        let (sizes, assigned) = (self.seen.sizes, self.seen.assigned);
+        let mut families = assigned.naming.families.clone();
         let registers = sizes.registers > 0;
-        match fit.naming.name {
+        match assigned.naming.name {
             "dinov2" | "transformers_dinov2" => {
                 families.retain(|&family| registers == (family == Family::DinoV2Reg));
             }
@@ -55,7 +55,7 @@ impl Case<'_> {
             families.extend(
                 CLIPS
                     .iter()
-                    .filter(|clip| !fit.naming.families.contains(clip)),
+                    .filter(|clip| !assigned.naming.families.contains(clip)),
             );
         }
         families
@@ -67,7 +67,7 @@ impl Case<'_> {
             .seen
             .says
             .is_some_and(|says| says.writer == WrittenBy::OpenClip);
-        said || self.seen.fit.prefix.contains("visual.")
+        said || self.seen.assigned.prefix.contains("visual.")
     }
 
     pub(super) fn family(&mut self) -> Result<Option<Family>, VitError> {
@@ -191,7 +191,7 @@ impl Case<'_> {
         if self.has_tensor(|name| name.contains("relation_blocks.")) {
             let because = "it has the relation_blocks of Mugs's training";
             Some(FamilyEvidence::sure(Family::Mugs, because))
-        } else if self.seen.fit.prefix.contains("base_encoder.") {
+        } else if self.seen.assigned.prefix.contains("base_encoder.") {
             let because = "its weights are nested under base_encoder";
             Some(FamilyEvidence::sure(Family::MocoV3, because))
         } else if root("dino_loss") && self.possible().contains(&Family::Dino) {
@@ -290,8 +290,8 @@ impl Case<'_> {
             }
         }
         let extracted = ["checkpoint_teacher.pth", "checkpoint_student.pth"];
-        (seen.fit.group == "state_dict"
-            && seen.fit.prefix.is_empty()
+        (seen.assigned.group == "state_dict"
+            && seen.assigned.prefix.is_empty()
             && extracted.contains(&seen.file_name.as_str()))
         .then(|| {
             let because = format!(
@@ -304,12 +304,12 @@ impl Case<'_> {
 
     /// What its tensors show of families that share their names.
     fn shown(&self) -> Option<FamilyEvidence> {
-        let name = self.seen.fit.naming.name;
+        let name = self.seen.assigned.naming.name;
         if name == "transformers_vit" && self.has_tensor(|name| name.contains("pooler.")) {
             let because = "it has a pooler, which the conversions of DINO and MAE leave out";
             return Some(FamilyEvidence::sure(Family::Supervised, because));
         }
-        let below = |prefix: &str| self.seen.fit.prefix.ends_with(prefix);
+        let below = |prefix: &str| self.seen.assigned.prefix.ends_with(prefix);
         for (prefix, family) in [
             ("beit.", Family::Beit),
             ("data2vec_vision.", Family::Data2Vec),
@@ -403,7 +403,7 @@ impl Case<'_> {
             });
         }
         let quick = match &says.activation {
-            Some(crate::says::Activation::Known(mlp)) => *mlp == crate::config::Mlp::QuickGelu,
+            Some(crate::says::NamedMlp::Known(mlp)) => *mlp == crate::config::Mlp::QuickGelu,
             // A timm architecture without quickgelu in its name uses the exact one.
             None if says.writer == WrittenBy::Timm => false,
             _ => return None,
@@ -440,9 +440,10 @@ impl Case<'_> {
 
     /// MAE and MoCo v3 store a table of sines and cosines whose halves they order differently.
     fn sine_table(&self) -> Result<Option<Family>, VitError> {
-        let (Some(table), Some(&index)) =
-            (self.seen.sizes.table, self.seen.fit.stem.get("positions"))
-        else {
+        let (Some(table), Some(&index)) = (
+            self.seen.sizes.table,
+            self.seen.assigned.stem.get("positions"),
+        ) else {
             return Ok(None);
         };
         let [rows, columns] = table.grid;

@@ -46,7 +46,7 @@ impl Case<'_> {
         let usual = match (family, known) {
             (Some(Family::Own(_)) | None, _) => None,
             // torchvision trained its own on ImageNet.
-            (Some(_), _) if self.seen.fit.naming.name == "torchvision" => {
+            (Some(_), _) if self.seen.assigned.naming.name == "torchvision" => {
                 Some(Normalization::ImageNet)
             }
             (Some(_), Some(known)) => Some(known.normalization),

@@ -38,9 +38,9 @@ impl Case<'_> {
     /// Notes a config file that names another architecture than the tensors are of: another model's, or one
     /// that has a plain ViT's names and may compute otherwise.
     pub(super) fn model_type(&mut self) {
-        let naming = self.seen.fit.naming.name;
+        let naming = self.seen.assigned.naming.name;
         let Some(says) = self.seen.says else { return };
-        if !self.seen.fit.prefix.is_empty() || says.kind.is_empty() {
+        if !self.seen.assigned.prefix.is_empty() || says.kind.is_empty() {
             return;
         }
         let kind = says.kind.as_str();
@@ -79,7 +79,7 @@ impl Case<'_> {
 
     /// Notes a described model whose norms have no bias, as RMSNorms have none.
     pub(super) fn norms(&mut self) {
-        let lacks_bias = !self.seen.fit.blocks[0].contains_key("norm1.bias");
+        let lacks_bias = !self.seen.assigned.blocks[0].contains_key("norm1.bias");
         if lacks_bias && self.described().is_some() {
             self.note(
                 "norms",

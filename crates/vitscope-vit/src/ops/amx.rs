@@ -11,7 +11,8 @@ use std::arch::asm;
 use std::arch::x86_64::{__cpuid, __cpuid_count};
 use std::sync::OnceLock;
 
-use super::packed::PANEL;
+use super::panels::PANEL;
+use super::processor::has_bf16;
 
 /// Rows of a tile, and words of one of its rows: a word is two bf16, or one f32.
 pub const SIDE: usize = 16;
@@ -62,7 +63,7 @@ fn ask_system() -> bool {
 /// What the tile registers are: two rows of two results, two tiles of the left factor, two of the
 /// right one.
 #[repr(C, align(64))]
-struct Shapes {
+struct TileConfig {
     palette: u8,
     start_row: u8,
     reserved: [u8; 14],
@@ -70,10 +71,10 @@ struct Shapes {
     rows: [u8; 16],
 }
 
-impl Shapes {
+impl TileConfig {
     /// For so many rows in the upper and in the lower tiles, from 1 to 16.
     fn new([upper, lower]: [usize; 2]) -> Self {
-        let mut shapes = Self {
+        let mut config = Self {
             palette: 1,
             start_row: 0,
             reserved: [0; 14],
@@ -82,10 +83,10 @@ impl Shapes {
         };
         let rows = [upper, upper, lower, lower, upper, lower, SIDE, SIDE];
         for (tile, rows) in rows.into_iter().enumerate() {
-            shapes.row_bytes[tile] = 64;
-            shapes.rows[tile] = rows as u8;
+            config.row_bytes[tile] = 64;
+            config.rows[tile] = rows as u8;
         }
-        shapes
+        config
     }
 
     /// Makes the tile registers so.
@@ -96,8 +97,8 @@ impl Shapes {
         // SAFETY: 64 bytes of a valid description.
         unsafe {
             asm!(
-                "ldtilecfg [{shapes}]",
-                shapes = in(reg) std::ptr::from_ref(self),
+                "ldtilecfg [{config}]",
+                config = in(reg) std::ptr::from_ref(self),
                 options(nostack, readonly),
             );
         }
@@ -120,7 +121,7 @@ pub fn times(
     (a, a_stride): (&[u32], usize),
     take: impl FnMut(usize, usize, &mut [f32]),
 ) {
-    assert!(is_here() && super::packed::has_bf16());
+    assert!(is_here() && has_bf16());
     assert!(rows > 0 && outputs > 0 && depth > 0 && depth.is_multiple_of(SIDE));
     assert!(a_stride >= depth && super::fits([rows, depth], a_stride, a.len()));
     assert!(super::fills([outputs, depth], PANEL, panels.len()));
@@ -139,10 +140,10 @@ unsafe fn drive(
     (a, a_stride): (&[u32], usize),
     mut take: impl FnMut(usize, usize, &mut [f32]),
 ) {
-    let whole = Shapes::new([SIDE, SIDE]);
+    let whole = TileConfig::new([SIDE, SIDE]);
     let left = rows % ROWS;
     // A last block of up to sixteen rows has no lower tiles; they are given a row that is not used.
-    let rest = Shapes::new([left.clamp(1, SIDE), left.saturating_sub(SIDE).max(1)]);
+    let rest = TileConfig::new([left.clamp(1, SIDE), left.saturating_sub(SIDE).max(1)]);
     let mut near = [0.0_f32; ROWS * PANEL];
     for first in (0..outputs).step_by(PANEL) {
         let columns = PANEL.min(outputs - first);

@@ -12,7 +12,7 @@ const ROWS: usize = 96;
 
 /// The sizes of an image's attention, and what is not the same in all models and passes.
 #[derive(Clone, Copy, Debug)]
-pub struct Shape<'a> {
+pub struct AttentionShape<'a> {
     /// Tokens of an image, the patches last.
     pub tokens: usize,
     /// Heads.
@@ -47,7 +47,7 @@ impl Relative<'_> {
 
 /// Buffers of [`attend`], kept from call to call.
 #[derive(Debug, Default)]
-pub struct Scratch {
+pub struct AttentionScratch {
     keys: Packed,
     values: Packed,
     scores: Vec<f32>,
@@ -63,14 +63,14 @@ pub struct Scratch {
 /// `qkv` `[tokens, 3 * heads * d]`, `out` `[tokens, d]`.
 pub fn attend(
     qkv: &[f32],
-    shape: Shape<'_>,
+    shape: AttentionShape<'_>,
     head: usize,
     precision: Precision,
-    scratch: &mut Scratch,
+    scratch: &mut AttentionScratch,
     mut matrix: Option<&mut [f32]>,
     out: &mut [f32],
 ) {
-    let Shape {
+    let AttentionShape {
         tokens,
         heads,
         width: d,
@@ -79,7 +79,7 @@ pub fn attend(
     let width = heads * d;
     let stride = 3 * width;
     let part = |which: usize| Mat::rows(&qkv[which * width + head * d..], stride);
-    let Scratch {
+    let AttentionScratch {
         keys,
         values,
         scores,
@@ -127,7 +127,7 @@ struct Prefix {
 }
 
 impl Prefix {
-    fn begin(&mut self, shape: &Shape<'_>) {
+    fn begin(&mut self, shape: &AttentionShape<'_>) {
         (self.tokens, self.prefix) = (shape.tokens, shape.prefix);
         self.weights.clear();
         self.weights.resize(shape.prefix, 0.0);

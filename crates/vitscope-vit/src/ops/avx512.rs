@@ -11,7 +11,8 @@ use std::arch::x86_64::{
 };
 use std::mem::transmute;
 
-use super::packed::{PANEL, pair};
+use super::panels::{PANEL, pair};
+use super::processor::has_bf16;
 
 /// Rows of a tile: with two registers each, 24 of the 32 hold results.
 const TILE: usize = 12;
@@ -54,7 +55,7 @@ pub fn times_bf16(
     out: (&mut [f32], usize),
     finish: impl FnMut(usize, usize, &mut [f32]),
 ) {
-    assert!(super::packed::has_bf16());
+    assert!(has_bf16());
     assert_fits(panels, shape, a, (&*out.0, out.1));
     // SAFETY: the processor has the instructions and every matrix fits its slice.
     unsafe { drive_bf16(panels, shape, a, out, finish) }
@@ -72,7 +73,7 @@ pub fn to_pairs(
     [rows, inputs]: [usize; 2],
     (words, stride): (&mut [u32], usize),
 ) {
-    assert!(super::packed::has_bf16());
+    assert!(has_bf16());
     for (words, a) in words.chunks_mut(stride).zip(a.chunks(a_stride)).take(rows) {
         // SAFETY: the processor has the instructions.
         unsafe { row_to_pairs(&a[..inputs], words) };

@@ -10,8 +10,10 @@ pub mod attention;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
 pub mod packed;
+mod panels;
 pub mod patches;
 pub mod positions;
+pub mod processor;
 pub mod product;
 pub mod rows;
 mod scalar;

@@ -11,11 +11,10 @@
 //! Every result is one chain of fused multiply-adds in the order of the inner dimension, whatever
 //! rows are computed together.
 
+use super::panels::{PANEL, pair};
+use super::processor::{has_bf16, has_wide};
 use super::product::{Mat, product};
 use crate::config::Precision;
-
-/// Columns of a panel: two AVX-512 registers.
-pub(super) const PANEL: usize = 32;
 
 /// The row length to give a buffer of `width` columns that becomes a left operand: rows a power
 /// of two apart would compete for the same lines of the cache.
@@ -47,19 +46,6 @@ pub struct Packed {
     layout: Packing,
 }
 
-/// Whether products with bf16 factors run on this processor.
-#[must_use]
-pub fn has_bf16() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        has_wide() && std::arch::is_x86_feature_detected!("avx512bf16")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
-}
-
 /// Whether bf16 products can use tile registers.
 fn has_tiles() -> bool {
     #[cfg(target_arch = "x86_64")]
@@ -76,17 +62,6 @@ fn has_tiles() -> bool {
 fn tiled_depth(inputs: usize) -> usize {
     const SIDE: usize = 16;
     inputs.div_ceil(2).next_multiple_of(SIDE)
-}
-
-fn has_wide() -> bool {
-    #[cfg(target_arch = "x86_64")]
-    {
-        std::arch::is_x86_feature_detected!("avx512f")
-    }
-    #[cfg(not(target_arch = "x86_64"))]
-    {
-        false
-    }
 }
 
 impl Packed {
@@ -371,14 +346,6 @@ thread_local! {
     static PAIRS: std::cell::RefCell<Vec<u32>> = const { std::cell::RefCell::new(Vec::new()) };
 }
 
-/// The bf16 nearest to an f32, ties to even; NaN stays NaN.
-#[inline(always)]
-fn nearest_bf16(x: f32) -> u32 {
-    let bits = x.to_bits();
-    let rounded = bits.wrapping_add(0x7fff + ((bits >> 16) & 1)) >> 16;
-    if x.is_nan() { 0x7fc0 } else { rounded }
-}
-
 /// One panel of pairs: `columns` columns of a matrix from `first` on, in rows of [`PANEL`] words.
 #[inline(always)]
 fn lay_out_pairs(matrix: Mat<'_>, [inputs, first, columns]: [usize; 3], words: &mut [u32]) {
@@ -423,12 +390,6 @@ fn lay_out_pairs(matrix: Mat<'_>, [inputs, first, columns]: [usize; 3], words: &
             }
         }
     }
-}
-
-/// Two neighbors of the inner dimension in one word.
-#[inline(always)]
-pub(super) fn pair(low: f32, high: f32) -> u32 {
-    nearest_bf16(low) | nearest_bf16(high) << 16
 }
 
 #[cfg(test)]
@@ -550,21 +511,5 @@ mod tests {
                 assert_eq!(words, want);
             }
         }
-    }
-
-    #[test]
-    fn rounding_to_bf16_is_to_nearest_even() {
-        for (x, want) in [
-            (1.0_f32, 0x3f80),
-            (-2.0, 0xc000),
-            (1.003_906_3, 0x3f80), // exactly between 1 and 1 + 1/128: to even
-            (1.011_718_8, 0x3f82), // between 1 + 1/128 and 1 + 2/128: to even
-            (1.004, 0x3f81),
-            (f32::INFINITY, 0x7f80),
-            (f32::MAX, 0x7f80),
-        ] {
-            assert_eq!(nearest_bf16(x), want, "{x}");
-        }
-        assert_eq!(nearest_bf16(f32::NAN), 0x7fc0);
     }
 }

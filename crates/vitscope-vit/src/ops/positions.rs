@@ -199,7 +199,7 @@ pub fn relative_index(grid: [usize; 2], place: impl Fn(usize) -> usize) -> Vec<u
 
 /// Where patches lie for rotary positions.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub enum Places {
+pub enum PatchPlaces {
     /// Each at its own place.
     #[default]
     Own,
@@ -209,7 +209,7 @@ pub enum Places {
     Middle,
 }
 
-impl Places {
+impl PatchPlaces {
     /// The index along an axis (0: rows, 1: columns) of `count` patches at which patch `index` is taken to lie.
     fn index(self, axis: usize, index: usize, count: usize) -> f64 {
         match self {
@@ -230,7 +230,7 @@ pub fn pair_angles(
     rotary: PairRotary,
     head_width: usize,
     [rows, columns]: [usize; 2],
-    places: Places,
+    places: PatchPlaces,
 ) -> (Vec<f32>, Vec<f32>) {
     let quarter = head_width / 4;
     // In f32, as the code that trained with it computes them.
@@ -275,7 +275,7 @@ pub fn edged_angles(
     frequencies: &[f32],
     around: usize,
     [rows, columns]: [usize; 2],
-    places: Places,
+    places: PatchPlaces,
 ) -> (Vec<f32>, Vec<f32>) {
     let (by_row, by_column) = frequencies.split_at(frequencies.len() / 2);
     // In f32 and from both ends, as the authors' code has them.
@@ -321,7 +321,7 @@ pub fn edged_angles(
 pub fn rotary_angles(
     periods: &[f32],
     [rows, columns]: [usize; 2],
-    places: Places,
+    places: PatchPlaces,
 ) -> (Vec<f32>, Vec<f32>) {
     let d = periods.len() * 4;
     let mut cos = Vec::with_capacity(rows * columns * d);

@@ -13,8 +13,8 @@ pub fn vectorized<R>(work: impl FnMut() -> R) -> R {
     // Called through `FnMut`: a closure called through `FnOnce`, as `dispatch` does by itself, goes
     // through a shim that is not always inlined, and then runs as code for the oldest processor,
     // where one `mul_add` is a function call. It cost two thirds of a pass before it was found.
-    struct Work<F>(F);
-    impl<R, F: FnMut() -> R> pulp::NullaryFnOnce for Work<F> {
+    struct Vectorized<F>(F);
+    impl<R, F: FnMut() -> R> pulp::NullaryFnOnce for Vectorized<F> {
         type Output = R;
 
         #[inline(always)]
@@ -22,7 +22,7 @@ pub fn vectorized<R>(work: impl FnMut() -> R) -> R {
             (self.0)()
         }
     }
-    pulp::Arch::new().dispatch(Work(work))
+    pulp::Arch::new().dispatch(Vectorized(work))
 }
 
 #[inline(always)]

@@ -9,20 +9,20 @@ use vitscope_vit::checkpoint::Checkpoint;
 use vitscope_vit::config::Precision;
 use vitscope_vit::edit::{Codes, Edit, FromPrefix};
 use vitscope_vit::error::DeviceError;
-use vitscope_vit::facet::{Kind, Taps};
+use vitscope_vit::facet::{TapKind, Taps};
 use vitscope_vit::identify::{Family, Settle};
 use vitscope_vit::vit::Tapped;
 
-const KINDS: [Kind; 4] = [
-    Kind::QueryRotated,
-    Kind::KeyRotated,
-    Kind::Value,
-    Kind::Token,
+const KINDS: [TapKind; 4] = [
+    TapKind::QueryRotated,
+    TapKind::KeyRotated,
+    TapKind::Value,
+    TapKind::Token,
 ];
 
 /// All tokens of every layer of one image, `[tokens, D]`, and attention `[heads, tokens, tokens]`.
 struct Pass {
-    rows: BTreeMap<(usize, Kind), Array2<f32>>,
+    rows: BTreeMap<(usize, TapKind), Array2<f32>>,
     attention: BTreeMap<usize, Array3<f32>>,
 }
 
@@ -52,7 +52,7 @@ fn run(vit: &Vit, image: &Array4<f32>, codes: Codes, from_prefix: FromPrefix) ->
         for kind in KINDS {
             taps.add(layer, kind);
         }
-        taps.add(layer, Kind::Attention);
+        taps.add(layer, TapKind::Attention);
     }
     let (_, _, height, width) = image.dim();
     let edit = Edit { codes, from_prefix };
@@ -119,8 +119,8 @@ fn logits(pass: &Pass, vit: &Vit, layer: usize) -> Array2<f32> {
     let width = vit.config().head_width();
     let heads = (0..vit.config().heads).map(|head| {
         let part = s![.., head * width..(head + 1) * width];
-        let queries = pass.rows[&(layer, Kind::QueryRotated)].slice(part);
-        queries.dot(&pass.rows[&(layer, Kind::KeyRotated)].slice(part).t())
+        let queries = pass.rows[&(layer, TapKind::QueryRotated)].slice(part);
+        queries.dot(&pass.rows[&(layer, TapKind::KeyRotated)].slice(part).t())
     });
     let heads: Vec<Array2<f32>> = heads.collect();
     let views: Vec<_> = heads.iter().map(|head| head.view()).collect();
@@ -149,7 +149,7 @@ fn moving_all_coordinates_moves_no_logit_between_patches() {
     let other = run(&vit, &photo, moved(), FromPrefix::Cut);
     for layer in 1..=vit.config().depth {
         let patches = |pass: &Pass| {
-            let tokens = &pass.rows[&(layer, Kind::Token)];
+            let tokens = &pass.rows[&(layer, TapKind::Token)];
             tokens.slice(s![prefix.., ..]).to_owned()
         };
         assert!(apart(&patches(&own), &patches(&other)) < 1e-5);
@@ -160,14 +160,14 @@ fn moving_all_coordinates_moves_no_logit_between_patches() {
 fn patches_of_a_blank_image_are_equal_once_they_are_cut_off() {
     let vit = rotary();
     let (prefix, photo) = (vit.config().prefix(), blank(&vit));
-    let last = (vit.config().depth, Kind::Token);
+    let last = (vit.config().depth, TapKind::Token);
     let own = run(&vit, &photo, Codes::Own, FromPrefix::Own);
     assert!(spread(&own.rows[&last], prefix) > 1e-4);
     for edit in [FromPrefix::Cut, FromPrefix::Mean] {
         let pass = run(&vit, &photo, Codes::Own, edit);
         for rows in pass.rows.iter().filter(|(key, _)| {
             // Rotation itself tells places apart.
-            matches!(key.1, Kind::Value | Kind::Token)
+            matches!(key.1, TapKind::Value | TapKind::Token)
         }) {
             assert!(spread(rows.1, prefix) < 1e-5, "{edit:?} {:?}", rows.0);
         }
@@ -177,12 +177,12 @@ fn patches_of_a_blank_image_are_equal_once_they_are_cut_off() {
     let photo = blank(&vit);
     let own = run(&vit, &photo, Codes::Own, FromPrefix::Own);
     let mean = run(&vit, &photo, Codes::Mean, FromPrefix::Own);
-    let last = (vit.config().depth, Kind::Token);
+    let last = (vit.config().depth, TapKind::Token);
     assert!(spread(&own.rows[&last], 1) > 1e-3 && spread(&mean.rows[&last], 1) < 1e-5);
     // And so is the middle of the image for every coordinate.
     let vit = rotary();
     let mean = run(&vit, &photo, Codes::Mean, FromPrefix::Own);
-    let last = (vit.config().depth, Kind::Token);
+    let last = (vit.config().depth, TapKind::Token);
     assert!(spread(&mean.rows[&last], prefix) < 1e-5);
 }
 
@@ -231,9 +231,9 @@ fn cut_attention_is_a_softmax_over_patches() {
                 }
             }
             // What goes on is what those weights give, and no longer the model's own.
-            let key = (1, Kind::Token);
+            let key = (1, TapKind::Token);
             assert!(apart(&own.rows[&key], &pass.rows[&key]) > 1e-4);
-            let key = (2, Kind::Value);
+            let key = (2, TapKind::Value);
             let class = |pass: &Pass| pass.rows[&key].slice(s![..1, ..]).to_owned();
             assert!(apart(&class(&own), &class(&pass)) < 1e-5);
         }
@@ -261,7 +261,7 @@ fn content_and_code_together_are_all_that_a_place_is() {
         let other = run(&vit, &carried, Codes::Of(places.clone()), FromPrefix::Own);
         let alone = run(&vit, &carried, Codes::Own, FromPrefix::Own);
         for layer in 1..=vit.config().depth {
-            let key = (layer, Kind::Token);
+            let key = (layer, TapKind::Token);
             let patches = |pass: &Pass| pass.rows[&key].slice(s![prefix.., ..]).to_owned();
             let expected = patches(&own).select(Axis(0), &places);
             assert!(apart(&expected, &patches(&other)) < 1e-5);

@@ -6,7 +6,7 @@ use serde_json::Value;
 use vitscope_testkit::{fixture, fixtures};
 use vitscope_vit::{
     checkpoint::Checkpoint,
-    config::{Mlp, Positions, Resize},
+    config::{Mlp, PositionEncoding, Resize},
     error::VitError,
     identify::{Family, Format, Numerics, Settle},
 };
@@ -85,7 +85,7 @@ fn check(path: &Path, meta: &Value) -> String {
         _ => Some(Resize::Plain),
     };
     let grid = [0, 1].map(|at| meta["native_grid"][at].as_u64().unwrap() as usize);
-    let positions = resize.map_or(Positions::Rotary, |resize| Positions::Table {
+    let positions = resize.map_or(PositionEncoding::Rotary, |resize| PositionEncoding::Table {
         grid,
         resize,
     });
@@ -124,14 +124,16 @@ fn check(path: &Path, meta: &Value) -> String {
     assert_eq!(params.patch.bias.is_empty(), config.stem_norm);
     assert_eq!(params.prefix.len(), config.prefix() * d);
     match positions {
-        Positions::Table { grid, .. } => {
+        PositionEncoding::Table { grid, .. } => {
             assert_eq!(params.table.len(), grid[0] * grid[1] * d);
             assert!(params.periods.is_empty());
         }
-        Positions::Both { .. } | Positions::Edged | Positions::Relative { .. } => {
+        PositionEncoding::Both { .. }
+        | PositionEncoding::Edged
+        | PositionEncoding::Relative { .. } => {
             panic!("{name} has others")
         }
-        Positions::Rotary => {
+        PositionEncoding::Rotary => {
             assert!(params.table.is_empty());
             assert_eq!(params.periods.len(), config.head_width() / 4);
             for (at, period) in params.periods.iter().enumerate() {
@@ -301,7 +303,7 @@ fn official_numerics_replace_those_of_the_ecosystem() {
     assert_eq!(checkpoint.config().norm_eps, 1e-6);
     assert!(matches!(
         checkpoint.config().positions,
-        Positions::Table {
+        PositionEncoding::Table {
             resize: Resize::PlainOffset,
             ..
         }

@@ -6,7 +6,7 @@ use serde_json::{Map, Value, json};
 use vitscope_testkit::fixture;
 use vitscope_vit::{
     checkpoint::{Checkpoint, draft},
-    config::{Config, Positions, Resize},
+    config::{Config, PositionEncoding, Resize},
     identify::{Family, Format, Settle},
     params::Params,
 };
@@ -370,7 +370,7 @@ fn a_table_that_is_not_square() {
     let text = example(folder.path());
     let text = text.replacen("[model]", "[model]\ngrid = [2, 8]", 1);
     let checkpoint = open(folder.path(), &text).unwrap();
-    let expected = Positions::Table {
+    let expected = PositionEncoding::Table {
         grid: [2, 8],
         resize: Resize::Plain,
     };

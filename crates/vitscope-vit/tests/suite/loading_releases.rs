@@ -5,7 +5,7 @@ use std::path::Path;
 use serde_json::{Value, json};
 use vitscope_vit::{
     checkpoint::Checkpoint,
-    config::{Mlp, Positions},
+    config::{Mlp, PositionEncoding},
     identify::{Family, Format, Settle},
 };
 
@@ -360,17 +360,19 @@ fn check(path: &Path, settle: &Settle, model: &Value, format: Format) {
         .unwrap_or_else(|| model["layer_norm_eps"].as_f64().unwrap());
     assert_eq!(config.norm_eps, eps, "{id} {format}");
     match config.positions {
-        Positions::Table { grid, .. } => {
+        PositionEncoding::Table { grid, .. } => {
             assert_eq!(
                 grid[0],
                 model["native_grid"][0].as_u64().unwrap() as usize,
                 "{id}"
             );
         }
-        Positions::Both { .. } | Positions::Edged | Positions::Relative { .. } => {
+        PositionEncoding::Both { .. }
+        | PositionEncoding::Edged
+        | PositionEncoding::Relative { .. } => {
             panic!("{id} has others")
         }
-        Positions::Rotary => assert_eq!(config.head_width(), size("head_dim"), "{id}"),
+        PositionEncoding::Rotary => assert_eq!(config.head_width(), size("head_dim"), "{id}"),
     }
     for axis in 0..3 {
         assert_eq!(

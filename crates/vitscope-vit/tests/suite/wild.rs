@@ -14,18 +14,18 @@ use vitscope_vit::Vit;
 use vitscope_vit::checkpoint::Checkpoint;
 use vitscope_vit::config::Precision;
 use vitscope_vit::error::DeviceError;
-use vitscope_vit::facet::{Kind, Taps};
+use vitscope_vit::facet::{TapKind, Taps};
 use vitscope_vit::identify::Settle;
 use vitscope_vit::vit::Tapped;
 
 /// The largest difference, relative to a tensor's largest magnitude.
 const TOLERANCE: f32 = 2e-4;
 
-const KINDS: [(Kind, &str); 4] = [
-    (Kind::Query, "query"),
-    (Kind::Key, "key"),
-    (Kind::Value, "value"),
-    (Kind::Token, "token"),
+const KINDS: [(TapKind, &str); 4] = [
+    (TapKind::Query, "query"),
+    (TapKind::Key, "key"),
+    (TapKind::Value, "value"),
+    (TapKind::Token, "token"),
 ];
 
 #[derive(Deserialize)]
@@ -75,7 +75,7 @@ fn difference(checkpoint: &Checkpoint, expected: &Tensors) -> (f32, String) {
     for layer in 1..=depth {
         KINDS.iter().for_each(|&(kind, _)| taps.add(layer, kind));
     }
-    taps.add(depth, Kind::FinalNorm);
+    taps.add(depth, TapKind::FinalNorm);
     let mut worst = (0.0, String::new());
     let mut compared = 0;
     let mut work = vit.workspace([shape[2], shape[3]]).unwrap();

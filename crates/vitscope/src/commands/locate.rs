@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use vitscope_hub::progress::Progress;
-use vitscope_hub::{Origin, resolve};
+use vitscope_hub::{ModelOrigin, resolve};
 use vitscope_vit::identify::Format;
 
 use crate::args::Cli;
@@ -16,7 +16,7 @@ pub fn locate(cli: &Cli, model: &Path, format: Option<Format>) -> anyhow::Result
     let format = format.filter(|&format| format != Format::Own);
     let mut news = News::new(cli);
     let located = resolve(model, format, &mut news)?;
-    if let Origin::Hub { id, commit, .. } = &located.origin {
+    if let ModelOrigin::Hub { id, commit, .. } = &located.origin {
         news.note(&format!("{id} at commit {commit}"));
     }
     Ok(located.path)

@@ -1,6 +1,6 @@
 //! The bytes of a pickle, taken from the front and never beyond their end.
 
-use super::Refusal;
+use super::refusal::Refusal;
 
 pub(super) struct PickleInput<'a> {
     pub bytes: &'a [u8],

@@ -19,7 +19,7 @@ use self::{
     roles::Guess,
 };
 use super::{
-    Layout, fits,
+    WeightOrder, fits,
     networks::{BESIDE, GROUPS},
     own::describe::UNKNOWN,
 };
@@ -125,7 +125,7 @@ pub(crate) fn draft(container: &Container, weights: &Path, backbone: Option<&str
             listed(&labels)
         );
     }
-    if layout == Layout::InOut {
+    if layout == WeightOrder::InOut {
         let _ = writeln!(
             text,
             "layout = \"in_out\"  # linear maps are [inputs, outputs]"

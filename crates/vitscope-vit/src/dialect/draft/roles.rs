@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::patterns::PatternItem;
-use crate::dialect::Layout;
+use crate::dialect::WeightOrder;
 
 /// A guess about one item.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,7 +45,7 @@ const UNNEEDED: &[&str] = &[
 ];
 
 /// One map or norm: a weight and its shift.
-struct Unit<'a> {
+struct WeightAndShift<'a> {
     name: &'a str,
     weight: Option<usize>,
     bias: Option<usize>,
@@ -96,8 +96,8 @@ fn leaf(name: &str) -> Option<(&str, bool)> {
 }
 
 /// Items joined to maps and norms, in file order.
-fn units(items: &[PatternItem]) -> Vec<Unit<'_>> {
-    let mut units: Vec<Unit<'_>> = Vec::new();
+fn units(items: &[PatternItem]) -> Vec<WeightAndShift<'_>> {
+    let mut units: Vec<WeightAndShift<'_>> = Vec::new();
     let mut by_name: BTreeMap<&str, usize> = BTreeMap::new();
     for (at, item) in items.iter().enumerate() {
         let (name, bias, lone) = match leaf(&item.name) {
@@ -105,7 +105,7 @@ fn units(items: &[PatternItem]) -> Vec<Unit<'_>> {
             None => (item.name.as_str(), false, true),
         };
         let unit = *by_name.entry(name).or_insert_with(|| {
-            units.push(Unit {
+            units.push(WeightAndShift {
                 name,
                 weight: None,
                 bias: None,
@@ -185,7 +185,7 @@ fn in_order(a: &str, b: &str) -> (bool, bool) {
 }
 
 /// How the linear maps of the blocks are stored, where biases show it.
-pub(crate) fn layout(items: &[PatternItem], width: usize) -> Layout {
+pub(crate) fn layout(items: &[PatternItem], width: usize) -> WeightOrder {
     let mut votes = 0i64;
     for unit in units(items) {
         if let (Some(weight), Some(bias)) = (unit.weight, unit.bias)
@@ -197,9 +197,9 @@ pub(crate) fn layout(items: &[PatternItem], width: usize) -> Layout {
         }
     }
     if votes < 0 {
-        Layout::InOut
+        WeightOrder::InOut
     } else {
-        Layout::OutIn
+        WeightOrder::OutIn
     }
 }
 
@@ -207,26 +207,26 @@ pub(crate) fn layout(items: &[PatternItem], width: usize) -> Layout {
 #[derive(Default)]
 struct Shapes<'a> {
     /// Queries, keys and values in one.
-    joint: Vec<&'a Unit<'a>>,
+    joint: Vec<&'a WeightAndShift<'a>>,
     /// From the width to the width.
-    square: Vec<&'a Unit<'a>>,
+    square: Vec<&'a WeightAndShift<'a>>,
     /// From the width to another one.
-    wide: Vec<&'a Unit<'a>>,
+    wide: Vec<&'a WeightAndShift<'a>>,
     /// Back to the width.
-    down: Vec<&'a Unit<'a>>,
+    down: Vec<&'a WeightAndShift<'a>>,
     /// Vectors with a shift, or named as norms.
-    norms: Vec<&'a Unit<'a>>,
+    norms: Vec<&'a WeightAndShift<'a>>,
     /// Other vectors.
-    lone: Vec<&'a Unit<'a>>,
+    lone: Vec<&'a WeightAndShift<'a>>,
 }
 
 impl<'a> Shapes<'a> {
     /// Sorts units; what its name alone tells is guessed at once.
     fn of(
-        units: &'a [Unit<'a>],
+        units: &'a [WeightAndShift<'a>],
         items: &[PatternItem],
         width: usize,
-        layout: Layout,
+        layout: WeightOrder,
         guesses: &mut [Guess],
     ) -> Self {
         let mut shapes = Self::default();
@@ -250,8 +250,8 @@ impl<'a> Shapes<'a> {
                 matrix(&item.shape, width).filter(|_| item.elements() != width)
             {
                 let (outputs, inputs) = match layout {
-                    Layout::OutIn => (rows, columns),
-                    Layout::InOut => (columns, rows),
+                    WeightOrder::OutIn => (rows, columns),
+                    WeightOrder::InOut => (columns, rows),
                 };
                 let feed = begins(unit.name, &["mlp", "ff", "fc", "dense"]);
                 if outputs == 3 * width && inputs == width && !feed {
@@ -281,7 +281,7 @@ impl<'a> Shapes<'a> {
 }
 
 /// Guesses the parts of a block.
-pub(crate) fn of_block(items: &[PatternItem], width: usize, layout: Layout) -> Vec<Guess> {
+pub(crate) fn of_block(items: &[PatternItem], width: usize, layout: WeightOrder) -> Vec<Guess> {
     let mut guesses = vec![Guess::Unknown; items.len()];
     let units = units(items);
     let Shapes {
@@ -292,21 +292,22 @@ pub(crate) fn of_block(items: &[PatternItem], width: usize, layout: Layout) -> V
         norms,
         lone,
     } = Shapes::of(&units, items, width, layout, &mut guesses);
-    let mut set = |unit: &Unit<'_>, weight: &'static str, bias: Option<&'static str>, sure| {
-        let guess = |part| {
-            if sure {
-                Guess::Part(part)
-            } else {
-                Guess::Order(part)
+    let mut set =
+        |unit: &WeightAndShift<'_>, weight: &'static str, bias: Option<&'static str>, sure| {
+            let guess = |part| {
+                if sure {
+                    Guess::Part(part)
+                } else {
+                    Guess::Order(part)
+                }
+            };
+            if let Some(at) = unit.weight {
+                guesses[at] = guess(weight);
+            }
+            if let (Some(at), Some(bias)) = (unit.bias, bias) {
+                guesses[at] = guess(bias);
             }
         };
-        if let Some(at) = unit.weight {
-            guesses[at] = guess(weight);
-        }
-        if let (Some(at), Some(bias)) = (unit.bias, bias) {
-            guesses[at] = guess(bias);
-        }
-    };
     if let [unit] = joint[..] {
         set(unit, "qkv.weight", Some("qkv.bias"), true);
     }
@@ -319,7 +320,7 @@ pub(crate) fn of_block(items: &[PatternItem], width: usize, layout: Layout) -> V
     match square[..] {
         [unit] if joint.len() == 1 => set(unit, parts[3].0, Some(parts[3].1), true),
         [_, _, _, _] if joint.is_empty() => {
-            let kind = |unit: &Unit<'_>| {
+            let kind = |unit: &WeightAndShift<'_>| {
                 [
                     ["q", "query", "wq"],
                     ["k", "key", "wk"],
@@ -347,7 +348,7 @@ pub(crate) fn of_block(items: &[PatternItem], width: usize, layout: Layout) -> V
     match wide[..] {
         [unit] => set(unit, "up.weight", Some("up.bias"), true),
         [a, b] => {
-            let gate = |unit: &Unit<'_>| has(unit.name, &["gate", "g", "w1"]);
+            let gate = |unit: &WeightAndShift<'_>| has(unit.name, &["gate", "g", "w1"]);
             let (told, first) = (gate(a) != gate(b), !gate(b));
             let (gate, up) = if first { (a, b) } else { (b, a) };
             set(gate, "gate.weight", Some("gate.bias"), told);
@@ -446,7 +447,7 @@ pub(crate) fn of_stem(items: &[PatternItem], width: usize, tower: &str) -> Vec<G
         }
         guesses[weight] = guess;
     }
-    let early = |unit: &Unit<'_>| begins(unit.name, &["pre", "stem", "input", "embed"]);
+    let early = |unit: &WeightAndShift<'_>| begins(unit.name, &["pre", "stem", "input", "embed"]);
     let sure = norms.len() <= 2 && norms.iter().filter(|unit| early(unit)).count() <= 1;
     for (at, unit) in norms.iter().enumerate() {
         let (weight, bias) = if early(unit) && norms.len() > 1 {

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use super::Role;
 use crate::{
     container::{Container, StoredTensor},
     dialect::{
-        Dialect, Layout, Names,
-        lora::{self, Change, Scale},
+        Dialect, Names, WeightOrder,
+        assignment::Role,
+        lora::{self, AdapterScale, Change},
         networks::Network,
     },
 };
@@ -126,11 +126,11 @@ impl Attempt<'_> {
     pub(super) fn adapters(
         &mut self,
         container: &Container,
-        scale: &Scale,
+        scale: &AdapterScale,
         inside: &HashMap<&str, usize>,
         ordered: &[(&str, usize)],
     ) {
-        if self.dialect.layout != Layout::OutIn {
+        if self.dialect.layout != WeightOrder::OutIn {
             return;
         }
         for &(name, index) in ordered {
@@ -178,8 +178,8 @@ impl Attempt<'_> {
         };
         let shape = &container.tensors[index].shape;
         let side = match self.dialect.layout {
-            Layout::OutIn => shape.first(),
-            Layout::InOut => shape.last(),
+            WeightOrder::OutIn => shape.first(),
+            WeightOrder::InOut => shape.last(),
         };
         side.copied().unwrap_or(0)
     }

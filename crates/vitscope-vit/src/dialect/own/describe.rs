@@ -8,10 +8,10 @@ use super::nearest::nearest;
 use crate::{
     config::{Mlp, Resize},
     container::DataFile,
-    dialect::{Layout, parts},
+    dialect::{WeightOrder, parts},
     error::{VitError, listed, shortened},
     names::Label,
-    says::{Activation, ImageSettings, Says, WrittenBy},
+    says::{ImageSettings, NamedMlp, Says, WrittenBy},
 };
 
 /// No description is longer.
@@ -79,7 +79,7 @@ pub(crate) struct ModelDescription {
     /// What stands before every name in `names`.
     pub prefix: String,
     /// How linear maps are stored.
-    pub layout: Layout,
+    pub layout: WeightOrder,
     /// Parts stored the other way round.
     pub transposed: Vec<&'static str>,
     /// Patterns of tensors that the backbone does not need.
@@ -144,7 +144,10 @@ impl ModelDescription {
         })?;
         let layout = top.choice(
             "layout",
-            &[("out_in", Layout::OutIn), ("in_out", Layout::InOut)],
+            &[
+                ("out_in", WeightOrder::OutIn),
+                ("in_out", WeightOrder::InOut),
+            ],
         )?;
         let mut transposed = Vec::new();
         for name in top.texts("transposed")? {
@@ -376,7 +379,7 @@ impl<'a> Section<'a> {
         let model = Says {
             heads: self.count("heads")?,
             norm_eps: self.positive("norm_eps")?,
-            activation: mlp.map(Activation::Known),
+            activation: mlp.map(NamedMlp::Known),
             resize: self.choice(
                 "resize",
                 &[

@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use super::{describe::ModelDescription, nearest::nearest};
 use crate::{
-    container::{Container, Place, StoredTensor},
+    container::{Container, StoredTensor, TensorPlace},
     dialect::{
-        Layout, Naming,
-        fit::{Fit, Role},
+        Naming, WeightOrder,
+        assignment::{Assignment, Role},
         fits,
         lora::Changes,
         networks::{BESIDE, GROUPS},
@@ -54,7 +54,7 @@ type Numbered = BTreeMap<usize, usize>;
 pub(crate) fn fit(
     container: &mut Container,
     description: &ModelDescription,
-) -> Result<Fit, VitError> {
+) -> Result<Assignment, VitError> {
     complete(description)?;
     let group = group(container, description)?;
     let mut roles: Vec<Option<Role>> = vec![None; container.tensors.len()];
@@ -87,7 +87,7 @@ pub(crate) fn fit(
     }
     let blocks = blocks(description, &numbered, &mut roles)?;
     ignore(container, description, &group, &mut roles)?;
-    Ok(Fit {
+    Ok(Assignment {
         naming: naming(container, description, &stem),
         group,
         choice: None,
@@ -175,7 +175,7 @@ fn join_heads(
                 name,
                 shape,
                 dtype: first.dtype,
-                place: Place::Joined(parts),
+                place: TensorPlace::Joined(parts),
             };
             container.tensors.push(joined);
         }
@@ -430,7 +430,7 @@ fn naming(
     let conv_in_out = matches!(conv, Some(&[p, q, 3, _]) if p == q);
     let conv_out_in = matches!(conv, Some(&[_, 3, p, q]) if p == q);
     if conv_in_out != conv_out_in {
-        if conv_out_in == (description.layout == Layout::OutIn) {
+        if conv_out_in == (description.layout == WeightOrder::OutIn) {
             turned.remove("patch.weight");
         } else {
             turned.insert("patch.weight");

@@ -2,7 +2,7 @@
 
 use rayon::prelude::*;
 
-use super::{Layer, Map, Model, Work, chunk_rows, stretch, with_scratch};
+use super::{HostBuffers, HostLayer, HostMap, HostModel, chunk_rows, stretch, with_scratch};
 use crate::config::Mlp;
 use crate::ops::packed::{padded, put_words};
 use crate::ops::rows;
@@ -13,7 +13,7 @@ use crate::ops::rows;
 fn add_branch(
     x: &mut [f32],
     d: usize,
-    map: &Map,
+    map: &HostMap,
     scale: &[f32],
     at: (usize, usize),
     values: &mut [f32],
@@ -24,12 +24,12 @@ fn add_branch(
     rows::add_branch(x, values, map.bias(column, n), stretch(scale, column, n));
 }
 
-impl Model {
+impl HostModel {
     /// The attention's output projection and the feed-forward part, each added to `x`.
-    pub(super) fn feed_forward(&self, block: &Layer, work: &mut Work, tokens: usize) {
+    pub(super) fn feed_forward(&self, block: &HostLayer, work: &mut HostBuffers, tokens: usize) {
         let d = self.config.width;
         let chunk = chunk_rows(tokens, self.precision);
-        let Work { x, mixed, .. } = work;
+        let HostBuffers { x, mixed, .. } = work;
         x.par_chunks_mut(tokens * d)
             .zip(mixed.par_chunks(tokens * d))
             .for_each(|(x, mixed)| {
@@ -43,7 +43,14 @@ impl Model {
     ///
     /// # Shapes
     /// `x` `[rows, D]`, `mixed` `[heads, tokens, D / heads]`.
-    fn feed_rows(&self, block: &Layer, x: &mut [f32], mixed: &[f32], first: usize, tokens: usize) {
+    fn feed_rows(
+        &self,
+        block: &HostLayer,
+        x: &mut [f32],
+        mixed: &[f32],
+        first: usize,
+        tokens: usize,
+    ) {
         let d = self.config.width;
         let head_width = self.config.head_width();
         let count = x.len() / d;
@@ -88,7 +95,7 @@ impl Model {
 
     /// The feed-forward part of normalized rows `a` where the hidden numbers are only ever factors in
     /// bf16: they are rounded where they are made.
-    fn feed_words(&self, block: &Layer, x: &mut [f32], a: &[f32], hidden: &mut [f32]) {
+    fn feed_words(&self, block: &HostLayer, x: &mut [f32], a: &[f32], hidden: &mut [f32]) {
         let d = self.config.width;
         let count = x.len() / d;
         let (stride, hidden_stride) = (padded(d), padded(block.up.weight.outputs()));
@@ -122,7 +129,7 @@ impl Model {
 
     /// The hidden numbers of normalized rows `a`: the first map, its activation, and the norm of models that
     /// have one here.
-    fn hidden(&self, block: &Layer, count: usize, a: &[f32], hidden: &mut [f32]) {
+    fn hidden(&self, block: &HostLayer, count: usize, a: &[f32], hidden: &mut [f32]) {
         let (stride, hidden_stride) =
             (padded(self.config.width), padded(block.up.weight.outputs()));
         let up = (&mut *hidden, hidden_stride);

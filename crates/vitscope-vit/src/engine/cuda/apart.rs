@@ -1,8 +1,8 @@
 //! Attention that writes its scores, for heads that no kernel fuses and where the weights are kept.
 
-use vitscope_cuda::{Buffer, CudaError, Dense, Element, Factors, Gpu, Matrix, Product, Target};
-
-use super::ROW_UNIT;
+use vitscope_cuda::{
+    Buffer, CudaError, Dense, Element, Factors, Gpu, Matrix, Product, ProductTarget, ROW_UNIT,
+};
 
 /// What attention needs where it writes its scores.
 #[derive(Debug)]
@@ -76,7 +76,7 @@ impl Apart {
                 outputs: tokens,
                 batch: count,
             };
-            let target = Target::new(scores, stride).batch(tokens * stride);
+            let target = ProductTarget::new(scores, stride).batch(tokens * stride);
             gpu.product(product, part(0), part(1).transposed(), target, None)?;
             let rows = [count * tokens, tokens, stride];
             let scale = 1.0 / (d as f32).sqrt();
@@ -91,7 +91,7 @@ impl Apart {
                 batch: count,
             };
             let left = Matrix::factors(weights, 0, stride).batch(tokens * stride);
-            let target = Target::new(mixed, d).at(first * head).batch(head);
+            let target = ProductTarget::new(mixed, d).at(first * head).batch(head);
             gpu.product(product, left, part(2), target, None)?;
         }
         Ok(())

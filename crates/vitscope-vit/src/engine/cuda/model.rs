@@ -3,9 +3,10 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use vitscope_cuda::{Buffer, CudaError, Dense, Element, Factors, Gpu, Matrix, Product, Target};
+use vitscope_cuda::{
+    Buffer, CudaError, Dense, Element, Factors, Gpu, Matrix, Product, ProductTarget, ROW_UNIT,
+};
 
-use super::ROW_UNIT;
 use crate::config::{Config, Precision};
 use crate::params::{Block, Linear, Norm, Params};
 
@@ -15,18 +16,18 @@ pub(super) const BIAS_INPUTS: usize = ROW_UNIT;
 
 /// A backbone's weights on the card.
 #[derive(Debug)]
-pub(crate) struct Model {
+pub(crate) struct CardModel {
     pub(super) config: Config,
     pub(super) dense: Dense,
-    pub(super) patch: Map,
+    pub(super) patch: CardMap,
     pub(super) prefix: Buffer<f32>,
     pub(super) stem_norm: Option<NormPair>,
-    pub(super) layers: Vec<Layer>,
+    pub(super) layers: Vec<CardLayer>,
     pub(super) norm: NormPair,
 }
 
 #[derive(Debug)]
-pub(super) struct Map {
+pub(super) struct CardMap {
     pub(super) weight: Factors,
     /// Of the type of what the product writes.
     pub(super) bias: Option<Factors>,
@@ -41,16 +42,16 @@ pub(super) struct NormPair {
 }
 
 #[derive(Debug)]
-pub(super) struct Layer {
+pub(super) struct CardLayer {
     pub(super) norm1: NormPair,
-    pub(super) qkv: Map,
-    pub(super) proj: Map,
+    pub(super) qkv: CardMap,
+    pub(super) proj: CardMap,
     pub(super) norm2: NormPair,
-    pub(super) up: Map,
-    pub(super) down: Map,
+    pub(super) up: CardMap,
+    pub(super) down: CardMap,
 }
 
-impl Map {
+impl CardMap {
     /// Uploads a map. Inputs that its product is padded with are multiplied by zero; a scale per output
     /// (an empty one is 1) becomes part of weights and bias, which are of the type of what is written.
     fn new(
@@ -112,7 +113,7 @@ impl Map {
         gpu: &Gpu,
         a: &Factors,
         rows: usize,
-        target: Target<'_>,
+        target: ProductTarget<'_>,
     ) -> Result<(), CudaError> {
         let product = Product {
             rows,
@@ -139,25 +140,25 @@ impl NormPair {
     }
 }
 
-impl Layer {
+impl CardLayer {
     fn new(dense: &Dense, block: &Block) -> Result<Self, CudaError> {
         let gpu = dense.gpu();
         // Widths are multiples of the unit in every released model.
         let added = |linear: &Linear, scale: &[f32]| {
-            Map::new(dense, linear, linear.inputs, scale, Element::F32)
+            CardMap::new(dense, linear, linear.inputs, scale, Element::F32)
         };
         Ok(Self {
             norm1: NormPair::new(gpu, &block.norm1)?,
-            qkv: Map::behind_norm(dense, &block.qkv)?,
+            qkv: CardMap::behind_norm(dense, &block.qkv)?,
             proj: added(&block.proj, &block.scale1)?,
             norm2: NormPair::new(gpu, &block.norm2)?,
-            up: Map::behind_norm(dense, &block.up)?,
+            up: CardMap::behind_norm(dense, &block.up)?,
             down: added(&block.down, &block.scale2)?,
         })
     }
 }
 
-impl Model {
+impl CardModel {
     /// Uploads weights that [`crate::vit`] has checked, to the first GPU.
     pub(crate) fn new(
         config: Config,
@@ -179,11 +180,11 @@ impl Model {
         // One block at a time gives up its weights on the host.
         let blocks = params.blocks.into_iter();
         Ok(Self {
-            patch: Map::new(&dense, &params.patch, patch_inputs, &[], Element::F32)?,
+            patch: CardMap::new(&dense, &params.patch, patch_inputs, &[], Element::F32)?,
             prefix: Buffer::upload(&gpu, &params.prefix)?,
             stem_norm,
             layers: blocks
-                .map(|block| Layer::new(&dense, &block))
+                .map(|block| CardLayer::new(&dense, &block))
                 .collect::<Result<_, _>>()?,
             norm: NormPair::new(&gpu, &params.norm)?,
             config,

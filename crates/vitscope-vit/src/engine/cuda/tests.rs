@@ -3,7 +3,7 @@
 use ndarray::Array4;
 
 use super::*;
-use crate::config::{Config, Positions, Precision, Resize};
+use crate::config::{Config, PositionEncoding, Precision, Resize};
 use crate::edit::FromPrefix;
 use crate::params::{Block, Linear, Norm, Params};
 
@@ -29,7 +29,7 @@ fn norm(d: usize) -> Norm {
 }
 
 /// One block of a width on 12 x 12 pixels, which are nine patches.
-fn model(d: usize, heads: usize, precision: Precision) -> (Arc<Model>, InputGeometry) {
+fn model(d: usize, heads: usize, precision: Precision) -> (Arc<CardModel>, InputGeometry) {
     let params = Params {
         patch: linear(3 * 4 * 4, d, 5),
         prefix: numbers(d, 6),
@@ -71,16 +71,16 @@ fn model(d: usize, heads: usize, precision: Precision) -> (Arc<Model>, InputGeom
         hidden_norm: false,
         rms_norm: false,
         layer_scale: true,
-        positions: Positions::Table {
+        positions: PositionEncoding::Table {
             grid: [3, 3],
             resize: Resize::Plain,
         },
     };
-    let model = Model::new(config, params, precision).expect("it fits");
+    let model = CardModel::new(config, params, precision).expect("it fits");
     (Arc::new(model), geometry)
 }
 
-fn rows(stages: &Cuda, tensor: Tensor) -> ndarray::Array3<f32> {
+fn rows(stages: &Cuda, tensor: BatchTensor) -> ndarray::Array3<f32> {
     let [_, rows] = stages.rows(tensor);
     rows.host().expect("it works").into_owned()
 }
@@ -107,7 +107,7 @@ fn attention_in_pieces_is_attention() {
         stages.attention(true).expect("it works");
         let matrices = stages.matrices().expect("it works").to_owned();
         stages.feed_forward(0).expect("it works");
-        outcomes.push((matrices, rows(&stages, Tensor::Residual)));
+        outcomes.push((matrices, rows(&stages, BatchTensor::Residual)));
     }
     assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
     let sum = outcomes[0].0.sum() / (2 * 4 * 10) as f32;
@@ -139,7 +139,7 @@ fn attention_without_scores_is_attention() {
             stages.project(0).expect("it works");
             stages.attention(by_scores).expect("it works");
             stages.feed_forward(0).expect("it works");
-            outcomes.push(rows(&stages, Tensor::Residual));
+            outcomes.push(rows(&stages, BatchTensor::Residual));
         }
         let largest = outcomes[0]
             .iter()
@@ -180,7 +180,7 @@ fn bytes_are_normalized_on_the_card() {
         // Twice, so that both halves of the host's memory are used.
         stages.embed(input).expect("it works");
         stages.embed(input).expect("it works");
-        rows(&stages, Tensor::Residual)
+        rows(&stages, BatchTensor::Residual)
     });
     assert_eq!(one, other);
 }

@@ -1,0 +1,14 @@
+//! The programs that a run compiles.
+
+use crate::element::Element;
+
+/// Every program as it is compiled: its name, its text, and the factors it is compiled for.
+pub fn sources() -> impl Iterator<Item = (&'static str, &'static str, Element)> {
+    let dense =
+        [Element::F32, Element::Bf16, Element::F16].map(|element| (crate::dense::SOURCE, element));
+    let cluster = (crate::cluster::SOURCE, Element::F32);
+    dense
+        .into_iter()
+        .chain([cluster])
+        .map(|(source, element)| (source.name, source.text, element))
+}
