@@ -2,11 +2,13 @@
 
 use vitscope_run::{Facet, Measured, Select, Subject};
 
+use crate::captions;
 use crate::chart::{Chart, Frame};
 use crate::error::FigureError;
 use crate::members::Member;
 use crate::models::{self, Model};
 use crate::scale::Scale;
+use crate::seeds;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
 use crate::text;
@@ -74,7 +76,7 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         draw_bar(&mut chart, bar, group);
     }
     let bottom = draw_names(&mut sheet.svg, &models, group);
-    sheet.note(words::data_note(members));
+    sheet.note(captions::data_note(members));
     sheet.note("Bars stand in the order of the legend.");
     sheet.note(words::select_note(select));
     if bars
@@ -84,7 +86,7 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         sheet.note(words::INTERVAL_NOTE);
     }
     if models::has_seeds(&models) {
-        sheet.note(models::SEEDS_NOTE);
+        sheet.note(seeds::SEEDS_NOTE);
     }
     sheet.columns(&["layer", "facet", "miou", "nmi"]);
     // Run by run, as tables are.
@@ -122,7 +124,7 @@ fn bars<'a>(models: &[Model<'a>], select: Select) -> Vec<Bar<'a>> {
                     group,
                     place,
                     facet,
-                    miou: models::over_seeds(&values),
+                    miou: seeds::over_seeds(&values),
                 });
             }
         }

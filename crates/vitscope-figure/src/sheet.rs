@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 
 use vitscope_run::{Folder, RunError, files, names, to_csv};
 
-use crate::Look;
 use crate::drawing::Drawing;
 use crate::error::FigureError;
+use crate::figure_names::figure_names;
+use crate::look::Look;
 use crate::members::Member;
-use crate::plates::figure_names;
 use crate::svg::Svg;
 use crate::words;
 

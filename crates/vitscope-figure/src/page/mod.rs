@@ -17,10 +17,10 @@ use standing::RunVerdict;
 use table::SlotTable;
 use vitscope_run::{Facet, Part, Record, RunKind, RunState, Subject, Varying};
 
-use crate::CompareOptions;
 use crate::error::FigureError;
 use crate::many::{self, MANY};
 use crate::members::Member;
+use crate::options::CompareOptions;
 use crate::run_view::RunView;
 use crate::sheet::Plate;
 use crate::text;
