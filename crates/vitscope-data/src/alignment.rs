@@ -1,8 +1,8 @@
 //! Whether masks lie on their images: small copies of both, and how well they fit as they are, turned,
 //! and with the neighbor's mask.
 
-use crate::labels::ClassMap;
-use crate::resize::RgbImage;
+use crate::class_map::ClassMap;
+use crate::rgb_image::RgbImage;
 
 /// Side of the copies. The fit of photographs' masks hardly changes from 64 to 128.
 const SIDE: usize = 64;

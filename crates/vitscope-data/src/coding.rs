@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::class_map::IGNORE;
 use crate::dataset::DataSet;
-use crate::labels::{IGNORE, LabelTable};
+use crate::labels::LabelTable;
 
 /// Values of one mask that are kept; what has more holds no classes.
 const VALUES: usize = 256;

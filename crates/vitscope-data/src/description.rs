@@ -42,12 +42,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::dataset::{Class, Contents};
+use crate::class_map::{IGNORE, MAX_CLASSES};
+use crate::contents::{Class, Contents};
 use crate::decode;
 use crate::error::DataError;
 use crate::findings::Findings;
-use crate::kinds::{Kind, pascal_part};
-use crate::labels::{ColorTable, IGNORE, IdTable, LabelTable, MAX_CLASSES};
+use crate::kind::Kind;
+use crate::kinds::pascal_part;
+use crate::labels::{ColorTable, IdTable, LabelTable};
 use crate::listing::{self, Item};
 use crate::pairing;
 use crate::palette::palette;

@@ -13,14 +13,16 @@ use image::metadata::Orientation;
 
 use rayon::prelude::*;
 
-use crate::Split;
+use crate::class_map::IGNORE;
 use crate::dataset::DataSet;
 use crate::decode;
+use crate::doubt::Doubt;
 use crate::evidence::{Evidence, MaskValue};
 use crate::geometry::Geometry;
-use crate::kinds::Kind;
-use crate::labels::{IGNORE, LabelTable};
+use crate::kind::Kind;
+use crate::labels::LabelTable;
 use crate::listing::{Item, spread};
+use crate::split::Split;
 
 /// Images of each split that [`DataSet::doubts`] decodes with their masks.
 const SAMPLE: usize = 64;
@@ -35,15 +37,6 @@ const ENOUGH_PIXELS: u64 = 1000;
 /// interpolated. Of CamVid, VOC, ADE20K and COCO-Stuff masks it is less than 0.01, of masks that were
 /// made half as large with interpolation about 0.4.
 const SOFTENED: f64 = 0.1;
-
-/// A reason to look again before a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Doubt {
-    /// Its sort in a word or two, such as `ignored class` or `interpolated masks`.
-    pub sort: &'static str,
-    /// One sentence, with its full stop.
-    pub text: String,
-}
 
 impl DataSet {
     /// What a sample of the set gives reason to doubt: at most 64 images of each split, twos of

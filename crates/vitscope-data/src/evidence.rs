@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use image::GrayImage;
 use image::metadata::Orientation;
 
-use crate::Split;
 use crate::alignment::{Alignment, Thumb, contrast};
+use crate::class_map::{ClassMap, IGNORE};
 use crate::coding::Coding;
 use crate::dataset::DataSet;
 use crate::decode::Decoded;
-use crate::labels::{ClassMap, IGNORE, packed};
+use crate::labels::packed;
 use crate::listing::Item;
 use crate::looks::{ClassLooks, Looks};
 use crate::mask::{Mask, Values};
-use crate::resize::RgbImage;
+use crate::rgb_image::RgbImage;
+use crate::split::Split;
 use crate::twins::Twins;
 
 /// Distinct values of masks that are kept one by one. Ids have no more; photographs taken for

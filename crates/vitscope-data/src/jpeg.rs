@@ -9,9 +9,9 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use crate::decode::{check_pixels, damaged};
 use crate::error::DataError;
 use crate::jpeg_segments::{Colors, Segments, is_complete};
+use crate::refused::{check_pixels, damaged};
 
 /// Width, height and EXIF orientation of a JPEG.
 pub(crate) fn header(path: &Path, bytes: &[u8]) -> Result<(usize, usize, Orientation), DataError> {

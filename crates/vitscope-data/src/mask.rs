@@ -8,8 +8,9 @@ use std::path::Path;
 use image::metadata::Orientation;
 use png::{BitDepth, ColorType};
 
-use crate::decode::{PictureFormat, check_pixels, damaged, png_decoder, png_orientation, sniff};
+use crate::decode::{PictureFormat, png_decoder, png_orientation, sniff};
 use crate::error::DataError;
+use crate::refused::{check_pixels, damaged, no_picture};
 
 /// Colors that an error names one by one.
 const SHOWN_COLORS: usize = 6;
@@ -87,7 +88,7 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Mask, DataError> {
         }
         None => {
             let expected = "a PNG of label ids (grey or palette) or 8-bit colors";
-            return Err(crate::decode::no_picture(path, bytes, expected));
+            return Err(no_picture(path, bytes, expected));
         }
         Some(_) => {
             return Err(coding(

@@ -12,10 +12,10 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
+use crate::class_map::{ClassMap, IGNORE};
+use crate::coco_classes::FINE_TO_COARSE;
 use crate::decode;
 use crate::error::DataError;
-use crate::kinds::coco_stuff::FINE_TO_COARSE;
-use crate::labels::{ClassMap, IGNORE};
 use crate::mask::{self, Values};
 
 /// The class of the merged categories 183 to 200, 255 where a number is not in use.

@@ -45,10 +45,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::decode::check_pixels;
+use crate::class_map::{ClassMap, IGNORE};
 use crate::error::DataError;
-use crate::labels::{ClassMap, IGNORE};
 use crate::mat::{self, MatValue, Numbers};
+use crate::refused::check_pixels;
 
 /// What counts in PASCAL-Part, and as which class.
 #[derive(Debug, Clone, PartialEq, Deserialize)]

@@ -1,6 +1,7 @@
 //! Doubts of images: how they are turned, and what of their values reaches the model.
 
-use super::{Doubt, Judge};
+use super::Judge;
+use crate::doubt::Doubt;
 
 impl Judge<'_> {
     /// Images that EXIF turns, beside masks that it does not.

@@ -1,7 +1,8 @@
 //! Doubts of pairs: masks that do not lie on their images, images and masks in each other's place.
 
-use super::{Doubt, Judge};
+use super::Judge;
 use crate::alignment::{Alignment, Compared, Place};
+use crate::doubt::Doubt;
 use crate::evidence::FEW_COLORS;
 use crate::listing::Item;
 

@@ -1,10 +1,11 @@
 //! Doubts of the two splits beside each other: masks that are coded differently, images that are in both.
 
-use super::{Doubt, Judge, quoted, some};
+use super::{Judge, quoted, some};
+use crate::class_map::IGNORE;
 use crate::coding::{Coded, Renaming, apart, chance_of_one_side, nearest};
 use crate::dataset::DataSet;
+use crate::doubt::Doubt;
 use crate::evidence::Evidence;
-use crate::labels::IGNORE;
 use crate::looks::exchanged;
 
 /// A code that so large a share of one split's masks hold, and none of the other's, was renamed or shows

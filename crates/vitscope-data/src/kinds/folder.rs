@@ -7,11 +7,12 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::dataset::{Class, Contents};
+use crate::class_map::{IGNORE, MAX_CLASSES};
+use crate::contents::{Class, Contents};
 use crate::decode;
 use crate::error::DataError;
 use crate::findings::Findings;
-use crate::labels::{IGNORE, IdTable, LabelTable, MAX_CLASSES};
+use crate::labels::{IdTable, LabelTable};
 use crate::listing::{self, Item};
 use crate::mask::{self, Values};
 use crate::palette::palette;
