@@ -111,7 +111,7 @@ struct ClassEntry {
 
 /// The key that tells the two forms of the file apart.
 #[derive(Debug, Deserialize)]
-struct Form {
+struct KindKey {
     kind: Option<String>,
 }
 
@@ -204,7 +204,7 @@ fn parse(path: &Path, text: &str) -> Result<Parsed, DataError> {
         problem,
     };
     let bad = |error: toml::de::Error| wrong(one_line(text, &error));
-    let form: Form = toml::from_str(text).map_err(bad)?;
+    let form: KindKey = toml::from_str(text).map_err(bad)?;
     match form.kind.as_deref() {
         None => Ok(Parsed::Files(toml::from_str(text).map_err(bad)?)),
         Some(kind) if kind == Kind::PascalPartAnimals.name() => {

@@ -109,31 +109,31 @@ impl Evidence {
     /// What there is to doubt, the gravest first.
     #[must_use]
     pub fn doubts(&self, set: &DataSet) -> Vec<Doubt> {
-        let judge = Judge::new(self, set);
-        let ignored = judge.ignored_class();
-        let few = judge.one_class().filter(|_| ignored.is_none());
-        let [tested, fitted] = judge.misplaced();
+        let finder = DoubtFinder::new(self, set);
+        let ignored = finder.ignored_class();
+        let few = finder.one_class().filter(|_| ignored.is_none());
+        let [tested, fitted] = finder.misplaced();
         [
             ignored,
             few,
-            judge.recoded(),
-            judge.shared(),
-            judge.swapped(),
+            finder.recoded(),
+            finder.shared(),
+            finder.swapped(),
             tested,
             fitted,
-            judge.instances(),
-            judge.largest(),
-            judge.interpolated(),
-            judge.palettes(),
-            judge.colors().filter(|_| !judge.masks_are_photographs()),
-            judge.multiples(),
-            judge.shifted(),
-            judge.orientation(),
-            judge.turned_masks(),
-            judge.transparent_masks(),
-            judge.depth(),
-            judge.darkness(),
-            judge.transparency(),
+            finder.instances(),
+            finder.largest(),
+            finder.interpolated(),
+            finder.palettes(),
+            finder.colors().filter(|_| !finder.masks_are_photographs()),
+            finder.multiples(),
+            finder.shifted(),
+            finder.orientation(),
+            finder.turned_masks(),
+            finder.transparent_masks(),
+            finder.depth(),
+            finder.darkness(),
+            finder.transparency(),
         ]
         .into_iter()
         .flatten()
@@ -141,7 +141,8 @@ impl Evidence {
     }
 }
 
-struct Judge<'a> {
+/// What looks for each sort of doubt in what was summed of a set.
+struct DoubtFinder<'a> {
     evidence: &'a Evidence,
     set: &'a DataSet,
     /// Masks store ids.
@@ -150,7 +151,7 @@ struct Judge<'a> {
     plain: bool,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> DoubtFinder<'a> {
     fn new(evidence: &'a Evidence, set: &'a DataSet) -> Self {
         Self {
             evidence,

@@ -6,7 +6,7 @@ use std::path::Path;
 use crate::class_map::{ClassMap, IGNORE};
 use crate::decode;
 use crate::error::DataError;
-use crate::mask::{self, Mask, Values};
+use crate::mask::{self, Mask, StoredValues};
 use crate::panoptic::PanopticTable;
 use crate::parts::PartTable;
 
@@ -247,8 +247,8 @@ impl LabelTable {
     fn classify(&self, path: &Path, mask: &Mask) -> Result<ClassMap, DataError> {
         let mut unknown = BTreeMap::new();
         let classes = match (self, &mask.values) {
-            (Self::Ids(table), Values::Ids8(ids)) => table.look_up(ids, &mut unknown),
-            (Self::Ids(table), Values::Ids16(ids)) => {
+            (Self::Ids(table), StoredValues::Ids8(ids)) => table.look_up(ids, &mut unknown),
+            (Self::Ids(table), StoredValues::Ids16(ids)) => {
                 let class = |&id: &u16| match table.entry(id) {
                     UNKNOWN => {
                         *unknown.entry(u32::from(id)).or_insert(0) += 1;
@@ -258,7 +258,9 @@ impl LabelTable {
                 };
                 ids.iter().map(class).collect()
             }
-            (Self::Ids(_), Values::Colors(colors)) => return Err(mask::colored(path, colors)),
+            (Self::Ids(_), StoredValues::Colors(colors)) => {
+                return Err(mask::colored(path, colors));
+            }
             (Self::Colors(table), _) => match mask.colors() {
                 Some(colors) => table.look_up(&colors, &mut unknown),
                 None => {

@@ -54,8 +54,8 @@ pub(crate) fn resize_window(
     width: usize,
     height: usize,
 ) -> Vec<u8> {
-    let columns = Weights::new(source.width, place.width, place.left, width);
-    let rows = Weights::new(source.height, place.height, place.top, height);
+    let columns = PassWeights::new(source.width, place.width, place.left, width);
+    let rows = PassWeights::new(source.height, place.height, place.top, height);
     // The first pass works only on what the second one reads.
     if vertical_first(source, place) {
         let (first, count) = columns.span();
@@ -82,7 +82,7 @@ fn horizontal(
     width: usize,
     first_row: usize,
     row_count: usize,
-    columns: &Weights,
+    columns: &PassWeights,
     base: usize,
 ) -> Vec<u8> {
     let stride = width * 3;
@@ -120,7 +120,7 @@ fn vertical(
     width: usize,
     first_column: usize,
     column_count: usize,
-    rows: &Weights,
+    rows: &PassWeights,
     base: usize,
 ) -> Vec<u8> {
     let span = column_count * 3;
@@ -153,7 +153,7 @@ fn clip(sum: i32) -> u8 {
 }
 
 /// The weights of one pass for the output positions of a window.
-struct Weights {
+struct PassWeights {
     /// How many output positions there are.
     count: usize,
     /// First source position of each.
@@ -167,7 +167,7 @@ struct Weights {
     identity: bool,
 }
 
-impl Weights {
+impl PassWeights {
     /// Pillow's weights for resizing `source` positions to `resized`, for the outputs
     /// `start..start + count`.
     fn new(source: usize, resized: usize, start: usize, count: usize) -> Self {

@@ -6,7 +6,7 @@ use crate::captions;
 use crate::chart::{Chart, Frame};
 use crate::error::FigureError;
 use crate::members::Member;
-use crate::models::{self, Model};
+use crate::models::{self, ShownModel};
 use crate::scale::Scale;
 use crate::seeds;
 use crate::sheet::{self, Plate, Sheet};
@@ -104,7 +104,7 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
     sheet.finish(bottom + 8.0)
 }
 
-fn bars<'a>(models: &[Model<'a>], select: Select) -> Vec<Bar<'a>> {
+fn bars<'a>(models: &[ShownModel<'a>], select: Select) -> Vec<Bar<'a>> {
     let mut bars = Vec::new();
     for (group, model) in models.iter().enumerate() {
         for (place, facet) in Facet::ALL.into_iter().enumerate() {
@@ -182,7 +182,7 @@ fn draw_bar(chart: &mut Chart<'_>, bar: &Bar<'_>, group: f64) {
 }
 
 /// The models' names below their groups; gives the position of the lowest line.
-fn draw_names(svg: &mut Svg, models: &[Model<'_>], group: f64) -> f64 {
+fn draw_names(svg: &mut Svg, models: &[ShownModel<'_>], group: f64) -> f64 {
     let bottom = TOP + HEIGHT;
     let mut lowest: f64 = bottom;
     for (index, model) in models.iter().enumerate() {

@@ -69,7 +69,7 @@ use std::path::{Path, PathBuf};
 
 pub use error::FigureError;
 pub use figure_names::figure_names;
-pub use images::Images;
+pub use images::ImageChoice;
 pub use look::Look;
 pub use options::{CompareOptions, DrawOptions};
 pub use verdict::{Verdict, verdict};
@@ -77,7 +77,7 @@ pub use vitscope_run::Select;
 
 use members::Member;
 use run_view::RunView;
-use sheet::Target;
+use sheet::Destination;
 use vitscope_run::{Folder, RunKind, files, names};
 
 /// The files that were written.
@@ -121,7 +121,7 @@ pub fn draw_with(run: &Path, options: &DrawOptions) -> Result<Drawn, FigureError
     let member = Member::alone(run, options.look.labels.first());
     let plates = plates::of_run(&member)?;
     let text = page::of_run(&member, &plates)?;
-    write(Target::Run(root), &plates, &text, &options.look)
+    write(Destination::Run(root), &plates, &text, &options.look)
 }
 
 /// Draws every comparison figure of several runs into `out/figures` and writes `out/report.html`.
@@ -146,25 +146,25 @@ pub fn compare(
         });
     }
     // Ours, or new: what others have put there is neither replaced nor removed.
-    let target = Target::Folder(Folder::claim(out, "compare", &[])?);
+    let destination = Destination::Folder(Folder::claim(out, "compare", &[])?);
     let members = members::open(runs, &options.look.labels)?;
     let plates = plates::of_comparison(&members, out, options)?;
     let said = causes::Causes::read(&out.join("causes.json"))?;
     let said = said.map_or(Vec::new(), |causes| causes.sentences());
     let text = page::of_comparison(&members, &plates, options, said)?;
-    write(target, &plates, &text, &options.look)
+    write(destination, &plates, &text, &options.look)
 }
 
 fn write(
-    mut target: Target<'_>,
+    mut destination: Destination<'_>,
     plates: &[sheet::Plate],
     text: &str,
     look: &Look,
 ) -> Result<Drawn, FigureError> {
-    let figures = sheet::write(&mut target, plates, look)?;
-    target.reserve(&[names::PAGE.to_owned()])?;
-    let page = target.path(names::PAGE);
+    let figures = sheet::write(&mut destination, plates, look)?;
+    destination.reserve(&[names::PAGE.to_owned()])?;
+    let page = destination.path(names::PAGE);
     files::write(&page, text.as_bytes())?;
-    target.finish()?;
+    destination.finish()?;
     Ok(Drawn { figures, page })
 }

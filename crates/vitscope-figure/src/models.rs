@@ -5,12 +5,12 @@ use crate::members::Member;
 use crate::theme::{Mark, Paint};
 
 /// One run, or several that differ in the seed alone.
-pub(crate) struct Model<'a> {
+pub(crate) struct ShownModel<'a> {
     /// In the order in which they were given.
     pub(crate) runs: Vec<&'a Member>,
 }
 
-impl<'a> Model<'a> {
+impl<'a> ShownModel<'a> {
     /// The run that stands for what has no median, such as a label map.
     pub(crate) fn first(&self) -> &'a Member {
         self.runs[0]
@@ -22,20 +22,20 @@ impl<'a> Model<'a> {
 }
 
 /// The models of these runs, in the order of their first runs.
-pub(crate) fn models<'a>(members: &[&'a Member]) -> Vec<Model<'a>> {
-    let mut models: Vec<Model<'a>> = Vec::new();
+pub(crate) fn models<'a>(members: &[&'a Member]) -> Vec<ShownModel<'a>> {
+    let mut models: Vec<ShownModel<'a>> = Vec::new();
     for &member in members {
-        let alike = |model: &&mut Model<'_>| model.first().group == member.group;
+        let alike = |model: &&mut ShownModel<'_>| model.first().group == member.group;
         match models.iter_mut().find(alike) {
             Some(model) => model.runs.push(member),
-            None => models.push(Model { runs: vec![member] }),
+            None => models.push(ShownModel { runs: vec![member] }),
         }
     }
     models
 }
 
 /// Whether any of them has several seeds.
-pub(crate) fn has_seeds(models: &[Model<'_>]) -> bool {
+pub(crate) fn has_seeds(models: &[ShownModel<'_>]) -> bool {
     models.iter().any(|model| model.runs.len() > 1)
 }
 

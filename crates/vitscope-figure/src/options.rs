@@ -2,14 +2,14 @@
 
 use vitscope_run::Select;
 
-use crate::images::Images;
+use crate::images::ImageChoice;
 use crate::look::Look;
 
 /// What is shown of a single run, and how.
 #[derive(Clone, Debug, Default)]
 pub struct DrawOptions {
     /// Which of the examples that the run stored are shown.
-    pub images: Images,
+    pub images: ImageChoice,
     /// How figures look.
     pub look: Look,
 }
@@ -20,7 +20,7 @@ pub struct CompareOptions {
     /// Which single layer stands for each facet.
     pub select: Select,
     /// Which of the examples that the runs have in common are shown.
-    pub images: Images,
+    pub images: ImageChoice,
     /// How figures look.
     pub look: Look,
 }

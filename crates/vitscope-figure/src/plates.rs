@@ -4,7 +4,7 @@ use std::path::Path;
 
 use vitscope_run::{Facet, Part, RunKind};
 
-use crate::aggregates::Maps;
+use crate::aggregates::MapKind;
 use crate::error::FigureError;
 use crate::layer_metric::{self, LayerMetric};
 use crate::members::Member;
@@ -31,8 +31,8 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
             plates.push(relations::draw(one, &Correlations::NotMeant)?);
             plates.push(class_bars::draw_facets(member)?);
             plates.push(position_locked::draw(member)?);
-            plates.push(aggregates::draw_layers(member, Maps::Hard)?);
-            plates.push(aggregates::draw_layers(member, Maps::Soft)?);
+            plates.push(aggregates::draw_layers(member, MapKind::Hard)?);
+            plates.push(aggregates::draw_layers(member, MapKind::Soft)?);
             plates.extend(layers::draw(member)?);
             if member.run.has("neighbor_cosine") {
                 plates.extend(lengths::draw(member)?);

@@ -13,7 +13,7 @@ use vitscope_run::{Measured, RunKind, Slot, Subject};
 
 use crate::cluster_use::ClusterUse;
 use crate::error::FigureError;
-use crate::locked::{self, Locked, Shape};
+use crate::locked::{self, ClusterShape, Locked};
 use crate::run_view::RunView;
 use crate::words::{capitalized, counted};
 
@@ -343,14 +343,14 @@ fn locked_clusters(run: &RunView) -> Vec<String> {
     sentences
 }
 
-fn holds(shape: Shape) -> &'static str {
+fn holds(shape: ClusterShape) -> &'static str {
     match shape {
-        Shape::Corner => "holds the corners",
-        Shape::Border => "holds the border",
-        Shape::Band => "is a band across the picture",
-        Shape::Center => "holds the center",
-        Shape::Grid => "is a grid over the picture",
-        Shape::Spot => "holds one place",
+        ClusterShape::Corner => "holds the corners",
+        ClusterShape::Border => "holds the border",
+        ClusterShape::Band => "is a band across the picture",
+        ClusterShape::Center => "holds the center",
+        ClusterShape::Grid => "is a grid over the picture",
+        ClusterShape::Spot => "holds one place",
     }
 }
 

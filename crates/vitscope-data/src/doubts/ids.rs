@@ -1,6 +1,6 @@
 //! Doubts of ids: numbers of objects where classes are wanted, and -1 stored as a large number.
 
-use super::{Judge, listed, quoted};
+use super::{DoubtFinder, listed, quoted};
 use crate::class_map::IGNORE;
 use crate::doubt::Doubt;
 use crate::evidence::LARGEST;
@@ -12,7 +12,7 @@ const ENOUGH_MASKS: usize = 4;
 /// Ids that are enough to be objects rather than classes.
 const MANY_IDS: usize = 16;
 
-impl Judge<'_> {
+impl DoubtFinder<'_> {
     /// Ids that number objects.
     pub(super) fn instances(&self) -> Option<Doubt> {
         let evidence = self.evidence;

@@ -36,7 +36,7 @@ const FIRST_STUFF: u8 = 12;
 const CURATED_SIDE: usize = 360;
 
 /// The images and masks of one split.
-struct Places {
+struct SplitPlaces {
     images: PathBuf,
     masks: PathBuf,
     /// The JSON file, for panoptic masks.
@@ -44,7 +44,7 @@ struct Places {
 }
 
 /// The places of one split's images and masks, for the layouts in use.
-fn places(root: &Path, split: &str) -> Option<Places> {
+fn places(root: &Path, split: &str) -> Option<SplitPlaces> {
     let panoptic = format!("panoptic_{split}");
     // Nested as the benchmarks have it, then as the archives unpack; panoptic annotations last.
     let candidates = [
@@ -60,7 +60,7 @@ fn places(root: &Path, split: &str) -> Option<Places> {
         let images = root.join(above).join(split);
         let json = masks.with_extension("json");
         let fits = images.is_dir() && masks.is_dir() && (!panoptic || json.is_file());
-        fits.then_some(Places {
+        fits.then_some(SplitPlaces {
             images,
             masks,
             panoptic: panoptic.then_some(json),
@@ -136,11 +136,11 @@ pub(super) fn open(
 
 fn split(
     root: &Path,
-    place: &Places,
+    place: &SplitPlaces,
     table: &LabelTable,
     findings: &mut Findings,
 ) -> Result<Vec<Item>, DataError> {
-    let Places { images, masks, .. } = place;
+    let SplitPlaces { images, masks, .. } = place;
     let name = images.file_name().unwrap_or_default();
     let files = listing::some_images_in(images, findings)?;
     let mask_files = listing::images_in(masks, findings)?;

@@ -5,6 +5,7 @@
 
 mod explorer;
 mod maps;
+mod script;
 mod standing;
 mod summary;
 mod table;
@@ -242,7 +243,7 @@ impl Default for Page<'_> {
             has_model: false,
             fonts: &text::FONT_FACES,
             css: include_str!("../../templates/report.css"),
-            script: include_str!("../../templates/report.js"),
+            script: script::SCRIPT,
             island: String::new(),
         }
     }
