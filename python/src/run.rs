@@ -14,7 +14,7 @@ use numpy::{PyArray2, PyArrayDyn, ToPyArray};
 use pyo3::exceptions::PyRuntimeError;
 use pyo3::prelude::*;
 use pyo3::types::PyCapsule;
-use vitscope_figure::{CompareOptions, DrawOptions, Images, Look, Select};
+use vitscope_figure::{CompareOptions, DrawOptions, ImageChoice, Look, Select};
 use vitscope_run::tensors::{Stored, TensorFile};
 use vitscope_run::{COLUMNS, Row, Run, RunError, Subject, names};
 use vitscope_study::artifacts::Finding;
@@ -243,8 +243,8 @@ pub fn label_map<'py>(
     Ok(Some(map.to_pyarray(py)))
 }
 
-fn chosen(words: &[String]) -> PyResult<Images> {
-    Images::parse(words).map_err(|problem| InputError::new_err(format!("images: {problem}")))
+fn chosen(words: &[String]) -> PyResult<ImageChoice> {
+    ImageChoice::parse(words).map_err(|problem| InputError::new_err(format!("images: {problem}")))
 }
 
 /// Draws figures and page of a run again; the page's path.

@@ -1,8 +1,8 @@
 //! Whether masks lie on their images: small copies of both, and how well they fit as they are, turned,
 //! and with the neighbor's mask.
 
-use crate::labels::ClassMap;
-use crate::resize::RgbImage;
+use crate::class_map::ClassMap;
+use crate::rgb_image::RgbImage;
 
 /// Side of the copies. The fit of photographs' masks hardly changes from 64 to 128.
 const SIDE: usize = 64;
@@ -40,7 +40,7 @@ pub(crate) struct Thumb {
 
 /// The other places of a mask that its own is compared with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Place {
+pub(crate) enum MaskPlace {
     /// On the image before its own.
     Earlier,
     /// On the image after its own.
@@ -58,15 +58,15 @@ pub(crate) enum Place {
 }
 
 /// Every other place of a mask; the last one stands for both ways.
-const PLACES: [Place; 8] = [
-    Place::Earlier,
-    Place::Later,
-    Place::UpsideDown,
-    Place::Mirrored,
-    Place::HalfTurned,
-    Place::Transposed,
-    Place::QuarterTurned,
-    Place::QuarterTurned,
+const PLACES: [MaskPlace; 8] = [
+    MaskPlace::Earlier,
+    MaskPlace::Later,
+    MaskPlace::UpsideDown,
+    MaskPlace::Mirrored,
+    MaskPlace::HalfTurned,
+    MaskPlace::Transposed,
+    MaskPlace::QuarterTurned,
+    MaskPlace::QuarterTurned,
 ];
 
 /// Those in which a mask is turned, after the neighbors.
@@ -77,12 +77,12 @@ const TURNS: usize = PLACES.len() - 2;
 pub(crate) struct Alignment {
     waiting: Option<Thumb>,
     /// Per place.
-    tallies: [Tally; PLACES.len()],
+    sums: [FitSums; PLACES.len()],
 }
 
 /// Sums over masks that have a fit in their own place and in another.
 #[derive(Debug, Default, Clone, Copy)]
-struct Tally {
+struct FitSums {
     count: usize,
     better: usize,
     own: f64,
@@ -93,7 +93,7 @@ struct Tally {
 
 /// The mean fit of masks in two places.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Compared {
+pub(crate) struct FitComparison {
     /// As they are.
     pub own: f64,
     /// In the other place.
@@ -227,53 +227,53 @@ impl Thumb {
 impl Alignment {
     /// Adds the next image of a list and its mask. Every second one is compared with the one before.
     pub(crate) fn add(&mut self, thumb: Thumb) {
-        for (tally, turned) in self.tallies[2..].iter_mut().zip(thumb.turned) {
-            tally.add(thumb.own, turned);
+        for (sum, turned) in self.sums[2..].iter_mut().zip(thumb.turned) {
+            sum.add(thumb.own, turned);
         }
         let Some(first) = self.waiting.take() else {
             self.waiting = Some(thumb);
             return;
         };
         // The mask after an image's own would lie earlier than it does.
-        self.tallies[0].add(first.own, fit(&first.pairs, &thumb.labels));
-        self.tallies[1].add(thumb.own, fit(&thumb.pairs, &first.labels));
+        self.sums[0].add(first.own, fit(&first.pairs, &thumb.labels));
+        self.sums[1].add(thumb.own, fit(&thumb.pairs, &first.labels));
     }
 
     /// Whether no mask had a fit in two places.
     pub(crate) fn is_empty(&self) -> bool {
-        self.tallies.iter().all(|tally| tally.count == 0)
+        self.sums.iter().all(|sum| sum.count == 0)
     }
 
     /// What two lists show as one.
     pub(crate) fn with(&self, other: &Self) -> Self {
-        let mut tallies = self.tallies;
-        for (tally, more) in tallies.iter_mut().zip(&other.tallies) {
-            tally.join(more);
+        let mut sums = self.sums;
+        for (sum, more) in sums.iter_mut().zip(&other.sums) {
+            sum.join(more);
         }
         Self {
             waiting: None,
-            tallies,
+            sums,
         }
     }
 
     /// How masks fit in every other place, for places of which enough masks tell.
-    pub(crate) fn compared(&self) -> Vec<(Place, Compared)> {
+    pub(crate) fn compared(&self) -> Vec<(MaskPlace, FitComparison)> {
         PLACES
             .iter()
-            .zip(&self.tallies)
-            .filter_map(|(&place, tally)| Some((place, tally.compared()?)))
+            .zip(&self.sums)
+            .filter_map(|(&place, sum)| Some((place, sum.compared()?)))
             .collect()
     }
 
     /// How they fit as they are, and on their neighbors' images.
-    pub(crate) fn neighbors(&self) -> Option<Compared> {
-        let mut both = self.tallies[0];
-        both.join(&self.tallies[1]);
+    pub(crate) fn neighbors(&self) -> Option<FitComparison> {
+        let mut both = self.sums[0];
+        both.join(&self.sums[1]);
         both.compared()
     }
 }
 
-impl Tally {
+impl FitSums {
     fn add(&mut self, own: Option<f64>, other: Option<f64>) {
         let (Some(own), Some(other)) = (own, other) else {
             return;
@@ -295,7 +295,7 @@ impl Tally {
         self.gain_squares += more.gain_squares;
     }
 
-    fn compared(&self) -> Option<Compared> {
+    fn compared(&self) -> Option<FitComparison> {
         if self.count < 2 {
             return None;
         }
@@ -304,7 +304,7 @@ impl Tally {
         let gain = other - own;
         let error =
             |squares: f64, mean: f64| ((squares - n * mean * mean).max(0.0) / (n - 1.0) / n).sqrt();
-        Some(Compared {
+        Some(FitComparison {
             own,
             other,
             own_error: error(self.own_squares, own),
@@ -419,17 +419,17 @@ mod tests {
 
     #[test]
     fn the_means_and_their_errors_are_those_of_the_masks() {
-        let mut tally = Tally::default();
+        let mut sum = FitSums::default();
         for (own, other) in [(1.0, 2.0), (1.0, 3.0), (2.0, 3.0)] {
-            tally.add(Some(own), Some(other));
+            sum.add(Some(own), Some(other));
         }
-        tally.add(None, Some(1.0));
-        tally.add(Some(1.0), None);
-        let mut last = Tally::default();
+        sum.add(None, Some(1.0));
+        sum.add(Some(1.0), None);
+        let mut last = FitSums::default();
         last.add(Some(2.0), Some(6.0));
         assert!(last.compared().is_none());
-        tally.join(&last);
-        let compared = tally.compared().unwrap();
+        sum.join(&last);
+        let compared = sum.compared().unwrap();
         // Differences 1, 2, 1, 4: mean 2, variance 2, standard error 0.7071.
         assert_eq!((compared.own, compared.other), (1.5, 3.5));
         assert_eq!((compared.better, compared.count), (4, 4));

@@ -3,8 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::class_map::IGNORE;
 use crate::dataset::DataSet;
-use crate::labels::{IGNORE, LabelTable};
+use crate::labels::LabelTable;
 
 /// Values of one mask that are kept; what has more holds no classes.
 const VALUES: usize = 256;
@@ -13,17 +14,17 @@ const VALUES: usize = 256;
 const MOST_OF: f64 = 0.75;
 
 /// Shares of codes, by code.
-pub(crate) type Shares = BTreeMap<u32, f64>;
+pub(crate) type CodeShares = BTreeMap<u32, f64>;
 
 /// The values of one split's masks.
 #[derive(Debug, Default)]
 pub(crate) struct Coding {
-    masks: Vec<Values>,
+    masks: Vec<MaskPixels>,
 }
 
 /// Of one mask: pixels of its stored ids, and of its classes.
 #[derive(Debug)]
-struct Values {
+struct MaskPixels {
     ids: Vec<(u32, u64)>,
     classes: Vec<(u32, u64)>,
 }
@@ -32,7 +33,7 @@ impl Coding {
     /// Adds a mask with the pixels of each id that it stores and of each class.
     pub(crate) fn add(&mut self, ids: impl Iterator<Item = (u32, u64)>, classes: &[u64]) {
         let classes = (0..).zip(classes.iter().copied());
-        self.masks.push(Values {
+        self.masks.push(MaskPixels {
             ids: ids.take(VALUES).collect(),
             classes: classes.filter(|(_, pixels)| *pixels > 0).collect(),
         });
@@ -51,10 +52,10 @@ impl Coding {
         let ids = self.masks.iter().flat_map(|mask| &mask.ids);
         let ids: BTreeSet<u32> = ids.map(|&(id, _)| id).collect();
         let codes: BTreeMap<u32, u32> = ids.into_iter().map(|id| (id, code(id))).collect();
-        let shares = |mask: &Values| {
+        let shares = |mask: &MaskPixels| {
             let values = if by_ids { &mask.ids } else { &mask.classes };
             let all: u64 = values.iter().map(|value| value.1).sum();
-            let mut shares = Shares::new();
+            let mut shares = CodeShares::new();
             for &(value, pixels) in values {
                 let code = if by_ids { codes.get(&value) } else { None };
                 *shares.entry(*code.unwrap_or(&value)).or_insert(0.0) += pixels as f64 / all as f64;
@@ -70,7 +71,7 @@ impl Coding {
 /// The shares of codes of each mask of a split.
 #[derive(Debug)]
 pub(crate) struct Coded {
-    masks: Vec<Shares>,
+    masks: Vec<CodeShares>,
 }
 
 impl Coded {
@@ -89,7 +90,7 @@ impl Coded {
     }
 
     /// The mean share of each code.
-    pub(crate) fn mean(&self) -> Shares {
+    pub(crate) fn mean(&self) -> CodeShares {
         mean(&self.masks)
     }
 
@@ -101,8 +102,8 @@ impl Coded {
     }
 }
 
-fn mean(masks: &[Shares]) -> Shares {
-    let mut sums = Shares::new();
+fn mean(masks: &[CodeShares]) -> CodeShares {
+    let mut sums = CodeShares::new();
     for (&code, share) in masks.iter().flatten() {
         *sums.entry(code).or_insert(0.0) += share / masks.len() as f64;
     }
@@ -110,9 +111,9 @@ fn mean(masks: &[Shares]) -> Shares {
 }
 
 /// The share of pixels by which two sets of shares differ: half the sum of the differences, 0 to 1.
-pub(crate) fn apart(a: &Shares, b: &Shares) -> f64 {
+pub(crate) fn apart(a: &CodeShares, b: &CodeShares) -> f64 {
     let codes: BTreeSet<&u32> = a.keys().chain(b.keys()).collect();
-    let of = |shares: &Shares, code: &u32| shares.get(code).copied().unwrap_or(0.0);
+    let of = |shares: &CodeShares, code: &u32| shares.get(code).copied().unwrap_or(0.0);
     0.5 * codes
         .into_iter()
         .map(|code| (of(a, code) - of(b, code)).abs())
@@ -131,7 +132,7 @@ pub(crate) enum Renaming {
 }
 
 /// The renaming that brings the shares of two splits nearest, and how far apart it leaves them.
-pub(crate) fn nearest(train: &Shares, test: &Shares) -> Option<(Renaming, f64)> {
+pub(crate) fn nearest(train: &CodeShares, test: &CodeShares) -> Option<(Renaming, f64)> {
     let white = u32::from(IGNORE);
     let most = train
         .keys()
@@ -139,7 +140,7 @@ pub(crate) fn nearest(train: &Shares, test: &Shares) -> Option<(Renaming, f64)> 
         .filter(|&&code| code != white)
         .max();
     let most = i64::from(*most?).min(i64::from(white));
-    let shifted = |by: i64| -> Shares {
+    let shifted = |by: i64| -> CodeShares {
         let moved = |(&code, &share): (&u32, &f64)| {
             let to = u32::try_from(i64::from(code) - by).ok();
             // What has no place below 0, and 255, stays apart.
@@ -191,7 +192,7 @@ pub(crate) fn nearest(train: &Shares, test: &Shares) -> Option<(Renaming, f64)> 
         .find(|(_, left)| now - left >= MOST_OF * (now - best))
 }
 
-fn by_share(shares: &Shares) -> Vec<u32> {
+fn by_share(shares: &CodeShares) -> Vec<u32> {
     let mut codes: Vec<(u32, f64)> = shares.iter().map(|(&code, &share)| (code, share)).collect();
     codes.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
     codes.into_iter().map(|(code, _)| code).collect()
@@ -208,7 +209,7 @@ pub(crate) fn chance_of_one_side(some: usize, here: usize, there: usize) -> f64 
 mod tests {
     use super::*;
 
-    fn shares(of: &[(u32, f64)]) -> Shares {
+    fn shares(of: &[(u32, f64)]) -> CodeShares {
         of.iter().copied().collect()
     }
 

@@ -1,24 +1,26 @@
 //! A data set: its classes, its images, and one image or label map at a time.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::sync::{Arc, OnceLock};
 
 use sha2::{Digest, Sha256};
 
+use crate::class_map::{ClassMap, LabelCrop, MAX_CLASSES};
+use crate::contents::{Class, Contents};
 use crate::decode;
 use crate::description;
-use crate::doubts::Doubt;
+use crate::doubt::Doubt;
 use crate::error::DataError;
 use crate::findings::Findings;
 use crate::geometry::Geometry;
-use crate::kinds::{self, Kind};
-use crate::labels::{ClassMap, LabelCrop, LabelTable, MAX_CLASSES};
+use crate::kind::Kind;
+use crate::kinds;
+use crate::labels::LabelTable;
 use crate::listing::Item;
-use crate::resize::{RgbImage, resize_window};
-use crate::survey::Survey;
+use crate::resize::resize_window;
+use crate::rgb_image::RgbImage;
+use crate::split::Split;
 
 /// The images of a data set with their classes and splits.
 ///
@@ -38,44 +40,9 @@ pub struct DataSet {
     pub(crate) table: Arc<LabelTable>,
     /// The DATA argument that it was opened by.
     pub(crate) spec: String,
-    notes: Vec<String>,
+    pub(crate) notes: Vec<String>,
     /// What [`doubts`](Self::doubts) found, as several parts of a run ask for it.
     pub(crate) doubted: OnceLock<Vec<Doubt>>,
-}
-
-/// One class of a data set.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Class {
-    /// Its name.
-    pub name: String,
-    /// Its color in figures, RGB.
-    pub color: [u8; 3],
-}
-
-/// Which part of a data set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Split {
-    /// The images that probes are trained on.
-    Train,
-    /// The images that are evaluated.
-    Test,
-}
-
-impl Split {
-    /// Every word, as it is typed.
-    pub const WORDS: &[&'static str] = &["train", "test"];
-}
-
-impl FromStr for Split {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text {
-            "train" => Ok(Self::Train),
-            "test" => Ok(Self::Test),
-            _ => Err(format!("`{text}` is not one of {}", Self::WORDS.join(", "))),
-        }
-    }
 }
 
 /// The pixels of one square crop.
@@ -85,14 +52,6 @@ pub struct RgbCrop {
     pub size: usize,
     /// `[size, size, 3]` row-major, RGB, 0 to 255.
     pub pixels: Vec<u8>,
-}
-
-/// What a kind finds in its directory.
-pub(crate) struct Contents {
-    pub classes: Vec<Class>,
-    pub table: LabelTable,
-    pub train: Vec<Item>,
-    pub test: Vec<Item>,
 }
 
 impl DataSet {
@@ -112,25 +71,8 @@ impl DataSet {
         Ok(set)
     }
 
-    /// Opens a data set and goes on after each problem wherever that is possible; see
-    /// [`survey`](crate::survey) for what else it looks at. Such a set may hold images without
-    /// their masks: it is for telling what is wrong, not for a run.
-    ///
-    /// # Errors
-    /// An argument that names no data set, or a directory or description of which nothing can be
-    /// made.
-    pub fn survey(spec: &str) -> Result<Survey, DataError> {
-        let mut findings = Findings::collecting();
-        let mut set = Self::find(spec, &mut findings)?;
-        set.notes = findings.notes;
-        Ok(Survey {
-            set,
-            problems: findings.problems,
-            unclaimed: findings.unclaimed,
-        })
-    }
-
-    fn find(spec: &str, findings: &mut Findings) -> Result<Self, DataError> {
+    /// Opens a data set; what is wrong with it goes to `findings`.
+    pub(crate) fn find(spec: &str, findings: &mut Findings) -> Result<Self, DataError> {
         let (kind, root) = kinds::parse(spec)?;
         let (kind, root, contents) = if kind == Kind::Described {
             description::open(&root, findings)?
@@ -362,13 +304,4 @@ fn unique_names(items: &[Item]) -> Result<BTreeMap<&str, &Path>, DataError> {
         }
     }
     Ok(names)
-}
-
-impl fmt::Display for Split {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Train => "train",
-            Self::Test => "test",
-        })
-    }
 }

@@ -12,10 +12,8 @@ use image::{DynamicImage, ImageDecoder};
 
 use crate::error::DataError;
 use crate::jpeg;
-use crate::resize::RgbImage;
-
-/// More pixels than this are refused before memory is asked for: 2^28, 805 MB of RGB.
-const MAX_PIXELS: u64 = 1 << 28;
+use crate::refused::{check_pixels, damaged, no_picture};
+use crate::rgb_image::RgbImage;
 
 /// A decoded image and how it was stored.
 pub(crate) struct Decoded {
@@ -205,33 +203,6 @@ pub(crate) fn extent(path: &Path, bytes: &[u8]) -> Result<Extent, DataError> {
     Ok(Extent { size, orientation })
 }
 
-/// The error for a file that is no picture: what it is instead.
-pub(crate) fn no_picture(path: &Path, bytes: &[u8], expected: &'static str) -> DataError {
-    let start = String::from_utf8_lossy(&bytes[..bytes.len().min(64)]).to_lowercase();
-    let start = start.trim_start();
-    let (found, remedy) = if start.starts_with("version https://git-lfs") {
-        (
-            "a Git LFS pointer and no picture",
-            "fetch the files with 'git lfs pull'",
-        )
-    } else if start.starts_with("<!doctype") || start.starts_with("<html") {
-        ("a web page and no picture", "download it again")
-    } else if bytes.starts_with(b"\x93NUMPY") {
-        (
-            "an array of NumPy and no picture",
-            "save it as PNG, 'Image.fromarray(np.load(FILE).astype(\"uint8\")).save(PNG)' with Pillow",
-        )
-    } else {
-        ("not an image by its content", "replace or remove the file")
-    };
-    DataError::NotAnImage {
-        path: path.to_path_buf(),
-        found,
-        expected,
-        remedy,
-    }
-}
-
 /// The format, or why the file is not read.
 fn known_format(path: &Path, bytes: &[u8]) -> Result<PictureFormat, DataError> {
     match sniff(bytes) {
@@ -245,31 +216,31 @@ fn known_format(path: &Path, bytes: &[u8]) -> Result<PictureFormat, DataError> {
     }
 }
 
-/// A damaged file, with the decoder's reason cut to one line.
-pub(crate) fn damaged(path: &Path, format: &'static str, reason: impl ToString) -> DataError {
-    let reason = reason.to_string();
-    let line = reason
-        .lines()
-        .next()
-        .unwrap_or_default()
-        .trim_end_matches(['.', ' ']);
-    DataError::Damaged {
-        path: path.to_path_buf(),
-        format,
-        reason: line.to_owned(),
+impl RgbImage {
+    /// Decodes an image file (JPEG, PNG, BMP or WebP by its content) to 8-bit RGB at its own size:
+    /// grey repeated, alpha dropped, 16-bit samples cut to their high byte, EXIF orientation
+    /// applied.
+    ///
+    /// # Errors
+    /// A file that cannot be read, is damaged, or is no image of those formats.
+    pub fn open(path: &Path) -> Result<Self, DataError> {
+        let bytes = read_file(path, "an image")?;
+        Ok(decode(path, &bytes)?.image)
     }
-}
 
-/// Refuses sizes that would take the machine's memory.
-pub(crate) fn check_pixels(path: &Path, width: u64, height: u64) -> Result<(), DataError> {
-    if width.saturating_mul(height) <= MAX_PIXELS {
-        return Ok(());
+    /// The same of a file's content, which came some other way; `name` is what errors call it.
+    ///
+    /// # Errors
+    /// As [`RgbImage::open`], and where a decoder gives up.
+    pub fn read(name: &Path, bytes: &[u8]) -> Result<Self, DataError> {
+        if bytes.is_empty() {
+            return Err(DataError::EmptyFile {
+                path: name.to_path_buf(),
+                expected: "an image",
+            });
+        }
+        guarded(name, || Ok(decode(name, bytes)?.image))
     }
-    Err(DataError::UnsupportedImage {
-        path: path.to_path_buf(),
-        found: format!("an image of {width}x{height} pixels"),
-        expected: "at most 268,435,456 pixels",
-    })
 }
 
 /// An image as its file stores it, made 8-bit RGB.

@@ -42,12 +42,14 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::dataset::{Class, Contents};
+use crate::class_map::{IGNORE, MAX_CLASSES};
+use crate::contents::{Class, Contents};
 use crate::decode;
 use crate::error::DataError;
 use crate::findings::Findings;
-use crate::kinds::{Kind, pascal_part};
-use crate::labels::{ColorTable, IGNORE, IdTable, LabelTable, MAX_CLASSES};
+use crate::kind::Kind;
+use crate::kinds::pascal_part;
+use crate::labels::{ColorTable, IdTable, LabelTable};
 use crate::listing::{self, Item};
 use crate::pairing;
 use crate::palette::palette;
@@ -109,7 +111,7 @@ struct ClassEntry {
 
 /// The key that tells the two forms of the file apart.
 #[derive(Debug, Deserialize)]
-struct Form {
+struct KindKey {
     kind: Option<String>,
 }
 
@@ -202,7 +204,7 @@ fn parse(path: &Path, text: &str) -> Result<Parsed, DataError> {
         problem,
     };
     let bad = |error: toml::de::Error| wrong(one_line(text, &error));
-    let form: Form = toml::from_str(text).map_err(bad)?;
+    let form: KindKey = toml::from_str(text).map_err(bad)?;
     match form.kind.as_deref() {
         None => Ok(Parsed::Files(toml::from_str(text).map_err(bad)?)),
         Some(kind) if kind == Kind::PascalPartAnimals.name() => {

@@ -13,14 +13,16 @@ use image::metadata::Orientation;
 
 use rayon::prelude::*;
 
-use crate::Split;
+use crate::class_map::IGNORE;
 use crate::dataset::DataSet;
 use crate::decode;
+use crate::doubt::Doubt;
 use crate::evidence::{Evidence, MaskValue};
 use crate::geometry::Geometry;
-use crate::kinds::Kind;
-use crate::labels::{IGNORE, LabelTable};
+use crate::kind::Kind;
+use crate::labels::LabelTable;
 use crate::listing::{Item, spread};
+use crate::split::Split;
 
 /// Images of each split that [`DataSet::doubts`] decodes with their masks.
 const SAMPLE: usize = 64;
@@ -35,15 +37,6 @@ const ENOUGH_PIXELS: u64 = 1000;
 /// interpolated. Of CamVid, VOC, ADE20K and COCO-Stuff masks it is less than 0.01, of masks that were
 /// made half as large with interpolation about 0.4.
 const SOFTENED: f64 = 0.1;
-
-/// A reason to look again before a run.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Doubt {
-    /// Its sort in a word or two, such as `ignored class` or `interpolated masks`.
-    pub sort: &'static str,
-    /// One sentence, with its full stop.
-    pub text: String,
-}
 
 impl DataSet {
     /// What a sample of the set gives reason to doubt: at most 64 images of each split, twos of
@@ -116,31 +109,31 @@ impl Evidence {
     /// What there is to doubt, the gravest first.
     #[must_use]
     pub fn doubts(&self, set: &DataSet) -> Vec<Doubt> {
-        let judge = Judge::new(self, set);
-        let ignored = judge.ignored_class();
-        let few = judge.one_class().filter(|_| ignored.is_none());
-        let [tested, fitted] = judge.misplaced();
+        let finder = DoubtFinder::new(self, set);
+        let ignored = finder.ignored_class();
+        let few = finder.one_class().filter(|_| ignored.is_none());
+        let [tested, fitted] = finder.misplaced();
         [
             ignored,
             few,
-            judge.recoded(),
-            judge.shared(),
-            judge.swapped(),
+            finder.recoded(),
+            finder.shared(),
+            finder.swapped(),
             tested,
             fitted,
-            judge.instances(),
-            judge.largest(),
-            judge.interpolated(),
-            judge.palettes(),
-            judge.colors().filter(|_| !judge.masks_are_photographs()),
-            judge.multiples(),
-            judge.shifted(),
-            judge.orientation(),
-            judge.turned_masks(),
-            judge.transparent_masks(),
-            judge.depth(),
-            judge.darkness(),
-            judge.transparency(),
+            finder.instances(),
+            finder.largest(),
+            finder.interpolated(),
+            finder.palettes(),
+            finder.colors().filter(|_| !finder.masks_are_photographs()),
+            finder.multiples(),
+            finder.shifted(),
+            finder.orientation(),
+            finder.turned_masks(),
+            finder.transparent_masks(),
+            finder.depth(),
+            finder.darkness(),
+            finder.transparency(),
         ]
         .into_iter()
         .flatten()
@@ -148,7 +141,8 @@ impl Evidence {
     }
 }
 
-struct Judge<'a> {
+/// What looks for each sort of doubt in what was summed of a set.
+struct DoubtFinder<'a> {
     evidence: &'a Evidence,
     set: &'a DataSet,
     /// Masks store ids.
@@ -157,7 +151,7 @@ struct Judge<'a> {
     plain: bool,
 }
 
-impl<'a> Judge<'a> {
+impl<'a> DoubtFinder<'a> {
     fn new(evidence: &'a Evidence, set: &'a DataSet) -> Self {
         Self {
             evidence,

@@ -5,11 +5,12 @@ use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::path::{Path, PathBuf};
 
+use crate::class_map::IGNORE;
 use crate::dataset::DataSet;
 use crate::error::DataError;
 use crate::evidence::{Evidence, LARGEST};
 use crate::findings::Findings;
-use crate::labels::{IGNORE, LabelTable};
+use crate::labels::LabelTable;
 use crate::listing::{self, Item};
 
 /// A color of less than this share of all pixels is no class of a draft: antialiasing leaves such.
@@ -19,7 +20,7 @@ const RARE: f64 = 0.001;
 const SHADE: u8 = 16;
 
 /// Classes of a draft at most, as a label map holds no more.
-const CLASSES: usize = crate::labels::MAX_CLASSES;
+const CLASSES: usize = crate::class_map::MAX_CLASSES;
 
 impl DataSet {
     /// A description of this set for a TOML file at `path`: its images and masks, and a class for

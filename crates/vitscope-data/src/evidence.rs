@@ -7,16 +7,17 @@ use std::path::{Path, PathBuf};
 use image::GrayImage;
 use image::metadata::Orientation;
 
-use crate::Split;
 use crate::alignment::{Alignment, Thumb, contrast};
+use crate::class_map::{ClassMap, IGNORE};
 use crate::coding::Coding;
 use crate::dataset::DataSet;
 use crate::decode::Decoded;
-use crate::labels::{ClassMap, IGNORE, packed};
+use crate::labels::packed;
 use crate::listing::Item;
 use crate::looks::{ClassLooks, Looks};
-use crate::mask::{Mask, Values};
-use crate::resize::RgbImage;
+use crate::mask::{Mask, StoredValues};
+use crate::rgb_image::RgbImage;
+use crate::split::Split;
 use crate::twins::Twins;
 
 /// Distinct values of masks that are kept one by one. Ids have no more; photographs taken for
@@ -127,14 +128,14 @@ fn is_flat(image: &RgbImage) -> bool {
 impl MaskFacts {
     pub(crate) fn of(mask: &Mask) -> Self {
         let mut facts = match &mask.values {
-            Values::Ids8(ids) => Self::of_values(ids, mask.width, between),
-            Values::Ids16(ids) => Self::of_values(ids, mask.width, between),
-            Values::Colors(colors) => {
+            StoredValues::Ids8(ids) => Self::of_values(ids, mask.width, between),
+            StoredValues::Ids16(ids) => Self::of_values(ids, mask.width, between),
+            StoredValues::Colors(colors) => {
                 let packed: Vec<u32> = colors.iter().map(|&color| packed(color)).collect();
                 Self::of_values(&packed, mask.width, color_between)
             }
         };
-        facts.colored = matches!(mask.values, Values::Colors(_));
+        facts.colored = matches!(mask.values, StoredValues::Colors(_));
         facts.turned = mask.turned;
         facts.transparent = mask.transparent;
         if let Some(palette) = &mask.palette {

@@ -9,13 +9,13 @@ use zune_core::colorspace::ColorSpace;
 use zune_core::options::DecoderOptions;
 use zune_jpeg::JpegDecoder;
 
-use crate::decode::{check_pixels, damaged};
 use crate::error::DataError;
-use crate::jpeg_segments::{Colors, Segments, is_complete};
+use crate::jpeg_segments::{JpegColors, JpegSegments, is_complete};
+use crate::refused::{check_pixels, damaged};
 
 /// Width, height and EXIF orientation of a JPEG.
 pub(crate) fn header(path: &Path, bytes: &[u8]) -> Result<(usize, usize, Orientation), DataError> {
-    let segments = Segments::read(bytes).map_err(|reason| damaged(path, "JPEG", reason))?;
+    let segments = JpegSegments::read(bytes).map_err(|reason| damaged(path, "JPEG", reason))?;
     let (width, height) = segments.size;
     Ok((width, height, segments.orientation))
 }
@@ -29,7 +29,7 @@ pub(crate) fn decode(
     if !is_complete(bytes) {
         return Err(damaged(path, "JPEG", "the file ends before the image does"));
     }
-    let segments = Segments::read(bytes).map_err(|reason| damaged(path, "JPEG", reason))?;
+    let segments = JpegSegments::read(bytes).map_err(|reason| damaged(path, "JPEG", reason))?;
     let (width, height) = segments.size;
     check_pixels(path, width as u64, height as u64)?;
     if let Some(found) = unread(&segments) {
@@ -52,7 +52,7 @@ pub(crate) fn decode(
             let each = each.iter();
             each.flat_map(|&[y, cb, cr]| to_rgb(y, cb, cr)).collect()
         }
-        Components::Inks(pixels) if segments.colors == Colors::Ycck => {
+        Components::Inks(pixels) if segments.colors == JpegColors::Ycck => {
             from_inks(&pixels, |[y, cb, cr]| to_rgb(y, cb, cr).map(|v| 255 - v))
         }
         Components::Inks(pixels) => from_inks(&pixels, |inks| inks),
@@ -70,41 +70,45 @@ enum Components {
 
 /// Decodes what nearly all files are, by zune-jpeg. It tells colors by other rules than libjpeg:
 /// where the two may differ it is asked for the components as they are.
-fn fast(path: &Path, plain: &[u8], segments: &Segments<'_>) -> Result<Components, DataError> {
+fn fast(path: &Path, plain: &[u8], segments: &JpegSegments<'_>) -> Result<Components, DataError> {
     let asked = match (segments.colors, segments.lettered) {
-        (Colors::Cmyk | Colors::Ycck, _) => ColorSpace::CMYK,
-        (Colors::Rgb, false) => ColorSpace::YCbCr,
-        (Colors::Grey | Colors::Rgb | Colors::YCbCr, _) => ColorSpace::RGB,
+        (JpegColors::Cmyk | JpegColors::Ycck, _) => ColorSpace::CMYK,
+        (JpegColors::Rgb, false) => ColorSpace::YCbCr,
+        (JpegColors::Grey | JpegColors::Rgb | JpegColors::YCbCr, _) => ColorSpace::RGB,
     };
     let pixels = open(plain, asked)
         .decode()
         .map_err(|error| damaged(path, "JPEG", error))?;
     Ok(match (segments.colors, segments.lettered) {
-        (Colors::Cmyk | Colors::Ycck, _) => Components::Inks(pixels),
-        (Colors::YCbCr, true) => Components::YCbCr(pixels),
+        (JpegColors::Cmyk | JpegColors::Ycck, _) => Components::Inks(pixels),
+        (JpegColors::YCbCr, true) => Components::YCbCr(pixels),
         _ => Components::Rgb(pixels),
     })
 }
 
 /// Decodes the forms that the fast decoder gets wrong, by jpeg-decoder: one scan for each
 /// component, and unusual sampling.
-fn thorough(path: &Path, plain: &[u8], segments: &Segments<'_>) -> Result<Components, DataError> {
+fn thorough(
+    path: &Path,
+    plain: &[u8],
+    segments: &JpegSegments<'_>,
+) -> Result<Components, DataError> {
     let (width, height) = segments.size;
     let mut decoder = jpeg_decoder::Decoder::new(plain);
     decoder.set_max_decoding_buffer_size(width.saturating_mul(height).saturating_mul(4));
     decoder.set_color_transform(match segments.colors {
-        Colors::Grey => ColorTransform::Grayscale,
-        Colors::YCbCr => ColorTransform::YCbCr,
-        Colors::Rgb => ColorTransform::RGB,
-        Colors::Cmyk | Colors::Ycck => ColorTransform::CMYK,
+        JpegColors::Grey => ColorTransform::Grayscale,
+        JpegColors::YCbCr => ColorTransform::YCbCr,
+        JpegColors::Rgb => ColorTransform::RGB,
+        JpegColors::Cmyk | JpegColors::Ycck => ColorTransform::CMYK,
     });
     let mut pixels = decoder
         .decode()
         .map_err(|error| damaged(path, "JPEG", error))?;
     Ok(match segments.colors {
-        Colors::Grey => Components::Rgb(pixels.iter().flat_map(|&grey| [grey; 3]).collect()),
-        Colors::YCbCr | Colors::Rgb => Components::Rgb(pixels),
-        Colors::Cmyk | Colors::Ycck => {
+        JpegColors::Grey => Components::Rgb(pixels.iter().flat_map(|&grey| [grey; 3]).collect()),
+        JpegColors::YCbCr | JpegColors::Rgb => Components::Rgb(pixels),
+        JpegColors::Cmyk | JpegColors::Ycck => {
             // It gives them turned over, and what is wanted here is as stored.
             pixels.iter_mut().for_each(|ink| *ink = 255 - *ink);
             Components::Inks(pixels)
@@ -113,7 +117,7 @@ fn thorough(path: &Path, plain: &[u8], segments: &Segments<'_>) -> Result<Compon
 }
 
 /// What the decoder does not read, in words.
-fn unread(segments: &Segments<'_>) -> Option<String> {
+fn unread(segments: &JpegSegments<'_>) -> Option<String> {
     match (segments.frame, segments.bits) {
         (0xc0..=0xc2, 8) => None,
         (0xc0..=0xc2, bits) => Some(format!("a JPEG of {bits} bits a sample")),

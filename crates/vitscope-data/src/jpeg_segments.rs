@@ -9,7 +9,7 @@ use image::metadata::Orientation;
 
 /// How three or four components are colors.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Colors {
+pub(crate) enum JpegColors {
     Grey,
     Rgb,
     YCbCr,
@@ -19,13 +19,13 @@ pub(crate) enum Colors {
 
 /// A JPEG's headers.
 #[derive(Debug)]
-pub(crate) struct Segments<'a> {
+pub(crate) struct JpegSegments<'a> {
     /// Width and height in pixels as stored.
     pub size: (usize, usize),
     /// Bits of a sample.
     pub bits: u8,
     /// What the components are.
-    pub colors: Colors,
+    pub colors: JpegColors,
     /// Whether their identifiers are the letters R, G and B.
     pub lettered: bool,
     /// The marker of the frame: 0xc0 to 0xcf.
@@ -100,7 +100,7 @@ pub(crate) fn is_complete(bytes: &[u8]) -> bool {
     false
 }
 
-impl<'a> Segments<'a> {
+impl<'a> JpegSegments<'a> {
     /// Reads everything before the first scan.
     pub(crate) fn read(bytes: &'a [u8]) -> Result<Self, Reason> {
         let mut walk = Walk {
@@ -175,14 +175,14 @@ impl<'a> Segments<'a> {
         let letters: Vec<u8> = each[..count].iter().map(|component| component[0]).collect();
         let lettered = letters == *b"RGB";
         let colors = match (count, adobe) {
-            (1, _) => Colors::Grey,
-            (3, _) if jfif => Colors::YCbCr,
-            (3, Some(0)) => Colors::Rgb,
-            (3, Some(_)) => Colors::YCbCr,
-            (3, None) if lettered => Colors::Rgb,
-            (3, None) => Colors::YCbCr,
-            (4, Some(0) | None) => Colors::Cmyk,
-            (4, Some(_)) => Colors::Ycck,
+            (1, _) => JpegColors::Grey,
+            (3, _) if jfif => JpegColors::YCbCr,
+            (3, Some(0)) => JpegColors::Rgb,
+            (3, Some(_)) => JpegColors::YCbCr,
+            (3, None) if lettered => JpegColors::Rgb,
+            (3, None) => JpegColors::YCbCr,
+            (4, Some(0) | None) => JpegColors::Cmyk,
+            (4, Some(_)) => JpegColors::Ycck,
             (2, _) => return Err("it has two components, expected 1, 3 or 4"),
             _ => return Err("it has more than 4 components, expected 1, 3 or 4"),
         };
@@ -243,8 +243,8 @@ mod tests {
             frame.extend(ids.iter().flat_map(|&id| [id, 0x11, 0]));
             frame
         };
-        use Colors::{Cmyk, Grey, Rgb, YCbCr, Ycck};
-        let cases: [(&[u8], bool, Option<u8>, Colors); 14] = [
+        use JpegColors::{Cmyk, Grey, Rgb, YCbCr, Ycck};
+        let cases: [(&[u8], bool, Option<u8>, JpegColors); 14] = [
             (&[1], true, None, Grey),
             (&[1], false, Some(0), Grey),
             (&[1, 2, 3], false, None, YCbCr),
@@ -262,13 +262,13 @@ mod tests {
         ];
         for (ids, jfif, adobe, colors) in cases {
             let frame = frame(ids);
-            let read = Segments::of_frame(0xc0, &frame, jfif, adobe).unwrap();
+            let read = JpegSegments::of_frame(0xc0, &frame, jfif, adobe).unwrap();
             assert_eq!(read.colors, colors, "{ids:?} {jfif} {adobe:?}");
             assert_eq!((read.size, read.bits), ((7, 5), 8));
         }
         for ids in [&[1, 2][..], &[1, 2, 3, 4, 5]] {
-            assert!(Segments::of_frame(0xc0, &frame(ids), false, None).is_err());
+            assert!(JpegSegments::of_frame(0xc0, &frame(ids), false, None).is_err());
         }
-        assert!(Segments::of_frame(0xc0, &[8, 0, 5, 0, 7, 3, 1, 0x11], false, None).is_err());
+        assert!(JpegSegments::of_frame(0xc0, &[8, 0, 5, 0, 7, 3, 1, 0x11], false, None).is_err());
     }
 }

@@ -1,61 +1,24 @@
-//! The kinds of data set, and which kind a directory is.
+//! Which kind of data set a directory is, and the reader of each kind.
 
 mod ade20k;
 mod beside;
 mod camvid;
 mod cityscapes;
-pub(crate) mod coco_stuff;
+mod coco_stuff;
 mod folder;
 pub(crate) mod layout;
 pub(crate) mod pascal_part;
 mod voc;
 
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use crate::dataset::{Class, Contents};
+use crate::contents::Contents;
 use crate::description;
 use crate::error::DataError;
 use crate::findings::Findings;
+use crate::kind::{Kind, NAMED};
 use crate::listing;
 use crate::parts::PartSettings;
-
-/// A kind of data set: how its directory is laid out and its masks are coded.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum Kind {
-    /// `coco-stuff27`: COCO-Stuff with its 27 coarse classes.
-    CocoStuff27,
-    /// `cityscapes27`: Cityscapes with 27 classes.
-    Cityscapes27,
-    /// `pascal-part-animals`: the parts of animals in PASCAL-Part, 6 classes by default (see
-    /// [`parts`](crate::parts)).
-    PascalPartAnimals,
-    /// `voc`: PASCAL VOC segmentation, 21 classes.
-    Voc,
-    /// `ade20k`: ADE20K in its scene-parsing form, 150 classes.
-    Ade20k,
-    /// `camvid`: CamVid in SegNet's form, 11 classes.
-    Camvid,
-    /// `spair71k`: pairs of images with key points; opened as a [`PairSet`](crate::PairSet).
-    Spair71k,
-    /// `folder`: `images/` and perhaps `masks/`, or a plain directory of images.
-    Folder,
-    /// Described by a TOML file.
-    Described,
-}
-
-/// The kinds that a DATA argument can name.
-const NAMED: [Kind; 8] = [
-    Kind::CocoStuff27,
-    Kind::Cityscapes27,
-    Kind::PascalPartAnimals,
-    Kind::Voc,
-    Kind::Ade20k,
-    Kind::Camvid,
-    Kind::Spair71k,
-    Kind::Folder,
-];
 
 /// What recognition looks for, for the message when nothing fits.
 const LAYOUTS: &str = "train/ with trainannot/ for camvid, JPEGImages/ with SegmentationClass/ for voc, \
@@ -64,22 +27,6 @@ const LAYOUTS: &str = "train/ with trainannot/ for camvid, JPEGImages/ with Segm
     pascal-part-animals, PairAnnotation/ for spair71k, images/ or image files for folder";
 
 impl Kind {
-    /// The kind's name in a DATA argument; `toml` for a described set.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::CocoStuff27 => "coco-stuff27",
-            Self::Cityscapes27 => "cityscapes27",
-            Self::PascalPartAnimals => "pascal-part-animals",
-            Self::Voc => "voc",
-            Self::Ade20k => "ade20k",
-            Self::Camvid => "camvid",
-            Self::Spair71k => "spair71k",
-            Self::Folder => "folder",
-            Self::Described => "toml",
-        }
-    }
-
     /// The kind of the data set that a DATA argument names, by its prefix or by what the directory
     /// holds.
     ///
@@ -87,17 +34,6 @@ impl Kind {
     /// An argument that names no data set, or a directory of no known or of several kinds.
     pub fn of(spec: &str) -> Result<Self, DataError> {
         parse(spec).map(|(kind, _)| kind)
-    }
-
-    /// The kind of that name.
-    fn named(name: &str) -> Option<Self> {
-        NAMED.into_iter().find(|kind| kind.name() == name)
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -218,34 +154,12 @@ pub(crate) fn open(
     }
 }
 
-/// Classes from a table of names and colors.
-fn classes(table: &[(&str, [u8; 3])]) -> Vec<Class> {
-    table
-        .iter()
-        .map(|&(name, color)| Class {
-            name: name.to_owned(),
-            color,
-        })
-        .collect()
-}
-
-/// The first of a root's possible nestings for which `fits` holds, or the root itself.
-fn nested(root: &Path, inner: &[&str], fits: impl Fn(&Path) -> bool) -> PathBuf {
-    let candidates = inner.iter().map(|inner| root.join(inner));
-    if fits(root) {
-        return root.to_path_buf();
-    }
-    candidates
-        .into_iter()
-        .find(|path| fits(path))
-        .unwrap_or_else(|| root.to_path_buf())
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::Value;
 
     use super::*;
+    use crate::coco_classes;
 
     /// The tables as their authors published them.
     fn tables() -> Value {
@@ -276,9 +190,9 @@ mod tests {
             &city["class27_colors"],
         );
         let names = &coco["coarse27_unique_names"];
-        assert_table(&coco_stuff::CLASSES, names, &coco["coarse27_colors"]);
+        assert_table(&coco_classes::CLASSES, names, &coco["coarse27_colors"]);
         assert_eq!(
-            serde_json::json!(coco_stuff::FINE_TO_COARSE.as_slice()),
+            serde_json::json!(coco_classes::FINE_TO_COARSE.as_slice()),
             coco["fine_to_coarse27"]
         );
         assert_eq!(ade20k::CLASSES.len(), 150);

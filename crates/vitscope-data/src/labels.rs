@@ -1,29 +1,14 @@
-//! Tables from what a mask stores to class indices, and label crops (docs/protocol.md section 1).
+//! Tables from what a mask stores to class indices (docs/protocol.md section 1).
 
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use crate::class_map::{ClassMap, IGNORE};
 use crate::decode;
 use crate::error::DataError;
-use crate::geometry::Geometry;
-use crate::mask::{self, Mask, Values};
+use crate::mask::{self, Mask, StoredValues};
 use crate::panoptic::PanopticTable;
 use crate::parts::PartTable;
-
-/// The label of a pixel that counts nowhere.
-pub const IGNORE: u8 = 255;
-
-/// The most classes a label map can hold, as 255 means ignored.
-pub(crate) const MAX_CLASSES: usize = 255;
-
-/// The labels of one square crop.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LabelCrop {
-    /// Side in pixels.
-    pub size: usize,
-    /// `[size, size]` row-major: the class index, `0..C`, or [`IGNORE`].
-    pub ids: Vec<u8>,
-}
 
 /// How a data set's masks are coded.
 #[derive(Debug)]
@@ -262,8 +247,8 @@ impl LabelTable {
     fn classify(&self, path: &Path, mask: &Mask) -> Result<ClassMap, DataError> {
         let mut unknown = BTreeMap::new();
         let classes = match (self, &mask.values) {
-            (Self::Ids(table), Values::Ids8(ids)) => table.look_up(ids, &mut unknown),
-            (Self::Ids(table), Values::Ids16(ids)) => {
+            (Self::Ids(table), StoredValues::Ids8(ids)) => table.look_up(ids, &mut unknown),
+            (Self::Ids(table), StoredValues::Ids16(ids)) => {
                 let class = |&id: &u16| match table.entry(id) {
                     UNKNOWN => {
                         *unknown.entry(u32::from(id)).or_insert(0) += 1;
@@ -273,7 +258,9 @@ impl LabelTable {
                 };
                 ids.iter().map(class).collect()
             }
-            (Self::Ids(_), Values::Colors(colors)) => return Err(mask::colored(path, colors)),
+            (Self::Ids(_), StoredValues::Colors(colors)) => {
+                return Err(mask::colored(path, colors));
+            }
             (Self::Colors(table), _) => match mask.colors() {
                 Some(colors) => table.look_up(&colors, &mut unknown),
                 None => {
@@ -329,34 +316,4 @@ impl LabelTable {
 /// A color as one number.
 pub(crate) fn packed([red, green, blue]: [u8; 3]) -> u32 {
     u32::from_be_bytes([0, red, green, blue])
-}
-
-/// The classes of a mask at its own size.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ClassMap {
-    pub width: usize,
-    pub height: usize,
-    /// `[height, width]` row-major: a class index or [`IGNORE`].
-    pub classes: Vec<u8>,
-    /// Values that the table does not have, with the number of their pixels, which are
-    /// [`IGNORE`] in `classes`.
-    pub unknown: BTreeMap<u32, u64>,
-}
-
-impl ClassMap {
-    /// The crop's labels by nearest neighbor, to the geometry of the image.
-    pub(crate) fn crop(&self, geometry: Geometry) -> LabelCrop {
-        let place = geometry.place(self.width, self.height);
-        let columns = geometry.nearest(self.width, place.width, place.left);
-        let rows = geometry.nearest(self.height, place.height, place.top);
-        let mut ids = Vec::with_capacity(geometry.size * geometry.size);
-        for row in rows {
-            let line = &self.classes[row * self.width..(row + 1) * self.width];
-            ids.extend(columns.iter().map(|&column| line[column]));
-        }
-        LabelCrop {
-            size: geometry.size,
-            ids,
-        }
-    }
 }

@@ -78,6 +78,18 @@ pub(crate) fn images_in(
     Ok(files)
 }
 
+/// The first of a root's possible nestings for which `fits` holds, or the root itself.
+pub(crate) fn nested(root: &Path, inner: &[&str], fits: impl Fn(&Path) -> bool) -> PathBuf {
+    let candidates = inner.iter().map(|inner| root.join(inner));
+    if fits(root) {
+        return root.to_path_buf();
+    }
+    candidates
+        .into_iter()
+        .find(|path| fits(path))
+        .unwrap_or_else(|| root.to_path_buf())
+}
+
 /// The commonest ending of the files of a directory, and how many have it.
 pub(crate) fn other_ending(
     directory: &Path,

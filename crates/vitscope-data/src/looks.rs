@@ -1,8 +1,8 @@
 //! What the things of each class look like and where they lie, in training and in test: whether a class of one split
 //! is another one of the other.
 
-use crate::labels::{ClassMap, IGNORE};
-use crate::resize::RgbImage;
+use crate::class_map::{ClassMap, IGNORE};
+use crate::rgb_image::RgbImage;
 
 /// Pixels that are looked at, along each side.
 const SIDE: usize = 64;

@@ -8,8 +8,9 @@ use std::path::Path;
 use image::metadata::Orientation;
 use png::{BitDepth, ColorType};
 
-use crate::decode::{PictureFormat, check_pixels, damaged, png_decoder, png_orientation, sniff};
+use crate::decode::{PictureFormat, png_decoder, png_orientation, sniff};
 use crate::error::DataError;
+use crate::refused::{check_pixels, damaged, no_picture};
 
 /// Colors that an error names one by one.
 const SHOWN_COLORS: usize = 6;
@@ -18,7 +19,7 @@ const SHOWN_COLORS: usize = 6;
 pub(crate) struct Mask {
     pub width: usize,
     pub height: usize,
-    pub values: Values,
+    pub values: StoredValues,
     /// The file's own palette, which says nothing of its indices unless a set is told by color.
     pub palette: Option<Vec<[u8; 3]>>,
     /// Whether the file has an EXIF orientation, which is never applied to masks.
@@ -28,7 +29,7 @@ pub(crate) struct Mask {
 }
 
 /// What a mask stores at each pixel.
-pub(crate) enum Values {
+pub(crate) enum StoredValues {
     /// Indices of up to 8 bits: grey of 1, 2, 4 or 8 bits as stored (not scaled up), or palette
     /// indices.
     Ids8(Vec<u8>),
@@ -42,8 +43,8 @@ impl Mask {
     /// Its colors: as stored, or through its palette. None for ids without colors.
     pub(crate) fn colors(&self) -> Option<Cow<'_, [[u8; 3]]>> {
         match (&self.values, &self.palette) {
-            (Values::Colors(colors), _) => Some(Cow::Borrowed(colors)),
-            (Values::Ids8(ids), Some(palette)) => {
+            (StoredValues::Colors(colors), _) => Some(Cow::Borrowed(colors)),
+            (StoredValues::Ids8(ids), Some(palette)) => {
                 // An index past the palette is black, as Pillow shows it.
                 let color = |&id: &u8| palette.get(usize::from(id)).copied().unwrap_or_default();
                 Some(Cow::Owned(ids.iter().map(color).collect()))
@@ -55,21 +56,21 @@ impl Mask {
     /// The ids that occur. Colors are not ids and give none.
     pub(crate) fn ids(&self) -> BTreeSet<u16> {
         match &self.values {
-            Values::Ids8(ids) => {
+            StoredValues::Ids8(ids) => {
                 let mut seen = [false; 256];
                 for &id in ids {
                     seen[usize::from(id)] = true;
                 }
                 (0..256u16).filter(|&id| seen[usize::from(id)]).collect()
             }
-            Values::Ids16(ids) => {
+            StoredValues::Ids16(ids) => {
                 let mut seen = vec![false; 1 << 16];
                 for &id in ids {
                     seen[usize::from(id)] = true;
                 }
                 (0..=u16::MAX).filter(|&id| seen[usize::from(id)]).collect()
             }
-            Values::Colors(_) => BTreeSet::new(),
+            StoredValues::Colors(_) => BTreeSet::new(),
         }
     }
 }
@@ -87,7 +88,7 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Mask, DataError> {
         }
         None => {
             let expected = "a PNG of label ids (grey or palette) or 8-bit colors";
-            return Err(crate::decode::no_picture(path, bytes, expected));
+            return Err(no_picture(path, bytes, expected));
         }
         Some(_) => {
             return Err(coding(
@@ -120,29 +121,29 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Mask, DataError> {
         _ => false,
     };
     let values = match (frame.color_type, frame.bit_depth) {
-        (Grayscale | Indexed, BitDepth::Eight) => Values::Ids8(data),
+        (Grayscale | Indexed, BitDepth::Eight) => StoredValues::Ids8(data),
         (Grayscale | Indexed, BitDepth::One) => {
-            Values::Ids8(unpack(&data, width, frame.line_size, 1))
+            StoredValues::Ids8(unpack(&data, width, frame.line_size, 1))
         }
         (Grayscale | Indexed, BitDepth::Two) => {
-            Values::Ids8(unpack(&data, width, frame.line_size, 2))
+            StoredValues::Ids8(unpack(&data, width, frame.line_size, 2))
         }
         (Grayscale | Indexed, BitDepth::Four) => {
-            Values::Ids8(unpack(&data, width, frame.line_size, 4))
+            StoredValues::Ids8(unpack(&data, width, frame.line_size, 4))
         }
         (Grayscale, BitDepth::Sixteen) => {
             let pairs = data.chunks_exact(2);
-            Values::Ids16(
+            StoredValues::Ids16(
                 pairs
                     .map(|pair| u16::from_be_bytes([pair[0], pair[1]]))
                     .collect(),
             )
         }
         (GrayscaleAlpha, BitDepth::Eight) => {
-            Values::Ids8(data.chunks_exact(2).map(|pair| pair[0]).collect())
+            StoredValues::Ids8(data.chunks_exact(2).map(|pair| pair[0]).collect())
         }
-        (Rgb, BitDepth::Eight) => Values::Colors(colors(&data, 3)),
-        (Rgba, BitDepth::Eight) => Values::Colors(colors(&data, 4)),
+        (Rgb, BitDepth::Eight) => StoredValues::Colors(colors(&data, 3)),
+        (Rgba, BitDepth::Eight) => StoredValues::Colors(colors(&data, 4)),
         _ => {
             let remedy = "convert it to 8-bit or 16-bit grey ids, or an 8-bit palette";
             return Err(coding(path, "a PNG with 16-bit color or alpha", remedy));
@@ -159,7 +160,7 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Mask, DataError> {
     };
     let transparent = clear
         || match &values {
-            Values::Ids8(ids) if info.color_type == Indexed => ids.iter().any(faint),
+            StoredValues::Ids8(ids) if info.color_type == Indexed => ids.iter().any(faint),
             _ => false,
         };
     let palette = info

@@ -22,7 +22,7 @@ pub(crate) enum MatValue<'a> {
     /// Characters.
     Text(String),
     /// A real numeric array.
-    Numbers(Numbers<'a>),
+    Numbers(NumericArray<'a>),
     /// A structure array.
     Structs(Structs<'a>),
     /// Something that is not read.
@@ -31,7 +31,7 @@ pub(crate) enum MatValue<'a> {
 
 /// A real numeric array, column by column.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Numbers<'a> {
+pub(crate) struct NumericArray<'a> {
     /// Rows and columns; arrays of more axes have them folded into the columns.
     pub shape: (usize, usize),
     /// As stored.
@@ -86,7 +86,7 @@ impl Structs<'_> {
     }
 }
 
-impl Numbers<'_> {
+impl NumericArray<'_> {
     /// Bytes of one number.
     fn width(&self) -> usize {
         width(self.stored.kind).unwrap_or(1)
@@ -288,7 +288,7 @@ fn matrix(data: &[u8], big_endian: bool, depth: usize) -> Result<(String, MatVal
                     data.len()
                 ));
             }
-            MatValue::Numbers(Numbers {
+            MatValue::Numbers(NumericArray {
                 shape,
                 data,
                 stored: MatArray { kind, big_endian },

@@ -15,7 +15,7 @@ use crate::decode;
 use crate::error::DataError;
 use crate::findings::{Findings, Problems};
 use crate::listing;
-use crate::resize::RgbImage;
+use crate::rgb_image::RgbImage;
 use crate::stamps::Stamps;
 
 /// The categories, in the order of the paper's tables.

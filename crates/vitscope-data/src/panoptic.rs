@@ -12,11 +12,11 @@ use std::path::{Path, PathBuf};
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
 
+use crate::class_map::{ClassMap, IGNORE};
+use crate::coco_classes::FINE_TO_COARSE;
 use crate::decode;
 use crate::error::DataError;
-use crate::kinds::coco_stuff::FINE_TO_COARSE;
-use crate::labels::{ClassMap, IGNORE};
-use crate::mask::{self, Values};
+use crate::mask::{self, StoredValues};
 
 /// The class of the merged categories 183 to 200, 255 where a number is not in use.
 #[rustfmt::skip]
@@ -153,7 +153,7 @@ impl PanopticTable {
                 problem: "has no entry in its JSON file, expected its segments there".to_owned(),
             })?;
         let mask = mask::decode(path, bytes)?;
-        let Values::Colors(colors) = mask.values else {
+        let StoredValues::Colors(colors) = mask.values else {
             return Err(DataError::MaskCoding {
                 path: path.to_path_buf(),
                 found: "a PNG of grey or palette values".to_owned(),

@@ -45,10 +45,10 @@ use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
 
-use crate::decode::check_pixels;
+use crate::class_map::{ClassMap, IGNORE};
 use crate::error::DataError;
-use crate::labels::{ClassMap, IGNORE};
-use crate::mat::{self, MatValue, Numbers};
+use crate::mat::{self, MatValue, NumericArray};
+use crate::refused::check_pixels;
 
 /// What counts in PASCAL-Part, and as which class.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -103,10 +103,10 @@ pub struct PartClass {
 }
 
 /// The classes of the default: name, color and parts.
-type Group = (&'static str, [u8; 3], &'static [&'static str]);
+type PartGroup = (&'static str, [u8; 3], &'static [&'static str]);
 
 #[rustfmt::skip]
-const GROUPS: [Group; 5] = [
+const GROUPS: [PartGroup; 5] = [
     ("head", [213, 94, 60], &["head", "leye", "reye", "lear", "rear", "nose", "muzzle", "beak", "lhorn", "rhorn"]),
     ("torso", [240, 190, 70], &["torso", "neck"]),
     ("leg", [0, 114, 178], &[
@@ -124,7 +124,7 @@ const ANIMALS: [&str; 6] = ["bird", "cat", "cow", "dog", "horse", "sheep"];
 
 impl Default for PartSettings {
     fn default() -> Self {
-        let class = |&(name, color, parts): &Group| PartClass {
+        let class = |&(name, color, parts): &PartGroup| PartClass {
             name: name.to_owned(),
             parts: parts.iter().map(|&part| part.to_owned()).collect(),
             color: Some(color),
@@ -297,7 +297,7 @@ impl PartTable {
     }
 }
 
-fn numbers<'a>(value: Option<&'a MatValue<'a>>) -> Option<&'a Numbers<'a>> {
+fn numbers<'a>(value: Option<&'a MatValue<'a>>) -> Option<&'a NumericArray<'a>> {
     match value {
         Some(MatValue::Numbers(numbers)) => Some(numbers),
         _ => None,
@@ -305,7 +305,7 @@ fn numbers<'a>(value: Option<&'a MatValue<'a>>) -> Option<&'a Numbers<'a>> {
 }
 
 /// Sets the pixels of a mask, which is stored column by column.
-fn fill(map: &mut ClassMap, mask: &Numbers<'_>, class: u8) -> Result<(), String> {
+fn fill(map: &mut ClassMap, mask: &NumericArray<'_>, class: u8) -> Result<(), String> {
     if mask.shape != (map.height, map.width) || mask.len() != map.classes.len() {
         return Err(format!(
             "has masks of {}x{} and {}x{}, expected one size",

@@ -11,92 +11,15 @@
 //! 13.0.0's rule. Where proportions are kept, as in [`Geometry`](crate::Geometry), only images more
 //! than about twice as tall as wide come out differently, by at most one.
 
-use std::path::Path;
-
-use crate::decode;
-use crate::error::DataError;
 use crate::geometry::Placement;
+
+pub use crate::rgb_image::RgbImage;
 
 /// Bits after the binary point of a weight: 32 less 8 for the value and 2 for headroom.
 const WEIGHT_BITS: u32 = 32 - 8 - 2;
 
 /// Half a unit in the last place of the result, so that the final shift rounds.
 const HALF: i32 = 1 << (WEIGHT_BITS - 1);
-
-/// An 8-bit RGB image of any size.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RgbImage {
-    width: usize,
-    height: usize,
-    pixels: Vec<u8>,
-}
-
-impl RgbImage {
-    /// An image from its pixels.
-    ///
-    /// # Shapes
-    /// `pixels`: `[height, width, 3]`, row-major.
-    ///
-    /// Gives `None` for an empty image, or where `pixels` has another length.
-    #[must_use]
-    pub fn new(width: usize, height: usize, pixels: Vec<u8>) -> Option<Self> {
-        let length = width.checked_mul(height)?.checked_mul(3)?;
-        (length > 0 && pixels.len() == length).then_some(Self {
-            width,
-            height,
-            pixels,
-        })
-    }
-
-    /// Decodes an image file (JPEG, PNG, BMP or WebP by its content) to 8-bit RGB at its own size:
-    /// grey repeated, alpha dropped, 16-bit samples cut to their high byte, EXIF orientation
-    /// applied.
-    ///
-    /// # Errors
-    /// A file that cannot be read, is damaged, or is no image of those formats.
-    pub fn open(path: &Path) -> Result<Self, DataError> {
-        let bytes = decode::read_file(path, "an image")?;
-        Ok(decode::decode(path, &bytes)?.image)
-    }
-
-    /// The same of a file's content, which came some other way; `name` is what errors call it.
-    ///
-    /// # Errors
-    /// As [`RgbImage::open`], and where a decoder gives up.
-    pub fn read(name: &Path, bytes: &[u8]) -> Result<Self, DataError> {
-        if bytes.is_empty() {
-            return Err(DataError::EmptyFile {
-                path: name.to_path_buf(),
-                expected: "an image",
-            });
-        }
-        decode::guarded(name, || Ok(decode::decode(name, bytes)?.image))
-    }
-
-    /// Width in pixels, at least 1.
-    #[must_use]
-    pub fn width(&self) -> usize {
-        self.width
-    }
-
-    /// Height in pixels, at least 1.
-    #[must_use]
-    pub fn height(&self) -> usize {
-        self.height
-    }
-
-    /// The pixels, `[height, width, 3]` row-major.
-    #[must_use]
-    pub fn pixels(&self) -> &[u8] {
-        &self.pixels
-    }
-
-    /// The pixels, given away.
-    #[must_use]
-    pub fn into_pixels(self) -> Vec<u8> {
-        self.pixels
-    }
-}
 
 /// Resizes an image as Pillow's `Image.resize((width, height), BILINEAR)` does, antialiasing
 /// included. A side of 0 counts as 1.
@@ -131,8 +54,8 @@ pub(crate) fn resize_window(
     width: usize,
     height: usize,
 ) -> Vec<u8> {
-    let columns = Weights::new(source.width, place.width, place.left, width);
-    let rows = Weights::new(source.height, place.height, place.top, height);
+    let columns = PassWeights::new(source.width, place.width, place.left, width);
+    let rows = PassWeights::new(source.height, place.height, place.top, height);
     // The first pass works only on what the second one reads.
     if vertical_first(source, place) {
         let (first, count) = columns.span();
@@ -159,7 +82,7 @@ fn horizontal(
     width: usize,
     first_row: usize,
     row_count: usize,
-    columns: &Weights,
+    columns: &PassWeights,
     base: usize,
 ) -> Vec<u8> {
     let stride = width * 3;
@@ -197,7 +120,7 @@ fn vertical(
     width: usize,
     first_column: usize,
     column_count: usize,
-    rows: &Weights,
+    rows: &PassWeights,
     base: usize,
 ) -> Vec<u8> {
     let span = column_count * 3;
@@ -230,7 +153,7 @@ fn clip(sum: i32) -> u8 {
 }
 
 /// The weights of one pass for the output positions of a window.
-struct Weights {
+struct PassWeights {
     /// How many output positions there are.
     count: usize,
     /// First source position of each.
@@ -244,7 +167,7 @@ struct Weights {
     identity: bool,
 }
 
-impl Weights {
+impl PassWeights {
     /// Pillow's weights for resizing `source` positions to `resized`, for the outputs
     /// `start..start + count`.
     fn new(source: usize, resized: usize, start: usize, count: usize) -> Self {

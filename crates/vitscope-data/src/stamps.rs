@@ -33,12 +33,12 @@ const MANY: usize = 20_000;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stamps {
     /// By path, relative to the set's root where the file lies in it.
-    files: BTreeMap<String, Stamp>,
+    files: BTreeMap<String, StampedFile>,
 }
 
 /// One file as it was.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Stamp {
+struct StampedFile {
     /// Its length in bytes.
     length: u64,
     /// When it was last changed, in nanoseconds since 1970 as text (JSON's numbers end before); none
@@ -70,9 +70,9 @@ impl Stamps {
         paths.sort_unstable();
         paths.dedup();
         let contents = paths.len() <= MANY;
-        let stamps: Vec<Result<Stamp, DataError>> = paths
+        let stamps: Vec<Result<StampedFile, DataError>> = paths
             .par_iter()
-            .map(|path| Stamp::of(path, contents))
+            .map(|path| StampedFile::of(path, contents))
             .collect();
         let mut files = BTreeMap::new();
         // In the order of the paths, so that of several bad files the same one is always named.
@@ -134,7 +134,7 @@ impl Stamps {
     }
 }
 
-impl Stamp {
+impl StampedFile {
     fn of(path: &Path, content: bool) -> Result<Self, DataError> {
         let failed = |source| DataError::read(path, source);
         let mut file = decode::open_file(path)?;

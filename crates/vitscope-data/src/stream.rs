@@ -7,11 +7,13 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
-use crate::dataset::{DataSet, RgbCrop, Split, load};
+use crate::class_map::LabelCrop;
+use crate::dataset::{DataSet, RgbCrop, load};
 use crate::error::DataError;
 use crate::geometry::Geometry;
-use crate::labels::{LabelCrop, LabelTable};
+use crate::labels::LabelTable;
 use crate::listing::Item;
+use crate::split::Split;
 
 /// One decoded image of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]

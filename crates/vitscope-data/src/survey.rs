@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use crate::alignment::Thumb;
-use crate::dataset::{DataSet, size_error};
+use crate::class_map::LabelCrop;
+use crate::dataset::{DataSet, load, size_error};
 use crate::decode::{self, Decoded};
 use crate::error::DataError;
 use crate::evidence::{BorderFit, Facts, ImageFacts, MaskFacts};
-use crate::findings::{Listed, Problems};
+use crate::findings::{Findings, Listed, Problems};
 use crate::geometry::Geometry;
-use crate::labels::{LabelCrop, LabelTable};
+use crate::labels::LabelTable;
 use crate::listing::Item;
 use crate::looks::Looks;
 
@@ -46,6 +47,24 @@ pub struct Examined {
 }
 
 impl DataSet {
+    /// Opens a data set and goes on after each problem wherever that is possible; see
+    /// [`survey`](self) for what else it looks at. Such a set may hold images without
+    /// their masks: it is for telling what is wrong, not for a run.
+    ///
+    /// # Errors
+    /// An argument that names no data set, or a directory or description of which nothing can be
+    /// made.
+    pub fn survey(spec: &str) -> Result<Survey, DataError> {
+        let mut findings = Findings::collecting();
+        let mut set = Self::find(spec, &mut findings)?;
+        set.notes = findings.notes;
+        Ok(Survey {
+            set,
+            problems: findings.problems,
+            unclaimed: findings.unclaimed,
+        })
+    }
+
     /// Decodes an image and its mask in full and tells everything that is wrong with them.
     #[must_use]
     pub fn examine(&self, item: &Item, geometry: &Geometry) -> Examined {
@@ -80,7 +99,7 @@ impl DataSet {
     /// # Errors
     /// As [`image`](Self::image) and [`label`](Self::label).
     pub fn try_item(&self, item: &Item, geometry: &Geometry, label: bool) -> Result<(), DataError> {
-        crate::dataset::load(&self.table, item, *geometry, label).map(|_| ())
+        load(&self.table, item, *geometry, label).map(|_| ())
     }
 }
 

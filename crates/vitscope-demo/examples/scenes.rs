@@ -7,7 +7,7 @@ use std::io::{BufWriter, Write};
 use std::path::Path;
 
 use rayon::prelude::*;
-use vitscope_demo::{SIDE, Scene, Split};
+use vitscope_demo::{SIDE, Scene, SceneSplit};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let args: Vec<String> = std::env::args().skip(1).collect();
@@ -16,8 +16,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     let out = Path::new(out);
     let split = match split.as_str() {
-        "train" => Split::Train,
-        "validation" => Split::Validation,
+        "train" => SceneSplit::Train,
+        "validation" => SceneSplit::Validation,
         _ => return Err("expected train or validation".into()),
     };
     let count: usize = count.parse()?;

@@ -3,7 +3,7 @@
 /// A semantic class: six grounds, then four things. The number is the mask's value.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[repr(u8)]
-pub enum Class {
+pub enum SceneClass {
     /// Clouds over a smooth color.
     Sky,
     /// Tree crowns from above.
@@ -26,7 +26,7 @@ pub enum Class {
     Sheep,
 }
 
-impl Class {
+impl SceneClass {
     /// All of them, in the masks' order.
     pub const ALL: [Self; 10] = [
         Self::Sky,

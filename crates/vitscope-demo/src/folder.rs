@@ -6,10 +6,10 @@ use std::path::Path;
 use rayon::prelude::*;
 use vitscope_run::files::{make_dir, write_inside};
 
-use crate::classes::Class;
+use crate::classes::SceneClass;
 use crate::error::DemoError;
 use crate::files;
-use crate::scene::{Scene, Split};
+use crate::scene::{Scene, SceneSplit};
 
 /// Which scenes a data set has.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -18,9 +18,9 @@ pub struct Scenes {
     pub seed: u64,
     /// The dial of spatial bias, 0 to 1.
     pub bias: f64,
-    /// Scenes 0 and on of [`Split::Train`].
+    /// Scenes 0 and on of [`SceneSplit::Train`].
     pub train: usize,
-    /// Scenes 0 and on of [`Split::Test`].
+    /// Scenes 0 and on of [`SceneSplit::Test`].
     pub test: usize,
 }
 
@@ -32,8 +32,8 @@ impl Scenes {
     pub fn write(&self, root: &Path) -> Result<(), DemoError> {
         files::folder(root, |root| {
             for (split, name, count) in [
-                (Split::Train, "train", self.train),
-                (Split::Test, "test", self.test),
+                (SceneSplit::Train, "train", self.train),
+                (SceneSplit::Test, "test", self.test),
             ] {
                 let (images, masks) = (
                     root.join("images").join(name),
@@ -56,7 +56,7 @@ impl Scenes {
                     Ok::<(), DemoError>(())
                 })?;
             }
-            let names: String = Class::ALL
+            let names: String = SceneClass::ALL
                 .iter()
                 .map(|class| format!("{}\n", class.name()))
                 .collect();

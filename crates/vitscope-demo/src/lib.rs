@@ -21,10 +21,10 @@ pub mod scene;
 mod stuff;
 mod things;
 
-pub use classes::Class;
+pub use classes::SceneClass;
 pub use error::DemoError;
 pub use folder::Scenes;
 pub use models::BuiltIn;
-pub use pairs::Pair;
+pub use pairs::ScenePair;
 pub use render::Picture;
-pub use scene::{SIDE, Scene, Split};
+pub use scene::{SIDE, Scene, SceneSplit};

@@ -11,21 +11,21 @@ use serde_json::json;
 use vitscope_run::files::{make_dir, write_inside};
 
 use crate::chance::Chance;
-use crate::classes::Class;
+use crate::classes::SceneClass;
 use crate::error::DemoError;
 use crate::files;
 use crate::render::Picture;
-use crate::scene::{SIDE, Scene, Split};
+use crate::scene::{SIDE, Scene, SceneSplit};
 
 /// A thing in each of two scenes.
 #[derive(Clone, Debug)]
-pub struct Pair {
+pub struct ScenePair {
     /// The one scene.
     pub source: Picture,
     /// The other.
     pub target: Picture,
     /// What both things are.
-    pub class: Class,
+    pub class: SceneClass,
     /// Boxes around the visible things in source and target: `[x1, y1, x2, y2]` in pixels, inclusive.
     pub boxes: [[usize; 4]; 2],
     /// Keypoints: their number among the class's, the pixel of the source, and where exactly that pixel's
@@ -34,9 +34,9 @@ pub struct Pair {
 }
 
 /// Keypoints of each class in the frame of the thing.
-fn key_points(class: Class) -> &'static [[f64; 2]] {
+fn key_points(class: SceneClass) -> &'static [[f64; 2]] {
     match class {
-        Class::Boat => &[
+        SceneClass::Boat => &[
             [0.0, -0.9],
             [0.0, 0.1],
             [0.6, 0.16],
@@ -45,7 +45,7 @@ fn key_points(class: Class) -> &'static [[f64; 2]] {
             [-0.85, 0.42],
             [0.0, 0.7],
         ],
-        Class::Bus => &[
+        SceneClass::Bus => &[
             [-0.9, -0.4],
             [0.9, -0.4],
             [-0.56, 0.46],
@@ -54,7 +54,7 @@ fn key_points(class: Class) -> &'static [[f64; 2]] {
             [-0.9, 0.14],
             [0.9, 0.14],
         ],
-        Class::Plant => &[
+        SceneClass::Plant => &[
             [0.0, -0.8],
             [-0.6, 0.17],
             [0.6, 0.17],
@@ -76,9 +76,9 @@ fn key_points(class: Class) -> &'static [[f64; 2]] {
 }
 
 /// A thing's name among SPair-71k's categories.
-fn category(class: Class) -> &'static str {
+fn category(class: SceneClass) -> &'static str {
     match class {
-        Class::Plant => "pottedplant",
+        SceneClass::Plant => "pottedplant",
         other => other.name(),
     }
 }
@@ -86,18 +86,18 @@ fn category(class: Class) -> &'static str {
 /// A pair must share so many keypoints.
 const FEWEST: usize = 4;
 
-impl Pair {
+impl ScenePair {
     /// Pair number `index`, if its two scenes show things of one class well enough. Both things face the
     /// same way: which end of a bus is its front cannot be seen.
     #[must_use]
     pub fn new(seed: u64, index: u64) -> Option<Self> {
         let [source, target] =
-            [2 * index, 2 * index + 1].map(|index| Scene::new(seed, Split::Pairs, index, 0.0));
+            [2 * index, 2 * index + 1].map(|index| Scene::new(seed, SceneSplit::Pairs, index, 0.0));
         let mut choices: Vec<[usize; 2]> = (0..source.things().len())
             .flat_map(|one| (0..target.things().len()).map(move |other| [one, other]))
             .filter(|&[one, other]| source.things()[one].is_like(&target.things()[other]))
             .collect();
-        Chance::new([seed, Split::Pairs as u64, index, 1]).shuffle(&mut choices);
+        Chance::new([seed, SceneSplit::Pairs as u64, index, 1]).shuffle(&mut choices);
         choices.into_iter().find_map(|[one, other]| {
             let points = shared_points([&source, &target], [one, other]);
             (points.len() >= FEWEST).then_some(())?;
@@ -158,12 +158,12 @@ fn box_of(scene: &Scene, thing: usize) -> Option<[usize; 4]> {
 /// When the folder is there, or the disk refuses.
 pub fn write_pairs(root: &Path, seed: u64, count: usize) -> Result<(), DemoError> {
     // Some pairs of scenes show no two things of a class: enough are tried at once, in a fixed order.
-    let mut pairs: Vec<(u64, Pair)> = Vec::new();
+    let mut pairs: Vec<(u64, ScenePair)> = Vec::new();
     let mut next = 0;
     while pairs.len() < count {
-        let tried: Vec<Option<(u64, Pair)>> = (next..next + 16)
+        let tried: Vec<Option<(u64, ScenePair)>> = (next..next + 16)
             .into_par_iter()
-            .map(|index| Some((index, Pair::new(seed, index)?)))
+            .map(|index| Some((index, ScenePair::new(seed, index)?)))
             .collect();
         pairs.extend(tried.into_iter().flatten());
         next += 16;

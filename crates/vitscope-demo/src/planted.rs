@@ -6,7 +6,7 @@
 //! directions are the axes and the centroids cannot but find them; cosines do not see lengths.
 
 use crate::chance::Chance;
-use crate::classes::Class;
+use crate::classes::SceneClass;
 use crate::render::Picture;
 use crate::scene::SIDE;
 
@@ -14,7 +14,7 @@ use crate::scene::SIDE;
 pub const GRID: usize = 16;
 
 /// Codes, and the width of an embedding.
-pub const CODES: usize = Class::ALL.len();
+pub const CODES: usize = SceneClass::ALL.len();
 
 /// What the code of a patch stands for.
 #[derive(Clone, Copy, Debug, PartialEq)]

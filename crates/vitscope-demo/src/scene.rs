@@ -1,7 +1,7 @@
 //! What a scene is made of, and what lies at each of its points.
 
 use crate::chance::Chance;
-use crate::classes::Class;
+use crate::classes::SceneClass;
 use crate::color::{Color, scale};
 use crate::noise::clouds;
 use crate::stuff::Ground;
@@ -12,7 +12,7 @@ pub const SIDE: usize = 128;
 
 /// Independent streams of scenes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Split {
+pub enum SceneSplit {
     /// What the built-in models and the centroids were trained on.
     Train,
     /// Held out.
@@ -81,14 +81,14 @@ impl Scene {
     /// nothing about where it is, to 1, where grounds lie in bands from sky to water and every kind
     /// of thing keeps to its height.
     #[must_use]
-    pub fn new(seed: u64, split: Split, index: u64, bias: f64) -> Self {
+    pub fn new(seed: u64, split: SceneSplit, index: u64, bias: f64) -> Self {
         let mut chance = Chance::new([seed, split as u64, index, 0]);
         let chance = &mut chance;
         let side = SIDE as f64;
         let light = Light::new(chance);
 
         let count = 2 + chance.below(3);
-        let mut classes = Class::GROUNDS;
+        let mut classes = SceneClass::GROUNDS;
         chance.shuffle(&mut classes);
         let regions = (0..count)
             .map(|i| {
@@ -101,8 +101,8 @@ impl Scene {
                 let biased = chance.happens(bias);
                 let y = if biased { band } else { free[1] };
                 let class = if biased {
-                    let level = (y / side * Class::GROUNDS.len() as f64) as usize;
-                    Class::GROUNDS[level.min(Class::GROUNDS.len() - 1)]
+                    let level = (y / side * SceneClass::GROUNDS.len() as f64) as usize;
+                    SceneClass::GROUNDS[level.min(SceneClass::GROUNDS.len() - 1)]
                 } else {
                     classes[i]
                 };
@@ -116,13 +116,13 @@ impl Scene {
         let count = 7 + chance.below(6);
         let mut things: Vec<Thing> = (0..count)
             .map(|_| {
-                let class = Class::THINGS[chance.below(Class::THINGS.len())];
+                let class = SceneClass::THINGS[chance.below(SceneClass::THINGS.len())];
                 let mut at = || chance.between(-MARGIN, side + MARGIN);
                 let mut middle = [at(), at()];
                 let level = match class {
-                    Class::Plant => 0.36,
-                    Class::Bus => 0.52,
-                    Class::Sheep => 0.68,
+                    SceneClass::Plant => 0.36,
+                    SceneClass::Bus => 0.52,
+                    SceneClass::Sheep => 0.68,
                     _ => 0.86,
                 };
                 let near = side * (level + chance.between(-0.08, 0.08));
@@ -157,7 +157,7 @@ impl Scene {
 
     /// The class at a point, in pixels of the scene.
     #[must_use]
-    pub fn class_at(&self, at: [f64; 2]) -> Class {
+    pub fn class_at(&self, at: [f64; 2]) -> SceneClass {
         match self.thing_at(at) {
             Some(thing) => self.things[thing].class,
             None => self.ground_at(at).class,
@@ -211,13 +211,13 @@ mod tests {
     #[test]
     fn masks_and_images_agree() {
         for index in 0..4 {
-            let scene = Scene::new(3, Split::Test, index, 0.0);
+            let scene = Scene::new(3, SceneSplit::Test, index, 0.0);
             let empty = Scene {
                 things: Vec::new(),
                 ..scene.clone()
             };
             let (full, bare) = (scene.picture(), empty.picture());
-            let thing = |at: usize| usize::from(full.mask[at]) >= Class::GROUNDS.len();
+            let thing = |at: usize| usize::from(full.mask[at]) >= SceneClass::GROUNDS.len();
             let (mut things, mut unchanged, mut wrong) = (0, 0, 0);
             for y in 1..SIDE - 1 {
                 for x in 1..SIDE - 1 {
@@ -245,7 +245,7 @@ mod tests {
 
     #[test]
     fn a_thing_lies_where_its_frame_says() {
-        let scene = Scene::new(0, Split::Train, 5, 0.5);
+        let scene = Scene::new(0, SceneSplit::Train, 5, 0.5);
         for thing in scene.things() {
             let at = [thing.middle[0] + 7.0, thing.middle[1] - 3.0];
             let back = thing.place(thing.local(at));

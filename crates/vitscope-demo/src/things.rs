@@ -1,14 +1,14 @@
 //! Things: what stands on the grounds. Each is told by its shape and by the texture of its parts.
 
 use crate::chance::Chance;
-use crate::classes::Class;
+use crate::classes::SceneClass;
 use crate::color::{Color, mix, scale};
 use crate::noise::{cell, noise, step, wave};
 
 /// One thing: where it stands, how large and how turned, and its colors.
 #[derive(Clone, Debug)]
 pub(crate) struct Thing {
-    pub(crate) class: Class,
+    pub(crate) class: SceneClass,
     /// Its middle, in pixels of the scene.
     pub(crate) middle: [f64; 2],
     /// Half its width, in pixels; every point lies within 1.25 of these.
@@ -32,13 +32,13 @@ const PAINTS: [Color; 6] = [
 
 impl Thing {
     /// A thing of this class somewhere.
-    pub(crate) fn new(class: Class, middle: [f64; 2], chance: &mut Chance) -> Self {
+    pub(crate) fn new(class: SceneClass, middle: [f64; 2], chance: &mut Chance) -> Self {
         let first = chance.below(PAINTS.len());
         let other = (first + 1 + chance.below(PAINTS.len() - 1)) % PAINTS.len();
         let jitter =
             |color: Color, chance: &mut Chance| color.map(|c| c + chance.between(-14.0, 14.0));
         let (main, second) = match class {
-            Class::Sheep => {
+            SceneClass::Sheep => {
                 let wool = [
                     [236.0, 230.0, 218.0],
                     [206.0, 178.0, 142.0],
@@ -47,7 +47,7 @@ impl Thing {
                 let face = [[52.0, 46.0, 46.0], [86.0, 62.0, 48.0]];
                 (wool[chance.below(3)], face[chance.below(2)])
             }
-            Class::Plant => {
+            SceneClass::Plant => {
                 let leaves = [
                     [62.0, 138.0, 58.0],
                     [58.0, 132.0, 112.0],
@@ -110,9 +110,9 @@ impl Thing {
             return None;
         }
         let flat = match self.class {
-            Class::Boat => self.boat(u, v),
-            Class::Bus => self.bus(u, v),
-            Class::Plant => self.plant(u, v),
+            SceneClass::Boat => self.boat(u, v),
+            SceneClass::Bus => self.bus(u, v),
+            SceneClass::Plant => self.plant(u, v),
             _ => self.sheep(u, v),
         }?;
         // Light from the side: the flank towards it is brighter.

@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use sha2::{Digest, Sha256};
 use vitscope_data::pairs::{Layout, PairSet, PairSplit};
 use vitscope_data::{DataSet, Split as DataSplit};
-use vitscope_demo::{Class, Pair, SIDE, Scene, Scenes, Split, pairs::write_pairs};
+use vitscope_demo::{SIDE, Scene, SceneClass, ScenePair, SceneSplit, Scenes, pairs::write_pairs};
 
 /// The built-in models were trained on these bytes; a change of the generator makes them strangers to it.
 #[test]
 fn scenes_are_the_same_bytes_everywhere() {
     let mut hash = Sha256::new();
-    for split in [Split::Train, Split::Test, Split::Pairs] {
+    for split in [SceneSplit::Train, SceneSplit::Test, SceneSplit::Pairs] {
         for index in 0..4 {
             let picture = Scene::new(0, split, index, 0.25 * index as f64).picture();
             hash.update(&picture.rgb);
@@ -33,12 +33,12 @@ fn scenes_are_the_same_bytes_everywhere() {
 #[test]
 fn splits_indices_and_seeds_are_different_scenes() {
     let scenes = [
-        (0, Split::Train, 0),
-        (0, Split::Test, 0),
-        (0, Split::Pairs, 0),
-        (0, Split::Validation, 0),
-        (0, Split::Train, 1),
-        (1, Split::Train, 0),
+        (0, SceneSplit::Train, 0),
+        (0, SceneSplit::Test, 0),
+        (0, SceneSplit::Pairs, 0),
+        (0, SceneSplit::Validation, 0),
+        (0, SceneSplit::Train, 1),
+        (1, SceneSplit::Train, 0),
     ]
     .map(|(seed, split, index)| Scene::new(seed, split, index, 0.0).picture());
     for (i, one) in scenes.iter().enumerate() {
@@ -48,7 +48,7 @@ fn splits_indices_and_seeds_are_different_scenes() {
 
 #[test]
 fn a_mask_has_what_lies_at_each_pixels_center() {
-    let scene = Scene::new(5, Split::Test, 2, 0.0);
+    let scene = Scene::new(5, SceneSplit::Test, 2, 0.0);
     for (at, class) in scene.picture().mask.into_iter().enumerate() {
         let center = [(at % SIDE) as f64 + 0.5, (at / SIDE) as f64 + 0.5];
         assert_eq!(class, scene.class_at(center).index());
@@ -60,7 +60,7 @@ fn truth_nmi(bias: f64, scenes: u64) -> f64 {
     const GRID: usize = 32;
     let mut joint = BTreeMap::new();
     for index in 0..scenes {
-        let scene = Scene::new(11, Split::Test, index, bias);
+        let scene = Scene::new(11, SceneSplit::Test, index, bias);
         for at in 0..GRID * GRID {
             let point = [at % GRID, at / GRID].map(|i| (i as f64 + 0.5) * (SIDE / GRID) as f64);
             *joint
@@ -102,7 +102,9 @@ fn the_dial_goes_from_no_spatial_bias_to_a_strong_one() {
 
 #[test]
 fn keypoints_lie_on_both_things_and_keep_their_order() {
-    let pairs: Vec<Pair> = (0..48).filter_map(|index| Pair::new(4, index)).collect();
+    let pairs: Vec<ScenePair> = (0..48)
+        .filter_map(|index| ScenePair::new(4, index))
+        .collect();
     assert!(pairs.len() > 8, "{} pairs", pairs.len());
     for pair in &pairs {
         assert!(pair.points.len() >= 4);
@@ -159,7 +161,7 @@ fn what_is_written_opens_as_a_data_set() {
         .iter()
         .map(|class| class.name.as_str())
         .collect();
-    assert_eq!(names, Class::ALL.map(Class::name));
+    assert_eq!(names, SceneClass::ALL.map(SceneClass::name));
     let problem = scenes.write(&root).unwrap_err().to_string();
     assert!(problem.contains("is there already"), "{problem}");
 

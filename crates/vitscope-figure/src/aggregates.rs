@@ -135,14 +135,14 @@ fn draw_map(
 
 /// Which maps a figure of all layers shows.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Maps {
+pub(crate) enum MapKind {
     /// The mean color of what is predicted at each pixel.
     Hard,
     /// The mean color at each patch, weighted by how probable each cluster is there.
     Soft,
 }
 
-impl Maps {
+impl MapKind {
     /// The figure's name, its heading, and what it says where there is no map.
     fn figure(self) -> [&'static str; 3] {
         match self {
@@ -179,7 +179,7 @@ impl Maps {
 }
 
 /// Every facet, layer by layer.
-pub(crate) fn draw_layers(member: &Member, maps: Maps) -> Result<Plate, FigureError> {
+pub(crate) fn draw_layers(member: &Member, maps: MapKind) -> Result<Plate, FigureError> {
     let run = &member.run;
     let [name, heading, none] = maps.figure();
     let mut sheet = Sheet::new(name, heading, theme::FULL_WIDTH, &[member]);
@@ -232,8 +232,8 @@ pub(crate) fn draw_layers(member: &Member, maps: Maps) -> Result<Plate, FigureEr
         bottom = legend(&mut sheet.svg, run, bottom, None);
     }
     match maps {
-        Maps::Hard => notes(&mut sheet, run, &[chosen]),
-        Maps::Soft => {
+        MapKind::Hard => notes(&mut sheet, run, &[chosen]),
+        MapKind::Soft => {
             sheet.note(soft::note(run));
             sheet.note(chosen);
         }

@@ -32,12 +32,12 @@ struct QueryPatch {
 }
 
 /// A square matrix of weights: its side, and its rows.
-type Matrix = (usize, Vec<f32>);
+type SquareMatrix = (usize, Vec<f32>);
 
 /// What is drawn.
 struct Attention<'a> {
     run: &'a RunView,
-    matrices: BTreeMap<usize, Matrix>,
+    matrices: BTreeMap<usize, SquareMatrix>,
     queries: Vec<QueryPatch>,
     locality: BTreeMap<usize, Measured>,
 }
@@ -150,7 +150,7 @@ impl Attention<'_> {
 fn parse(
     path: &Path,
     file: &mut TensorFile,
-) -> Result<(BTreeMap<usize, Matrix>, Vec<QueryPatch>), FigureError> {
+) -> Result<(BTreeMap<usize, SquareMatrix>, Vec<QueryPatch>), FigureError> {
     let bad = |problem| FigureError::malformed(path, problem);
     let (mut matrices, mut queries) = (BTreeMap::new(), Vec::new());
     for name in file.names() {
@@ -189,7 +189,7 @@ fn parse_query(name: &str) -> Option<QueryPatch> {
 }
 
 /// White above the 95th percentile (linear between order statistics), else black.
-fn binary((side, weights): &Matrix) -> Rgb {
+fn binary((side, weights): &SquareMatrix) -> Rgb {
     let mut sorted: Vec<f64> = weights.iter().map(|&weight| f64::from(weight)).collect();
     sorted.sort_by(f64::total_cmp);
     let place = HIDDEN * sorted.len().saturating_sub(1) as f64;

@@ -2,11 +2,13 @@
 
 use vitscope_run::{Facet, Measured, Select, Subject};
 
+use crate::captions;
 use crate::chart::{Chart, Frame};
 use crate::error::FigureError;
 use crate::members::Member;
-use crate::models::{self, Model};
+use crate::models::{self, ShownModel};
 use crate::scale::Scale;
+use crate::seeds;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
 use crate::text;
@@ -74,7 +76,7 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         draw_bar(&mut chart, bar, group);
     }
     let bottom = draw_names(&mut sheet.svg, &models, group);
-    sheet.note(words::data_note(members));
+    sheet.note(captions::data_note(members));
     sheet.note("Bars stand in the order of the legend.");
     sheet.note(words::select_note(select));
     if bars
@@ -84,7 +86,7 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
         sheet.note(words::INTERVAL_NOTE);
     }
     if models::has_seeds(&models) {
-        sheet.note(models::SEEDS_NOTE);
+        sheet.note(seeds::SEEDS_NOTE);
     }
     sheet.columns(&["layer", "facet", "miou", "nmi"]);
     // Run by run, as tables are.
@@ -102,7 +104,7 @@ pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureE
     sheet.finish(bottom + 8.0)
 }
 
-fn bars<'a>(models: &[Model<'a>], select: Select) -> Vec<Bar<'a>> {
+fn bars<'a>(models: &[ShownModel<'a>], select: Select) -> Vec<Bar<'a>> {
     let mut bars = Vec::new();
     for (group, model) in models.iter().enumerate() {
         for (place, facet) in Facet::ALL.into_iter().enumerate() {
@@ -122,7 +124,7 @@ fn bars<'a>(models: &[Model<'a>], select: Select) -> Vec<Bar<'a>> {
                     group,
                     place,
                     facet,
-                    miou: models::over_seeds(&values),
+                    miou: seeds::over_seeds(&values),
                 });
             }
         }
@@ -180,7 +182,7 @@ fn draw_bar(chart: &mut Chart<'_>, bar: &Bar<'_>, group: f64) {
 }
 
 /// The models' names below their groups; gives the position of the lowest line.
-fn draw_names(svg: &mut Svg, models: &[Model<'_>], group: f64) -> f64 {
+fn draw_names(svg: &mut Svg, models: &[ShownModel<'_>], group: f64) -> f64 {
     let bottom = TOP + HEIGHT;
     let mut lowest: f64 = bottom;
     for (index, model) in models.iter().enumerate() {

@@ -12,6 +12,7 @@ use crate::models;
 use crate::pixels::Rgb;
 use crate::run_view::RunView;
 use crate::scale::Scale;
+use crate::seeds;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
 use crate::text;
@@ -69,7 +70,7 @@ impl<'a> Column<'a> {
     fn over_seeds(&self, value: impl Fn(&RunView, Subject) -> Measured) -> Measured {
         let seeds = self.seeds.iter();
         let values = seeds.map(|&(member, subject)| value(&member.run, subject));
-        models::over_seeds(&values.collect::<Vec<_>>())
+        seeds::over_seeds(&values.collect::<Vec<_>>())
     }
 }
 
@@ -179,7 +180,7 @@ pub(crate) fn draw_runs(
     ));
     sheet.note("Upright line: ground truth.");
     if bars.columns.iter().any(|column| column.seeds.len() > 1) {
-        sheet.note(models::SEEDS_NOTE);
+        sheet.note(seeds::SEEDS_NOTE);
         sheet.note("Aggregate maps are the first seed's.");
     }
     sheet.notes(bars.left_out());

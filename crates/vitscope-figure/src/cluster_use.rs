@@ -1,8 +1,8 @@
 //! How many of its clusters a slot really uses (docs/protocol.md section 14), and what that makes of it.
 
-use vitscope_run::{Slot, Subject};
+use vitscope_run::{Part, Run, Slot, Subject};
 
-use crate::run_view::RunView;
+use crate::positions::PositionMaps;
 
 /// A cluster with more than this share of all pixels leaves nothing to the others.
 const MOST_OF_ALL: f64 = 0.95;
@@ -20,18 +20,19 @@ pub(crate) struct ClusterUse {
 
 impl ClusterUse {
     /// As the run stored it, or for runs from before it was stored, from the counts of positions.
-    pub(crate) fn of(run: &RunView, slot: Slot) -> Option<Self> {
+    pub(crate) fn of(run: &Run, slot: Slot, positions: Option<&PositionMaps>) -> Option<Self> {
         let subject = Subject::Slot(slot);
         let clusters = run.record.clusters;
-        if let Some(used) = run.get(subject, "clusters_used").value {
-            let largest = run.get(subject, "largest_cluster").value;
+        let value = |metric| run.metrics.part(subject, metric, Part::Whole)?.value;
+        if let Some(used) = value("clusters_used") {
+            let largest = value("largest_cluster");
             return Some(Self {
                 used,
                 clusters,
                 largest,
             });
         }
-        let counts = run.positions(subject)?.clusters();
+        let counts = positions?.clusters();
         Self::of_counts(counts.map(|counts| counts.iter().sum()))
     }
 

@@ -7,7 +7,7 @@ use vitscope_run::{Measured, files, limits};
 use crate::error::FigureError;
 
 /// A table with named columns.
-pub(crate) struct Compared<'a> {
+pub(crate) struct ComparedTable<'a> {
     path: &'a Path,
     header: csv::StringRecord,
     rows: Vec<csv::StringRecord>,
@@ -15,12 +15,12 @@ pub(crate) struct Compared<'a> {
 
 /// The columns of a number and of the ends of its interval.
 #[derive(Clone, Copy)]
-pub(crate) struct Columns {
+pub(crate) struct NumberColumns {
     value: usize,
     ends: [usize; 2],
 }
 
-impl<'a> Compared<'a> {
+impl<'a> ComparedTable<'a> {
     /// Reads a table; `None` if there is none.
     pub(crate) fn read(path: &'a Path) -> Result<Option<Self>, FigureError> {
         let Some(bytes) = files::read_up_to(path, limits::TABLE_BYTES)? else {
@@ -46,8 +46,12 @@ impl<'a> Compared<'a> {
     }
 
     /// Where a number and its interval are: columns of these names.
-    pub(crate) fn columns(&self, value: &str, ends: [&str; 2]) -> Result<Columns, FigureError> {
-        Ok(Columns {
+    pub(crate) fn columns(
+        &self,
+        value: &str,
+        ends: [&str; 2],
+    ) -> Result<NumberColumns, FigureError> {
+        Ok(NumberColumns {
             value: self.column(value)?,
             ends: [self.column(ends[0])?, self.column(ends[1])?],
         })
@@ -62,7 +66,7 @@ impl<'a> Compared<'a> {
     pub(crate) fn measured(
         &self,
         row: &csv::StringRecord,
-        columns: Columns,
+        columns: NumberColumns,
     ) -> Result<Measured, FigureError> {
         let number = |column: usize| match field(row, column) {
             "" => Ok(None),

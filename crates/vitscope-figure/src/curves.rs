@@ -3,6 +3,7 @@
 
 use vitscope_run::{Facet, Measured, RunKind, Slot, Subject};
 
+use crate::captions;
 use crate::chart::{self, Chart, Frame};
 use crate::cluster_use::ClusterUse;
 use crate::end_names::{self, EndName};
@@ -12,6 +13,7 @@ use crate::members::Member;
 use crate::models;
 use crate::references::{Reference, beside, references};
 use crate::scale::Scale;
+use crate::seeds;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Anchor, Lettering, Svg};
 use crate::theme::{self, Mark, Paint};
@@ -186,7 +188,7 @@ impl<'a> Plot<'a> {
         let count = self.panels.len() as f64;
         let room = theme::FULL_WIDTH - theme::MARGIN - LEFT - (count - 1.0) * GAP;
         let width = (room / count).min(420.0);
-        let top = chart::key(svg, LEFT, theme::MARGIN - 4.0, &key_of(members)) + 24.0;
+        let top = chart::key(svg, LEFT, theme::MARGIN - 4.0, &models::key_of(members)) + 24.0;
         for (column, panel) in self.panels.iter().enumerate() {
             let left = LEFT + column as f64 * (width + GAP);
             svg.panel([left, top - 8.0], theme::FULL_WIDTH, panel.facet.name());
@@ -243,7 +245,7 @@ impl<'a> Curve<'a> {
         };
         let points = (0..layers.len()).map(|place| {
             let sound = courses.iter().filter_map(|course| course.sound(place));
-            models::over_seeds(&sound.collect::<Vec<_>>())
+            seeds::over_seeds(&sound.collect::<Vec<_>>())
         });
         Self {
             points: points.collect(),
@@ -364,17 +366,6 @@ pub(crate) fn layers_of(layers: impl Iterator<Item = usize>) -> Vec<usize> {
     layers
 }
 
-/// The models' names with their marks.
-pub(crate) fn key_of(members: &[&Member]) -> Vec<(String, Mark, Paint)> {
-    let models = models::models(members).into_iter();
-    models
-        .map(|model| {
-            let first = model.first();
-            (model.name().to_owned(), first.mark(), first.paint())
-        })
-        .collect()
-}
-
 fn caption(sheet: &mut Sheet, members: &[&Member], subject: &LayerMetric, plot: &Plot<'_>) {
     if let [member] = members {
         sheet.note(subject.note);
@@ -383,12 +374,12 @@ fn caption(sheet: &mut Sheet, members: &[&Member], subject: &LayerMetric, plot: 
         }
         sheet.notes(words::token_note(&member.run));
     } else {
-        sheet.note(words::data_note(members));
+        sheet.note(captions::data_note(members));
         if plot.has_intervals() {
             sheet.note(words::INTERVAL_NOTE);
         }
         if plot.curves().any(|curve| curve.courses.len() > 1) {
-            sheet.note(models::SEEDS_NOTE);
+            sheet.note(seeds::SEEDS_NOTE);
         }
         sheet.note(subject.note);
         for (name, dashes) in [
@@ -406,7 +397,7 @@ fn caption(sheet: &mut Sheet, members: &[&Member], subject: &LayerMetric, plot: 
         }
     }
     if subject.metric == "miou" {
-        sheet.notes(words::baseline_notes(members));
+        sheet.notes(captions::baseline_notes(members));
     }
     if plot.curves().any(Curve::has_thin) {
         sheet.note(words::USE_NOTE);

@@ -10,9 +10,9 @@ use krilla::page::PageSettings;
 use krilla_svg::{SurfaceExt, SvgSettings};
 use resvg::{tiny_skia, usvg};
 
-use crate::Look;
 use crate::error::FigureError;
-use crate::svg::{Lettering, Svg, colors, escape, n};
+use crate::look::Look;
+use crate::svg::{Lettering, PANEL, Svg, colors, escape, n};
 use crate::text;
 use crate::theme;
 
@@ -21,9 +21,6 @@ const PNG_SCALE: f32 = 2.0;
 
 /// Lines of a caption that are drawn: the description and the file of a caption hold it whole.
 const MOST_LINES: usize = 60;
-
-/// Begins a panel's heading: it becomes the panel's letter, or nothing.
-pub(crate) const PANEL: char = '\u{e000}';
 
 /// A drawing that nothing is added to any more.
 #[derive(Debug)]

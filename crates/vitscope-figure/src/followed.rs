@@ -28,21 +28,21 @@ pub(crate) struct Followed {
 /// What is done to the image or the model, and the numbers that tell what labels do then.
 struct Band {
     name: &'static str,
-    curves: Vec<Curve>,
+    curves: Vec<NumberCurve>,
     /// The ground truth's own number, where it has one.
     truth: String,
 }
 
 /// A number over the layers.
 #[derive(Clone)]
-struct Curve {
+struct NumberCurve {
     metric: String,
     name: &'static str,
     /// Its place among the colors; what others are read against has none.
     color: Option<usize>,
 }
 
-impl Curve {
+impl NumberCurve {
     fn new(metric: impl Into<String>, name: &'static str, color: Option<usize>) -> Self {
         Self {
             metric: metric.into(),
@@ -67,9 +67,9 @@ pub(crate) fn agreement() -> Followed {
         Band {
             name,
             curves: vec![
-                Curve::new(of("reference"), "if labels follow the other alone", None),
-                Curve::new(of("content"), "the content", Some(0)),
-                Curve::new(of("place"), "the place, or the position code", Some(1)),
+                NumberCurve::new(of("reference"), "if labels follow the other alone", None),
+                NumberCurve::new(of("content"), "the content", Some(0)),
+                NumberCurve::new(of("place"), "the place, or the position code", Some(1)),
             ],
             truth: of("place"),
         }
@@ -97,8 +97,9 @@ pub(crate) fn places() -> Followed {
     const PLAIN: &str = "place_nmi@plain";
     let band = |name, others: [(&str, &'static str); 3], first: usize| {
         let others = others.into_iter().zip(first..);
-        let others = others.map(|((metric, name), color)| Curve::new(metric, name, Some(color)));
-        let plain = Curve::new(PLAIN, "as the model is", Some(0));
+        let others =
+            others.map(|((metric, name), color)| NumberCurve::new(metric, name, Some(color)));
+        let plain = NumberCurve::new(PLAIN, "as the model is", Some(0));
         Band {
             name,
             curves: [plain].into_iter().chain(others).collect(),
@@ -137,7 +138,7 @@ pub(crate) fn places() -> Followed {
 }
 
 /// What curves are called, each once.
-fn key<'a>(curves: impl Iterator<Item = &'a Curve>) -> Vec<(String, Mark, Paint)> {
+fn key<'a>(curves: impl Iterator<Item = &'a NumberCurve>) -> Vec<(String, Mark, Paint)> {
     let mut names: Vec<(String, Mark, Paint)> = Vec::new();
     for curve in curves {
         if names.iter().all(|(name, ..)| name != curve.name) {
@@ -158,7 +159,7 @@ pub(crate) fn draw(member: &Member, what: &Followed) -> Result<Plate, FigureErro
         slots.any(|slot| slot.facet == facet)
     });
     let facets: Vec<Facet> = facets.collect();
-    let has = |curve: &Curve| {
+    let has = |curve: &NumberCurve| {
         let mut slots = run.slots().into_iter();
         slots.any(|slot| run.get(Subject::Slot(slot), &curve.metric).value.is_some())
     };
@@ -259,7 +260,12 @@ fn table(sheet: &mut Sheet, member: &Member, bands: &[&Band]) {
 }
 
 /// The numbers of a curve over the layers of these facets.
-fn course(member: &Member, facets: &[Facet], layers: &[usize], curve: &Curve) -> Vec<Measured> {
+fn course(
+    member: &Member,
+    facets: &[Facet],
+    layers: &[usize],
+    curve: &NumberCurve,
+) -> Vec<Measured> {
     let slots = facets
         .iter()
         .flat_map(|&facet| layers.iter().map(move |&layer| Slot { facet, layer }));

@@ -23,7 +23,7 @@ const CELL: std::ops::RangeInclusive<f64> = 92.0..=180.0;
 pub(crate) const MOST_COLUMNS: usize = 6;
 
 /// What a grid shows.
-pub(crate) struct Grid {
+pub(crate) struct MapGrid {
     /// Name and photograph of each example.
     pub(crate) images: Vec<(String, Option<Rgb>)>,
     pub(crate) rows: Vec<GridRow>,
@@ -63,7 +63,7 @@ struct GridLayout {
     bars: f64,
 }
 
-impl Grid {
+impl MapGrid {
     /// `place_alone` is the mIoU of knowing the place alone, where it is known.
     pub(crate) fn new(
         images: Vec<(String, Option<Rgb>)>,
@@ -314,7 +314,7 @@ impl GridRow {
 
 impl GridLayout {
     /// As many columns as leave cells that can be read.
-    fn of(grid: &Grid) -> Self {
+    fn of(grid: &MapGrid) -> Self {
         let has_aggregate = grid.rows.iter().any(|row| row.aggregate.is_some());
         let left = theme::MARGIN + grid.label_width;
         let bars_width = grid.bars.len() as f64 * (BAR_PANEL + WIDE_GAP);

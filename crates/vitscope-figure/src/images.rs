@@ -8,7 +8,7 @@ use crate::run_view::RunView;
 
 /// Which of a run's stored examples are shown, and in which order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub enum Images {
+pub enum ImageChoice {
     /// All, as the run stored them.
     #[default]
     All,
@@ -21,7 +21,7 @@ pub enum Images {
     Class(String),
 }
 
-impl Images {
+impl ImageChoice {
     /// Reads what was typed: names, or one of `random:SEED` and `class:C`.
     ///
     /// # Errors
@@ -147,17 +147,20 @@ mod tests {
     #[test]
     fn words_are_read() {
         let images = |words: &[&str]| {
-            Images::parse(
+            ImageChoice::parse(
                 &words
                     .iter()
                     .map(|&word| word.to_owned())
                     .collect::<Vec<_>>(),
             )
         };
-        assert_eq!(images(&["random:3"]), Ok(Images::Random(3)));
-        assert_eq!(images(&["class:sky"]), Ok(Images::Class("sky".to_owned())));
+        assert_eq!(images(&["random:3"]), Ok(ImageChoice::Random(3)));
+        assert_eq!(
+            images(&["class:sky"]),
+            Ok(ImageChoice::Class("sky".to_owned()))
+        );
         assert!(images(&["random:x"]).is_err() && images(&["a", "class:sky"]).is_err());
-        assert_eq!(images(&[]), Ok(Images::All));
+        assert_eq!(images(&[]), Ok(ImageChoice::All));
     }
 
     #[test]

@@ -20,7 +20,7 @@ const GAP: f64 = 3.0;
 const METRICS: [(&str, &str); 2] = [("nmi", "NMI"), ("miou", "mIoU")];
 
 /// What is drawn: guides (image and ground truth) at the left, then the layers.
-struct Course<'a> {
+struct LayerStrip<'a> {
     run: &'a RunView,
     facet: Facet,
     stems: &'a [String],
@@ -46,7 +46,7 @@ fn draw_facet(member: &Member, facet: Facet) -> Result<Plate, FigureError> {
     let slots = slots.filter(|slot| slot.facet == facet);
     let layers: Vec<usize> = slots.map(|slot| slot.layer).collect();
     let columns = layers.len().clamp(1, PER_BAND);
-    let mut course = Course::new(run, facet, columns);
+    let mut course = LayerStrip::new(run, facet, columns);
     let mut top = theme::MARGIN;
     for band in layers.chunks(columns) {
         top = course.draw_heads(&mut sheet.svg, band, top);
@@ -76,7 +76,7 @@ fn draw_facet(member: &Member, facet: Facet) -> Result<Plate, FigureError> {
     sheet.finish(bottom + 2.0)
 }
 
-impl<'a> Course<'a> {
+impl<'a> LayerStrip<'a> {
     fn new(run: &'a RunView, facet: Facet, columns: usize) -> Self {
         let guides = 1 + usize::from(run.has_truth());
         let room = theme::FULL_WIDTH - 2.0 * theme::MARGIN - 10.0;

@@ -24,7 +24,7 @@ const MOST: usize = 3;
 const SIDE: f64 = 96.0;
 
 /// The tokens of a layer.
-struct Layer {
+struct TokenLengths {
     slot: Slot,
     /// Vectors by length, four bins to a doubling from 2^-16 on.
     counts: Vec<i64>,
@@ -69,12 +69,12 @@ fn start(bin: usize) -> f64 {
     (bin as f64 / 4.0 - 16.0).exp2()
 }
 
-fn read(file: &mut TensorFile, slot: Slot) -> Result<Option<Layer>, FigureError> {
+fn read(file: &mut TensorFile, slot: Slot) -> Result<Option<TokenLengths>, FigureError> {
     let counts = file.read(&names::lengths(slot))?;
     let outliers = file.read(&names::outliers(slot))?;
     let both = counts.zip(outliers).and_then(|(counts, outliers)| {
         let grid: [usize; 2] = (&outliers.shape[..]).try_into().ok()?;
-        Some(Layer {
+        Some(TokenLengths {
             slot,
             counts: counts.i64s(),
             outliers: outliers.u32s(),
@@ -85,7 +85,7 @@ fn read(file: &mut TensorFile, slot: Slot) -> Result<Option<Layer>, FigureError>
 }
 
 /// A ridge for each layer; gives where the chart ends.
-fn ridges(sheet: &mut Sheet, layers: &[Layer]) -> f64 {
+fn ridges(sheet: &mut Sheet, layers: &[TokenLengths]) -> f64 {
     let seen = layers
         .iter()
         .flat_map(|layer| layer.counts.iter().enumerate());
@@ -124,12 +124,12 @@ fn ridges(sheet: &mut Sheet, layers: &[Layer]) -> f64 {
 }
 
 /// The maps of the layers with most outliers.
-fn maps(sheet: &mut Sheet, member: &Member, layers: &[Layer]) -> Result<(), FigureError> {
-    let share = |layer: &Layer| {
+fn maps(sheet: &mut Sheet, member: &Member, layers: &[TokenLengths]) -> Result<(), FigureError> {
+    let share = |layer: &TokenLengths| {
         let measured = member.run.get(Subject::Slot(layer.slot), "outlier_share");
         measured.value.unwrap_or(0.0)
     };
-    let mut most: Vec<&Layer> = layers.iter().filter(|layer| share(layer) > 0.0).collect();
+    let mut most: Vec<&TokenLengths> = layers.iter().filter(|layer| share(layer) > 0.0).collect();
     most.sort_by(|a, b| share(b).total_cmp(&share(a)));
     most.truncate(MOST);
     let left = 410.0;
@@ -154,7 +154,7 @@ fn maps(sheet: &mut Sheet, member: &Member, layers: &[Layer]) -> Result<(), Figu
     Ok(())
 }
 
-fn map(layer: &Layer) -> Option<Rgb> {
+fn map(layer: &TokenLengths) -> Option<Rgb> {
     let [rows, columns] = layer.grid;
     let most = layer
         .outliers

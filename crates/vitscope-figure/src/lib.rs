@@ -12,6 +12,7 @@ mod aggregates;
 mod attention;
 mod bands;
 mod best;
+mod captions;
 mod causes;
 mod chart;
 mod class_bars;
@@ -20,8 +21,10 @@ mod compared;
 mod correspond;
 mod curves;
 mod drawing;
+mod encoding;
 mod end_names;
 mod error;
+mod figure_names;
 mod followed;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
@@ -34,11 +37,13 @@ mod legend;
 mod lengths;
 mod locality;
 mod locked;
+mod look;
 mod many;
 mod matching;
 mod matrix;
 mod members;
 mod models;
+mod options;
 mod page;
 mod pixels;
 mod plates;
@@ -48,6 +53,7 @@ mod references;
 mod relations;
 mod run_view;
 mod scale;
+mod seeds;
 mod segmentations;
 mod sensitivity;
 mod series;
@@ -62,46 +68,17 @@ mod words;
 use std::path::{Path, PathBuf};
 
 pub use error::FigureError;
-pub use images::Images;
-pub use plates::figure_names;
+pub use figure_names::figure_names;
+pub use images::ImageChoice;
+pub use look::Look;
+pub use options::{CompareOptions, DrawOptions};
 pub use verdict::{Verdict, verdict};
 pub use vitscope_run::Select;
 
 use members::Member;
 use run_view::RunView;
-use sheet::Target;
+use sheet::Destination;
 use vitscope_run::{Folder, RunKind, files, names};
-
-/// How figures look, for authors who set their own captions.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Look {
-    /// What the runs are called, in their order; a run beyond these keeps its own name.
-    pub labels: Vec<String>,
-    /// Whether captions stand in text files beside the figures, not in them.
-    pub no_caption: bool,
-    /// Whether the panels of a figure have letters.
-    pub letters: bool,
-}
-
-/// What is shown of a single run, and how.
-#[derive(Clone, Debug, Default)]
-pub struct DrawOptions {
-    /// Which of the examples that the run stored are shown.
-    pub images: Images,
-    /// How figures look.
-    pub look: Look,
-}
-
-/// What a comparison shows of its runs, and how.
-#[derive(Clone, Debug, Default)]
-pub struct CompareOptions {
-    /// Which single layer stands for each facet.
-    pub select: Select,
-    /// Which of the examples that the runs have in common are shown.
-    pub images: Images,
-    /// How figures look.
-    pub look: Look,
-}
 
 /// The files that were written.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -144,7 +121,7 @@ pub fn draw_with(run: &Path, options: &DrawOptions) -> Result<Drawn, FigureError
     let member = Member::alone(run, options.look.labels.first());
     let plates = plates::of_run(&member)?;
     let text = page::of_run(&member, &plates)?;
-    write(Target::Run(root), &plates, &text, &options.look)
+    write(Destination::Run(root), &plates, &text, &options.look)
 }
 
 /// Draws every comparison figure of several runs into `out/figures` and writes `out/report.html`.
@@ -169,25 +146,25 @@ pub fn compare(
         });
     }
     // Ours, or new: what others have put there is neither replaced nor removed.
-    let target = Target::Folder(Folder::claim(out, "compare", &[])?);
+    let destination = Destination::Folder(Folder::claim(out, "compare", &[])?);
     let members = members::open(runs, &options.look.labels)?;
     let plates = plates::of_comparison(&members, out, options)?;
     let said = causes::Causes::read(&out.join("causes.json"))?;
     let said = said.map_or(Vec::new(), |causes| causes.sentences());
     let text = page::of_comparison(&members, &plates, options, said)?;
-    write(target, &plates, &text, &options.look)
+    write(destination, &plates, &text, &options.look)
 }
 
 fn write(
-    mut target: Target<'_>,
+    mut destination: Destination<'_>,
     plates: &[sheet::Plate],
     text: &str,
     look: &Look,
 ) -> Result<Drawn, FigureError> {
-    let figures = sheet::write(&mut target, plates, look)?;
-    target.reserve(&[names::PAGE.to_owned()])?;
-    let page = target.path(names::PAGE);
+    let figures = sheet::write(&mut destination, plates, look)?;
+    destination.reserve(&[names::PAGE.to_owned()])?;
+    let page = destination.path(names::PAGE);
     files::write(&page, text.as_bytes())?;
-    target.finish()?;
+    destination.finish()?;
     Ok(Drawn { figures, page })
 }

@@ -5,8 +5,9 @@ use std::collections::BTreeMap;
 
 use vitscope_run::{Measured, Part};
 
+use crate::captions;
 use crate::chart::{self, Chart, Frame};
-use crate::curves::{key_of, layers_of};
+use crate::curves::layers_of;
 use crate::error::FigureError;
 use crate::members::Member;
 use crate::models;
@@ -51,7 +52,12 @@ pub(crate) fn draw(members: &[&Member]) -> Result<Plate, FigureError> {
     let top = if shown.len() == 1 {
         16.0
     } else {
-        chart::key(&mut sheet.svg, 62.0, theme::MARGIN - 4.0, &key_of(&members)) + 8.0
+        chart::key(
+            &mut sheet.svg,
+            62.0,
+            theme::MARGIN - 4.0,
+            &models::key_of(&members),
+        ) + 8.0
     };
     let layers = layers_of(shown.iter().flat_map(|one| one.average.keys().copied()));
     let heads = shown.iter().flat_map(|one| &one.heads);
@@ -78,7 +84,7 @@ pub(crate) fn draw(members: &[&Member]) -> Result<Plate, FigureError> {
             "Circles: attention averaged over heads, with 95 % bootstrap intervals over images.",
         );
     } else {
-        sheet.notes([words::data_note(&members).as_str(), words::INTERVAL_NOTE]);
+        sheet.notes([captions::data_note(&members).as_str(), words::INTERVAL_NOTE]);
     }
     if has_heads {
         sheet.note("Dashes: single heads.");

@@ -17,7 +17,7 @@ pub(crate) struct Locked {
     pub(crate) share: f64,
     /// How much of the information that a cluster of its size could have it does have: 0 to 1.
     pub(crate) lock: f64,
-    pub(crate) shape: Shape,
+    pub(crate) shape: ClusterShape,
     /// At each place of the patch grid the share of pixels that are of this cluster.
     pub(crate) map: Vec<f64>,
 }
@@ -29,7 +29,7 @@ const MOST: f64 = 0.6;
 
 /// Where a cluster lies, by the first of these rules that holds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Shape {
+pub(crate) enum ClusterShape {
     /// At least 60 % of it within a fifth of two edges.
     Corner,
     /// At least 60 % of it within a tenth of an edge, along the middle of three sides or four.
@@ -44,7 +44,7 @@ pub(crate) enum Shape {
     Spot,
 }
 
-impl Shape {
+impl ClusterShape {
     /// "holds ..." as a sentence says it.
     pub(crate) fn words(self) -> &'static str {
         match self {
@@ -147,7 +147,7 @@ pub(crate) fn by_position(run: &RunView, subject: Subject) -> Vec<Locked> {
             information,
             share,
             lock: information / -(share * share.ln()),
-            shape: Shape::of(&weights, positions.grid()),
+            shape: ClusterShape::of(&weights, positions.grid()),
             map: counts
                 .iter()
                 .zip(&totals)
@@ -170,32 +170,38 @@ pub(crate) fn is_locked(cluster: &Locked, truth: &[Locked]) -> bool {
 mod tests {
     use super::*;
 
-    fn shape(is_in: impl Fn(usize, usize) -> bool) -> Shape {
+    fn shape(is_in: impl Fn(usize, usize) -> bool) -> ClusterShape {
         let weights: Vec<f64> = (0..400)
             .map(|place| f64::from(u8::from(is_in(place / 20, place % 20))))
             .collect();
-        Shape::of(&weights, [20, 20])
+        ClusterShape::of(&weights, [20, 20])
     }
 
     #[test]
     fn shapes_have_their_names() {
         let edge = |at: usize| at.min(19 - at);
-        assert_eq!(shape(|y, x| edge(y) < 2 && edge(x) < 2), Shape::Corner);
-        assert_eq!(shape(|y, x| edge(y) < 1 || edge(x) < 1), Shape::Border);
+        assert_eq!(
+            shape(|y, x| edge(y) < 2 && edge(x) < 2),
+            ClusterShape::Corner
+        );
+        assert_eq!(
+            shape(|y, x| edge(y) < 1 || edge(x) < 1),
+            ClusterShape::Border
+        );
         // Two corners lie on four sides, and are no border.
         let corner = |y: usize, x: usize| y + x < 7 || y + x > 31;
-        assert_eq!(shape(corner), Shape::Spot);
-        assert_eq!(shape(|y, x| edge(x) < 1 || y == 19), Shape::Border);
-        assert_eq!(shape(|y, _| y > 16), Shape::Band);
-        assert_eq!(shape(|_, x| (8..12).contains(&x)), Shape::Band);
+        assert_eq!(shape(corner), ClusterShape::Spot);
+        assert_eq!(shape(|y, x| edge(x) < 1 || y == 19), ClusterShape::Border);
+        assert_eq!(shape(|y, _| y > 16), ClusterShape::Band);
+        assert_eq!(shape(|_, x| (8..12).contains(&x)), ClusterShape::Band);
         assert_eq!(
             shape(|y, x| y.abs_diff(10) < 4 && x.abs_diff(10) < 4),
-            Shape::Center
+            ClusterShape::Center
         );
-        assert_eq!(shape(|y, x| y % 2 == 1 && x % 2 == 0), Shape::Grid);
+        assert_eq!(shape(|y, x| y % 2 == 1 && x % 2 == 0), ClusterShape::Grid);
         assert_eq!(
             shape(|y, x| y.abs_diff(5) < 3 && x.abs_diff(15) < 3),
-            Shape::Spot
+            ClusterShape::Spot
         );
     }
 }

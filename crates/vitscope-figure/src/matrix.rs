@@ -32,7 +32,7 @@ struct Cell<'a> {
 }
 
 /// Rows and columns with their names, and a cell for every run.
-struct Matrix<'a> {
+struct RunMatrix<'a> {
     rows: Vec<Vec<String>>,
     columns: Vec<String>,
     /// What the columns are values of.
@@ -44,7 +44,7 @@ struct Matrix<'a> {
 
 /// Every run's best facet at its shown layer.
 pub(crate) fn draw(members: &[&Member], select: Select) -> Result<Plate, FigureError> {
-    let Some(matrix) = Matrix::of(members, select) else {
+    let Some(matrix) = RunMatrix::of(members, select) else {
         let why = "mIoU needs ground truth, and no run has it.";
         return Ok(sheet::absent(NAME, HEADING, why));
     };
@@ -140,7 +140,7 @@ fn draw_cell(
     svg.end();
 }
 
-impl<'a> Matrix<'a> {
+impl<'a> RunMatrix<'a> {
     /// Columns are the values of the seed, or else of what has most values; the rest are rows. Runs that
     /// differ in nothing follow one another in rows of the same name.
     fn of(members: &[&'a Member], select: Select) -> Option<Self> {

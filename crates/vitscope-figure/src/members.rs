@@ -10,7 +10,7 @@ use crate::error::FigureError;
 use crate::run_view::RunView;
 use crate::theme::{self, Mark, Paint};
 use crate::words;
-use crate::{many, models};
+use crate::{many, seeds};
 
 /// A run under the name by which figures call it.
 #[derive(Debug)]
@@ -83,7 +83,7 @@ pub(crate) fn open(paths: &[PathBuf], given: &[String]) -> Result<Vec<Member>, F
         opened => opened,
     };
     let runs = paths.iter().map(open).collect::<Result<Vec<_>, _>>()?;
-    let groups = models::groups(&runs, given);
+    let groups = seeds::groups(&runs, given);
     let mut models = model_labels(&runs, paths, &groups);
     let mut labels = labels(&runs, paths);
     for names in [&mut labels, &mut models] {

@@ -4,64 +4,17 @@ use std::path::Path;
 
 use vitscope_run::{Facet, Part, RunKind};
 
-use crate::CompareOptions;
-use crate::aggregates::Maps;
+use crate::aggregates::MapKind;
 use crate::error::FigureError;
 use crate::layer_metric::{self, LayerMetric};
 use crate::members::Member;
+use crate::options::CompareOptions;
 use crate::relations::{self, Correlations, Relations};
 use crate::sheet::Plate;
 use crate::{
     aggregates, attention, best, causes, class_bars, correspond, curves, followed, layers, lengths,
     locality, many, matrix, position_locked, segmentations, sensitivity, series,
 };
-
-const ONE_EACH: [&str; 31] = [
-    "aggregate",
-    "aggregate-layers",
-    "attention",
-    "best-miou",
-    "cause-maps",
-    "cause-ranks",
-    "causes",
-    "class-mi",
-    "clusters",
-    "energy-by-layer",
-    "examples",
-    "excess-by-layer",
-    "followed",
-    "locality-by-layer",
-    "matches-by-layer",
-    "matrix",
-    "miou-by-layer",
-    "neighbors-by-layer",
-    "nmi-by-layer",
-    "overview",
-    "pck-by-category",
-    "pck-by-layer",
-    "place-and-code",
-    "position-locked",
-    "relations",
-    "sensitivity",
-    "series",
-    "similarity",
-    "similarity-by-layer",
-    "soft-layers",
-    "token-lengths",
-];
-
-/// What the file of a figure can be called, without its ending.
-#[must_use]
-pub fn figure_names() -> Vec<String> {
-    let facets = Facet::ALL.map(Facet::name);
-    let of_facets = ["class-mi", "layers", "overview"]
-        .into_iter()
-        .flat_map(|kind| facets.iter().map(move |facet| format!("{kind}-{facet}")));
-    let each = ONE_EACH.into_iter().map(str::to_owned);
-    let mut names: Vec<String> = each.chain(of_facets).collect();
-    names.sort_unstable();
-    names
-}
 
 /// The figures of a single run.
 pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
@@ -78,8 +31,8 @@ pub(crate) fn of_run(member: &Member) -> Result<Vec<Plate>, FigureError> {
             plates.push(relations::draw(one, &Correlations::NotMeant)?);
             plates.push(class_bars::draw_facets(member)?);
             plates.push(position_locked::draw(member)?);
-            plates.push(aggregates::draw_layers(member, Maps::Hard)?);
-            plates.push(aggregates::draw_layers(member, Maps::Soft)?);
+            plates.push(aggregates::draw_layers(member, MapKind::Hard)?);
+            plates.push(aggregates::draw_layers(member, MapKind::Soft)?);
             plates.extend(layers::draw(member)?);
             if member.run.has("neighbor_cosine") {
                 plates.extend(lengths::draw(member)?);

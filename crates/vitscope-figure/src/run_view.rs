@@ -85,7 +85,7 @@ impl RunView {
         };
         view.read_tensors()?;
         for slot in view.slots() {
-            let used = ClusterUse::of(&view, slot);
+            let used = ClusterUse::of(&view.run, slot, view.positions(Subject::Slot(slot)));
             view.uses.extend(used.map(|used| (slot, used)));
         }
         (view.selection, view.choice) = view.select();

@@ -5,12 +5,12 @@
 use vitscope_run::{Facet, Measured, Select, Subject};
 
 use crate::error::FigureError;
-use crate::grid::{Grid, GridRow, MOST_COLUMNS};
-use crate::images::Images;
+use crate::grid::{GridRow, MOST_COLUMNS, MapGrid};
+use crate::images::ImageChoice;
 use crate::legend::legend;
 use crate::matching;
 use crate::members::Member;
-use crate::models::{self, Model};
+use crate::models::{self, ShownModel};
 use crate::pixels::LabelMap;
 use crate::run_view::RunView;
 use crate::sheet::{Plate, Sheet};
@@ -24,7 +24,7 @@ const FACET_WIDTH: f64 = 98.0;
 const RUN_WIDTH: f64 = 150.0;
 
 /// What the rows of a figure are about.
-type Shown<'a> = Vec<(&'a Member, Subject)>;
+type ShownSubjects<'a> = Vec<(&'a Member, Subject)>;
 
 /// Each facet of one run at its chosen layer.
 pub(crate) fn examples(member: &Member) -> Result<Plate, FigureError> {
@@ -32,7 +32,7 @@ pub(crate) fn examples(member: &Member) -> Result<Plate, FigureError> {
     let heading = words::heading(run, "Examples");
     let stems = first(&run.examples);
     let rows = rows_of_run(run, stems, Palette::Classes)?;
-    let grid = Grid::new(
+    let grid = MapGrid::new(
         pictures(run, stems)?,
         rows,
         FACET_WIDTH,
@@ -54,7 +54,7 @@ pub(crate) fn examples(member: &Member) -> Result<Plate, FigureError> {
     sheet.notes(words::earned_note(run));
     sheet.notes(words::cluster_note(run));
     sheet.notes(words::token_note(run));
-    let shown: Shown<'_> = run.best().into_iter().map(|slot| (member, slot)).collect();
+    let shown: ShownSubjects<'_> = run.best().into_iter().map(|slot| (member, slot)).collect();
     table(
         &mut sheet,
         &shown,
@@ -75,7 +75,7 @@ pub(crate) fn clusters(member: &Member) -> Result<Plate, FigureError> {
     }
     let stems = first(&run.examples);
     let rows = rows_of_run(run, stems, Palette::Clusters)?;
-    let grid = Grid::new(
+    let grid = MapGrid::new(
         pictures(run, stems)?,
         rows,
         FACET_WIDTH,
@@ -108,7 +108,7 @@ pub(crate) fn clusters(member: &Member) -> Result<Plate, FigureError> {
 /// the first is shown: label maps have no median.
 pub(crate) fn overviews(
     members: &[&Member],
-    images: &Images,
+    images: &ImageChoice,
     select: Select,
 ) -> Result<Vec<Plate>, FigureError> {
     let at = |member: &Member, facet: Facet| {
@@ -127,8 +127,8 @@ pub(crate) fn overviews(
         })
     };
     let models = models::models(members);
-    let shown = |slot: &dyn Fn(&Member) -> Option<Subject>| -> Shown<'_> {
-        let firsts = models.iter().map(Model::first);
+    let shown = |slot: &dyn Fn(&Member) -> Option<Subject>| -> ShownSubjects<'_> {
+        let firsts = models.iter().map(ShownModel::first);
         firsts
             .filter_map(|member| Some((member, slot(member)?)))
             .collect()
@@ -168,8 +168,8 @@ const NOT_STORED: &str = "No example pictures were stored (see the setting save-
 fn overview(
     name: &str,
     heading: &str,
-    shown: &Shown<'_>,
-    images: &Images,
+    shown: &ShownSubjects<'_>,
+    images: &ImageChoice,
     select: Select,
     has_seeds: bool,
 ) -> Result<Plate, FigureError> {
@@ -194,7 +194,7 @@ fn overview(
     let mut all = members.iter();
     let alone = alone.filter(|_| all.all(|member| words::place_alone(&member.run) == alone));
     let rows = rows_of_runs(shown, &stems)?;
-    let grid = Grid::new(pictures(run, &stems)?, rows, RUN_WIDTH, alone);
+    let grid = MapGrid::new(pictures(run, &stems)?, rows, RUN_WIDTH, alone);
     if grid.is_empty() {
         return Ok(sheet.absent(NOT_STORED));
     }
@@ -285,7 +285,7 @@ fn rows_of_run(
 
 /// The ground truth of the first run, then a row per run. Without ground truth, colors follow the
 /// clusters of the first such row.
-fn rows_of_runs(shown: &Shown<'_>, stems: &[String]) -> Result<Vec<GridRow>, FigureError> {
+fn rows_of_runs(shown: &ShownSubjects<'_>, stems: &[String]) -> Result<Vec<GridRow>, FigureError> {
     let mut rows = Vec::new();
     if let Some((first, _)) = shown.first()
         && first.run.has_truth()
@@ -322,7 +322,7 @@ fn rows_of_runs(shown: &Shown<'_>, stems: &[String]) -> Result<Vec<GridRow>, Fig
     Ok(rows)
 }
 
-fn table(sheet: &mut Sheet, shown: &Shown<'_>, stems: &[String]) {
+fn table(sheet: &mut Sheet, shown: &ShownSubjects<'_>, stems: &[String]) {
     sheet.columns(&[
         "layer",
         "facet",

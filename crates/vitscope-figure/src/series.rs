@@ -7,7 +7,7 @@ use std::path::Path;
 use vitscope_run::{Facet, Measured};
 
 use crate::chart::{self, Frame};
-use crate::compared::{Compared, field};
+use crate::compared::{ComparedTable, field};
 use crate::error::FigureError;
 use crate::members::Member;
 use crate::scale::Scale;
@@ -39,7 +39,7 @@ const METRICS: [(&str, &str); 9] = [
 type Of = Option<Facet>;
 
 /// Values of a number by facet and step.
-type Panel = BTreeMap<Of, BTreeMap<u64, Measured>>;
+type PanelValues = BTreeMap<Of, BTreeMap<u64, Measured>>;
 
 fn look(of: Of) -> (&'static str, Mark, Paint) {
     match of {
@@ -59,9 +59,9 @@ pub(crate) fn draw(members: &[&Member], out: &Path) -> Result<Option<Plate>, Fig
         steps.dedup();
         steps
     };
-    let mut panels: Vec<(&str, Panel)> = Vec::new();
+    let mut panels: Vec<(&str, PanelValues)> = Vec::new();
     for (metric, name) in METRICS {
-        let mut panel = Panel::new();
+        let mut panel = PanelValues::new();
         for row in rows.iter().filter(|row| row.metric == metric) {
             let facet = panel.entry(row.facet).or_default();
             facet.insert(row.step, row.measured);
@@ -110,7 +110,7 @@ pub(crate) fn draw(members: &[&Member], out: &Path) -> Result<Option<Plate>, Fig
     sheet.finish(top - 6.0).map(Some)
 }
 
-fn draw_panel(sheet: &mut Sheet, name: &str, panel: &Panel, steps: &[u64], place: [f64; 3]) {
+fn draw_panel(sheet: &mut Sheet, name: &str, panel: &PanelValues, steps: &[u64], place: [f64; 3]) {
     let [left, top, width] = place;
     let values = panel.values().flat_map(BTreeMap::values);
     let frame = Frame {
@@ -149,7 +149,7 @@ struct SeriesRow {
 
 /// Reads the table; `None` if there is none.
 fn read(path: &Path) -> Result<Option<Vec<SeriesRow>>, FigureError> {
-    let Some(table) = Compared::read(path)? else {
+    let Some(table) = ComparedTable::read(path)? else {
         return Ok(None);
     };
     let [step, facet, metric] = ["step", "facet", "metric"].map(|name| table.column(name));

@@ -5,17 +5,17 @@ use std::path::{Path, PathBuf};
 
 use vitscope_run::{Folder, RunError, files, names, to_csv};
 
-use crate::Look;
 use crate::drawing::Drawing;
 use crate::error::FigureError;
+use crate::figure_names::figure_names;
+use crate::look::Look;
 use crate::members::Member;
-use crate::plates::figure_names;
 use crate::svg::Svg;
 use crate::words;
 
 /// A drawn figure with the table of what it shows.
 #[derive(Debug)]
-pub(crate) struct Picture {
+pub(crate) struct DrawnFigure {
     /// The stem of its files.
     pub(crate) name: String,
     pub(crate) heading: String,
@@ -26,7 +26,7 @@ pub(crate) struct Picture {
 /// A figure, or why there is none.
 #[derive(Debug)]
 pub(crate) enum Plate {
-    Drawn(Box<Picture>),
+    Drawn(Box<DrawnFigure>),
     Absent {
         name: String,
         heading: String,
@@ -47,7 +47,7 @@ impl Plate {
     /// The stem of its files, drawn or not.
     fn name(&self) -> &str {
         match self {
-            Self::Drawn(picture) => &picture.name,
+            Self::Drawn(figure) => &figure.name,
             Self::Absent { name, .. } => name,
         }
     }
@@ -147,7 +147,7 @@ impl Sheet {
     pub(crate) fn finish(self, bottom: f64) -> Result<Plate, FigureError> {
         let caption = self.notes.join(" ");
         let description = format!("{}{caption}", self.lead);
-        Ok(Plate::Drawn(Box::new(Picture {
+        Ok(Plate::Drawn(Box::new(DrawnFigure {
             drawing: Drawing::new(self.svg, bottom, caption, self.title, description),
             csv: String::from_utf8(to_csv(&self.header, &self.rows))
                 .map_err(|error| FigureError::render(&self.name, error))?,
@@ -158,14 +158,14 @@ impl Sheet {
 }
 
 /// What figures and a page are written into.
-pub(crate) enum Target<'a> {
+pub(crate) enum Destination<'a> {
     /// A run directory, which is ours as a whole.
     Run(&'a Path),
     /// A folder of results, in which only what we have written is replaced or removed.
     Folder(Folder),
 }
 
-impl Target<'_> {
+impl Destination<'_> {
     /// Where a file of this name goes.
     pub(crate) fn path(&self, name: &str) -> PathBuf {
         match self {
@@ -212,9 +212,9 @@ fn file(name: &str, form: &str) -> String {
 fn planned(plates: &[Plate], look: &Look) -> Vec<String> {
     let mut names = Vec::new();
     for plate in plates {
-        if let Plate::Drawn(picture) = plate {
-            names.extend(FORMS.map(|form| file(&picture.name, form)));
-            names.extend(look.no_caption.then(|| file(&picture.name, CAPTION)));
+        if let Plate::Drawn(figure) = plate {
+            names.extend(FORMS.map(|form| file(&figure.name, form)));
+            names.extend(look.no_caption.then(|| file(&figure.name, CAPTION)));
         }
     }
     names
@@ -222,7 +222,7 @@ fn planned(plates: &[Plate], look: &Look) -> Vec<String> {
 
 /// Writes every figure in all its forms; removes the files of figures that are absent.
 pub(crate) fn write(
-    target: &mut Target<'_>,
+    destination: &mut Destination<'_>,
     plates: &[Plate],
     look: &Look,
 ) -> Result<Vec<PathBuf>, FigureError> {
@@ -232,34 +232,34 @@ pub(crate) fn write(
             .all(|plate| figure_names().iter().any(|name| name == plate.name())),
         "a figure that `figure_names` does not know"
     );
-    target.reserve(&planned(plates, look))?;
+    destination.reserve(&planned(plates, look))?;
     let mut written = Vec::new();
     for plate in plates {
         match plate {
-            Plate::Drawn(picture) => {
+            Plate::Drawn(figure) => {
                 let bytes = [
-                    picture.drawing.file(look).into_bytes(),
-                    picture.drawing.png(look)?,
-                    picture.drawing.pdf(look)?,
-                    picture.csv.clone().into_bytes(),
+                    figure.drawing.file(look).into_bytes(),
+                    figure.drawing.png(look)?,
+                    figure.drawing.pdf(look)?,
+                    figure.csv.clone().into_bytes(),
                 ];
                 for (form, bytes) in FORMS.into_iter().zip(bytes) {
-                    let path = target.path(&file(&picture.name, form));
+                    let path = destination.path(&file(&figure.name, form));
                     files::write(&path, &bytes)?;
                     written.push(path);
                 }
-                let caption = file(&picture.name, CAPTION);
+                let caption = file(&figure.name, CAPTION);
                 if look.no_caption {
-                    let path = target.path(&caption);
-                    files::write(&path, format!("{}\n", picture.drawing.caption).as_bytes())?;
+                    let path = destination.path(&caption);
+                    files::write(&path, format!("{}\n", figure.drawing.caption).as_bytes())?;
                     written.push(path);
                 } else {
-                    target.remove(&caption)?;
+                    destination.remove(&caption)?;
                 }
             }
             Plate::Absent { name, .. } => {
                 for form in FORMS.into_iter().chain([CAPTION]) {
-                    target.remove(&file(name, form))?;
+                    destination.remove(&file(name, form))?;
                 }
             }
         }

@@ -3,21 +3,19 @@
 //! Every element carries its color twice: as an attribute, for the file on its own, and as a
 //! class (`f-` for fills, `s-` for strokes), so that the page can recolor it for a dark screen.
 
+mod on_photo;
+
 use std::fmt::Write;
 
-use ::base64::Engine;
-use ::base64::engine::general_purpose::STANDARD;
-
-use crate::drawing::PANEL;
+use crate::encoding::base64;
 use crate::text::{self, Weight};
 use crate::theme::{self, Paint};
 
 /// Letters of a name that are told where it is pointed at; more help nobody.
 const TOLD: usize = 1000;
 
-pub(crate) fn base64(bytes: &[u8]) -> String {
-    STANDARD.encode(bytes)
-}
+/// Begins a panel's heading: a finished drawing makes it the panel's letter, or nothing.
+pub(crate) const PANEL: char = '\u{e000}';
 
 /// A picture ready to be embedded.
 #[derive(Clone, Debug)]
@@ -143,47 +141,6 @@ impl Svg {
             "<rect x=\"{}\" y=\"{}\" width=\"{}\" height=\"{}\" fill=\"#{red:02x}{green:02x}{blue:02x}\"/>",
             n(x), n(y), n(width), n(height)
         ));
-    }
-
-    /// A ring on a photograph, white within black, so that it shows on any ground.
-    pub(crate) fn ring(&mut self, [x, y]: [f64; 2], radius: f64, color: &str) {
-        for (stroke, width) in [("#000000", 4.2), (color, 2.2)] {
-            self.element(format_args!(
-                "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"{width}\"/>",
-                n(x), n(y), n(radius)
-            ));
-        }
-    }
-
-    /// A thin dashed circle on a photograph: what lies inside is accepted.
-    pub(crate) fn limit(&mut self, [x, y]: [f64; 2], radius: f64) {
-        for (stroke, width, dashes) in [
-            ("#000000", 2.4, ""),
-            ("#ffffff", 1.2, " stroke-dasharray=\"4 3\""),
-        ] {
-            self.element(format_args!(
-                "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"{width}\"{dashes}/>",
-                n(x), n(y), n(radius)
-            ));
-        }
-    }
-
-    /// A dot on a photograph, edged in black.
-    pub(crate) fn dot(&mut self, [x, y]: [f64; 2], radius: f64, paint: Paint) {
-        self.element(format_args!(
-            "<circle cx=\"{}\" cy=\"{}\" r=\"{}\" fill=\"{}\" stroke=\"#000000\" stroke-width=\"0.6\"/>",
-            n(x), n(y), n(radius), paint.hex
-        ));
-    }
-
-    /// A cross on a photograph, edged in black.
-    pub(crate) fn cross(&mut self, [x, y]: [f64; 2], arm: f64, color: &str) {
-        for (stroke, width) in [("#000000", 4.2), (color, 2.2)] {
-            self.element(format_args!(
-                "<path d=\"M{} {}L{} {}M{} {}L{} {}\" fill=\"none\" stroke=\"{stroke}\" stroke-width=\"{width}\"/>",
-                n(x - arm), n(y - arm), n(x + arm), n(y + arm), n(x - arm), n(y + arm), n(x + arm), n(y - arm)
-            ));
-        }
     }
 
     /// Begins a group that the page's script finds by `attribute`, such as a slot or a class.

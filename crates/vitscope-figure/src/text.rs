@@ -7,7 +7,7 @@ use std::sync::{Arc, LazyLock};
 use resvg::usvg::fontdb;
 use ttf_parser::Face;
 
-use crate::svg::base64;
+use crate::encoding::base64;
 
 static REGULAR: &[u8] = include_bytes!("../assets/Inter-Regular.subset.otf");
 static SEMIBOLD: &[u8] = include_bytes!("../assets/Inter-SemiBold.subset.otf");

@@ -4,6 +4,7 @@
 
 mod others;
 mod readers;
+mod slots;
 
 use std::fmt;
 use std::path::Path;
@@ -12,9 +13,12 @@ use vitscope_run::{Measured, RunKind, Slot, Subject};
 
 use crate::cluster_use::ClusterUse;
 use crate::error::FigureError;
-use crate::locked::{self, Locked, Shape};
+use crate::locked::{self, ClusterShape, Locked};
 use crate::run_view::RunView;
 use crate::words::{capitalized, counted};
+
+pub(crate) use slots::name;
+use slots::{capitalized_name, ranked, sound, tied, with_interval};
 
 /// The paper's number of steps: with fewer, probes may not have settled.
 const STEPS: u64 = 5_000;
@@ -95,55 +99,6 @@ impl Verdict {
     }
 }
 
-/// "key, layer 9"
-pub(crate) fn name(slot: Slot) -> String {
-    format!("{}, layer {}", slot.facet, slot.layer)
-}
-
-/// "0.236 [0.221, 0.250]"
-fn with_interval(measured: Measured) -> String {
-    let value = measured.value.unwrap_or(f64::NAN);
-    match measured.interval {
-        Some((low, high)) => format!("{value:.3} [{low:.3}, {high:.3}]"),
-        None => format!("{value:.3}"),
-    }
-}
-
-/// The slots that have a value, the highest first.
-fn ranked(run: &RunView, metric: &str, slots: Vec<Slot>) -> Vec<(Slot, Measured)> {
-    let measured = slots.into_iter().map(|slot| {
-        let subject = Subject::Slot(slot);
-        (slot, run.get(subject, metric))
-    });
-    let mut ranked: Vec<(Slot, Measured)> = measured
-        .filter(|(_, measured)| measured.value.is_some())
-        .collect();
-    ranked.sort_by(|a, b| b.1.value.partial_cmp(&a.1.value).unwrap_or(a.0.cmp(&b.0)));
-    ranked
-}
-
-/// The slots whose numbers mean something.
-fn sound(run: &RunView) -> Vec<Slot> {
-    let mut slots = run.slots();
-    slots.retain(|&slot| !run.is_collapsed(slot));
-    slots
-}
-
-/// Slots that cannot be told apart from the highest: their intervals reach its own.
-pub(crate) fn tied(run: &RunView) -> Vec<Slot> {
-    not_below(&ranked(run, "miou", sound(run)))
-}
-
-/// Those after the first whose intervals reach the first's.
-fn not_below(ranked: &[(Slot, Measured)]) -> Vec<Slot> {
-    let Some((low, _)) = ranked.first().and_then(|first| first.1.interval) else {
-        return Vec::new();
-    };
-    let others = ranked.iter().skip(1);
-    let others = others.filter(|(_, miou)| miou.interval.is_some_and(|(_, high)| high >= low));
-    others.map(|(slot, _)| *slot).collect()
-}
-
 /// Which slot to use.
 fn best(run: &RunView) -> String {
     let ranked = ranked(run, "miou", sound(run));
@@ -183,10 +138,6 @@ fn best(run: &RunView) -> String {
             }
         ),
     }
-}
-
-fn capitalized_name(slot: Slot) -> String {
-    capitalized(&name(slot))
 }
 
 /// What knowing nothing of the picture would give.
@@ -392,14 +343,14 @@ fn locked_clusters(run: &RunView) -> Vec<String> {
     sentences
 }
 
-fn holds(shape: Shape) -> &'static str {
+fn holds(shape: ClusterShape) -> &'static str {
     match shape {
-        Shape::Corner => "holds the corners",
-        Shape::Border => "holds the border",
-        Shape::Band => "is a band across the picture",
-        Shape::Center => "holds the center",
-        Shape::Grid => "is a grid over the picture",
-        Shape::Spot => "holds one place",
+        ClusterShape::Corner => "holds the corners",
+        ClusterShape::Border => "holds the border",
+        ClusterShape::Band => "is a band across the picture",
+        ClusterShape::Center => "holds the center",
+        ClusterShape::Grid => "is a grid over the picture",
+        ClusterShape::Spot => "holds one place",
     }
 }
 

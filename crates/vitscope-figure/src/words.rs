@@ -4,9 +4,7 @@ use std::path::Path;
 
 use vitscope_run::{Measured, RunKind, Select, Slot, Subject};
 
-use crate::members::Member;
 use crate::run_view::{EARNED, RunChoice, RunView};
-use crate::verdict;
 
 pub(crate) const INTERVAL_NOTE: &str = "Upright lines: 95 % bootstrap intervals over images.";
 
@@ -98,7 +96,7 @@ pub(crate) fn counted(count: usize, what: &str) -> String {
 }
 
 /// What the run counts as its test set: images or pairs.
-fn units(run: &RunView) -> &'static str {
+pub(crate) fn units(run: &RunView) -> &'static str {
     match run.kind() {
         RunKind::Correspond => "pairs",
         RunKind::Probe | RunKind::Attention | RunKind::Causes => "test images",
@@ -112,23 +110,6 @@ pub(crate) fn provenance(run: &RunView) -> String {
         test => format!(", {test} {}", units(run)),
     };
     format!("{}{count}.", title(run))
-}
-
-/// What the runs were measured on: said once where it is the same.
-pub(crate) fn data_note(members: &[&Member]) -> String {
-    let mut kinds: Vec<String> = members
-        .iter()
-        .map(|member| {
-            let run = &member.run;
-            let test = run.record.data.test;
-            format!("{} ({test} {})", data_name(run), units(run))
-        })
-        .collect();
-    kinds.dedup();
-    match kinds.as_slice() {
-        [kind] => format!("On {kind}."),
-        _ => format!("The runs differ in their data: {}.", kinds.join(", then ")),
-    }
 }
 
 /// The mIoU of knowing the place alone, where it is known.
@@ -154,21 +135,6 @@ pub(crate) fn thin_label(run: &RunView, subject: Subject) -> Option<String> {
     };
     let used = run.cluster_use(slot).filter(|used| used.is_thin())?;
     Some(format!("{} used", used.label()))
-}
-
-/// How many slots know less than the place alone does.
-pub(crate) fn baseline_notes(members: &[&Member]) -> Vec<String> {
-    let mut notes = Vec::new();
-    for member in members {
-        if let Some(below) = verdict::below_place_alone(&member.run) {
-            let count = member.run.slots().len();
-            notes.push(match members {
-                [_] => format!("Place alone, the training labels' most frequent class at each position: {below} of {count} slots lie below it."),
-                _ => format!("Of {}, {below} of {count} slots lie below place alone.", member.label),
-            });
-        }
-    }
-    notes
 }
 
 /// The heading of a figure that shows one layer per facet.

@@ -16,7 +16,7 @@ use common::{Spec, write_attention, write_correspond, write_manifest};
 use resvg::usvg::roxmltree::Document;
 use serde_json::json;
 use vitscope_figure::{
-    CompareOptions, DrawOptions, Images, Look, Select, compare, draw, draw_with,
+    CompareOptions, DrawOptions, ImageChoice, Look, Select, compare, draw, draw_with,
 };
 
 fn texts(svg: &str) -> Vec<String> {
@@ -350,7 +350,7 @@ fn images_that_were_left_out_are_listed() {
 
 fn of_images(words: &[String]) -> DrawOptions {
     DrawOptions {
-        images: Images::parse(words).unwrap(),
+        images: ImageChoice::parse(words).unwrap(),
         ..DrawOptions::default()
     }
 }

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use vitscope_figure::{CompareOptions, Images, Look};
+use vitscope_figure::{CompareOptions, ImageChoice, Look};
 use vitscope_run::{Folder, Run, RunKind, Select, files, to_csv};
 use vitscope_study::StudyError;
 use vitscope_study::compare::{CompareRequest, Comparison, compare};
@@ -142,7 +142,7 @@ fn side_by_side(
     })?;
     let options = CompareOptions {
         select,
-        images: Images::default(),
+        images: ImageChoice::default(),
         look: Look {
             labels: labels(sweep, jobs)?,
             ..Look::default()

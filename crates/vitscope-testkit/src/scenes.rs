@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use rayon::prelude::*;
-use vitscope_demo::scene::Split;
+use vitscope_demo::scene::SceneSplit;
 use vitscope_demo::{SIDE, Scene};
 
 /// Width and height of a photograph.
@@ -25,7 +25,7 @@ impl Photograph {
     /// Number `index` of the training or the test images, of 128 x 96 pixels. Grounds lie mostly in bands,
     /// so that what a pixel shows tells something about where it is, as in photographs.
     #[must_use]
-    pub fn new(split: Split, index: usize) -> Self {
+    pub fn new(split: SceneSplit, index: usize) -> Self {
         let picture = Scene::new(20, split, index as u64, 0.7).picture();
         let (width, height) = SIZE;
         let kept = (picture.side - height) / 2 * width..(picture.side + height) / 2 * width;
@@ -69,8 +69,8 @@ pub fn camvid() -> &'static Path {
     FOLDER.get_or_init(|| {
         once("camvid-layout", |root| {
             for (split, name, count) in [
-                (Split::Train, "train", CAMVID.0),
-                (Split::Test, "test", CAMVID.1),
+                (SceneSplit::Train, "train", CAMVID.0),
+                (SceneSplit::Test, "test", CAMVID.1),
             ] {
                 (0..count).into_par_iter().for_each(|index| {
                     let mut photograph = Photograph::new(split, index);
@@ -92,7 +92,7 @@ pub fn photographs() -> &'static Path {
     FOLDER.get_or_init(|| {
         once("photographs", |root| {
             for index in 0..12 {
-                let photograph = Photograph::new(Split::Pairs, index);
+                let photograph = Photograph::new(SceneSplit::Pairs, index);
                 photograph.save(&root.join(format!("{index:04}.png")));
             }
         })
@@ -105,7 +105,7 @@ fn once(name: &str, make: impl FnOnce(&Path)) -> PathBuf {
     // A test runs from `target/PROFILE/deps`.
     let program = std::env::current_exe().unwrap();
     let place = program.ancestors().nth(3).unwrap().join("testkit");
-    let first = Photograph::new(Split::Train, 0);
+    let first = Photograph::new(SceneSplit::Train, 0);
     // FNV-1a.
     let hash = first
         .rgb

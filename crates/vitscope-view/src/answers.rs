@@ -5,7 +5,7 @@ use vitscope_data::{RgbCrop, palette};
 use vitscope_run::{EARNED, Part, Subject};
 
 use crate::error::ViewError;
-use crate::pane::{Look, Pane};
+use crate::pane::{Pane, SlotReading};
 
 /// What the page knows of a model.
 #[derive(Debug, Serialize)]
@@ -55,7 +55,7 @@ pub struct AboutPicture {
 
 /// What the page knows of the desk.
 #[derive(Debug, Serialize)]
-pub struct About {
+pub struct AboutDesk {
     pub(crate) panes: Vec<AboutPane>,
     pub(crate) pictures: Vec<AboutPicture>,
     /// Names of the data set's images that can be picked.
@@ -113,7 +113,11 @@ pub struct ClusterLine {
     pub iou: Option<f64>,
 }
 
-pub(crate) fn legend(pane: &Pane, look: &Look, classes: &[Option<usize>]) -> Vec<ClusterLine> {
+pub(crate) fn legend(
+    pane: &Pane,
+    look: &SlotReading,
+    classes: &[Option<usize>],
+) -> Vec<ClusterLine> {
     let others = palette(classes.len());
     let run = pane.run.as_ref();
     let lines = classes.iter().enumerate().map(|(cluster, class)| {

@@ -16,7 +16,7 @@ use vitscope_data::RgbCrop;
 use vitscope_probe::{Moments, ProbeError};
 use vitscope_vit::facet::TapKind;
 
-use crate::pane::Tensor;
+use crate::pane::TappedTensor;
 
 /// The rule in a sentence, for the page.
 pub const RULE: &str = "Red, green and blue are the first three principal components of patch vectors of length 1. \
@@ -198,14 +198,14 @@ pub(crate) fn brightness(crops: &[&RgbCrop], grid: [usize; 2]) -> Array2<f64> {
 }
 
 /// Fits the tensors of a forward pass as they come, layer by layer.
-pub(crate) struct Fitter {
+pub(crate) struct AxesFitter {
     brightness: Array2<f64>,
     /// The projections of the last layer seen, by kind.
     before: BTreeMap<TapKind, Array2<f64>>,
-    pub(crate) axes: BTreeMap<Tensor, Axes>,
+    pub(crate) axes: BTreeMap<TappedTensor, Axes>,
 }
 
-impl Fitter {
+impl AxesFitter {
     pub(crate) fn new(crops: &[&RgbCrop], grid: [usize; 2]) -> Self {
         Self {
             brightness: brightness(crops, grid),
@@ -216,7 +216,7 @@ impl Fitter {
 
     pub(crate) fn add(
         &mut self,
-        tensor: Tensor,
+        tensor: TappedTensor,
         rows: ArrayView3<'_, f32>,
     ) -> Result<(), ProbeError> {
         let (_, kind) = tensor;

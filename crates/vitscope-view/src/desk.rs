@@ -8,11 +8,12 @@ use vitscope_data::{DataSet, Geometry, RgbCrop, Split, spread};
 use vitscope_probe::{LabelScratch, Labeler};
 
 use crate::answers::{
-    About, AboutPane, AboutPicture, ClusterLine, ClusterMap, ColorMap, Colors, CosineMap, legend,
+    AboutDesk, AboutPane, AboutPicture, ClusterLine, ClusterMap, ColorMap, Colors, CosineMap,
+    legend,
 };
-use crate::colors::{Axes, Fitter, RULE};
+use crate::colors::{Axes, AxesFitter, RULE};
 use crate::error::ViewError;
-use crate::pane::{Features, Look, Pane};
+use crate::pane::{Pane, PictureEmbeddings, SlotReading};
 use crate::similar::cosines;
 
 /// Pictures that lie on the desk at most.
@@ -26,7 +27,7 @@ const MEMORY: usize = 2 << 30;
 
 /// A picture on the desk.
 #[derive(Debug)]
-struct Picture {
+struct DeskPicture {
     id: usize,
     name: String,
     /// The crop of each pane.
@@ -35,19 +36,19 @@ struct Picture {
 
 /// The embeddings of a picture in a pane.
 #[derive(Debug)]
-struct Kept {
+struct KeptEmbeddings {
     pane: usize,
     picture: usize,
-    features: Arc<Features>,
+    features: Arc<PictureEmbeddings>,
     bytes: usize,
 }
 
 /// The colors of a pane.
 #[derive(Debug)]
-struct Fit {
+struct FittedColors {
     /// The pictures that it was fitted on; none for a data set.
     pictures: Vec<usize>,
-    axes: Arc<std::collections::BTreeMap<crate::pane::Tensor, Axes>>,
+    axes: Arc<std::collections::BTreeMap<crate::pane::TappedTensor, Axes>>,
     images: usize,
 }
 
@@ -58,11 +59,11 @@ pub struct Desk {
     data: Option<DataSet>,
     /// Why there is no data set, where there should be one.
     no_data: Option<String>,
-    pictures: Vec<Picture>,
+    pictures: Vec<DeskPicture>,
     next: usize,
     /// The most recently used last.
-    kept: Vec<Kept>,
-    fits: Vec<Option<Fit>>,
+    kept: Vec<KeptEmbeddings>,
+    fits: Vec<Option<FittedColors>>,
 }
 
 impl Desk {
@@ -98,10 +99,10 @@ impl Desk {
 
     /// What lies on it.
     #[must_use]
-    pub fn about(&self) -> About {
-        About {
+    pub fn about(&self) -> AboutDesk {
+        AboutDesk {
             panes: self.panes.iter().map(AboutPane::of).collect(),
-            pictures: self.pictures.iter().map(Picture::about).collect(),
+            pictures: self.pictures.iter().map(DeskPicture::about).collect(),
             names: self.data.as_ref().map(names).unwrap_or_default(),
             no_data: self.no_data.clone(),
             rule: RULE,
@@ -176,7 +177,7 @@ impl Desk {
             });
         }
         self.next += 1;
-        let picture = Picture {
+        let picture = DeskPicture {
             id: self.next,
             name,
             crops,
@@ -213,7 +214,7 @@ impl Desk {
     pub fn cosines(
         &mut self,
         pane: usize,
-        look: &Look,
+        look: &SlotReading,
         id: usize,
         patch: usize,
     ) -> Result<Vec<CosineMap>, ViewError> {
@@ -238,7 +239,7 @@ impl Desk {
     ///
     /// # Errors
     /// Where there is no such pane or layer, and where embeddings are not finite.
-    pub fn colors(&mut self, pane: usize, look: &Look) -> Result<Colors, ViewError> {
+    pub fn colors(&mut self, pane: usize, look: &SlotReading) -> Result<Colors, ViewError> {
         self.check(pane, look)?;
         let tensor = self.panes[pane].tensor(look);
         if self.pictures.is_empty() {
@@ -275,7 +276,7 @@ impl Desk {
     pub fn clusters(
         &mut self,
         pane: usize,
-        look: &Look,
+        look: &SlotReading,
     ) -> Result<(Vec<ClusterMap>, Vec<ClusterLine>), ViewError> {
         self.check(pane, look)?;
         let one = &mut self.panes[pane];
@@ -308,7 +309,7 @@ impl Desk {
         Ok((maps, lines))
     }
 
-    fn check(&self, pane: usize, look: &Look) -> Result<(), ViewError> {
+    fn check(&self, pane: usize, look: &SlotReading) -> Result<(), ViewError> {
         let depth = self.pane(pane)?.opened.record.depth;
         match look.slot.layer {
             layer if (1..=depth).contains(&layer) => Ok(()),
@@ -323,7 +324,7 @@ impl Desk {
         self.panes.get(pane).ok_or_else(none)
     }
 
-    fn picture(&self, id: usize) -> Result<&Picture, ViewError> {
+    fn picture(&self, id: usize) -> Result<&DeskPicture, ViewError> {
         let none = || ViewError::asked(format!("image {id} is not open"));
         self.pictures
             .iter()
@@ -335,7 +336,7 @@ impl Desk {
     fn each<T>(
         &mut self,
         pane: usize,
-        mut see: impl FnMut(usize, &Features, usize) -> Result<T, ViewError>,
+        mut see: impl FnMut(usize, &PictureEmbeddings, usize) -> Result<T, ViewError>,
     ) -> Result<Vec<T>, ViewError> {
         let ids: Vec<usize> = self.pictures.iter().map(|picture| picture.id).collect();
         let size = self.panes[pane].opened.geometry.size;
@@ -347,7 +348,7 @@ impl Desk {
     }
 
     /// The embeddings of a picture, kept or made.
-    fn features(&mut self, pane: usize, id: usize) -> Result<Arc<Features>, ViewError> {
+    fn features(&mut self, pane: usize, id: usize) -> Result<Arc<PictureEmbeddings>, ViewError> {
         if let Some(at) = self
             .kept
             .iter()
@@ -362,7 +363,7 @@ impl Desk {
         let features = Arc::new(self.panes[pane].features(&crop)?);
         let bytes = features.values().map(|rows| 4 * rows.len()).sum();
         let features_kept = Arc::clone(&features);
-        self.kept.push(Kept {
+        self.kept.push(KeptEmbeddings {
             pane,
             picture: id,
             features: features_kept,
@@ -409,7 +410,7 @@ impl Desk {
         };
         let crops: Vec<&RgbCrop> = crops.iter().map(AsRef::as_ref).collect();
         let one = &mut self.panes[pane];
-        let mut fitter = Fitter::new(&crops, one.opened.grid);
+        let mut fitter = AxesFitter::new(&crops, one.opened.grid);
         one.run_pictures(&crops, |tensor, rows| {
             let slot = || format!("layer {}", tensor.0);
             fitter.add(tensor, rows).map_err(|source| ViewError::Probe {
@@ -418,7 +419,7 @@ impl Desk {
             })
         })?;
         let axes = Arc::new(fitter.axes);
-        self.fits[pane] = Some(Fit {
+        self.fits[pane] = Some(FittedColors {
             pictures: on_desk,
             axes,
             images: crops.len(),
@@ -427,7 +428,7 @@ impl Desk {
     }
 }
 
-impl Picture {
+impl DeskPicture {
     fn about(&self) -> AboutPicture {
         AboutPicture {
             id: self.id,

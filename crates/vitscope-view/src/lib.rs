@@ -12,18 +12,20 @@ mod answers;
 mod colors;
 mod desk;
 mod error;
+mod page;
 mod pane;
 mod routes;
 mod server;
 mod similar;
 
 pub use answers::{
-    About, AboutPane, AboutPicture, ClusterLine, ClusterMap, ColorMap, Colors, CosineMap, png_of,
+    AboutDesk, AboutPane, AboutPicture, ClusterLine, ClusterMap, ColorMap, Colors, CosineMap,
+    png_of,
 };
 pub use colors::{Axes, RULE};
 pub use desk::{Desk, FIT_IMAGES, MOST_PICTURES};
 pub use error::ViewError;
-pub use pane::{Look, Pane};
+pub use pane::{Pane, SlotReading};
 pub use routes::Served;
 pub use server::{Answer, Answerer, Asked, MOST_BYTES, Server, Stopper};
 pub use similar::cosines;

@@ -23,7 +23,7 @@ use crate::error::ViewError;
 
 /// A slot as it is looked at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Look {
+pub struct SlotReading {
     /// The slot.
     pub slot: Slot,
     /// The last token before or after the final norm.
@@ -33,10 +33,10 @@ pub struct Look {
 }
 
 /// A tensor of the forward pass, by its layer.
-pub(crate) type Tensor = (usize, TapKind);
+pub(crate) type TappedTensor = (usize, TapKind);
 
 /// The embeddings of a picture's patches, every tensor `[N, D]`.
-pub(crate) type Features = BTreeMap<Tensor, Array2<f32>>;
+pub(crate) type PictureEmbeddings = BTreeMap<TappedTensor, Array2<f32>>;
 
 /// The clusters of a slot.
 pub(crate) struct Codebook {
@@ -56,7 +56,7 @@ pub struct Pane {
     /// The run whose model it is, if one was given.
     pub run: Option<Run>,
     /// How it is looked at first.
-    pub start: Look,
+    pub start: SlotReading,
     backbone: Backbone,
     codebooks: Option<TensorFile>,
     transforms: Option<StoredTransforms>,
@@ -78,7 +78,7 @@ impl Pane {
         let layer = (3 * opened.record.depth).div_ceil(4).max(1);
         Ok(Self {
             label: opened.record.name.clone(),
-            start: Look {
+            start: SlotReading {
                 slot: Slot {
                     facet: Facet::Key,
                     layer,
@@ -168,7 +168,7 @@ impl Pane {
     }
 
     /// The tensor that a look reads.
-    pub(crate) fn tensor(&self, look: &Look) -> Tensor {
+    pub(crate) fn tensor(&self, look: &SlotReading) -> TappedTensor {
         let rope = if self.is_rotary() {
             look.rope
         } else {
@@ -182,8 +182,8 @@ impl Pane {
     }
 
     /// Whether a look reads a slot as the run did.
-    pub(crate) fn is_as_run(&self, look: &Look) -> bool {
-        let own = Look {
+    pub(crate) fn is_as_run(&self, look: &SlotReading) -> bool {
+        let own = SlotReading {
             slot: look.slot,
             ..self.start
         };
@@ -191,7 +191,7 @@ impl Pane {
     }
 
     /// Every tensor that can be looked at, layer by layer.
-    pub(crate) fn tensors(&self) -> Vec<Tensor> {
+    pub(crate) fn tensors(&self) -> Vec<TappedTensor> {
         let depth = self.opened.record.depth;
         let mut kinds = vec![TapKind::Key, TapKind::Query, TapKind::Value, TapKind::Token];
         if self.is_rotary() {
@@ -209,7 +209,7 @@ impl Pane {
     pub(crate) fn run_pictures(
         &mut self,
         crops: &[&RgbCrop],
-        mut sink: impl FnMut(Tensor, ndarray::ArrayView3<'_, f32>) -> Result<(), ViewError>,
+        mut sink: impl FnMut(TappedTensor, ndarray::ArrayView3<'_, f32>) -> Result<(), ViewError>,
     ) -> Result<(), ViewError> {
         let mut taps = Taps::new();
         for (layer, kind) in self.tensors() {
@@ -250,7 +250,7 @@ impl Pane {
     }
 
     /// The tensors whose vectors the run edited, with their slots.
-    fn edited(&self) -> BTreeMap<Tensor, Slot> {
+    fn edited(&self) -> BTreeMap<TappedTensor, Slot> {
         let (Some(stored), Some(run)) = (&self.transforms, &self.run) else {
             return BTreeMap::new();
         };
@@ -258,7 +258,7 @@ impl Pane {
             let layers = run.metrics.layers(Some(facet)).into_iter();
             layers.map(move |layer| Slot { facet, layer })
         });
-        let look = |slot| Look {
+        let look = |slot| SlotReading {
             slot,
             token_norm: stored.on.token_norm,
             rope: stored.on.rope,
@@ -270,8 +270,8 @@ impl Pane {
     ///
     /// # Errors
     /// From the device.
-    pub(crate) fn features(&mut self, crop: &RgbCrop) -> Result<Features, ViewError> {
-        let mut features = Features::new();
+    pub(crate) fn features(&mut self, crop: &RgbCrop) -> Result<PictureEmbeddings, ViewError> {
+        let mut features = PictureEmbeddings::new();
         self.run_pictures(&[crop], |tensor, rows| {
             features.insert(tensor, rows.index_axis(Axis(0), 0).to_owned());
             Ok(())

@@ -11,12 +11,9 @@ use vitscope_run::Slot;
 use crate::answers::png_of;
 use crate::desk::Desk;
 use crate::error::ViewError;
-use crate::pane::Look;
+use crate::page;
+use crate::pane::SlotReading;
 use crate::server::{Answer, Answerer, Asked};
-
-const PAGE: &str = include_str!("../page/view.html");
-const SCRIPT: &str = include_str!("../page/view.js");
-const STYLE: &str = include_str!("../page/view.css");
 
 /// A desk that is asked over HTTP, one request at a time.
 #[derive(Debug)]
@@ -34,7 +31,7 @@ impl Served {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn json(&self, asked: &Asked, query: &Query) -> Result<Value, ViewError> {
+    fn json(&self, asked: &Asked, query: &UrlQuery) -> Result<Value, ViewError> {
         let mut desk = self.desk();
         match (asked.is_change, asked.path.as_str()) {
             (false, "about") => Ok(json!(desk.about())),
@@ -75,12 +72,12 @@ impl Answerer for Served {
             body: text.as_bytes().to_vec(),
         };
         match (asked.is_change, asked.path.as_str()) {
-            (false, "") => return file("text/html; charset=utf-8", PAGE),
-            (false, "view.js") => return file("text/javascript; charset=utf-8", SCRIPT),
-            (false, "view.css") => return file("text/css; charset=utf-8", STYLE),
+            (false, "") => return file("text/html; charset=utf-8", page::HTML),
+            (false, "view.js") => return file("text/javascript; charset=utf-8", page::SCRIPT),
+            (false, "view.css") => return file("text/css; charset=utf-8", page::STYLE),
             _ => {}
         }
-        let query = Query::of(&asked.query);
+        let query = UrlQuery::of(&asked.query);
         let answered = if (asked.is_change, asked.path.as_str()) == (false, "crop") {
             self.crop(&query).map(|body| Answer {
                 status: 200,
@@ -100,7 +97,7 @@ impl Answerer for Served {
 }
 
 impl Served {
-    fn crop(&self, query: &Query) -> Result<Vec<u8>, ViewError> {
+    fn crop(&self, query: &UrlQuery) -> Result<Vec<u8>, ViewError> {
         let crop = self
             .desk()
             .crop(query.number("pane")?, query.number("image")?)?;
@@ -118,9 +115,9 @@ fn status(error: &ViewError) -> u16 {
 }
 
 /// What stands behind the question mark.
-struct Query(Vec<(String, String)>);
+struct UrlQuery(Vec<(String, String)>);
 
-impl Query {
+impl UrlQuery {
     fn of(text: &str) -> Self {
         Self(
             form_urlencoded::parse(text.as_bytes())
@@ -158,9 +155,9 @@ impl Query {
         })
     }
 
-    fn look(&self) -> Result<Look, ViewError> {
+    fn look(&self) -> Result<SlotReading, ViewError> {
         let word = |problem: String| ViewError::asked(problem);
-        Ok(Look {
+        Ok(SlotReading {
             slot: self.text("slot")?.parse::<Slot>().map_err(word)?,
             token_norm: self.text("norm")?.parse().map_err(word)?,
             rope: self.text("rope")?.parse().map_err(word)?,

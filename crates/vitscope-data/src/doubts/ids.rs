@@ -1,9 +1,10 @@
 //! Doubts of ids: numbers of objects where classes are wanted, and -1 stored as a large number.
 
-use super::{Doubt, Judge, listed, quoted};
+use super::{DoubtFinder, listed, quoted};
+use crate::class_map::IGNORE;
+use crate::doubt::Doubt;
 use crate::evidence::LARGEST;
-use crate::kinds::Kind;
-use crate::labels::IGNORE;
+use crate::kind::Kind;
 
 /// Masks that show how they are numbered, at the least.
 const ENOUGH_MASKS: usize = 4;
@@ -11,7 +12,7 @@ const ENOUGH_MASKS: usize = 4;
 /// Ids that are enough to be objects rather than classes.
 const MANY_IDS: usize = 16;
 
-impl Judge<'_> {
+impl DoubtFinder<'_> {
     /// Ids that number objects.
     pub(super) fn instances(&self) -> Option<Doubt> {
         let evidence = self.evidence;

@@ -1,8 +1,9 @@
 //! Doubts of images: how they are turned, and what of their values reaches the model.
 
-use super::{Doubt, Judge};
+use super::DoubtFinder;
+use crate::doubt::Doubt;
 
-impl Judge<'_> {
+impl DoubtFinder<'_> {
     /// Images that EXIF turns, beside masks that it does not.
     pub(super) fn orientation(&self) -> Option<Doubt> {
         let evidence = self.evidence;

@@ -1,7 +1,8 @@
 //! Doubts of pairs: masks that do not lie on their images, images and masks in each other's place.
 
-use super::{Doubt, Judge};
-use crate::alignment::{Alignment, Compared, Place};
+use super::DoubtFinder;
+use crate::alignment::{Alignment, FitComparison, MaskPlace};
+use crate::doubt::Doubt;
 use crate::evidence::FEW_COLORS;
 use crate::listing::Item;
 
@@ -44,9 +45,9 @@ const ALIKE: f64 = 2.0;
 /// What is wrong with masks.
 enum Fault {
     /// They fit better in another place.
-    Elsewhere(Place, Compared),
+    Elsewhere(MaskPlace, FitComparison),
     /// They fit no better than their neighbors do.
-    Nowhere(Compared),
+    Nowhere(FitComparison),
 }
 
 /// Standard errors from which a mean of so many masks is no chance; none of too few.
@@ -59,7 +60,7 @@ fn sure(count: usize) -> Option<f64> {
 
 /// What is wrong with the masks of a list.
 fn fault(alignment: &Alignment) -> Option<Fault> {
-    let better = |found: &Compared| {
+    let better = |found: &FitComparison| {
         let fits = found.other > FITS && found.other > BETTER * found.own;
         let steady = sure(found.count).is_some_and(|errors| found.errors > errors);
         steady && fits && found.better as f64 >= MOSTLY * found.count as f64
@@ -77,7 +78,7 @@ fn fault(alignment: &Alignment) -> Option<Fault> {
     (found.count >= MANY && poor && found.errors > -ALIKE).then_some(Fault::Nowhere(found))
 }
 
-impl Judge<'_> {
+impl DoubtFinder<'_> {
     /// Masks where photographs should be, or the other way round.
     pub(super) fn swapped(&self) -> Option<Doubt> {
         let evidence = self.evidence;
@@ -196,7 +197,7 @@ impl Fault {
     }
 }
 
-impl Place {
+impl MaskPlace {
     /// How a mask lies there, and what to do.
     fn told(self) -> (&'static str, &'static str) {
         match self {

@@ -1,10 +1,11 @@
 //! Doubts of the two splits beside each other: masks that are coded differently, images that are in both.
 
-use super::{Doubt, Judge, quoted, some};
+use super::{DoubtFinder, quoted, some};
+use crate::class_map::IGNORE;
 use crate::coding::{Coded, Renaming, apart, chance_of_one_side, nearest};
 use crate::dataset::DataSet;
+use crate::doubt::Doubt;
 use crate::evidence::Evidence;
-use crate::labels::IGNORE;
 use crate::looks::exchanged;
 
 /// A code that so large a share of one split's masks hold, and none of the other's, was renamed or shows
@@ -46,11 +47,11 @@ fn are_apart(pairs: &[(u32, u32)]) -> bool {
 impl Evidence {
     /// Ids of training masks with those of test masks that stand for the same class.
     pub(crate) fn same_classes(&self, set: &DataSet) -> Vec<(u32, u32)> {
-        Judge::new(self, set).same_classes()
+        DoubtFinder::new(self, set).same_classes()
     }
 }
 
-impl Judge<'_> {
+impl DoubtFinder<'_> {
     /// Masks that have one code in training and another in test.
     pub(super) fn recoded(&self) -> Option<Doubt> {
         let Recoding {

@@ -2,8 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{classes, nested};
-use crate::dataset::Contents;
+use crate::contents::{Contents, classes};
 use crate::error::DataError;
 use crate::findings::Findings;
 use crate::labels::{IdTable, LabelTable};
@@ -172,7 +171,7 @@ fn is_root(path: &Path) -> bool {
 }
 
 pub(super) fn fits(root: &Path) -> bool {
-    is_root(&nested(root, &INNER, is_root))
+    is_root(&listing::nested(root, &INNER, is_root))
 }
 
 /// Whether a directory holds the full ADE20K, whose masks are colors of objects and parts.
@@ -189,7 +188,7 @@ pub(super) fn full(root: &Path) -> DataError {
 }
 
 pub(super) fn open(root: &Path, findings: &mut Findings) -> Result<(PathBuf, Contents), DataError> {
-    let root = nested(root, &INNER, is_root);
+    let root = listing::nested(root, &INNER, is_root);
     let train = split(&root, "training", findings);
     let train = findings.or_nothing(train)?;
     let test = split(&root, "validation", findings);

@@ -2,8 +2,7 @@
 
 use std::path::Path;
 
-use super::classes;
-use crate::dataset::Contents;
+use crate::contents::{Contents, classes};
 use crate::error::DataError;
 use crate::findings::Findings;
 use crate::labels::{IdTable, LabelTable};

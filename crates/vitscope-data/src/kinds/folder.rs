@@ -7,13 +7,14 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::dataset::{Class, Contents};
+use crate::class_map::{IGNORE, MAX_CLASSES};
+use crate::contents::{Class, Contents};
 use crate::decode;
 use crate::error::DataError;
 use crate::findings::Findings;
-use crate::labels::{IGNORE, IdTable, LabelTable, MAX_CLASSES};
+use crate::labels::{IdTable, LabelTable};
 use crate::listing::{self, Item};
-use crate::mask::{self, Values};
+use crate::mask::{self, StoredValues};
 use crate::palette::palette;
 
 use super::beside::{self, SplitWord};
@@ -242,7 +243,7 @@ fn occurring_ids(
 /// The ids in one mask.
 fn ids_of(path: &Path) -> Result<BTreeSet<u16>, DataError> {
     let mask = mask::decode(path, &decode::read_file(path, "a mask")?)?;
-    if let Values::Colors(colors) = &mask.values {
+    if let StoredValues::Colors(colors) = &mask.values {
         return Err(mask::colored(path, colors));
     }
     Ok(mask.ids())

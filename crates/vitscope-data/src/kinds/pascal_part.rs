@@ -5,11 +5,12 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
-use crate::dataset::{Class, Contents};
+use crate::class_map::MAX_CLASSES;
+use crate::contents::{Class, Contents};
 use crate::decode;
 use crate::error::DataError;
 use crate::findings::Findings;
-use crate::labels::{LabelTable, MAX_CLASSES};
+use crate::labels::LabelTable;
 use crate::listing::{self, Item};
 use crate::palette::palette;
 use crate::parts::{PartSettings, PartTable, Shown};

@@ -3,11 +3,11 @@
 
 use std::path::{Path, PathBuf};
 
-use super::{classes, nested};
-use crate::dataset::Contents;
+use crate::class_map::IGNORE;
+use crate::contents::{Contents, classes};
 use crate::error::DataError;
 use crate::findings::Findings;
-use crate::labels::{IGNORE, IdTable, LabelTable};
+use crate::labels::{IdTable, LabelTable};
 use crate::listing::{self, Item};
 
 pub(super) const CLASSES: [(&str, [u8; 3]); 21] = [
@@ -42,11 +42,11 @@ fn is_root(path: &Path) -> bool {
 }
 
 pub(super) fn fits(root: &Path) -> bool {
-    is_root(&nested(root, &INNER, is_root))
+    is_root(&listing::nested(root, &INNER, is_root))
 }
 
 pub(super) fn open(root: &Path, findings: &mut Findings) -> Result<(PathBuf, Contents), DataError> {
-    let root = nested(root, &INNER, is_root);
+    let root = listing::nested(root, &INNER, is_root);
     let (images, masks) = (root.join("JPEGImages"), root.join("SegmentationClass"));
     listing::need_directory(&images, "the photographs of a voc data set")?;
     listing::need_directory(&masks, "the masks of a voc data set")?;

@@ -3,7 +3,7 @@
 use vitscope_run::tensors::TensorFile;
 use vitscope_run::{Slot, Subject, names};
 
-use super::Causes;
+use super::stored::Causes;
 use crate::error::FigureError;
 use crate::grid::photo_or_missing;
 use crate::legend::legend;

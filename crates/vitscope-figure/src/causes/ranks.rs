@@ -2,7 +2,7 @@
 
 use vitscope_run::Slot;
 
-use super::{Causes, SeedMedian, point, undrawn};
+use super::stored::{Causes, SeedMedian, StoredCause, point, undrawn};
 use crate::chart::{self, Frame};
 use crate::error::FigureError;
 use crate::scale::Scale;
@@ -89,8 +89,7 @@ pub(super) fn draw(causes: &Causes) -> Result<Option<Plate>, FigureError> {
                     0 => (point.miou, point.miou_range),
                     _ => (point.effect, point.effect_range),
                 };
-                let metric =
-                    |row: &super::StoredCause| if line == 0 { row.miou } else { row.effect };
+                let metric = |row: &StoredCause| if line == 0 { row.miou } else { row.effect };
                 let y = Scale::linear(causes.rows.iter().filter_map(metric));
                 let frame = Frame {
                     place: [left, top + line as f64 * (HEIGHT + 16.0), width, HEIGHT],

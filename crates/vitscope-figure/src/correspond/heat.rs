@@ -19,12 +19,12 @@ pub(super) struct PatchMap {
 }
 
 /// The stored maps of the example pairs.
-pub(super) struct Maps {
+pub(super) struct SimilarityMaps {
     path: PathBuf,
     file: TensorFile,
 }
 
-impl Maps {
+impl SimilarityMaps {
     /// Opens a run's maps; `None` where it stored none.
     pub(super) fn of_run(run: &RunView) -> Result<Option<Self>, FigureError> {
         let path = run.root.join(names::EXAMPLE_TENSORS);

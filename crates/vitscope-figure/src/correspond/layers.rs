@@ -3,8 +3,8 @@
 
 use vitscope_run::{Facet, Slot, Subject};
 
-use super::heat::{Heat, Maps};
-use super::pairs::{PointPair, Wanted, judge, pairs, photograph, pixel, stored_matches};
+use super::heat::{Heat, SimilarityMaps};
+use super::pairs::{KeypointOutcome, PointPair, judge, pairs, photograph, pixel, stored_matches};
 use super::similarity::marks_key;
 use super::{Fitted, MATCH, TRUE_POINT};
 use crate::bands::Bands;
@@ -39,12 +39,12 @@ pub(crate) fn draw_similarity(member: &Member) -> Result<Plate, FigureError> {
     let run = &member.run;
     let none = |why| Ok(sheet::absent(NAME, HEADING, why));
     let listed = pairs(run)?;
-    let (Some(mut maps), Some(pair)) = (Maps::of_run(run)?, listed.first()) else {
+    let (Some(mut maps), Some(pair)) = (SimilarityMaps::of_run(run)?, listed.first()) else {
         return none("The run stored no example pairs.");
     };
     let (Some(target), Some(point)) = (
         photograph(run, &pair.target)?,
-        pair.shown(judge(run), Wanted::Found),
+        pair.shown(judge(run), KeypointOutcome::Found),
     ) else {
         return none(GONE);
     };

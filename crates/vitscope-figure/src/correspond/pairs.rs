@@ -15,7 +15,7 @@ const ALPHA: f64 = 0.1;
 
 /// Which keypoint of a pair is to be shown.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(super) enum Wanted {
+pub(super) enum KeypointOutcome {
     Found,
     Missed,
 }
@@ -36,11 +36,11 @@ pub(super) struct PointPair {
 impl PointPair {
     /// The keypoint that is shown alone: of those that `judge` finds or misses, as is wanted, the
     /// middle one; of all, where there are no such.
-    pub(super) fn shown(&self, judge: Option<Slot>, wanted: Wanted) -> Option<usize> {
+    pub(super) fn shown(&self, judge: Option<Slot>, wanted: KeypointOutcome) -> Option<usize> {
         let found = judge.and_then(|slot| self.matches.get(&slot.to_string()));
         let is_wanted = |point: &usize| {
             let right = found.map(|found| self.is_right(*point, found[*point]));
-            right == Some(wanted == Wanted::Found)
+            right == Some(wanted == KeypointOutcome::Found)
         };
         let mut points: Vec<usize> = (0..self.true_points.len()).filter(is_wanted).collect();
         if points.is_empty() {

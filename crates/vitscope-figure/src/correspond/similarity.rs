@@ -3,8 +3,8 @@
 
 use vitscope_run::{Slot, Subject};
 
-use super::heat::{Heat, Maps};
-use super::pairs::{PointPair, Wanted, judge, pairs, photograph, pixel};
+use super::heat::{Heat, SimilarityMaps};
+use super::pairs::{KeypointOutcome, PointPair, judge, pairs, photograph, pixel};
 use super::{Fitted, MATCH, TRUE_POINT};
 use crate::error::FigureError;
 use crate::grid::missing;
@@ -40,7 +40,7 @@ struct Columns<'a> {
 pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
     let run = &member.run;
     let listed = pairs(run)?;
-    let (Some(mut maps), false) = (Maps::of_run(run)?, listed.is_empty()) else {
+    let (Some(mut maps), false) = (SimilarityMaps::of_run(run)?, listed.is_empty()) else {
         let why = "The run stored no example pairs.";
         return Ok(sheet::absent(NAME, HEADING, why));
     };
@@ -100,7 +100,7 @@ fn rows<'a>(run: &RunView, listed: &'a [PointPair]) -> Result<Vec<PairRow<'a>>, 
     let mut rows = Vec::new();
     let judge = judge(run);
     for (number, pair) in listed.iter().take(MOST_PAIRS).enumerate() {
-        let wanted = [Wanted::Found, Wanted::Missed][number % 2];
+        let wanted = [KeypointOutcome::Found, KeypointOutcome::Missed][number % 2];
         if let Some(point) = pair.shown(judge, wanted) {
             rows.push(PairRow {
                 number,
@@ -168,7 +168,7 @@ impl PairRow<'_> {
         member: &Member,
         cell: [f64; 4],
         slot: Slot,
-        maps: &mut Maps,
+        maps: &mut SimilarityMaps,
     ) -> Result<(), FigureError> {
         let pair = self.pair;
         let found = pair.matches.get(&slot.to_string());

@@ -9,12 +9,12 @@ use serde::Serialize;
 use vitscope_run::{Facet, Part, RunKind, Slot, Subject};
 
 use super::{maps, table};
+use crate::encoding::base64;
 use crate::error::FigureError;
 use crate::members::Member;
 use crate::pixels::NONE;
 use crate::run_view::RunView;
 use crate::sheet::Plate;
-use crate::svg::base64;
 use crate::words;
 
 /// Pixels along an aggregate map, which the page shows 140 wide; the exact one is a file of the run.

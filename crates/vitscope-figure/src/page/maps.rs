@@ -3,7 +3,7 @@
 //! A pixel of a label map nearly always has the label of a neighbor. Each is coded by up to three answers - is it the
 //! left one's, else the upper one's, else the upper right one's? - and by its eight bits where none is right. Each
 //! answer goes through the binary range coder of LZMA, with a probability that is learned for the way in which the
-//! neighbors agree. `templates/report.js` decodes it, and knows by the sum at the end whether it did so rightly.
+//! neighbors agree. `templates/report/unpacking.js` decodes it, and knows by the sum at the end whether it did so rightly.
 
 /// Probabilities are of 12 bits, and move by a 32nd.
 const HALF: u16 = 1 << 11;
@@ -19,12 +19,12 @@ const LEAST: u32 = 1 << 24;
 /// `pixels` holds whole maps of `width * height`.
 pub(super) fn encode(pixels: &[u8], width: usize, height: usize) -> Vec<u8> {
     let mut coder = Coder::new();
-    let mut learned = Learned::new();
+    let mut learned = AnswerOdds::new();
     for map in pixels.chunks_exact((width * height).max(1)) {
         for at in 0..map.len() {
             let near = Near::of(map, width, at);
-            learned.walk(&near, |probability, wanted| {
-                let bit = wanted.is_true_of(map[at]);
+            learned.walk(&near, |probability, question| {
+                let bit = question.is_true_of(map[at]);
                 coder.code(probability, bit);
                 bit
             });
@@ -87,14 +87,14 @@ impl Near {
 }
 
 /// What an answer is about.
-enum Wanted {
+enum MapQuestion {
     /// Whether the pixel is not this label.
     Not(u8),
     /// A bit of the pixel itself, from the highest, which is 7.
     Bit(u32),
 }
 
-impl Wanted {
+impl MapQuestion {
     fn is_true_of(&self, pixel: u8) -> bool {
         match *self {
             Self::Not(label) => pixel != label,
@@ -104,12 +104,12 @@ impl Wanted {
 }
 
 /// The probabilities that every answer is no, as learned so far.
-struct Learned {
+struct AnswerOdds {
     answers: [[u16; WAYS]; 3],
     bits: [u16; 256],
 }
 
-impl Learned {
+impl AnswerOdds {
     fn new() -> Self {
         Self {
             answers: [[HALF; WAYS]; 3],
@@ -118,20 +118,20 @@ impl Learned {
     }
 
     /// Asks `tell` for the answers of one pixel, in order, as many as are needed; gives the pixel.
-    fn walk(&mut self, near: &Near, mut tell: impl FnMut(&mut u16, Wanted) -> bool) -> u8 {
+    fn walk(&mut self, near: &Near, mut tell: impl FnMut(&mut u16, MapQuestion) -> bool) -> u8 {
         let candidates = [near.left, near.up, near.right];
         for (answer, label) in candidates.into_iter().enumerate() {
             // What was asked before is not asked again.
             if candidates[..answer].contains(&label) {
                 continue;
             }
-            if !tell(&mut self.answers[answer][near.way], Wanted::Not(label)) {
+            if !tell(&mut self.answers[answer][near.way], MapQuestion::Not(label)) {
                 return label;
             }
         }
         let mut node = 1;
         for bit in (0..8).rev() {
-            let set = tell(&mut self.bits[node], Wanted::Bit(bit));
+            let set = tell(&mut self.bits[node], MapQuestion::Bit(bit));
             node = 2 * node + usize::from(set);
         }
         // Eight bits after a leading one.
@@ -213,7 +213,7 @@ impl Coder {
 mod tests {
     use super::*;
 
-    /// What `report.js` does, in Rust.
+    /// What `unpacking.js` does, in Rust.
     fn decode(bytes: &[u8], maps: usize, width: usize, height: usize) -> Vec<u8> {
         let mut next = 4;
         let mut take = || {
@@ -222,7 +222,7 @@ mod tests {
         };
         let mut code = (0..4).fold(0, |code: u32, _| code << 8 | take());
         let mut range = u32::MAX;
-        let mut learned = Learned::new();
+        let mut learned = AnswerOdds::new();
         let mut pixels = Vec::new();
         for _ in 0..maps {
             let mut map = vec![0; width * height];

@@ -5,6 +5,7 @@
 
 mod explorer;
 mod maps;
+mod script;
 mod standing;
 mod summary;
 mod table;
@@ -17,10 +18,10 @@ use standing::RunVerdict;
 use table::SlotTable;
 use vitscope_run::{Facet, Part, Record, RunKind, RunState, Subject, Varying};
 
-use crate::CompareOptions;
 use crate::error::FigureError;
 use crate::many::{self, MANY};
 use crate::members::Member;
+use crate::options::CompareOptions;
 use crate::run_view::RunView;
 use crate::sheet::Plate;
 use crate::text;
@@ -242,7 +243,7 @@ impl Default for Page<'_> {
             has_model: false,
             fonts: &text::FONT_FACES,
             css: include_str!("../../templates/report.css"),
-            script: include_str!("../../templates/report.js"),
+            script: script::SCRIPT,
             island: String::new(),
         }
     }

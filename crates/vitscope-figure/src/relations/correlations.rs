@@ -5,7 +5,7 @@ use std::path::Path;
 
 use vitscope_run::Measured;
 
-use crate::compared::{Compared, field};
+use crate::compared::{ComparedTable, field};
 use crate::error::FigureError;
 
 /// Correlations by relation and group.
@@ -23,7 +23,7 @@ struct Correlation {
 impl Relations {
     /// Reads the file; `None` if there is none.
     pub(crate) fn read(path: &Path) -> Result<Option<Self>, FigureError> {
-        let Some(table) = Compared::read(path)? else {
+        let Some(table) = ComparedTable::read(path)? else {
             return Ok(None);
         };
         let [relation, group, n] = ["relation", "group", "n"].map(|name| table.column(name));

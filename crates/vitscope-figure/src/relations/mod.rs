@@ -9,11 +9,11 @@ use vitscope_measure::{pearson, spearman};
 use vitscope_run::{Facet, Slot, Subject};
 
 use crate::chart::{self, Chart, Frame};
-use crate::curves::key_of;
 use crate::error::FigureError;
 use crate::locality;
 use crate::many::MANY;
 use crate::members::Member;
+use crate::models;
 use crate::scale::Scale;
 use crate::sheet::{self, Plate, Sheet};
 use crate::svg::{Lettering, Svg};
@@ -203,7 +203,7 @@ fn draw_keys(svg: &mut Svg, members: &[&Member], relations: &[RelationPoints<'_>
         return top;
     }
     if members.len() <= MANY {
-        let names = key_of(members).into_iter();
+        let names = models::key_of(members).into_iter();
         let names: Vec<_> = names
             .map(|(name, _, paint)| (name, Mark::Circle, paint))
             .collect();

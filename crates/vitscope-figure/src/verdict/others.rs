@@ -2,7 +2,7 @@
 
 use vitscope_run::{Measured, Part, Slot, Subject};
 
-use super::{capitalized_name, name, not_below, ranked, with_interval};
+use super::slots::{capitalized_name, name, not_below, ranked, with_interval};
 use crate::run_view::RunView;
 
 /// In which layers attention is most local, and in which least.

@@ -2,7 +2,7 @@
 
 use vitscope_run::{Measured, Slot, Subject};
 
-use super::{name, not_below, ranked, sound, with_interval};
+use super::slots::{name, not_below, ranked, sound, with_interval};
 use crate::run_view::RunView;
 use crate::words::counted;
 

@@ -11,7 +11,7 @@ use vitscope_study::layers::Layers;
 use vitscope_study::observer::{Observer, Phase};
 use vitscope_study::settings::Side;
 use vitscope_testkit::{fixture, scenes};
-use vitscope_view::{Desk, Look, MOST_PICTURES, Pane, ViewError, png_of};
+use vitscope_view::{Desk, MOST_PICTURES, Pane, SlotReading, ViewError, png_of};
 use vitscope_vit::identify::{Family, Settle};
 
 const SIZE: usize = 64;
@@ -48,8 +48,8 @@ fn plain() -> Pane {
     pane(&fixture("dino-timm/model.safetensors"), settled())
 }
 
-fn look(slot: &str, token_norm: Side, rope: Side) -> Look {
-    Look {
+fn look(slot: &str, token_norm: Side, rope: Side) -> SlotReading {
+    SlotReading {
         slot: slot.parse().unwrap(),
         token_norm,
         rope,
@@ -107,7 +107,7 @@ fn farthest(model: &Path, settle: &Settle, sides: (Side, Side)) -> f64 {
         features
             .read(Split::Test, slot, &[0, 1, 2], &mut rows)
             .unwrap();
-        let look = Look {
+        let look = SlotReading {
             slot,
             token_norm: sides.0,
             rope: sides.1,
@@ -181,7 +181,7 @@ fn colors_are_those_of_the_data_set_and_do_not_turn_over_between_layers() {
     for facet in Facet::ALL {
         let mut before: Option<Vec<Vec<f64>>> = None;
         for layer in 1..=3 {
-            let look = Look {
+            let look = SlotReading {
                 slot: Slot { facet, layer },
                 token_norm: Side::After,
                 rope: Side::Before,

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use vitscope_figure::{DrawOptions, FigureError, Images, Look};
+use vitscope_figure::{DrawOptions, FigureError, ImageChoice, Look};
 
 use super::print;
 use crate::args::{Cli, LookArgs, Output};
@@ -50,8 +50,8 @@ pub fn look(args: &LookArgs, runs: usize) -> anyhow::Result<Look> {
 }
 
 /// What `--images` means.
-pub fn images(words: &[String]) -> anyhow::Result<Images> {
-    Images::parse(words).map_err(|problem| usage(anyhow::anyhow!("--images: {problem}")))
+pub fn images(words: &[String]) -> anyhow::Result<ImageChoice> {
+    ImageChoice::parse(words).map_err(|problem| usage(anyhow::anyhow!("--images: {problem}")))
 }
 
 /// A choice of images or layers that a run cannot meet is the user's to change.

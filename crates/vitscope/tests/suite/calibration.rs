@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::common::{metrics, run, succeed};
 use safetensors::{serialize, tensor::Dtype, tensor::TensorView};
 use vitscope_demo::planted::{CODES, GRID, Meaning, codes, embeddings, lesson};
-use vitscope_demo::{Picture, SIDE, Scene, Scenes, Split};
+use vitscope_demo::{Picture, SIDE, Scene, SceneSplit, Scenes};
 
 const SEED: u64 = 7;
 const TRAIN: u64 = 24;
@@ -15,7 +15,7 @@ const TEST: u64 = 96;
 const PLANTED: [Meaning; 3] = [Meaning::Class, Meaning::Place, Meaning::Mix(0.5)];
 
 fn picture(index: u64) -> Picture {
-    Scene::new(SEED, Split::Test, index, 0.0).picture()
+    Scene::new(SEED, SceneSplit::Test, index, 0.0).picture()
 }
 
 fn write(path: &Path, images: u64, embed: impl Fn(u64, Meaning, u64) -> Vec<f32>) {

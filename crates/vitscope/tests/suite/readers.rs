@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use safetensors::{serialize, tensor::Dtype, tensor::TensorView};
 use vitscope_demo::planted::{CODES, GRID, Meaning, codes};
-use vitscope_demo::{SIDE, Scene, Scenes, Split};
+use vitscope_demo::{SIDE, Scene, SceneSplit, Scenes};
 use vitscope_testkit::lcg::Lcg;
 
 use crate::common::{
@@ -202,7 +202,7 @@ fn readers_find_planted_classes_and_nothing_where_there_are_none() {
     };
     scenes.write(&data).unwrap();
     std::fs::create_dir(&features).unwrap();
-    for (name, split) in [("train", Split::Train), ("test", Split::Test)] {
+    for (name, split) in [("train", SceneSplit::Train), ("test", SceneSplit::Test)] {
         let codes = |index| {
             let picture = Scene::new(7, split, index, 0.0).picture();
             codes(Meaning::Class, 7, index, &picture)

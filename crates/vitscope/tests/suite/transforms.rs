@@ -5,7 +5,7 @@ use std::process::Output;
 
 use safetensors::{serialize, tensor::Dtype, tensor::TensorView};
 use vitscope_demo::planted::{CODES, GRID, Meaning, codes};
-use vitscope_demo::{SIDE, Scene, Scenes, Split};
+use vitscope_demo::{SIDE, Scene, SceneSplit, Scenes};
 use vitscope_testkit::lcg::Lcg;
 
 use crate::common::{
@@ -305,7 +305,7 @@ fn planted(folder: &Path) -> (PathBuf, PathBuf) {
             Meaning::Class,
             7,
             index,
-            &Scene::new(7, Split::Test, index, 0.0).picture(),
+            &Scene::new(7, SceneSplit::Test, index, 0.0).picture(),
         )
     };
     // Frequent classes and rare ones, so that principal directions are no matter of chance.

@@ -1,0 +1,46 @@
+  const repaint = () => {
+    const compared = isDifference();
+    let [pixels, differing] = [0, 0];
+    cards.forEach((card, index) => {
+      const counts = paint(card.main, slot(), index, state.opacity, compared);
+      pixels += counts[0];
+      differing += counts[1];
+      card.mainStack.classList.toggle("lit", state.lit >= 0 || compared);
+      if (card.truth) {
+        paint(card.truth, run().truth, index, 1, false);
+        card.truthStack.classList.toggle("lit", state.lit >= 0);
+      }
+    });
+    let line = state.base ? `Reference: ${readable(state.base)}.` : "";
+    if (state.view === "difference") line = compared ? `${readable(state)} differs from ${readable(state.base)} in ${pixels ? ((100 * differing) / pixels).toFixed(1) : "0.0"} % of the pixels shown; in color: what it says there.` : noDifference();
+    find(".difference").textContent = line;
+    maps.forEach(paintAggregate);
+    find(".lit-line").textContent = describeLit();
+    buttons.forEach((node, index) => node.classList.toggle("lit", index === state.lit));
+    bars.forEach((bar) => {
+      bar.line.classList.toggle("lit", bar.entry === state.lit);
+      bar.line.classList.toggle("dim", state.lit >= 0 && bar.entry !== state.lit);
+    });
+    for (const group of classGroups) group.classList.toggle("dim", state.lit >= 0 && classOf(group) !== state.lit);
+  };
+
+  // The bars of classes in the figures light up with the explorer, and light it up.
+  const classGroups = [...document.querySelectorAll("svg g[data-class]")];
+  const classOf = (group) => Number(group.dataset.class);
+  for (const group of classGroups) {
+    group.addEventListener("pointerenter", () => light(classOf(group)));
+    group.addEventListener("pointerleave", () => light(state.pinned));
+  }
+
+  function light(entry) {
+    if (entry === state.lit || entry >= run().entries.length) return;
+    state.lit = entry;
+    repaint();
+  }
+
+  function pin(entry) {
+    state.pinned = entry === state.pinned ? -1 : entry;
+    buttons.forEach((node, index) => node.setAttribute("aria-pressed", String(index === state.pinned)));
+    light(entry);
+  }
+
