@@ -26,7 +26,7 @@ use vitscope_view::ViewError;
 use vitscope_vit::error::{DeviceError, VitError};
 use vitscope_vit::shapes::ShapeError;
 
-use crate::progress::say;
+use crate::stderr::say;
 
 /// Marks an error as the user's wording.
 #[derive(Debug)]

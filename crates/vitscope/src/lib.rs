@@ -7,6 +7,8 @@ mod args;
 mod commands;
 mod exit;
 mod progress;
+mod stderr;
+mod stdout;
 
 use std::ffi::OsString;
 #[cfg(unix)]

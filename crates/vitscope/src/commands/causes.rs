@@ -8,9 +8,11 @@ use vitscope_study::StudyError;
 use vitscope_study::causes::{CausesOutcome, CausesRequest, CausesSettings, Named, View, causes};
 
 use super::locate::locate;
-use super::{facets, layout, print, settle, use_threads};
+use super::settled::{layout, settle};
+use super::threads::use_threads;
 use crate::args::{CausesArgs, Cli, Output};
 use crate::progress::Teller;
+use crate::stdout::print;
 
 /// Tests what position causes and prints what labels follow.
 pub fn run(cli: &Cli, args: &CausesArgs) -> anyhow::Result<()> {
@@ -23,7 +25,7 @@ pub fn run(cli: &Cli, args: &CausesArgs) -> anyhow::Result<()> {
         settings: CausesSettings {
             size: args.size,
             layers: args.slots.layers.clone(),
-            facets: facets(&args.slots.facets),
+            facets: args.slots.each_facet(),
             token_norm: args.slots.token_norm,
             rope: args.slots.rope,
             clusters: args.clusters,

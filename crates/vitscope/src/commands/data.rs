@@ -8,9 +8,10 @@ use vitscope_study::StudyError;
 use vitscope_study::check::{Check, PositionCheck, ProblemList, Request, SplitCheck, check};
 use vitscope_study::check_pairs::{PairCheck, check_pairs};
 
-use super::{print, use_threads};
+use super::threads::use_threads;
 use crate::args::{Cli, DataCheckArgs, DataCommand, Output};
 use crate::progress::Teller;
+use crate::stdout::print;
 
 /// Problems shown in the human table; `--format json` lists up to 1000.
 const SHOWN: usize = 20;

@@ -9,7 +9,8 @@ use vitscope_hub::{Origin, resolve};
 use vitscope_vit::identify::Format;
 
 use crate::args::Cli;
-use crate::progress::{JSON_INTERVAL, Style, say};
+use crate::progress::{JSON_INTERVAL, Style};
+use crate::stderr::say;
 
 /// The local file or folder of a model: a path, a short name of the table or a Hugging Face id.
 pub fn locate(cli: &Cli, model: &Path, format: Option<Format>) -> anyhow::Result<PathBuf> {

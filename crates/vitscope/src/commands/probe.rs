@@ -14,10 +14,12 @@ use vitscope_study::probe::{Made, ProbeRequest, probe_together, tidy};
 use vitscope_study::shard::Shard;
 
 use super::locate::locate;
-use super::{layout, print, settle, use_threads};
+use super::settled::{layout, settle};
+use super::threads::use_threads;
 use crate::args::{Cli, Output, ProbeArgs};
 use crate::exit::usage;
 use crate::progress::Teller;
+use crate::stdout::print;
 
 /// Runs the main job, draws its figures and prints its table.
 pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {

@@ -11,13 +11,15 @@ use vitscope_sweep::{
 
 use super::compare::columns;
 use super::locate::News;
+use super::note::note;
 use super::probe::{bytes, duration};
-use super::{note, print, use_threads};
+use super::threads::use_threads;
 use crate::args::{
     Cli, ExecutorArgs, ExecutorWord, Output, PlanArgs, SweepArgs, SweepVerb, TaskArgs,
 };
 use crate::exit::missed;
 use crate::progress::{SweepTeller, Teller};
+use crate::stdout::print;
 
 /// Does what was typed with a plan.
 pub fn run(cli: &Cli, args: &SweepArgs) -> anyhow::Result<()> {

@@ -6,9 +6,10 @@ use std::fmt::Write;
 use vitscope_study::verify::{Compared, KINDS, Verification, verify};
 
 use super::locate::locate;
-use super::{layout, print, settle};
+use super::settled::{layout, settle};
 use crate::args::{Cli, Output, VerifyArgs};
 use crate::exit::missed;
+use crate::stdout::print;
 
 /// Compares a model with recorded activations and prints the differences; an error past the
 /// tolerance.
