@@ -8,7 +8,7 @@ use ndarray::Array2;
 use safetensors::tensor::Dtype;
 use vitscope_run::tensors::{Lazy, Stored};
 
-use super::look::ImageLabels;
+use super::image_labels::ImageLabels;
 use crate::error::StudyError;
 use crate::evaluate::hash_of;
 use crate::state::{self, Found, Origin, SAVE_INTERVAL};

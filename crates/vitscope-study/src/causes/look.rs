@@ -10,6 +10,7 @@ use vitscope_vit::Vit;
 use vitscope_vit::edit::Edit;
 use vitscope_vit::facet::{Kind, Taps};
 
+use super::image_labels::ImageLabels;
 use super::kept::Storing;
 use super::view::{Grid, View};
 use crate::error::StudyError;
@@ -30,15 +31,6 @@ pub(super) struct Looker<'a> {
     pub(super) kinds: Vec<(usize, Kind)>,
     pub(super) grid: Grid,
     pub(super) seed: u64,
-}
-
-/// The labels of an image in every view.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ImageLabels {
-    /// `[views][slots][patches]`
-    pub(super) labels: Vec<Vec<Vec<u8>>>,
-    /// The class of most pixels of each patch of the plain view, 255 where most have none.
-    pub(super) truth: Option<Vec<u8>>,
 }
 
 impl<'a> Looker<'a> {

@@ -6,6 +6,7 @@
 //! patch and slot.
 
 mod fit;
+mod image_labels;
 mod kept;
 mod look;
 mod numbers;

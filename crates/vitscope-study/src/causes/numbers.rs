@@ -9,7 +9,7 @@ use vitscope_measure::{
 };
 use vitscope_run::Measured;
 
-use super::look::ImageLabels;
+use super::image_labels::ImageLabels;
 use super::view::{Grid, View};
 
 /// A number's name in `metrics.csv`, and the number.

@@ -12,7 +12,7 @@ use vitscope_probe::Target;
 use vitscope_run::tensors::{self, Lazy};
 use vitscope_run::{Part, Record, Subject, Table, files, names, to_csv};
 
-use super::SlotPck;
+use super::outcome::SlotPck;
 use super::photos::{PhotoJob, load, pixel_of, rows_of, run_inputs};
 use super::search::slot_error;
 use super::settings::at_alpha;

@@ -13,9 +13,10 @@ use tempfile::TempDir;
 
 use crate::cache::Worth;
 use crate::error::StudyError;
-use crate::job::{Job, Plan, Prepared};
+use crate::job::{Job, Plan};
 use crate::observer::{self, Observer, Phase};
 use crate::probe::inspect;
+use crate::probe::prepared::Prepared;
 use crate::probe::{Made, ProbeRequest, run, trainings};
 use crate::settings::Settings;
 use crate::source::{MICRO_BATCH, Source};

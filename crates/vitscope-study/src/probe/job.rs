@@ -5,24 +5,22 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use vitscope_data::{DataSet, Split};
-use vitscope_probe::{MAX_CLUSTERS, ProbeError, Transform};
+use vitscope_probe::{MAX_CLUSTERS, ProbeError};
 use vitscope_protocol::{Protocol, ProtocolError, Setup};
 use vitscope_run::session::default_place;
-use vitscope_run::{
-    Facet, Fixed, Record, RunKind, Select, Session, Skipped, apart, names, session,
-};
+use vitscope_run::{Facet, Fixed, Record, RunKind, Session, Slot, apart, names, session};
 
-use crate::edits::Probed;
 use crate::error::StudyError;
-use crate::model::{Opened, check_counts};
+use crate::model::Opened;
 use crate::observer::Observer;
+use crate::probe::prepared::Prepared;
+use crate::probe::probed::{Probed, reading_edit};
 use crate::probe::request::ProbeRequest;
 use crate::record;
-use crate::screen::screen;
 use crate::settings::{SaveLabels, Settings, TransformFit};
 use crate::shard::Shard;
-use crate::source::{Pass, Reading, Source, Turn};
-use crate::variants::{Variant, Vary};
+use crate::source::{Pass, Reading, Turn};
+use crate::variants::Vary;
 
 /// Clusters where the data set has no classes: the paper's number for COCO-Stuff and Cityscapes.
 const CLUSTERS_WITHOUT_CLASSES: usize = 27;
@@ -117,6 +115,32 @@ impl Job<'_> {
         self.plans.iter().map(|plan| &plan.setup).collect()
     }
 
+    /// Images that transforms are fitted on, each as often as it is seen.
+    pub(crate) fn fitting_images(&self) -> u64 {
+        let turns = match self.common.transform_fit {
+            TransformFit::Train => 1,
+            TransformFit::Neutral => Turn::ALL.len(),
+        };
+        let mut images = self.samples.concat();
+        images.sort_unstable();
+        images.dedup();
+        (images.len() * turns) as u64
+    }
+
+    /// The fewest images that every transform of the job can be fitted on.
+    pub(crate) fn fewest_images(&self) -> usize {
+        let grid = (self.opened.grid[0], self.opened.grid[1]);
+        let needed = self.probed.iter().zip(&self.probed_widths);
+        let needed = needed
+            .filter_map(|(probed, &width)| Some(probed.edit?.transform.fewest_images(grid, width)));
+        needed.max().unwrap_or(0)
+    }
+
+    /// The slot of a probed reading.
+    pub(crate) fn slot_of(&self, probed: usize) -> Slot {
+        self.readings[self.probed[probed].reading].slot
+    }
+
     /// An error of the library, with the slot that it is about.
     pub(crate) fn failed(&self, error: ProtocolError) -> StudyError {
         match error {
@@ -154,51 +178,6 @@ pub(crate) fn counting_fingerprint(run: &str, shard: Option<Shard>) -> String {
     match shard {
         Some(shard) => format!("{run} shard {shard}"),
         None => run.to_owned(),
-    }
-}
-
-/// What a request names, opened and looked over.
-pub(crate) struct Prepared {
-    data: DataSet,
-    opened: Opened,
-    layers: Vec<usize>,
-    skipped: Vec<Skipped>,
-}
-
-impl Prepared {
-    /// Opens the data set and the model, and refuses what does not go together.
-    pub(crate) fn open(
-        request: &ProbeRequest,
-        vary: &Vary,
-        observer: &mut dyn Observer,
-    ) -> Result<(Source, Self), StudyError> {
-        let common = &request.settings;
-        for variant in vary.variants(common)? {
-            variant.settings.check()?;
-        }
-        let data = DataSet::open(&request.data)?;
-        if common.readers && !data.has_truth() {
-            return Err(StudyError::setting(format!(
-                "`readers` are given labels, and {} has none: leave `readers` out, or give masks",
-                request.data
-            )));
-        }
-        let (source, opened) = request
-            .model
-            .open(common.size, &common.layers, &common.facets)?;
-        check_counts(&source, &data)?;
-        let layers = common.layers.resolve(opened.record.depth);
-        let layers = layers.map_err(StudyError::Setting)?;
-        check_source(&source, common, vary)?;
-        check_selection(common.select, &opened)?;
-        let (data, skipped) = leave_out_bad(data, common, &source, &opened, observer)?;
-        let prepared = Self {
-            data,
-            opened,
-            layers,
-            skipped,
-        };
-        Ok((source, prepared))
     }
 }
 
@@ -282,7 +261,7 @@ impl Job<'_> {
             .shuffle(settings.shuffle)
             .check()
             .map_err(StudyError::Protocol)?;
-        let edit = self.edit(settings, &protocol, train)?;
+        let edit = reading_edit(self.opened, &mut self.samples, settings, &protocol, train)?;
         let mut own = Vec::new();
         let depth = self.opened.record.depth;
         for (mut reading, &width) in Reading::all(&self.opened.slots, settings.token_norm)
@@ -322,69 +301,6 @@ impl Job<'_> {
         });
         Ok(())
     }
-}
-
-/// Refuses what a feature directory cannot give.
-fn check_source(source: &Source, settings: &Settings, vary: &Vary) -> Result<(), StudyError> {
-    if matches!(source, Source::Backbone(_)) {
-        return Ok(());
-    }
-    let refused = |sentence| Err(StudyError::setting(sentence));
-    let blank = |variant: &Variant| matches!(variant.settings.transform, Transform::Blank(_));
-    if vary.variants(settings)?.iter().any(blank) {
-        return refused(
-            "`transform` blank needs a model: a feature directory holds no black image's embeddings",
-        );
-    }
-    if settings.transform_fit == TransformFit::Neutral {
-        return refused(
-            "`transform-fit` neutral needs a model: a feature directory holds no turned images' embeddings",
-        );
-    }
-    if settings.attention {
-        return refused(
-            "`attention` needs a model: a feature directory holds no attention weights",
-        );
-    }
-    if vary.of("token_norm").len() > 1 {
-        return refused(
-            "`token-norm` both needs a model: a feature directory holds one reading of the last token",
-        );
-    }
-    Ok(())
-}
-
-fn check_selection(select: Select, opened: &Opened) -> Result<(), StudyError> {
-    match select {
-        Select::Layer(layer) if opened.slots.iter().all(|slot| slot.layer != layer) => {
-            Err(StudyError::setting(format!(
-                "`select` layer:{layer}: this run looks at no layer {layer}; the model has {}",
-                opened.record.depth
-            )))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Applies `--skip-bad`, where it was asked for.
-fn leave_out_bad(
-    data: DataSet,
-    settings: &Settings,
-    source: &Source,
-    opened: &Opened,
-    observer: &mut dyn Observer,
-) -> Result<(DataSet, Vec<Skipped>), StudyError> {
-    if settings.skip_bad == 0 {
-        return Ok((data, Vec::new()));
-    }
-    if matches!(source, Source::Features(_)) {
-        return Err(StudyError::setting(
-            "`skip-bad` needs a model: a feature directory holds every image of the data set already",
-        ));
-    }
-    let used = [settings.limit_train, settings.limit_test];
-    let used = used.map(|limit| limit.unwrap_or(usize::MAX));
-    screen(data, opened.geometry, used, settings.skip_bad, observer)
 }
 
 fn clusters(settings: &Settings, data: &DataSet) -> Result<usize, StudyError> {
