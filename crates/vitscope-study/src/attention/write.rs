@@ -11,7 +11,7 @@ use vitscope_run::tensors::{self, Lazy};
 use vitscope_run::{Measured, Part, Record, Subject, Table, files, names};
 
 use super::localities::{LayerSummary, Localities};
-use super::settings::{AttentionSettings, Query};
+use super::settings::{AttentionSettings, PatchQuery};
 use crate::error::StudyError;
 use crate::model::Opened;
 use crate::picture;
@@ -154,7 +154,13 @@ fn binary(mean: &Array2<f64>) -> Vec<u8> {
 
 /// An image in gray, lit by the attention of one query from black over red and yellow to white (the
 /// largest weight), with the query's patch framed in cyan.
-fn spotlight(rgb: &[u8], side: usize, row: &[f32], grid: [usize; 2], query: &Query) -> Vec<u8> {
+fn spotlight(
+    rgb: &[u8],
+    side: usize,
+    row: &[f32],
+    grid: [usize; 2],
+    query: &PatchQuery,
+) -> Vec<u8> {
     let patch = side / grid[0];
     let largest = row.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
     let mut out = Vec::with_capacity(rgb.len());

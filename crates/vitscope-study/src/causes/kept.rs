@@ -11,14 +11,14 @@ use vitscope_run::tensors::{Lazy, Stored};
 use super::image_labels::ImageLabels;
 use crate::error::StudyError;
 use crate::evaluate::hash_of;
-use crate::state::{self, Found, Origin, SAVE_INTERVAL};
+use crate::state::{self, Origin, SAVE_INTERVAL, StoredState};
 
 /// The files in the folder of unfinished work.
 const CENTROIDS: &str = "centroids";
 const LABELS: &str = "views";
 
 /// Where a run keeps what is done of it.
-pub(super) struct Kept<'a> {
+pub(super) struct CausesState<'a> {
     pub(super) run: &'a Path,
     pub(super) fingerprint: &'a str,
     /// Views, slots and patches of an image's labels.
@@ -26,10 +26,10 @@ pub(super) struct Kept<'a> {
     pub(super) has_truth: bool,
 }
 
-impl Kept<'_> {
+impl CausesState<'_> {
     /// The centroids `[K, D]` of every slot; `None` where they are not fitted yet.
     pub(super) fn centroids(&self) -> Result<Option<Vec<Array2<f32>>>, StudyError> {
-        let Some(mut found) = Found::of(self.run, CENTROIDS, self.fingerprint.into())? else {
+        let Some(mut found) = StoredState::of(self.run, CENTROIDS, self.fingerprint.into())? else {
             return Ok(None);
         };
         let odd = "a tensor has an odd shape";
@@ -63,12 +63,12 @@ impl Kept<'_> {
 
     /// The labels of the first images, as many as were stored.
     pub(super) fn labels(&self, hash: &str) -> Result<Vec<ImageLabels>, StudyError> {
-        let Some(mut found) = Found::of(self.run, LABELS, self.origin(hash))? else {
+        let Some(mut found) = StoredState::of(self.run, LABELS, self.origin(hash))? else {
             return Ok(Vec::new());
         };
         let [views, slots, patches] = self.shape;
         let images = found.done();
-        let sized = |found: &Found, stored: Stored, each: usize| match stored.bytes.len()
+        let sized = |found: &StoredState, stored: Stored, each: usize| match stored.bytes.len()
             == images * each
         {
             true => Ok(stored.bytes),
@@ -126,14 +126,14 @@ impl Kept<'_> {
 
 /// Stores labels while they are made.
 pub(super) struct Storing<'a> {
-    kept: &'a Kept<'a>,
+    kept: &'a CausesState<'a>,
     hash: String,
     last: Instant,
 }
 
 impl<'a> Storing<'a> {
     /// Of labels by these centroids.
-    pub(super) fn new(kept: &'a Kept<'a>, centroids: &[Array2<f32>]) -> Self {
+    pub(super) fn new(kept: &'a CausesState<'a>, centroids: &[Array2<f32>]) -> Self {
         Self {
             kept,
             hash: hash_of(centroids),
@@ -159,7 +159,7 @@ impl<'a> Storing<'a> {
     }
 }
 
-impl Kept<'_> {
+impl CausesState<'_> {
     /// What is said where the user stops the run.
     pub(super) fn interrupted(&self) -> StudyError {
         StudyError::Interrupted {

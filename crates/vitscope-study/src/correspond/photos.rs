@@ -35,7 +35,7 @@ pub(super) struct PhotoInput {
 }
 
 /// Embeddings of one photograph, per slot `[N, D]`.
-pub(super) type Features = Vec<Vec<f32>>;
+pub(super) type PhotoEmbeddings = Vec<Vec<f32>>;
 
 /// Everything that is fixed once model and pairs are open.
 pub(super) struct PhotoJob<'a> {
@@ -107,7 +107,7 @@ pub(super) fn run_photos(
     photos: &[Photo],
     batch: &[usize],
     times: &mut Times,
-) -> Result<(Vec<PhotoInput>, Vec<Features>), StudyError> {
+) -> Result<(Vec<PhotoInput>, Vec<PhotoEmbeddings>), StudyError> {
     let begun = Instant::now();
     let inputs = batch
         .par_iter()
@@ -178,9 +178,9 @@ pub(super) fn run_inputs(
     backbone: &mut Backbone,
     inputs: &[PhotoInput],
     slots: &[Slot],
-) -> Result<Vec<Features>, StudyError> {
+) -> Result<Vec<PhotoEmbeddings>, StudyError> {
     let squares: Vec<&[u8]> = inputs.iter().map(|input| input.square.as_slice()).collect();
-    let mut features: Vec<Features> = vec![vec![Vec::new(); slots.len()]; inputs.len()];
+    let mut features: Vec<PhotoEmbeddings> = vec![vec![Vec::new(); slots.len()]; inputs.len()];
     let depth = job.opened.record.depth;
     let (token_norm, rope) = (job.settings.token_norm, job.settings.rope);
     backbone.squares(&squares, &job.taps, |tapped| {

@@ -22,7 +22,7 @@ use crate::picture;
 use crate::probe::readers::NAMES as READERS;
 use crate::settings::{self, Settings};
 use crate::source::Seen;
-use crate::state::{self, Found, Origin};
+use crate::state::{self, Origin, StoredState};
 
 /// The counts of a subject as tensors, each made when its turn comes.
 fn tensors<'a>(counts: &'a mut Counts, subject: &str) -> Vec<(String, Lazy<'a>)> {
@@ -98,7 +98,11 @@ fn tensors<'a>(counts: &'a mut Counts, subject: &str) -> Vec<(String, Lazy<'a>)>
 }
 
 /// Adds what [`tensors`] gave of other images.
-fn add_stored(counts: &mut Counts, subject: &str, stored: &mut Found) -> Result<(), StudyError> {
+fn add_stored(
+    counts: &mut Counts,
+    subject: &str,
+    stored: &mut StoredState,
+) -> Result<(), StudyError> {
     // A card counts no confusions of single images: with some of them missing there is no interval.
     if !stored.has(&format!("{SAMPLED}.{subject}")) {
         counts.quality = None;
@@ -193,7 +197,7 @@ fn reader_tensors<'a>(counts: &'a ReaderCounts, subject: &str) -> Vec<(String, L
 fn add_stored_reader(
     counts: &mut ReaderCounts,
     subject: &str,
-    stored: &mut Found,
+    stored: &mut StoredState,
 ) -> Result<(), StudyError> {
     let confusion = stored.tensor(&format!("{CONFUSION}.{subject}"))?.i64s();
     let sums = match counts.sample_shape() {
@@ -215,8 +219,8 @@ fn of_reader(reader: &str, slot: &str) -> String {
 ///
 /// # Errors
 /// When they are damaged or of another run.
-pub fn stored(run: &Path, origin: Origin<'_>) -> Result<Option<Found>, StudyError> {
-    Found::of(run, UNFINISHED, origin)
+pub fn stored(run: &Path, origin: Origin<'_>) -> Result<Option<StoredState>, StudyError> {
+    StoredState::of(run, UNFINISHED, origin)
 }
 
 /// What counts say of the codebooks (`[K, D]` per slot) that they are made with.
@@ -348,7 +352,7 @@ impl Evaluation {
     ///
     /// # Errors
     /// When it is damaged, or not of these slots.
-    pub fn add_stored(&mut self, stored: &mut Found) -> Result<(), StudyError> {
+    pub fn add_stored(&mut self, stored: &mut StoredState) -> Result<(), StudyError> {
         for (counts, name) in self.slots.iter_mut().zip(&self.names) {
             add_stored(counts, name, stored)?;
         }

@@ -18,7 +18,7 @@ use crate::observer::{Observer, Phase};
 use crate::probe::readers::Readers;
 use crate::record::Record;
 use crate::source::{PassTimes, Seen, Source, Visitor};
-use crate::state::{self, Found, Origin};
+use crate::state::{self, Origin, StoredState};
 
 struct Examiner<'a> {
     job: &'a Job<'a>,
@@ -117,7 +117,8 @@ impl Examiner<'_> {
         if let Some(localities) = &mut self.localities {
             let first = &self.job.plans[0];
             let key = self.job.counting_fingerprint(first);
-            if let Some(mut found) = Found::of(&first.run, attention::BESIDE, key.as_str().into())?
+            if let Some(mut found) =
+                StoredState::of(&first.run, attention::BESIDE, key.as_str().into())?
             {
                 localities.append_stored(&mut found)?;
                 self.located = localities.images();
@@ -207,7 +208,7 @@ impl Visitor for Examiner<'_> {
 }
 
 /// What the third pass counted.
-pub(crate) struct Examined {
+pub(crate) struct TestCounts {
     /// Per run.
     pub(crate) evaluations: Vec<Evaluation>,
     /// Of the model's attention, which the runs have in common.
@@ -225,7 +226,7 @@ pub(crate) fn examine(
     readers: Option<&Readers>,
     records: &mut [Record],
     observer: &mut dyn Observer,
-) -> Result<Examined, StudyError> {
+) -> Result<TestCounts, StudyError> {
     let opened = job.opened;
     let patch = opened.geometry.size / opened.grid[0];
     let grid = (opened.grid[0], opened.grid[1]);
@@ -301,7 +302,7 @@ pub(crate) fn examine(
     if job.common.shard.is_some() {
         examiner.save()?;
     }
-    let examined = Examined {
+    let examined = TestCounts {
         evaluations: examiner.evaluations,
         localities: examiner.localities,
     };

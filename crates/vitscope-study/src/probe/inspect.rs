@@ -19,7 +19,7 @@ use vitscope_vit::vit::Rows;
 use self::draws::Draws;
 use crate::edits::Edits;
 use crate::error::StudyError;
-use crate::inspected::{self, BINS, Found, FoundOn, Inspected, NAMES, bin};
+use crate::inspected::{self, BINS, FoundOn, Inspected, NAMES, SubjectArtifacts, bin};
 use crate::job::Job;
 use crate::observer::{self, Observer};
 use crate::record::Record;
@@ -341,7 +341,7 @@ impl Summed<'_> {
             let mut all = slots.collect::<Result<Vec<_>, StudyError>>()?;
             if job.data.has_truth() {
                 let numbers = told(&pieces(&self.truth, &draws));
-                let found = Found {
+                let found = SubjectArtifacts {
                     numbers,
                     lengths: Vec::new(),
                     outliers: Vec::new(),
@@ -364,7 +364,7 @@ impl Summed<'_> {
         fragments: &Fragments,
         fit: &[Option<f64>],
         draws: &Draws,
-    ) -> Result<Found, StudyError> {
+    ) -> Result<SubjectArtifacts, StudyError> {
         let of = &self.readings[reading];
         let grid = grid(self.job);
         let places = grid.0 * grid.1;
@@ -398,7 +398,7 @@ impl Summed<'_> {
         for &length in of.lengths.iter().filter(|_| !norm_hidden) {
             histogram[bin(length)] += 1;
         }
-        Ok(Found {
+        Ok(SubjectArtifacts {
             numbers: told(&numbers),
             lengths: histogram,
             outliers,
@@ -415,7 +415,7 @@ impl Summed<'_> {
     }
 }
 
-type Numbers = BTreeMap<&'static str, Measured>;
+type NumbersByName = BTreeMap<&'static str, Measured>;
 
 fn plain(value: Option<f64>) -> Measured {
     Measured {
@@ -425,14 +425,14 @@ fn plain(value: Option<f64>) -> Measured {
 }
 
 /// All numbers in the order of the file.
-fn told(numbers: &Numbers) -> [Measured; NAMES.len()] {
+fn told(numbers: &NumbersByName) -> [Measured; NAMES.len()] {
     NAMES.map(|name| numbers.get(name).copied().unwrap_or_default())
 }
 
 /// What the pieces of labels say.
-fn pieces(fragments: &Fragments, draws: &Draws) -> Numbers {
+fn pieces(fragments: &Fragments, draws: &Draws) -> NumbersByName {
     let per_image: Vec<Option<f64>> = fragments.per_image().into_iter().map(Some).collect();
-    Numbers::from([
+    NumbersByName::from([
         ("fragments", draws.mean(&per_image)),
         ("fragment_single", plain(fragments.single_share())),
         ("alike_share", plain(fragments.alike_share())),

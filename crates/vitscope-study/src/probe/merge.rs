@@ -15,7 +15,7 @@ use crate::outcome::{self, ProbeOutcome};
 use crate::record;
 use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::state::{Found, Origin};
+use crate::state::{Origin, StoredState};
 use crate::training;
 
 /// What to merge.
@@ -70,7 +70,7 @@ impl ShardRun {
                 run.display()
             )));
         }
-        let found = Found::open(run, training::NAME)?;
+        let found = StoredState::open(run, training::NAME)?;
         let lost = || other(&"its folder `state` is missing: run this shard again with `resume`");
         let fingerprint = found.ok_or_else(lost)?.fingerprint().to_owned();
         Ok(Self {
@@ -190,7 +190,7 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
     }
     let geometry = Geometry { size: first.size };
     let labels = TrainLabels::new(&data, geometry, record.grid, record.data.train);
-    let outcome = outcome::write(outcome::Counted {
+    let outcome = outcome::write(outcome::CountedRun {
         session,
         settings: &settings,
         data: &data,
@@ -317,7 +317,7 @@ fn add(
     }
     evaluation.add_stored(&mut found)?;
     if let Some(localities) = localities {
-        let found = Found::of(&part.run, attention::BESIDE, key.as_str().into())?;
+        let found = StoredState::of(&part.run, attention::BESIDE, key.as_str().into())?;
         localities.append_stored(&mut found.ok_or_else(lost)?)?;
     }
     Ok(())

@@ -39,7 +39,7 @@ use crate::baselines::TrainLabels;
 use crate::cache::{FacetCache, Worth};
 use crate::edits::Edits;
 use crate::error::StudyError;
-use crate::examine::{Examined, examine};
+use crate::examine::{TestCounts, examine};
 use crate::fit::fit;
 use crate::job::{Job, begin, folder_of, look};
 use crate::observer::Observer;
@@ -234,7 +234,7 @@ fn work(
 struct Passed {
     trainings: Vec<Training>,
     codebooks: Vec<Vec<Array2<f32>>>,
-    examined: Examined,
+    examined: TestCounts,
 }
 
 /// Turns what was counted into the files of each run, of data that are still what they were.
@@ -248,7 +248,7 @@ fn finish(
     let Passed {
         trainings,
         codebooks,
-        examined: Examined {
+        examined: TestCounts {
             evaluations,
             localities,
         },
@@ -285,7 +285,7 @@ fn finish(
         }
         let writing = Instant::now();
         let slots = 0..job.opened.slots.len();
-        let outcome = outcome::write(outcome::Counted {
+        let outcome = outcome::write(outcome::CountedRun {
             session,
             settings: &plan.settings,
             data: job.data,

@@ -99,7 +99,7 @@ pub struct ProbeOutcome {
 
 /// What is written.
 #[derive(Debug)]
-pub struct Counted<'a> {
+pub struct CountedRun<'a> {
     /// The run directory.
     pub session: Session,
     /// The settings.
@@ -132,8 +132,8 @@ pub struct Counted<'a> {
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
-    let Counted {
+pub fn write(input: CountedRun<'_>) -> Result<ProbeOutcome, StudyError> {
+    let CountedRun {
         ref session,
         settings,
         data,

@@ -84,13 +84,13 @@ pub fn store_lazily(
 
 /// Unfinished work as it was stored.
 #[derive(Debug)]
-pub struct Found {
+pub struct StoredState {
     path: PathBuf,
     file: TensorFile,
     header: Header,
 }
 
-impl Found {
+impl StoredState {
     /// Opens unfinished work; `None` where there is none.
     ///
     /// # Errors

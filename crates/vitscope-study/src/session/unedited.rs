@@ -12,7 +12,7 @@ use crate::{files, state};
 const NAME: &str = "data.json";
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct DataNote {
     sha256: String,
     data: Stamps,
 }
@@ -29,7 +29,7 @@ pub fn check(run: &Path, now: &Stamps) -> Result<(), StudyError> {
         if holds_work(&folder)? {
             return Err(damaged(&"it is missing"));
         }
-        let kept = Kept {
+        let kept = DataNote {
             sha256: now.hash(),
             data: now.clone(),
         };
@@ -37,7 +37,7 @@ pub fn check(run: &Path, now: &Stamps) -> Result<(), StudyError> {
             serde_json::to_vec(&kept).map_err(|error| StudyError::Internal(error.to_string()))?;
         return Ok(files::write(&path, &text)?);
     };
-    let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
+    let kept: DataNote = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
     if kept.sha256 != kept.data.hash() {
         return Err(damaged(&"its content is not what was written"));
     }

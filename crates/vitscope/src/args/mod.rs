@@ -15,7 +15,7 @@ use clap::{Args, Parser, Subcommand};
 use vitscope_data::Split;
 use vitscope_data::pairs::{Layout, PairSplit};
 use vitscope_run::Select;
-use vitscope_study::attention::Query;
+use vitscope_study::attention::PatchQuery;
 use vitscope_study::compare::checks::Condition;
 use vitscope_study::compare::summary::SummaryFile;
 use vitscope_study::correspond::Fit;
@@ -282,8 +282,8 @@ pub struct AttentionArgs {
     pub limit_test: Option<usize>,
     /// Patches whose attention over their image is kept and drawn: image name, then row and column
     /// of the patch from 0, such as 0001TP_008550:3,12
-    #[arg(long, num_args = 1.., value_name = "NAME:ROW,COLUMN", value_parser = read::<Query>)]
-    pub queries: Vec<Query>,
+    #[arg(long, num_args = 1.., value_name = "NAME:ROW,COLUMN", value_parser = read::<PatchQuery>)]
+    pub queries: Vec<PatchQuery>,
     /// Bootstrap samples behind the intervals over images; 0 for none
     #[arg(long, default_value_t = 1000, value_parser = whole::<usize>(0, MAX_RESAMPLES))]
     pub resamples: usize,

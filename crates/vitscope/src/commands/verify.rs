@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use vitscope_study::verify::{Compared, KINDS, Verification, verify};
+use vitscope_study::verify::{KINDS, TensorComparison, Verification, verify};
 
 use super::locate::locate;
 use super::settled::{layout, settle};
@@ -40,7 +40,7 @@ pub fn run(cli: &Cli, args: &VerifyArgs) -> anyhow::Result<()> {
     )))
 }
 
-fn number(tensor: &Compared) -> String {
+fn number(tensor: &TensorComparison) -> String {
     let mark = if tensor.passed { "" } else { "!" };
     match tensor.difference {
         Some(difference) => format!("{difference:.1e}{mark}"),
