@@ -55,8 +55,8 @@ impl Worth {
     pub(crate) fn of(job: &Job<'_>, stored: &[Option<Training>]) -> Self {
         let mut images = BTreeSet::new();
         let mut starting = BTreeSet::new();
-        for (plan, stored) in job.plans.iter().zip(stored) {
-            let setup = &plan.setup;
+        for (run, stored) in job.runs.iter().zip(stored) {
+            let setup = &run.setup;
             let distinct = setup.protocol().start_images(setup.order());
             let distinct = distinct.into_iter().map(|(image, _)| image);
             if stored.is_none() {
@@ -132,10 +132,10 @@ impl FacetCache {
     ) -> Result<Self, StudyError> {
         let key = Sha256::digest(format!(
             "{} {:?} {:?}",
-            job.plans[0].fingerprint, job.readings, worth.images
+            job.runs[0].fingerprint, job.readings, worth.images
         ));
         let name = files::hex(&key[..8]);
-        let folder = state::folder(&job.plans[0].run);
+        let folder = state::folder(&job.runs[0].root);
         let path = folder.join(names::kept_facets(&name));
         if path.exists() {
             let cache = Self::over(File::open(&path), &path, job, worth)?;

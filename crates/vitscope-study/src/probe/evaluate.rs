@@ -268,7 +268,7 @@ impl Evaluation {
     /// When the resampling cannot be planned.
     #[expect(
         clippy::too_many_arguments,
-        reason = "called once, with what the plan of a run knows"
+        reason = "called once, with what a run of a job knows"
     )]
     pub fn new(
         settings: &Settings,

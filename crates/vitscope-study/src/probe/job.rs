@@ -25,10 +25,11 @@ use crate::variants::Vary;
 /// Clusters where the data set has no classes: the paper's number for COCO-Stuff and Cityscapes.
 const CLUSTERS_WITHOUT_CLASSES: usize = 27;
 
-/// One run of a job.
-pub(crate) struct Plan {
+/// One run of a job: its settings, its place and what the library makes of it.
+pub(crate) struct JobRun {
     pub(crate) settings: Settings,
-    pub(crate) run: PathBuf,
+    /// Its directory.
+    pub(crate) root: PathBuf,
     pub(crate) clusters: usize,
     pub(crate) fingerprint: String,
     /// The protocol over its training images, and the probed reading of each of its slots.
@@ -52,7 +53,7 @@ pub(crate) struct Job<'a> {
     /// Lists of training images that transforms are fitted on.
     pub(crate) samples: Vec<Vec<usize>>,
     pub(crate) test: usize,
-    pub(crate) plans: Vec<Plan>,
+    pub(crate) runs: Vec<JobRun>,
     /// Their folders inside the common one.
     pub(crate) names: Vec<String>,
     /// Whether facets are kept on disk while the runs learn; where nothing is said, if it is worth it.
@@ -92,8 +93,8 @@ impl Job<'_> {
     }
 
     /// What counts of a run must have in common to be continued.
-    pub(crate) fn counting_fingerprint(&self, plan: &Plan) -> String {
-        counting_fingerprint(&plan.fingerprint, self.common.shard)
+    pub(crate) fn counting_fingerprint(&self, run: &JobRun) -> String {
+        counting_fingerprint(&run.fingerprint, self.common.shard)
     }
 
     /// How long work may take until it is stored.
@@ -112,7 +113,7 @@ impl Job<'_> {
 
     /// What the library makes of every run.
     pub(crate) fn setups(&self) -> Vec<&Setup> {
-        self.plans.iter().map(|plan| &plan.setup).collect()
+        self.runs.iter().map(|run| &run.setup).collect()
     }
 
     /// Images that transforms are fitted on, each as often as it is seen.
@@ -210,7 +211,7 @@ impl<'a> Job<'a> {
             probed_widths: Vec::new(),
             samples: Vec::new(),
             test: counts[1],
-            plans: Vec::new(),
+            runs: Vec::new(),
             names: Vec::new(),
             caches: None,
             resume: request.resume,
@@ -292,8 +293,8 @@ impl Job<'_> {
         }
         let setup = Setup::new(protocol, train, own).map_err(StudyError::Protocol)?;
         self.names.push(name.to_owned());
-        self.plans.push(Plan {
-            run: folder_of(&self.out, name),
+        self.runs.push(JobRun {
+            root: folder_of(&self.out, name),
             clusters: record.clusters,
             fingerprint: record.fingerprint(),
             setup,
@@ -346,7 +347,7 @@ fn describe(
 
 /// Looks at the run directories and changes nothing; whether there is nothing left to compute.
 pub(crate) fn look(job: &Job<'_>, records: &[Record]) -> Result<bool, StudyError> {
-    let several = job.plans.len() > 1;
+    let several = job.runs.len() > 1;
     if several && job.out.join(names::RECORD).exists() {
         return Err(StudyError::setting(format!(
             "{}: is a run itself, and several runs cannot lie in it: choose another `out`",
@@ -358,8 +359,8 @@ pub(crate) fn look(job: &Job<'_>, records: &[Record]) -> Result<bool, StudyError
         &[&job.data.root, Path::new(&job.opened.record.path)],
     )?;
     let mut complete = true;
-    for (plan, record) in job.plans.iter().zip(records) {
-        let standing = session::look(&plan.run, record, job.resume)?;
+    for (run, record) in job.runs.iter().zip(records) {
+        let standing = session::look(&run.root, record, job.resume)?;
         complete &= matches!(standing, session::Standing::Complete(_));
     }
     Ok(complete)
@@ -367,8 +368,8 @@ pub(crate) fn look(job: &Job<'_>, records: &[Record]) -> Result<bool, StudyError
 
 /// Makes the run directories, or takes them up.
 pub(crate) fn begin(job: &Job<'_>, records: &[Record]) -> Result<Vec<Session>, StudyError> {
-    let runs = job.plans.iter().zip(records);
-    let sessions = runs.map(|(plan, record)| Session::begin(&plan.run, record, job.resume));
+    let runs = job.runs.iter().zip(records);
+    let sessions = runs.map(|(run, record)| Session::begin(&run.root, record, job.resume));
     Ok(sessions.collect::<Result<_, _>>()?)
 }
 

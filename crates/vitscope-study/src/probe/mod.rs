@@ -130,8 +130,8 @@ pub(crate) fn run(
     let sessions = begin(job, &records)?;
     let data = &records[0].data;
     let stamps = job.data.stamps(data.train, data.test)?;
-    for plan in &job.plans {
-        unedited::check(&plan.run, &stamps)?;
+    for run in &job.runs {
+        unedited::check(&run.root, &stamps)?;
     }
     let contents = stamps.contents();
     for (record, session) in records.iter_mut().zip(&sessions) {
@@ -141,9 +141,9 @@ pub(crate) fn run(
     for note in &records[0].notes {
         observer.note(note);
     }
-    for (plan, training) in job.plans.iter().zip(&trainings) {
+    for (run, training) in job.runs.iter().zip(&trainings) {
         if let (Some(_), Some(training)) = (trained, training) {
-            training::save(training, &plan.run, &plan.fingerprint)?;
+            training::save(training, &run.root, &run.fingerprint)?;
         }
     }
     let counted = work(job, source, trainings, &mut records, observer);
@@ -161,22 +161,22 @@ pub(crate) fn trainings(
     trained: Option<&Path>,
 ) -> Result<Vec<Option<Training>>, StudyError> {
     let mut trainings = Vec::new();
-    for (plan, name) in job.plans.iter().zip(&job.names) {
-        let adam = plan.settings.adam();
+    for (run, name) in job.runs.iter().zip(&job.names) {
+        let adam = run.settings.adam();
         let own = match job.resume {
-            true => training::load(&plan.run, &plan.fingerprint, adam)?,
+            true => training::load(&run.root, &run.fingerprint, adam)?,
             false => None,
         };
         trainings.push(match (trained, own) {
             (Some(folder), None) => {
-                let run = folder_of(folder, name);
+                let other = folder_of(folder, name);
                 let nothing = || {
                     StudyError::file(
-                        &run,
+                        &other,
                         "holds no training: give `trained` the directory of a shard, or of a run that was stopped",
                     )
                 };
-                let training = training::load(&run, &plan.fingerprint, adam)?;
+                let training = training::load(&other, &run.fingerprint, adam)?;
                 Some(training.ok_or_else(nothing)?)
             }
             (_, own) => own,
@@ -204,14 +204,14 @@ fn work(
     if let Some(Source::Cached(cache)) = cached {
         cache.remove()?;
     }
-    cache::remove_left(&job.plans[0].run)?;
+    cache::remove_left(&job.runs[0].root)?;
     let codebooks: Vec<Vec<Array2<f32>>> = trainings
         .iter()
         .map(|training| training.codebooks().map_err(|error| job.failed(error)))
         .collect::<Result<_, _>>()?;
-    for ((plan, record), codebooks) in job.plans.iter().zip(&*records).zip(&codebooks) {
-        tensor_files::write_codebooks(&plan.run, &job.opened.slots, codebooks, None)?;
-        record.write(&plan.run)?;
+    for ((run, record), codebooks) in job.runs.iter().zip(&*records).zip(&codebooks) {
+        tensor_files::write_codebooks(&run.root, &job.opened.slots, codebooks, None)?;
+        record.write(&run.root)?;
     }
     inspect(job, source, &edits, &codebooks, records, observer)?;
     let examined = examine(
@@ -272,12 +272,12 @@ fn finish(
     };
     let labels = TrainLabels::new(job.data, opened.geometry, opened.grid, train);
     for (index, (evaluation, session)) in evaluations.into_iter().zip(sessions).enumerate() {
-        let (plan, record) = (&job.plans[index], &mut records[index]);
+        let (run, record) = (&job.runs[index], &mut records[index]);
         if let Some(shard) = job.common.shard {
-            unedited(&plan.run)?;
+            unedited(&run.root)?;
             session.set(record, RunState::Shard)?;
             made.push(Made::Shard {
-                run: plan.run.clone(),
+                run: run.root.clone(),
                 shard,
                 images: job.counted_images().len(),
             });
@@ -287,7 +287,7 @@ fn finish(
         let slots = 0..job.opened.slots.len();
         let outcome = outcome::write(outcome::CountedRun {
             session,
-            settings: &plan.settings,
+            settings: &run.settings,
             data: job.data,
             labels: &labels,
             record,
@@ -311,7 +311,7 @@ fn finish(
         record.notes.extend(outcome.notes.iter().cloned());
         let secs = writing.elapsed().as_secs_f64();
         record.times.insert("write_secs".to_owned(), secs);
-        unedited(&plan.run)?;
+        unedited(&run.root)?;
         outcome.session.set(record, RunState::Complete)?;
         made.push(Made::Run(Box::new(outcome)));
     }
@@ -327,7 +327,7 @@ fn cache(
     observer: &mut dyn Observer,
 ) -> Result<Option<FacetCache>, StudyError> {
     let worth = Worth::of(job, stored);
-    let wanted = || worth.is_wanted(job, source, &job.plans[0].run);
+    let wanted = || worth.is_wanted(job, source, &job.runs[0].root);
     if !job.caches.unwrap_or_else(wanted) {
         return Ok(None);
     }

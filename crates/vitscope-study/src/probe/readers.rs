@@ -14,7 +14,7 @@ use vitscope_vit::vit::Rows;
 use crate::baselines::{TOGETHER, same_images};
 use crate::edits::Edits;
 use crate::error::StudyError;
-use crate::job::{Job, Plan};
+use crate::job::{Job, JobRun};
 use crate::observer::{self, Observer};
 use crate::record::Record;
 use crate::source::{PassTimes, Seen, Source, Visitor};
@@ -67,7 +67,7 @@ pub(crate) struct Readers {
     labeler: ScoreLabeler,
 }
 
-impl Plan {
+impl JobRun {
     /// The training images that readers are fitted on: those that the start sees, each once.
     pub(crate) fn reading_images(&self) -> Vec<usize> {
         let images = self.setup.protocol().start_images(self.setup.order());
@@ -84,10 +84,10 @@ impl WantedReaders {
         let mut fits: Vec<ReaderFit> = Vec::new();
         let mut of = Vec::new();
         let mut sample_of = Vec::new();
-        for plan in &job.plans {
+        for run in &job.runs {
             let sample = ReaderSample {
-                images: plan.reading_images(),
-                seed: plan.settings.seed,
+                images: run.reading_images(),
+                seed: run.settings.seed,
             };
             let known = samples.iter().position(|other| *other == sample);
             let number = known.unwrap_or(samples.len());
@@ -95,7 +95,7 @@ impl WantedReaders {
                 samples.push(sample);
             }
             sample_of.push(number);
-            let readings = plan.setup.readings().iter().map(|&probed| {
+            let readings = run.setup.readings().iter().map(|&probed| {
                 let same = |fit: &ReaderFit| (fit.probed, fit.sample) == (probed, number);
                 fits.iter().position(same).unwrap_or_else(|| {
                     let width = job.probed_widths[probed];
