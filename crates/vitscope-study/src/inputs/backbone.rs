@@ -9,7 +9,7 @@ use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::vit::{Tapped, Workspace};
 
 use crate::error::StudyError;
-use crate::pass::{Pass, PassTimes, Reading, Seen, Visitor};
+use crate::pass::{Pass, PassTimes, Reading, Visitor};
 use crate::settings::Side;
 
 /// A loaded backbone with what turns images into its input.
@@ -71,30 +71,24 @@ pub fn tapped_kind(slot: Slot, depth: usize, token_norm: Side, rope: Side) -> Ki
     }
 }
 
-/// Hands a tapped tensor to the readings that it is.
-fn show(
-    tapped: Tapped<'_>,
-    kinds: &[(usize, Kind)],
-    seen: &Seen,
-    visitor: &mut dyn Visitor,
-) -> Result<(), StudyError> {
-    match tapped {
-        Tapped::Rows {
-            layer,
-            kind,
-            prefix,
-            patches,
-        } => {
-            let readings = kinds.iter().enumerate();
-            let mut readings = readings.filter(|(_, k)| **k == (layer, kind));
-            readings.try_for_each(|(reading, _)| visitor.reading(reading, &patches, seen))?;
-            visitor.tapped((layer, kind), [&prefix, &patches])
-        }
-        Tapped::Attention { layer, weights } => visitor.attention(layer, weights, seen),
-    }
-}
-
 impl Backbone {
+    /// The tensor that each reading of a pass is, and all that its visitor looks at.
+    fn tapped(&self, pass: &Pass<'_>, visitor: &dyn Visitor) -> (Vec<(usize, Kind)>, Taps) {
+        let depth = self.vit.config().depth;
+        let kind = |reading: &Reading| {
+            let kind = tapped_kind(reading.slot, depth, reading.token_norm, pass.rope);
+            (reading.slot.layer, kind)
+        };
+        let kinds: Vec<(usize, Kind)> = pass.readings.iter().map(kind).collect();
+        let attention = visitor.attention_layers().into_iter();
+        let attention = attention.map(|layer| (layer, Kind::Attention));
+        let mut taps = Taps::new();
+        for (layer, kind) in kinds.iter().copied().chain(visitor.also()).chain(attention) {
+            taps.add(layer, kind);
+        }
+        (kinds, taps)
+    }
+
     /// As [`Source::run`](crate::source::Source::run), by `unit` images at a time.
     pub(crate) fn run(
         &mut self,
@@ -103,22 +97,7 @@ impl Backbone {
         visitor: &mut dyn Visitor,
         times: &mut PassTimes,
     ) -> Result<(), StudyError> {
-        let depth = self.vit.config().depth;
-        let kind = |reading: &Reading| {
-            let kind = tapped_kind(reading.slot, depth, reading.token_norm, pass.rope);
-            (reading.slot.layer, kind)
-        };
-        let kinds: Vec<(usize, Kind)> = pass.readings.iter().map(kind).collect();
-        let mut taps = Taps::new();
-        for &(layer, kind) in &kinds {
-            taps.add(layer, kind);
-        }
-        for (layer, kind) in visitor.also() {
-            taps.add(layer, kind);
-        }
-        for layer in visitor.attention_layers() {
-            taps.add(layer, Kind::Attention);
-        }
+        let (kinds, taps) = self.tapped(pass, visitor);
         let order: Vec<usize> = pass.groups.concat();
         let mut stream = vitscope_data::stream(
             pass.data,
@@ -155,10 +134,24 @@ impl Backbone {
                     .forward_bytes(&pixels, &self.levels, &taps, work, |tapped| {
                         let start = Instant::now();
                         shown = true;
-                        show(tapped, &kinds, &seen, visitor)
-                            .map_err(|error| pass.named(error, &seen, None))?;
+                        let looked = match tapped {
+                            Tapped::Rows {
+                                layer,
+                                kind,
+                                prefix,
+                                patches,
+                            } => {
+                                let tensor = (layer, kind);
+                                let mut own = (0..kinds.len()).filter(|&own| kinds[own] == tensor);
+                                own.try_for_each(|own| visitor.reading(own, &patches, &seen))
+                                    .and_then(|()| visitor.tapped(tensor, [&prefix, &patches]))
+                            }
+                            Tapped::Attention { layer, weights } => {
+                                visitor.attention(layer, weights, &seen)
+                            }
+                        };
                         *visit += start.elapsed();
-                        Ok::<(), StudyError>(())
+                        looked.map_err(|error| pass.named(error, &seen, None))
                     });
                 match ran {
                     // Too many at a time for this card: from here on fewer.

@@ -9,7 +9,7 @@ use vitscope_vit::vit::Rows;
 use crate::device;
 use crate::error::StudyError;
 use crate::job::Job;
-use crate::source::{Pass, PassTimes, Seen, Source, Visitor};
+use crate::source::{Seen, Source, Visitor};
 
 /// The transforms of a job, each for a probed reading by its number.
 pub(crate) struct Edits<'a> {
@@ -32,7 +32,7 @@ impl<'a> Edits<'a> {
         self.fitted.iter().any(Option::is_some)
     }
 
-    /// Where the stages run that are given what [`run`](Self::run) shows: transforms are the host's.
+    /// Where the stages run that are given what an [`Editor`] shows: transforms are the host's.
     pub(crate) fn site(&self, source: &Source) -> Result<Site, StudyError> {
         match self.any() {
             true => Ok(Site::host()),
@@ -40,32 +40,30 @@ impl<'a> Edits<'a> {
         }
     }
 
-    /// Shows every probed reading of every image of a pass to a visitor, by its number.
-    pub(crate) fn run(
-        &self,
-        source: &mut Source,
-        pass: &Pass<'_>,
-        visitor: &mut dyn Visitor,
-        times: &mut PassTimes,
-    ) -> Result<(), StudyError> {
-        match self.any() {
-            true => {
-                let mut editor = Editor {
-                    edits: self,
-                    visitor,
-                };
-                source.run(pass, &mut editor, times)
-            }
-            // Every reading is probed as it is, under its own number.
-            false => source.run(pass, visitor, times),
+    /// Stands before a visitor, who is to be shown every probed reading of a pass, by its number.
+    pub(crate) fn before<'v>(&'v self, visitor: &'v mut dyn Visitor) -> Editor<'v> {
+        Editor {
+            edits: self,
+            visitor,
         }
     }
 }
 
 /// Stands between a source and a visitor.
-struct Editor<'a> {
+pub(crate) struct Editor<'a> {
     edits: &'a Edits<'a>,
     visitor: &'a mut dyn Visitor,
+}
+
+impl Editor<'_> {
+    /// Whom a source shows its readings: the visitor itself where every reading is probed as it is, under its own
+    /// number.
+    pub(crate) fn shown(&mut self) -> &mut dyn Visitor {
+        match self.edits.any() {
+            true => self,
+            false => self.visitor,
+        }
+    }
 }
 
 impl Visitor for Editor<'_> {

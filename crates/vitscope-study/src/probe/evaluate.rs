@@ -20,7 +20,7 @@ use crate::files;
 use crate::job::kept_indices;
 use crate::picture;
 use crate::probe::readers::NAMES as READERS;
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 use crate::source::Seen;
 use crate::state::{self, Origin, StoredState};
 
@@ -288,10 +288,7 @@ impl Evaluation {
         } else {
             None
         };
-        let positions = match settings.positions {
-            settings::Positions::All => Positions::All,
-            settings::Positions::Labeled => Positions::Labeled,
-        };
+        let positions = Positions::from(settings.positions);
         let classes = if data.has_truth() {
             data.classes.len()
         } else {

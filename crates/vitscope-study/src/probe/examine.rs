@@ -223,8 +223,7 @@ pub(crate) fn examine(
     job: &Job<'_>,
     source: &mut Source,
     edits: &Edits<'_>,
-    codebooks: &[Vec<Array2<f32>>],
-    readers: Option<&Readers>,
+    (codebooks, readers): (&[Vec<Array2<f32>>], Option<&Readers>),
     records: &mut [Record],
     observer: &mut dyn Observer,
 ) -> Result<TestCounts, StudyError> {
@@ -294,7 +293,7 @@ pub(crate) fn examine(
     examiner.observer.begin(Phase::EVALUATE, done, total);
     let pass = job.pass(Split::Test, job.data.has_truth(), &groups);
     let mut times = PassTimes::default();
-    let ran = edits.run(source, &pass, &mut examiner, &mut times);
+    let ran = source.run(&pass, edits.before(&mut examiner).shown(), &mut times);
     for record in records {
         times.note(record, "evaluate");
     }

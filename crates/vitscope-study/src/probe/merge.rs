@@ -199,17 +199,11 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
         slots: &slots,
         geometry,
         codebooks: &codebooks,
-        losses: (0..slots.len())
-            .map(|slot| training.recent_loss(slot))
-            .collect(),
-        spreads: (0..slots.len()).map(|slot| training.spread(slot)).collect(),
-        dispersions: training.dispersions().map_err(StudyError::Protocol)?,
+        training: &training,
         evaluation,
         localities: localities.as_ref(),
     })?;
-    record.selection = outcome.selection.clone();
-    record.examples.clone_from(&outcome.examples);
-    record.notes.extend(outcome.notes.iter().cloned());
+    outcome.note(&mut record);
     outcome.session.set(&mut record, RunState::Complete)?;
     Ok(outcome)
 }

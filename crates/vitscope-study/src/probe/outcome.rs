@@ -7,9 +7,9 @@ use ndarray::{Array2, Array3};
 use rayon::prelude::*;
 use vitscope_data::{DataSet, Geometry};
 use vitscope_measure::{Matching, Usage, twins};
-use vitscope_probe::{Dispersion, Spread, Transform};
-use vitscope_protocol::{Counts, ReaderCounts, ReaderScores, Scores};
-use vitscope_run::{Facet, Part, Record, Select, Session, Slot, Subject, Table, names};
+use vitscope_probe::Transform;
+use vitscope_protocol::{Counts, ReaderCounts, ReaderScores, Scores, Training};
+use vitscope_run::{Facet, Record, Select, Session, Slot, Subject, Table, names};
 
 use crate::attention::{self, Localities};
 use crate::baselines::{self, TrainLabels};
@@ -17,7 +17,7 @@ use crate::error::StudyError;
 use crate::evaluate::Evaluation;
 use crate::inspected::Inspected;
 use crate::rows;
-use crate::settings::{self, SaveCounts, Settings};
+use crate::settings::{SaveCounts, Settings};
 use crate::transforms::StoredTransforms;
 
 use super::picture_files::{Show, write_aggregate, write_examples, write_labels};
@@ -97,6 +97,15 @@ pub struct ProbeOutcome {
     pub notes: Vec<String>,
 }
 
+impl ProbeOutcome {
+    /// Puts what the run came to into its record.
+    pub(crate) fn note(&self, record: &mut Record) {
+        record.selection.clone_from(&self.selection);
+        record.examples.clone_from(&self.examples);
+        record.notes.extend(self.notes.iter().cloned());
+    }
+}
+
 /// What is written.
 #[derive(Debug)]
 pub struct CountedRun<'a> {
@@ -116,12 +125,8 @@ pub struct CountedRun<'a> {
     pub geometry: Geometry,
     /// `[K, D]` unit rows, one per slot.
     pub codebooks: &'a [Array2<f32>],
-    /// Mean loss of the last training steps, one per slot.
-    pub losses: Vec<Option<f64>>,
-    /// How the vectors are spread that each slot started from, where that is known.
-    pub spreads: Vec<Option<Spread>>,
-    /// How far the clusters of each slot lie apart, where that is known.
-    pub dispersions: Vec<Option<Dispersion>>,
+    /// What was learned of them.
+    pub training: &'a Training,
     /// The counts.
     pub evaluation: Evaluation,
     /// Locality bias of the attention, where it was measured.
@@ -140,9 +145,11 @@ pub fn write(input: CountedRun<'_>) -> Result<ProbeOutcome, StudyError> {
         record,
         slots,
         ref geometry,
+        training,
         ..
     } = input;
     let run = session.run();
+    let dispersions = training.dispersions().map_err(StudyError::Protocol)?;
     let Evaluation {
         slots: counts,
         truth,
@@ -159,33 +166,34 @@ pub fn write(input: CountedRun<'_>) -> Result<ProbeOutcome, StudyError> {
     let done = slots
         .par_iter()
         .zip(counts)
-        .map(|(&slot, counts)| finish(run, size, settings, slot, counts, &show))
+        .map(|(&slot, counts)| {
+            let mut scores = counts.finish(settings.matching.into())?;
+            let (pixel, colors) = (&scores.position_pixel, show.colors(&scores.class_of));
+            write_aggregate(run, size, Subject::Slot(slot), pixel, &colors)?;
+            // Maps at full size are let go unless they are to be stored.
+            if settings.save_counts == SaveCounts::Grid {
+                scores.position_pixel = Array3::zeros((0, 0, 0));
+            }
+            Ok(scores)
+        })
         .collect::<Result<Vec<Scores>, StudyError>>()?;
-
     let readers: Vec<[ReaderScores; 2]> = readers
         .par_iter()
         .map(|readers| readers.each_ref().map(ReaderCounts::finish))
         .collect();
     let mut measured = baselines::FromLabels::default();
     if let Some(truth) = &truth {
-        rows::add_effect(&mut table, Subject::GroundTruth, truth, Part::Index);
-        rows::add_border(&mut table, Subject::GroundTruth, truth);
         measured = input.labels.against(truth)?;
-        rows::add_baselines(&mut table, measured.baselines.as_ref());
+        rows::add_truth(&mut table, truth, measured.baselines.as_ref());
         rows::add_orders(&mut table, &done, &readers);
     }
     let mut summaries = Vec::new();
     for (index, (&slot, done)) in slots.iter().zip(&done).enumerate() {
-        let loss = input.losses[index];
+        let (loss, spread) = (training.recent_loss(index), training.spread(index));
         rows::add_rows(&mut table, slot, done, loss, data.classes.len());
         let twins = twins(input.codebooks[index].view());
-        rows::add_use(&mut table, slot, done, &twins, input.spreads[index]);
-        rows::add_density(
-            &mut table,
-            slot,
-            input.spreads[index],
-            input.dispersions[index],
-        );
+        rows::add_use(&mut table, slot, done, &twins, spread);
+        rows::add_density(&mut table, slot, spread, dispersions[index]);
         rows::add_border(&mut table, Subject::Slot(slot), done);
         if let Some(readers) = readers.get(index) {
             rows::add_readers(&mut table, slot, readers);
@@ -201,22 +209,11 @@ pub fn write(input: CountedRun<'_>) -> Result<ProbeOutcome, StudyError> {
     write_samples(run, slots, &done)?;
     soft::write(run, slots, &done)?;
     let matches: Vec<&[Option<usize>]> = done.iter().map(|done| &done.class_of[..]).collect();
-    write_codebooks(
-        run,
-        slots,
-        input.codebooks,
-        truth.is_some().then_some(&matches),
-    )?;
-    write_labels(
-        run,
-        settings,
-        data,
-        slots,
-        &matches,
-        &show,
-        record.data.test,
-    )?;
-    let examples = write_examples(run, settings, data, geometry, record.data.test)?;
+    let classes = truth.is_some().then_some(&matches);
+    write_codebooks(run, slots, input.codebooks, classes)?;
+    let test = record.data.test;
+    write_labels(run, settings, data, slots, &matches, &show, test)?;
+    let examples = write_examples(run, settings, data, geometry, test)?;
     Ok(ProbeOutcome {
         run: run.to_owned(),
         session: input.session,
@@ -354,32 +351,5 @@ fn write_truth(
     let scores = counts.finish(Matching::Hungarian)?;
     let pixel = &scores.position_pixel;
     write_aggregate(run, size, Subject::GroundTruth, pixel, &show.classes)?;
-    Ok(scores)
-}
-
-/// The numbers of a slot. Its maps at full size are let go unless they are to be stored.
-fn finish(
-    run: &Path,
-    size: [usize; 2],
-    settings: &Settings,
-    slot: Slot,
-    counts: Counts,
-    show: &Show,
-) -> Result<Scores, StudyError> {
-    let matching = match settings.matching {
-        settings::Matching::Hungarian => Matching::Hungarian,
-        settings::Matching::Majority => Matching::Majority,
-    };
-    let mut scores = counts.finish(matching)?;
-    write_aggregate(
-        run,
-        size,
-        Subject::Slot(slot),
-        &scores.position_pixel,
-        &show.colors(&scores.class_of),
-    )?;
-    if settings.save_counts == SaveCounts::Grid {
-        scores.position_pixel = Array3::zeros((0, 0, 0));
-    }
     Ok(scores)
 }

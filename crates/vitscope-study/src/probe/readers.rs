@@ -180,7 +180,7 @@ impl Readers {
         };
         let mut times = PassTimes::default();
         let pass = job.pass(Split::Train, false, &groups);
-        let ran = edits.run(source, &pass, &mut fitter, &mut times);
+        let ran = source.run(&pass, edits.before(&mut fitter).shown(), &mut times);
         for record in records {
             times.note(record, "read");
         }

@@ -71,7 +71,7 @@ pub(crate) fn start(
     };
     let mut times = PassTimes::default();
     let pass = job.pass(Split::Train, false, &groups);
-    let ran = edits.run(source, &pass, &mut starter, &mut times);
+    let ran = source.run(&pass, edits.before(&mut starter).shown(), &mut times);
     for &index in &missing {
         times.note(&mut records[index], "start");
     }

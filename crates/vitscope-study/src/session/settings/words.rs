@@ -47,6 +47,15 @@ words! {
     }
 }
 
+impl From<Matching> for vitscope_measure::Matching {
+    fn from(matching: Matching) -> Self {
+        match matching {
+            Matching::Hungarian => Self::Hungarian,
+            Matching::Majority => Self::Majority,
+        }
+    }
+}
+
 words! {
     /// Which pixels count for the positional effect (docs/protocol.md section 8).
     Positions {
@@ -54,6 +63,15 @@ words! {
         All = "all",
         /// Pixels whose label is not ignored.
         Labeled = "labeled",
+    }
+}
+
+impl From<Positions> for vitscope_measure::Positions {
+    fn from(positions: Positions) -> Self {
+        match positions {
+            Positions::All => Self::All,
+            Positions::Labeled => Self::Labeled,
+        }
     }
 }
 
