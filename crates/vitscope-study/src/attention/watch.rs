@@ -184,10 +184,10 @@ pub(super) fn pass(
         threads: rayon::current_num_threads(),
     };
     let mut times = PassTimes::default();
-    let ran = source.run(&pass, watcher, &mut times);
+    let ran = source.facets().run(&pass, watcher, &mut times);
     for (name, value) in [
         ("attention_images", times.images as f64),
-        ("attention_secs", times.total.as_secs_f64()),
+        ("attention_secs", times.total().as_secs_f64()),
         ("attention_forward_secs", times.forward().as_secs_f64()),
         ("attention_measure_secs", times.visit.as_secs_f64()),
         ("attention_stall_secs", times.stall.as_secs_f64()),

@@ -3,14 +3,21 @@
 use std::time::Instant;
 
 use vitscope_data::{Geometry, Sample};
+use vitscope_protocol::MICRO_BATCH;
 use vitscope_run::{Facet, Slot};
 use vitscope_vit::Vit;
 use vitscope_vit::facet::{Kind, Taps};
 use vitscope_vit::vit::{Tapped, Workspace};
 
 use crate::error::StudyError;
-use crate::pass::{Pass, PassTimes, Reading, Visitor};
+use crate::pass::{Facets, Pass, PassTimes, Reading, Visitor};
 use crate::settings::Side;
+
+/// Images that go through the backbone together on a card, which is not filled by fewer. What a batch adds is summed image by image there,
+/// too; but the products of a forward pass add up their terms in an order that may depend on how many
+/// images there are, so this number, too, is part of what makes a run repeatable.
+#[cfg(feature = "cuda")]
+const CARD_BATCH: usize = 64;
 
 /// A loaded backbone with what turns images into its input.
 #[derive(Debug)]
@@ -51,6 +58,15 @@ impl Backbone {
         &self.vit
     }
 
+    /// Images that go through it together.
+    pub(crate) fn unit(&self) -> usize {
+        #[cfg(feature = "cuda")]
+        if self.vit.gpu().is_some() {
+            return CARD_BATCH;
+        }
+        MICRO_BATCH
+    }
+
     /// What the model is given for each byte of each channel.
     pub(crate) fn levels(&self) -> &[[f32; 256]; 3] {
         &self.levels
@@ -89,15 +105,34 @@ impl Backbone {
         (kinds, taps)
     }
 
-    /// As [`Source::run`](crate::source::Source::run), by `unit` images at a time.
-    pub(crate) fn run(
+    /// Runs RGB squares together and hands out what is tapped.
+    ///
+    /// # Shapes
+    /// `squares`: `[side, side, 3]` each, with the side of the crop.
+    ///
+    /// # Errors
+    /// Whatever `sink` returns; the pass stops there.
+    pub fn squares(
+        &mut self,
+        squares: &[&[u8]],
+        taps: &Taps,
+        sink: impl FnMut(Tapped<'_>) -> Result<(), StudyError>,
+    ) -> Result<(), StudyError> {
+        let pixels = squares.concat();
+        self.vit
+            .forward_bytes(&pixels, &self.levels, taps, &mut self.work, sink)
+    }
+}
+
+impl Facets for Backbone {
+    fn run(
         &mut self,
         pass: &Pass<'_>,
-        unit: usize,
         visitor: &mut dyn Visitor,
         times: &mut PassTimes,
     ) -> Result<(), StudyError> {
         let (kinds, taps) = self.tapped(pass, visitor);
+        let mut unit = self.unit();
         let order: Vec<usize> = pass.groups.concat();
         let mut stream = vitscope_data::stream(
             pass.data,
@@ -110,7 +145,6 @@ impl Backbone {
         );
         let side = self.geometry.size;
         let mut pixels = Vec::new();
-        let mut unit = unit;
         let stalled = times.stall;
         for (batch, last) in pass.batches(unit) {
             let samples = stream.by_ref().take(batch.len());
@@ -172,23 +206,5 @@ impl Backbone {
             }
         }
         Ok(())
-    }
-
-    /// Runs RGB squares together and hands out what is tapped.
-    ///
-    /// # Shapes
-    /// `squares`: `[side, side, 3]` each, with the side of the crop.
-    ///
-    /// # Errors
-    /// Whatever `sink` returns; the pass stops there.
-    pub fn squares(
-        &mut self,
-        squares: &[&[u8]],
-        taps: &Taps,
-        sink: impl FnMut(Tapped<'_>) -> Result<(), StudyError>,
-    ) -> Result<(), StudyError> {
-        let pixels = squares.concat();
-        self.vit
-            .forward_bytes(&pixels, &self.levels, taps, &mut self.work, sink)
     }
 }

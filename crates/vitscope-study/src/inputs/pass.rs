@@ -1,6 +1,6 @@
 //! A pass over images: what it looks at, who is shown what, and where its time goes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ndarray::ArrayView4;
 use vitscope_data::{DataSet, Geometry, IGNORE, LabelCrop, Split};
@@ -109,24 +109,54 @@ pub trait Visitor {
     fn batch(&mut self, seen: &Seen, last: bool) -> Result<(), StudyError>;
 }
 
-/// Where the time of a pass went.
-#[derive(Clone, Copy, Debug, Default)]
+/// What gives the facets of a data set's images.
+pub trait Facets: std::fmt::Debug {
+    /// Shows every reading of every image of a pass to a visitor, in order.
+    ///
+    /// # Errors
+    /// From the data, the files or the visitor.
+    fn run(
+        &mut self,
+        pass: &Pass<'_>,
+        visitor: &mut dyn Visitor,
+        times: &mut PassTimes,
+    ) -> Result<(), StudyError>;
+}
+
+/// Where the time of a pass goes, from now on.
+#[derive(Clone, Copy, Debug)]
 pub struct PassTimes {
+    begun: Instant,
     /// Images seen.
     pub images: u64,
-    /// The whole pass.
-    pub total: Duration,
     /// In the visitor.
     pub visit: Duration,
     /// Waiting for decoded images.
     pub stall: Duration,
 }
 
+impl Default for PassTimes {
+    fn default() -> Self {
+        Self {
+            begun: Instant::now(),
+            images: 0,
+            visit: Duration::ZERO,
+            stall: Duration::ZERO,
+        }
+    }
+}
+
 impl PassTimes {
+    /// The whole pass so far.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
     /// The forward pass itself.
     #[must_use]
     pub fn forward(&self) -> Duration {
-        self.total.saturating_sub(self.visit + self.stall)
+        self.total().saturating_sub(self.visit + self.stall)
     }
 
     /// Adds the times of a pass to the record of a run.
@@ -135,7 +165,7 @@ impl PassTimes {
             *record.times.entry(format!("{name}_{what}")).or_insert(0.0) += value;
         };
         put("images", self.images as f64);
-        put("secs", self.total.as_secs_f64());
+        put("secs", self.total().as_secs_f64());
         put("forward_secs", self.forward().as_secs_f64());
         put("probe_secs", self.visit.as_secs_f64());
         put("stall_secs", self.stall.as_secs_f64());

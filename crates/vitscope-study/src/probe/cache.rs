@@ -25,7 +25,7 @@ use crate::files;
 use crate::job::Job;
 use crate::observer::{self, Observer};
 use crate::record::Record;
-use crate::source::{MICRO_BATCH, Pass, PassTimes, Replay, Seen, Source, Visitor};
+use crate::source::{Facets, MICRO_BATCH, Pass, PassTimes, Seen, Source, Visitor};
 use crate::state;
 use crate::training::Training;
 
@@ -157,7 +157,7 @@ impl FacetCache {
                 .collect();
             let mut times = PassTimes::default();
             let pass = job.pass(Split::Train, false, &groups);
-            let ran = source.run(&pass, &mut writer, &mut times);
+            let ran = source.facets().run(&pass, &mut writer, &mut times);
             for record in records {
                 times.note(record, "cache");
             }
@@ -246,9 +246,9 @@ impl FacetCache {
     }
 }
 
-/// Removes what a run that was killed after its training has kept: nobody reads it any more, and a shard's
+/// Removes what a run has kept, also one that was killed after its training: nobody reads it any more, and a shard's
 /// unfinished work is not removed as a whole.
-pub(crate) fn remove_left(run: &Path) -> Result<(), StudyError> {
+pub(crate) fn remove_kept(run: &Path) -> Result<(), StudyError> {
     let folder = state::folder(run);
     for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -259,7 +259,7 @@ pub(crate) fn remove_left(run: &Path) -> Result<(), StudyError> {
     Ok(())
 }
 
-impl Replay for FacetCache {
+impl Facets for FacetCache {
     /// The next tensors are read while the visitor looks at one.
     fn run(
         &mut self,
@@ -311,10 +311,6 @@ impl Replay for FacetCache {
             }
             Ok(())
         })
-    }
-
-    fn remove(self: Box<Self>) -> Result<(), StudyError> {
-        Ok(files::remove_if_there(&self.path)?)
     }
 }
 

@@ -293,7 +293,9 @@ pub(crate) fn examine(
     examiner.observer.begin(Phase::EVALUATE, done, total);
     let pass = job.pass(Split::Test, job.data.has_truth(), &groups);
     let mut times = PassTimes::default();
-    let ran = source.run(&pass, edits.before(&mut examiner).shown(), &mut times);
+    let ran = source
+        .facets()
+        .run(&pass, edits.before(&mut examiner).shown(), &mut times);
     for record in records {
         times.note(record, "evaluate");
     }

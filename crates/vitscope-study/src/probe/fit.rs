@@ -206,7 +206,7 @@ fn sum(
         let mut pass = job.pass(Split::Train, false, &groups);
         pass.turn = turn;
         let mut times = PassTimes::default();
-        let ran = source.run(&pass, &mut summer, &mut times);
+        let ran = source.facets().run(&pass, &mut summer, &mut times);
         for record in &mut *records {
             times.note(record, "fit");
         }

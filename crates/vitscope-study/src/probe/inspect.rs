@@ -248,7 +248,7 @@ pub(crate) fn inspect(
     };
     let mut times = PassTimes::default();
     let pass = job.pass(Split::Test, job.data.has_truth(), &groups);
-    let ran = source.run(&pass, &mut inspector, &mut times);
+    let ran = source.facets().run(&pass, &mut inspector, &mut times);
     for record in records {
         times.note(record, "inspect");
     }

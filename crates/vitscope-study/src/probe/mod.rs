@@ -289,10 +289,8 @@ fn learn<'a>(
     let mut trainings: Vec<Training> = stored.into_iter().flatten().collect();
     train(job, source, &edits, &mut trainings, records, observer)?;
     let readers = Readers::fit(job, source, &edits, records, observer)?;
-    if let Some(Source::Cached(cache)) = cached {
-        cache.remove()?;
-    }
-    cache::remove_left(&job.runs[0].root)?;
+    drop(cached);
+    cache::remove_kept(&job.runs[0].root)?;
     let codebooks: Vec<Vec<Array2<f32>>> = trainings
         .iter()
         .map(|training| training.codebooks().map_err(|error| job.failed(error)))

@@ -180,7 +180,9 @@ impl Readers {
         };
         let mut times = PassTimes::default();
         let pass = job.pass(Split::Train, false, &groups);
-        let ran = source.run(&pass, edits.before(&mut fitter).shown(), &mut times);
+        let ran = source
+            .facets()
+            .run(&pass, edits.before(&mut fitter).shown(), &mut times);
         for record in records {
             times.note(record, "read");
         }

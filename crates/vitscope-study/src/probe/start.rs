@@ -71,7 +71,9 @@ pub(crate) fn start(
     };
     let mut times = PassTimes::default();
     let pass = job.pass(Split::Train, false, &groups);
-    let ran = source.run(&pass, edits.before(&mut starter).shown(), &mut times);
+    let ran = source
+        .facets()
+        .run(&pass, edits.before(&mut starter).shown(), &mut times);
     for &index in &missing {
         times.note(&mut records[index], "start");
     }

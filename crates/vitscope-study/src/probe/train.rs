@@ -92,7 +92,9 @@ pub(crate) fn train(
         };
         let mut times = PassTimes::default();
         let pass = job.pass(Split::Train, false, &groups);
-        let ran = source.run(&pass, edits.before(&mut rounds).shown(), &mut times);
+        let ran = source
+            .facets()
+            .run(&pass, edits.before(&mut rounds).shown(), &mut times);
         for &run in &shared.setups {
             times.note(&mut records[run], "train");
         }
