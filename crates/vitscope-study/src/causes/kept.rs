@@ -167,3 +167,59 @@ impl CausesState<'_> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    fn state(run: &Path, has_truth: bool) -> CausesState<'_> {
+        CausesState {
+            run,
+            fingerprint: "run",
+            shape: [2, 1, 4],
+            has_truth,
+        }
+    }
+
+    fn image(labels: [[u8; 4]; 2], truth: Option<[u8; 4]>) -> ImageLabels {
+        ImageLabels {
+            labels: labels.iter().map(|view| vec![view.to_vec()]).collect(),
+            truth: truth.map(|truth| truth.to_vec()),
+        }
+    }
+
+    #[test]
+    fn centroids_come_back_as_they_were_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = state(folder.path(), false);
+        assert!(kept.centroids().unwrap().is_none());
+        let centroids = [array![[0.6_f32, 0.8], [1.0, -0.0]]];
+        kept.store_centroids(&centroids).unwrap();
+        assert_eq!(kept.centroids().unwrap().unwrap(), centroids);
+    }
+
+    #[test]
+    fn labels_come_back_for_the_centroids_that_gave_them() {
+        for truth in [None, Some([0, 1, 255, 1])] {
+            let folder = tempfile::tempdir().unwrap();
+            let kept = state(folder.path(), truth.is_some());
+            let centroids = [array![[1.0_f32, 0.0]]];
+            let images = [
+                image([[0, 1, 2, 3], [3, 2, 1, 0]], truth),
+                image([[7; 4], [8; 4]], truth),
+            ];
+            let mut storing = Storing::new(&kept, &centroids);
+            assert_eq!(storing.before().unwrap(), []);
+            // It is not time yet, and then the user stops the run.
+            storing.store(&images[..1], false).unwrap();
+            assert_eq!(storing.before().unwrap(), []);
+            let stopped = storing.store(&images, true).unwrap_err();
+            assert!(matches!(stopped, StudyError::Interrupted { .. }));
+            assert_eq!(storing.before().unwrap(), images);
+            let other = Storing::new(&kept, &[array![[0.0_f32, 1.0]]]);
+            assert!(other.before().is_err());
+        }
+    }
+}

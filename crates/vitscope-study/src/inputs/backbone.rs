@@ -208,3 +208,22 @@ impl Facets for Backbone {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_read_where_its_settings_say() {
+        let kind = |facet, layer, norm, rope| tapped_kind(Slot { facet, layer }, 12, norm, rope);
+        let (after, before) = (Side::After, Side::Before);
+        assert_eq!(kind(Facet::Key, 3, after, before), Kind::Key);
+        assert_eq!(kind(Facet::Key, 3, before, after), Kind::KeyRotated);
+        assert_eq!(kind(Facet::Query, 3, before, after), Kind::QueryRotated);
+        assert_eq!(kind(Facet::Value, 3, after, after), Kind::Value);
+        // Only the last token has a norm behind it.
+        assert_eq!(kind(Facet::Token, 11, after, after), Kind::Token);
+        assert_eq!(kind(Facet::Token, 12, after, before), Kind::FinalNorm);
+        assert_eq!(kind(Facet::Token, 12, before, before), Kind::Token);
+    }
+}

@@ -272,3 +272,56 @@ impl Pass<'_> {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_without_a_mask_count_nowhere() {
+        let label = LabelCrop {
+            size: 2,
+            ids: vec![0, 1, 2, 3],
+        };
+        let mut seen = Seen {
+            images: Vec::new(),
+            truth: Some(Vec::new()),
+        };
+        seen.push(5, Some(&label), 4);
+        seen.push(9, None, 4);
+        assert_eq!(seen.images, [5, 9]);
+        let none = IGNORE;
+        assert_eq!(
+            seen.truth.as_deref(),
+            Some(&[0, 1, 2, 3, none, none, none, none][..])
+        );
+        let mut unlabeled = Seen::default();
+        unlabeled.push(5, Some(&label), 4);
+        assert_eq!((unlabeled.images.len(), unlabeled.truth), (1, None));
+    }
+
+    #[test]
+    fn a_group_ends_with_its_last_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.png"), "no image").unwrap();
+        let data = DataSet::open(&format!("folder:{}", folder.path().display())).unwrap();
+        let groups = [vec![4, 2, 7], vec![], vec![1, 0]];
+        let pass = Pass {
+            readings: &[],
+            rope: Side::Before,
+            data: &data,
+            geometry: Geometry { size: 2 },
+            split: Split::Train,
+            labels: true,
+            turn: Turn::None,
+            groups: &groups,
+            threads: 1,
+        };
+        let batches: Vec<(&[usize], bool)> = pass.batches(2).collect();
+        assert_eq!(
+            batches,
+            [(&[4, 2][..], false), (&[7][..], true), (&[1, 0][..], true)]
+        );
+        assert_eq!(pass.nothing_seen().truth, Some(Vec::new()));
+    }
+}

@@ -358,3 +358,47 @@ impl Visitor for CacheWriter<'_> {
         self.job.stop(self.observer)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_is_worth_it_where_images_are_seen_twice_and_it_fits() {
+        let folder = tempfile::tempdir().unwrap();
+        let worth = |images: usize, seen, bytes| Worth {
+            images: (0..images).collect(),
+            bytes,
+            starting: 0,
+            learning: seen,
+        };
+        assert!(worth(10, 20, 1000).fits(Some(1000), folder.path()));
+        assert!(!worth(10, 19, 1000).fits(Some(1000), folder.path()));
+        assert!(!worth(10, 20, 1001).fits(Some(1000), folder.path()));
+        assert!(!worth(10, 20, 1 << 60).fits(Some(u64::MAX), folder.path()));
+    }
+
+    #[test]
+    fn a_seal_is_of_key_and_tensors_in_their_order() {
+        let hashes: [[u8; SEAL]; 2] = [[1; SEAL], [2; SEAL]];
+        let own = seal(b"key", &hashes);
+        assert_eq!(own, seal(b"key", &hashes));
+        assert_ne!(own, seal(b"yek", &hashes));
+        assert_ne!(own, seal(b"key", hashes.iter().rev()));
+        assert_ne!(own, seal(b"key", &hashes[..1]));
+    }
+
+    #[test]
+    fn nothing_but_kept_facets_is_removed() {
+        let run = tempfile::tempdir().unwrap();
+        remove_kept(run.path()).unwrap();
+        let folder = state::folder(run.path());
+        std::fs::create_dir_all(&folder).unwrap();
+        let [facets, other] = [names::kept_facets("ab"), "training.safetensors".to_owned()];
+        for name in [&facets, &other] {
+            std::fs::write(folder.join(name), "x").unwrap();
+        }
+        remove_kept(run.path()).unwrap();
+        assert!(!folder.join(facets).exists() && folder.join(other).exists());
+    }
+}

@@ -410,3 +410,76 @@ impl Evaluation {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    const SHAPE: MapShape = MapShape {
+        grid: (1, 2),
+        patch: 1,
+    };
+
+    fn counts() -> Counts {
+        let plan = ResamplingPlan::new(SHAPE.grid, 4, 3, 7).unwrap();
+        Counts::new(2, 2, SHAPE, Positions::All, Some(&Arc::new(plan)))
+    }
+
+    fn add(counts: &mut Counts, images: &[usize], labels: &[u8], truth: &[u8]) {
+        let batch = TestBatch {
+            images,
+            truth: Some(truth),
+        };
+        counts.add(labels, &batch).unwrap();
+    }
+
+    #[test]
+    fn counts_of_two_parts_are_those_of_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let origin = Origin {
+            run: "run",
+            codebooks: "books",
+        };
+        let (labels, truth) = ([0, 1, 1, 1, 0, 0, 1, 0], [0, 1, 0, 1, 0, 255, 1, 1]);
+        let mut first = counts();
+        add(&mut first, &[0, 1], &labels[..4], &truth[..4]);
+        let stored = tensors(&mut first, "key.1");
+        state::store_lazily(folder.path(), UNFINISHED, origin, 2, stored).unwrap();
+        let mut both = counts();
+        add(&mut both, &[2, 3], &labels[4..], &truth[4..]);
+        let mut found = super::stored(folder.path(), origin).unwrap().unwrap();
+        add_stored(&mut both, "key.1", &mut found).unwrap();
+        let mut whole = counts();
+        add(&mut whole, &[0, 1, 2, 3], &labels, &truth);
+        let finish = |counts: Counts| counts.finish(Default::default()).unwrap();
+        assert_eq!(finish(both), finish(whole));
+        // Counts of other codebooks are none of this run.
+        let other = Origin {
+            codebooks: "others",
+            ..origin
+        };
+        let error = super::stored(folder.path(), other).unwrap_err().to_string();
+        assert!(error.contains("other codebooks"), "{error}");
+    }
+
+    #[test]
+    fn a_hash_tells_codebooks_apart_by_values_and_shapes() {
+        let hash = |books: &[Array2<f32>]| hash_of(books);
+        let book = array![[1.0_f32, 0.0], [0.0, 1.0]];
+        assert_eq!(hash(std::slice::from_ref(&book)), hash(&[book.clone()]));
+        let other = array![[1.0_f32, 0.0], [0.0, -1.0]];
+        let flat = array![[1.0_f32, 0.0, 0.0, 1.0]];
+        let all = [
+            hash(&[book.clone()]),
+            hash(&[other]),
+            hash(&[flat]),
+            hash(&[book.clone(), book]),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            assert_eq!(one.len(), 64);
+            assert!(!all[..index].contains(one));
+        }
+    }
+}

@@ -311,3 +311,23 @@ pub(crate) fn examine(
     observer.end();
     Ok(examined)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_stored_now_and_then_and_never_for_most_of_the_time() {
+        let second = Duration::from_secs(1);
+        let saving = |interval: u32, took: u32| Saving {
+            interval: interval * second,
+            last: Instant::now().checked_sub(40 * second).unwrap(),
+            took: took * second,
+        };
+        assert!(saving(30, 0).is_due());
+        assert!(!saving(60, 0).is_due());
+        // Storing took a second, so 30 go by at least; two seconds, 60.
+        assert!(saving(0, 1).is_due());
+        assert!(!saving(0, 2).is_due());
+    }
+}

@@ -389,3 +389,48 @@ pub fn kept_indices(settings: &Settings, test: usize) -> Vec<usize> {
         SaveLabels::All => (0..test).collect(),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_are_spread_over_the_split() {
+        let of = |examples, test| {
+            let settings = Settings {
+                examples,
+                ..Settings::default()
+            };
+            example_indices(&settings, test)
+        };
+        assert_eq!(of(4, 10), [0, 2, 5, 7]);
+        assert_eq!(of(20, 3), [0, 1, 2]);
+        assert_eq!(of(0, 3), [0; 0]);
+        assert_eq!(of(2, 0), [0; 0]);
+    }
+
+    #[test]
+    fn label_maps_are_kept_as_asked() {
+        let of = |save_labels| {
+            let settings = Settings {
+                examples: 2,
+                save_labels,
+                ..Settings::default()
+            };
+            kept_indices(&settings, 4)
+        };
+        assert_eq!(of(SaveLabels::None), [0; 0]);
+        assert_eq!(of(SaveLabels::Examples), [0, 2]);
+        assert_eq!(of(SaveLabels::All), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_run_that_is_alone_is_the_common_folder_itself() {
+        let common = Path::new("runs/a");
+        assert_eq!(folder_of(common, ""), common);
+        assert_eq!(folder_of(common, "seed-1"), common.join("seed-1"));
+        let shard = Some(Shard { index: 2, of: 3 });
+        assert_eq!(counting_fingerprint("abc", None), "abc");
+        assert_eq!(counting_fingerprint("abc", shard), "abc shard 2/3");
+    }
+}

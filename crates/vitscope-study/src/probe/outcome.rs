@@ -353,3 +353,46 @@ fn write_truth(
     write_aggregate(run, size, Subject::GroundTruth, pixel, &show.classes)?;
     Ok(scores)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(facet: Facet, layer: usize, miou: Option<f64>, collapsed: bool) -> SlotSummary {
+        SlotSummary {
+            slot: Slot { facet, layer },
+            miou,
+            accuracy: None,
+            nmi: None,
+            excess: None,
+            loss: None,
+            readers: [None; 2],
+            miou_interval: None,
+            clusters_used: None,
+            collapsed,
+        }
+    }
+
+    #[test]
+    fn a_collapsed_slot_is_the_best_only_among_its_like() {
+        let slots = [
+            summary(Facet::Key, 1, Some(0.2), false),
+            summary(Facet::Key, 2, Some(0.9), true),
+            summary(Facet::Key, 3, Some(0.3), false),
+            summary(Facet::Query, 1, Some(0.2), true),
+            summary(Facet::Query, 2, Some(0.4), true),
+            summary(Facet::Query, 3, Some(0.3), true),
+            summary(Facet::Value, 1, None, false),
+            summary(Facet::Value, 2, None, false),
+        ];
+        let shown =
+            |select| -> Vec<(String, usize)> { selection(select, &slots).into_iter().collect() };
+        let pairs = |key, query, value| {
+            [("key", key), ("query", query), ("value", value)].map(|(f, l)| (f.to_owned(), l))
+        };
+        // Without ground truth the last layer is shown.
+        assert_eq!(shown(Select::BestMiou), pairs(3, 2, 2));
+        assert_eq!(shown(Select::Last), pairs(3, 3, 2));
+        assert_eq!(shown(Select::Layer(3)), pairs(3, 3, 0)[..2]);
+    }
+}

@@ -82,3 +82,43 @@ fn holds_work(folder: &Path) -> Result<bool, StudyError> {
     }
     Ok(false)
 }
+
+#[cfg(test)]
+mod tests {
+    use vitscope_data::DataSet;
+
+    use super::*;
+
+    #[test]
+    fn data_that_changed_end_the_run_until_they_are_put_back() {
+        let (data, run) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let image = data.path().join("a.png");
+        std::fs::write(&image, "one").unwrap();
+        std::fs::write(data.path().join("b.png"), "two").unwrap();
+        let set = DataSet::open(&format!("folder:{}", data.path().display())).unwrap();
+        let stamps = || set.stamps(2, 2).unwrap();
+        std::fs::create_dir_all(state::folder(run.path())).unwrap();
+        let before = stamps();
+        check(run.path(), &before).unwrap();
+        check(run.path(), &stamps()).unwrap();
+        check_again(run.path(), &before, &stamps()).unwrap();
+        std::fs::write(&image, "three").unwrap();
+        let error = check(run.path(), &stamps()).unwrap_err().to_string();
+        assert!(error.contains("its data changed since it began"), "{error}");
+        let error = check_again(run.path(), &before, &stamps()).unwrap_err();
+        assert!(error.to_string().contains("is dropped"), "{error}");
+        assert!(!state::folder(run.path()).exists());
+    }
+
+    #[test]
+    fn a_note_that_is_lost_beside_work_is_damage() {
+        let (data, run) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(data.path().join("a.png"), "one").unwrap();
+        let set = DataSet::open(&format!("folder:{}", data.path().display())).unwrap();
+        let folder = state::folder(run.path());
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("training.safetensors"), "work").unwrap();
+        let error = check(run.path(), &set.stamps(1, 1).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("it is missing"), "{error}");
+    }
+}

@@ -248,3 +248,60 @@ pub(super) fn controls(labels: &[(&str, Transform)], edit: Transform) -> Vec<Vec
         })
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn transforms(words: &[&'static str]) -> Vec<(&'static str, Transform)> {
+        let read = |&word: &&'static str| (word, word.parse().unwrap());
+        words.iter().map(read).collect()
+    }
+
+    #[test]
+    fn edits_take_position_out_and_controls_something_else() {
+        for (word, of) in [
+            ("none", None),
+            ("standardize", None),
+            ("center", Some(0)),
+            ("random:8", Some(1)),
+            ("random:8@2", Some(1)),
+            ("content:8", Some(2)),
+        ] {
+            let transform: Transform = word.parse().unwrap();
+            assert_eq!(kind(transform), of, "{word}");
+            assert!(!is_edit(transform), "{word}");
+        }
+        for word in ["mean", "svd:8", "blank:4"] {
+            let transform: Transform = word.parse().unwrap();
+            assert!(is_edit(transform) && kind(transform).is_none(), "{word}");
+        }
+    }
+
+    #[test]
+    fn an_edit_is_held_against_controls_of_its_own_rank_where_there_are_such() {
+        let labels = transforms(&[
+            "none",
+            "center",
+            "mean",
+            "svd:8",
+            "random:4",
+            "random:8",
+            "random:8@2",
+            "content:4",
+        ]);
+        assert_eq!(
+            controls(&labels, "svd:8".parse().unwrap()),
+            [vec![1], vec![5, 6], vec![7]]
+        );
+        assert_eq!(
+            controls(&labels, "svd:4".parse().unwrap()),
+            [vec![1], vec![4], vec![7]]
+        );
+        // A rank that no control has: all of its kind.
+        assert_eq!(
+            controls(&labels, "svd:2".parse().unwrap()),
+            [vec![1], vec![4, 5, 6], vec![7]]
+        );
+    }
+}

@@ -126,3 +126,41 @@ words! {
         Pixel = "pixel",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_read_as_it_is_written() {
+        for &word in TransformFit::WORDS {
+            assert_eq!(word.parse::<TransformFit>().unwrap().word(), word);
+        }
+        for &word in Side::WORDS {
+            let side: Side = word.parse().unwrap();
+            assert_eq!(serde_json::to_value(side).unwrap(), word);
+            assert_eq!(serde_json::from_value::<Side>(word.into()).unwrap(), side);
+        }
+        let error = "Hungarian".parse::<Matching>().unwrap_err();
+        assert_eq!(error, "`Hungarian` is not one of hungarian, majority");
+    }
+
+    #[test]
+    fn words_mean_the_same_where_numbers_are_made() {
+        use vitscope_measure as measure;
+        for (word, matching) in [
+            ("hungarian", measure::Matching::Hungarian),
+            ("majority", measure::Matching::Majority),
+        ] {
+            let own: Matching = word.parse().unwrap();
+            assert_eq!(measure::Matching::from(own), matching);
+        }
+        for (word, positions) in [
+            ("all", measure::Positions::All),
+            ("labeled", measure::Positions::Labeled),
+        ] {
+            let own: Positions = word.parse().unwrap();
+            assert_eq!(measure::Positions::from(own), positions);
+        }
+    }
+}
