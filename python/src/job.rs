@@ -18,9 +18,9 @@ use crate::errors::{InputError, Told};
 use crate::work::watched;
 
 /// Downloads, told to whoever watches the run.
-struct News<'a>(&'a mut dyn Observer);
+struct DownloadNotes<'a>(&'a mut dyn Observer);
 
-impl Progress for News<'_> {
+impl Progress for DownloadNotes<'_> {
     fn begin(&mut self, file: &str, done: u64, total: Option<u64>) {
         self.0.note(&format!("downloading {file}"));
         self.0
@@ -114,7 +114,8 @@ pub fn probe(
         let model = match (model, features) {
             (Some(name), _) => {
                 let format = settle.format.filter(|&format| format != Format::Own);
-                let located = resolve(&name, format, &mut News(observer)).map_err(Told::told)?;
+                let located =
+                    resolve(&name, format, &mut DownloadNotes(observer)).map_err(Told::told)?;
                 Model::Checkpoint(located.path, settle)
             }
             (None, features) => Model::Features(features.unwrap_or_default()),

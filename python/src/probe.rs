@@ -14,13 +14,13 @@ use crate::numbers;
 use crate::work::{compute, watched};
 
 /// Batches of arrays as one: images are numbered across them. Nothing is copied.
-struct Parts<'a, T> {
+struct JoinedBatches<'a, T> {
     parts: Vec<ArrayView3<'a, T>>,
     /// The number of the first image of each part, and of all images.
     starts: Vec<usize>,
 }
 
-impl<'a, T: Copy> Parts<'a, T> {
+impl<'a, T: Copy> JoinedBatches<'a, T> {
     fn new(parts: Vec<ArrayView3<'a, T>>) -> Self {
         let mut starts = vec![0];
         let mut all = 0;
@@ -50,7 +50,7 @@ impl<'a, T: Copy> Parts<'a, T> {
 
 /// Patch vectors, `[B, N, D]` each.
 struct Vectors<'a> {
-    parts: Parts<'a, f32>,
+    parts: JoinedBatches<'a, f32>,
     grid: (usize, usize),
     width: usize,
 }
@@ -75,7 +75,7 @@ impl Embeddings for Vectors<'_> {
 }
 
 /// Classes of pixels, `[B, H, W]` each.
-struct Masks<'a>(Parts<'a, u8>);
+struct Masks<'a>(JoinedBatches<'a, u8>);
 
 impl Truth for Masks<'_> {
     fn len(&self) -> usize {
@@ -94,7 +94,7 @@ impl Truth for Masks<'_> {
 }
 
 /// What was learned.
-enum Learned {
+enum LearnedSoFar {
     Nothing,
     Stream(Box<ProbeStream>),
     Whole(Box<Probe>),
@@ -105,7 +105,7 @@ enum Learned {
 pub struct PyProbe {
     protocol: CheckedProtocol,
     grid: (usize, usize),
-    learned: Learned,
+    learned: LearnedSoFar,
 }
 
 /// What a matching is called.
@@ -122,9 +122,9 @@ pub fn matching(word: &str) -> PyResult<Matching> {
 impl PyProbe {
     fn probe(&self) -> PyResult<Probe> {
         match &self.learned {
-            Learned::Whole(probe) => Ok((**probe).clone()),
-            Learned::Stream(stream) => stream.probe().map_err(Told::told),
-            Learned::Nothing => Err(InputError::new_err(
+            LearnedSoFar::Whole(probe) => Ok((**probe).clone()),
+            LearnedSoFar::Stream(stream) => stream.probe().map_err(Told::told),
+            LearnedSoFar::Nothing => Err(InputError::new_err(
                 "the probe has learned nothing yet: fit it, or observe some batches, then start",
             )),
         }
@@ -132,12 +132,12 @@ impl PyProbe {
 
     /// The stream, which begins with the first batch.
     fn stream(&mut self, width: usize) -> PyResult<&mut ProbeStream> {
-        if matches!(self.learned, Learned::Nothing) {
+        if matches!(self.learned, LearnedSoFar::Nothing) {
             let stream = self.protocol.stream(self.grid, width).map_err(Told::told)?;
-            self.learned = Learned::Stream(Box::new(stream));
+            self.learned = LearnedSoFar::Stream(Box::new(stream));
         }
         match &mut self.learned {
-            Learned::Stream(stream) => Ok(stream),
+            LearnedSoFar::Stream(stream) => Ok(stream),
             _ => Err(InputError::new_err(
                 "this probe was fitted as a whole: make a new one to observe, start and step",
             )),
@@ -188,7 +188,7 @@ impl PyProbe {
         Ok(Self {
             protocol: protocol.check().map_err(Told::told)?,
             grid,
-            learned: Learned::Nothing,
+            learned: LearnedSoFar::Nothing,
         })
     }
 
@@ -202,14 +202,14 @@ impl PyProbe {
         let views: Vec<_> = parts.iter().map(PyReadonlyArray3::as_array).collect();
         let vectors = Vectors {
             width: views.first().map_or(0, |view| view.dim().2),
-            parts: Parts::new(views),
+            parts: JoinedBatches::new(views),
             grid: self.grid,
         };
         let protocol = &self.protocol;
         let probe = watched(py, progress, |observer| {
             protocol.fit_observed(&vectors, observer)
         })?;
-        self.learned = Learned::Whole(Box::new(probe));
+        self.learned = LearnedSoFar::Whole(Box::new(probe));
         Ok(())
     }
 
@@ -254,13 +254,13 @@ impl PyProbe {
         let views: Vec<_> = parts.iter().map(PyReadonlyArray3::as_array).collect();
         let vectors = Vectors {
             width: views.first().map_or(0, |view| view.dim().2),
-            parts: Parts::new(views),
+            parts: JoinedBatches::new(views),
             grid: self.grid,
         };
         let scores = match &masks {
             Some(masks) => {
                 let masks = masks.iter().map(PyReadonlyArray3::as_array).collect();
-                let masks = Masks(Parts::new(masks));
+                let masks = Masks(JoinedBatches::new(masks));
                 watched(py, progress, |observer| {
                     probe.evaluate_observed(&vectors, &masks, observer)
                 })?
@@ -311,9 +311,9 @@ impl PyProbe {
     /// Steps taken.
     fn steps(&self) -> usize {
         match &self.learned {
-            Learned::Nothing => 0,
-            Learned::Stream(stream) => stream.steps(),
-            Learned::Whole(_) => self.protocol.steps(),
+            LearnedSoFar::Nothing => 0,
+            LearnedSoFar::Stream(stream) => stream.steps(),
+            LearnedSoFar::Whole(_) => self.protocol.steps(),
         }
     }
 
@@ -321,15 +321,15 @@ impl PyProbe {
     fn state<'py>(&self, py: Python<'py>) -> PyResult<Option<Bound<'py, PyDict>>> {
         let state = PyDict::new(py);
         let (loss, spread) = match &self.learned {
-            Learned::Nothing => return Ok(None),
-            Learned::Whole(probe) => {
+            LearnedSoFar::Nothing => return Ok(None),
+            LearnedSoFar::Whole(probe) => {
                 let parts = probe.to_parts();
                 state.set_item("codebook", parts.codebook.to_pyarray(py))?;
                 let apart = parts.dispersion.map(|found| (found.inter, found.intra));
                 state.set_item("dispersion", apart)?;
                 (parts.loss.into_iter().collect(), parts.spread)
             }
-            Learned::Stream(stream) => {
+            LearnedSoFar::Stream(stream) => {
                 let mut training = stream.to_state().map_err(|_| {
                     InputError::new_err(
                         "a probe that has observed batches cannot be stored before its start: start it first",
@@ -391,7 +391,7 @@ impl PyProbe {
                 dispersion: apart.map(|(inter, intra)| Dispersion { inter, intra }),
             };
             let probe = Probe::from_parts(&self.protocol, parts).map_err(Told::told)?;
-            self.learned = Learned::Whole(Box::new(probe));
+            self.learned = LearnedSoFar::Whole(Box::new(probe));
             return Ok(());
         }
         let values: PyReadonlyArray3<'_, f64> = item("values")?.extract()?;
@@ -413,7 +413,7 @@ impl PyProbe {
             }],
         };
         let stream = self.protocol.resume_stream(self.grid, training);
-        self.learned = Learned::Stream(Box::new(stream.map_err(Told::told)?));
+        self.learned = LearnedSoFar::Stream(Box::new(stream.map_err(Told::told)?));
         Ok(())
     }
 }

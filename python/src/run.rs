@@ -316,11 +316,11 @@ pub fn compare_runs(
 
 /// A measure of a slot: the slot, the number's name, the number, what it would be where nothing is wrong, how bad it is
 /// and what to do next.
-type Found = (String, &'static str, f64, f64, &'static str, Option<String>);
+type FindingRow = (String, &'static str, f64, f64, &'static str, Option<String>);
 
 /// What is odd about the embeddings of a finished run.
 #[pyfunction]
-pub fn artifacts(py: Python<'_>, run: PathBuf) -> PyResult<Vec<Found>> {
+pub fn artifacts(py: Python<'_>, run: PathBuf) -> PyResult<Vec<FindingRow>> {
     let findings = compute(py, || {
         let run = Run::finished(&run).map_err(Told::told)?;
         vitscope_study::artifacts::artifacts(&run).map_err(Told::told)

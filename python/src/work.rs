@@ -72,12 +72,12 @@ pub fn compute<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyRe
 }
 
 /// A piece of news: images done, images in all, what is going on.
-type News = (u64, u64, String);
+type ProgressNews = (u64, u64, String);
 
 /// Sends the news of a long piece of work to the thread that waits for it.
-struct Teller<'a> {
+struct ProgressSender<'a> {
     stop: &'a AtomicBool,
-    news: Sender<News>,
+    news: Sender<ProgressNews>,
     phase: &'static str,
     done: u64,
     total: u64,
@@ -85,7 +85,7 @@ struct Teller<'a> {
     told: Instant,
 }
 
-impl Teller<'_> {
+impl ProgressSender<'_> {
     fn tell(&mut self) {
         self.told = Instant::now();
         let text = match self.loss {
@@ -97,7 +97,7 @@ impl Teller<'_> {
     }
 }
 
-impl Observer for Teller<'_> {
+impl Observer for ProgressSender<'_> {
     fn begin(&mut self, phase: Phase, done: u64, total: u64) {
         (self.phase, self.done, self.total, self.loss) = (phase.name(), done, total, None);
         self.tell();
@@ -136,7 +136,7 @@ pub fn watched<T: Send, E: Told + Send>(
     let pool = pool()?;
     let stop = AtomicBool::new(false);
     let (news, heard) = channel();
-    let teller = Teller {
+    let sender = ProgressSender {
         stop: &stop,
         news,
         phase: "",
@@ -177,8 +177,8 @@ pub fn watched<T: Send, E: Told + Send>(
         thread::scope(|scope| {
             let worker = scope.spawn(|| {
                 pool.install(|| {
-                    let mut teller = teller;
-                    work(&mut teller)
+                    let mut sender = sender;
+                    work(&mut sender)
                 })
             });
             let broken = listen(&stop);

@@ -342,7 +342,11 @@ impl Painter {
             (StagePlace::Host(labeler), PatchRows::Host(rows), Some(soft)) => labeler
                 .label_batch_soft(*rows, labels, soft)
                 .map_err(ProtocolError::stage(reading))?,
-            _ => self.label(rows, site, labels, ProtocolError::stage(reading))?,
+            (StagePlace::Host(labeler), PatchRows::Host(rows), None) => labeler
+                .label_batch(*rows, labels)
+                .map_err(ProtocolError::stage(reading))?,
+            #[cfg(feature = "cuda")]
+            _ => return Err(ProtocolError::Elsewhere),
         }
         Ok(counts.add(labels, batch)?)
     }

@@ -93,14 +93,14 @@ pub fn artifacts(run: &Run) -> Result<Vec<Finding>, StudyError> {
 }
 
 /// The numbers of a slot and what is found of them.
-struct Judge<'a> {
+struct SlotJudge<'a> {
     run: &'a Run,
     slot: Slot,
     findings: Vec<Finding>,
 }
 
 fn of_slot(run: &Run, slot: Slot) -> Vec<Finding> {
-    let mut judge = Judge {
+    let mut judge = SlotJudge {
         run,
         slot,
         findings: Vec::new(),
@@ -118,7 +118,7 @@ fn look(bad: bool) -> Health {
     if bad { Health::Look } else { Health::Ok }
 }
 
-impl Judge<'_> {
+impl SlotJudge<'_> {
     fn value(&self, measure: &str) -> Option<f64> {
         self.run.metrics.value(Subject::Slot(self.slot), measure)
     }

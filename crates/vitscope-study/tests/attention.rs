@@ -3,7 +3,7 @@
 
 use ndarray::{Array4, ArrayView4};
 use safetensors::SafeTensors;
-use vitscope_study::attention::{Localities, Query};
+use vitscope_study::attention::{Localities, PatchQuery};
 use vitscope_testkit::fixture;
 
 /// The recorded attention of one fixture and layer.
@@ -128,12 +128,12 @@ fn weights_that_are_no_attention_are_refused() {
 
 #[test]
 fn queries_are_read_and_refused() {
-    let query: Query = "a:b.c:3,12".parse().unwrap();
+    let query: PatchQuery = "a:b.c:3,12".parse().unwrap();
     assert_eq!(
         (query.image.as_str(), query.row, query.column),
         ("a:b.c", 3, 12)
     );
     for bad in ["", "a", "a:3", ":3,4", "a:3,x", "a:-1,2"] {
-        assert!(bad.parse::<Query>().is_err(), "{bad}");
+        assert!(bad.parse::<PatchQuery>().is_err(), "{bad}");
     }
 }

@@ -26,7 +26,7 @@ use vitscope_view::ViewError;
 use vitscope_vit::error::{DeviceError, VitError};
 use vitscope_vit::shapes::ShapeError;
 
-use crate::progress::say;
+use crate::stderr::say;
 
 /// Marks an error as the user's wording.
 #[derive(Debug)]
@@ -165,7 +165,7 @@ fn code(error: &anyhow::Error) -> u8 {
 }
 
 /// What was typed, as far as errors speak of it.
-pub struct Typed {
+pub struct TypedCommand {
     /// The flags of every command, without dashes.
     flags: Vec<String>,
     /// Whether the command can continue what it has begun.
@@ -174,7 +174,7 @@ pub struct Typed {
     sweeps: bool,
 }
 
-impl Typed {
+impl TypedCommand {
     /// From the command line's own definition, and the name of the command that was typed.
     pub fn new(cli: &clap::Command, command: &str) -> Self {
         let longs = |command: &clap::Command| -> Vec<String> {
@@ -287,7 +287,7 @@ pub fn bounded(sentence: &str) -> Cow<'_, str> {
 }
 
 /// Says what went wrong, in one line, and gives the exit code.
-pub fn report(result: anyhow::Result<()>, typed: &Typed) -> u8 {
+pub fn report(result: anyhow::Result<()>, typed: &TypedCommand) -> u8 {
     let Err(error) = result else {
         return 0;
     };
@@ -388,7 +388,7 @@ mod tests {
 
     #[test]
     fn settings_are_told_as_flags() {
-        let typed = Typed {
+        let typed = TypedCommand {
             flags: vec!["batch".to_owned(), "resume".to_owned()],
             resumes: false,
             sweeps: false,
@@ -399,7 +399,7 @@ mod tests {
         );
         assert_eq!(typed.told("`x` is no layer"), "`x` is no layer");
         assert_eq!(typed.told("a lone ` stays"), "a lone ` stays");
-        let sweep = Typed {
+        let sweep = TypedCommand {
             sweeps: true,
             ..typed
         };

@@ -7,6 +7,8 @@ mod args;
 mod commands;
 mod exit;
 mod progress;
+mod stderr;
+mod stdout;
 
 use std::ffi::OsString;
 #[cfg(unix)]
@@ -25,7 +27,7 @@ pub fn run(typed: impl IntoIterator<Item = OsString>) -> u8 {
         Ok(matches) => matches,
         Err(error) => return exit::mistyped(&error),
     };
-    let typed = exit::Typed::new(&command, matches.subcommand_name().unwrap_or_default());
+    let typed = exit::TypedCommand::new(&command, matches.subcommand_name().unwrap_or_default());
     match args::Cli::from_arg_matches(&matches) {
         Ok(cli) => exit::report(commands::dispatch(cli), &typed),
         Err(error) => exit::mistyped(&error),

@@ -1,7 +1,7 @@
 //! News of a run on stderr: bars on a terminal, JSON lines with `--format json`, else a line per
 //! phase.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
@@ -11,6 +11,7 @@ use vitscope_study::observer::{Observer, Phase};
 use vitscope_sweep::{Piece, Watch};
 
 use crate::args::{Cli, Output};
+use crate::stderr::say;
 
 /// How often a JSON line may be written.
 pub const JSON_INTERVAL: Duration = Duration::from_secs(2);
@@ -108,11 +109,6 @@ impl Teller {
         });
         say(&line.to_string());
     }
-}
-
-/// One line on stderr; a closed stderr is no reason to stop.
-pub fn say(line: &str) {
-    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 impl Observer for Teller {

@@ -10,7 +10,7 @@ use vitscope_run::Measured;
 use vitscope_run::tensors::Lazy;
 
 use crate::error::StudyError;
-use crate::state::Found;
+use crate::state::StoredState;
 
 /// The level of the intervals.
 const LEVEL: f64 = 0.95;
@@ -201,7 +201,7 @@ impl Localities {
     ///
     /// # Errors
     /// When it is not of these layers, heads and patches.
-    pub(crate) fn append_stored(&mut self, stored: &mut Found) -> Result<(), StudyError> {
+    pub(crate) fn append_stored(&mut self, stored: &mut StoredState) -> Result<(), StudyError> {
         let other = "it is not of this run's layers";
         for counts in &mut self.layers {
             let mut take = |name: &str| stored.tensor(&format!("{name}.{}", counts.layer));

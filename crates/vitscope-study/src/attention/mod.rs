@@ -18,7 +18,7 @@ use vitscope_run::{Fixed, Measured, Part, Record, RunKind, RunState, Session, Su
 use vitscope_vit::identify::Settle;
 
 pub use self::localities::{LayerSummary, Localities};
-pub use self::settings::{AttentionSettings, Query};
+pub use self::settings::{AttentionSettings, PatchQuery};
 pub(crate) use self::watch::{BESIDE, batch, localities};
 use self::write::KeptRows;
 pub(crate) use self::write::write_beside;

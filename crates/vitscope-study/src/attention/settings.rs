@@ -11,7 +11,7 @@ use crate::settings::as_text;
 
 /// A patch of an image whose attention is to be kept: `name:row,column`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Query {
+pub struct PatchQuery {
     /// The image's name: its file name without extension.
     pub image: String,
     /// Row of patches, from 0 at the top.
@@ -20,7 +20,7 @@ pub struct Query {
     pub column: usize,
 }
 
-impl FromStr for Query {
+impl FromStr for PatchQuery {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -41,13 +41,13 @@ impl FromStr for Query {
     }
 }
 
-impl fmt::Display for Query {
+impl fmt::Display for PatchQuery {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{},{}", self.image, self.row, self.column)
     }
 }
 
-impl Query {
+impl PatchQuery {
     /// The name used in files.
     pub(super) fn name(&self, layer: usize) -> String {
         format!("query.{layer}.{}.{}-{}", self.image, self.row, self.column)
@@ -69,7 +69,7 @@ pub struct AttentionSettings {
     pub limit: Option<usize>,
     /// Patches whose attention is kept.
     #[serde(serialize_with = "as_texts")]
-    pub queries: Vec<Query>,
+    pub queries: Vec<PatchQuery>,
     /// Bootstrap samples behind an interval; 0 for none.
     pub resamples: usize,
     /// Their seed.
@@ -103,14 +103,14 @@ mod tests {
 
     #[test]
     fn a_query_is_read_from_its_end_and_written_back() {
-        let query: Query = "a:b:3,12".parse().unwrap();
+        let query: PatchQuery = "a:b:3,12".parse().unwrap();
         assert_eq!(
             (query.image.as_str(), query.row, query.column),
             ("a:b", 3, 12)
         );
         assert_eq!(query.to_string(), "a:b:3,12");
         for text in ["", "a", "a:3", ":1,2", "a:1,-2", "a:1,2,3"] {
-            assert!(text.parse::<Query>().is_err(), "{text}");
+            assert!(text.parse::<PatchQuery>().is_err(), "{text}");
         }
     }
 }

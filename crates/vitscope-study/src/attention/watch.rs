@@ -12,14 +12,14 @@ use vitscope_run::tensors::Lazy;
 use vitscope_vit::vit::Rows;
 
 use super::localities::Localities;
-use super::settings::{AttentionSettings, Query};
+use super::settings::{AttentionSettings, PatchQuery};
 use super::write::KeptRows;
 use crate::error::StudyError;
 use crate::model::Opened;
 use crate::observer::{self, Observer};
 use crate::settings::Side;
 use crate::source::{MICRO_BATCH, Pass, PassTimes, Seen, Source, Visitor};
-use crate::state::{self, Found, SAVE_INTERVAL};
+use crate::state::{self, SAVE_INTERVAL, StoredState};
 
 /// The attention weights of one layer of a batch take at most about this many bytes.
 const WEIGHT_BYTES: usize = 256 << 20;
@@ -34,7 +34,7 @@ pub(super) struct Watcher<'a> {
     pub(super) saved: Instant,
     pub(super) localities: Localities,
     /// Queries by the index of their image.
-    pub(super) queries: BTreeMap<usize, Vec<&'a Query>>,
+    pub(super) queries: BTreeMap<usize, Vec<&'a PatchQuery>>,
     pub(super) columns: usize,
     /// Kept rows, by name.
     pub(super) rows: KeptRows,
@@ -101,7 +101,8 @@ impl Watcher<'_> {
 
     /// Takes up stored work, if there is any.
     pub(super) fn restore(&mut self) -> Result<(), StudyError> {
-        let Some(mut found) = Found::of(self.run, UNFINISHED, self.fingerprint.as_str().into())?
+        let Some(mut found) =
+            StoredState::of(self.run, UNFINISHED, self.fingerprint.as_str().into())?
         else {
             return Ok(());
         };
@@ -124,13 +125,13 @@ impl Watcher<'_> {
 
 /// The index of each query's image, and the queries of it.
 pub(super) fn find_queries<'a>(
-    queries: &'a [Query],
+    queries: &'a [PatchQuery],
     data: &DataSet,
     split: Split,
     count: usize,
     grid: [usize; 2],
-) -> Result<BTreeMap<usize, Vec<&'a Query>>, StudyError> {
-    let mut found: BTreeMap<usize, Vec<&Query>> = BTreeMap::new();
+) -> Result<BTreeMap<usize, Vec<&'a PatchQuery>>, StudyError> {
+    let mut found: BTreeMap<usize, Vec<&PatchQuery>> = BTreeMap::new();
     for query in queries {
         let Some(index) = data
             .split(split)
@@ -183,10 +184,10 @@ pub(super) fn pass(
         threads: rayon::current_num_threads(),
     };
     let mut times = PassTimes::default();
-    let ran = source.run(&pass, watcher, &mut times);
+    let ran = source.facets().run(&pass, watcher, &mut times);
     for (name, value) in [
         ("attention_images", times.images as f64),
-        ("attention_secs", times.total.as_secs_f64()),
+        ("attention_secs", times.total().as_secs_f64()),
         ("attention_forward_secs", times.forward().as_secs_f64()),
         ("attention_measure_secs", times.visit.as_secs_f64()),
         ("attention_stall_secs", times.stall.as_secs_f64()),

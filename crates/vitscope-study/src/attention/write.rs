@@ -11,7 +11,7 @@ use vitscope_run::tensors::{self, Lazy};
 use vitscope_run::{Measured, Part, Record, Subject, Table, files, names};
 
 use super::localities::{LayerSummary, Localities};
-use super::settings::{AttentionSettings, Query};
+use super::settings::{AttentionSettings, PatchQuery};
 use crate::error::StudyError;
 use crate::model::Opened;
 use crate::picture;
@@ -154,7 +154,13 @@ fn binary(mean: &Array2<f64>) -> Vec<u8> {
 
 /// An image in gray, lit by the attention of one query from black over red and yellow to white (the
 /// largest weight), with the query's patch framed in cyan.
-fn spotlight(rgb: &[u8], side: usize, row: &[f32], grid: [usize; 2], query: &Query) -> Vec<u8> {
+fn spotlight(
+    rgb: &[u8],
+    side: usize,
+    row: &[f32],
+    grid: [usize; 2],
+    query: &PatchQuery,
+) -> Vec<u8> {
     let patch = side / grid[0];
     let largest = row.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
     let mut out = Vec::with_capacity(rgb.len());
@@ -178,4 +184,34 @@ fn spotlight(rgb: &[u8], side: usize, row: &[f32], grid: [usize; 2], query: &Que
         }
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_asked_patch_is_framed_and_the_rest_lit_by_its_weight() {
+        // Two by two patches of three pixels; the asked one is the second.
+        let (side, grid) = (6, [2, 2]);
+        let query = PatchQuery {
+            image: "a".to_owned(),
+            row: 0,
+            column: 1,
+        };
+        let rgb = vec![100; 3 * side * side];
+        let lit = spotlight(&rgb, side, &[0.0, 0.1, 0.4, 0.8], grid, &query);
+        let pixel = |row: usize, column: usize| &lit[3 * (row * side + column)..][..3];
+        assert_eq!(lit.len(), rgb.len());
+        assert_eq!(pixel(0, 3), [0, 220, 255]);
+        // Its middle is no edge: three eighths of the red, over the gray image.
+        assert_eq!(
+            pixel(1, 4),
+            [(40.0_f64 + 0.6 * 0.375 * 255.0).round() as u8, 40, 40]
+        );
+        assert_eq!(pixel(1, 1), [40, 40, 40]);
+        // Half of the largest is all red and half of the green.
+        assert_eq!(pixel(4, 1), [193, 117, 40]);
+        assert_eq!(pixel(4, 4), [193, 193, 193]);
+    }
 }

@@ -7,8 +7,8 @@ use rayon::prelude::*;
 use vitscope_measure::random::index;
 use vitscope_protocol::{CheckedProtocol, Protocol, ProtocolError};
 
-use super::kept::Kept;
-use super::look::Looker;
+use super::kept::CausesState;
+use super::look::ViewLooker;
 use super::settings::CausesSettings;
 use crate::error::StudyError;
 use crate::observer::Observer;
@@ -21,11 +21,11 @@ const BATCH: usize = 24;
 
 /// The centroids of every slot at unit length, those that an unfinished run has kept where there are any, `[K, D]` each.
 pub(super) fn codebooks(
-    looker: &Looker<'_>,
+    looker: &ViewLooker<'_>,
     images: usize,
     clusters: usize,
     settings: &CausesSettings,
-    kept: &Kept<'_>,
+    kept: &CausesState<'_>,
     observer: &mut dyn Observer,
 ) -> Result<Vec<Array2<f32>>, StudyError> {
     if let Some(fitted) = kept.centroids()? {
@@ -63,7 +63,7 @@ fn drawn(all: usize, count: usize, image: usize, seed: u64) -> Vec<usize> {
 }
 
 fn codebook(
-    looker: &Looker<'_>,
+    looker: &ViewLooker<'_>,
     slot: usize,
     samples: &[Vec<Array2<f32>>],
     protocol: &CheckedProtocol,

@@ -8,17 +8,17 @@ use ndarray::Array2;
 use safetensors::tensor::Dtype;
 use vitscope_run::tensors::{Lazy, Stored};
 
-use super::look::ImageLabels;
+use super::image_labels::ImageLabels;
 use crate::error::StudyError;
 use crate::evaluate::hash_of;
-use crate::state::{self, Found, Origin, SAVE_INTERVAL};
+use crate::state::{self, Origin, SAVE_INTERVAL, StoredState};
 
 /// The files in the folder of unfinished work.
 const CENTROIDS: &str = "centroids";
 const LABELS: &str = "views";
 
 /// Where a run keeps what is done of it.
-pub(super) struct Kept<'a> {
+pub(super) struct CausesState<'a> {
     pub(super) run: &'a Path,
     pub(super) fingerprint: &'a str,
     /// Views, slots and patches of an image's labels.
@@ -26,10 +26,10 @@ pub(super) struct Kept<'a> {
     pub(super) has_truth: bool,
 }
 
-impl Kept<'_> {
+impl CausesState<'_> {
     /// The centroids `[K, D]` of every slot; `None` where they are not fitted yet.
     pub(super) fn centroids(&self) -> Result<Option<Vec<Array2<f32>>>, StudyError> {
-        let Some(mut found) = Found::of(self.run, CENTROIDS, self.fingerprint.into())? else {
+        let Some(mut found) = StoredState::of(self.run, CENTROIDS, self.fingerprint.into())? else {
             return Ok(None);
         };
         let odd = "a tensor has an odd shape";
@@ -63,12 +63,12 @@ impl Kept<'_> {
 
     /// The labels of the first images, as many as were stored.
     pub(super) fn labels(&self, hash: &str) -> Result<Vec<ImageLabels>, StudyError> {
-        let Some(mut found) = Found::of(self.run, LABELS, self.origin(hash))? else {
+        let Some(mut found) = StoredState::of(self.run, LABELS, self.origin(hash))? else {
             return Ok(Vec::new());
         };
         let [views, slots, patches] = self.shape;
         let images = found.done();
-        let sized = |found: &Found, stored: Stored, each: usize| match stored.bytes.len()
+        let sized = |found: &StoredState, stored: Stored, each: usize| match stored.bytes.len()
             == images * each
         {
             true => Ok(stored.bytes),
@@ -126,14 +126,14 @@ impl Kept<'_> {
 
 /// Stores labels while they are made.
 pub(super) struct Storing<'a> {
-    kept: &'a Kept<'a>,
+    kept: &'a CausesState<'a>,
     hash: String,
     last: Instant,
 }
 
 impl<'a> Storing<'a> {
     /// Of labels by these centroids.
-    pub(super) fn new(kept: &'a Kept<'a>, centroids: &[Array2<f32>]) -> Self {
+    pub(super) fn new(kept: &'a CausesState<'a>, centroids: &[Array2<f32>]) -> Self {
         Self {
             kept,
             hash: hash_of(centroids),
@@ -159,11 +159,67 @@ impl<'a> Storing<'a> {
     }
 }
 
-impl Kept<'_> {
+impl CausesState<'_> {
     /// What is said where the user stops the run.
     pub(super) fn interrupted(&self) -> StudyError {
         StudyError::Interrupted {
             run: self.run.to_owned(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    fn state(run: &Path, has_truth: bool) -> CausesState<'_> {
+        CausesState {
+            run,
+            fingerprint: "run",
+            shape: [2, 1, 4],
+            has_truth,
+        }
+    }
+
+    fn image(labels: [[u8; 4]; 2], truth: Option<[u8; 4]>) -> ImageLabels {
+        ImageLabels {
+            labels: labels.iter().map(|view| vec![view.to_vec()]).collect(),
+            truth: truth.map(|truth| truth.to_vec()),
+        }
+    }
+
+    #[test]
+    fn centroids_come_back_as_they_were_stored() {
+        let folder = tempfile::tempdir().unwrap();
+        let kept = state(folder.path(), false);
+        assert!(kept.centroids().unwrap().is_none());
+        let centroids = [array![[0.6_f32, 0.8], [1.0, -0.0]]];
+        kept.store_centroids(&centroids).unwrap();
+        assert_eq!(kept.centroids().unwrap().unwrap(), centroids);
+    }
+
+    #[test]
+    fn labels_come_back_for_the_centroids_that_gave_them() {
+        for truth in [None, Some([0, 1, 255, 1])] {
+            let folder = tempfile::tempdir().unwrap();
+            let kept = state(folder.path(), truth.is_some());
+            let centroids = [array![[1.0_f32, 0.0]]];
+            let images = [
+                image([[0, 1, 2, 3], [3, 2, 1, 0]], truth),
+                image([[7; 4], [8; 4]], truth),
+            ];
+            let mut storing = Storing::new(&kept, &centroids);
+            assert_eq!(storing.before().unwrap(), []);
+            // It is not time yet, and then the user stops the run.
+            storing.store(&images[..1], false).unwrap();
+            assert_eq!(storing.before().unwrap(), []);
+            let stopped = storing.store(&images, true).unwrap_err();
+            assert!(matches!(stopped, StudyError::Interrupted { .. }));
+            assert_eq!(storing.before().unwrap(), images);
+            let other = Storing::new(&kept, &[array![[0.0_f32, 1.0]]]);
+            assert!(other.before().is_err());
         }
     }
 }

@@ -10,8 +10,9 @@ use vitscope_vit::Vit;
 use vitscope_vit::edit::Edit;
 use vitscope_vit::facet::{TapKind, Taps};
 
+use super::image_labels::ImageLabels;
 use super::kept::Storing;
-use super::view::{Grid, View};
+use super::view::{ImageView, ShiftedGrid};
 use crate::error::StudyError;
 use crate::observer::{CAUSES, FIT, Observer, Phase};
 use crate::source::Backbone;
@@ -21,33 +22,24 @@ use crate::turn::Turn;
 const CHUNK: usize = 8;
 
 /// A model, and how it looks at images.
-pub(super) struct Looker<'a> {
+pub(super) struct ViewLooker<'a> {
     pub(super) vit: &'a Vit,
     pub(super) levels: &'a [[f32; 256]; 3],
     pub(super) data: &'a DataSet,
     pub(super) slots: &'a [Slot],
     /// The tensor of the pass that each slot is.
     pub(super) kinds: Vec<(usize, TapKind)>,
-    pub(super) grid: Grid,
+    pub(super) grid: ShiftedGrid,
     pub(super) seed: u64,
 }
 
-/// The labels of an image in every view.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct ImageLabels {
-    /// `[views][slots][patches]`
-    pub(super) labels: Vec<Vec<Vec<u8>>>,
-    /// The class of most pixels of each patch of the plain view, 255 where most have none.
-    pub(super) truth: Option<Vec<u8>>,
-}
-
-impl<'a> Looker<'a> {
+impl<'a> ViewLooker<'a> {
     pub(super) fn new(
         backbone: &'a Backbone,
         data: &'a DataSet,
         slots: &'a [Slot],
         kinds: Vec<(usize, TapKind)>,
-        grid: Grid,
+        grid: ShiftedGrid,
         seed: u64,
     ) -> Self {
         Self {
@@ -73,10 +65,10 @@ impl<'a> Looker<'a> {
     }
 
     /// What a view shows of a larger crop, RGB.
-    fn pixels(&self, crop: &[u8], view: View) -> Vec<u8> {
+    fn pixels(&self, crop: &[u8], view: ImageView) -> Vec<u8> {
         let (side, whole) = (self.grid.side * self.patch(), self.geometry().size);
         let from = match view {
-            View::Shift => self.grid.shift * self.patch(),
+            ImageView::Shift => self.grid.shift * self.patch(),
             _ => 0,
         };
         let rows = crop.chunks_exact(3 * whole).skip(from).take(side);
@@ -84,7 +76,7 @@ impl<'a> Looker<'a> {
             .flat_map(|row| &row[3 * from..3 * (from + side)])
             .copied()
             .collect();
-        if view == View::Flip {
+        if view == ImageView::Flip {
             Turn::Mirrored.apply(&mut pixels, side);
         }
         pixels
@@ -154,7 +146,7 @@ impl<'a> Looker<'a> {
             let crop = self.data.image(item, &self.geometry())?;
             let chosen = chosen(image);
             let mut samples = vec![Array2::zeros((0, 0)); self.kinds.len()];
-            let pixels = self.pixels(&crop.pixels, View::Plain);
+            let pixels = self.pixels(&crop.pixels, ImageView::Plain);
             self.pass(&pixels, &Edit::default(), |slot, rows| {
                 if !rows.iter().all(|value| value.is_finite()) {
                     return Err(self.not_finite(slot, item));
@@ -176,7 +168,7 @@ impl<'a> Looker<'a> {
     pub(super) fn labels(
         &self,
         images: usize,
-        views: &[View],
+        views: &[ImageView],
         codebooks: &[Array2<f32>],
         mut storing: Storing<'_>,
         observer: &mut dyn Observer,

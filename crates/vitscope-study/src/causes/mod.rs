@@ -6,6 +6,7 @@
 //! patch and slot.
 
 mod fit;
+mod image_labels;
 mod kept;
 mod look;
 mod numbers;
@@ -27,13 +28,13 @@ use vitscope_vit::config::Device;
 use vitscope_vit::identify::Settle;
 use vitscope_vit::shapes::ShapeError;
 
-use self::kept::{Kept, Storing};
-use self::look::Looker;
+use self::kept::{CausesState, Storing};
+use self::look::ViewLooker;
 use self::numbers::Material;
-pub use self::numbers::Named;
+pub use self::numbers::NamedNumber;
 pub use self::settings::CausesSettings;
-use self::view::Grid;
-pub use self::view::View;
+pub use self::view::ImageView;
+use self::view::ShiftedGrid;
 use crate::error::StudyError;
 use crate::model::{Model, Opened};
 use crate::observer::Observer;
@@ -63,9 +64,9 @@ pub struct CausesOutcome {
     /// Its directory.
     pub run: PathBuf,
     /// The numbers of every slot, by their names in `metrics.csv`.
-    pub slots: Vec<(Slot, Vec<Named>)>,
+    pub slots: Vec<(Slot, Vec<NamedNumber>)>,
     /// Those of the ground truth; empty without one.
-    pub truth: Vec<Named>,
+    pub truth: Vec<NamedNumber>,
     /// Holds the run until its figures exist.
     pub session: Session,
 }
@@ -74,9 +75,9 @@ impl CausesOutcome {
     /// Slots whose labels follow the place, or in views that assign codes the code, more than the content: the interval
     /// of `place_lean` lies above 0.
     #[must_use]
-    pub fn leaning(&self, view: View) -> Vec<Slot> {
+    pub fn leaning(&self, view: ImageView) -> Vec<Slot> {
         let name = numbers::name_of("place_lean", view);
-        let leans = |(own, measured): &Named| {
+        let leans = |(own, measured): &NamedNumber| {
             *own == name && measured.interval.is_some_and(|(low, _)| low > 0.0)
         };
         let slots = self.slots.iter();
@@ -104,7 +105,7 @@ pub fn causes(
             "a checkpoint without a backbone".into(),
         ));
     };
-    let grid = Grid {
+    let grid = ShiftedGrid {
         side: opened.grid[0],
         shift: settings.shift(opened.grid[0])?,
     };
@@ -124,7 +125,7 @@ pub fn causes(
     for note in &record.notes {
         observer.note(note);
     }
-    let work = Work {
+    let work = CausesJob {
         settings,
         data: &data,
         opened: &opened,
@@ -150,38 +151,38 @@ pub fn causes(
 }
 
 /// The numbers of every slot, and of the ground truth.
-type Counted = (Vec<(Slot, Vec<Named>)>, Vec<Named>);
+type SlotsAndTruth = (Vec<(Slot, Vec<NamedNumber>)>, Vec<NamedNumber>);
 
 /// What the passes work on.
-struct Work<'a> {
+struct CausesJob<'a> {
     settings: &'a CausesSettings,
     data: &'a DataSet,
     opened: &'a Opened,
     backbone: &'a Backbone,
-    grid: Grid,
+    grid: ShiftedGrid,
     /// Training and test images.
     images: [usize; 2],
     clusters: usize,
 }
 
-impl Work<'_> {
+impl CausesJob<'_> {
     /// Fits centroids, labels every view and counts.
     fn count(
         &self,
         run: &Path,
         record: &mut Record,
         observer: &mut dyn Observer,
-    ) -> Result<Counted, StudyError> {
+    ) -> Result<SlotsAndTruth, StudyError> {
         let (settings, opened, grid) = (self.settings, self.opened, self.grid);
         let [train, test] = self.images;
         let config = self.backbone.vit().config();
-        let views = View::of(config.positions, config.prefix());
+        let views = ImageView::of(config.positions, config.prefix());
         let kind = |slot: &Slot| {
             let kind = tapped_kind(*slot, config.depth, settings.token_norm, settings.rope);
             (slot.layer, kind)
         };
         let kinds = opened.slots.iter().map(kind).collect();
-        let looker = Looker::new(
+        let looker = ViewLooker::new(
             self.backbone,
             self.data,
             &opened.slots,
@@ -189,7 +190,7 @@ impl Work<'_> {
             grid,
             settings.seed,
         );
-        let kept = Kept {
+        let kept = CausesState {
             run,
             fingerprint: &record.fingerprint(),
             shape: [views.len(), opened.slots.len(), grid.side * grid.side],
@@ -239,7 +240,7 @@ fn add_time(record: &mut Record, name: &str, since: Instant) {
 fn stored(session: Session) -> Result<CausesOutcome, StudyError> {
     let nothing = || StudyError::Internal("a run that is not complete".to_owned());
     let run = session.complete().ok_or_else(nothing)?;
-    let mut slots: Vec<(Slot, Vec<Named>)> = Vec::new();
+    let mut slots: Vec<(Slot, Vec<NamedNumber>)> = Vec::new();
     let mut truth = Vec::new();
     for row in run.metrics.rows() {
         let named = (row.metric.clone(), row.measured);
@@ -294,12 +295,12 @@ fn images(data: &DataSet, request: &CausesRequest) -> Result<[usize; 2], StudyEr
 fn write_metrics(
     session: &Session,
     record: &Record,
-    slots: &[(Slot, Vec<Named>)],
-    truth: &[Named],
+    slots: &[(Slot, Vec<NamedNumber>)],
+    truth: &[NamedNumber],
 ) -> Result<(), StudyError> {
     let model = &record.model;
     let mut table = Table::new(&model.name, &model.family, &model.size);
-    let mut add = |subject: Subject, numbers: &[Named]| {
+    let mut add = |subject: Subject, numbers: &[NamedNumber]| {
         for (name, measured) in numbers {
             table.add(
                 subject,

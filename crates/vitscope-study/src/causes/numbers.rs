@@ -9,17 +9,17 @@ use vitscope_measure::{
 };
 use vitscope_run::Measured;
 
-use super::look::ImageLabels;
-use super::view::{Grid, View};
+use super::image_labels::ImageLabels;
+use super::view::{ImageView, ShiftedGrid};
 
 /// A number's name in `metrics.csv`, and the number.
-pub type Named = (String, Measured);
+pub type NamedNumber = (String, Measured);
 
 /// Everything that numbers are made of, but for the slot.
 pub(super) struct Material<'a> {
     pub(super) images: &'a [ImageLabels],
-    pub(super) views: &'a [View],
-    pub(super) grid: Grid,
+    pub(super) views: &'a [ImageView],
+    pub(super) grid: ShiftedGrid,
     pub(super) seed: u64,
     pub(super) clusters: usize,
     /// 0 without ground truth.
@@ -29,7 +29,7 @@ pub(super) struct Material<'a> {
 
 /// Which two labels are held against each other.
 #[derive(Clone, Copy, Debug)]
-enum Pair {
+enum LabelPair {
     /// That of a patch, and the plain view's of the same content.
     Content,
     /// That of a patch, and the plain view's at the same place or with the same code.
@@ -39,7 +39,7 @@ enum Pair {
 }
 
 /// Label maps of all images, `[patches]` each.
-type Maps<'a> = Vec<&'a [u8]>;
+type LabelMaps<'a> = Vec<&'a [u8]>;
 
 impl Material<'_> {
     /// An interval over images; one image has none.
@@ -48,8 +48,8 @@ impl Material<'_> {
     }
 
     /// The numbers of a slot in every view.
-    pub(super) fn of_slot(&self, slot: usize) -> Result<Vec<Named>, MeasureError> {
-        let maps = |view: usize| -> Maps<'_> {
+    pub(super) fn of_slot(&self, slot: usize) -> Result<Vec<NamedNumber>, MeasureError> {
+        let maps = |view: usize| -> LabelMaps<'_> {
             let images = self.images.iter();
             images.map(|image| &image.labels[view][slot][..]).collect()
         };
@@ -59,13 +59,13 @@ impl Material<'_> {
         for (index, &view) in self.views.iter().enumerate() {
             let labels = maps(index);
             let mut add = |name: &str, measured| numbers.push((name_of(name, view), measured));
-            if view != View::Plain {
+            if view != ImageView::Plain {
                 self.agreement(view, &plain, &labels, &mut add)?;
             }
             if view.keeps_content() {
                 add("place_nmi", self.nmi(&labels, self.clusters)?);
                 if let Some(moved) = self.by_code(view, &labels) {
-                    let moved: Maps<'_> = moved.iter().map(Vec::as_slice).collect();
+                    let moved: LabelMaps<'_> = moved.iter().map(Vec::as_slice).collect();
                     add("code_nmi", self.nmi(&moved, self.clusters)?);
                 }
                 if let Some(class_of) = &class_of {
@@ -77,22 +77,22 @@ impl Material<'_> {
     }
 
     /// What the classes themselves come to: where they do not depend on place, but on content that does.
-    pub(super) fn of_truth(&self) -> Result<Vec<Named>, MeasureError> {
+    pub(super) fn of_truth(&self) -> Result<Vec<NamedNumber>, MeasureError> {
         let Some(truth) = self.truth().filter(|_| self.classes > 0) else {
             return Ok(Vec::new());
         };
         let mut numbers = vec![(
-            name_of("place_nmi", View::Plain),
+            name_of("place_nmi", ImageView::Plain),
             self.nmi(&truth, self.classes)?,
         )];
-        for view in [View::Shift, View::Flip] {
-            let counts = self.count(view, [&truth; 2], self.classes, Pair::Reference)?;
+        for view in [ImageView::Shift, ImageView::Flip] {
+            let counts = self.count(view, [&truth; 2], self.classes, LabelPair::Reference)?;
             numbers.push((name_of("agree_place", view), self.kappa(&counts)?.0));
         }
         Ok(numbers)
     }
 
-    fn truth(&self) -> Option<Maps<'_>> {
+    fn truth(&self) -> Option<LabelMaps<'_>> {
         let images = self.images.iter();
         images.map(|image| image.truth.as_deref()).collect()
     }
@@ -100,10 +100,10 @@ impl Material<'_> {
     /// Pairs of labels of each image, in the plain view and in this one, out of `clusters`.
     fn count(
         &self,
-        view: View,
+        view: ImageView,
         [plain, labels]: [&[&[u8]]; 2],
         clusters: usize,
-        pair: Pair,
+        pair: LabelPair,
     ) -> Result<Vec<PairCounts>, MeasureError> {
         let of_image = |(image, (plain, labels)): (usize, (&&[u8], &&[u8]))| {
             let codes = view.codes(self.grid, image, self.seed);
@@ -112,9 +112,9 @@ impl Material<'_> {
                 let (content, label) = (plain[pairing.content], labels[pairing.patch]);
                 let place = pairing.place.map_or(IGNORED, |place| plain[place]);
                 match pair {
-                    Pair::Content => counts.add(content, label)?,
-                    Pair::Place => counts.add(place, label)?,
-                    Pair::Reference => counts.add(place, content)?,
+                    LabelPair::Content => counts.add(content, label)?,
+                    LabelPair::Place => counts.add(place, label)?,
+                    LabelPair::Reference => counts.add(place, content)?,
                 }
             }
             Ok(counts)
@@ -130,20 +130,26 @@ impl Material<'_> {
 
     fn agreement(
         &self,
-        view: View,
+        view: ImageView,
         plain: &[&[u8]],
         labels: &[&[u8]],
         add: &mut impl FnMut(&str, Measured),
     ) -> Result<(), MeasureError> {
         let count = |pair| self.count(view, [plain, labels], self.clusters, pair);
-        let (by_content, content) = self.kappa(&count(Pair::Content)?)?;
+        let (by_content, content) = self.kappa(&count(LabelPair::Content)?)?;
         add("agree_content", by_content);
-        if matches!(view, View::OneCode | View::Move | View::Cut | View::CutMean) {
+        if matches!(
+            view,
+            ImageView::OneCode | ImageView::Move | ImageView::Cut | ImageView::CutMean
+        ) {
             return Ok(());
         }
-        let (by_place, place) = self.kappa(&count(Pair::Place)?)?;
+        let (by_place, place) = self.kappa(&count(LabelPair::Place)?)?;
         add("agree_place", by_place);
-        add("agree_reference", self.kappa(&count(Pair::Reference)?)?.0);
+        add(
+            "agree_reference",
+            self.kappa(&count(LabelPair::Reference)?)?.0,
+        );
         let lean = by_place.value.zip(by_content.value);
         let interval = paired_interval(&place, &content).filter(|_| self.images.len() > 1);
         add(
@@ -157,7 +163,7 @@ impl Material<'_> {
     }
 
     /// The maps as they lie by the places whose codes patches were given; `None` where each has its own, or all one.
-    fn by_code(&self, view: View, maps: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
+    fn by_code(&self, view: ImageView, maps: &[&[u8]]) -> Option<Vec<Vec<u8>>> {
         let moved = maps.iter().enumerate().map(|(image, map)| {
             let codes = view.codes(self.grid, image, self.seed)?;
             let mut moved = vec![IGNORED; map.len()];
@@ -224,6 +230,6 @@ impl Material<'_> {
 }
 
 /// `agree_place@shift`.
-pub(super) fn name_of(number: &str, view: View) -> String {
+pub(super) fn name_of(number: &str, view: ImageView) -> String {
     format!("{number}@{}", view.word())
 }

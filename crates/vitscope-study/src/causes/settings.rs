@@ -95,3 +95,30 @@ impl CausesSettings {
         Ok(shift)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_crop_is_moved_by_a_fifth_unless_it_is_said() {
+        let of = |shift, side| {
+            let settings = CausesSettings {
+                shift,
+                ..CausesSettings::default()
+            };
+            settings.shift(side)
+        };
+        assert_eq!(of(None, 20).unwrap(), 4);
+        assert_eq!(of(None, 3).unwrap(), 1);
+        assert_eq!(of(Some(19), 20).unwrap(), 19);
+        for (shift, side, expected) in [
+            (Some(20), 20, "choose 1 to 19"),
+            (Some(0), 20, "choose 1 to 19"),
+            (None, 1, "a single patch"),
+        ] {
+            let error = of(shift, side).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

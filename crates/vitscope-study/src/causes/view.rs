@@ -9,7 +9,7 @@ use vitscope_vit::edit::{Codes, Edit, FromPrefix};
 
 /// A way to show an image.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum View {
+pub enum ImageView {
     /// As it is: the upper left crop of an image that is a little larger.
     Plain,
     /// The lower right crop: the same content at other places.
@@ -45,12 +45,12 @@ pub(super) struct Pairing {
 
 /// Patches of a crop, and by how many it is moved.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Grid {
+pub(super) struct ShiftedGrid {
     pub(super) side: usize,
     pub(super) shift: usize,
 }
 
-impl View {
+impl ImageView {
     /// Those that say something about a model, the plain one first.
     pub(super) fn of(positions: PositionEncoding, prefix: usize) -> Vec<Self> {
         let mut views = vec![
@@ -92,7 +92,7 @@ impl View {
     }
 
     /// The place whose code each patch is given, in views that assign them; drawn for each image.
-    pub(super) fn codes(self, grid: Grid, image: usize, seed: u64) -> Option<Vec<usize>> {
+    pub(super) fn codes(self, grid: ShiftedGrid, image: usize, seed: u64) -> Option<Vec<usize>> {
         let (side, patches) = (grid.side, grid.side * grid.side);
         // A stream of its own for each image and view.
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
@@ -119,7 +119,7 @@ impl View {
     }
 
     /// The edit of the model's pass, given the codes that were drawn.
-    pub(super) fn edit(self, grid: Grid, codes: Option<&Vec<usize>>) -> Edit {
+    pub(super) fn edit(self, grid: ShiftedGrid, codes: Option<&Vec<usize>>) -> Edit {
         let codes = match (self, codes) {
             (_, Some(codes)) => Codes::Of(codes.clone()),
             (Self::OneCode, _) => Codes::Mean,
@@ -136,8 +136,8 @@ impl View {
 
     /// What each patch's label is held against. Patches that the plain view does not show are left out, and those
     /// for which content and place are the same patch, which tell nothing.
-    pub(super) fn pairings(self, grid: Grid, codes: Option<&Vec<usize>>) -> Vec<Pairing> {
-        let Grid { side, shift } = grid;
+    pub(super) fn pairings(self, grid: ShiftedGrid, codes: Option<&Vec<usize>>) -> Vec<Pairing> {
+        let ShiftedGrid { side, shift } = grid;
         let pairing = |patch: usize| {
             let (row, column) = (patch / side, patch % side);
             let (content, place) = match self {
@@ -162,11 +162,11 @@ impl View {
 mod tests {
     use super::*;
 
-    const GRID: Grid = Grid { side: 5, shift: 2 };
+    const GRID: ShiftedGrid = ShiftedGrid { side: 5, shift: 2 };
 
     #[test]
     fn patches_are_held_against_what_they_show_and_where_they_are() {
-        let find = |view: View, patch: usize| {
+        let find = |view: ImageView, patch: usize| {
             let pairings = view.pairings(GRID, None);
             pairings.into_iter().find(|pairing| pairing.patch == patch)
         };
@@ -178,18 +178,18 @@ mod tests {
             })
         };
         // Row 1, column 2 of the lower right crop is row 3, column 4 of the upper left one.
-        assert_eq!(find(View::Shift, 7), pairing(7, 19, Some(7)));
-        assert_eq!(find(View::Shift, 8), None);
-        assert_eq!(View::Shift.pairings(GRID, None).len(), 9);
-        assert_eq!(find(View::Flip, 5), pairing(5, 9, Some(5)));
+        assert_eq!(find(ImageView::Shift, 7), pairing(7, 19, Some(7)));
+        assert_eq!(find(ImageView::Shift, 8), None);
+        assert_eq!(ImageView::Shift.pairings(GRID, None).len(), 9);
+        assert_eq!(find(ImageView::Flip, 5), pairing(5, 9, Some(5)));
         // The middle column stays where it is.
-        assert_eq!(find(View::Flip, 7), None);
-        assert_eq!(find(View::Cut, 7), pairing(7, 7, None));
+        assert_eq!(find(ImageView::Flip, 7), None);
+        assert_eq!(find(ImageView::Cut, 7), pairing(7, 7, None));
     }
 
     #[test]
     fn codes_are_dealt_out_and_no_image_keeps_its_own() {
-        for view in [View::Roll, View::Permute] {
+        for view in [ImageView::Roll, ImageView::Permute] {
             let draw = |image| view.codes(GRID, image, 3).unwrap();
             for image in 0..20 {
                 let codes = draw(image);
@@ -203,6 +203,6 @@ mod tests {
             assert_ne!(draw(0), draw(1));
             assert_eq!(draw(4), draw(4));
         }
-        assert_eq!(View::Flip.codes(GRID, 0, 3), None);
+        assert_eq!(ImageView::Flip.codes(GRID, 0, 3), None);
     }
 }

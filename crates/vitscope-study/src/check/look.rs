@@ -7,7 +7,7 @@ use vitscope_data::{DataSet, Evidence, Examined, Geometry, Item, Problems, Split
 use vitscope_measure::CellCounts;
 
 use super::position::{SetCounts, mix_up};
-use super::{ClassCheck, OffTable, SplitCheck};
+use super::report::{ClassCheck, OffTable, SplitCheck};
 use crate::error::StudyError;
 use crate::observer::Observer;
 
@@ -15,7 +15,7 @@ use crate::observer::Observer;
 const PER_THREAD: usize = 4;
 
 /// Goes over images in parallel, a bounded number at a time, and adds up in file order.
-pub(super) struct Looker<'a> {
+pub(super) struct SetLooker<'a> {
     pub(super) set: &'a DataSet,
     pub(super) geometry: Geometry,
     pub(super) problems: &'a mut Problems,
@@ -25,7 +25,7 @@ pub(super) struct Looker<'a> {
     pub(super) observer: &'a mut dyn Observer,
 }
 
-impl Looker<'_> {
+impl SetLooker<'_> {
     pub(super) fn look(
         &mut self,
         which: Split,

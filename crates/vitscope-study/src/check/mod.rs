@@ -4,218 +4,32 @@
 mod look;
 pub mod pairs;
 mod position;
+mod report;
+mod request;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use serde::Serialize;
-use vitscope_data::{
-    DataError, DataSet, Doubt, Evidence, Geometry, Listed, Problems, Split, Survey,
-};
+use vitscope_data::{DataError, DataSet, Evidence, Geometry, Split, Survey};
 
 use crate::error::StudyError;
 use crate::observer::{self, Observer};
 use crate::picture;
 
-use look::Looker;
+use look::SetLooker;
 pub use position::PositionCheck;
 use position::SetCounts;
-
-/// The version of the report's form.
-pub const FORMAT: u32 = 1;
-
-/// What to look at.
-#[derive(Clone, Debug)]
-pub struct Request {
-    /// The data set, as the user names it.
-    pub data: String,
-    /// Asked side of the square crop in pixels.
-    pub size: usize,
-    /// Side of a patch in pixels.
-    pub patch: usize,
-    /// Random shifts for the null of the positional effect, and bootstrap samples for its
-    /// interval; none for 0.
-    pub resamples: usize,
-    /// Their seed.
-    pub seed: u64,
-    /// Where the aggregate map and the lists of image paths go.
-    pub out: Option<PathBuf>,
-    /// Where a description of the set goes, a TOML file.
-    pub draft: Option<PathBuf>,
-}
-
-/// Everything that was found.
-#[derive(Clone, Debug, Serialize)]
-pub struct Check {
-    /// Version of this form.
-    pub format: u32,
-    /// Whether a run can use the set: there are no problems.
-    pub usable: bool,
-    /// The kind of data set.
-    pub kind: &'static str,
-    /// Its directory.
-    pub root: String,
-    /// SHA-256 of the lists of images, as in `run.json`.
-    pub list_hash: String,
-    /// Side of the crop in pixels.
-    pub size: usize,
-    /// Side of a patch in pixels.
-    pub patch: usize,
-    /// Whether one list of images serves both splits.
-    pub one_list: bool,
-    /// The training images.
-    pub train: SplitCheck,
-    /// The test images.
-    pub test: SplitCheck,
-    /// What would stop a run.
-    pub problems: ProblemList,
-    /// Label values that the set's table does not have, by value.
-    pub off_the_table: Vec<OffTable>,
-    /// Masks that no image claims; they stop nothing.
-    pub unclaimed_masks: PathList,
-    /// What is worth knowing.
-    pub notes: Vec<String>,
-    /// What there is to doubt of the images and masks, the gravest first; it stops nothing.
-    pub warnings: Vec<Warning>,
-    /// How much position tells of the test labels; absent without ground truth.
-    pub position: Option<PositionCheck>,
-    /// Where the aggregate map was written.
-    pub aggregate: Option<String>,
-    /// Where a description of the set was written.
-    pub draft: Option<String>,
-}
-
-/// One split.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct SplitCheck {
-    /// Images listed.
-    pub images: usize,
-    /// Of those, with a mask.
-    pub masks: usize,
-    /// Of those, without anything wrong.
-    pub sound: usize,
-    /// Width and height in pixels of the smallest and of the largest image, by area.
-    pub smallest: Option<[usize; 2]>,
-    /// See [`smallest`](Self::smallest).
-    pub largest: Option<[usize; 2]>,
-    /// Images whose shorter side is below the crop's, which are enlarged.
-    pub enlarged: usize,
-    /// Pixels of all masks with a class, at the masks' own sizes.
-    pub labeled_pixels: u64,
-    /// Pixels of all masks that count nowhere.
-    pub ignored_pixels: u64,
-    /// How many classes occur. With fewer than two, no score says anything.
-    pub classes_present: usize,
-    /// The classes in order.
-    pub classes: Vec<ClassCheck>,
-}
-
-/// One class in one split.
-#[derive(Clone, Debug, Default, PartialEq, Serialize)]
-pub struct ClassCheck {
-    /// Its index.
-    pub index: usize,
-    /// Its name.
-    pub name: String,
-    /// Pixels at the masks' own sizes.
-    pub pixels: u64,
-    /// Share of the labeled pixels, 0 to 1.
-    pub share: f64,
-    /// Images that show it.
-    pub images: usize,
-}
-
-/// Problems: counted in full, listed up to a bound.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct ProblemList {
-    /// How many.
-    pub count: usize,
-    /// How many of each sort.
-    pub sorts: BTreeMap<&'static str, usize>,
-    /// The first 1000.
-    pub listed: Vec<Problem>,
-}
-
-impl ProblemList {
-    pub(crate) fn new(problems: &Problems) -> Self {
-        let listed = |error: &DataError| Problem {
-            sort: error.sort(),
-            path: error.path().map(|path| path.display().to_string()),
-            message: error.to_string(),
-        };
-        Self {
-            count: problems.count(),
-            sorts: problems.counts().clone(),
-            listed: problems.kept().iter().map(listed).collect(),
-        }
-    }
-}
-
-/// One doubt.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Warning {
-    /// Its sort, such as `ignored class`.
-    pub sort: &'static str,
-    /// One sentence with its evidence and the way out.
-    pub message: String,
-}
-
-impl From<Doubt> for Warning {
-    fn from(doubt: Doubt) -> Self {
-        Self {
-            sort: doubt.sort,
-            message: doubt.text,
-        }
-    }
-}
-
-/// One problem.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Problem {
-    /// Its sort.
-    pub sort: &'static str,
-    /// The file at fault.
-    pub path: Option<String>,
-    /// One sentence.
-    pub message: String,
-}
-
-/// A label value that the table does not have.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct OffTable {
-    /// The id, or the color as `#rrggbb`.
-    pub value: String,
-    /// Masks that have it.
-    pub images: usize,
-    /// Its pixels.
-    pub pixels: u64,
-}
-
-/// Paths: counted in full, listed up to 1000.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct PathList {
-    /// How many.
-    pub count: usize,
-    /// The first of them.
-    pub listed: Vec<String>,
-}
-
-impl PathList {
-    fn new(paths: &Listed) -> Self {
-        let shown = paths.first.iter().map(|path| path.display().to_string());
-        Self {
-            count: paths.count,
-            listed: shown.collect(),
-        }
-    }
-}
+pub use report::{
+    ClassCheck, FORMAT, OffTable, PathList, Problem, ProblemList, SetCheck, SplitCheck, Warning,
+};
+pub use request::Request;
 
 /// Looks at every image and mask of a data set.
 ///
 /// # Errors
 /// An argument that names no data set, or a directory or description of which nothing can be made;
 /// what is wrong with single files is in the result.
-pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, StudyError> {
+pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<SetCheck, StudyError> {
     for (name, value) in [("size", request.size), ("patch", request.patch)] {
         if value == 0 || value > 4096 {
             return Err(StudyError::setting(format!(
@@ -236,7 +50,7 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
     };
     let geometry = Geometry::for_patch(request.size, request.patch);
     let one_list = set.train == set.test;
-    let mut looker = Looker {
+    let mut looker = SetLooker {
         set: &set,
         geometry,
         problems: &mut problems,
@@ -275,7 +89,7 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<Check, St
         Some(path) => Some(write_draft(path, &set, &evidence)?),
         None => None,
     };
-    Ok(Check {
+    Ok(SetCheck {
         format: FORMAT,
         usable: problems.count() == 0 && !set.train.is_empty() && !set.test.is_empty(),
         kind: set.kind.name(),

@@ -1,14 +1,13 @@
 //! How much position tells of the labels, summed over the crops of the test images.
 
 use serde::Serialize;
-use vitscope_data::DataSet;
+use vitscope_data::{DataSet, Geometry};
 use vitscope_measure::{
     CellCounts, MeasureError, Positions, Resampling, Tally, aggregate, positional,
 };
 
-use super::Request;
+use super::request::Request;
 use crate::error::StudyError;
-use vitscope_data::Geometry;
 
 /// How much position tells of the labels (docs/protocol.md section 8), over the crops of the test images.
 #[derive(Clone, Debug, PartialEq, Serialize)]

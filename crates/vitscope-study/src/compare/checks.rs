@@ -7,13 +7,12 @@ use serde::Serialize;
 use vitscope_run::{Facet, Measured, Part, Select, Slot, Subject, number};
 
 use super::paired::{difference, samples};
-use super::series::subject_of;
 use crate::error::StudyError;
 use crate::stored::StoredRun;
 
 /// How a number is compared.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Relation {
+enum Sign {
     Above,
     AtLeast,
     Below,
@@ -26,7 +25,7 @@ pub struct Condition {
     facet: Option<Facet>,
     layer: Option<usize>,
     metric: String,
-    relation: Relation,
+    sign: Sign,
     limit: f64,
     text: String,
 }
@@ -45,19 +44,19 @@ impl FromStr for Condition {
             return wrong("compares nothing");
         };
         let (name, rest) = text.split_at(at);
-        let sign = &rest[..rest.find(|c| !"<>=!".contains(c)).unwrap_or(rest.len())];
-        let relation = match sign {
-            ">" => Relation::Above,
-            ">=" => Relation::AtLeast,
-            "<" => Relation::Below,
-            "<=" => Relation::AtMost,
+        let symbol = &rest[..rest.find(|c| !"<>=!".contains(c)).unwrap_or(rest.len())];
+        let sign = match symbol {
+            ">" => Sign::Above,
+            ">=" => Sign::AtLeast,
+            "<" => Sign::Below,
+            "<=" => Sign::AtMost,
             _ => {
                 return wrong(&format!(
-                    "has the sign `{sign}`, which is none of > >= < <="
+                    "has the sign `{symbol}`, which is none of > >= < <="
                 ));
             }
         };
-        let limit = rest[sign.len()..].trim();
+        let limit = rest[symbol.len()..].trim();
         let Some(limit) = limit.parse::<f64>().ok().filter(|limit| limit.is_finite()) else {
             return wrong(&format!("has `{limit}` where a limit was expected"));
         };
@@ -90,7 +89,7 @@ impl FromStr for Condition {
             facet,
             layer,
             metric: metric.to_owned(),
-            relation,
+            sign,
             limit,
             text: text.to_owned(),
         })
@@ -105,7 +104,7 @@ impl fmt::Display for Condition {
 
 /// One thing that was asked of one run.
 #[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Check {
+pub struct RunCheck {
     /// What was asked: a condition, or `baseline`.
     pub asked: String,
     /// The run.
@@ -123,11 +122,11 @@ pub struct Check {
 impl Condition {
     /// Whether a value fails.
     fn holds(&self, value: f64) -> bool {
-        match self.relation {
-            Relation::Above => value > self.limit,
-            Relation::AtLeast => value >= self.limit,
-            Relation::Below => value < self.limit,
-            Relation::AtMost => value <= self.limit,
+        match self.sign {
+            Sign::Above => value > self.limit,
+            Sign::AtLeast => value >= self.limit,
+            Sign::Below => value < self.limit,
+            Sign::AtMost => value <= self.limit,
         }
     }
 
@@ -135,7 +134,7 @@ impl Condition {
     ///
     /// # Errors
     /// A sentence, where the run has no such number: a check that cannot be made has not passed.
-    pub fn ask(&self, run: &StoredRun, select: Select) -> Result<Vec<Check>, StudyError> {
+    pub fn ask(&self, run: &StoredRun, select: Select) -> Result<Vec<RunCheck>, StudyError> {
         let mut checks = Vec::new();
         for facet in Facet::ALL {
             if self.facet.is_some_and(|asked| asked != facet) {
@@ -162,7 +161,7 @@ impl Condition {
         Ok(checks)
     }
 
-    fn add(&self, run: &StoredRun, subject: Subject, checks: &mut Vec<Check>) {
+    fn add(&self, run: &StoredRun, subject: Subject, checks: &mut Vec<RunCheck>) {
         let Some(found) = run.run.metrics.part(subject, &self.metric, Part::Whole) else {
             return;
         };
@@ -172,7 +171,7 @@ impl Condition {
         }
         // A number that is not defined, as of a slot that collapsed, passes nothing.
         let failed = found.value.is_none_or(|value| self.holds(value));
-        checks.push(Check {
+        checks.push(RunCheck {
             asked: self.text.clone(),
             run: run.name.clone(),
             metric: self.metric.clone(),
@@ -193,6 +192,14 @@ impl Condition {
     }
 }
 
+/// What a number of the shown slot, or of its layer, is about.
+fn subject_of(metric: &str, facet: Facet, layer: usize) -> Subject {
+    match metric.split_once('@').map_or(metric, |(base, _)| base) {
+        "locality" => Subject::Layer(layer),
+        _ => Subject::slot(facet, layer),
+    }
+}
+
 /// What a run may not lose against a baseline, and whether more is better.
 const GUARDED: [(&str, bool); 3] = [("miou", true), ("pck", true), ("nmi_excess", false)];
 
@@ -208,7 +215,7 @@ pub fn against(
     run: &StoredRun,
     baseline: &StoredRun,
     select: Select,
-) -> Result<Vec<Check>, StudyError> {
+) -> Result<Vec<RunCheck>, StudyError> {
     let tested = [run, baseline].map(|run| run.run.record.data.test);
     if !run.is_same_data(baseline) || tested[0] != tested[1] {
         return Err(StudyError::setting(format!(
@@ -248,7 +255,7 @@ pub fn against(
                     )));
                 }
             };
-            checks.push(Check {
+            checks.push(RunCheck {
                 asked: "baseline".to_owned(),
                 run: run.name.clone(),
                 metric: metric.to_owned(),

@@ -4,10 +4,10 @@ use std::path::PathBuf;
 
 use serde::Serialize;
 use vitscope_measure::Difference;
-use vitscope_run::{Facet, Folder, Measured, Select, Slot, Subject};
+use vitscope_run::{Facet, Folder, Measured, Select, Slot};
 
+use super::csv::{number, write_table};
 use super::paired::{Samples, difference, samples};
-use super::{number, write_table};
 use crate::error::StudyError;
 use crate::stored::StoredRun;
 
@@ -350,14 +350,6 @@ pub(super) fn write(folder: &mut Folder, series: &Series) -> Result<[PathBuf; 2]
     });
     let header = "facet,step,layer,miou,low,high,not_told_apart_from,paired";
     Ok([table, write_table(folder, "best_steps.csv", header, rows)?])
-}
-
-/// What a number of the shown slot, or of its layer, is about.
-pub(super) fn subject_of(metric: &str, facet: Facet, layer: usize) -> Subject {
-    match metric.split_once('@').map_or(metric, |(base, _)| base) {
-        "locality" => Subject::Layer(layer),
-        _ => Subject::slot(facet, layer),
-    }
 }
 
 #[cfg(test)]

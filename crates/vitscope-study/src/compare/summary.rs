@@ -7,12 +7,12 @@ use std::str::FromStr;
 use vitscope_run::files;
 
 use super::Comparison;
-use super::checks::Check;
+use super::checks::RunCheck;
 use crate::error::StudyError;
 
 /// A form of the summary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Form {
+enum SummaryForm {
     Markdown,
     JUnit,
 }
@@ -21,7 +21,7 @@ enum Form {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SummaryFile {
     path: PathBuf,
-    form: Form,
+    form: SummaryForm,
 }
 
 impl FromStr for SummaryFile {
@@ -30,8 +30,8 @@ impl FromStr for SummaryFile {
     fn from_str(text: &str) -> Result<Self, String> {
         let path = PathBuf::from(text);
         let form = match path.extension().and_then(|end| end.to_str()) {
-            Some("md") => Form::Markdown,
-            Some("xml") => Form::JUnit,
+            Some("md") => SummaryForm::Markdown,
+            Some("xml") => SummaryForm::JUnit,
             _ => {
                 return Err(format!(
                     "`{text}` ends neither in .md (Markdown) nor in .xml (JUnit): choose one"
@@ -67,8 +67,8 @@ impl SummaryFile {
     /// When the disk refuses.
     pub fn write(&self, comparison: &Comparison) -> Result<(), StudyError> {
         let text = match self.form {
-            Form::Markdown => markdown(comparison),
-            Form::JUnit => junit(&comparison.checks),
+            SummaryForm::Markdown => markdown(comparison),
+            SummaryForm::JUnit => junit(&comparison.checks),
         };
         Ok(files::write(&self.path, text.as_bytes())?)
     }
@@ -111,7 +111,7 @@ fn markdown(comparison: &Comparison) -> String {
     text
 }
 
-fn junit(checks: &[Check]) -> String {
+fn junit(checks: &[RunCheck]) -> String {
     let failed = checks.iter().filter(|check| check.failed).count();
     let mut text = format!(
         "{JUNIT} tests=\"{}\" failures=\"{failed}\">\n",
@@ -157,8 +157,8 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
-    fn checks() -> [Check; 2] {
-        [false, true].map(|failed| Check {
+    fn checks() -> [RunCheck; 2] {
+        [false, true].map(|failed| RunCheck {
             asked: "nmi_excess > 0.1".to_owned(),
             run: "a & \"b\"".to_owned(),
             subject: "key.9".to_owned(),
@@ -181,7 +181,7 @@ mod tests {
         let form = |name: &str| name.parse::<SummaryFile>().map(|file| file.form);
         assert_eq!(
             (form("a/b.md"), form("c.xml")),
-            (Ok(Form::Markdown), Ok(Form::JUnit))
+            (Ok(SummaryForm::Markdown), Ok(SummaryForm::JUnit))
         );
         assert!(form("c.txt").unwrap_err().contains(".md (Markdown)"));
     }

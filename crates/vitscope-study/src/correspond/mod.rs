@@ -5,24 +5,23 @@
 //! look for in it. Photographs that do not fit into the memory budget go through the backbone a
 //! second time; that changes no number.
 
+mod outcome;
 mod photos;
 mod search;
 mod settings;
 mod write;
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use vitscope_data::pairs::{CATEGORIES, Pair, PairSet};
-use vitscope_measure::Pck;
+use vitscope_data::pairs::{Pair, PairSet};
 use vitscope_run::session::default_place;
-use vitscope_run::tensors::TensorFile;
-use vitscope_run::{Fixed, Part, Record, RunKind, RunState, Session, Slot, Subject, apart, names};
+use vitscope_run::{Fixed, Record, RunKind, RunState, Session, apart};
 use vitscope_vit::facet::Taps;
 use vitscope_vit::identify::Settle;
 
+use self::outcome::stored;
+pub use self::outcome::{CorrespondOutcome, SlotPck};
 use self::photos::PhotoJob;
-use self::settings::at_alpha;
 pub use self::settings::{CorrespondSettings, Fit};
 use crate::error::StudyError;
 use crate::model::{Model, Opened};
@@ -45,30 +44,6 @@ pub struct CorrespondRequest {
     pub settings: CorrespondSettings,
     /// Whether to continue what is there.
     pub resume: bool,
-}
-
-/// What is said of one slot, at the first threshold.
-#[derive(Clone, Debug)]
-pub struct SlotPck {
-    /// The slot.
-    pub slot: Slot,
-    /// Shares of correct keypoints.
-    pub pck: Pck,
-}
-
-/// A finished run.
-#[derive(Debug)]
-pub struct CorrespondOutcome {
-    /// Its directory.
-    pub run: PathBuf,
-    /// The same at work, to be tidied once the figures exist.
-    pub session: Session,
-    /// Pairs and keypoints compared.
-    pub counts: [usize; 2],
-    /// Per slot.
-    pub slots: Vec<SlotPck>,
-    /// The best layer of each facet.
-    pub selection: BTreeMap<String, usize>,
 }
 
 /// Compares the keypoints of every pair and writes the run directory.
@@ -165,47 +140,6 @@ fn taps(opened: &Opened, settings: &CorrespondSettings) -> Taps {
         taps.add(slot.layer, kind);
     }
     taps
-}
-
-/// What a run came to that is complete, from its directory.
-fn stored(
-    session: Session,
-    settings: &CorrespondSettings,
-) -> Result<CorrespondOutcome, StudyError> {
-    let nothing = || StudyError::Internal("a run that is not complete".to_owned());
-    let run = session.complete().ok_or_else(nothing)?;
-    let named = |metric| at_alpha(metric, settings.alphas[0]);
-    let of_slot = |subject| match subject {
-        Subject::Slot(slot) => {
-            let category = |index| run.metrics.part(subject, &named("pck"), Part::Index(index));
-            let categories = (0..CATEGORIES.len()).map(category);
-            let pck = Pck {
-                per_point: run.metrics.value(subject, &named("pck")),
-                per_pair: run.metrics.value(subject, &named("pck_image")),
-                per_category: categories.map(|measured| measured?.value).collect(),
-            };
-            Some(SlotPck { slot, pck })
-        }
-        _ => None,
-    };
-    let mut slots: Vec<SlotPck> = run.metrics.subjects().filter_map(of_slot).collect();
-    slots.sort_by_key(|summary| (summary.slot.layer, summary.slot.facet));
-    let path = run.root.join(names::PAIR_TENSORS);
-    let lost = |problem: &dyn std::fmt::Display| {
-        StudyError::file(
-            &path,
-            format!("cannot be read ({problem}): remove the folder of its run and make that again"),
-        )
-    };
-    let pairs = TensorFile::open(&path, lost)?.ok_or_else(|| lost(&"it is missing"))?;
-    let points = pairs.shape("pair").and_then(|shape| shape.first().copied());
-    Ok(CorrespondOutcome {
-        run: run.root.clone(),
-        counts: [run.record.data.test, points.unwrap_or(0)],
-        slots,
-        selection: run.record.selection.clone(),
-        session,
-    })
 }
 
 /// The record of the run that is asked for.

@@ -35,7 +35,7 @@ pub(super) struct PhotoInput {
 }
 
 /// Embeddings of one photograph, per slot `[N, D]`.
-pub(super) type Features = Vec<Vec<f32>>;
+pub(super) type PhotoEmbeddings = Vec<Vec<f32>>;
 
 /// Everything that is fixed once model and pairs are open.
 pub(super) struct PhotoJob<'a> {
@@ -107,7 +107,7 @@ pub(super) fn run_photos(
     photos: &[Photo],
     batch: &[usize],
     times: &mut Times,
-) -> Result<(Vec<PhotoInput>, Vec<Features>), StudyError> {
+) -> Result<(Vec<PhotoInput>, Vec<PhotoEmbeddings>), StudyError> {
     let begun = Instant::now();
     let inputs = batch
         .par_iter()
@@ -178,9 +178,9 @@ pub(super) fn run_inputs(
     backbone: &mut Backbone,
     inputs: &[PhotoInput],
     slots: &[Slot],
-) -> Result<Vec<Features>, StudyError> {
+) -> Result<Vec<PhotoEmbeddings>, StudyError> {
     let squares: Vec<&[u8]> = inputs.iter().map(|input| input.square.as_slice()).collect();
-    let mut features: Vec<Features> = vec![vec![Vec::new(); slots.len()]; inputs.len()];
+    let mut features: Vec<PhotoEmbeddings> = vec![vec![Vec::new(); slots.len()]; inputs.len()];
     let depth = job.opened.record.depth;
     let (token_norm, rope) = (job.settings.token_norm, job.settings.rope);
     backbone.squares(&squares, &job.taps, |tapped| {
@@ -203,4 +203,59 @@ pub(super) fn run_inputs(
 pub(super) fn rows_of(features: &[f32], width: usize) -> Result<ArrayView2<'_, f32>, StudyError> {
     ArrayView2::from_shape((features.len() / width.max(1), width), features)
         .map_err(|error| StudyError::Internal(error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn image(name: &str, points: &[[f64; 2]]) -> PairImage {
+        PairImage {
+            image: PathBuf::from(name),
+            size: (10, 8),
+            bbox: [0.0, 0.0, 10.0, 8.0],
+            points: points.to_vec(),
+        }
+    }
+
+    #[test]
+    fn a_keypoint_lies_in_a_pixel_of_its_image() {
+        assert_eq!(pixel_of([2.9, 7.0], (10, 8)), [2, 7]);
+        assert_eq!(pixel_of([-0.5, 8.0], (10, 8)), [0, 7]);
+        assert_eq!(pixel_of([1e300, f64::NAN], (10, 8)), [9, 0]);
+    }
+
+    #[test]
+    fn a_photograph_of_several_pairs_is_there_once_with_each_pixel_once() {
+        let pair = |source, target| Pair {
+            name: String::new(),
+            category: 0,
+            source,
+            target,
+            point_ids: vec![0, 1],
+        };
+        let pairs = [
+            pair(
+                image("a", &[[1.2, 2.0], [5.0, 5.0]]),
+                image("b", &[[0.0, 0.0], [3.0, 3.0]]),
+            ),
+            // The same photograph again, once at a pixel that is known.
+            pair(
+                image("a", &[[1.9, 2.5], [6.0, 6.0]]),
+                image("c", &[[0.0, 0.0], [4.0, 4.0]]),
+            ),
+        ];
+        let found = photos(&[(&pairs[0], 0), (&pairs[1], 2)]);
+        assert_eq!(found.len(), 3);
+        assert_eq!(found[0].points, [[1, 2], [5, 5], [6, 6]]);
+        assert_eq!(found[1].wanted, [(0, 0, 0), (1, 0, 1)]);
+        assert_eq!(found[2].wanted, [(2, 0, 0), (3, 0, 2)]);
+        assert!(found[1].points.is_empty() && found[0].wanted.is_empty());
+    }
+
+    #[test]
+    fn features_are_rows_of_their_width() {
+        assert_eq!(rows_of(&[0.0; 6], 3).unwrap().dim(), (2, 3));
+        assert!(rows_of(&[0.0; 7], 3).is_err());
+    }
 }

@@ -9,11 +9,11 @@ use vitscope_probe::{Search, TargetImage, View};
 use vitscope_run::tensors::Lazy;
 use vitscope_run::{Record, Slot};
 
-use super::photos::{Features, Photo, PhotoJob, Times, photos, rows_of, run_photos};
+use super::photos::{Photo, PhotoEmbeddings, PhotoJob, Times, photos, rows_of, run_photos};
 use crate::error::StudyError;
 use crate::observer::{self, Observer};
 use crate::source::{Backbone, MICRO_BATCH};
-use crate::state::{self, Found, SAVE_INTERVAL};
+use crate::state::{self, SAVE_INTERVAL, StoredState};
 
 /// The match of every keypoint, `[slots][points]`, as column and row.
 pub(super) type Matches = Vec<Vec<[u16; 2]>>;
@@ -36,7 +36,8 @@ pub(super) fn restore(
     job: &PhotoJob<'_>,
     points: usize,
 ) -> Result<Option<(Matches, usize)>, StudyError> {
-    let Some(mut found) = Found::of(job.run, UNFINISHED, job.fingerprint.as_str().into())? else {
+    let Some(mut found) = StoredState::of(job.run, UNFINISHED, job.fingerprint.as_str().into())?
+    else {
         return Ok(None);
     };
     let stored = found.tensor(UNFINISHED)?;
@@ -133,7 +134,7 @@ fn search_category(
     let mut room = job.settings.memory / of_photo.max(1);
     // Embeddings at the keypoints, per photograph and slot, `[points, D]`.
     let mut sources: Vec<Vec<Vec<f64>>> = Vec::with_capacity(photos.len());
-    let mut held: Vec<(usize, View, Features)> = Vec::new();
+    let mut held: Vec<(usize, View, PhotoEmbeddings)> = Vec::new();
     let mut left: Vec<usize> = Vec::new();
     let all: Vec<usize> = (0..photos.len()).collect();
     for batch in all.chunks(MICRO_BATCH) {
@@ -200,7 +201,7 @@ fn sample(
     job: &PhotoJob<'_>,
     photo: &Photo,
     view: &View,
-    features: &Features,
+    features: &PhotoEmbeddings,
 ) -> Result<Vec<Vec<f64>>, StudyError> {
     let slots = &job.opened.slots;
     (0..slots.len())
@@ -231,7 +232,7 @@ fn find(
     job: &PhotoJob<'_>,
     photo: &Photo,
     view: &View,
-    features: &Features,
+    features: &PhotoEmbeddings,
     sources: &[Vec<Vec<f64>>],
     matches: &mut [Vec<[u16; 2]>],
     times: &mut Times,

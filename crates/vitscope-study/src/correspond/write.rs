@@ -12,7 +12,7 @@ use vitscope_probe::TargetImage;
 use vitscope_run::tensors::{self, Lazy};
 use vitscope_run::{Part, Record, Subject, Table, files, names, to_csv};
 
-use super::SlotPck;
+use super::outcome::SlotPck;
 use super::photos::{PhotoJob, load, pixel_of, rows_of, run_inputs};
 use super::search::slot_error;
 use super::settings::at_alpha;
@@ -249,4 +249,34 @@ pub(super) fn write_examples(
     text.push('\n');
     files::write(&path, text.as_bytes())?;
     Ok(listed.into_iter().map(|example| example.pair).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use vitscope_run::{Facet, Slot};
+
+    use super::*;
+
+    #[test]
+    fn the_best_layer_is_the_first_of_the_largest_pck() {
+        let of = |facet, layer, per_point| SlotPck {
+            slot: Slot { facet, layer },
+            pck: Pck {
+                per_point,
+                per_pair: None,
+                per_category: Vec::new(),
+            },
+        };
+        let best = best_layers(&[
+            of(Facet::Key, 1, Some(0.2)),
+            of(Facet::Key, 2, Some(0.5)),
+            of(Facet::Key, 3, Some(0.5)),
+            of(Facet::Value, 1, None),
+            of(Facet::Value, 2, Some(0.0)),
+            of(Facet::Token, 4, None),
+        ]);
+        let best: Vec<(&str, usize)> = best.iter().map(|(f, &layer)| (&f[..], layer)).collect();
+        // An undefined number is below every other, and the first layer where there is no other.
+        assert_eq!(best, [("key", 2), ("token", 4), ("value", 2)]);
+    }
 }

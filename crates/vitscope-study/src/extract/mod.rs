@@ -168,7 +168,9 @@ pub fn extract_data(
             groups: &groups,
             threads: rayon::current_num_threads(),
         };
-        source.run(&pass, &mut scribe, &mut PassTimes::default())?;
+        source
+            .facets()
+            .run(&pass, &mut scribe, &mut PassTimes::default())?;
         written.extend(scribe.writer.paths());
         observer.end();
     }

@@ -59,7 +59,7 @@ pub fn extract_tensor(
     }
     let images = ArrayView4::from_shape((shape[0], 3, shape[2], shape[3]), &values)
         .map_err(|error| StudyError::file(input, error.to_string()))?;
-    let mut found = Found {
+    let mut found = Extracted {
         names,
         grid,
         half: what.half,
@@ -120,7 +120,7 @@ fn names(
 }
 
 /// What a forward pass has handed out so far: names, shapes and bytes.
-struct Found {
+struct Extracted {
     names: Vec<(usize, TapKind, String)>,
     grid: [usize; 2],
     half: bool,
@@ -128,7 +128,7 @@ struct Found {
     tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
 }
 
-impl Found {
+impl Extracted {
     fn take(&mut self, tapped: Tapped<'_>) -> Result<(), StudyError> {
         match tapped {
             Tapped::Rows {

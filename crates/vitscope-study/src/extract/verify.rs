@@ -42,7 +42,7 @@ pub const KINDS: [(&str, TapKind); 7] = [
 
 /// The outcome for one recorded tensor.
 #[derive(Clone, Debug, Serialize)]
-pub struct Compared {
+pub struct TensorComparison {
     /// Its name in the recording.
     pub tensor: String,
     /// Layer, from 1; 0 for the embedding.
@@ -70,7 +70,7 @@ pub struct Verification {
     /// The tolerance.
     pub tolerance: f64,
     /// Every recorded tensor of the layout, layer by layer.
-    pub compared: Vec<Compared>,
+    pub compared: Vec<TensorComparison>,
     /// Tensors that the model has and the recording lacks.
     pub missing: Vec<String>,
     /// Tensors of the recording whose names the layout does not know.
@@ -83,8 +83,8 @@ pub struct Verification {
 impl Verification {
     /// The tensor that is reproduced worst; one without a number is worse than any.
     #[must_use]
-    pub fn worst(&self) -> Option<&Compared> {
-        let rank = |tensor: &Compared| tensor.difference.unwrap_or(f64::INFINITY);
+    pub fn worst(&self) -> Option<&TensorComparison> {
+        let rank = |tensor: &TensorComparison| tensor.difference.unwrap_or(f64::INFINITY);
         // The first of equals, which is where a fault begins.
         self.compared.iter().reduce(|worst, next| {
             if rank(next) > rank(worst) {
@@ -175,7 +175,7 @@ pub fn compare(vit: &Vit, recording: &Path, tolerance: f64) -> Result<Verificati
     // What is left belongs to blocks that the model does not have.
     for (key, view) in recorded {
         let problem = format!("the model has only {depth} blocks");
-        compared.push(Compared {
+        compared.push(TensorComparison {
             largest: largest(&values(&view).unwrap_or_default()),
             ..key.failed(problem)
         });
@@ -238,8 +238,8 @@ impl ActivationKey {
         }
     }
 
-    fn failed(self, problem: String) -> Compared {
-        Compared {
+    fn failed(self, problem: String) -> TensorComparison {
+        TensorComparison {
             tensor: self.name(),
             layer: match self {
                 Self::Block(block, _) => block + 1,
@@ -334,7 +334,7 @@ fn judge(
     view: &TensorView<'_>,
     tapped: &Tapped<'_>,
     tolerance: f64,
-) -> Result<Compared, StudyError> {
+) -> Result<TensorComparison, StudyError> {
     let (layer, shape) = match tapped {
         Tapped::Rows {
             layer,
@@ -347,7 +347,7 @@ fn judge(
         }
         Tapped::Attention { layer, weights } => (*layer, weights.shape().to_vec()),
     };
-    let failed = |problem: String| Compared {
+    let failed = |problem: String| TensorComparison {
         layer,
         ..key.failed(problem)
     };
@@ -396,7 +396,7 @@ fn judge(
         }
     }
     if !finite {
-        return Ok(Compared {
+        return Ok(TensorComparison {
             largest,
             ..failed("there are values that are not finite".to_owned())
         });
@@ -407,7 +407,7 @@ fn judge(
     } else {
         worst.0
     };
-    Ok(Compared {
+    Ok(TensorComparison {
         largest,
         difference: Some(difference),
         at: unravel(worst.1, &shape),

@@ -3,14 +3,21 @@
 use std::time::Instant;
 
 use vitscope_data::{Geometry, Sample};
+use vitscope_protocol::MICRO_BATCH;
 use vitscope_run::{Facet, Slot};
 use vitscope_vit::Vit;
 use vitscope_vit::facet::{TapKind, Taps};
 use vitscope_vit::vit::{Tapped, Workspace};
 
 use crate::error::StudyError;
-use crate::pass::{Pass, PassTimes, Reading, Seen, Visitor};
+use crate::pass::{Facets, Pass, PassTimes, Reading, Visitor};
 use crate::settings::Side;
+
+/// Images that go through the backbone together on a card, which is not filled by fewer. What a batch adds is summed image by image there,
+/// too; but the products of a forward pass add up their terms in an order that may depend on how many
+/// images there are, so this number, too, is part of what makes a run repeatable.
+#[cfg(feature = "cuda")]
+const CARD_BATCH: usize = 64;
 
 /// A loaded backbone with what turns images into its input.
 #[derive(Debug)]
@@ -51,6 +58,15 @@ impl Backbone {
         &self.vit
     }
 
+    /// Images that go through it together.
+    pub(crate) fn unit(&self) -> usize {
+        #[cfg(feature = "cuda")]
+        if self.vit.gpu().is_some() {
+            return CARD_BATCH;
+        }
+        MICRO_BATCH
+    }
+
     /// What the model is given for each byte of each channel.
     pub(crate) fn levels(&self) -> &[[f32; 256]; 3] {
         &self.levels
@@ -71,54 +87,52 @@ pub fn tapped_kind(slot: Slot, depth: usize, token_norm: Side, rope: Side) -> Ta
     }
 }
 
-/// Hands a tapped tensor to the readings that it is.
-fn show(
-    tapped: Tapped<'_>,
-    kinds: &[(usize, TapKind)],
-    seen: &Seen,
-    visitor: &mut dyn Visitor,
-) -> Result<(), StudyError> {
-    match tapped {
-        Tapped::Rows {
-            layer,
-            kind,
-            prefix,
-            patches,
-        } => {
-            let readings = kinds.iter().enumerate();
-            let mut readings = readings.filter(|(_, k)| **k == (layer, kind));
-            readings.try_for_each(|(reading, _)| visitor.reading(reading, &patches, seen))?;
-            visitor.tapped((layer, kind), [&prefix, &patches])
-        }
-        Tapped::Attention { layer, weights } => visitor.attention(layer, weights, seen),
-    }
-}
-
 impl Backbone {
-    /// As [`Source::run`](crate::source::Source::run), by `unit` images at a time.
-    pub(crate) fn run(
-        &mut self,
-        pass: &Pass<'_>,
-        unit: usize,
-        visitor: &mut dyn Visitor,
-        times: &mut PassTimes,
-    ) -> Result<(), StudyError> {
+    /// The tensor that each reading of a pass is, and all that its visitor looks at.
+    fn tapped(&self, pass: &Pass<'_>, visitor: &dyn Visitor) -> (Vec<(usize, TapKind)>, Taps) {
         let depth = self.vit.config().depth;
         let kind = |reading: &Reading| {
             let kind = tapped_kind(reading.slot, depth, reading.token_norm, pass.rope);
             (reading.slot.layer, kind)
         };
         let kinds: Vec<(usize, TapKind)> = pass.readings.iter().map(kind).collect();
+        let attention = visitor.attention_layers().into_iter();
+        let attention = attention.map(|layer| (layer, TapKind::Attention));
         let mut taps = Taps::new();
-        for &(layer, kind) in &kinds {
+        for (layer, kind) in kinds.iter().copied().chain(visitor.also()).chain(attention) {
             taps.add(layer, kind);
         }
-        for (layer, kind) in visitor.also() {
-            taps.add(layer, kind);
-        }
-        for layer in visitor.attention_layers() {
-            taps.add(layer, TapKind::Attention);
-        }
+        (kinds, taps)
+    }
+
+    /// Runs RGB squares together and hands out what is tapped.
+    ///
+    /// # Shapes
+    /// `squares`: `[side, side, 3]` each, with the side of the crop.
+    ///
+    /// # Errors
+    /// Whatever `sink` returns; the pass stops there.
+    pub fn squares(
+        &mut self,
+        squares: &[&[u8]],
+        taps: &Taps,
+        sink: impl FnMut(Tapped<'_>) -> Result<(), StudyError>,
+    ) -> Result<(), StudyError> {
+        let pixels = squares.concat();
+        self.vit
+            .forward_bytes(&pixels, &self.levels, taps, &mut self.work, sink)
+    }
+}
+
+impl Facets for Backbone {
+    fn run(
+        &mut self,
+        pass: &Pass<'_>,
+        visitor: &mut dyn Visitor,
+        times: &mut PassTimes,
+    ) -> Result<(), StudyError> {
+        let (kinds, taps) = self.tapped(pass, visitor);
+        let mut unit = self.unit();
         let order: Vec<usize> = pass.groups.concat();
         let mut stream = vitscope_data::stream(
             pass.data,
@@ -131,7 +145,6 @@ impl Backbone {
         );
         let side = self.geometry.size;
         let mut pixels = Vec::new();
-        let mut unit = unit;
         let stalled = times.stall;
         for (batch, last) in pass.batches(unit) {
             let samples = stream.by_ref().take(batch.len());
@@ -155,10 +168,24 @@ impl Backbone {
                     .forward_bytes(&pixels, &self.levels, &taps, work, |tapped| {
                         let start = Instant::now();
                         shown = true;
-                        show(tapped, &kinds, &seen, visitor)
-                            .map_err(|error| pass.named(error, &seen, None))?;
+                        let looked = match tapped {
+                            Tapped::Rows {
+                                layer,
+                                kind,
+                                prefix,
+                                patches,
+                            } => {
+                                let tensor = (layer, kind);
+                                let mut own = (0..kinds.len()).filter(|&own| kinds[own] == tensor);
+                                own.try_for_each(|own| visitor.reading(own, &patches, &seen))
+                                    .and_then(|()| visitor.tapped(tensor, [&prefix, &patches]))
+                            }
+                            Tapped::Attention { layer, weights } => {
+                                visitor.attention(layer, weights, &seen)
+                            }
+                        };
                         *visit += start.elapsed();
-                        Ok::<(), StudyError>(())
+                        looked.map_err(|error| pass.named(error, &seen, None))
                     });
                 match ran {
                     // Too many at a time for this card: from here on fewer.
@@ -180,22 +207,23 @@ impl Backbone {
         }
         Ok(())
     }
+}
 
-    /// Runs RGB squares together and hands out what is tapped.
-    ///
-    /// # Shapes
-    /// `squares`: `[side, side, 3]` each, with the side of the crop.
-    ///
-    /// # Errors
-    /// Whatever `sink` returns; the pass stops there.
-    pub fn squares(
-        &mut self,
-        squares: &[&[u8]],
-        taps: &Taps,
-        sink: impl FnMut(Tapped<'_>) -> Result<(), StudyError>,
-    ) -> Result<(), StudyError> {
-        let pixels = squares.concat();
-        self.vit
-            .forward_bytes(&pixels, &self.levels, taps, &mut self.work, sink)
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_slot_is_read_where_its_settings_say() {
+        let kind = |facet, layer, norm, rope| tapped_kind(Slot { facet, layer }, 12, norm, rope);
+        let (after, before) = (Side::After, Side::Before);
+        assert_eq!(kind(Facet::Key, 3, after, before), TapKind::Key);
+        assert_eq!(kind(Facet::Key, 3, before, after), TapKind::KeyRotated);
+        assert_eq!(kind(Facet::Query, 3, before, after), TapKind::QueryRotated);
+        assert_eq!(kind(Facet::Value, 3, after, after), TapKind::Value);
+        // Only the last token has a norm behind it.
+        assert_eq!(kind(Facet::Token, 11, after, after), TapKind::Token);
+        assert_eq!(kind(Facet::Token, 12, after, before), TapKind::FinalNorm);
+        assert_eq!(kind(Facet::Token, 12, before, before), TapKind::Token);
     }
 }

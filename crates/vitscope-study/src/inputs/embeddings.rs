@@ -109,7 +109,9 @@ impl Embeddings for SlotEmbeddings<'_> {
         };
         let mut copier = Copier { out, done: 0 };
         let mut source = self.source.borrow_mut();
-        let run = source.run(&pass, &mut copier, &mut PassTimes::default());
+        let run = source
+            .facets()
+            .run(&pass, &mut copier, &mut PassTimes::default());
         // Which of several images it was is told in the error itself.
         let first = images.first().copied().unwrap_or(0);
         run.map_err(|error| (first, error.into()))

@@ -1,6 +1,6 @@
 //! A pass over images: what it looks at, who is shown what, and where its time goes.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use ndarray::ArrayView4;
 use vitscope_data::{DataSet, Geometry, IGNORE, LabelCrop, Split};
@@ -109,24 +109,54 @@ pub trait Visitor {
     fn batch(&mut self, seen: &Seen, last: bool) -> Result<(), StudyError>;
 }
 
-/// Where the time of a pass went.
-#[derive(Clone, Copy, Debug, Default)]
+/// What gives the facets of a data set's images.
+pub trait Facets: std::fmt::Debug {
+    /// Shows every reading of every image of a pass to a visitor, in order.
+    ///
+    /// # Errors
+    /// From the data, the files or the visitor.
+    fn run(
+        &mut self,
+        pass: &Pass<'_>,
+        visitor: &mut dyn Visitor,
+        times: &mut PassTimes,
+    ) -> Result<(), StudyError>;
+}
+
+/// Where the time of a pass goes, from now on.
+#[derive(Clone, Copy, Debug)]
 pub struct PassTimes {
+    begun: Instant,
     /// Images seen.
     pub images: u64,
-    /// The whole pass.
-    pub total: Duration,
     /// In the visitor.
     pub visit: Duration,
     /// Waiting for decoded images.
     pub stall: Duration,
 }
 
+impl Default for PassTimes {
+    fn default() -> Self {
+        Self {
+            begun: Instant::now(),
+            images: 0,
+            visit: Duration::ZERO,
+            stall: Duration::ZERO,
+        }
+    }
+}
+
 impl PassTimes {
+    /// The whole pass so far.
+    #[must_use]
+    pub fn total(&self) -> Duration {
+        self.begun.elapsed()
+    }
+
     /// The forward pass itself.
     #[must_use]
     pub fn forward(&self) -> Duration {
-        self.total.saturating_sub(self.visit + self.stall)
+        self.total().saturating_sub(self.visit + self.stall)
     }
 
     /// Adds the times of a pass to the record of a run.
@@ -135,7 +165,7 @@ impl PassTimes {
             *record.times.entry(format!("{name}_{what}")).or_insert(0.0) += value;
         };
         put("images", self.images as f64);
-        put("secs", self.total.as_secs_f64());
+        put("secs", self.total().as_secs_f64());
         put("forward_secs", self.forward().as_secs_f64());
         put("probe_secs", self.visit.as_secs_f64());
         put("stall_secs", self.stall.as_secs_f64());
@@ -240,5 +270,58 @@ impl Pass<'_> {
                 .enumerate()
                 .map(move |(index, batch)| (batch, index + 1 == count))
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pixels_without_a_mask_count_nowhere() {
+        let label = LabelCrop {
+            size: 2,
+            ids: vec![0, 1, 2, 3],
+        };
+        let mut seen = Seen {
+            images: Vec::new(),
+            truth: Some(Vec::new()),
+        };
+        seen.push(5, Some(&label), 4);
+        seen.push(9, None, 4);
+        assert_eq!(seen.images, [5, 9]);
+        let none = IGNORE;
+        assert_eq!(
+            seen.truth.as_deref(),
+            Some(&[0, 1, 2, 3, none, none, none, none][..])
+        );
+        let mut unlabeled = Seen::default();
+        unlabeled.push(5, Some(&label), 4);
+        assert_eq!((unlabeled.images.len(), unlabeled.truth), (1, None));
+    }
+
+    #[test]
+    fn a_group_ends_with_its_last_batch() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::write(folder.path().join("a.png"), "no image").unwrap();
+        let data = DataSet::open(&format!("folder:{}", folder.path().display())).unwrap();
+        let groups = [vec![4, 2, 7], vec![], vec![1, 0]];
+        let pass = Pass {
+            readings: &[],
+            rope: Side::Before,
+            data: &data,
+            geometry: Geometry { size: 2 },
+            split: Split::Train,
+            labels: true,
+            turn: Turn::None,
+            groups: &groups,
+            threads: 1,
+        };
+        let batches: Vec<(&[usize], bool)> = pass.batches(2).collect();
+        assert_eq!(
+            batches,
+            [(&[4, 2][..], false), (&[7][..], true), (&[1, 0][..], true)]
+        );
+        assert_eq!(pass.nothing_seen().truth, Some(Vec::new()));
     }
 }

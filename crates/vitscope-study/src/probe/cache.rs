@@ -25,7 +25,7 @@ use crate::files;
 use crate::job::Job;
 use crate::observer::{self, Observer};
 use crate::record::Record;
-use crate::source::{MICRO_BATCH, Pass, PassTimes, Replay, Seen, Source, Visitor};
+use crate::source::{Facets, MICRO_BATCH, Pass, PassTimes, Seen, Source, Visitor};
 use crate::state;
 use crate::training::Training;
 
@@ -55,8 +55,8 @@ impl Worth {
     pub(crate) fn of(job: &Job<'_>, stored: &[Option<Training>]) -> Self {
         let mut images = BTreeSet::new();
         let mut starting = BTreeSet::new();
-        for (plan, stored) in job.plans.iter().zip(stored) {
-            let setup = &plan.setup;
+        for (run, stored) in job.runs.iter().zip(stored) {
+            let setup = &run.setup;
             let distinct = setup.protocol().start_images(setup.order());
             let distinct = distinct.into_iter().map(|(image, _)| image);
             if stored.is_none() {
@@ -132,10 +132,10 @@ impl FacetCache {
     ) -> Result<Self, StudyError> {
         let key = Sha256::digest(format!(
             "{} {:?} {:?}",
-            job.plans[0].fingerprint, job.readings, worth.images
+            job.runs[0].fingerprint, job.readings, worth.images
         ));
         let name = files::hex(&key[..8]);
-        let folder = state::folder(&job.plans[0].run);
+        let folder = state::folder(&job.runs[0].root);
         let path = folder.join(names::kept_facets(&name));
         if path.exists() {
             let cache = Self::over(File::open(&path), &path, job, worth)?;
@@ -157,7 +157,7 @@ impl FacetCache {
                 .collect();
             let mut times = PassTimes::default();
             let pass = job.pass(Split::Train, false, &groups);
-            let ran = source.run(&pass, &mut writer, &mut times);
+            let ran = source.facets().run(&pass, &mut writer, &mut times);
             for record in records {
                 times.note(record, "cache");
             }
@@ -246,9 +246,9 @@ impl FacetCache {
     }
 }
 
-/// Removes what a run that was killed after its training has kept: nobody reads it any more, and a shard's
+/// Removes what a run has kept, also one that was killed after its training: nobody reads it any more, and a shard's
 /// unfinished work is not removed as a whole.
-pub(crate) fn remove_left(run: &Path) -> Result<(), StudyError> {
+pub(crate) fn remove_kept(run: &Path) -> Result<(), StudyError> {
     let folder = state::folder(run);
     for entry in std::fs::read_dir(&folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
@@ -259,7 +259,7 @@ pub(crate) fn remove_left(run: &Path) -> Result<(), StudyError> {
     Ok(())
 }
 
-impl Replay for FacetCache {
+impl Facets for FacetCache {
     /// The next tensors are read while the visitor looks at one.
     fn run(
         &mut self,
@@ -312,10 +312,6 @@ impl Replay for FacetCache {
             Ok(())
         })
     }
-
-    fn remove(self: Box<Self>) -> Result<(), StudyError> {
-        Ok(files::remove_if_there(&self.path)?)
-    }
 }
 
 /// Bytes of the seal at the end.
@@ -360,5 +356,49 @@ impl Visitor for CacheWriter<'_> {
     fn batch(&mut self, seen: &Seen, _: bool) -> Result<(), StudyError> {
         self.observer.advance(seen.images.len() as u64, None);
         self.job.stop(self.observer)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cache_is_worth_it_where_images_are_seen_twice_and_it_fits() {
+        let folder = tempfile::tempdir().unwrap();
+        let worth = |images: usize, seen, bytes| Worth {
+            images: (0..images).collect(),
+            bytes,
+            starting: 0,
+            learning: seen,
+        };
+        assert!(worth(10, 20, 1000).fits(Some(1000), folder.path()));
+        assert!(!worth(10, 19, 1000).fits(Some(1000), folder.path()));
+        assert!(!worth(10, 20, 1001).fits(Some(1000), folder.path()));
+        assert!(!worth(10, 20, 1 << 60).fits(Some(u64::MAX), folder.path()));
+    }
+
+    #[test]
+    fn a_seal_is_of_key_and_tensors_in_their_order() {
+        let hashes: [[u8; SEAL]; 2] = [[1; SEAL], [2; SEAL]];
+        let own = seal(b"key", &hashes);
+        assert_eq!(own, seal(b"key", &hashes));
+        assert_ne!(own, seal(b"yek", &hashes));
+        assert_ne!(own, seal(b"key", hashes.iter().rev()));
+        assert_ne!(own, seal(b"key", &hashes[..1]));
+    }
+
+    #[test]
+    fn nothing_but_kept_facets_is_removed() {
+        let run = tempfile::tempdir().unwrap();
+        remove_kept(run.path()).unwrap();
+        let folder = state::folder(run.path());
+        std::fs::create_dir_all(&folder).unwrap();
+        let [facets, other] = [names::kept_facets("ab"), "training.safetensors".to_owned()];
+        for name in [&facets, &other] {
+            std::fs::write(folder.join(name), "x").unwrap();
+        }
+        remove_kept(run.path()).unwrap();
+        assert!(!folder.join(facets).exists() && folder.join(other).exists());
     }
 }

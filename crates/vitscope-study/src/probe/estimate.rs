@@ -13,9 +13,10 @@ use tempfile::TempDir;
 
 use crate::cache::Worth;
 use crate::error::StudyError;
-use crate::job::{Job, Plan, Prepared};
+use crate::job::{Job, JobRun};
 use crate::observer::{self, Observer, Phase};
 use crate::probe::inspect;
+use crate::probe::prepared::Prepared;
 use crate::probe::{Made, ProbeRequest, run, trainings};
 use crate::settings::Settings;
 use crate::source::{MICRO_BATCH, Source};
@@ -333,7 +334,7 @@ fn reading_images(job: &Job<'_>) -> u64 {
     if !job.common.readers {
         return 0;
     }
-    let images = job.plans.iter().flat_map(Plan::reading_images);
+    let images = job.runs.iter().flat_map(JobRun::reading_images);
     images.collect::<BTreeSet<usize>>().len() as u64
 }
 
@@ -371,9 +372,9 @@ fn forward_secs(run: &Path) -> Option<f64> {
 /// Bytes that a job takes beyond its rehearsal: what grows with the number of test images.
 fn growth(job: &Job<'_>) -> u64 {
     let images = job.test as u64;
-    let of_plan = |plan: &Plan| {
-        let draws = images * plan.settings.resamples as u64 * size_of::<u16>() as u64;
-        let pixels = job.opened.geometry.size.pow(2) * plan.clusters * plan.setup.readings().len();
+    let of_run = |run: &JobRun| {
+        let draws = images * run.settings.resamples as u64 * size_of::<u16>() as u64;
+        let pixels = job.opened.geometry.size.pow(2) * run.clusters * run.setup.readings().len();
         // Counters of 16 bits are joined by such of 32 when they are full.
         let wide = match job.counted_images().len() > usize::from(u16::MAX) {
             true => (pixels * size_of::<u32>()) as u64,
@@ -381,7 +382,7 @@ fn growth(job: &Job<'_>) -> u64 {
         };
         draws + wide
     };
-    job.plans.iter().map(of_plan).sum()
+    job.runs.iter().map(of_run).sum()
 }
 
 /// The most memory that this process ever had resident, in bytes, where the system tells.

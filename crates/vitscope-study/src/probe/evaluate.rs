@@ -20,9 +20,9 @@ use crate::files;
 use crate::job::kept_indices;
 use crate::picture;
 use crate::probe::readers::NAMES as READERS;
-use crate::settings::{self, Settings};
+use crate::settings::Settings;
 use crate::source::Seen;
-use crate::state::{self, Found, Origin};
+use crate::state::{self, Origin, StoredState};
 
 /// The counts of a subject as tensors, each made when its turn comes.
 fn tensors<'a>(counts: &'a mut Counts, subject: &str) -> Vec<(String, Lazy<'a>)> {
@@ -98,7 +98,11 @@ fn tensors<'a>(counts: &'a mut Counts, subject: &str) -> Vec<(String, Lazy<'a>)>
 }
 
 /// Adds what [`tensors`] gave of other images.
-fn add_stored(counts: &mut Counts, subject: &str, stored: &mut Found) -> Result<(), StudyError> {
+fn add_stored(
+    counts: &mut Counts,
+    subject: &str,
+    stored: &mut StoredState,
+) -> Result<(), StudyError> {
     // A card counts no confusions of single images: with some of them missing there is no interval.
     if !stored.has(&format!("{SAMPLED}.{subject}")) {
         counts.quality = None;
@@ -193,7 +197,7 @@ fn reader_tensors<'a>(counts: &'a ReaderCounts, subject: &str) -> Vec<(String, L
 fn add_stored_reader(
     counts: &mut ReaderCounts,
     subject: &str,
-    stored: &mut Found,
+    stored: &mut StoredState,
 ) -> Result<(), StudyError> {
     let confusion = stored.tensor(&format!("{CONFUSION}.{subject}"))?.i64s();
     let sums = match counts.sample_shape() {
@@ -215,8 +219,8 @@ fn of_reader(reader: &str, slot: &str) -> String {
 ///
 /// # Errors
 /// When they are damaged or of another run.
-pub fn stored(run: &Path, origin: Origin<'_>) -> Result<Option<Found>, StudyError> {
-    Found::of(run, UNFINISHED, origin)
+pub fn stored(run: &Path, origin: Origin<'_>) -> Result<Option<StoredState>, StudyError> {
+    StoredState::of(run, UNFINISHED, origin)
 }
 
 /// What counts say of the codebooks (`[K, D]` per slot) that they are made with.
@@ -264,7 +268,7 @@ impl Evaluation {
     /// When the resampling cannot be planned.
     #[expect(
         clippy::too_many_arguments,
-        reason = "called once, with what the plan of a run knows"
+        reason = "called once, with what a run of a job knows"
     )]
     pub fn new(
         settings: &Settings,
@@ -284,10 +288,7 @@ impl Evaluation {
         } else {
             None
         };
-        let positions = match settings.positions {
-            settings::Positions::All => Positions::All,
-            settings::Positions::Labeled => Positions::Labeled,
-        };
+        let positions = Positions::from(settings.positions);
         let classes = if data.has_truth() {
             data.classes.len()
         } else {
@@ -348,7 +349,7 @@ impl Evaluation {
     ///
     /// # Errors
     /// When it is damaged, or not of these slots.
-    pub fn add_stored(&mut self, stored: &mut Found) -> Result<(), StudyError> {
+    pub fn add_stored(&mut self, stored: &mut StoredState) -> Result<(), StudyError> {
         for (counts, name) in self.slots.iter_mut().zip(&self.names) {
             add_stored(counts, name, stored)?;
         }
@@ -407,5 +408,78 @@ impl Evaluation {
             counts.add(truth, &own)?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+
+    use super::*;
+
+    const SHAPE: MapShape = MapShape {
+        grid: (1, 2),
+        patch: 1,
+    };
+
+    fn counts() -> Counts {
+        let plan = ResamplingPlan::new(SHAPE.grid, 4, 3, 7).unwrap();
+        Counts::new(2, 2, SHAPE, Positions::All, Some(&Arc::new(plan)))
+    }
+
+    fn add(counts: &mut Counts, images: &[usize], labels: &[u8], truth: &[u8]) {
+        let batch = TestBatch {
+            images,
+            truth: Some(truth),
+        };
+        counts.add(labels, &batch).unwrap();
+    }
+
+    #[test]
+    fn counts_of_two_parts_are_those_of_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let origin = Origin {
+            run: "run",
+            codebooks: "books",
+        };
+        let (labels, truth) = ([0, 1, 1, 1, 0, 0, 1, 0], [0, 1, 0, 1, 0, 255, 1, 1]);
+        let mut first = counts();
+        add(&mut first, &[0, 1], &labels[..4], &truth[..4]);
+        let stored = tensors(&mut first, "key.1");
+        state::store_lazily(folder.path(), UNFINISHED, origin, 2, stored).unwrap();
+        let mut both = counts();
+        add(&mut both, &[2, 3], &labels[4..], &truth[4..]);
+        let mut found = super::stored(folder.path(), origin).unwrap().unwrap();
+        add_stored(&mut both, "key.1", &mut found).unwrap();
+        let mut whole = counts();
+        add(&mut whole, &[0, 1, 2, 3], &labels, &truth);
+        let finish = |counts: Counts| counts.finish(Default::default()).unwrap();
+        assert_eq!(finish(both), finish(whole));
+        // Counts of other codebooks are none of this run.
+        let other = Origin {
+            codebooks: "others",
+            ..origin
+        };
+        let error = super::stored(folder.path(), other).unwrap_err().to_string();
+        assert!(error.contains("other codebooks"), "{error}");
+    }
+
+    #[test]
+    fn a_hash_tells_codebooks_apart_by_values_and_shapes() {
+        let hash = |books: &[Array2<f32>]| hash_of(books);
+        let book = array![[1.0_f32, 0.0], [0.0, 1.0]];
+        assert_eq!(hash(std::slice::from_ref(&book)), hash(&[book.clone()]));
+        let other = array![[1.0_f32, 0.0], [0.0, -1.0]];
+        let flat = array![[1.0_f32, 0.0, 0.0, 1.0]];
+        let all = [
+            hash(&[book.clone()]),
+            hash(&[other]),
+            hash(&[flat]),
+            hash(&[book.clone(), book]),
+        ];
+        for (index, one) in all.iter().enumerate() {
+            assert_eq!(one.len(), 64);
+            assert!(!all[..index].contains(one));
+        }
     }
 }

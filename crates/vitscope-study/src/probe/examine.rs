@@ -18,7 +18,7 @@ use crate::observer::{Observer, Phase};
 use crate::probe::readers::Readers;
 use crate::record::Record;
 use crate::source::{PassTimes, Seen, Source, Visitor};
-use crate::state::{self, Found, Origin};
+use crate::state::{self, Origin, StoredState};
 
 struct Examiner<'a> {
     job: &'a Job<'a>,
@@ -85,18 +85,18 @@ impl Examiner<'_> {
         let begun = Instant::now();
         self.settle()?;
         let evaluations = self.evaluations.iter_mut().zip(&self.counted);
-        let runs = self.job.plans.iter().zip(&self.hashes);
-        for ((plan, hash), (evaluation, &counted)) in runs.zip(evaluations) {
+        let runs = self.job.runs.iter().zip(&self.hashes);
+        for ((run, hash), (evaluation, &counted)) in runs.zip(evaluations) {
             if self.passed < counted {
                 continue;
             }
-            let key = self.job.counting_fingerprint(plan);
+            let key = self.job.counting_fingerprint(run);
             if let Some(localities) = &self.localities {
                 let (name, tensors) = (attention::BESIDE, localities.to_tensors());
                 let images = localities.images();
-                state::store_lazily(&plan.run, name, key.as_str().into(), images, tensors)?;
+                state::store_lazily(&run.root, name, key.as_str().into(), images, tensors)?;
             }
-            evaluation.store(&plan.run, counting(&key, hash), self.passed)?;
+            evaluation.store(&run.root, counting(&key, hash), self.passed)?;
         }
         self.saving.took = begun.elapsed();
         self.saving.last = Instant::now();
@@ -105,19 +105,20 @@ impl Examiner<'_> {
 
     /// Takes up what an earlier, unfinished run has counted; gives how many images need not be run again.
     fn restore(&mut self) -> Result<usize, StudyError> {
-        let runs = self.job.plans.iter().zip(&self.hashes);
+        let runs = self.job.runs.iter().zip(&self.hashes);
         let evaluations = self.evaluations.iter_mut().zip(&mut self.counted);
-        for ((plan, hash), (evaluation, counted)) in runs.zip(evaluations) {
-            let key = self.job.counting_fingerprint(plan);
-            if let Some(mut found) = evaluate::stored(&plan.run, counting(&key, hash))? {
+        for ((run, hash), (evaluation, counted)) in runs.zip(evaluations) {
+            let key = self.job.counting_fingerprint(run);
+            if let Some(mut found) = evaluate::stored(&run.root, counting(&key, hash))? {
                 evaluation.add_stored(&mut found)?;
                 *counted = found.done();
             }
         }
         if let Some(localities) = &mut self.localities {
-            let first = &self.job.plans[0];
+            let first = &self.job.runs[0];
             let key = self.job.counting_fingerprint(first);
-            if let Some(mut found) = Found::of(&first.run, attention::BESIDE, key.as_str().into())?
+            if let Some(mut found) =
+                StoredState::of(&first.root, attention::BESIDE, key.as_str().into())?
             {
                 localities.append_stored(&mut found)?;
                 self.located = localities.images();
@@ -139,10 +140,11 @@ fn counting<'a>(run: &'a str, codebooks: &'a str) -> Origin<'a> {
 impl Visitor for Examiner<'_> {
     fn reading(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError> {
         let device_rows = device::patch_rows(rows);
-        let runs = self.job.plans.iter().zip(&self.painters);
+        let runs = self.job.runs.iter().zip(&self.painters);
         let evaluations = self.evaluations.iter_mut().zip(&self.counted);
-        for (run, ((plan, painters), (evaluation, &counted))) in runs.zip(evaluations).enumerate() {
-            let slot = plan.setup.slot(reading);
+        for (number, ((run, painters), (evaluation, &counted))) in runs.zip(evaluations).enumerate()
+        {
+            let slot = run.setup.slot(reading);
             let Some(slot) = slot.filter(|_| self.passed >= counted) else {
                 continue;
             };
@@ -165,7 +167,7 @@ impl Visitor for Examiner<'_> {
             if let Some(readers) = self.readers {
                 let (batch, failed) = (seen.as_test(), self.job.slot_error(reading));
                 let counts = &mut evaluation.readers[slot];
-                readers.count((run, slot), rows, &batch, counts, failed)?;
+                readers.count((number, slot), rows, &batch, counts, failed)?;
             }
         }
         Ok(())
@@ -207,7 +209,7 @@ impl Visitor for Examiner<'_> {
 }
 
 /// What the third pass counted.
-pub(crate) struct Examined {
+pub(crate) struct TestCounts {
     /// Per run.
     pub(crate) evaluations: Vec<Evaluation>,
     /// Of the model's attention, which the runs have in common.
@@ -221,32 +223,31 @@ pub(crate) fn examine(
     job: &Job<'_>,
     source: &mut Source,
     edits: &Edits<'_>,
-    codebooks: &[Vec<Array2<f32>>],
-    readers: Option<&Readers>,
+    (codebooks, readers): (&[Vec<Array2<f32>>], Option<&Readers>),
     records: &mut [Record],
     observer: &mut dyn Observer,
-) -> Result<Examined, StudyError> {
+) -> Result<TestCounts, StudyError> {
     let opened = job.opened;
     let patch = opened.geometry.size / opened.grid[0];
     let grid = (opened.grid[0], opened.grid[1]);
     let site = edits.site(source)?;
     let mut painters = Vec::new();
     let mut evaluations = Vec::new();
-    for (plan, codebooks) in job.plans.iter().zip(codebooks) {
+    for (run, codebooks) in job.runs.iter().zip(codebooks) {
         let of_run = codebooks
             .iter()
-            .zip(plan.setup.readings())
+            .zip(run.setup.readings())
             .map(|(codebook, &reading)| {
                 Painter::new(codebook, grid, patch, &site).map_err(job.slot_error(reading))
             })
             .collect::<Result<Vec<Painter>, StudyError>>()?;
         painters.push(of_run);
         evaluations.push(Evaluation::new(
-            &plan.settings,
+            &run.settings,
             job.data,
-            &plan.run,
+            &run.root,
             &opened.slots,
-            plan.clusters,
+            run.clusters,
             grid,
             patch,
             job.test,
@@ -292,7 +293,9 @@ pub(crate) fn examine(
     examiner.observer.begin(Phase::EVALUATE, done, total);
     let pass = job.pass(Split::Test, job.data.has_truth(), &groups);
     let mut times = PassTimes::default();
-    let ran = edits.run(source, &pass, &mut examiner, &mut times);
+    let ran = source
+        .facets()
+        .run(&pass, edits.before(&mut examiner).shown(), &mut times);
     for record in records {
         times.note(record, "evaluate");
     }
@@ -301,10 +304,30 @@ pub(crate) fn examine(
     if job.common.shard.is_some() {
         examiner.save()?;
     }
-    let examined = Examined {
+    let examined = TestCounts {
         evaluations: examiner.evaluations,
         localities: examiner.localities,
     };
     observer.end();
     Ok(examined)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counts_are_stored_now_and_then_and_never_for_most_of_the_time() {
+        let second = Duration::from_secs(1);
+        let saving = |interval: u32, took: u32| Saving {
+            interval: interval * second,
+            last: Instant::now().checked_sub(40 * second).unwrap(),
+            took: took * second,
+        };
+        assert!(saving(30, 0).is_due());
+        assert!(!saving(60, 0).is_due());
+        // Storing took a second, so 30 go by at least; two seconds, 60.
+        assert!(saving(0, 1).is_due());
+        assert!(!saving(0, 2).is_due());
+    }
 }

@@ -12,7 +12,7 @@ use vitscope_vit::vit::Rows;
 
 use crate::edits::Edits;
 use crate::error::StudyError;
-use crate::job::{Job, Plan};
+use crate::job::{Job, JobRun};
 use crate::observer::{self, Observer};
 use crate::record::Record;
 use crate::settings::TransformFit;
@@ -77,9 +77,9 @@ pub(crate) fn fit<'a>(
     if job.probed.iter().all(|probed| probed.edit.is_none()) {
         return Ok(Edits::new(job, Vec::new()));
     }
-    for plan in &job.plans {
-        if plan.settings.transform != Transform::None {
-            take_stored(job, plan, &mut found)?;
+    for run in &job.runs {
+        if run.settings.transform != Transform::None {
+            take_stored(job, run, &mut found)?;
         }
     }
     let missing = |number: &usize| job.probed[*number].edit.is_some() && found[*number].is_none();
@@ -91,31 +91,31 @@ pub(crate) fn fit<'a>(
             found[number] = Some(fitted);
         }
     }
-    for (plan, record) in job.plans.iter().zip(records) {
-        if plan.settings.transform == Transform::None {
+    for (run, record) in job.runs.iter().zip(records) {
+        if run.settings.transform == Transform::None {
             continue;
         }
-        let on = store(job, plan, &found)?;
-        record.notes.push(note(plan, &on));
+        let on = store(job, run, &found)?;
+        record.notes.push(note(run, &on));
     }
     let fitted = found.into_iter().map(|one| one.map(|one| one.fitted));
     Ok(Edits::new(job, fitted.collect()))
 }
 
 /// What a transform was fitted on, in a sentence, with a word on what may be too much.
-fn note(plan: &Plan, on: &FittedOn) -> String {
+fn note(run: &JobRun, on: &FittedOn) -> String {
     let views = match on.fit {
         TransformFit::Train => "as they are",
         TransformFit::Neutral => "as they are, mirrored, upside down and turned",
     };
-    let mut text = match &plan.settings.transform_from {
+    let mut text = match &run.settings.transform_from {
         Some(run) => format!("The transform {} was taken from {run}.", on.transform),
         None => format!(
             "The transform {} was fitted on {} training images, {views}.",
             on.transform, on.images
         ),
     };
-    let transform = plan.settings.transform;
+    let transform = run.settings.transform;
     let grid = (on.grid[0], on.grid[1]);
     let places = (grid.0 * grid.1).saturating_sub(1);
     if let (Some(rank), Transform::Svd(_) | Transform::Blank(_)) = (transform.rank(), transform)
@@ -131,18 +131,18 @@ fn note(plan: &Plan, on: &FittedOn) -> String {
 /// Takes up what an unfinished run has stored, or what the run holds that the user names.
 fn take_stored(
     job: &Job<'_>,
-    plan: &Plan,
+    run: &JobRun,
     found: &mut [Option<SlotTransform>],
 ) -> Result<(), StudyError> {
     // Its own first: the run that it took them from may hold others by now.
-    let own = StoredTransforms::open(&plan.run)?;
-    let own = own.filter(|stored| stored.on.fingerprint == plan.fingerprint);
-    let mut stored = match (own, &plan.settings.transform_from) {
+    let own = StoredTransforms::open(&run.root)?;
+    let own = own.filter(|stored| stored.on.fingerprint == run.fingerprint);
+    let mut stored = match (own, &run.settings.transform_from) {
         (Some(own), _) => own,
         (None, Some(run)) => StoredTransforms::of(run.as_ref())?,
         (None, None) => return Ok(()),
     };
-    for &number in plan.setup.readings() {
+    for &number in run.setup.readings() {
         if found[number].is_none() {
             let slot = job.slot_of(number);
             found[number] = Some(stored.slot(slot, job.probed_widths[number])?);
@@ -206,7 +206,7 @@ fn sum(
         let mut pass = job.pass(Split::Train, false, &groups);
         pass.turn = turn;
         let mut times = PassTimes::default();
-        let ran = source.run(&pass, &mut summer, &mut times);
+        let ran = source.facets().run(&pass, &mut summer, &mut times);
         for record in &mut *records {
             times.note(record, "fit");
         }
@@ -297,22 +297,22 @@ fn stream(slot: Slot) -> u64 {
 /// Stores the transforms of a run beside its numbers.
 fn store(
     job: &Job<'_>,
-    plan: &Plan,
+    run: &JobRun,
     found: &[Option<SlotTransform>],
 ) -> Result<FittedOn, StudyError> {
     let opened = job.opened;
-    let from = plan.settings.transform_from.as_ref();
+    let from = run.settings.transform_from.as_ref();
     let from = from
         .map(|run| StoredTransforms::of(run.as_ref()))
         .transpose()?;
     let on = FittedOn {
-        transform: plan.settings.transform.to_string(),
+        transform: run.settings.transform.to_string(),
         fit: from
             .as_ref()
-            .map_or(plan.settings.transform_fit, |from| from.on.fit),
+            .map_or(run.settings.transform_fit, |from| from.on.fit),
         images: match &from {
             Some(from) => from.on.images,
-            None => plan.setup.protocol().start_images(plan.setup.order()).len(),
+            None => run.setup.protocol().start_images(run.setup.order()).len(),
         },
         model: opened.record.name.clone(),
         sha256: opened.record.sha256.clone(),
@@ -320,16 +320,16 @@ fn store(
         source: opened.record.source.clone(),
         grid: opened.grid,
         size: opened.geometry.size,
-        token_norm: plan.settings.token_norm,
-        rope: plan.settings.rope,
-        fingerprint: plan.fingerprint.clone(),
+        token_norm: run.settings.token_norm,
+        rope: run.settings.rope,
+        fingerprint: run.fingerprint.clone(),
     };
-    let slots: Vec<(Slot, &SlotTransform)> = plan
+    let slots: Vec<(Slot, &SlotTransform)> = run
         .setup
         .readings()
         .iter()
         .filter_map(|&number| Some((job.slot_of(number), found[number].as_ref()?)))
         .collect();
-    transforms::write(&plan.run, &on, &slots)?;
+    transforms::write(&run.root, &on, &slots)?;
     Ok(on)
 }

@@ -19,7 +19,7 @@ use vitscope_vit::vit::Rows;
 use self::draws::Draws;
 use crate::edits::Edits;
 use crate::error::StudyError;
-use crate::inspected::{self, BINS, Found, FoundOn, Inspected, NAMES, bin};
+use crate::inspected::{self, BINS, FoundOn, Inspected, NAMES, SubjectArtifacts, bin};
 use crate::job::Job;
 use crate::observer::{self, Observer};
 use crate::record::Record;
@@ -81,9 +81,9 @@ impl Inspector<'_> {
     fn count(&mut self, reading: usize, rows: ArrayView3<'_, f32>) -> Result<(), StudyError> {
         let grid = grid(self.job);
         let runs = self.labelers.iter().zip(&mut self.summed.fragments);
-        for (plan, (labelers, fragments)) in self.job.plans.iter().zip(runs) {
+        for (run, (labelers, fragments)) in self.job.runs.iter().zip(runs) {
             for (number, probed) in self.job.probed.iter().enumerate() {
-                let slot = plan.setup.slot(number);
+                let slot = run.setup.slot(number);
                 let Some(slot) = slot.filter(|_| probed.reading == reading) else {
                     continue;
                 };
@@ -214,11 +214,11 @@ pub(crate) fn inspect(
     }
     let mut labelers = Vec::new();
     let side = grid(job);
-    for (plan, codebooks) in job.plans.iter().zip(codebooks) {
-        let stored = Inspected::open(&plan.run)?;
-        let has = stored.is_some_and(|stored| stored.on.fingerprint == plan.fingerprint);
+    for (run, codebooks) in job.runs.iter().zip(codebooks) {
+        let stored = Inspected::open(&run.root)?;
+        let has = stored.is_some_and(|stored| stored.on.fingerprint == run.fingerprint);
         let codebooks = if has { &[] } else { &codebooks[..] };
-        let of_run = codebooks.iter().zip(plan.setup.readings());
+        let of_run = codebooks.iter().zip(run.setup.readings());
         // With one pixel to a patch, the label of a pixel (protocol 5) is that of its patch.
         let of_run = of_run.map(|(codebook, &number)| {
             Labeler::new(codebook.view(), side, 1).map_err(job.slot_error(number))
@@ -248,7 +248,7 @@ pub(crate) fn inspect(
     };
     let mut times = PassTimes::default();
     let pass = job.pass(Split::Test, job.data.has_truth(), &groups);
-    let ran = source.run(&pass, &mut inspector, &mut times);
+    let ran = source.facets().run(&pass, &mut inspector, &mut times);
     for record in records {
         times.note(record, "inspect");
     }
@@ -271,9 +271,9 @@ pub(crate) fn inspect(
 /// What is summed of each reading of a job, with nothing summed yet.
 fn readings(job: &Job<'_>, source: &Source) -> Vec<OfReading> {
     let plain = job
-        .plans
+        .runs
         .iter()
-        .any(|plan| plan.settings.transform == Transform::None);
+        .any(|run| run.settings.transform == Transform::None);
     let readings = job.readings.iter().zip(&job.widths);
     let of = |(reading, &width): (&crate::source::Reading, &usize)| {
         let layer = reading.slot.layer;
@@ -322,15 +322,15 @@ impl Summed<'_> {
         images: usize,
     ) -> Result<(), StudyError> {
         let job = self.job;
-        let runs = job.plans.iter().zip(&self.fragments);
-        for (plan, fragments) in runs.filter(|(_, fragments)| !fragments.is_empty()) {
-            let draws = Draws::new(plan, grid(job), images)?;
-            let slots = plan.setup.readings().par_iter().zip(fragments);
+        let runs = job.runs.iter().zip(&self.fragments);
+        for (run, fragments) in runs.filter(|(_, fragments)| !fragments.is_empty()) {
+            let draws = Draws::new(run, grid(job), images)?;
+            let slots = run.setup.readings().par_iter().zip(fragments);
             let slots = slots.map(|(&number, fragments)| {
                 let reading = job.probed[number].reading;
                 // A run with a transform has these of its fit, and the same file whatever is made together with it.
                 let fit = &fits[reading][..];
-                let fit = if plan.settings.transform == Transform::None {
+                let fit = if run.settings.transform == Transform::None {
                     fit
                 } else {
                     &[]
@@ -341,7 +341,7 @@ impl Summed<'_> {
             let mut all = slots.collect::<Result<Vec<_>, StudyError>>()?;
             if job.data.has_truth() {
                 let numbers = told(&pieces(&self.truth, &draws));
-                let found = Found {
+                let found = SubjectArtifacts {
                     numbers,
                     lengths: Vec::new(),
                     outliers: Vec::new(),
@@ -351,9 +351,9 @@ impl Summed<'_> {
             let on = FoundOn {
                 images,
                 grid: job.opened.grid,
-                fingerprint: plan.fingerprint.clone(),
+                fingerprint: run.fingerprint.clone(),
             };
-            inspected::write(&plan.run, &on, &all)?;
+            inspected::write(&run.root, &on, &all)?;
         }
         Ok(())
     }
@@ -364,7 +364,7 @@ impl Summed<'_> {
         fragments: &Fragments,
         fit: &[Option<f64>],
         draws: &Draws,
-    ) -> Result<Found, StudyError> {
+    ) -> Result<SubjectArtifacts, StudyError> {
         let of = &self.readings[reading];
         let grid = grid(self.job);
         let places = grid.0 * grid.1;
@@ -398,7 +398,7 @@ impl Summed<'_> {
         for &length in of.lengths.iter().filter(|_| !norm_hidden) {
             histogram[bin(length)] += 1;
         }
-        Ok(Found {
+        Ok(SubjectArtifacts {
             numbers: told(&numbers),
             lengths: histogram,
             outliers,
@@ -415,7 +415,7 @@ impl Summed<'_> {
     }
 }
 
-type Numbers = BTreeMap<&'static str, Measured>;
+type NumbersByName = BTreeMap<&'static str, Measured>;
 
 fn plain(value: Option<f64>) -> Measured {
     Measured {
@@ -425,14 +425,14 @@ fn plain(value: Option<f64>) -> Measured {
 }
 
 /// All numbers in the order of the file.
-fn told(numbers: &Numbers) -> [Measured; NAMES.len()] {
+fn told(numbers: &NumbersByName) -> [Measured; NAMES.len()] {
     NAMES.map(|name| numbers.get(name).copied().unwrap_or_default())
 }
 
 /// What the pieces of labels say.
-fn pieces(fragments: &Fragments, draws: &Draws) -> Numbers {
+fn pieces(fragments: &Fragments, draws: &Draws) -> NumbersByName {
     let per_image: Vec<Option<f64>> = fragments.per_image().into_iter().map(Some).collect();
-    Numbers::from([
+    NumbersByName::from([
         ("fragments", draws.mean(&per_image)),
         ("fragment_single", plain(fragments.single_share())),
         ("alike_share", plain(fragments.alike_share())),

@@ -5,32 +5,31 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use vitscope_data::{DataSet, Split};
-use vitscope_probe::{MAX_CLUSTERS, ProbeError, Transform};
+use vitscope_probe::{MAX_CLUSTERS, ProbeError};
 use vitscope_protocol::{Protocol, ProtocolError, Setup};
 use vitscope_run::session::default_place;
-use vitscope_run::{
-    Facet, Fixed, Record, RunKind, Select, Session, Skipped, apart, names, session,
-};
+use vitscope_run::{Facet, Fixed, Record, RunKind, Session, Slot, apart, names, session};
 
-use crate::edits::Probed;
 use crate::error::StudyError;
-use crate::model::{Opened, check_counts};
+use crate::model::Opened;
 use crate::observer::Observer;
+use crate::probe::prepared::Prepared;
+use crate::probe::probed::{Probed, reading_edit};
 use crate::probe::request::ProbeRequest;
 use crate::record;
-use crate::screen::screen;
 use crate::settings::{SaveLabels, Settings, TransformFit};
 use crate::shard::Shard;
-use crate::source::{Pass, Reading, Source, Turn};
-use crate::variants::{Variant, Vary};
+use crate::source::{Pass, Reading, Turn};
+use crate::variants::Vary;
 
 /// Clusters where the data set has no classes: the paper's number for COCO-Stuff and Cityscapes.
 const CLUSTERS_WITHOUT_CLASSES: usize = 27;
 
-/// One run of a job.
-pub(crate) struct Plan {
+/// One run of a job: its settings, its place and what the library makes of it.
+pub(crate) struct JobRun {
     pub(crate) settings: Settings,
-    pub(crate) run: PathBuf,
+    /// Its directory.
+    pub(crate) root: PathBuf,
     pub(crate) clusters: usize,
     pub(crate) fingerprint: String,
     /// The protocol over its training images, and the probed reading of each of its slots.
@@ -54,7 +53,7 @@ pub(crate) struct Job<'a> {
     /// Lists of training images that transforms are fitted on.
     pub(crate) samples: Vec<Vec<usize>>,
     pub(crate) test: usize,
-    pub(crate) plans: Vec<Plan>,
+    pub(crate) runs: Vec<JobRun>,
     /// Their folders inside the common one.
     pub(crate) names: Vec<String>,
     /// Whether facets are kept on disk while the runs learn; where nothing is said, if it is worth it.
@@ -94,8 +93,8 @@ impl Job<'_> {
     }
 
     /// What counts of a run must have in common to be continued.
-    pub(crate) fn counting_fingerprint(&self, plan: &Plan) -> String {
-        counting_fingerprint(&plan.fingerprint, self.common.shard)
+    pub(crate) fn counting_fingerprint(&self, run: &JobRun) -> String {
+        counting_fingerprint(&run.fingerprint, self.common.shard)
     }
 
     /// How long work may take until it is stored.
@@ -114,7 +113,33 @@ impl Job<'_> {
 
     /// What the library makes of every run.
     pub(crate) fn setups(&self) -> Vec<&Setup> {
-        self.plans.iter().map(|plan| &plan.setup).collect()
+        self.runs.iter().map(|run| &run.setup).collect()
+    }
+
+    /// Images that transforms are fitted on, each as often as it is seen.
+    pub(crate) fn fitting_images(&self) -> u64 {
+        let turns = match self.common.transform_fit {
+            TransformFit::Train => 1,
+            TransformFit::Neutral => Turn::ALL.len(),
+        };
+        let mut images = self.samples.concat();
+        images.sort_unstable();
+        images.dedup();
+        (images.len() * turns) as u64
+    }
+
+    /// The fewest images that every transform of the job can be fitted on.
+    pub(crate) fn fewest_images(&self) -> usize {
+        let grid = (self.opened.grid[0], self.opened.grid[1]);
+        let needed = self.probed.iter().zip(&self.probed_widths);
+        let needed = needed
+            .filter_map(|(probed, &width)| Some(probed.edit?.transform.fewest_images(grid, width)));
+        needed.max().unwrap_or(0)
+    }
+
+    /// The slot of a probed reading.
+    pub(crate) fn slot_of(&self, probed: usize) -> Slot {
+        self.readings[self.probed[probed].reading].slot
     }
 
     /// An error of the library, with the slot that it is about.
@@ -157,51 +182,6 @@ pub(crate) fn counting_fingerprint(run: &str, shard: Option<Shard>) -> String {
     }
 }
 
-/// What a request names, opened and looked over.
-pub(crate) struct Prepared {
-    data: DataSet,
-    opened: Opened,
-    layers: Vec<usize>,
-    skipped: Vec<Skipped>,
-}
-
-impl Prepared {
-    /// Opens the data set and the model, and refuses what does not go together.
-    pub(crate) fn open(
-        request: &ProbeRequest,
-        vary: &Vary,
-        observer: &mut dyn Observer,
-    ) -> Result<(Source, Self), StudyError> {
-        let common = &request.settings;
-        for variant in vary.variants(common)? {
-            variant.settings.check()?;
-        }
-        let data = DataSet::open(&request.data)?;
-        if common.readers && !data.has_truth() {
-            return Err(StudyError::setting(format!(
-                "`readers` are given labels, and {} has none: leave `readers` out, or give masks",
-                request.data
-            )));
-        }
-        let (source, opened) = request
-            .model
-            .open(common.size, &common.layers, &common.facets)?;
-        check_counts(&source, &data)?;
-        let layers = common.layers.resolve(opened.record.depth);
-        let layers = layers.map_err(StudyError::Setting)?;
-        check_source(&source, common, vary)?;
-        check_selection(common.select, &opened)?;
-        let (data, skipped) = leave_out_bad(data, common, &source, &opened, observer)?;
-        let prepared = Self {
-            data,
-            opened,
-            layers,
-            skipped,
-        };
-        Ok((source, prepared))
-    }
-}
-
 impl<'a> Job<'a> {
     /// The job that a request makes of what it names, with the record of each of its runs.
     pub(crate) fn new(
@@ -231,7 +211,7 @@ impl<'a> Job<'a> {
             probed_widths: Vec::new(),
             samples: Vec::new(),
             test: counts[1],
-            plans: Vec::new(),
+            runs: Vec::new(),
             names: Vec::new(),
             caches: None,
             resume: request.resume,
@@ -282,7 +262,7 @@ impl Job<'_> {
             .shuffle(settings.shuffle)
             .check()
             .map_err(StudyError::Protocol)?;
-        let edit = self.edit(settings, &protocol, train)?;
+        let edit = reading_edit(self.opened, &mut self.samples, settings, &protocol, train)?;
         let mut own = Vec::new();
         let depth = self.opened.record.depth;
         for (mut reading, &width) in Reading::all(&self.opened.slots, settings.token_norm)
@@ -313,8 +293,8 @@ impl Job<'_> {
         }
         let setup = Setup::new(protocol, train, own).map_err(StudyError::Protocol)?;
         self.names.push(name.to_owned());
-        self.plans.push(Plan {
-            run: folder_of(&self.out, name),
+        self.runs.push(JobRun {
+            root: folder_of(&self.out, name),
             clusters: record.clusters,
             fingerprint: record.fingerprint(),
             setup,
@@ -322,69 +302,6 @@ impl Job<'_> {
         });
         Ok(())
     }
-}
-
-/// Refuses what a feature directory cannot give.
-fn check_source(source: &Source, settings: &Settings, vary: &Vary) -> Result<(), StudyError> {
-    if matches!(source, Source::Backbone(_)) {
-        return Ok(());
-    }
-    let refused = |sentence| Err(StudyError::setting(sentence));
-    let blank = |variant: &Variant| matches!(variant.settings.transform, Transform::Blank(_));
-    if vary.variants(settings)?.iter().any(blank) {
-        return refused(
-            "`transform` blank needs a model: a feature directory holds no black image's embeddings",
-        );
-    }
-    if settings.transform_fit == TransformFit::Neutral {
-        return refused(
-            "`transform-fit` neutral needs a model: a feature directory holds no turned images' embeddings",
-        );
-    }
-    if settings.attention {
-        return refused(
-            "`attention` needs a model: a feature directory holds no attention weights",
-        );
-    }
-    if vary.of("token_norm").len() > 1 {
-        return refused(
-            "`token-norm` both needs a model: a feature directory holds one reading of the last token",
-        );
-    }
-    Ok(())
-}
-
-fn check_selection(select: Select, opened: &Opened) -> Result<(), StudyError> {
-    match select {
-        Select::Layer(layer) if opened.slots.iter().all(|slot| slot.layer != layer) => {
-            Err(StudyError::setting(format!(
-                "`select` layer:{layer}: this run looks at no layer {layer}; the model has {}",
-                opened.record.depth
-            )))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// Applies `--skip-bad`, where it was asked for.
-fn leave_out_bad(
-    data: DataSet,
-    settings: &Settings,
-    source: &Source,
-    opened: &Opened,
-    observer: &mut dyn Observer,
-) -> Result<(DataSet, Vec<Skipped>), StudyError> {
-    if settings.skip_bad == 0 {
-        return Ok((data, Vec::new()));
-    }
-    if matches!(source, Source::Features(_)) {
-        return Err(StudyError::setting(
-            "`skip-bad` needs a model: a feature directory holds every image of the data set already",
-        ));
-    }
-    let used = [settings.limit_train, settings.limit_test];
-    let used = used.map(|limit| limit.unwrap_or(usize::MAX));
-    screen(data, opened.geometry, used, settings.skip_bad, observer)
 }
 
 fn clusters(settings: &Settings, data: &DataSet) -> Result<usize, StudyError> {
@@ -430,7 +347,7 @@ fn describe(
 
 /// Looks at the run directories and changes nothing; whether there is nothing left to compute.
 pub(crate) fn look(job: &Job<'_>, records: &[Record]) -> Result<bool, StudyError> {
-    let several = job.plans.len() > 1;
+    let several = job.runs.len() > 1;
     if several && job.out.join(names::RECORD).exists() {
         return Err(StudyError::setting(format!(
             "{}: is a run itself, and several runs cannot lie in it: choose another `out`",
@@ -442,8 +359,8 @@ pub(crate) fn look(job: &Job<'_>, records: &[Record]) -> Result<bool, StudyError
         &[&job.data.root, Path::new(&job.opened.record.path)],
     )?;
     let mut complete = true;
-    for (plan, record) in job.plans.iter().zip(records) {
-        let standing = session::look(&plan.run, record, job.resume)?;
+    for (run, record) in job.runs.iter().zip(records) {
+        let standing = session::look(&run.root, record, job.resume)?;
         complete &= matches!(standing, session::Held::Complete(_));
     }
     Ok(complete)
@@ -451,8 +368,8 @@ pub(crate) fn look(job: &Job<'_>, records: &[Record]) -> Result<bool, StudyError
 
 /// Makes the run directories, or takes them up.
 pub(crate) fn begin(job: &Job<'_>, records: &[Record]) -> Result<Vec<Session>, StudyError> {
-    let runs = job.plans.iter().zip(records);
-    let sessions = runs.map(|(plan, record)| Session::begin(&plan.run, record, job.resume));
+    let runs = job.runs.iter().zip(records);
+    let sessions = runs.map(|(run, record)| Session::begin(&run.root, record, job.resume));
     Ok(sessions.collect::<Result<_, _>>()?)
 }
 
@@ -470,5 +387,50 @@ pub fn kept_indices(settings: &Settings, test: usize) -> Vec<usize> {
         SaveLabels::None => Vec::new(),
         SaveLabels::Examples => example_indices(settings, test),
         SaveLabels::All => (0..test).collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn examples_are_spread_over_the_split() {
+        let of = |examples, test| {
+            let settings = Settings {
+                examples,
+                ..Settings::default()
+            };
+            example_indices(&settings, test)
+        };
+        assert_eq!(of(4, 10), [0, 2, 5, 7]);
+        assert_eq!(of(20, 3), [0, 1, 2]);
+        assert_eq!(of(0, 3), [0; 0]);
+        assert_eq!(of(2, 0), [0; 0]);
+    }
+
+    #[test]
+    fn label_maps_are_kept_as_asked() {
+        let of = |save_labels| {
+            let settings = Settings {
+                examples: 2,
+                save_labels,
+                ..Settings::default()
+            };
+            kept_indices(&settings, 4)
+        };
+        assert_eq!(of(SaveLabels::None), [0; 0]);
+        assert_eq!(of(SaveLabels::Examples), [0, 2]);
+        assert_eq!(of(SaveLabels::All), [0, 1, 2, 3]);
+    }
+
+    #[test]
+    fn a_run_that_is_alone_is_the_common_folder_itself() {
+        let common = Path::new("runs/a");
+        assert_eq!(folder_of(common, ""), common);
+        assert_eq!(folder_of(common, "seed-1"), common.join("seed-1"));
+        let shard = Some(Shard { index: 2, of: 3 });
+        assert_eq!(counting_fingerprint("abc", None), "abc");
+        assert_eq!(counting_fingerprint("abc", shard), "abc shard 2/3");
     }
 }

@@ -15,7 +15,7 @@ use crate::outcome::{self, ProbeOutcome};
 use crate::record;
 use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::state::{Found, Origin};
+use crate::state::{Origin, StoredState};
 use crate::training;
 
 /// What to merge.
@@ -70,7 +70,7 @@ impl ShardRun {
                 run.display()
             )));
         }
-        let found = Found::open(run, training::NAME)?;
+        let found = StoredState::open(run, training::NAME)?;
         let lost = || other(&"its folder `state` is missing: run this shard again with `resume`");
         let fingerprint = found.ok_or_else(lost)?.fingerprint().to_owned();
         Ok(Self {
@@ -190,7 +190,7 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
     }
     let geometry = Geometry { size: first.size };
     let labels = TrainLabels::new(&data, geometry, record.grid, record.data.train);
-    let outcome = outcome::write(outcome::Counted {
+    let outcome = outcome::write(outcome::CountedRun {
         session,
         settings: &settings,
         data: &data,
@@ -199,17 +199,11 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
         slots: &slots,
         geometry,
         codebooks: &codebooks,
-        losses: (0..slots.len())
-            .map(|slot| training.recent_loss(slot))
-            .collect(),
-        spreads: (0..slots.len()).map(|slot| training.spread(slot)).collect(),
-        dispersions: training.dispersions().map_err(StudyError::Protocol)?,
+        training: &training,
         evaluation,
         localities: localities.as_ref(),
     })?;
-    record.selection = outcome.selection.clone();
-    record.examples.clone_from(&outcome.examples);
-    record.notes.extend(outcome.notes.iter().cloned());
+    outcome.note(&mut record);
     outcome.session.set(&mut record, RunState::Complete)?;
     Ok(outcome)
 }
@@ -317,7 +311,7 @@ fn add(
     }
     evaluation.add_stored(&mut found)?;
     if let Some(localities) = localities {
-        let found = Found::of(&part.run, attention::BESIDE, key.as_str().into())?;
+        let found = StoredState::of(&part.run, attention::BESIDE, key.as_str().into())?;
         localities.append_stored(&mut found.ok_or_else(lost)?)?;
     }
     Ok(())

@@ -13,6 +13,8 @@ pub(crate) mod job;
 pub mod merge;
 pub mod outcome;
 mod picture_files;
+pub(crate) mod prepared;
+pub(crate) mod probed;
 pub(crate) mod readers;
 mod request;
 pub(crate) mod rows;
@@ -37,12 +39,13 @@ use crate::baselines::TrainLabels;
 use crate::cache::{FacetCache, Worth};
 use crate::edits::Edits;
 use crate::error::StudyError;
-use crate::examine::{Examined, examine};
+use crate::examine::examine;
 use crate::fit::fit;
-use crate::job::{Job, Prepared, begin, folder_of, look};
+use crate::job::{Job, begin, folder_of, look};
 use crate::observer::Observer;
 use crate::outcome::ProbeOutcome;
 use crate::probe::inspect::inspect;
+use crate::probe::prepared::Prepared;
 use crate::probe::readers::Readers;
 use crate::shard::Shard;
 use crate::source::Source;
@@ -108,7 +111,7 @@ pub fn probe_together(
     )
 }
 
-/// Makes the runs of a job.
+/// Makes the runs of a job: what they learn, the pass over the test images, and the files of each.
 pub(crate) fn run(
     job: &Job<'_>,
     source: &mut Source,
@@ -125,31 +128,106 @@ pub(crate) fn run(
     // Before anything is made: what is missing here leaves no folder behind.
     let trainings = trainings(job, trained)?;
     let sessions = begin(job, &records)?;
+    let stamps = note_data(job, &sessions, &mut records, observer)?;
+    for (run, training) in job.runs.iter().zip(&trainings) {
+        if let (Some(_), Some(training)) = (trained, training) {
+            training::save(training, &run.root, &run.fingerprint)?;
+        }
+    }
+    let passed = learn(job, source, trainings, &mut records, observer).and_then(|learned| {
+        let (edits, codebooks) = (&learned.edits, &learned.codebooks);
+        inspect(job, source, edits, codebooks, &mut records, observer)?;
+        let probes = (&codebooks[..], learned.readers.as_ref());
+        let counts = examine(job, source, edits, probes, &mut records, observer)?;
+        Ok((learned, counts))
+    });
+    if matches!(passed, Err(StudyError::Interrupted { .. })) {
+        for (session, record) in sessions.iter().zip(&mut records) {
+            session.interrupt(record)?;
+        }
+    }
+    let (learned, counts) = passed?;
+    let (opened, images) = (job.opened, [records[0].data.train, records[0].data.test]);
+    let unedited = unedited_since(&stamps, job, images);
+    let labels = TrainLabels::new(job.data, opened.geometry, opened.grid, images[0]);
+    let mut made = Vec::new();
+    for (index, (evaluation, session)) in counts.evaluations.into_iter().zip(sessions).enumerate() {
+        let (run, record) = (&job.runs[index], &mut records[index]);
+        if let Some(shard) = job.common.shard {
+            unedited(&run.root)?;
+            session.set(record, RunState::Shard)?;
+            made.push(Made::Shard {
+                run: run.root.clone(),
+                shard,
+                images: job.counted_images().len(),
+            });
+            continue;
+        }
+        let writing = Instant::now();
+        let outcome = outcome::write(outcome::CountedRun {
+            session,
+            settings: &run.settings,
+            data: job.data,
+            labels: &labels,
+            record,
+            slots: &opened.slots,
+            geometry: opened.geometry,
+            codebooks: &learned.codebooks[index],
+            training: &learned.trainings[index],
+            evaluation,
+            localities: counts.localities.as_ref(),
+        })?;
+        outcome.note(record);
+        let secs = writing.elapsed().as_secs_f64();
+        record.times.insert("write_secs".to_owned(), secs);
+        unedited(&run.root)?;
+        outcome.session.set(record, RunState::Complete)?;
+        made.push(Made::Run(Box::new(outcome)));
+    }
+    Ok(made)
+}
+
+/// Notes what the data of the runs are before they are read, and tells what is worth knowing of them.
+fn note_data(
+    job: &Job<'_>,
+    sessions: &[Session],
+    records: &mut [Record],
+    observer: &mut dyn Observer,
+) -> Result<Stamps, StudyError> {
     let data = &records[0].data;
     let stamps = job.data.stamps(data.train, data.test)?;
-    for plan in &job.plans {
-        unedited::check(&plan.run, &stamps)?;
+    for run in &job.runs {
+        unedited::check(&run.root, &stamps)?;
     }
     let contents = stamps.contents();
-    for (record, session) in records.iter_mut().zip(&sessions) {
+    for (record, session) in records.iter_mut().zip(sessions) {
         record.data.contents.clone_from(&contents);
         record.times = session.earlier_times();
     }
     for note in &records[0].notes {
         observer.note(note);
     }
-    for (plan, training) in job.plans.iter().zip(&trainings) {
-        if let (Some(_), Some(training)) = (trained, training) {
-            training::save(training, &plan.run, &plan.fingerprint)?;
-        }
+    Ok(stamps)
+}
+
+/// Looks whether the data of a run are still what they were `before`.
+fn unedited_since<'a>(
+    before: &'a Stamps,
+    job: &'a Job<'_>,
+    [train, test]: [usize; 2],
+) -> impl Fn(&Path) -> Result<(), StudyError> + 'a {
+    // Looked at once: behind the first run nothing more is read of the data but examples.
+    let now = OnceCell::new();
+    move |run| {
+        let now = match now.get() {
+            Some(now) => now,
+            None => {
+                let looked = job.data.stamps(train, test)?;
+                now.get_or_init(|| looked)
+            }
+        };
+        unedited::check_again(run, before, now)
     }
-    let counted = work(job, source, trainings, &mut records, observer);
-    if matches!(counted, Err(StudyError::Interrupted { .. })) {
-        for (session, record) in sessions.iter().zip(&mut records) {
-            session.interrupt(record)?;
-        }
-    }
-    finish(job, sessions, counted?, records, &stamps)
 }
 
 /// What was learned before: by an earlier, unfinished run, or by the one that `--trained` names.
@@ -158,22 +236,22 @@ pub(crate) fn trainings(
     trained: Option<&Path>,
 ) -> Result<Vec<Option<Training>>, StudyError> {
     let mut trainings = Vec::new();
-    for (plan, name) in job.plans.iter().zip(&job.names) {
-        let adam = plan.settings.adam();
+    for (run, name) in job.runs.iter().zip(&job.names) {
+        let adam = run.settings.adam();
         let own = match job.resume {
-            true => training::load(&plan.run, &plan.fingerprint, adam)?,
+            true => training::load(&run.root, &run.fingerprint, adam)?,
             false => None,
         };
         trainings.push(match (trained, own) {
             (Some(folder), None) => {
-                let run = folder_of(folder, name);
+                let other = folder_of(folder, name);
                 let nothing = || {
                     StudyError::file(
-                        &run,
+                        &other,
                         "holds no training: give `trained` the directory of a shard, or of a run that was stopped",
                     )
                 };
-                let training = training::load(&run, &plan.fingerprint, adam)?;
+                let training = training::load(&other, &run.fingerprint, adam)?;
                 Some(training.ok_or_else(nothing)?)
             }
             (_, own) => own,
@@ -182,137 +260,51 @@ pub(crate) fn trainings(
     Ok(trainings)
 }
 
-fn work(
-    job: &Job<'_>,
+/// What the passes before the last one come to, one of each for every run.
+struct Learned<'a> {
+    /// What is done to readings.
+    edits: Edits<'a>,
+    trainings: Vec<Training>,
+    /// `[K, D]` per slot.
+    codebooks: Vec<Vec<Array2<f32>>>,
+    readers: Option<Readers>,
+}
+
+/// Fits transforms, finds principal directions, clusters by online k-means, and fits readers.
+fn learn<'a>(
+    job: &'a Job<'a>,
     source: &mut Source,
-    stored: Vec<Option<Training>>,
+    mut stored: Vec<Option<Training>>,
     records: &mut [Record],
     observer: &mut dyn Observer,
-) -> Result<Passed, StudyError> {
+) -> Result<Learned<'a>, StudyError> {
     if let Some(step) = stored.iter().flatten().map(Training::step).min() {
         observer.note(&format!("continuing at step {step}"));
     }
     let cache = cache(job, source, &stored, records, observer)?;
     let mut cached = cache.map(|cache| Source::Cached(Box::new(cache)));
     let edits = fit(job, source, cached.as_mut(), records, observer)?;
-    let learning = cached.as_mut().unwrap_or(&mut *source);
-    let trainings = learn(job, learning, &edits, stored, records, observer)?;
-    let readers = Readers::fit(job, learning, &edits, records, observer)?;
-    if let Some(Source::Cached(cache)) = cached {
-        cache.remove()?;
-    }
-    cache::remove_left(&job.plans[0].run)?;
+    let source = cached.as_mut().unwrap_or(source);
+    start(job, source, &edits, &mut stored, records, observer)?;
+    let mut trainings: Vec<Training> = stored.into_iter().flatten().collect();
+    train(job, source, &edits, &mut trainings, records, observer)?;
+    let readers = Readers::fit(job, source, &edits, records, observer)?;
+    drop(cached);
+    cache::remove_kept(&job.runs[0].root)?;
     let codebooks: Vec<Vec<Array2<f32>>> = trainings
         .iter()
         .map(|training| training.codebooks().map_err(|error| job.failed(error)))
         .collect::<Result<_, _>>()?;
-    for ((plan, record), codebooks) in job.plans.iter().zip(&*records).zip(&codebooks) {
-        tensor_files::write_codebooks(&plan.run, &job.opened.slots, codebooks, None)?;
-        record.write(&plan.run)?;
+    for ((run, record), codebooks) in job.runs.iter().zip(&*records).zip(&codebooks) {
+        tensor_files::write_codebooks(&run.root, &job.opened.slots, codebooks, None)?;
+        record.write(&run.root)?;
     }
-    inspect(job, source, &edits, &codebooks, records, observer)?;
-    let examined = examine(
-        job,
-        source,
-        &edits,
-        &codebooks,
-        readers.as_ref(),
-        records,
-        observer,
-    )?;
-    Ok(Passed {
+    Ok(Learned {
+        edits,
         trainings,
         codebooks,
-        examined,
+        readers,
     })
-}
-
-/// What the passes over the images have come to, one of each for every run.
-struct Passed {
-    trainings: Vec<Training>,
-    codebooks: Vec<Vec<Array2<f32>>>,
-    examined: Examined,
-}
-
-/// Turns what was counted into the files of each run, of data that are still what they were.
-fn finish(
-    job: &Job<'_>,
-    sessions: Vec<Session>,
-    counted: Passed,
-    mut records: Vec<Record>,
-    stamps: &Stamps,
-) -> Result<Vec<Made>, StudyError> {
-    let Passed {
-        trainings,
-        codebooks,
-        examined: Examined {
-            evaluations,
-            localities,
-        },
-    } = counted;
-    let mut made = Vec::new();
-    let opened = job.opened;
-    let [train, test] = records
-        .first()
-        .map_or([0; 2], |record| [record.data.train, record.data.test]);
-    // Looked at once: behind the first run nothing more is read of the data but examples.
-    let now = OnceCell::new();
-    let unedited = |run: &Path| {
-        let now = match now.get() {
-            Some(now) => now,
-            None => {
-                let looked = job.data.stamps(train, test)?;
-                now.get_or_init(|| looked)
-            }
-        };
-        unedited::check_again(run, stamps, now)
-    };
-    let labels = TrainLabels::new(job.data, opened.geometry, opened.grid, train);
-    for (index, (evaluation, session)) in evaluations.into_iter().zip(sessions).enumerate() {
-        let (plan, record) = (&job.plans[index], &mut records[index]);
-        if let Some(shard) = job.common.shard {
-            unedited(&plan.run)?;
-            session.set(record, RunState::Shard)?;
-            made.push(Made::Shard {
-                run: plan.run.clone(),
-                shard,
-                images: job.counted_images().len(),
-            });
-            continue;
-        }
-        let writing = Instant::now();
-        let slots = 0..job.opened.slots.len();
-        let outcome = outcome::write(outcome::Counted {
-            session,
-            settings: &plan.settings,
-            data: job.data,
-            labels: &labels,
-            record,
-            slots: &opened.slots,
-            geometry: opened.geometry,
-            codebooks: &codebooks[index],
-            losses: slots
-                .map(|slot| trainings[index].recent_loss(slot))
-                .collect(),
-            spreads: (0..job.opened.slots.len())
-                .map(|slot| trainings[index].spread(slot))
-                .collect(),
-            dispersions: trainings[index]
-                .dispersions()
-                .map_err(StudyError::Protocol)?,
-            evaluation,
-            localities: localities.as_ref(),
-        })?;
-        record.selection = outcome.selection.clone();
-        record.examples.clone_from(&outcome.examples);
-        record.notes.extend(outcome.notes.iter().cloned());
-        let secs = writing.elapsed().as_secs_f64();
-        record.times.insert("write_secs".to_owned(), secs);
-        unedited(&plan.run)?;
-        outcome.session.set(record, RunState::Complete)?;
-        made.push(Made::Run(Box::new(outcome)));
-    }
-    Ok(made)
 }
 
 /// The cache of facets that start and training read, where it saves time and fits.
@@ -324,7 +316,7 @@ fn cache(
     observer: &mut dyn Observer,
 ) -> Result<Option<FacetCache>, StudyError> {
     let worth = Worth::of(job, stored);
-    let wanted = || worth.is_wanted(job, source, &job.plans[0].run);
+    let wanted = || worth.is_wanted(job, source, &job.runs[0].root);
     if !job.caches.unwrap_or_else(wanted) {
         return Ok(None);
     }
@@ -338,21 +330,6 @@ fn cache(
         ));
     }
     Ok(Some(cache))
-}
-
-/// Principal directions, then online k-means.
-fn learn(
-    job: &Job<'_>,
-    source: &mut Source,
-    edits: &Edits<'_>,
-    mut stored: Vec<Option<Training>>,
-    records: &mut [Record],
-    observer: &mut dyn Observer,
-) -> Result<Vec<Training>, StudyError> {
-    start(job, source, edits, &mut stored, records, observer)?;
-    let mut trainings: Vec<Training> = stored.into_iter().flatten().collect();
-    train(job, source, edits, &mut trainings, records, observer)?;
-    Ok(trainings)
 }
 
 /// Removes the unfinished work of a run whose figures are drawn. Until then a run that is killed

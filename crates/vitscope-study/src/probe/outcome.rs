@@ -7,9 +7,9 @@ use ndarray::{Array2, Array3};
 use rayon::prelude::*;
 use vitscope_data::{DataSet, Geometry};
 use vitscope_measure::{Matching, Usage, twins};
-use vitscope_probe::{Dispersion, Spread, Transform};
-use vitscope_protocol::{Counts, ReaderCounts, ReaderScores, Scores};
-use vitscope_run::{Facet, Part, Record, Select, Session, Slot, Subject, Table, names};
+use vitscope_probe::Transform;
+use vitscope_protocol::{Counts, ReaderCounts, ReaderScores, Scores, Training};
+use vitscope_run::{Facet, Record, Select, Session, Slot, Subject, Table, names};
 
 use crate::attention::{self, Localities};
 use crate::baselines::{self, TrainLabels};
@@ -17,7 +17,7 @@ use crate::error::StudyError;
 use crate::evaluate::Evaluation;
 use crate::inspected::Inspected;
 use crate::rows;
-use crate::settings::{self, SaveCounts, Settings};
+use crate::settings::{SaveCounts, Settings};
 use crate::transforms::StoredTransforms;
 
 use super::picture_files::{Show, write_aggregate, write_examples, write_labels};
@@ -97,9 +97,18 @@ pub struct ProbeOutcome {
     pub notes: Vec<String>,
 }
 
+impl ProbeOutcome {
+    /// Puts what the run came to into its record.
+    pub(crate) fn note(&self, record: &mut Record) {
+        record.selection.clone_from(&self.selection);
+        record.examples.clone_from(&self.examples);
+        record.notes.extend(self.notes.iter().cloned());
+    }
+}
+
 /// What is written.
 #[derive(Debug)]
-pub struct Counted<'a> {
+pub struct CountedRun<'a> {
     /// The run directory.
     pub session: Session,
     /// The settings.
@@ -116,12 +125,8 @@ pub struct Counted<'a> {
     pub geometry: Geometry,
     /// `[K, D]` unit rows, one per slot.
     pub codebooks: &'a [Array2<f32>],
-    /// Mean loss of the last training steps, one per slot.
-    pub losses: Vec<Option<f64>>,
-    /// How the vectors are spread that each slot started from, where that is known.
-    pub spreads: Vec<Option<Spread>>,
-    /// How far the clusters of each slot lie apart, where that is known.
-    pub dispersions: Vec<Option<Dispersion>>,
+    /// What was learned of them.
+    pub training: &'a Training,
     /// The counts.
     pub evaluation: Evaluation,
     /// Locality bias of the attention, where it was measured.
@@ -132,17 +137,19 @@ pub struct Counted<'a> {
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
-    let Counted {
+pub fn write(input: CountedRun<'_>) -> Result<ProbeOutcome, StudyError> {
+    let CountedRun {
         ref session,
         settings,
         data,
         record,
         slots,
         ref geometry,
+        training,
         ..
     } = input;
     let run = session.run();
+    let dispersions = training.dispersions().map_err(StudyError::Protocol)?;
     let Evaluation {
         slots: counts,
         truth,
@@ -159,33 +166,34 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
     let done = slots
         .par_iter()
         .zip(counts)
-        .map(|(&slot, counts)| finish(run, size, settings, slot, counts, &show))
+        .map(|(&slot, counts)| {
+            let mut scores = counts.finish(settings.matching.into())?;
+            let (pixel, colors) = (&scores.position_pixel, show.colors(&scores.class_of));
+            write_aggregate(run, size, Subject::Slot(slot), pixel, &colors)?;
+            // Maps at full size are let go unless they are to be stored.
+            if settings.save_counts == SaveCounts::Grid {
+                scores.position_pixel = Array3::zeros((0, 0, 0));
+            }
+            Ok(scores)
+        })
         .collect::<Result<Vec<Scores>, StudyError>>()?;
-
     let readers: Vec<[ReaderScores; 2]> = readers
         .par_iter()
         .map(|readers| readers.each_ref().map(ReaderCounts::finish))
         .collect();
     let mut measured = baselines::FromLabels::default();
     if let Some(truth) = &truth {
-        rows::add_effect(&mut table, Subject::GroundTruth, truth, Part::Index);
-        rows::add_border(&mut table, Subject::GroundTruth, truth);
         measured = input.labels.against(truth)?;
-        rows::add_baselines(&mut table, measured.baselines.as_ref());
+        rows::add_truth(&mut table, truth, measured.baselines.as_ref());
         rows::add_orders(&mut table, &done, &readers);
     }
     let mut summaries = Vec::new();
     for (index, (&slot, done)) in slots.iter().zip(&done).enumerate() {
-        let loss = input.losses[index];
+        let (loss, spread) = (training.recent_loss(index), training.spread(index));
         rows::add_rows(&mut table, slot, done, loss, data.classes.len());
         let twins = twins(input.codebooks[index].view());
-        rows::add_use(&mut table, slot, done, &twins, input.spreads[index]);
-        rows::add_density(
-            &mut table,
-            slot,
-            input.spreads[index],
-            input.dispersions[index],
-        );
+        rows::add_use(&mut table, slot, done, &twins, spread);
+        rows::add_density(&mut table, slot, spread, dispersions[index]);
         rows::add_border(&mut table, Subject::Slot(slot), done);
         if let Some(readers) = readers.get(index) {
             rows::add_readers(&mut table, slot, readers);
@@ -201,22 +209,11 @@ pub fn write(input: Counted<'_>) -> Result<ProbeOutcome, StudyError> {
     write_samples(run, slots, &done)?;
     soft::write(run, slots, &done)?;
     let matches: Vec<&[Option<usize>]> = done.iter().map(|done| &done.class_of[..]).collect();
-    write_codebooks(
-        run,
-        slots,
-        input.codebooks,
-        truth.is_some().then_some(&matches),
-    )?;
-    write_labels(
-        run,
-        settings,
-        data,
-        slots,
-        &matches,
-        &show,
-        record.data.test,
-    )?;
-    let examples = write_examples(run, settings, data, geometry, record.data.test)?;
+    let classes = truth.is_some().then_some(&matches);
+    write_codebooks(run, slots, input.codebooks, classes)?;
+    let test = record.data.test;
+    write_labels(run, settings, data, slots, &matches, &show, test)?;
+    let examples = write_examples(run, settings, data, geometry, test)?;
     Ok(ProbeOutcome {
         run: run.to_owned(),
         session: input.session,
@@ -357,29 +354,45 @@ fn write_truth(
     Ok(scores)
 }
 
-/// The numbers of a slot. Its maps at full size are let go unless they are to be stored.
-fn finish(
-    run: &Path,
-    size: [usize; 2],
-    settings: &Settings,
-    slot: Slot,
-    counts: Counts,
-    show: &Show,
-) -> Result<Scores, StudyError> {
-    let matching = match settings.matching {
-        settings::Matching::Hungarian => Matching::Hungarian,
-        settings::Matching::Majority => Matching::Majority,
-    };
-    let mut scores = counts.finish(matching)?;
-    write_aggregate(
-        run,
-        size,
-        Subject::Slot(slot),
-        &scores.position_pixel,
-        &show.colors(&scores.class_of),
-    )?;
-    if settings.save_counts == SaveCounts::Grid {
-        scores.position_pixel = Array3::zeros((0, 0, 0));
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn summary(facet: Facet, layer: usize, miou: Option<f64>, collapsed: bool) -> SlotSummary {
+        SlotSummary {
+            slot: Slot { facet, layer },
+            miou,
+            accuracy: None,
+            nmi: None,
+            excess: None,
+            loss: None,
+            readers: [None; 2],
+            miou_interval: None,
+            clusters_used: None,
+            collapsed,
+        }
     }
-    Ok(scores)
+
+    #[test]
+    fn a_collapsed_slot_is_the_best_only_among_its_like() {
+        let slots = [
+            summary(Facet::Key, 1, Some(0.2), false),
+            summary(Facet::Key, 2, Some(0.9), true),
+            summary(Facet::Key, 3, Some(0.3), false),
+            summary(Facet::Query, 1, Some(0.2), true),
+            summary(Facet::Query, 2, Some(0.4), true),
+            summary(Facet::Query, 3, Some(0.3), true),
+            summary(Facet::Value, 1, None, false),
+            summary(Facet::Value, 2, None, false),
+        ];
+        let shown =
+            |select| -> Vec<(String, usize)> { selection(select, &slots).into_iter().collect() };
+        let pairs = |key, query, value| {
+            [("key", key), ("query", query), ("value", value)].map(|(f, l)| (f.to_owned(), l))
+        };
+        // Without ground truth the last layer is shown.
+        assert_eq!(shown(Select::BestMiou), pairs(3, 2, 2));
+        assert_eq!(shown(Select::Last), pairs(3, 3, 2));
+        assert_eq!(shown(Select::Layer(3)), pairs(3, 3, 0)[..2]);
+    }
 }

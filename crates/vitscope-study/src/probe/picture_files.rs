@@ -141,3 +141,21 @@ pub(super) fn write_examples(
     }
     Ok(examples)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn clusters_have_the_colors_of_their_classes_where_each_has_one() {
+        let mut show = Show {
+            by_class: true,
+            classes: vec![[1; 3], [2; 3]],
+            clusters: vec![[8; 3], [9; 3]],
+        };
+        let class_of = [Some(1), None];
+        assert_eq!(show.colors(&class_of), [[2; 3], [0; 3]]);
+        show.by_class = false;
+        assert_eq!(show.colors(&class_of), [[8; 3], [9; 3]]);
+    }
+}

@@ -14,7 +14,7 @@ use vitscope_vit::vit::Rows;
 use crate::baselines::{TOGETHER, same_images};
 use crate::edits::Edits;
 use crate::error::StudyError;
-use crate::job::{Job, Plan};
+use crate::job::{Job, JobRun};
 use crate::observer::{self, Observer};
 use crate::record::Record;
 use crate::source::{PassTimes, Seen, Source, Visitor};
@@ -26,17 +26,17 @@ pub(crate) const NAMES: [&str; 2] = ["knn", "linear"];
 const FLATTERED: &str = "The readers were fitted on the labels of the very images that are measured, which flatters them.";
 
 /// The shares of classes of the labeled patches of an image: the patch, and the share of each class that it has.
-type Shares = Vec<(usize, Vec<(u8, f32)>)>;
+type ClassShares = Vec<(usize, Vec<(u8, f32)>)>;
 
 /// Training images that readers are fitted on, with the patches that the memory takes.
 #[derive(PartialEq)]
-struct Sample {
+struct ReaderSample {
     images: Vec<usize>,
     seed: u64,
 }
 
 /// A fit of both readers to a reading.
-struct Fit {
+struct ReaderFit {
     probed: usize,
     sample: usize,
     neighbors: Neighbors,
@@ -50,11 +50,11 @@ struct SlotReaders {
 }
 
 /// What the runs of a job ask for, each thing once.
-struct Wanted {
-    samples: Vec<Sample>,
+struct WantedReaders {
+    samples: Vec<ReaderSample>,
     /// Per run: its sample.
     sample_of: Vec<usize>,
-    fits: Vec<Fit>,
+    fits: Vec<ReaderFit>,
     /// Per run and slot: its fit.
     of: Vec<Vec<usize>>,
 }
@@ -67,7 +67,7 @@ pub(crate) struct Readers {
     labeler: ScoreLabeler,
 }
 
-impl Plan {
+impl JobRun {
     /// The training images that readers are fitted on: those that the start sees, each once.
     pub(crate) fn reading_images(&self) -> Vec<usize> {
         let images = self.setup.protocol().start_images(self.setup.order());
@@ -76,18 +76,18 @@ impl Plan {
     }
 }
 
-impl Wanted {
+impl WantedReaders {
     /// Runs that share a seed share a sample, and those that share a reading of it share its fit.
     fn of(job: &Job<'_>) -> Self {
         let classes = job.data.classes.len();
-        let mut samples: Vec<Sample> = Vec::new();
-        let mut fits: Vec<Fit> = Vec::new();
+        let mut samples: Vec<ReaderSample> = Vec::new();
+        let mut fits: Vec<ReaderFit> = Vec::new();
         let mut of = Vec::new();
         let mut sample_of = Vec::new();
-        for plan in &job.plans {
-            let sample = Sample {
-                images: plan.reading_images(),
-                seed: plan.settings.seed,
+        for run in &job.runs {
+            let sample = ReaderSample {
+                images: run.reading_images(),
+                seed: run.settings.seed,
             };
             let known = samples.iter().position(|other| *other == sample);
             let number = known.unwrap_or(samples.len());
@@ -95,11 +95,11 @@ impl Wanted {
                 samples.push(sample);
             }
             sample_of.push(number);
-            let readings = plan.setup.readings().iter().map(|&probed| {
-                let same = |fit: &Fit| (fit.probed, fit.sample) == (probed, number);
+            let readings = run.setup.readings().iter().map(|&probed| {
+                let same = |fit: &ReaderFit| (fit.probed, fit.sample) == (probed, number);
                 fits.iter().position(same).unwrap_or_else(|| {
                     let width = job.probed_widths[probed];
-                    fits.push(Fit {
+                    fits.push(ReaderFit {
                         probed,
                         sample: number,
                         neighbors: Neighbors::new(width, classes, 0),
@@ -138,12 +138,12 @@ impl Readers {
         let grid = (opened.grid[0], opened.grid[1]);
         let patch = opened.geometry.size / opened.grid[0];
         let classes = job.data.classes.len();
-        let Wanted {
+        let WantedReaders {
             samples,
             sample_of,
             fits,
             of,
-        } = Wanted::of(job);
+        } = WantedReaders::of(job);
         let images: BTreeSet<usize> = samples.iter().flat_map(|s| s.images.clone()).collect();
         let images: Vec<usize> = images.into_iter().collect();
         let shares = shares_of(job, &images)?;
@@ -170,7 +170,7 @@ impl Readers {
             .chunks(source.unit())
             .map(<[usize]>::to_vec)
             .collect();
-        let mut fitter = Fitter {
+        let mut fitter = ReaderFitter {
             job,
             observer,
             samples: &samples,
@@ -180,12 +180,14 @@ impl Readers {
         };
         let mut times = PassTimes::default();
         let pass = job.pass(Split::Train, false, &groups);
-        let ran = edits.run(source, &pass, &mut fitter, &mut times);
+        let ran = source
+            .facets()
+            .run(&pass, edits.before(&mut fitter).shown(), &mut times);
         for record in records {
             times.note(record, "read");
         }
         ran?;
-        let finish = |fit: Fit| -> Result<SlotReaders, StudyError> {
+        let finish = |fit: ReaderFit| -> Result<SlotReaders, StudyError> {
             Ok(SlotReaders {
                 linear: fit.sums.fit().map_err(job.slot_error(fit.probed))?,
                 neighbors: fit.neighbors,
@@ -226,7 +228,7 @@ impl Readers {
 }
 
 /// What has to be said of the readers of a run.
-fn notes(job: &Job<'_>, sample: &Sample, patches: usize) -> Vec<String> {
+fn notes(job: &Job<'_>, sample: &ReaderSample, patches: usize) -> Vec<String> {
     let mut notes = vec![format!(
         "The kNN and linear readers are supervised: they were fitted on labels of {} training images; the kNN reader remembers {patches} of their patches.",
         sample.images.len()
@@ -238,13 +240,13 @@ fn notes(job: &Job<'_>, sample: &Sample, patches: usize) -> Vec<String> {
 }
 
 /// The shares of classes in the labeled patches of training images.
-fn shares_of(job: &Job<'_>, images: &[usize]) -> Result<BTreeMap<usize, Shares>, StudyError> {
+fn shares_of(job: &Job<'_>, images: &[usize]) -> Result<BTreeMap<usize, ClassShares>, StudyError> {
     let opened = job.opened;
     let patch = opened.geometry.size / opened.grid[0];
     let items = job.data.split(Split::Train);
     let mut all = BTreeMap::new();
     for images in images.chunks(TOGETHER) {
-        let of_image = |&image: &usize| -> Result<(usize, Shares), StudyError> {
+        let of_image = |&image: &usize| -> Result<(usize, ClassShares), StudyError> {
             let label = job.data.label(&items[image], &opened.geometry)?;
             let shares = label.map_or_else(Vec::new, |label| {
                 shares(&label.ids, opened.grid, patch, job.data.classes.len())
@@ -258,7 +260,7 @@ fn shares_of(job: &Job<'_>, images: &[usize]) -> Result<BTreeMap<usize, Shares>,
 }
 
 /// The share of each class among the labeled pixels of each patch of a label map.
-fn shares(ids: &[u8], [rows, columns]: [usize; 2], patch: usize, classes: usize) -> Shares {
+fn shares(ids: &[u8], [rows, columns]: [usize; 2], patch: usize, classes: usize) -> ClassShares {
     let width = columns * patch;
     let mut counts = vec![0_u32; classes];
     let mut shares = Vec::new();
@@ -285,8 +287,8 @@ fn shares(ids: &[u8], [rows, columns]: [usize; 2], patch: usize, classes: usize)
 
 /// The labeled patches that the memory takes: drawn from those of all images of a sample alike.
 fn choose(
-    sample: &Sample,
-    shares: &BTreeMap<usize, Shares>,
+    sample: &ReaderSample,
+    shares: &BTreeMap<usize, ClassShares>,
     job: &Job<'_>,
 ) -> BTreeSet<(usize, usize)> {
     let patches = job.opened.patches();
@@ -305,17 +307,17 @@ fn choose(
 }
 
 /// Shows training patches with their shares to the readers.
-struct Fitter<'a> {
+struct ReaderFitter<'a> {
     job: &'a Job<'a>,
     observer: &'a mut dyn Observer,
-    samples: &'a [Sample],
-    shares: &'a BTreeMap<usize, Shares>,
+    samples: &'a [ReaderSample],
+    shares: &'a BTreeMap<usize, ClassShares>,
     /// Per sample: image and patch of what the memory takes.
     chosen: &'a [BTreeSet<(usize, usize)>],
-    fits: Vec<Fit>,
+    fits: Vec<ReaderFit>,
 }
 
-impl Visitor for Fitter<'_> {
+impl Visitor for ReaderFitter<'_> {
     fn reading(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError> {
         let rows = unit(rows.host()?.view()).map_err(self.job.slot_error(reading))?;
         let classes = self.job.data.classes.len();

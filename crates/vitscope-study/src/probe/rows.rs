@@ -9,12 +9,7 @@ use crate::inspected;
 use crate::transforms::FitNumbers;
 
 /// Adds the positional effect's rows; `class` names what a row of the counts stands for.
-pub(crate) fn add_effect(
-    table: &mut Table,
-    subject: Subject,
-    scores: &Scores,
-    class: impl Fn(usize) -> Part,
-) {
+fn add_effect(table: &mut Table, subject: Subject, scores: &Scores, class: impl Fn(usize) -> Part) {
     let pixel = &scores.positional;
     let defined = pixel.nmi.is_some();
     let mut one =
@@ -236,8 +231,15 @@ pub(crate) fn add_artifacts(
     }
 }
 
+/// Adds what the ground truth itself comes to, and the baselines that are told beside it.
+pub(crate) fn add_truth(table: &mut Table, truth: &Scores, both: Option<&Baselines>) {
+    add_effect(table, Subject::GroundTruth, truth, Part::Index);
+    add_border(table, Subject::GroundTruth, truth);
+    add_baselines(table, both);
+}
+
 /// Adds the baselines beside the ground truth.
-pub(crate) fn add_baselines(table: &mut Table, both: Option<&Baselines>) {
+fn add_baselines(table: &mut Table, both: Option<&Baselines>) {
     let (place, one) = (
         both.map(|both| &both.place_alone),
         both.map(|both| &both.one_class),

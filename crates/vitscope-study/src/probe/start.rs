@@ -46,7 +46,7 @@ pub(crate) fn start(
     records: &mut [Record],
     observer: &mut dyn Observer,
 ) -> Result<(), StudyError> {
-    let missing: Vec<usize> = (0..job.plans.len())
+    let missing: Vec<usize> = (0..job.runs.len())
         .filter(|&index| trainings[index].is_none())
         .collect();
     if missing.is_empty() {
@@ -54,7 +54,7 @@ pub(crate) fn start(
     }
     let setups: Vec<&Setup> = missing
         .iter()
-        .map(|&index| &job.plans[index].setup)
+        .map(|&index| &job.runs[index].setup)
         .collect();
     let pass = StartPass::new(setups, &job.probed_widths, edits.site(source)?);
     let pass = pass.map_err(|error| job.failed(error))?;
@@ -71,7 +71,9 @@ pub(crate) fn start(
     };
     let mut times = PassTimes::default();
     let pass = job.pass(Split::Train, false, &groups);
-    let ran = edits.run(source, &pass, &mut starter, &mut times);
+    let ran = source
+        .facets()
+        .run(&pass, edits.before(&mut starter).shown(), &mut times);
     for &index in &missing {
         times.note(&mut records[index], "start");
     }
@@ -79,8 +81,8 @@ pub(crate) fn start(
     let begun = Instant::now();
     let started = starter.pass.finish().map_err(|error| job.failed(error))?;
     for (&index, started) in missing.iter().zip(started) {
-        let plan = &job.plans[index];
-        training::save(&started, &plan.run, &plan.fingerprint)?;
+        let run = &job.runs[index];
+        training::save(&started, &run.root, &run.fingerprint)?;
         trainings[index] = Some(started);
     }
     let eigen = begun.elapsed().as_secs_f64();

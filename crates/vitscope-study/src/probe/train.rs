@@ -31,7 +31,7 @@ impl Visitor for Rounds<'_> {
     }
 
     fn wants(&self, reading: usize) -> bool {
-        let own = |&run: &usize| self.job.plans[run].setup.slot(reading).is_some();
+        let own = |&run: &usize| self.job.runs[run].setup.slot(reading).is_some();
         self.shared.setups.iter().any(own)
     }
 
@@ -56,8 +56,8 @@ impl Visitor for Rounds<'_> {
 
 fn save(job: &Job<'_>, shared: &SharedOrder, trainings: &[Training]) -> Result<(), StudyError> {
     shared.setups.iter().try_for_each(|&run| {
-        let plan = &job.plans[run];
-        training::save(&trainings[run], &plan.run, &plan.fingerprint)
+        let own = &job.runs[run];
+        training::save(&trainings[run], &own.root, &own.fingerprint)
     })
 }
 
@@ -92,7 +92,9 @@ pub(crate) fn train(
         };
         let mut times = PassTimes::default();
         let pass = job.pass(Split::Train, false, &groups);
-        let ran = edits.run(source, &pass, &mut rounds, &mut times);
+        let ran = source
+            .facets()
+            .run(&pass, edits.before(&mut rounds).shown(), &mut times);
         for &run in &shared.setups {
             times.note(&mut records[run], "train");
         }

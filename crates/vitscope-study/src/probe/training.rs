@@ -11,7 +11,7 @@ use vitscope_probe::{AdamSettings, Spread, TrainerState};
 use vitscope_protocol::{ProtocolError, SlotState, TrainingState};
 
 use crate::error::StudyError;
-use crate::state::{self, Found, view};
+use crate::state::{self, StoredState, view};
 
 pub(crate) use vitscope_protocol::Training;
 
@@ -57,7 +57,7 @@ pub(crate) fn load(
     fingerprint: &str,
     adam: AdamSettings,
 ) -> Result<Option<Training>, StudyError> {
-    let Some(mut found) = Found::of(run, NAME, fingerprint.into())? else {
+    let Some(mut found) = StoredState::of(run, NAME, fingerprint.into())? else {
         return Ok(None);
     };
     let mut state = TrainingState {

@@ -52,7 +52,7 @@ pub fn bin(length: f32) -> usize {
 
 /// What was found of a slot, or of the ground truth.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Found {
+pub struct SubjectArtifacts {
     /// As [`NAMES`].
     pub numbers: [Measured; NAMES.len()],
     /// Patch vectors by length; empty for the ground truth.
@@ -80,7 +80,11 @@ fn path(run: &Path) -> PathBuf {
 ///
 /// # Errors
 /// When the disk refuses.
-pub fn write(run: &Path, on: &FoundOn, found: &[(Subject, Found)]) -> Result<(), StudyError> {
+pub fn write(
+    run: &Path,
+    on: &FoundOn,
+    found: &[(Subject, SubjectArtifacts)],
+) -> Result<(), StudyError> {
     let path = path(run);
     let text = serde_json::to_string(on)
         .map_err(|error| StudyError::file(&path, format!("cannot be written: {error}")))?;

@@ -51,3 +51,39 @@ pub fn of_pairs(root: &Path, pairs: &[Pair]) -> DataRecord {
         has_truth: true,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use vitscope_data::pairs::PairImage;
+
+    use super::*;
+
+    #[test]
+    fn pairs_are_hashed_by_name_in_their_order() {
+        let image = || PairImage {
+            image: PathBuf::from("a.jpg"),
+            size: (1, 1),
+            bbox: [0.0; 4],
+            points: Vec::new(),
+        };
+        let pair = |name: &str| Pair {
+            name: name.to_owned(),
+            category: 0,
+            source: image(),
+            target: image(),
+            point_ids: Vec::new(),
+        };
+        let of = |names: &[&str]| {
+            let pairs: Vec<Pair> = names.iter().map(|name| pair(name)).collect();
+            of_pairs(Path::new("root"), &pairs)
+        };
+        let record = of(&["1", "23"]);
+        assert_eq!((record.train, record.test, record.has_truth), (0, 2, true));
+        assert_eq!(record.classes.len(), CATEGORIES.len());
+        assert_ne!(record.list_hash, of(&["23", "1"]).list_hash);
+        assert_ne!(record.list_hash, of(&["12", "3"]).list_hash);
+        assert_eq!(record.list_hash, of(&["1", "23"]).list_hash);
+    }
+}

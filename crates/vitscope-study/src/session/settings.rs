@@ -18,7 +18,7 @@ use crate::error::StudyError;
 use crate::layers::Layers;
 use crate::shard::Shard;
 pub use takes::Takes;
-use takes::{Typed, bytes};
+use takes::{FromTyped, bytes};
 pub(crate) use words::words;
 pub use words::{Matching, Positions, SaveCounts, SaveLabels, Side, TransformFit};
 
@@ -48,7 +48,7 @@ pub struct Setting {
 macro_rules! settings {
     (@flag $name:ident) => { stringify!($name) };
     (@flag $name:ident $flag:literal) => { $flag };
-    (@set $name:ident) => { |settings, text| { settings.$name = Typed::typed(text)?; Ok(()) } };
+    (@set $name:ident) => { |settings, text| { settings.$name = FromTyped::typed(text)?; Ok(()) } };
     (@set $name:ident $read:expr) => { |settings, text| { settings.$name = $read(text)?; Ok(()) } };
     ($(
         $(#[doc = $doc:literal])+

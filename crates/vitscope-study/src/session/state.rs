@@ -84,13 +84,13 @@ pub fn store_lazily(
 
 /// Unfinished work as it was stored.
 #[derive(Debug)]
-pub struct Found {
+pub struct StoredState {
     path: PathBuf,
     file: TensorFile,
     header: Header,
 }
 
-impl Found {
+impl StoredState {
     /// Opens unfinished work; `None` where there is none.
     ///
     /// # Errors
@@ -183,4 +183,58 @@ pub fn view<'a>(
 ) -> Result<TensorView<'a>, StudyError> {
     TensorView::new(Dtype::F64, shape, bytemuck::cast_slice(values))
         .map_err(|error| StudyError::file(run, format!("cannot be stored: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn work_is_taken_up_by_its_own_run_alone() {
+        let run = tempfile::tempdir().unwrap();
+        let run = run.path();
+        assert!(StoredState::open(run, "training").unwrap().is_none());
+        let values = [1.0, -0.5, f64::MAX, 0.0];
+        let tensors = vec![("a".to_owned(), view(run, vec![2, 2], &values).unwrap())];
+        let origin = Origin {
+            run: "one",
+            codebooks: "books",
+        };
+        store(run, "training", origin, 3, tensors).unwrap();
+        let mut found = StoredState::of(run, "training", origin).unwrap().unwrap();
+        assert_eq!((found.done(), found.fingerprint()), (3, "one"));
+        assert_eq!(found.names(), ["a"]);
+        assert!(found.has("a") && !found.has("b"));
+        assert_eq!(found.tensor("a").unwrap().f64s(), values);
+        let error = found.tensor("b").unwrap_err().to_string();
+        assert!(error.contains("holds no tensor b"), "{error}");
+        let told = |origin| {
+            let error = StoredState::of(run, "training", origin).unwrap_err();
+            error.to_string()
+        };
+        assert!(told("another".into()).contains("other settings, model, data"));
+        assert!(told("one".into()).contains("other codebooks"));
+    }
+
+    #[test]
+    fn a_changed_byte_is_damage() {
+        let run = tempfile::tempdir().unwrap();
+        let run = run.path();
+        let tensors = vec![("a".to_owned(), view(run, vec![1], &[1.0]).unwrap())];
+        store(run, "training", "one".into(), 1, tensors).unwrap();
+        let path = folder(run).join("training.safetensors");
+        let mut bytes = std::fs::read(&path).unwrap();
+        *bytes.last_mut().unwrap() ^= 1;
+        std::fs::write(&path, bytes).unwrap();
+        let error = StoredState::open(run, "training").unwrap_err().to_string();
+        assert!(error.contains("is damaged"), "{error}");
+        assert!(error.contains("remove its folder `state`"), "{error}");
+    }
+
+    #[test]
+    fn a_shape_must_be_that_of_its_numbers() {
+        let run = Path::new("run");
+        assert!(view(run, vec![2, 2], &[0.0; 4]).is_ok());
+        assert!(view(run, vec![2, 2], &[0.0; 3]).is_err());
+    }
 }

@@ -12,7 +12,7 @@ use crate::{files, state};
 const NAME: &str = "data.json";
 
 #[derive(Serialize, Deserialize)]
-struct Kept {
+struct DataNote {
     sha256: String,
     data: Stamps,
 }
@@ -29,7 +29,7 @@ pub fn check(run: &Path, now: &Stamps) -> Result<(), StudyError> {
         if holds_work(&folder)? {
             return Err(damaged(&"it is missing"));
         }
-        let kept = Kept {
+        let kept = DataNote {
             sha256: now.hash(),
             data: now.clone(),
         };
@@ -37,7 +37,7 @@ pub fn check(run: &Path, now: &Stamps) -> Result<(), StudyError> {
             serde_json::to_vec(&kept).map_err(|error| StudyError::Internal(error.to_string()))?;
         return Ok(files::write(&path, &text)?);
     };
-    let kept: Kept = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
+    let kept: DataNote = serde_json::from_slice(&bytes).map_err(|error| damaged(&error))?;
     if kept.sha256 != kept.data.hash() {
         return Err(damaged(&"its content is not what was written"));
     }
@@ -81,4 +81,44 @@ fn holds_work(folder: &Path) -> Result<bool, StudyError> {
         }
     }
     Ok(false)
+}
+
+#[cfg(test)]
+mod tests {
+    use vitscope_data::DataSet;
+
+    use super::*;
+
+    #[test]
+    fn data_that_changed_end_the_run_until_they_are_put_back() {
+        let (data, run) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        let image = data.path().join("a.png");
+        std::fs::write(&image, "one").unwrap();
+        std::fs::write(data.path().join("b.png"), "two").unwrap();
+        let set = DataSet::open(&format!("folder:{}", data.path().display())).unwrap();
+        let stamps = || set.stamps(2, 2).unwrap();
+        std::fs::create_dir_all(state::folder(run.path())).unwrap();
+        let before = stamps();
+        check(run.path(), &before).unwrap();
+        check(run.path(), &stamps()).unwrap();
+        check_again(run.path(), &before, &stamps()).unwrap();
+        std::fs::write(&image, "three").unwrap();
+        let error = check(run.path(), &stamps()).unwrap_err().to_string();
+        assert!(error.contains("its data changed since it began"), "{error}");
+        let error = check_again(run.path(), &before, &stamps()).unwrap_err();
+        assert!(error.to_string().contains("is dropped"), "{error}");
+        assert!(!state::folder(run.path()).exists());
+    }
+
+    #[test]
+    fn a_note_that_is_lost_beside_work_is_damage() {
+        let (data, run) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::write(data.path().join("a.png"), "one").unwrap();
+        let set = DataSet::open(&format!("folder:{}", data.path().display())).unwrap();
+        let folder = state::folder(run.path());
+        std::fs::create_dir_all(&folder).unwrap();
+        std::fs::write(folder.join("training.safetensors"), "work").unwrap();
+        let error = check(run.path(), &set.stamps(1, 1).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("it is missing"), "{error}");
+    }
 }

@@ -5,8 +5,10 @@ use std::path::PathBuf;
 use clap::Args;
 use vitscope_study::settings::MAX_THREADS;
 
+use super::limits::{MANY, MAX_RESAMPLES, MAX_SIDE};
+use super::model::ModelArgs;
+use super::slots::SlotArgs;
 use super::words::whole;
-use super::{MANY, MAX_RESAMPLES, MAX_SIDE, ModelArgs, SlotArgs};
 
 #[derive(Debug, Args)]
 pub struct CausesArgs {

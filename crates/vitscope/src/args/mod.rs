@@ -1,43 +1,36 @@
 //! What can be typed. Doc comments are the help texts.
 
 mod causes;
+mod limits;
+mod model;
 mod probe;
+mod slots;
 mod sweep;
 mod view;
 mod words;
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand};
 use vitscope_data::Split;
 use vitscope_data::pairs::{Layout, PairSplit};
-use vitscope_run::{Facet, Select};
-use vitscope_study::attention::Query;
+use vitscope_run::Select;
+use vitscope_study::attention::PatchQuery;
 use vitscope_study::compare::checks::Condition;
 use vitscope_study::compare::summary::SummaryFile;
 use vitscope_study::correspond::Fit;
 use vitscope_study::layers::Layers;
-use vitscope_study::settings::{MAX_THREADS, Side};
-use vitscope_vit::config::{Device, Precision};
-use vitscope_vit::identify::Numerics;
+use vitscope_study::settings::MAX_THREADS;
 
 pub use self::causes::CausesArgs;
+use self::limits::{MANY, MAX_RESAMPLES, MAX_SIDE};
+pub use self::model::ModelArgs;
 pub use self::probe::ProbeArgs;
+pub use self::slots::SlotArgs;
 pub use self::sweep::{ExecutorArgs, ExecutorWord, PlanArgs, SweepArgs, SweepVerb, TaskArgs};
 pub use self::view::ViewArgs;
 use self::words::{FormatWord, one_of, pair_split, positive, read, whole};
 pub use self::words::{LayoutWord, Output, StoreWord};
-
-/// The largest crop that can be asked for, in pixels.
-const MAX_SIDE: u64 = 4096;
-
-/// More images or pairs than this are a slip of the finger.
-const MANY: u64 = 1_000_000_000;
-
-/// The most bootstrap samples or random shifts.
-const MAX_RESAMPLES: u64 = 10_000;
-
-const FACETS: [&str; 4] = ["key", "query", "value", "token"];
 
 /// Shows what a frozen Vision Transformer has learned: every layer and embedding, segmented
 /// without supervision, with its positional effect.
@@ -183,63 +176,6 @@ pub struct DataCheckArgs {
     pub threads: Option<usize>,
 }
 
-/// What settles what a checkpoint leaves open. `-h` shows what most need, `--help` all.
-#[derive(Clone, Debug, Default, Args)]
-#[command(next_help_heading = "Model")]
-pub struct ModelArgs {
-    /// Family of the model, where its file cannot tell (DINO, iBOT, MAE and supervised ViTs share
-    /// every tensor name)
-    #[arg(long)]
-    pub family: Option<String>,
-    /// Attention heads, where the file cannot tell
-    #[arg(long, value_parser = whole::<u64>(1, 1024))]
-    pub heads: Option<u64>,
-    /// The network to look at, where a file holds several: its entry or prefix, such as student
-    #[arg(long, hide_short_help = true, value_name = "NAME")]
-    pub backbone: Option<String>,
-    /// Per-channel mean of the images, in place of what is known of the model: 0.5,0.5,0.5
-    #[arg(long, hide_short_help = true, value_name = "R,G,B", value_delimiter = ',', action = ArgAction::Set)]
-    pub mean: Option<Vec<f64>>,
-    /// Per-channel standard deviation, likewise
-    #[arg(long, hide_short_help = true, value_name = "R,G,B", value_delimiter = ',', action = ArgAction::Set)]
-    pub std: Option<Vec<f64>>,
-    /// What the model is called in tables and captions [default: what it is, DINOv2 ViT-S/14]
-    #[arg(long, hide_short_help = true)]
-    pub name: Option<String>,
-    /// Numerics of the file's own ecosystem (eps, rotary periods, table resizing), or of the official
-    /// code
-    #[arg(long, hide_short_help = true, value_parser = one_of::<Numerics>(Numerics::WORDS))]
-    pub numerics: Option<Numerics>,
-    /// What products multiply: f32; bf16 (1.7 times as fast on processors that can; numbers move in the
-    /// third digit); f16 (on a GPU only) [default: f32]
-    #[arg(long, value_parser = one_of::<Precision>(Precision::WORDS))]
-    pub dtype: Option<Precision>,
-    /// What computes; cuda in a build with that feature [default: cpu]
-    #[arg(long, value_parser = one_of::<Device>(Device::WORDS))]
-    pub device: Option<Device>,
-    /// Whose names the checkpoint's tensors carry, where they leave it open
-    #[arg(long, hide_short_help = true, value_enum)]
-    pub layout: Option<LayoutWord>,
-}
-
-/// Which slots are looked at, and how they are read.
-#[derive(Clone, Debug, Args)]
-#[command(next_help_heading = "Slots")]
-pub struct SlotArgs {
-    /// Layers: all, last, or a list such as 1,3,9-12
-    #[arg(long, default_value = "all", value_parser = read::<Layers>)]
-    pub layers: Layers,
-    /// Facets
-    #[arg(long, value_delimiter = ',', default_values = FACETS, value_parser = one_of::<Facet>(&FACETS))]
-    pub facets: Vec<Facet>,
-    /// Last token after or before the final LayerNorm
-    #[arg(long, default_value = "after", value_parser = one_of::<Side>(Side::WORDS))]
-    pub token_norm: Side,
-    /// Keys and queries of a rotary model before or after rotation
-    #[arg(long, default_value = "before", value_parser = one_of::<Side>(Side::WORDS))]
-    pub rope: Side,
-}
-
 #[derive(Debug, Args)]
 pub struct VerifyArgs {
     /// A checkpoint: a file or a folder, a short name of `vitscope models`, or a Hugging Face id
@@ -346,8 +282,8 @@ pub struct AttentionArgs {
     pub limit_test: Option<usize>,
     /// Patches whose attention over their image is kept and drawn: image name, then row and column
     /// of the patch from 0, such as 0001TP_008550:3,12
-    #[arg(long, num_args = 1.., value_name = "NAME:ROW,COLUMN", value_parser = read::<Query>)]
-    pub queries: Vec<Query>,
+    #[arg(long, num_args = 1.., value_name = "NAME:ROW,COLUMN", value_parser = read::<PatchQuery>)]
+    pub queries: Vec<PatchQuery>,
     /// Bootstrap samples behind the intervals over images; 0 for none
     #[arg(long, default_value_t = 1000, value_parser = whole::<usize>(0, MAX_RESAMPLES))]
     pub resamples: usize,

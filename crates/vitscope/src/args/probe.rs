@@ -11,7 +11,8 @@ use vitscope_study::variants::{Vary, split};
 use vitscope_vit::config::{Device, Precision};
 use vitscope_vit::identify::Numerics;
 
-use super::{LayoutWord, ModelArgs, whole};
+use super::model::ModelArgs;
+use super::words::{LayoutWord, whole};
 use crate::exit::usage;
 
 #[derive(Clone, Debug, Args)]

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use vitscope_study::settings::MAX_THREADS;
 
+use super::limits::MAX_SIDE;
+use super::model::ModelArgs;
 use super::words::whole;
-use super::{MAX_SIDE, ModelArgs};
 
 #[derive(Debug, Args)]
 pub struct ViewArgs {

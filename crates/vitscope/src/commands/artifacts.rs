@@ -7,8 +7,8 @@ use serde_json::json;
 use vitscope_run::Run;
 use vitscope_study::artifacts::{Finding, Health, artifacts};
 
-use super::print;
 use crate::args::{Cli, Output};
+use crate::stdout::print;
 
 /// Says what is odd about the embeddings of a run.
 pub fn run(cli: &Cli, run: &Path) -> anyhow::Result<()> {

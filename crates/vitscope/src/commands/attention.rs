@@ -10,9 +10,11 @@ use vitscope_study::StudyError;
 use vitscope_study::attention::{AttentionOutcome, AttentionRequest, AttentionSettings, attention};
 
 use super::locate::locate;
-use super::{layout, print, settle, use_threads};
+use super::settled::{layout, settle};
+use super::threads::use_threads;
 use crate::args::{AttentionArgs, Cli, Output};
 use crate::progress::Teller;
+use crate::stdout::print;
 
 /// Measures the locality bias of every layer and prints it.
 pub fn run(cli: &Cli, args: &AttentionArgs) -> anyhow::Result<()> {

@@ -5,12 +5,16 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value, json};
 use vitscope_run::{Measured, Slot};
 use vitscope_study::StudyError;
-use vitscope_study::causes::{CausesOutcome, CausesRequest, CausesSettings, Named, View, causes};
+use vitscope_study::causes::{
+    CausesOutcome, CausesRequest, CausesSettings, ImageView, NamedNumber, causes,
+};
 
 use super::locate::locate;
-use super::{facets, layout, print, settle, use_threads};
+use super::settled::{layout, settle};
+use super::threads::use_threads;
 use crate::args::{CausesArgs, Cli, Output};
 use crate::progress::Teller;
+use crate::stdout::print;
 
 /// Tests what position causes and prints what labels follow.
 pub fn run(cli: &Cli, args: &CausesArgs) -> anyhow::Result<()> {
@@ -23,7 +27,7 @@ pub fn run(cli: &Cli, args: &CausesArgs) -> anyhow::Result<()> {
         settings: CausesSettings {
             size: args.size,
             layers: args.slots.layers.clone(),
-            facets: facets(&args.slots.facets),
+            facets: args.slots.each_facet(),
             token_norm: args.slots.token_norm,
             rope: args.slots.rope,
             clusters: args.clusters,
@@ -53,9 +57,9 @@ pub fn run(cli: &Cli, args: &CausesArgs) -> anyhow::Result<()> {
             "run": outcome.run,
             "page": page,
             "leaning": json!({
-                "shift": names(outcome.leaning(View::Shift)),
-                "flip": names(outcome.leaning(View::Flip)),
-                "roll": names(outcome.leaning(View::Roll)),
+                "shift": names(outcome.leaning(ImageView::Shift)),
+                "flip": names(outcome.leaning(ImageView::Flip)),
+                "roll": names(outcome.leaning(ImageView::Roll)),
             }),
             "ground_truth": numbers_json(&outcome.truth),
             "slots": outcome.slots.iter().map(|(slot, numbers)| json!({
@@ -70,8 +74,8 @@ fn names(slots: Vec<Slot>) -> Vec<String> {
     slots.iter().map(ToString::to_string).collect()
 }
 
-fn numbers_json(numbers: &[Named]) -> Value {
-    let entry = |(name, measured): &Named| {
+fn numbers_json(numbers: &[NamedNumber]) -> Value {
+    let entry = |(name, measured): &NamedNumber| {
         let (low, high) = measured.interval.unzip();
         let value = json!({"value": measured.value, "low": low, "high": high});
         (name.clone(), value)
@@ -152,13 +156,13 @@ fn table(outcome: &CausesOutcome) -> String {
     text
 }
 
-fn find(numbers: &[Named], name: &str) -> Option<Measured> {
+fn find(numbers: &[NamedNumber], name: &str) -> Option<Measured> {
     let found = numbers.iter().find(|(own, _)| own == name);
     found.map(|(_, measured)| *measured)
 }
 
 /// A slot's numbers as text; empty where there is none.
-fn cells(numbers: &[Named], columns: &[(&str, &str)]) -> impl Iterator<Item = String> {
+fn cells(numbers: &[NamedNumber], columns: &[(&str, &str)]) -> impl Iterator<Item = String> {
     columns.iter().map(|(_, name)| match find(numbers, name) {
         None => String::new(),
         Some(measured) => measured

@@ -11,10 +11,10 @@ use vitscope_run::Measured;
 use vitscope_study::compare::{CompareRequest, Comparison, compare};
 use vitscope_study::relations::{Coefficient, Relation};
 
-use super::print;
 use super::report::{choice, images, look};
 use crate::args::{Cli, CompareArgs, Output};
 use crate::exit::{bounded, missed};
+use crate::stdout::print;
 
 /// Sets runs side by side, writes their tables and figures, and prints the short table.
 pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {

@@ -11,9 +11,12 @@ use vitscope_study::correspond::{
 };
 
 use super::locate::locate;
-use super::{facets, layout, note, print, settle, use_threads};
+use super::note::note;
+use super::settled::{layout, settle};
+use super::threads::use_threads;
 use crate::args::{Cli, CorrespondArgs, LayoutWord, Output};
 use crate::progress::Teller;
+use crate::stdout::print;
 
 /// Compares keypoints and prints the best layer of each facet.
 pub fn run(cli: &Cli, args: &CorrespondArgs) -> anyhow::Result<()> {
@@ -39,7 +42,7 @@ pub fn run(cli: &Cli, args: &CorrespondArgs) -> anyhow::Result<()> {
         settings: CorrespondSettings {
             size: args.size,
             layers: args.slots.layers.clone(),
-            facets: facets(&args.slots.facets),
+            facets: args.slots.each_facet(),
             token_norm: args.slots.token_norm,
             rope: args.slots.rope,
             fit: args.fit,

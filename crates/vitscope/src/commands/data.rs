@@ -5,12 +5,13 @@ use std::path::Path;
 
 use vitscope_data::Kind;
 use vitscope_study::StudyError;
-use vitscope_study::check::{Check, PositionCheck, ProblemList, Request, SplitCheck, check};
+use vitscope_study::check::{PositionCheck, ProblemList, Request, SetCheck, SplitCheck, check};
 use vitscope_study::check_pairs::{PairCheck, check_pairs};
 
-use super::{print, use_threads};
+use super::threads::use_threads;
 use crate::args::{Cli, DataCheckArgs, DataCommand, Output};
 use crate::progress::Teller;
+use crate::stdout::print;
 
 /// Problems shown in the human table; `--format json` lists up to 1000.
 const SHOWN: usize = 20;
@@ -96,7 +97,7 @@ fn percent(share: f64) -> String {
     }
 }
 
-fn describe(result: &Check) -> String {
+fn describe(result: &SetCheck) -> String {
     let mut text = String::new();
     let splits = [("train", &result.train), ("test", &result.test)];
     let splits = if result.one_list {
@@ -211,7 +212,7 @@ fn describe_split(split: &SplitCheck) -> String {
 }
 
 /// Share of the pixels and number of images of each class, in both splits.
-fn histogram(result: &Check) -> String {
+fn histogram(result: &SetCheck) -> String {
     let classes = &result.test.classes;
     let widest = classes.iter().map(|class| class.name.chars().count()).max();
     let width = widest.unwrap_or(0).clamp(5, 40);
@@ -283,7 +284,7 @@ fn histogram(result: &Check) -> String {
     text
 }
 
-fn describe_position(result: &Check, position: &PositionCheck) -> String {
+fn describe_position(result: &SetCheck, position: &PositionCheck) -> String {
     let shown = |value: Option<f64>| value.map_or("undefined".to_owned(), |v| format!("{v:.4}"));
     let mut text = format!(
         "\nthe labels' own positional effect, {0}x{0} crops of {1} test images\n",
@@ -328,7 +329,7 @@ fn describe_position(result: &Check, position: &PositionCheck) -> String {
     text
 }
 
-fn problems(result: &Check) -> String {
+fn problems(result: &SetCheck) -> String {
     let mut text = String::from("\n");
     if !result.off_the_table.is_empty() {
         text.push_str("values that are not in the table of labels\n");

@@ -16,9 +16,9 @@ use vitscope_study::{StudyError, attention, compare, correspond, model::Model, p
 use vitscope_vit::identify::Settle;
 
 use self::found::DemoFound;
-use super::print;
 use crate::args::{Cli, DemoArgs, Output};
 use crate::progress::Teller;
+use crate::stdout::print;
 
 /// The scenes that centroids are trained on (the models saw them too) and the held-out ones on which
 /// everything is measured. What lies where is chance in them: any positional effect is the model's own.

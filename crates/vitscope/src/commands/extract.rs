@@ -5,10 +5,12 @@ use vitscope_data::DataSet;
 use vitscope_study::extract::{Companions, Cut, Extraction, extract_data, extract_tensor};
 
 use super::locate::locate;
-use super::{facets, layout, print, settle, use_threads};
+use super::settled::{layout, settle};
+use super::threads::use_threads;
 use crate::args::{Cli, ExtractArgs, Output, StoreWord};
 use crate::exit::usage;
 use crate::progress::Teller;
+use crate::stdout::print;
 
 /// Writes facets and prints the files.
 pub fn run(cli: &Cli, args: &ExtractArgs) -> anyhow::Result<()> {
@@ -18,7 +20,7 @@ pub fn run(cli: &Cli, args: &ExtractArgs) -> anyhow::Result<()> {
         model: locate(cli, &args.model, layout)?,
         settle: settle(&args.settle, layout)?,
         layers: args.slots.layers.clone(),
-        facets: facets(&args.slots.facets),
+        facets: args.slots.each_facet(),
         token_norm: args.slots.token_norm,
         rope: args.slots.rope,
         transform_from: args.transform_from.clone(),

@@ -8,9 +8,10 @@ use vitscope_vit::checkpoint::{self, Checkpoint, Role};
 use vitscope_vit::error::VitError;
 
 use super::locate::locate;
-use super::{layout, print, settle};
+use super::settled::{layout, settle};
 use crate::args::{Cli, InspectArgs, Output};
 use crate::exit::usage;
+use crate::stdout::print;
 
 /// Prints what a checkpoint is, or drafts its description.
 pub fn run(cli: &Cli, args: &InspectArgs) -> anyhow::Result<()> {

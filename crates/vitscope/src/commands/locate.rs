@@ -9,12 +9,13 @@ use vitscope_hub::{ModelOrigin, resolve};
 use vitscope_vit::identify::Format;
 
 use crate::args::Cli;
-use crate::progress::{JSON_INTERVAL, Style, say};
+use crate::progress::{JSON_INTERVAL, Style};
+use crate::stderr::say;
 
 /// The local file or folder of a model: a path, a short name of the table or a Hugging Face id.
 pub fn locate(cli: &Cli, model: &Path, format: Option<Format>) -> anyhow::Result<PathBuf> {
     let format = format.filter(|&format| format != Format::Own);
-    let mut news = News::new(cli);
+    let mut news = DownloadTeller::new(cli);
     let located = resolve(model, format, &mut news)?;
     if let ModelOrigin::Hub { id, commit, .. } = &located.origin {
         news.note(&format!("{id} at commit {commit}"));
@@ -23,7 +24,7 @@ pub fn locate(cli: &Cli, model: &Path, format: Option<Format>) -> anyhow::Result
 }
 
 /// Tells about downloads on stderr.
-pub(super) struct News {
+pub(super) struct DownloadTeller {
     style: Style,
     bar: ProgressBar,
     file: String,
@@ -32,7 +33,7 @@ pub(super) struct News {
     told: Instant,
 }
 
-impl News {
+impl DownloadTeller {
     pub(super) fn new(cli: &Cli) -> Self {
         Self {
             style: Style::new(cli),
@@ -57,7 +58,7 @@ impl News {
     }
 }
 
-impl Progress for News {
+impl Progress for DownloadTeller {
     fn begin(&mut self, file: &str, done: u64, total: Option<u64>) {
         file.clone_into(&mut self.file);
         (self.done, self.total) = (done, total);

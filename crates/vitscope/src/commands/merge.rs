@@ -4,7 +4,7 @@ use vitscope_study::merge::{MergeRequest, merge};
 use vitscope_study::probe::tidy;
 
 use super::probe::{draw, print_runs};
-use super::use_threads;
+use super::threads::use_threads;
 use crate::args::{Cli, MergeArgs};
 
 /// Adds up the shards of a run, draws its figures and prints its table.

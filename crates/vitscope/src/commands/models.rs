@@ -8,8 +8,8 @@ use vitscope_hub::settings::PUBLIC_HUB;
 use vitscope_study::paper::Paper;
 use vitscope_vit::known::{KnownModel, Publication, models};
 
-use super::print;
 use crate::args::{Cli, Output};
+use crate::stdout::print;
 
 /// Prints the known models, those that a name mentions, or everything about one.
 pub fn run(cli: &Cli, name: Option<&str>) -> anyhow::Result<()> {

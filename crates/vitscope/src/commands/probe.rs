@@ -14,10 +14,12 @@ use vitscope_study::probe::{Made, ProbeRequest, probe_together, tidy};
 use vitscope_study::shard::Shard;
 
 use super::locate::locate;
-use super::{layout, print, settle, use_threads};
+use super::settled::{layout, settle};
+use super::threads::use_threads;
 use crate::args::{Cli, Output, ProbeArgs};
 use crate::exit::usage;
 use crate::progress::Teller;
+use crate::stdout::print;
 
 /// Runs the main job, draws its figures and prints its table.
 pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
@@ -166,7 +168,7 @@ pub(super) fn duration(secs: f64) -> String {
 }
 
 /// A finished run with its page.
-pub(super) type Drawn = (ProbeOutcome, PathBuf);
+pub(super) type DrawnRun = (ProbeOutcome, PathBuf);
 
 /// What a run says, as its page says it.
 fn verdict(outcome: &ProbeOutcome) -> anyhow::Result<String> {
@@ -174,13 +176,13 @@ fn verdict(outcome: &ProbeOutcome) -> anyhow::Result<String> {
 }
 
 /// Draws the figures of a run.
-pub(super) fn draw(outcome: ProbeOutcome) -> anyhow::Result<Drawn> {
+pub(super) fn draw(outcome: ProbeOutcome) -> anyhow::Result<DrawnRun> {
     let page = vitscope_figure::draw(&outcome.run)?.page;
     Ok((outcome, page))
 }
 
 /// Prints what runs came to.
-pub(super) fn print_runs(cli: &Cli, runs: &[Drawn]) -> anyhow::Result<()> {
+pub(super) fn print_runs(cli: &Cli, runs: &[DrawnRun]) -> anyhow::Result<()> {
     let runs = || runs.iter().map(|(outcome, page)| (outcome, page));
     match (cli.output(), runs().len()) {
         (Output::Human, 1) => {

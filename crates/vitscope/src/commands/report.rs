@@ -4,9 +4,9 @@ use std::path::PathBuf;
 
 use vitscope_figure::{DrawOptions, FigureError, ImageChoice, Look};
 
-use super::print;
 use crate::args::{Cli, LookArgs, Output};
 use crate::exit::usage;
+use crate::stdout::print;
 
 /// Draws figures and pages again and prints where the pages are.
 pub fn run(cli: &Cli, runs: &[PathBuf], words: &[String], asked: &LookArgs) -> anyhow::Result<()> {

@@ -10,20 +10,22 @@ use vitscope_sweep::{
 };
 
 use super::compare::columns;
-use super::locate::News;
+use super::locate::DownloadTeller;
+use super::note::note;
 use super::probe::{bytes, duration};
-use super::{note, print, use_threads};
+use super::threads::use_threads;
 use crate::args::{
     Cli, ExecutorArgs, ExecutorWord, Output, PlanArgs, SweepArgs, SweepVerb, TaskArgs,
 };
 use crate::exit::missed;
 use crate::progress::{SweepTeller, Teller};
+use crate::stdout::print;
 
 /// Does what was typed with a plan.
 pub fn run(cli: &Cli, args: &SweepArgs) -> anyhow::Result<()> {
     let open = |plan: &Path, set: &[String], weights| -> anyhow::Result<Sweep> {
         let plan = Plan::read(plan, set)?;
-        Ok(Sweep::open(plan, weights, &mut News::new(cli))?)
+        Ok(Sweep::open(plan, weights, &mut DownloadTeller::new(cli))?)
     };
     let of = |args: &PlanArgs, weights| open(&args.plan, &args.set, weights);
     match (&args.verb, &args.plan) {

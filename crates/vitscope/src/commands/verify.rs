@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write;
 
-use vitscope_study::verify::{Compared, KINDS, Verification, verify};
+use vitscope_study::verify::{KINDS, TensorComparison, Verification, verify};
 
 use super::locate::locate;
-use super::{layout, print, settle};
+use super::settled::{layout, settle};
 use crate::args::{Cli, Output, VerifyArgs};
 use crate::exit::missed;
+use crate::stdout::print;
 
 /// Compares a model with recorded activations and prints the differences; an error past the
 /// tolerance.
@@ -39,7 +40,7 @@ pub fn run(cli: &Cli, args: &VerifyArgs) -> anyhow::Result<()> {
     )))
 }
 
-fn number(tensor: &Compared) -> String {
+fn number(tensor: &TensorComparison) -> String {
     let mark = if tensor.passed { "" } else { "!" };
     match tensor.difference {
         Some(difference) => format!("{difference:.1e}{mark}"),

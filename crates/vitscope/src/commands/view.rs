@@ -7,8 +7,11 @@ use vitscope_run::names;
 use vitscope_view::{Desk, Pane, Served, Server, Stopper};
 
 use super::locate::locate;
-use super::{layout, note, print, settle, use_threads};
+use super::note::note;
+use super::settled::{layout, settle};
+use super::threads::use_threads;
 use crate::args::{Cli, Output, ViewArgs};
+use crate::stdout::print;
 
 /// Images that lie on the desk at first.
 const FIRST_IMAGES: usize = 4;

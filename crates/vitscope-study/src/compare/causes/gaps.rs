@@ -4,7 +4,7 @@ use serde::Serialize;
 use vitscope_measure::{BeforeAfter, Difference, GapShare, gap_share};
 use vitscope_run::{Facet, Select, Slot};
 
-use super::{TransformGroup, is_edit};
+use super::groups::{TransformGroup, is_edit};
 use crate::compare::paired::are_paired;
 
 /// The share of a gap between two models that goes away with an edit.

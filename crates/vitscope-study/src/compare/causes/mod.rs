@@ -4,24 +4,20 @@
 //! numbers that it needs, and the sentences.
 
 mod gaps;
+mod groups;
 mod words;
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
-use vitscope_measure::{Cause, Difference, PlaceEffect, SeedEvidence, judge};
+use vitscope_measure::{Cause, SeedEvidence, judge};
 use vitscope_probe::Transform;
-use vitscope_run::{Record, Select, Slot, Subject};
+use vitscope_run::{Select, Slot, Subject};
 
 pub use self::gaps::Gap;
 use self::gaps::gaps;
+use self::groups::{KINDS, TransformGroup, Tried, controls, groups, is_edit, kind};
 use self::words::{verdict, word};
-use crate::compare::paired::{Samples, difference, samples};
 use crate::error::StudyError;
 use crate::stored::StoredRun;
-
-/// The settings in which runs of a group may differ.
-const FREE: [&str; 4] = ["transform", "transform_fit", "transform_from", "seed"];
 
 /// What one run says of one slot.
 #[derive(Clone, Debug, Serialize)]
@@ -86,21 +82,6 @@ pub struct Causes {
     pub gaps: Vec<Gap>,
 }
 
-/// A run of a group.
-struct Tried<'a> {
-    run: &'a StoredRun,
-    transform: Transform,
-    label: String,
-    seed: u64,
-    samples: Samples,
-}
-
-/// Runs of one model and data set that differ in transform and seed alone.
-struct TransformGroup<'a> {
-    model: String,
-    runs: Vec<Tried<'a>>,
-}
-
 /// The causes of all groups in which something was taken out; empty where nothing was.
 ///
 /// # Errors
@@ -122,210 +103,7 @@ pub fn causes(runs: &[StoredRun], select: Select) -> Result<Causes, StudyError> 
     Ok(causes)
 }
 
-fn transform_of(run: &StoredRun) -> Option<(Transform, String)> {
-    let setting = |name: &str| run.run.record.settings.get(name)?.as_str();
-    let transform = setting("transform").unwrap_or("none").parse().ok()?;
-    Some((
-        transform,
-        setting("transform_fit").unwrap_or("train").to_owned(),
-    ))
-}
-
-fn groups(runs: &[StoredRun]) -> Result<Vec<TransformGroup<'_>>, StudyError> {
-    let mut groups: Vec<(Facts, TransformGroup<'_>)> = Vec::new();
-    for run in runs.iter().filter(|run| run.has("miou") && run.has("nmi")) {
-        let Some((transform, fit)) = transform_of(run) else {
-            continue;
-        };
-        let record = &run.run.record;
-        let tried = Tried {
-            run,
-            transform,
-            label: match (transform, from(record)) {
-                (Transform::None, _) => transform.to_string(),
-                (_, Some(run)) => format!("{transform} from {run}"),
-                (_, None) => format!("{transform} {fit}"),
-            },
-            seed: record.seed,
-            samples: samples(run)?,
-        };
-        let key = facts(record);
-        match groups.iter_mut().find(|(own, _)| *own == key) {
-            Some((_, group)) => group.runs.push(tried),
-            None => groups.push((
-                key,
-                TransformGroup {
-                    model: record.model.name.clone(),
-                    runs: vec![tried],
-                },
-            )),
-        }
-    }
-    let edited = |(_, group): &(Facts, TransformGroup<'_>)| {
-        let mut runs = group.runs.iter();
-        runs.any(|run| run.transform != Transform::None)
-    };
-    groups.retain(edited);
-    call_apart(&mut groups);
-    let mut groups: Vec<TransformGroup<'_>> = groups.into_iter().map(|(_, group)| group).collect();
-    for group in &mut groups {
-        group.shorten();
-        let order = |run: &Tried<'_>| (run.transform, run.label.clone(), run.seed);
-        group.runs.sort_by_key(order);
-    }
-    Ok(groups)
-}
-
-/// The name of the run whose transform a run has taken.
-fn from(record: &Record) -> Option<String> {
-    let run = record.settings.get("transform_from")?.as_str()?;
-    let name = std::path::Path::new(run).file_name()?;
-    Some(name.to_string_lossy().into_owned())
-}
-
-/// What runs of a group have in common, by name.
-type Facts = BTreeMap<String, String>;
-
-fn facts(record: &Record) -> Facts {
-    let mut facts = vitscope_run::facts(record);
-    facts.retain(|name, _| !FREE.contains(&name.as_str()));
-    facts
-}
-
-/// Groups of one model are called by what they differ in, too: no two have one name.
-fn call_apart(groups: &mut [(Facts, TransformGroup<'_>)]) {
-    let names: Vec<(String, Facts)> = groups
-        .iter()
-        .map(|(facts, group)| (group.model.clone(), facts.clone()))
-        .collect();
-    for (facts, group) in groups {
-        let same = |other: &&(String, Facts)| other.0 == group.model;
-        let others: Vec<&Facts> = names.iter().filter(same).map(|other| &other.1).collect();
-        let differs = |name: &String| {
-            others
-                .iter()
-                .any(|other| other.get(name) != facts.get(name))
-        };
-        let parts: Vec<String> = facts
-            .iter()
-            .filter(|(name, _)| differs(name))
-            .map(|(name, value)| {
-                let value: String = value.trim_matches('"').chars().take(24).collect();
-                format!("{name} {value}")
-            })
-            .collect();
-        if !parts.is_empty() {
-            group.model += &format!(" ({})", parts.join(", "));
-        }
-    }
-}
-
-/// What kind of control a transform is.
-fn kind(transform: Transform) -> Option<usize> {
-    match transform {
-        Transform::Center => Some(0),
-        Transform::Random(..) => Some(1),
-        Transform::Content(_) => Some(2),
-        _ => None,
-    }
-}
-
-/// The kinds of controls, as a sentence asks for them.
-const KINDS: [&str; 3] = ["center", "random:R", "content:R"];
-
-/// Whether a transform takes position out.
-fn is_edit(transform: Transform) -> bool {
-    let other = matches!(transform, Transform::None | Transform::Standardize);
-    !other && kind(transform).is_none()
-}
-
-impl<'a> Tried<'a> {
-    fn value(&self, slot: Slot, metric: &str) -> Option<f64> {
-        self.run.run.metrics.value(Subject::Slot(slot), metric)
-    }
-
-    fn effect_of(&self, subject: Subject) -> Option<PlaceEffect> {
-        let measured = self.run.run.metrics.whole(subject, "nmi_excess")?;
-        Some(PlaceEffect {
-            value: measured.value?,
-            interval: measured.interval?,
-        })
-    }
-
-    fn is_collapsed(&self, slot: Slot) -> bool {
-        let usage = || {
-            Some(vitscope_measure::Usage {
-                clusters: self.run.run.record.clusters,
-                used: self.value(slot, "clusters_used")?,
-                largest: self.value(slot, "largest_cluster")?,
-                dead: 0,
-            })
-        };
-        usage().is_some_and(|usage| usage.is_collapsed())
-    }
-
-    /// mIoU less that of another run of the same seed.
-    fn less(&self, other: &Self, slot: Slot) -> Option<Difference> {
-        difference((self.run, &self.samples), (other.run, &other.samples), slot)
-    }
-}
-
-impl<'a> TransformGroup<'a> {
-    /// What was fitted on is said only where it differs.
-    fn shorten(&mut self) {
-        let fit = |run: &Tried<'_>| run.label.split_once(' ').map(|(_, fit)| fit.to_owned());
-        let mut fits: Vec<String> = self.runs.iter().filter_map(fit).collect();
-        fits.sort();
-        fits.dedup();
-        // A transform of another run is told in any case.
-        let own = |fit: &String| !fit.starts_with("from ");
-        if fits.len() < 2 && fits.iter().all(own) {
-            for run in &mut self.runs {
-                run.label = run.transform.to_string();
-            }
-        }
-    }
-
-    fn slots(&self) -> Vec<Slot> {
-        let mut slots: Vec<Slot> = Vec::new();
-        for run in &self.runs {
-            for subject in run.run.run.metrics.subjects() {
-                if let Subject::Slot(slot) = subject
-                    && !slots.contains(&slot)
-                {
-                    slots.push(slot);
-                }
-            }
-        }
-        slots.sort_by_key(|slot| (slot.facet, slot.layer));
-        slots
-    }
-
-    /// The labels of all transforms, in the order of the help.
-    fn labels(&self) -> Vec<(&str, Transform)> {
-        let mut labels: Vec<(&str, Transform)> = Vec::new();
-        for run in &self.runs {
-            if !labels.iter().any(|(label, _)| *label == run.label) {
-                labels.push((&run.label, run.transform));
-            }
-        }
-        labels
-    }
-
-    fn find(&self, label: &str, seed: u64) -> Option<&Tried<'a>> {
-        let mut runs = self.runs.iter();
-        runs.find(|run| run.label == label && run.seed == seed)
-    }
-
-    /// The seeds at which there is a run of a transform, and one without.
-    fn seeds(&self, label: &str) -> Vec<u64> {
-        let mut seeds: Vec<u64> = self.runs.iter().map(|run| run.seed).collect();
-        seeds.sort_unstable();
-        seeds.dedup();
-        seeds.retain(|&seed| self.find(label, seed).is_some() && self.find("none", seed).is_some());
-        seeds
-    }
-
+impl TransformGroup<'_> {
     fn rows(&self, slot: Slot) -> Vec<CauseRow> {
         let mut rows = Vec::new();
         for run in &self.runs {
@@ -473,20 +251,4 @@ impl<'a> TransformGroup<'a> {
             over: over.collect(),
         })
     }
-}
-
-/// The controls of an edit by kind: of its own rank where there are such, else all.
-fn controls(labels: &[(&str, Transform)], edit: Transform) -> Vec<Vec<usize>> {
-    (0..KINDS.len())
-        .map(|own| {
-            let all = labels.iter().enumerate();
-            let all: Vec<usize> = all
-                .filter(|(_, (_, transform))| kind(*transform) == Some(own))
-                .map(|(number, _)| number)
-                .collect();
-            let rank = |number: &&usize| labels[**number].1.rank() == edit.rank();
-            let equal: Vec<usize> = all.iter().filter(rank).copied().collect();
-            if equal.is_empty() { all } else { equal }
-        })
-        .collect()
 }

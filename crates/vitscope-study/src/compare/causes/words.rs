@@ -4,7 +4,7 @@ use vitscope_measure::{Cause, Difference, NEAR_TRUTH, SeedEvidence};
 use vitscope_probe::Transform;
 use vitscope_run::{Slot, Subject};
 
-use super::TransformGroup;
+use super::groups::TransformGroup;
 
 impl TransformGroup<'_> {
     /// The numbers of an edit in words.

@@ -6,18 +6,18 @@ use vitscope_measure::{Resampling, ResamplingPlan, sample_interval};
 use vitscope_run::Measured;
 
 use crate::error::StudyError;
-use crate::job::Plan;
+use crate::job::JobRun;
 
 /// Bootstrap samples of the images that were looked at, by the seed of a run.
 pub(super) struct Draws(Option<Arc<ResamplingPlan>>);
 
 impl Draws {
     pub(super) fn new(
-        plan: &Plan,
+        run: &JobRun,
         grid: (usize, usize),
         images: usize,
     ) -> Result<Self, StudyError> {
-        let (resamples, seed) = (plan.settings.resamples, plan.settings.seed);
+        let (resamples, seed) = (run.settings.resamples, run.settings.seed);
         let enough = resamples > 1 && images > 1;
         let made = enough.then(|| ResamplingPlan::new(grid, images, resamples, seed));
         Ok(Self(made.transpose()?.map(Arc::new)))

@@ -69,13 +69,13 @@ impl Takes {
 }
 
 /// A value that is read from what was typed.
-pub(super) trait Typed: Sized {
+pub(super) trait FromTyped: Sized {
     fn typed(text: &str) -> Result<Self, String>;
 }
 
 macro_rules! typed {
     ($($type:ty),+) => {
-        $(impl Typed for $type {
+        $(impl FromTyped for $type {
             fn typed(text: &str) -> Result<Self, String> {
                 text.parse().map_err(|problem: <$type as FromStr>::Err| problem.to_string())
             }
@@ -102,13 +102,13 @@ typed!(
     TransformFit
 );
 
-impl<T: Typed> Typed for Option<T> {
+impl<T: FromTyped> FromTyped for Option<T> {
     fn typed(text: &str) -> Result<Self, String> {
         T::typed(text).map(Some)
     }
 }
 
-impl Typed for Vec<Facet> {
+impl FromTyped for Vec<Facet> {
     /// In the order in which they are listed everywhere.
     fn typed(text: &str) -> Result<Self, String> {
         let words = text.split(',').map(str::trim);
@@ -156,7 +156,7 @@ mod tests {
 
     #[test]
     fn facets_are_each_once_and_in_one_order() {
-        let read: Vec<Facet> = Typed::typed("token, key,key").unwrap();
+        let read: Vec<Facet> = FromTyped::typed("token, key,key").unwrap();
         assert_eq!(read, [Facet::Key, Facet::Token]);
         assert_eq!(bytes("20GB"), Ok(Some(20_000_000_000)));
     }

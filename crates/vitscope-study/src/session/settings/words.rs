@@ -47,6 +47,15 @@ words! {
     }
 }
 
+impl From<Matching> for vitscope_measure::Matching {
+    fn from(matching: Matching) -> Self {
+        match matching {
+            Matching::Hungarian => Self::Hungarian,
+            Matching::Majority => Self::Majority,
+        }
+    }
+}
+
 words! {
     /// Which pixels count for the positional effect (docs/protocol.md section 8).
     Positions {
@@ -54,6 +63,15 @@ words! {
         All = "all",
         /// Pixels whose label is not ignored.
         Labeled = "labeled",
+    }
+}
+
+impl From<Positions> for vitscope_measure::Positions {
+    fn from(positions: Positions) -> Self {
+        match positions {
+            Positions::All => Self::All,
+            Positions::Labeled => Self::Labeled,
+        }
     }
 }
 
@@ -106,5 +124,43 @@ words! {
         Grid = "grid",
         /// Pixels, which shards and exact re-use need.
         Pixel = "pixel",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_word_is_read_as_it_is_written() {
+        for &word in TransformFit::WORDS {
+            assert_eq!(word.parse::<TransformFit>().unwrap().word(), word);
+        }
+        for &word in Side::WORDS {
+            let side: Side = word.parse().unwrap();
+            assert_eq!(serde_json::to_value(side).unwrap(), word);
+            assert_eq!(serde_json::from_value::<Side>(word.into()).unwrap(), side);
+        }
+        let error = "Hungarian".parse::<Matching>().unwrap_err();
+        assert_eq!(error, "`Hungarian` is not one of hungarian, majority");
+    }
+
+    #[test]
+    fn words_mean_the_same_where_numbers_are_made() {
+        use vitscope_measure as measure;
+        for (word, matching) in [
+            ("hungarian", measure::Matching::Hungarian),
+            ("majority", measure::Matching::Majority),
+        ] {
+            let own: Matching = word.parse().unwrap();
+            assert_eq!(measure::Matching::from(own), matching);
+        }
+        for (word, positions) in [
+            ("all", measure::Positions::All),
+            ("labeled", measure::Positions::Labeled),
+        ] {
+            let own: Positions = word.parse().unwrap();
+            assert_eq!(measure::Positions::from(own), positions);
+        }
     }
 }

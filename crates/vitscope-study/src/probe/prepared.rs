@@ -1,0 +1,122 @@
+//! What a probing job is made of: a data set and a model, opened and looked over.
+
+use vitscope_data::DataSet;
+use vitscope_probe::Transform;
+use vitscope_run::{Select, Skipped};
+
+use crate::error::StudyError;
+use crate::model::{Opened, check_counts};
+use crate::observer::Observer;
+use crate::probe::request::ProbeRequest;
+use crate::screen::screen;
+use crate::settings::{Settings, TransformFit};
+use crate::source::Source;
+use crate::variants::{Variant, Vary};
+
+/// What a request names, opened and looked over.
+pub(crate) struct Prepared {
+    pub(crate) data: DataSet,
+    pub(crate) opened: Opened,
+    pub(crate) layers: Vec<usize>,
+    pub(crate) skipped: Vec<Skipped>,
+}
+
+impl Prepared {
+    /// Opens the data set and the model, and refuses what does not go together.
+    pub(crate) fn open(
+        request: &ProbeRequest,
+        vary: &Vary,
+        observer: &mut dyn Observer,
+    ) -> Result<(Source, Self), StudyError> {
+        let common = &request.settings;
+        for variant in vary.variants(common)? {
+            variant.settings.check()?;
+        }
+        let data = DataSet::open(&request.data)?;
+        if common.readers && !data.has_truth() {
+            return Err(StudyError::setting(format!(
+                "`readers` are given labels, and {} has none: leave `readers` out, or give masks",
+                request.data
+            )));
+        }
+        let (source, opened) = request
+            .model
+            .open(common.size, &common.layers, &common.facets)?;
+        check_counts(&source, &data)?;
+        let layers = common.layers.resolve(opened.record.depth);
+        let layers = layers.map_err(StudyError::Setting)?;
+        check_source(&source, common, vary)?;
+        check_selection(common.select, &opened)?;
+        let (data, skipped) = leave_out_bad(data, common, &source, &opened, observer)?;
+        let prepared = Self {
+            data,
+            opened,
+            layers,
+            skipped,
+        };
+        Ok((source, prepared))
+    }
+}
+
+/// Refuses what a feature directory cannot give.
+fn check_source(source: &Source, settings: &Settings, vary: &Vary) -> Result<(), StudyError> {
+    if matches!(source, Source::Backbone(_)) {
+        return Ok(());
+    }
+    let refused = |sentence| Err(StudyError::setting(sentence));
+    let blank = |variant: &Variant| matches!(variant.settings.transform, Transform::Blank(_));
+    if vary.variants(settings)?.iter().any(blank) {
+        return refused(
+            "`transform` blank needs a model: a feature directory holds no black image's embeddings",
+        );
+    }
+    if settings.transform_fit == TransformFit::Neutral {
+        return refused(
+            "`transform-fit` neutral needs a model: a feature directory holds no turned images' embeddings",
+        );
+    }
+    if settings.attention {
+        return refused(
+            "`attention` needs a model: a feature directory holds no attention weights",
+        );
+    }
+    if vary.of("token_norm").len() > 1 {
+        return refused(
+            "`token-norm` both needs a model: a feature directory holds one reading of the last token",
+        );
+    }
+    Ok(())
+}
+
+fn check_selection(select: Select, opened: &Opened) -> Result<(), StudyError> {
+    match select {
+        Select::Layer(layer) if opened.slots.iter().all(|slot| slot.layer != layer) => {
+            Err(StudyError::setting(format!(
+                "`select` layer:{layer}: this run looks at no layer {layer}; the model has {}",
+                opened.record.depth
+            )))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// Applies `--skip-bad`, where it was asked for.
+fn leave_out_bad(
+    data: DataSet,
+    settings: &Settings,
+    source: &Source,
+    opened: &Opened,
+    observer: &mut dyn Observer,
+) -> Result<(DataSet, Vec<Skipped>), StudyError> {
+    if settings.skip_bad == 0 {
+        return Ok((data, Vec::new()));
+    }
+    if matches!(source, Source::Features(_)) {
+        return Err(StudyError::setting(
+            "`skip-bad` needs a model: a feature directory holds every image of the data set already",
+        ));
+    }
+    let used = [settings.limit_train, settings.limit_test];
+    let used = used.map(|limit| limit.unwrap_or(usize::MAX));
+    screen(data, opened.geometry, used, settings.skip_bad, observer)
+}
