@@ -142,13 +142,11 @@ impl ModelDescription {
                 format!("family must be a line of text of at most {longest} bytes"),
             )
         })?;
-        let layout = top.choice(
-            "layout",
-            &[
-                ("out_in", WeightOrder::OutIn),
-                ("in_out", WeightOrder::InOut),
-            ],
-        )?;
+        let orders = [
+            ("out_in", WeightOrder::OutIn),
+            ("in_out", WeightOrder::InOut),
+        ];
+        let layout = top.choice("layout", &orders)?;
         let mut transposed = Vec::new();
         for name in top.texts("transposed")? {
             transposed.push(part(path, "transposed", &name)?);
