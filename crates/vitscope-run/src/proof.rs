@@ -73,13 +73,23 @@ pub(crate) fn changed(path: &Path) -> RunError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{Part, Run, RunState, Session, Subject, Table};
+    use crate::{Fixed, Part, Run, RunKind, RunState, Session, Subject, Table};
 
     #[test]
     fn a_file_that_changed_after_its_run_is_named() {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().join("run");
-        let mut record = Record::default();
+        let fixed = Fixed {
+            settings: serde_json::json!({}),
+            model: Default::default(),
+            data: Default::default(),
+            clusters: 2,
+            grid: [2, 2],
+            size: 32,
+            seed: 0,
+            threads: 1,
+        };
+        let mut record = Record::new(RunKind::Probe, "folder:x", fixed, Vec::new());
         let session = Session::begin(&run, &record, false).unwrap();
         let mut table = Table::new("m", "", "");
         table.add(Subject::GroundTruth, "nmi", Part::Whole, Some(0.5), None);

@@ -175,7 +175,11 @@ pub fn look(run: &Path, record: &Record, resume: bool) -> Result<Held, RunError>
         );
     }
     match found.state {
-        RunState::Complete => Ok(Held::Complete(Box::new(Run::finished(run)?))),
+        RunState::Complete => {
+            let complete = Run::open(run)?;
+            complete.record.prove(run)?;
+            Ok(Held::Complete(Box::new(complete)))
+        }
         _ => Ok(Held::Unfinished(found.times)),
     }
 }

@@ -201,7 +201,7 @@ pub(super) fn run_inputs(
 }
 
 pub(super) fn rows_of(features: &[f32], width: usize) -> Result<ArrayView2<'_, f32>, StudyError> {
-    ArrayView2::from_shape((features.len() / width.max(1), width), features)
+    ArrayView2::from_shape((features.len().div_ceil(width.max(1)), width), features)
         .map_err(|error| StudyError::Internal(error.to_string()))
 }
 
