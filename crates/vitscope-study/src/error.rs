@@ -130,3 +130,38 @@ impl StudyError {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vitscope_run::RunError;
+
+    use super::*;
+
+    #[test]
+    fn what_a_run_directory_refuses_is_told_as_studys_own() {
+        let refused = StudyError::from(RunError::Refused("choose another `out`".to_owned()));
+        assert!(matches!(refused, StudyError::Setting(_)));
+        let source = std::io::ErrorKind::StorageFull.into();
+        let full = RunError::Io {
+            path: PathBuf::from("a"),
+            action: "write",
+            source,
+        };
+        let full = StudyError::from(full);
+        assert!(matches!(
+            &full,
+            StudyError::Io {
+                action: "write",
+                ..
+            }
+        ));
+        assert!(full.to_string().starts_with("a: cannot write: "));
+        let internal = StudyError::from(RunError::Internal("x".to_owned()));
+        assert!(internal.to_string().contains("please report this"));
+        let other = RunError::NotARun {
+            path: PathBuf::from("a"),
+        };
+        let sentence = other.to_string();
+        assert_eq!(StudyError::from(other).to_string(), sentence);
+    }
+}

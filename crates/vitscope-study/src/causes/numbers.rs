@@ -233,3 +233,79 @@ impl Material<'_> {
 pub(super) fn name_of(number: &str, view: ImageView) -> String {
     format!("{number}@{}", view.word())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GRID: ShiftedGrid = ShiftedGrid { side: 3, shift: 1 };
+    const VIEWS: [ImageView; 2] = [ImageView::Plain, ImageView::Shift];
+    /// Label maps of three images in the plain view.
+    const MAPS: [[u8; 9]; 3] = [
+        [0, 1, 1, 0, 0, 1, 1, 0, 1],
+        [1, 0, 0, 1, 1, 0, 0, 1, 0],
+        [0, 0, 1, 1, 1, 0, 0, 1, 1],
+    ];
+
+    /// The numbers of a slot whose labels in the moved view follow these rules of patch and plain map.
+    fn numbers(label: impl Fn(usize, &[u8; 9]) -> u8) -> Vec<NamedNumber> {
+        let images = MAPS.each_ref().map(|plain| {
+            let moved = (0..9).map(|patch| label(patch, plain)).collect();
+            ImageLabels {
+                labels: vec![vec![plain.to_vec()], vec![moved]],
+                truth: None,
+            }
+        });
+        let material = Material {
+            images: &images,
+            views: &VIEWS,
+            grid: GRID,
+            seed: 0,
+            clusters: 2,
+            classes: 0,
+            plan: Arc::new(ResamplingPlan::new((3, 3), 3, 20, 0).unwrap()),
+        };
+        assert_eq!(material.of_truth().unwrap(), []);
+        material.of_slot(0).unwrap()
+    }
+
+    fn value(numbers: &[NamedNumber], name: &str) -> f64 {
+        let name = name_of(name, ImageView::Shift);
+        let found = numbers.iter().find(|(own, _)| *own == name);
+        found.unwrap().1.value.unwrap()
+    }
+
+    #[test]
+    fn labels_that_move_with_the_content_agree_with_it() {
+        // What lies down and right of a patch comes to lie on it; the rest was not in the picture.
+        let found = numbers(|patch, plain| match (patch / 3, patch % 3) {
+            (0 | 1, 0 | 1) => plain[patch + 4],
+            _ => 0,
+        });
+        assert_eq!(value(&found, "agree_content"), 1.0);
+        let (place, reference) = (
+            value(&found, "agree_place"),
+            value(&found, "agree_reference"),
+        );
+        // The label is that of the content: with the place it agrees as often as the two of the plain view.
+        assert!((place - reference).abs() < 1e-12 && place < 1.0);
+        assert!((value(&found, "place_lean") - (place - 1.0)).abs() < 1e-12);
+    }
+
+    #[test]
+    fn labels_that_stay_where_they_were_agree_with_the_place() {
+        let found = numbers(|patch, plain| plain[patch]);
+        assert_eq!(value(&found, "agree_place"), 1.0);
+        let lean = 1.0 - value(&found, "agree_content");
+        assert!(lean > 0.0 && (value(&found, "place_lean") - lean).abs() < 1e-12);
+        let names: Vec<&str> = found.iter().map(|(name, _)| &name[..]).collect();
+        // A view that changes the content has no positional effect of its own.
+        assert_eq!(
+            names
+                .iter()
+                .filter(|name| name.starts_with("place_nmi"))
+                .count(),
+            1
+        );
+    }
+}

@@ -142,3 +142,50 @@ impl SetCounts {
 pub(super) fn mix_up(error: MeasureError) -> StudyError {
     StudyError::Measure(error)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Two by two patches of one pixel, of the classes of a set, in these images.
+    fn finished(images: &[[u8; 4]]) -> PositionCheck {
+        let root = vitscope_testkit::scenes::camvid().display();
+        let set = DataSet::open(&format!("camvid:{root}")).unwrap();
+        let classes = set.classes.len();
+        let mut counts = SetCounts {
+            tally: Tally::new(classes, 0, (2, 2), 1),
+            resampling: None,
+            shape: ((2, 2), 1),
+        };
+        for (index, labels) in images.iter().enumerate() {
+            let cells = CellCounts::new(labels, (2, 2), 1);
+            counts.add(index, labels, cells).unwrap();
+        }
+        counts.finish(&set).unwrap().0
+    }
+
+    #[test]
+    fn labels_that_stand_where_they_always_stand_are_told_by_place() {
+        let found = finished(&[[0, 0, 1, 1]; 3]);
+        assert_eq!(found.images, 3);
+        assert!((found.nmi.unwrap() - 1.0).abs() < 1e-12);
+        assert!((found.entropy - 2.0_f64.ln()).abs() < 1e-12);
+        assert_eq!(found.accuracy_of_commonest, 0.5);
+        assert_eq!(found.accuracy_of_position, 1.0);
+        assert_eq!((found.nmi_null, found.nmi_excess), (None, None));
+    }
+
+    #[test]
+    fn labels_that_stand_anywhere_are_not() {
+        // Each class once at each place.
+        let found = finished(&[[0, 1, 0, 1], [1, 0, 1, 0]]);
+        assert!(found.mi.abs() < 1e-12);
+        assert_eq!(found.accuracy_of_position, 0.5);
+        // Three of four at every place are of one class.
+        let found = finished(&[[0, 0, 0, 2], [0, 0, 2, 0], [0, 2, 0, 0], [2, 0, 0, 0]]);
+        assert_eq!(
+            (found.accuracy_of_commonest, found.accuracy_of_position),
+            (0.75, 0.75)
+        );
+    }
+}

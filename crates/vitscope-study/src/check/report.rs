@@ -175,3 +175,42 @@ impl PathList {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::PathBuf;
+
+    use super::*;
+
+    #[test]
+    fn problems_are_counted_by_sort_and_listed_with_their_sentence() {
+        let mut problems = Problems::default();
+        for index in 0..2 {
+            problems.push(DataError::NoSuchImage { index, count: 1 });
+        }
+        let list = ProblemList::new(&problems);
+        assert_eq!((list.count, list.listed.len()), (2, 2));
+        assert_eq!(list.sorts[list.listed[0].sort], 2);
+        assert_eq!(list.listed[0].path, None);
+        assert!(list.listed[0].message.contains('0'), "{:?}", list.listed[0]);
+    }
+
+    #[test]
+    fn lists_say_how_many_there_are_beyond_those_shown() {
+        let paths = Listed {
+            count: 5,
+            first: vec![PathBuf::from("a"), PathBuf::from("b")],
+        };
+        let list = PathList::new(&paths);
+        assert_eq!(
+            (list.count, list.listed),
+            (5, vec!["a".to_owned(), "b".to_owned()])
+        );
+        let doubt = Doubt {
+            sort: "few masks",
+            text: "One.".to_owned(),
+        };
+        let warning = Warning::from(doubt);
+        assert_eq!((warning.sort, &warning.message[..]), ("few masks", "One."));
+    }
+}

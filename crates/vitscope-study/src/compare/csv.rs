@@ -22,3 +22,20 @@ pub(super) fn write_table(
 pub(super) fn number(value: Option<f64>) -> String {
     value.map_or(String::new(), |value| value.to_string())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_is_a_header_and_its_rows_with_empty_cells_for_what_is_undefined() {
+        let folder = tempfile::tempdir().unwrap();
+        let out = folder.path().join("out");
+        let mut folder = Folder::claim(&out, "compare", &[]).unwrap();
+        let rows = [Some(0.1 + 0.2), None].map(|value| vec!["a,b".to_owned(), number(value)]);
+        let path = write_table(&mut folder, "t.csv", "name,value", rows).unwrap();
+        let text = std::fs::read_to_string(&path).unwrap();
+        assert_eq!(text, "name,value\n\"a,b\",0.30000000000000004\n\"a,b\",\n");
+        folder.finish().unwrap();
+    }
+}

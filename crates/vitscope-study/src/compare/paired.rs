@@ -70,3 +70,70 @@ pub(super) fn difference(
         .then(|| Difference::new(values, (samples.0, samples.1)))
         .flatten()
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+    use vitscope_run::{Facet, Metrics, Part, Run, Table};
+
+    use super::*;
+    use crate::settings::Side;
+
+    const SLOT: Slot = Slot {
+        facet: Facet::Key,
+        layer: 1,
+    };
+
+    fn run(seed: u64, test: usize, miou: f64) -> StoredRun {
+        let folder = tempfile::tempdir().unwrap();
+        let mut table = Table::new("m", "f", "S");
+        table.add(Subject::Slot(SLOT), "miou", Part::Whole, Some(miou), None);
+        table.write(&folder.path().join(names::METRICS)).unwrap();
+        let record = json!({
+            "format": 1, "state": "complete", "seed": seed, "settings": {"resamples": 4},
+            "data": {"kind": "camvid", "list_hash": "h", "test": test},
+        });
+        StoredRun {
+            name: "run".to_owned(),
+            token_norm: Side::After,
+            run: Run {
+                root: folder.path().to_owned(),
+                record: serde_json::from_value(record).unwrap(),
+                metrics: Metrics::read(folder.path()).unwrap().unwrap(),
+            },
+        }
+    }
+
+    fn samples_of(values: [f64; 4]) -> Samples {
+        [(SLOT, values.map(Some).to_vec())].into()
+    }
+
+    #[test]
+    fn what_images_have_in_common_falls_out_of_a_difference() {
+        let (a, b) = (run(0, 5, 0.5), run(0, 5, 0.25));
+        // Samples vary much, and their differences do not.
+        let own = samples_of([0.5, 0.75, 0.25, 1.0]);
+        let other = samples_of([0.25, 0.5, 0.0, 0.75]);
+        let found = difference((&a, &own), (&b, &other), SLOT).unwrap();
+        assert_eq!((found.value, found.interval), (0.25, (0.25, 0.25)));
+        let back = difference((&b, &other), (&a, &own), SLOT).unwrap();
+        assert_eq!((back.value, back.interval), (-0.25, (-0.25, -0.25)));
+        // A slot without samples, and samples of other draws, have none.
+        assert!(difference((&a, &own), (&b, &Samples::new()), SLOT).is_none());
+        assert!(difference((&a, &own), (&run(1, 5, 0.25), &other), SLOT).is_none());
+        let one = (run(0, 1, 0.5), run(0, 1, 0.25));
+        assert!(difference((&one.0, &own), (&one.1, &other), SLOT).is_none());
+    }
+
+    #[test]
+    fn runs_are_paired_by_images_seed_and_draws() {
+        assert!(are_paired(&run(0, 5, 0.5), &run(0, 5, 0.2)));
+        assert!(!are_paired(&run(0, 5, 0.5), &run(1, 5, 0.5)));
+        assert!(!are_paired(&run(0, 5, 0.5), &run(0, 6, 0.5)));
+    }
+
+    #[test]
+    fn a_run_without_stored_samples_has_none() {
+        assert_eq!(samples(&run(0, 5, 0.5)).unwrap(), Samples::new());
+    }
+}

@@ -198,3 +198,41 @@ pub(crate) fn read_input(path: &Path, bytes: &[u8]) -> Result<([usize; 4], Vec<f
             .collect(),
     ))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn values_are_stored_in_the_bytes_that_were_asked_for() {
+        let values = [1.0_f32, -0.5];
+        assert_eq!(store(values.iter(), false), [0, 0, 128, 63, 0, 0, 0, 191]);
+        assert_eq!(store(values.iter(), true), [0, 60, 0, 184]);
+    }
+
+    #[test]
+    fn an_input_is_a_batch_of_three_channels() {
+        let file = |shape: Vec<usize>, count: usize| {
+            let bytes = vec![0_u8; 4 * count];
+            let view = TensorView::new(Dtype::F32, shape, &bytes).unwrap();
+            safetensors::serialize([("input", view)], None).unwrap()
+        };
+        let path = Path::new("x.safetensors");
+        let (shape, values) = read_input(path, &file(vec![1, 3, 2, 2], 12)).unwrap();
+        assert_eq!((shape, values.len()), ([1, 3, 2, 2], 12));
+        for (shape, count) in [
+            (vec![1, 4, 2, 2], 16),
+            (vec![3, 2, 2], 12),
+            (vec![0, 3, 2, 2], 0),
+        ] {
+            let error = read_input(path, &file(shape, count))
+                .unwrap_err()
+                .to_string();
+            assert!(
+                error.contains("expected F32 [batch, 3, height, width]"),
+                "{error}"
+            );
+        }
+        assert!(read_input(path, b"none").is_err());
+    }
+}

@@ -370,3 +370,37 @@ pub fn check_counts(source: &Source, data: &DataSet) -> Result<(), StudyError> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_model_is_called_by_what_tells_it_apart() {
+        let folder = tempfile::tempdir().unwrap();
+        let own = folder.path().join("mine");
+        std::fs::create_dir(&own).unwrap();
+        for name in ["model.safetensors", "vits14.pth"] {
+            std::fs::write(own.join(name), "weights").unwrap();
+        }
+        assert_eq!(name_of(&own.join("vits14.pth")), "vits14");
+        // Hub files are all called alike.
+        assert_eq!(name_of(&own.join("model.safetensors")), "mine");
+        assert_eq!(name_of(&own), "mine");
+        let cached = folder.path().join("models--owner--dino/snapshots/abc");
+        std::fs::create_dir_all(&cached).unwrap();
+        for name in ["model.safetensors", "teacher.pth"] {
+            std::fs::write(cached.join(name), "weights").unwrap();
+        }
+        assert_eq!(name_of(&cached), "dino");
+        assert_eq!(name_of(&cached.join("model.safetensors")), "dino");
+        assert_eq!(name_of(&cached.join("teacher.pth")), "dino-teacher");
+    }
+
+    #[test]
+    fn slots_come_layer_by_layer() {
+        let slots = slots_of(&[1, 3], &[Facet::Key, Facet::Token]);
+        let slots: Vec<String> = slots.iter().map(ToString::to_string).collect();
+        assert_eq!(slots, ["key.1", "token.1", "key.3", "token.3"]);
+    }
+}

@@ -340,3 +340,55 @@ fn take_labels(
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn times_of_the_evaluation_add_up_and_others_are_the_firsts() {
+        let part = |index, evaluate: f64, train: f64| {
+            let record = json!({
+                "format": 1, "state": "shard", "clusters": 2,
+                "times": {"evaluate_secs": evaluate, "train_secs": train},
+            });
+            ShardRun {
+                run: PathBuf::from("run"),
+                record: serde_json::from_value(record).unwrap(),
+                settings: Settings::default(),
+                shard: Shard { index, of: 2 },
+                fingerprint: "f".to_owned(),
+            }
+        };
+        let record = merged(
+            &[part(1, 2.0, 5.0), part(2, 3.0, 7.0)],
+            &Settings::default(),
+        );
+        assert_eq!(record.times["evaluate_secs"], 5.0);
+        assert_eq!(record.times["train_secs"], 5.0);
+        assert_eq!(record.state, RunState::Running);
+        assert_eq!(record.settings["batch"], 24);
+        assert!(record.notes[0].starts_with("Merged from 2 shards"));
+    }
+
+    #[test]
+    fn a_folder_that_is_no_shard_is_told() {
+        let run = tempfile::tempdir().unwrap();
+        let told = |state: &str| {
+            let record = json!({
+                "format": 1, "state": state, "clusters": 2, "grid": [2, 2], "size": 32,
+                "settings": Settings::default(),
+            });
+            std::fs::write(run.path().join(names::RECORD), record.to_string()).unwrap();
+            open_parts(&[run.path().to_owned()])
+                .map(|_| ())
+                .unwrap_err()
+                .to_string()
+        };
+        assert!(told("complete").contains("made without `shard`"));
+        let error = open_parts(&[]).map(|_| ()).unwrap_err().to_string();
+        assert!(error.contains("merge needs the shards"), "{error}");
+    }
+}

@@ -259,3 +259,141 @@ fn add_baselines(table: &mut Table, both: Option<&Baselines>) {
         table.add(Subject::GroundTruth, metric, Part::Whole, value, None);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vitscope_measure::{Matching, Positions};
+    use vitscope_protocol::{Counts, MapShape, ReaderCounts, TestBatch};
+    use vitscope_run::{Metrics, names};
+
+    use super::*;
+
+    const SLOT: Slot = Slot {
+        facet: Facet::Key,
+        layer: 2,
+    };
+    const TRUTH: [u8; 8] = [0, 0, 0, 0, 1, 1, 1, 1];
+
+    /// The rows that something adds, read back.
+    fn added(add: impl FnOnce(&mut Table)) -> Metrics {
+        let folder = tempfile::tempdir().unwrap();
+        let mut table = Table::new("m", "f", "S");
+        add(&mut table);
+        table.write(&folder.path().join(names::METRICS)).unwrap();
+        Metrics::read(folder.path()).unwrap().unwrap()
+    }
+
+    /// The truth with so many of its pixels wrong.
+    fn labels(wrong: usize) -> [u8; 8] {
+        let mut labels = TRUTH;
+        for label in &mut labels[..wrong] {
+            *label = 1;
+        }
+        labels
+    }
+
+    fn batch() -> TestBatch<'static> {
+        TestBatch {
+            images: &[0],
+            truth: Some(&TRUTH),
+        }
+    }
+
+    fn scores(clusters: usize, wrong: usize) -> Scores {
+        let shape = MapShape {
+            grid: (2, 4),
+            patch: 1,
+        };
+        let mut counts = Counts::new(clusters, 2, shape, Positions::All, None);
+        counts.add(&labels(wrong), &batch()).unwrap();
+        counts.finish(Matching::Hungarian).unwrap()
+    }
+
+    fn read(wrong: usize) -> ReaderScores {
+        let mut counts = ReaderCounts::new(2, None);
+        counts.add(&labels(wrong), &batch()).unwrap();
+        counts.finish()
+    }
+
+    #[test]
+    fn a_class_is_named_once_and_a_cluster_without_one_by_itself() {
+        let found = added(|table| add_rows(table, SLOT, &scores(3, 0), Some(0.25), 2));
+        let subject = Subject::Slot(SLOT);
+        assert_eq!(found.value(subject, "miou"), Some(1.0));
+        assert_eq!(found.value(subject, "accuracy"), Some(1.0));
+        assert_eq!(found.value(subject, "loss"), Some(0.25));
+        // The upper row is of one cluster, the lower of the other: the place tells all.
+        assert!((found.value(subject, "nmi").unwrap() - 1.0).abs() < 1e-12);
+        assert!((found.value(subject, "entropy").unwrap() - 2.0_f64.ln()).abs() < 1e-12);
+        let part = |part| found.part(subject, "class_mi", part);
+        assert!(part(Part::Index(0)).is_some() && part(Part::Index(1)).is_some());
+        assert_eq!(part(Part::Cluster(2)).unwrap().value, Some(0.0));
+        assert!(part(Part::Cluster(0)).is_none() && part(Part::Index(2)).is_none());
+        // Without resamples there are neither null nor interval.
+        assert!(found.whole(subject, "nmi_excess").is_none());
+        assert_eq!(found.whole(subject, "miou").unwrap().interval, None);
+    }
+
+    #[test]
+    fn twins_are_counted_once_each_and_what_is_not_known_is_empty() {
+        let found = added(|table| {
+            add_use(table, SLOT, &scores(3, 0), &[(0, 2), (0, 1)], None);
+            add_density(table, SLOT, None, None);
+        });
+        let value = |metric| found.value(Subject::Slot(SLOT), metric);
+        assert_eq!(value("clusters_twin"), Some(3.0));
+        assert_eq!(value("clusters_dead"), Some(1.0));
+        assert_eq!(value("largest_cluster"), Some(0.5));
+        assert!((value("clusters_used").unwrap() - 2.0).abs() < 1e-12);
+        assert!(found.has("effective_rank") && value("effective_rank").is_none());
+        assert!(found.has("channel_top3") && value("channel_top3").is_none());
+    }
+
+    #[test]
+    fn orders_are_those_of_readers_and_clusters_over_three_slots_or_more() {
+        let slots: Vec<Scores> = (0..3).map(|wrong| scores(2, wrong)).collect();
+        let readers: Vec<_> = (0..3).map(|wrong| [read(wrong), read(2 - wrong)]).collect();
+        let found = added(|table| add_orders(table, &slots, &readers));
+        let value = |found: &Metrics, metric| found.value(Subject::GroundTruth, metric);
+        assert_eq!(value(&found, "knn_order"), Some(1.0));
+        assert_eq!(value(&found, "linear_order"), Some(-1.0));
+        let few = added(|table| add_orders(table, &slots[..2], &readers[..2]));
+        assert!(few.has("knn_order") && value(&few, "knn_order").is_none());
+        assert!(!added(|table| add_orders(table, &slots, &[])).has("knn_order"));
+    }
+
+    #[test]
+    fn artifacts_are_told_where_they_mean_something() {
+        let numbers = [Measured {
+            value: Some(0.5),
+            interval: None,
+        }; inspected::NAMES.len()];
+        let token = Slot {
+            facet: Facet::Token,
+            ..SLOT
+        };
+        let of = |subject, transformed| {
+            let found = added(|table| add_artifacts(table, subject, &numbers, transformed));
+            let names = found.rows().iter().map(|row| row.metric.clone());
+            names.collect::<Vec<String>>()
+        };
+        let all = inspected::NAMES.map(str::to_owned);
+        assert_eq!(of(Subject::Slot(token), false), all);
+        // A fit of a transform tells these itself.
+        assert_eq!(of(Subject::Slot(token), true), all[..inspected::OF_FITS]);
+        let keys = of(Subject::Slot(SLOT), false);
+        assert!(keys.iter().all(|name| !name.starts_with("class")));
+        assert_eq!(keys.len(), all.len() - 2);
+        let truth = of(Subject::GroundTruth, false);
+        assert_eq!(
+            truth,
+            [
+                "fragments",
+                "fragment_single",
+                "alike_share",
+                "alike_null",
+                "alike_z"
+            ]
+        );
+    }
+}

@@ -140,3 +140,55 @@ fn failed(error: ProtocolError) -> StudyError {
         error => StudyError::Protocol(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Settings;
+
+    fn state(spread: Option<Spread>) -> TrainingState {
+        TrainingState {
+            step: 7,
+            slots: vec![SlotState {
+                trainer: TrainerState {
+                    clusters: 2,
+                    dim: 2,
+                    steps: 7,
+                    values: (0..12).map(|value| f64::from(value) / 8.0 + 0.1).collect(),
+                },
+                losses: vec![0.5, 0.25],
+                spread,
+                sample: Array2::from_elem((3, 2), 0.5),
+            }],
+        }
+    }
+
+    #[test]
+    fn a_training_comes_back_as_it_was_stored() {
+        let spread = Spread {
+            common_direction: None,
+            channel_top1: 0.1,
+            channel_top3: 0.2,
+            channel_top10: 0.3,
+            participation: 4.0,
+            effective_rank: Some(5.0),
+        };
+        let adam = Settings::default().adam();
+        for spread in [None, Some(spread)] {
+            let run = tempfile::tempdir().unwrap();
+            assert!(load(run.path(), "one", adam).unwrap().is_none());
+            let training = Training::from_state(state(spread), adam).unwrap();
+            save(&training, run.path(), "one").unwrap();
+            let found = load(run.path(), "one", adam).unwrap().unwrap();
+            assert_eq!(found.to_state().unwrap(), state(spread));
+            assert_eq!((found.step(), found.recent_loss(0)), (7, Some(0.375)));
+            assert!(load(run.path(), "another", adam).is_err());
+        }
+    }
+
+    #[test]
+    fn a_spread_has_six_numbers() {
+        assert_eq!(spread(&[0.0; 5]), None);
+        assert_eq!(spread(&[0.0; 7]), None);
+    }
+}

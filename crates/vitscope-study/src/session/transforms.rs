@@ -347,3 +347,100 @@ fn damaged(path: &Path, problem: &dyn std::fmt::Display) -> StudyError {
         format!("is damaged ({problem}): remove the folder of its run and make that again"),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use ndarray::array;
+    use vitscope_run::Facet;
+
+    use super::*;
+
+    const SLOT: Slot = Slot {
+        facet: Facet::Key,
+        layer: 3,
+    };
+
+    fn on() -> FittedOn {
+        FittedOn {
+            transform: "svd:1".to_owned(),
+            fit: TransformFit::Train,
+            images: 4,
+            model: "m".to_owned(),
+            sha256: "s".to_owned(),
+            read_as: serde_json::Value::Null,
+            source: "features".to_owned(),
+            grid: [2, 2],
+            size: 32,
+            token_norm: Side::After,
+            rope: Side::Before,
+            fingerprint: "f".to_owned(),
+        }
+    }
+
+    fn stored(run: &Path) -> (SlotTransform, StoredTransforms) {
+        let parts = TransformParts {
+            basis: Some(array![[0.6], [0.8]]),
+            ..TransformParts::default()
+        };
+        let one = SlotTransform {
+            fitted: FittedTransform::new("svd:1".parse().unwrap(), parts, 4, 2).unwrap(),
+            numbers: FitNumbers([0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8]),
+            removed: vec![1.0, 2.0, 3.0, 4.0],
+        };
+        write(run, &on(), &[(SLOT, &one)]).unwrap();
+        (one, StoredTransforms::of(run).unwrap())
+    }
+
+    #[test]
+    fn transforms_come_back_as_they_were_stored() {
+        let run = tempfile::tempdir().unwrap();
+        assert!(StoredTransforms::open(run.path()).unwrap().is_none());
+        let error = StoredTransforms::of(run.path()).unwrap_err().to_string();
+        assert!(error.contains("`transform-from`"), "{error}");
+        let (one, mut found) = stored(run.path());
+        assert_eq!(found.on, on());
+        assert_eq!(found.slot(SLOT, 2).unwrap(), one);
+        // Of another width it is damaged; another slot is not there.
+        assert!(found.slot(SLOT, 3).is_err());
+        let other = Slot { layer: 4, ..SLOT };
+        assert_eq!(found.numbers(other).unwrap(), None);
+        let error = found.slot(other, 2).unwrap_err().to_string();
+        assert!(error.contains("holds no transform of key.4"), "{error}");
+    }
+
+    #[test]
+    fn a_transform_of_something_else_is_refused_with_the_way_out() {
+        let run = tempfile::tempdir().unwrap();
+        let (_, found) = stored(run.path());
+        let model = |name: &str, source: &str| vitscope_run::ModelRecord {
+            name: name.to_owned(),
+            source: source.to_owned(),
+            ..vitscope_run::ModelRecord::default()
+        };
+        let (sizes, sides) = (([2, 2], 32), (Side::After, Side::Before));
+        let check = |model, sizes, sides| found.check(&model, sizes, sides);
+        assert!(check(model("m", "features"), sizes, sides).is_ok());
+        for (result, expected) in [
+            (check(model("n", "features"), sizes, sides), "another model"),
+            (
+                check(model("m", "checkpoint"), sizes, sides),
+                "another model",
+            ),
+            (
+                check(model("m", "features"), ([2, 2], 64), sides),
+                "choose `size` 32",
+            ),
+            (
+                check(model("m", "features"), sizes, (Side::Before, Side::Before)),
+                "choose `token-norm` after",
+            ),
+            (
+                check(model("m", "features"), sizes, (Side::After, Side::After)),
+                "choose `rope` before",
+            ),
+        ] {
+            let error = result.unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+}

@@ -193,3 +193,36 @@ impl SplitWriter {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use vitscope_run::Facet;
+
+    use super::*;
+
+    #[test]
+    fn a_split_is_cut_into_files_that_no_group_crosses() {
+        let folder = tempfile::tempdir().unwrap();
+        let slot = Slot {
+            facet: Facet::Key,
+            layer: 1,
+        };
+        // One image takes 4 * 2 * 2 * 8 bytes.
+        let name = |writer: &SplitWriter| -> Vec<String> {
+            let names = writer.paths().into_iter();
+            let names = names.map(|path| path.file_name().unwrap().to_string_lossy().into_owned());
+            names.collect()
+        };
+        let writer = SplitWriter::new(folder.path(), "train", vec![(slot, 8)], [2, 2], false, 5);
+        assert_eq!(writer.image_bytes(0), 128);
+        assert_eq!(name(&writer), ["train.safetensors"]);
+        assert_eq!(writer.groups(), [vec![0, 1, 2, 3, 4]]);
+        let writer = SplitWriter {
+            per_shard: 2,
+            ..writer
+        };
+        let of = |shard: usize| format!("train-0000{shard}-of-00003.safetensors");
+        assert_eq!(name(&writer), [of(1), of(2), of(3)]);
+        assert_eq!(writer.groups(), [vec![0, 1], vec![2, 3], vec![4]]);
+    }
+}

@@ -80,3 +80,32 @@ impl Draws {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_mean_is_of_the_images_that_have_a_number() {
+        let none = Draws(None);
+        let found = none.mean(&[Some(1.0), None, Some(4.0)]);
+        assert_eq!((found.value, found.interval), (Some(2.5), None));
+        assert_eq!(none.mean(&[None, None]), Measured::default());
+        assert_eq!(
+            none.place(&[], |_| true, &[], (1, 1)).unwrap(),
+            Measured::default()
+        );
+    }
+
+    #[test]
+    fn draws_of_equal_numbers_are_sure_and_those_of_other_images_none() {
+        let plan = ResamplingPlan::new((1, 2), 3, 20, 0).unwrap();
+        let draws = Draws(Some(Arc::new(plan)));
+        let found = draws.mean(&[Some(2.0); 3]);
+        assert_eq!((found.value, found.interval), (Some(2.0), Some((2.0, 2.0))));
+        assert_eq!(draws.mean(&[Some(2.0); 2]).interval, None);
+        let found = draws.mean(&[Some(0.0), Some(1.0), Some(2.0)]);
+        let (low, high) = found.interval.unwrap();
+        assert!(low < 1.0 && 1.0 < high);
+    }
+}
