@@ -188,7 +188,7 @@ impl Metrics {
     ///
     /// # Errors
     /// A sentence that names the line, or says that it is another file.
-    pub(crate) fn read(run: &Path, proof: Option<&str>) -> Result<Option<Self>, RunError> {
+    pub fn read(run: &Path, proof: Option<&str>) -> Result<Option<Self>, RunError> {
         let path = run.join(names::METRICS);
         let Some(bytes) = files::read_up_to(&path, limits::TABLE_BYTES)? else {
             return Ok(None);

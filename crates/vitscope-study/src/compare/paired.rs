@@ -99,7 +99,7 @@ mod tests {
             run: Run {
                 root: folder.path().to_owned(),
                 record: serde_json::from_value(record).unwrap(),
-                metrics: Metrics::read(folder.path()).unwrap().unwrap(),
+                metrics: Metrics::read(folder.path(), None).unwrap().unwrap(),
             },
         }
     }
