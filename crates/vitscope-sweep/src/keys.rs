@@ -102,12 +102,12 @@ pub(crate) fn known(key: &str, place: &str, problems: &mut PlanProblems) -> bool
                 .filter(|name| name.len().abs_diff(key.len()) <= 12)
                 .map(|name| (strsim::damerau_levenshtein(name, key), name))
                 .min()
-                .filter(|(edits, _)| *edits <= 3);
+                .filter(|(edits, _)| *edits <= (key.len() / 3).clamp(1, 3));
             problems.add(
                 &place,
                 match near {
                     Some((_, name)) => format!("is no setting of a job: did you mean {name}?"),
-                    None => "is no setting of a job: `vitscope probe --help` lists them".to_owned(),
+                    None => "is no setting of a job: `vitscope probe --help` lists those of probes, `attention --help` and `correspond --help` those of theirs".to_owned(),
                 },
             );
         }

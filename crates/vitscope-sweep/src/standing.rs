@@ -100,16 +100,10 @@ pub fn is_done(run: &Path) -> bool {
 
 /// Whether a run is done; a sentence with the way out, where it is and cannot be read.
 pub(crate) fn look(run: &Path) -> Result<bool, String> {
-    let damaged = |problem: String| {
-        Err(format!(
-            "{problem}: remove the folder {}, and the same sweep makes the run again",
-            run.display()
-        ))
-    };
     let record = match Record::read(run) {
         Ok(record) => record,
         Err(RunError::NotARun { .. }) => return Ok(false),
-        Err(error) => return damaged(error.to_string()),
+        Err(error) => return Err(format!("{error} (the same sweep does)")),
     };
     let is_tidy = session::is_tidy(run).map_err(|error| error.to_string())?;
     // Without its page it is drawn again.
@@ -118,10 +112,13 @@ pub(crate) fn look(run: &Path) -> Result<bool, String> {
         return Ok(false);
     }
     if let Err(error) = Run::open(run) {
-        return damaged(error.to_string());
+        return Err(format!("{error} (the same sweep does)"));
     }
     match record.files.keys().find(|name| !run.join(name).exists()) {
-        Some(name) => damaged(format!("{}: is missing", run.join(name).display())),
+        Some(name) => Err(format!(
+            "{}: is missing: remove the folder of its run, and the same sweep makes it again",
+            run.join(name).display()
+        )),
         None => Ok(true),
     }
 }
