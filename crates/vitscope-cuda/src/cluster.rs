@@ -24,6 +24,7 @@ pub(crate) const SOURCE: KernelSource = KernelSource {
     text: concat!(
         include_str!("kernels/common.cu"),
         include_str!("kernels/cluster.cu"),
+        include_str!("kernels/moments.cu"),
         include_str!("kernels/label.cu"),
         include_str!("kernels/soft.cu"),
         include_str!("kernels/count.cu")
