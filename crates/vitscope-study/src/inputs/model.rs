@@ -108,6 +108,12 @@ impl Model {
         facets: &[Facet],
     ) -> Result<(Source, Opened), StudyError> {
         match self {
+            Self::Checkpoint(path, _) if path.join("features.json").is_file() => {
+                Err(StudyError::file(
+                    path,
+                    "holds features and no weights: a probe takes it as `features`, in place of a model",
+                ))
+            }
             Self::Checkpoint(path, settle) => open_checkpoint(path, settle, size, layers, facets),
             Self::Features(path) => open_features(path, size, layers, facets),
         }
@@ -349,21 +355,31 @@ fn slots_of(layers: &[usize], facets: &[Facet]) -> Vec<Slot> {
 }
 
 /// Checks that features, where they stand in for a model, have an embedding for every image of a
-/// data set.
+/// data set, or for the first of them, where no more are used.
 ///
 /// # Errors
 /// When a split's counts differ.
-pub fn check_counts(source: &Source, data: &DataSet) -> Result<(), StudyError> {
+pub fn check_counts(
+    source: &Source,
+    data: &DataSet,
+    limits: [Option<usize>; 2],
+) -> Result<(), StudyError> {
     let Source::Features(dir) = source else {
         return Ok(());
     };
-    for split in [Split::Train, Split::Test] {
+    for (split, limit) in [Split::Train, Split::Test].into_iter().zip(limits) {
         let (have, need) = (dir.count(split), data.split(split).len());
-        if have != need {
+        let are_first = limit.is_some_and(|limit| limit <= have && have < need);
+        if have != need && !are_first {
             return Err(StudyError::file(
                 dir.root(),
                 format!(
-                    "has {have} {split} images where the data set has {need}: extract the features from this data set, in its order"
+                    "has {have} {split} images where the data set has {need}: extract the features from this data set, in its order{}",
+                    match have < need {
+                        true =>
+                            format!(", or use `limit-{split}` {have} if these are its first {have}"),
+                        false => String::new(),
+                    }
                 ),
             ));
         }

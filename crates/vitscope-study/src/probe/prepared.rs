@@ -42,7 +42,7 @@ impl Prepared {
         let (source, opened) = request
             .model
             .open(common.size, &common.layers, &common.facets)?;
-        check_counts(&source, &data)?;
+        check_counts(&source, &data, [common.limit_train, common.limit_test])?;
         let layers = common.layers.resolve(opened.record.depth);
         let layers = layers.map_err(StudyError::Setting)?;
         check_source(&source, common, vary)?;

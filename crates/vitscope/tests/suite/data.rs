@@ -535,7 +535,17 @@ fn features_written_in_python_are_probed() {
     assert_eq!(output.status.code(), Some(3));
     let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
-        stderr.contains("has 2 test images where the data set has 3"),
+        stderr.contains("has 2 test images where the data set has 3")
+            && stderr.contains("or use --limit-test 2 if these are its first 2"),
+        "{stderr}"
+    );
+    let first = probe.iter().copied().chain(["--limit-test", "2"]);
+    succeed(run(&first.collect::<Vec<&str>>()));
+    // In place of a model it is no checkpoint, and says what it is.
+    let output = run(&["probe", &features, "--data", &set, "--out", &path("no")]);
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        stderr.contains("a probe takes it as --features"),
         "{stderr}"
     );
     // The documented lines are the example's.
