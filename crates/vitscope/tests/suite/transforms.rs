@@ -10,7 +10,7 @@ use vitscope_testkit::lcg::Lcg;
 
 use crate::common::{
     assert_same, camvid, command, metrics, model, probe, probe_args, run, run_for, run_json,
-    succeed,
+    succeed, take_proofs,
 };
 
 fn refused(output: Output, word: &str) {
@@ -524,5 +524,6 @@ fn collapse(run: &Path, slot: &str) {
         changed += &format!("{}\n", fields.join(","));
     }
     assert_eq!(found, 2);
+    take_proofs(run);
     std::fs::write(&path, changed).unwrap();
 }
