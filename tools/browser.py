@@ -10,7 +10,8 @@ out from its ground, in light and dark; the keyboard reaches the controls in the
 figures behind tabs one is shown; it prints. Of a page with an explorer: keys and slider change the picture; a cell
 of the grid opens its slot, arrow keys work with nothing in focus, and the address names the slot; pointing at a class lights it in
 images and bars, and pointing at a bar lights its class; a point of the scatter opens its slot; the
-difference of a slot to itself is 0 % and to another is not. Exits with 1 on the first failure.
+difference of a slot to itself is 0 % and to another is not; a click on a patch shows the cosines that the run's file gives, and
+the keys A and C show patches and components. Exits with 1 on the first failure.
 """
 
 import argparse
@@ -18,6 +19,7 @@ import base64
 import csv
 import json
 import os
+import re
 import select
 import shutil
 import subprocess
@@ -359,6 +361,68 @@ def check_picture_first(browser):
               f"a picture comes first ({[round(place) for place in places]})")
 
 
+def kept_patches(page, slot):
+    """`[E, N, r]` of a run's slot, read without the page: coordinates by image and patch."""
+    path = Path(page).parent / "patches.safetensors"
+    if not path.exists():
+        return None
+    content = path.read_bytes()
+    start = 8 + int.from_bytes(content[:8], "little")
+    tensor = json.loads(content[8:start])[f"patches.{slot}"]
+    images, patches, width = tensor["shape"]
+    codes = memoryview(content[start + tensor["data_offsets"][0]:start + tensor["data_offsets"][1]]).cast("b")
+    return [[codes[(i * patches + n) * width:(i * patches + n + 1) * width] for n in range(patches)] for i in range(images)]
+
+
+def check_patches(browser, page):
+    """Clicking a patch shows what is like it, with the cosines that the run's file gives; keys move it; components are
+    colors; a layer without patches says so."""
+    data = "JSON.parse(document.getElementById('data').textContent).runs[0]"
+    kept = browser.run(f"Object.keys({data}.patches)")
+    if not kept:
+        check(browser.run("document.querySelector('.view input[value=alike]').closest('label').hidden"), "no patches, nothing to compare")
+        return
+    slot, (facet, layer) = kept[0], kept[0].split(".")
+    browser.run(f"location.hash = '#slot=0/{slot}'")
+    browser.until(f"document.querySelector('.slot').textContent.endsWith('{facet}, layer {layer}')", "the slot with patches")
+    labels = browser.settled(PICTURE)
+    browser.run("document.querySelector('.explorer').focus()")
+    browser.key("a")
+    browser.until("document.querySelector('.view input[value=alike]').checked", "the key A")
+    browser.click("document.querySelector('.cards li .stack')")
+    line = browser.run("document.querySelector('.difference').textContent")
+    chosen = re.match(r"Cosines with the patch at row (\d+), column (\d+) of (.*?)(; off by 0\.\d{3} |\.$)", line)
+    check(chosen and browser.settled(PICTURE) != labels, f"a click shows cosines with that patch ({line})")
+    browser.point("document.querySelector('.cards li:last-child .stack')")
+    told = browser.run("document.querySelector('.lit-line').textContent")
+    found = re.match(r"row (\d+), column (\d+) of .*: cosine (.*)$", told)
+    check(found, f"pointing at another tells their cosine ({told})")
+    codes, (_, columns) = kept_patches(page, slot), browser.run(f"{data}.grid")
+    if codes:
+        one, other = [(int(at[1]) - 1) * columns + int(at[2]) - 1 for at in (chosen, found)]
+        own, last = codes[0][one], codes[browser.run("document.querySelectorAll('.cards li').length") - 1][other]
+        cosine = 1.0 if own is last else sum(a * b for a, b in zip(own, last)) / 32**2
+        check(abs(float(found[3].replace("\u2212", "-")) - max(-1, min(1, cosine))) < 0.0051, f"it is the one of the run's file ({cosine:.4f})")
+    browser.run("document.querySelector('.cards li .stack').focus()")
+    browser.key("ArrowRight")
+    moved = browser.run("document.querySelector('.difference').textContent")
+    check(f"column {min(columns, int(chosen[2]) + 1)} of" in moved, "an arrow key moves the patch, not the layer")
+    before = browser.settled(PICTURE)
+    browser.run("document.querySelector('.explorer').focus()")
+    browser.key("c")
+    browser.until(f"document.querySelector('.view input[value=components]').checked && {PICTURE} !== {before}", "the key C to show components")
+    check(True, "the key C shows principal components")
+    without = browser.run(f"Object.keys({data}.slots).find((slot) => !({data}.patches[slot]))")
+    if without:
+        browser.run(f"location.hash = '#slot=0/{without}'")
+        browser.until("document.querySelector('.difference').textContent.startsWith('Patches are kept of')", "a slot without patches to say so")
+        check(True, "a slot without patches says so")
+    browser.run("document.querySelector('.view input[value=labels]').click()")
+    browser.run(f"location.hash = '#slot=0/{slot}'")
+    browser.until(f"document.querySelector('.slot').textContent.endsWith('{facet}, layer {layer}')", "the slot again")
+    check(browser.settled(PICTURE) == labels, "and the segmentation comes back")
+
+
 def check_explorer(browser):
     first = browser.settled(PICTURE)
     heading = browser.run("document.querySelector('.slot').textContent")
@@ -474,6 +538,7 @@ def main():
                         check_names(browser)
                         if browser.run("!!document.querySelector('.explorer:not([hidden])')"):
                             check_explorer(browser)
+                            check_patches(browser, page)
                             check_grid_and_keys(browser)
                         check_tabs(browser)
                         check_table(browser)

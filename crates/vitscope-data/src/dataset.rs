@@ -230,6 +230,28 @@ impl RgbCrop {
             pixels: resize_window(image, &place, size, size),
         }
     }
+
+    /// The mean brightness of each patch (Rec. 601), row by row.
+    ///
+    /// # Shapes
+    /// `grid`: rows and columns of patches; gives as many numbers, from 0 to 255.
+    #[must_use]
+    pub fn brightness(&self, grid: [usize; 2]) -> Vec<f64> {
+        let patch = self.size / grid[0].max(1);
+        let of_place = |place: usize| {
+            let (top, left) = (place / grid[1] * patch, place % grid[1] * patch);
+            let mut sum = 0.0;
+            for row in top..top + patch {
+                let start = 3 * (row * self.size + left);
+                for pixel in self.pixels[start..start + 3 * patch].chunks_exact(3) {
+                    let [r, g, b] = [0, 1, 2].map(|channel: usize| f64::from(pixel[channel]));
+                    sum += 0.299 * r + 0.587 * g + 0.114 * b;
+                }
+            }
+            sum / (patch * patch).max(1) as f64
+        };
+        (0..grid[0] * grid[1]).map(of_place).collect()
+    }
 }
 
 fn label_crop(

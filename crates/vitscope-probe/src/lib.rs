@@ -17,6 +17,8 @@
 //! A [`Transform`] edits the vectors before all of that, to see what position does to the outcome
 //! (docs/protocol.md section 15).
 //!
+//! A [`Sketch`] keeps the cosines of an image's vectors in a few numbers a patch (docs/protocol.md section 19).
+//!
 //! The crate knows nothing of files or models: it takes arrays and gives arrays. `vitscope-protocol` puts the
 //! stages together, with the order of images and everything that is drawn by a seed.
 //!
@@ -92,6 +94,7 @@ mod principal;
 mod random;
 pub mod readers;
 mod rows;
+mod sketch;
 mod spread;
 mod start;
 mod trainer;
@@ -104,6 +107,7 @@ pub use exact::ExactSums;
 pub use labels::{LabelScratch, Labeler, SoftSums, plain_labels};
 pub use moments::{Moments, MomentsState};
 pub use principal::Principal;
+pub use sketch::{DIRECTIONS as SKETCH_DIRECTIONS, PARTS as SKETCH_PARTS, Sketch, SketchBasis};
 pub use spread::Spread;
 pub use start::{Reservoir, initial_centroids};
 pub use trainer::{AdamSettings, Trainer, TrainerState};

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView2};
 use rayon::prelude::*;
 use vitscope_probe::{AdamSettings, Dispersion, ProbeError, Spread, Trainer, TrainerState};
 
@@ -91,6 +91,12 @@ impl Training {
     #[must_use]
     pub fn spread(&self, slot: usize) -> Option<Spread> {
         self.spreads[slot]
+    }
+
+    /// Some of the vectors that a slot started from, `[n, D]`.
+    #[must_use]
+    pub fn sample(&self, slot: usize) -> ArrayView2<'_, f32> {
+        self.samples[slot].view()
     }
 
     /// How far the clusters of every slot lie apart and how wide they are, by the vectors that were kept (protocol

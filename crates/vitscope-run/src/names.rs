@@ -16,6 +16,8 @@ pub const COUNTS: &str = "counts.safetensors";
 pub const SAMPLES: &str = "samples.safetensors";
 /// How probable each cluster is where, in the mean over images; absent where that was not summed.
 pub const SOFT: &str = "soft.safetensors";
+/// Patch vectors of the examples in a few numbers each, at the layers that are shown; absent where no label maps are kept.
+pub const PATCHES: &str = "patches.safetensors";
 /// Mean attention, and the rows that were asked for.
 pub const ATTENTION: &str = "attention.safetensors";
 /// What was done to patch vectors before they were probed.
@@ -65,6 +67,18 @@ pub fn positions(subject: Subject) -> String {
 #[must_use]
 pub fn soft(slot: Slot) -> String {
     format!("soft.{slot}")
+}
+
+/// The tensor of [`PATCHES`] with rounded coordinates of every patch of every example, `[E, N, r]`.
+#[must_use]
+pub fn patches(slot: Slot) -> String {
+    format!("patches.{slot}")
+}
+
+/// The tensor of [`PATCHES`] that says how far cosines by them are off.
+#[must_use]
+pub fn patch_error(slot: Slot) -> String {
+    format!("patch_error.{slot}")
 }
 
 /// The tensor of [`COUNTS`] that says how often a cluster meets a class.

@@ -9,12 +9,13 @@ use crate::record::Record;
 use crate::{files, names};
 
 /// The files that hold what a run measured. Pictures and pages are drawn from them again.
-const PROVED: [&str; 12] = [
+const PROVED: [&str; 13] = [
     names::METRICS,
     names::CODEBOOKS,
     names::COUNTS,
     names::SAMPLES,
     names::SOFT,
+    names::PATCHES,
     names::ATTENTION,
     names::TRANSFORMS,
     names::ARTIFACTS,

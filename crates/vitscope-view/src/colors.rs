@@ -175,26 +175,12 @@ fn ends(values: ArrayView1<'_, f64>) -> [f64; 2] {
     [at(0.01), at(0.99)]
 }
 
-/// The mean brightness of each patch (Rec. 601), `[B * N, 1]`.
+/// The mean brightness of each patch, `[B * N, 1]`.
 pub(crate) fn brightness(crops: &[&RgbCrop], grid: [usize; 2]) -> Array2<f64> {
-    let mut out = Vec::with_capacity(crops.len() * grid[0] * grid[1]);
-    for crop in crops {
-        let patch = crop.size / grid[0].max(1);
-        for place in 0..grid[0] * grid[1] {
-            let (top, left) = (place / grid[1] * patch, place % grid[1] * patch);
-            let mut sum = 0.0;
-            for row in top..top + patch {
-                let start = 3 * (row * crop.size + left);
-                for pixel in crop.pixels[start..start + 3 * patch].chunks_exact(3) {
-                    let [r, g, b] = [0, 1, 2].map(|channel: usize| f64::from(pixel[channel]));
-                    sum += 0.299 * r + 0.587 * g + 0.114 * b;
-                }
-            }
-            out.push(sum / (patch * patch).max(1) as f64);
-        }
-    }
-    let rows = out.len();
-    Array2::from_shape_vec((rows, 1), out).expect("one number a patch")
+    let of_all = crops.iter().flat_map(|crop| crop.brightness(grid));
+    let of_all: Vec<f64> = of_all.collect();
+    let rows = of_all.len();
+    Array2::from_shape_vec((rows, 1), of_all).expect("one number a patch")
 }
 
 /// Fits the tensors of a forward pass as they come, layer by layer.

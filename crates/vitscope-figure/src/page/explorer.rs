@@ -8,6 +8,7 @@ use flate2::write::ZlibEncoder;
 use serde::Serialize;
 use vitscope_run::{Facet, Part, RunKind, Slot, Subject};
 
+use super::patches::{self, PatchData};
 use super::{maps, table};
 use crate::encoding::base64;
 use crate::error::FigureError;
@@ -47,6 +48,8 @@ struct RunData<'a> {
     examples: Vec<ShownImage>,
     truth: Option<SlotData>,
     slots: BTreeMap<String, SlotData>,
+    /// Patch vectors of the examples, in the slots that are chosen.
+    patches: BTreeMap<String, PatchData>,
 }
 
 /// A line of the legend: a class, or a cluster where there are no classes.
@@ -175,6 +178,7 @@ impl<'a> RunData<'a> {
             has_none: reader.has_none,
             size: reader.size.unwrap_or([1, 1]),
             grid: run.record.grid,
+            patches: patches::of(run, examples.len())?,
             examples,
             truth,
             slots,

@@ -2,16 +2,13 @@
 //!
 //! A pixel of a label map nearly always has the label of a neighbor. Each is coded by up to three answers - is it the
 //! left one's, else the upper one's, else the upper right one's? - and by its eight bits where none is right. Each
-//! answer goes through the binary range coder of LZMA, with a probability that is learned for the way in which the
+//! answer goes through a range coder ([`Coder`]), with a probability that is learned for the way in which the
 //! neighbors agree. `templates/report/unpacking.js` decodes it, and knows by the sum at the end whether it did so rightly.
 
-/// Probabilities are of 12 bits, and move by a 32nd.
-const HALF: u16 = 1 << 11;
-const SPEED: u32 = 5;
+use super::coder::{Coder, HALF, sum};
+
 /// Ways in which nine pairs of neighbors agree.
 const WAYS: usize = 1 << 9;
-/// Below it, the range has a byte to give.
-const LEAST: u32 = 1 << 24;
 
 /// Encodes label maps of one size, one after the other: a 4-byte sum, big-endian, then the coded pixels.
 ///
@@ -33,12 +30,6 @@ pub(super) fn encode(pixels: &[u8], width: usize, height: usize) -> Vec<u8> {
     let mut bytes = sum(pixels).to_be_bytes().to_vec();
     bytes.extend(coder.finish());
     bytes
-}
-
-/// What a decoder must find.
-fn sum(pixels: &[u8]) -> u32 {
-    let step = |sum: u32, &pixel: &u8| sum.wrapping_mul(31).wrapping_add(pixel.into());
-    pixels.iter().fold(7, step)
 }
 
 /// The neighbors of a pixel that come before it. Beyond the map's edges they are those nearest, and 0 above the first row.
@@ -139,111 +130,21 @@ impl AnswerOdds {
     }
 }
 
-/// Moves a probability of "no" towards what was the case.
-fn learn(probability: &mut u16, bit: bool) {
-    if bit {
-        *probability -= *probability >> SPEED;
-    } else {
-        *probability += (2 * HALF - *probability) >> SPEED;
-    }
-}
-
-/// The range coder of LZMA, by Igor Pavlov.
-struct Coder {
-    low: u64,
-    range: u32,
-    /// The last byte that a carry could still reach, and how many bytes of 255 follow it.
-    held: Option<u8>,
-    full: usize,
-    bytes: Vec<u8>,
-}
-
-impl Coder {
-    fn new() -> Self {
-        Self {
-            low: 0,
-            range: u32::MAX,
-            held: None,
-            full: 0,
-            bytes: Vec::new(),
-        }
-    }
-
-    fn code(&mut self, probability: &mut u16, bit: bool) {
-        let bound = (self.range >> 12) * u32::from(*probability);
-        if bit {
-            self.low += u64::from(bound);
-            self.range -= bound;
-        } else {
-            self.range = bound;
-        }
-        learn(probability, bit);
-        while self.range < LEAST {
-            self.range <<= 8;
-            self.shift();
-        }
-    }
-
-    /// Gives the highest byte, once no carry can reach it.
-    fn shift(&mut self) {
-        let carry = (self.low >> 32) as u8;
-        let byte = (self.low >> 24) as u8;
-        if carry == 1 || byte != 255 {
-            if let Some(held) = self.held {
-                self.bytes.push(held.wrapping_add(carry));
-            }
-            self.bytes
-                .extend(std::iter::repeat_n(carry.wrapping_sub(1), self.full));
-            (self.held, self.full) = (Some(byte), 0);
-        } else {
-            self.full += 1;
-        }
-        self.low = (self.low & 0x00ff_ffff) << 8;
-    }
-
-    fn finish(mut self) -> Vec<u8> {
-        for _ in 0..5 {
-            self.shift();
-        }
-        self.bytes
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use super::super::coder::tests::Decoder;
     use super::*;
 
     /// What `unpacking.js` does, in Rust.
     fn decode(bytes: &[u8], maps: usize, width: usize, height: usize) -> Vec<u8> {
-        let mut next = 4;
-        let mut take = || {
-            next += 1;
-            u32::from(bytes.get(next - 1).copied().unwrap_or(0))
-        };
-        let mut code = (0..4).fold(0, |code: u32, _| code << 8 | take());
-        let mut range = u32::MAX;
+        let mut decoder = Decoder::new(bytes);
         let mut learned = AnswerOdds::new();
         let mut pixels = Vec::new();
         for _ in 0..maps {
             let mut map = vec![0; width * height];
             for at in 0..map.len() {
                 let near = Near::of(&map, width, at);
-                map[at] = learned.walk(&near, |probability, _| {
-                    let bound = (range >> 12) * u32::from(*probability);
-                    let bit = code >= bound;
-                    if bit {
-                        code -= bound;
-                        range -= bound;
-                    } else {
-                        range = bound;
-                    }
-                    learn(probability, bit);
-                    while range < LEAST {
-                        range <<= 8;
-                        code = code << 8 | take();
-                    }
-                    bit
-                });
+                map[at] = learned.walk(&near, |probability, _| decoder.tell(probability));
             }
             pixels.extend(map);
         }

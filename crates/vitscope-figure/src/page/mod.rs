@@ -3,8 +3,10 @@
 //! Text, figures and the table are plain HTML and need no script. The explorer gets its pictures
 //! from a JSON island, where label maps lie compressed slot by slot and are unpacked on demand.
 
+mod coder;
 mod explorer;
 mod maps;
+mod patches;
 mod script;
 mod standing;
 mod summary;

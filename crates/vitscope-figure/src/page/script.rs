@@ -11,6 +11,7 @@ pub(super) const SCRIPT: &str = concat!(
     include_str!("../../templates/report/unpacking.js"),
     include_str!("../../templates/report/slots.js"),
     include_str!("../../templates/report/painting.js"),
+    include_str!("../../templates/report/closer.js"),
     include_str!("../../templates/report/cards.js"),
     include_str!("../../templates/report/aggregates.js"),
     include_str!("../../templates/report/bars.js"),

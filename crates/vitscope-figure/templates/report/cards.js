@@ -8,6 +8,7 @@
     const main = make("canvas");
     const mainStack = stack(`segmentation of ${example.stem}`, example.image, main);
     watch(mainStack, main, slot, index);
+    chooseHere(mainStack, main, index);
     const thumbs = make("div", "thumbs");
     thumbs.append(stack(`image ${example.stem}`, example.image, null));
     let truth = null;
@@ -25,7 +26,7 @@
   });
 
   // What the line below the legend says: how to use the explorer, or the lit class's numbers.
-  const HINT = "Arrow keys: left and right change the layer, up and down the facet. Point at a class, in the legend or in a map, to light it up; click to keep it, Escape to let it go. R keeps the slot as reference, D shows the difference to it.";
+  const HINT = "Arrow keys: left and right change the layer, up and down the facet. Point at a class, in the legend or in a map, to light it up; click to keep it, Escape to let it go. R keeps the slot as reference, D shows the difference to it; A shows which patches are like the one that is clicked, C principal components.";
   const describeLit = () => {
     if (state.lit < 0) return HINT;
     const parts = [slot(), run().truth].map((source, at) => {

@@ -29,6 +29,7 @@
     for (const input of views) input.checked = input.value === view;
     repaint();
   };
+  const closeLabels = views.filter((input) => input.value === "alike" || input.value === "components").map((input) => input.closest("label"));
   for (const input of views) input.addEventListener("change", () => setView(input.value));
   const keep = () => {
     state.base = { run: state.run, facet: state.facet, layer: state.layer };

@@ -2,10 +2,15 @@
     const compared = isDifference();
     let [pixels, differing] = [0, 0];
     cards.forEach((card, index) => {
-      const counts = paint(card.main, slot(), index, state.opacity, compared);
-      pixels += counts[0];
-      differing += counts[1];
-      card.mainStack.classList.toggle("lit", state.lit >= 0 || compared);
+      if (!isClose()) {
+        const counts = paint(card.main, slot(), index, state.opacity, compared);
+        pixels += counts[0];
+        differing += counts[1];
+      }
+      card.mainStack.classList.toggle("lit", !isClose() && (state.lit >= 0 || compared));
+      card.mainStack.classList.toggle("chooses", isClose() && Boolean(kept()));
+      if (isClose()) card.mainStack.tabIndex = 0;
+      else card.mainStack.removeAttribute("tabindex");
       if (card.truth) {
         paint(card.truth, run().truth, index, 1, false);
         card.truthStack.classList.toggle("lit", state.lit >= 0);
@@ -13,7 +18,8 @@
     });
     let line = state.base ? `Reference: ${readable(state.base)}.` : "";
     if (state.view === "difference") line = compared ? `${readable(state)} differs from ${readable(state.base)} in ${pixels ? ((100 * differing) / pixels).toFixed(1) : "0.0"} % of the pixels shown; in color: what it says there.` : noDifference();
-    find(".difference").textContent = line;
+    find(".ramp").hidden = true;
+    find(".difference").textContent = isClose() ? paintClose() : line;
     maps.forEach(paintAggregate);
     find(".lit-line").textContent = describeLit();
     buttons.forEach((node, index) => node.classList.toggle("lit", index === state.lit));

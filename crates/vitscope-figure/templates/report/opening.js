@@ -35,6 +35,8 @@
     if (at.matches("select")) return;
     if (event.key === "r") keep();
     if (event.key === "d") setView(state.view === "difference" ? "labels" : "difference");
+    const close = { a: "alike", c: "components" }[event.key];
+    if (close && Object.keys(run().patches).length) setView(state.view === close ? "labels" : close);
     if (!(event.key in steps) || at.matches("input[type=range], .view input")) return;
     // Up and down scroll the page unless a reader is in the explorer.
     if (!explorer.contains(at) && (event.key === "ArrowUp" || event.key === "ArrowDown")) return;

@@ -82,8 +82,8 @@
       const index = map[y * width + x];
       return index === NONE ? -1 : source().entries[index];
     };
-    box.addEventListener("pointermove", (event) => light(entryAt(event)));
+    box.addEventListener("pointermove", (event) => isClose() || light(entryAt(event)));
     box.addEventListener("pointerleave", () => light(state.pinned));
-    box.addEventListener("click", (event) => pin(entryAt(event)));
+    box.addEventListener("click", (event) => isClose() || pin(entryAt(event)));
   };
 

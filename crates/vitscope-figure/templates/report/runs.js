@@ -20,6 +20,9 @@
     find(".cards").style.setProperty("--least", cards.length > 6 ? "150px" : "240px");
     buttons = makeButtons();
     facetInputs = makeFacets();
+    const hasPatches = Object.keys(run().patches).length > 0;
+    for (const label of closeLabels) label.hidden = !hasPatches;
+    if (isClose() && !hasPatches) setView("labels");
     return show(Math.max(0, run().facets.indexOf(facet)), Math.max(0, run().layers.indexOf(layer)));
   }
 

@@ -1,5 +1,5 @@
   // `base` is the slot that the difference is taken from: its run, facet and layer as places.
-  const state = { run: 0, facet: 0, layer: 0, opacity: 1, lit: -1, pinned: -1, turn: 0, view: "labels", base: null };
+  const state = { run: 0, facet: 0, layer: 0, opacity: 1, lit: -1, pinned: -1, turn: 0, view: "labels", base: null, patch: null };
   const run = () => data.runs[state.run];
   const nameOf = (at) => `${data.runs[at.run].facets[at.facet]}.${data.runs[at.run].layers[at.layer]}`;
   const slotOf = (at) => data.runs[at.run].slots[nameOf(at)];

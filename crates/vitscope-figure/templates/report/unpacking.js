@@ -6,16 +6,12 @@
     const stream = new Blob([decode(text)]).stream().pipeThrough(new DecompressionStream("deflate"));
     return new Uint8Array(await new Response(stream).arrayBuffer());
   };
-  // Label maps, as page/maps.rs encodes them: up to three answers a pixel, each through LZMA's range coder.
-  const unfold = (text, maps, [width, height]) => {
-    const bytes = decode(text);
-    const pixels = new Uint8Array(maps * width * height);
-    const answers = [0, 1, 2].map(() => new Uint16Array(512).fill(2048));
-    const bits = new Uint16Array(256).fill(2048);
+  // What page/coder.rs wrote: LZMA's range coder, with probabilities that are learned on the way.
+  const teller = (bytes) => {
     let next = 8;
     let code = ((bytes[4] << 24) | (bytes[5] << 16) | (bytes[6] << 8) | bytes[7]) >>> 0;
     let range = 0xffffffff;
-    const tell = (learned, way) => {
+    return (learned, way) => {
       const no = learned[way];
       const bound = (range >>> 12) * no;
       const isYes = code >= bound;
@@ -34,11 +30,23 @@
       }
       return isYes;
     };
-    const other = () => {
-      let node = 1;
-      for (let bit = 0; bit < 8; bit += 1) node = 2 * node + (tell(bits, node) ? 1 : 0);
-      return node & 255;
-    };
+  };
+  const eightBits = (tell, learned) => {
+    let node = 1;
+    for (let bit = 0; bit < 8; bit += 1) node = 2 * node + (tell(learned, node) ? 1 : 0);
+    return node & 255;
+  };
+  const halves = (count) => new Uint16Array(count).fill(2048);
+  const mustBe = (bytes, sum, what) => {
+    if (sum !== ((bytes[0] << 24) | (bytes[1] << 16) | (bytes[2] << 8) | bytes[3]) >>> 0) throw new Error(`The page is damaged: its ${what} are not those that were written.`);
+  };
+  // Label maps, as page/maps.rs encodes them: up to three answers a pixel.
+  const unfold = (text, maps, [width, height]) => {
+    const bytes = decode(text);
+    const pixels = new Uint8Array(maps * width * height);
+    const answers = [0, 1, 2].map(() => halves(512));
+    const bits = halves(256);
+    const tell = teller(bytes);
     let sum = 7;
     let at = 0;
     for (let map = 0; map < maps; map += 1) {
@@ -58,7 +66,7 @@
           if (tell(answers[0], way)) {
             if (up !== left && !tell(answers[1], way)) label = up;
             else if (right !== left && right !== up && !tell(answers[2], way)) label = right;
-            else label = other();
+            else label = eightBits(tell, bits);
           }
           pixels[at + column] = label;
           sum = (Math.imul(sum, 31) + label) >>> 0;
@@ -67,8 +75,27 @@
         at += width;
       }
     }
-    if (sum !== ((bytes[0] << 24) | (bytes[1] << 16) | (bytes[2] << 8) | bytes[3]) >>> 0) throw new Error("The page is damaged: its label maps are not those that were written.");
+    mustBe(bytes, sum, "label maps");
     return pixels;
+  };
+  // Coordinates of patches, as page/patches.rs encodes them: eight bits each, by what the patches to the left and above have.
+  const BOUNDS = [-24, -12, -6, -2, 1, 3, 7, 13, 25];
+  const unfoldPatches = (text, images, width, [rows, columns]) => {
+    const bytes = decode(text);
+    const tell = teller(bytes);
+    const ways = BOUNDS.length + 1;
+    const learned = Array.from({ length: width * ways }, () => halves(256));
+    const codes = new Int8Array(images * rows * columns * width);
+    let sum = 7;
+    for (let at = 0; at < codes.length; at += 1) {
+      const place = Math.floor(at / width) % (rows * columns);
+      const both = (place % columns ? codes[at - width] : 0) + (place >= columns ? codes[at - columns * width] : 0);
+      const folded = eightBits(tell, learned[(at % width) * ways + BOUNDS.filter((bound) => both >= bound).length]);
+      sum = (Math.imul(sum, 31) + folded) >>> 0;
+      codes[at] = (folded >> 1) ^ -(folded & 1);
+    }
+    mustBe(bytes, sum, "patches");
+    return codes;
   };
   const jpeg = (text) => `data:image/jpeg;base64,${text}`;
   const rgb = (color) => `rgb(${color.join(" ")})`;

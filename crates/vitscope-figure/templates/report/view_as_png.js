@@ -15,9 +15,10 @@
     return [...lines, line[1]];
   };
   const drawHead = (context, left, width) => {
-    const named = isDifference() ? `${readable(state)}, difference to ${readable(state.base)}` : readable(state);
+    const close = isClose() ? find(".difference").textContent : "";
+    const named = close ? `${readable(state)}. ${close}` : isDifference() ? `${readable(state)}, difference to ${readable(state.base)}` : readable(state);
     const words = (text) => text.split(" ").map((word) => ({ text: word, room: context.measureText(" ").width }));
-    const swatches = buttons.map((node, entry) => ({ text: node.textContent, room: 34, color: run().entries[entry].color }));
+    const swatches = (close ? [] : buttons).map((node, entry) => ({ text: node.textContent, room: 34, color: run().entries[entry].color }));
     const numbers = [...document.querySelectorAll(".numbers > div")].map((line) => [...line.children].map((part) => part.textContent).join(" ")).join(", ");
     let top = 4;
     for (const [font, pieces] of [[`600 16px ${FONT}`, () => words(find("h1").textContent)], [`600 14px ${FONT}`, () => words(named)], [`13px ${FONT}`, () => words(numbers)], [`13px ${FONT}`, () => swatches]]) {

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use ndarray::{Array2, ArrayView4};
 use vitscope_data::Split;
-use vitscope_protocol::{Painter, Site};
+use vitscope_protocol::{Painter, Site, Training};
 use vitscope_vit::vit::Rows;
 
 use crate::attention::{self, Localities};
@@ -15,6 +15,7 @@ use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation};
 use crate::job::Job;
 use crate::observer::{Observer, Phase};
+use crate::probe::patches::PatchKeeper;
 use crate::probe::readers::Readers;
 use crate::record::Record;
 use crate::source::{PassTimes, Seen, Source, Visitor};
@@ -31,6 +32,8 @@ struct Examiner<'a> {
     readers: Option<&'a Readers>,
     /// Per run.
     evaluations: Vec<Evaluation>,
+    /// Per run.
+    keepers: Vec<PatchKeeper>,
     localities: Option<Localities>,
     labels: Vec<u8>,
     /// Images of the job or of its shard that went by, and how many of them each run had counted before.
@@ -164,6 +167,10 @@ impl Visitor for Examiner<'_> {
             if wanted {
                 evaluation.keep(slot, labels, seen);
             }
+            let keeper = &mut self.keepers[number];
+            if keeper.wants(seen) {
+                keeper.keep(slot, rows.host()?.view(), seen);
+            }
             if let Some(readers) = self.readers {
                 let (batch, failed) = (seen.as_test(), self.job.slot_error(reading));
                 let counts = &mut evaluation.readers[slot];
@@ -193,8 +200,10 @@ impl Visitor for Examiner<'_> {
     }
 
     fn batch(&mut self, seen: &Seen, _: bool) -> Result<(), StudyError> {
-        for (evaluation, &counted) in self.evaluations.iter_mut().zip(&self.counted) {
+        let evaluations = self.evaluations.iter_mut().zip(&mut self.keepers);
+        for ((evaluation, keeper), &counted) in evaluations.zip(&self.counted) {
             if self.passed >= counted {
+                keeper.end_batch()?;
                 evaluation.end_batch(seen)?;
             }
         }
@@ -216,14 +225,22 @@ pub(crate) struct TestCounts {
     pub(crate) localities: Option<Localities>,
 }
 
+/// What labels the test images.
+pub(crate) struct Probes<'a> {
+    /// Per run.
+    pub(crate) trainings: &'a [Training],
+    /// `[K, D]` per run and slot.
+    pub(crate) codebooks: &'a [Vec<Array2<f32>>],
+    /// Where they are asked for.
+    pub(crate) readers: Option<&'a Readers>,
+}
+
 /// Labels and counts every test image for every run, in one pass.
-///
-/// `codebooks` `[K, D]` per run and slot; `readers` where they are asked for.
 pub(crate) fn examine(
     job: &Job<'_>,
     source: &mut Source,
     edits: &Edits<'_>,
-    (codebooks, readers): (&[Vec<Array2<f32>>], Option<&Readers>),
+    probes: &Probes<'_>,
     records: &mut [Record],
     observer: &mut dyn Observer,
 ) -> Result<TestCounts, StudyError> {
@@ -233,7 +250,11 @@ pub(crate) fn examine(
     let site = edits.site(source)?;
     let mut painters = Vec::new();
     let mut evaluations = Vec::new();
-    for (run, codebooks) in job.runs.iter().zip(codebooks) {
+    let mut keepers = Vec::new();
+    for (run, training) in job.runs.iter().zip(probes.trainings) {
+        keepers.push(PatchKeeper::new(job, run, training)?);
+    }
+    for (run, codebooks) in job.runs.iter().zip(probes.codebooks) {
         let of_run = codebooks
             .iter()
             .zip(run.setup.readings())
@@ -266,14 +287,16 @@ pub(crate) fn examine(
         job,
         observer,
         painters,
-        hashes: codebooks
+        hashes: probes
+            .codebooks
             .iter()
             .map(|of_run| evaluate::hash_of(of_run))
             .collect(),
         counted: vec![0; evaluations.len()],
         site,
-        readers,
+        readers: probes.readers,
         evaluations,
+        keepers,
         localities,
         labels: Vec::new(),
         passed: 0,

@@ -12,6 +12,7 @@ use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation, waiting_folder};
 use crate::job::{counting_fingerprint, kept_indices};
 use crate::outcome::{self, ProbeOutcome};
+use crate::probe::patches;
 use crate::record;
 use crate::settings::Settings;
 use crate::shard::Shard;
@@ -187,6 +188,8 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
     for part in &parts {
         add(part, &hash, &mut evaluation, localities.as_mut())?;
         take_labels(part, &request.out, &slots, &data, &settings)?;
+        let (test, own) = (first.data.test, part.shard.images(first.data.test));
+        patches::take(&part.run, &request.out, &settings, &data, &own, test)?;
     }
     let geometry = Geometry { size: first.size };
     let labels = TrainLabels::new(&data, geometry, record.grid, record.data.train);

@@ -12,6 +12,7 @@ pub(crate) mod inspect;
 pub(crate) mod job;
 pub mod merge;
 pub mod outcome;
+pub(crate) mod patches;
 mod picture_files;
 pub(crate) mod prepared;
 pub(crate) mod probed;
@@ -39,7 +40,7 @@ use crate::baselines::TrainLabels;
 use crate::cache::{FacetCache, Worth};
 use crate::edits::Edits;
 use crate::error::StudyError;
-use crate::examine::examine;
+use crate::examine::{Probes, examine};
 use crate::fit::fit;
 use crate::job::{Job, begin, folder_of, look};
 use crate::observer::Observer;
@@ -137,8 +138,12 @@ pub(crate) fn run(
     let passed = learn(job, source, trainings, &mut records, observer).and_then(|learned| {
         let (edits, codebooks) = (&learned.edits, &learned.codebooks);
         inspect(job, source, edits, codebooks, &mut records, observer)?;
-        let probes = (&codebooks[..], learned.readers.as_ref());
-        let counts = examine(job, source, edits, probes, &mut records, observer)?;
+        let probes = Probes {
+            trainings: &learned.trainings,
+            codebooks,
+            readers: learned.readers.as_ref(),
+        };
+        let counts = examine(job, source, edits, &probes, &mut records, observer)?;
         Ok((learned, counts))
     });
     if matches!(passed, Err(StudyError::Interrupted { .. })) {

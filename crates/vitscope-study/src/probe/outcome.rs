@@ -21,8 +21,8 @@ use crate::settings::{SaveCounts, Settings};
 use crate::transforms::StoredTransforms;
 
 use super::picture_files::{Show, write_aggregate, write_examples, write_labels};
-use super::soft;
 use super::tensor_files::{write_codebooks, write_counts, write_samples};
+use super::{patches, soft};
 
 /// What one slot came to.
 #[derive(Clone, Debug)]
@@ -214,10 +214,13 @@ pub fn write(input: CountedRun<'_>) -> Result<ProbeOutcome, StudyError> {
     let test = record.data.test;
     write_labels(run, settings, data, slots, &matches, &show, test)?;
     let examples = write_examples(run, settings, data, geometry, test)?;
+    let selection = selection(settings.select, &summaries);
+    let which = (slots, &selection);
+    patches::write(run, settings, data, geometry, which, record.grid, test)?;
     Ok(ProbeOutcome {
         run: run.to_owned(),
         session: input.session,
-        selection: selection(settings.select, &summaries),
+        selection,
         truth_nmi: truth.as_ref().and_then(|truth| truth.positional.nmi),
         slots: summaries,
         examples,

@@ -11,6 +11,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
 
+use safetensors::tensor::{Dtype, TensorView};
+use safetensors::{SafeTensors, serialize};
+use vitscope_data::{DataSet, Geometry, Split};
 use vitscope_study::observer::{Observer, Phase};
 use vitscope_testkit::{fixture, scenes};
 use vitscope_vit::identify::{Family, Settle};
@@ -206,4 +209,48 @@ pub fn metrics(run: &Path) -> Vec<[String; 5]> {
             [field[4], field[3], field[5], field[6], field[7]].map(str::to_owned)
         })
         .collect()
+}
+
+/// A tensor of a file: its shape, and its numbers.
+pub fn floats(file: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
+    let bytes = std::fs::read(file).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let view = tensors.tensor(name).unwrap();
+    let (chunks, _) = view.data().as_chunks::<4>();
+    let values = chunks.iter().map(|&bytes| f32::from_le_bytes(bytes));
+    (view.shape().to_vec(), values.collect())
+}
+
+/// What `extract` writes for the crops of some test images: facets, `[images, Hp, Wp, D]` per slot, and attention, `[images, heads, T, T]`
+/// per layer.
+pub fn extracted(dir: &Path, images: &[usize]) -> PathBuf {
+    let set = DataSet::open(&camvid()).unwrap();
+    let geometry = Geometry::for_patch(64, 16);
+    let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+    let mut input: Vec<u8> = Vec::new();
+    for &image in images {
+        let crop = set
+            .image(&set.split(Split::Test)[image], &geometry)
+            .unwrap();
+        for c in 0..3 {
+            for pixel in crop.pixels.chunks_exact(3) {
+                let value = (f32::from(pixel[c]) / 255.0 - mean[c]) / std[c];
+                input.extend(value.to_le_bytes());
+            }
+        }
+    }
+    let view = TensorView::new(Dtype::F32, vec![images.len(), 3, 64, 64], &input).unwrap();
+    let file = dir.join("input.safetensors");
+    std::fs::write(&file, serialize([("input", view)], None).unwrap()).unwrap();
+    let mut args = vec!["extract".to_owned()];
+    args.extend(model());
+    let out = dir.join("features");
+    args.extend(["--attention", "--tensor"].map(str::to_owned));
+    args.extend([
+        file.display().to_string(),
+        "--out".to_owned(),
+        out.display().to_string(),
+    ]);
+    succeed(command().args(args).output().unwrap());
+    out.join("features.safetensors")
 }

@@ -1,9 +1,7 @@
 //! `vitscope attention` end to end.
 use std::path::Path;
 
-use crate::common::{assert_same, command, metrics, run_json, succeed};
-use safetensors::{SafeTensors, serialize, tensor::Dtype, tensor::TensorView};
-use vitscope_data::{DataSet, Geometry, Split};
+use crate::common::{assert_same, command, extracted, floats, metrics, run_json, succeed};
 use vitscope_study::attention::{AttentionRequest, AttentionSettings, attention};
 use vitscope_study::observer::Silent;
 
@@ -24,46 +22,6 @@ fn args(out: &Path, more: &[&str]) -> Vec<String> {
     }
     args.extend(more.iter().map(|&arg| arg.to_owned()));
     args
-}
-
-fn floats(file: &Path, name: &str) -> (Vec<usize>, Vec<f32>) {
-    let bytes = std::fs::read(file).unwrap();
-    let tensors = SafeTensors::deserialize(&bytes).unwrap();
-    let view = tensors.tensor(name).unwrap();
-    let (chunks, _) = view.data().as_chunks::<4>();
-    let values = chunks.iter().map(|&bytes| f32::from_le_bytes(bytes));
-    (view.shape().to_vec(), values.collect())
-}
-
-/// The attention that `extract` writes for the same crops, as `[images, heads, T, T]` per layer.
-fn extracted(dir: &Path) -> std::path::PathBuf {
-    let set = DataSet::open(&crate::common::camvid()).unwrap();
-    let geometry = Geometry::for_patch(64, 16);
-    let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
-    let mut input: Vec<u8> = Vec::new();
-    for item in &set.split(Split::Test)[..5] {
-        let crop = set.image(item, &geometry).unwrap();
-        for c in 0..3 {
-            for pixel in crop.pixels.chunks_exact(3) {
-                let value = (f32::from(pixel[c]) / 255.0 - mean[c]) / std[c];
-                input.extend(value.to_le_bytes());
-            }
-        }
-    }
-    let view = TensorView::new(Dtype::F32, vec![5, 3, 64, 64], &input).unwrap();
-    let file = dir.join("input.safetensors");
-    std::fs::write(&file, serialize([("input", view)], None).unwrap()).unwrap();
-    let mut args = vec!["extract".to_owned()];
-    args.extend(crate::common::model());
-    let out = dir.join("features");
-    args.extend(["--attention", "--tensor"].map(str::to_owned));
-    args.extend([
-        file.display().to_string(),
-        "--out".to_owned(),
-        out.display().to_string(),
-    ]);
-    succeed(command().args(args).output().unwrap());
-    out.join("features.safetensors")
 }
 
 /// Mutual information by its definition, in f64.
@@ -95,7 +53,7 @@ fn figures_are_those_of_the_extracted_attention() {
     );
     let rows = metrics(&run);
     assert_eq!(rows.len(), 3 * (1 + 2));
-    let features = extracted(dir.path());
+    let features = extracted(dir.path(), &[0, 1, 2, 3, 4]);
     let stored = run.join("attention.safetensors");
     for layer in 1..=3 {
         let (shape, weights) = floats(&features, &format!("attention.{layer}"));

@@ -24,6 +24,7 @@ mod kinds;
 mod library;
 mod models;
 mod own_models;
+mod patches;
 mod plan;
 mod plans;
 mod probe;

@@ -1,0 +1,376 @@
+//! Patch vectors of the example images in a few numbers each, so that the page can show which patches are alike (docs/protocol.md
+//! section 19). They are written while the images are counted, and wait for the end of the run as label maps do.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+
+use ndarray::{Array2, Array3, ArrayView1, ArrayView3, Axis, s};
+use rayon::prelude::*;
+use safetensors::tensor::Dtype;
+use vitscope_data::{DataSet, Geometry, Split};
+use vitscope_probe::{Sketch, SketchBasis};
+use vitscope_protocol::Training;
+use vitscope_run::tensors::{Lazy, TensorFile};
+use vitscope_run::{Facet, Slot, names};
+
+use crate::error::StudyError;
+use crate::files;
+use crate::job::{Job, JobRun, example_indices};
+use crate::settings::{SaveLabels, Settings};
+use crate::source::Seen;
+use crate::state;
+use crate::tensors;
+
+/// Coordinates whose sign is settled: those that become red, green and blue.
+const CHANNELS: usize = 3;
+
+/// Test images whose patch vectors are kept: the examples, where anything of them is kept.
+fn kept(settings: &Settings, test: usize) -> Vec<usize> {
+    match settings.save_labels {
+        SaveLabels::None => Vec::new(),
+        SaveLabels::Examples | SaveLabels::All => example_indices(settings, test),
+    }
+}
+
+/// Where the sketches of an image wait.
+fn waiting(run: &Path, image: &str) -> PathBuf {
+    let folder = state::folder(run).join("patches");
+    folder.join(format!("{image}.safetensors"))
+}
+
+/// The sketches of a run while its test images go by.
+#[derive(Debug)]
+pub(crate) struct PatchKeeper {
+    /// Per slot.
+    bases: Vec<SketchBasis>,
+    slots: Vec<Slot>,
+    /// Where the sketches of an image go.
+    kept: HashMap<usize, PathBuf>,
+    /// Of this batch: the image, its slot, and the sketch.
+    drawn: Vec<(usize, Slot, Sketch)>,
+}
+
+impl PatchKeeper {
+    /// For a run that has learned.
+    ///
+    /// # Errors
+    /// When no directions are found.
+    pub(crate) fn new(
+        job: &Job<'_>,
+        run: &JobRun,
+        training: &Training,
+    ) -> Result<Self, StudyError> {
+        let kept: HashMap<usize, PathBuf> = kept(&run.settings, job.test)
+            .into_iter()
+            .map(|image| {
+                let name = &job.data.split(Split::Test)[image].name;
+                (image, waiting(&run.root, name))
+            })
+            .collect();
+        let wanted = if kept.is_empty() { 0 } else { usize::MAX };
+        let readings = run.setup.readings().par_iter().take(wanted).enumerate();
+        let bases = readings.map(|(slot, &reading)| {
+            SketchBasis::of(training.sample(slot)).map_err(job.slot_error(reading))
+        });
+        Ok(Self {
+            bases: bases.collect::<Result<_, _>>()?,
+            slots: job.opened.slots.clone(),
+            kept,
+            drawn: Vec::new(),
+        })
+    }
+
+    /// Whether a batch has an image that is kept.
+    pub(crate) fn wants(&self, seen: &Seen) -> bool {
+        seen.images
+            .iter()
+            .any(|image| self.kept.contains_key(image))
+    }
+
+    /// Sketches the kept images of a batch.
+    pub(crate) fn keep(&mut self, slot: usize, rows: ArrayView3<'_, f32>, seen: &Seen) {
+        let basis = &self.bases[slot];
+        let images = seen.images.par_iter().enumerate();
+        let drawn = images.filter(|(_, image)| self.kept.contains_key(image));
+        let drawn = drawn.map(|(at, &image)| {
+            let sketch = basis.sketch(rows.index_axis(Axis(0), at));
+            (image, self.slots[slot], sketch)
+        });
+        let drawn: Vec<_> = drawn.collect();
+        self.drawn.extend(drawn);
+    }
+
+    /// Ends a batch: stores what was kept of it.
+    ///
+    /// # Errors
+    /// When the disk refuses.
+    pub(crate) fn end_batch(&mut self) -> Result<(), StudyError> {
+        let mut of_image: BTreeMap<usize, Vec<(Slot, Sketch)>> = BTreeMap::new();
+        for (image, slot, sketch) in self.drawn.drain(..) {
+            of_image.entry(image).or_default().push((slot, sketch));
+        }
+        for (image, sketches) in of_image {
+            let stored = sketches.iter().flat_map(|(slot, sketch)| {
+                let error = [sketch.squares, sketch.pairs as f64];
+                [
+                    (
+                        names::patches(*slot),
+                        codes(sketch.codes.view().insert_axis(Axis(0))),
+                    ),
+                    (names::patch_error(*slot), numbers(&error)),
+                ]
+            });
+            tensors::write_lazily(&self.kept[&image], stored.collect(), None)?;
+        }
+        Ok(())
+    }
+}
+
+/// Rounded coordinates as a tensor.
+fn codes(values: ArrayView3<'_, i8>) -> Lazy<'static> {
+    let bytes: Vec<u8> = values.iter().map(|&value| value.cast_unsigned()).collect();
+    Lazy::of(Dtype::I8, values.shape().to_vec(), bytes)
+}
+
+fn numbers(values: &[f64]) -> Lazy<'static> {
+    let bytes: Cow<'static, [u8]> = values
+        .iter()
+        .flat_map(|value| value.to_le_bytes())
+        .collect();
+    Lazy::of(Dtype::F64, vec![values.len()], bytes)
+}
+
+/// Takes over what a shard has kept of some images.
+///
+/// # Errors
+/// When it is missing, and when the disk refuses.
+pub(crate) fn take(
+    from: &Path,
+    out: &Path,
+    settings: &Settings,
+    data: &DataSet,
+    images: &std::ops::Range<usize>,
+    test: usize,
+) -> Result<(), StudyError> {
+    let kept = kept(settings, test).into_iter();
+    for image in kept.filter(|image| images.contains(image)) {
+        let name = &data.split(Split::Test)[image].name;
+        let from = waiting(from, name);
+        let bytes = std::fs::read(&from).map_err(StudyError::io(&from, "read"))?;
+        files::write(&waiting(out, name), &bytes)?;
+    }
+    Ok(())
+}
+
+/// The sketches of a slot in all kept images.
+struct SlotPatches {
+    slot: Slot,
+    /// `[E, N, r]`.
+    codes: Array3<i8>,
+    squares: f64,
+    pairs: f64,
+}
+
+/// Writes the sketches of the slots that are shown as a file of the run; without any there is none.
+///
+/// # Errors
+/// When one is missing or damaged, an image cannot be read, and the disk refuses.
+pub(super) fn write(
+    run: &Path,
+    settings: &Settings,
+    data: &DataSet,
+    geometry: &Geometry,
+    (slots, shown): (&[Slot], &BTreeMap<String, usize>),
+    grid: [usize; 2],
+    test: usize,
+) -> Result<(), StudyError> {
+    let kept = kept(settings, test);
+    if kept.is_empty() {
+        return Ok(());
+    }
+    let (mut found, mut brightness) = (Vec::new(), Vec::new());
+    for &image in &kept {
+        let item = &data.split(Split::Test)[image];
+        found.push(read(&waiting(run, &item.name), slots)?);
+        brightness.extend(data.image(item, geometry)?.brightness(grid));
+    }
+    let mut of_slots: Vec<SlotPatches> = Vec::new();
+    for (index, &slot) in slots.iter().enumerate() {
+        let images = found.iter().map(|of_image| of_image[index].codes.view());
+        let images: Vec<_> = images.collect();
+        let path = run.join(names::PATCHES);
+        let differ = |error| StudyError::Internal(format!("{}: {error}", path.display()));
+        of_slots.push(SlotPatches {
+            slot,
+            codes: ndarray::concatenate(Axis(0), &images).map_err(differ)?,
+            squares: found.iter().map(|of_image| of_image[index].squares).sum(),
+            pairs: found.iter().map(|of_image| of_image[index].pairs).sum(),
+        });
+    }
+    settle_signs(&mut of_slots, &brightness);
+    of_slots.retain(|of| shown.get(of.slot.facet.name()) == Some(&of.slot.layer));
+    let stored = of_slots.iter().flat_map(|of| {
+        let error = (of.pairs > 0.0).then(|| (of.squares / of.pairs).sqrt());
+        [
+            (names::patches(of.slot), codes(of.codes.view())),
+            (
+                names::patch_error(of.slot),
+                numbers(&[error.unwrap_or(f64::NAN)]),
+            ),
+        ]
+    });
+    Ok(tensors::write_lazily(
+        &run.join(names::PATCHES),
+        stored.collect(),
+        None,
+    )?)
+}
+
+/// Reads what waits of an image.
+fn read(path: &Path, slots: &[Slot]) -> Result<Vec<SlotPatches>, StudyError> {
+    let damaged = |problem: &dyn std::fmt::Display| {
+        StudyError::file(
+            path,
+            format!(
+                "is damaged ({problem}): remove the run's folder `state`, then continue with `resume`"
+            ),
+        )
+    };
+    let mut file = TensorFile::open(path, damaged)?.ok_or_else(|| damaged(&"it is missing"))?;
+    let mut of_slots = Vec::new();
+    for &slot in slots {
+        let stored = file.read(&names::patches(slot))?;
+        let error = file.read(&names::patch_error(slot))?;
+        let (Some(stored), Some(error)) = (stored, error) else {
+            return Err(damaged(&format!("{slot} is missing")));
+        };
+        let values = stored.bytes.iter().map(|byte| byte.cast_signed()).collect();
+        let (&[one, patches, width], [squares, pairs]) = (&stored.shape[..], &error.f64s()[..])
+        else {
+            return Err(damaged(&format!("{slot} has another shape")));
+        };
+        of_slots.push(SlotPatches {
+            slot,
+            codes: Array3::from_shape_vec((one, patches, width), values)
+                .map_err(|problem| damaged(&problem))?,
+            squares: *squares,
+            pairs: *pairs,
+        });
+    }
+    Ok(of_slots)
+}
+
+/// Turns the first coordinates so that each rises with brightness in the first layer of its facet, and in every other one with
+/// the same coordinate one layer before.
+fn settle_signs(of_slots: &mut [SlotPatches], brightness: &[f64]) {
+    let bright = Array2::from_shape_vec((brightness.len(), 1), brightness.to_vec());
+    let bright = bright.expect("one number a patch");
+    for facet in Facet::ALL {
+        let mut of_facet: Vec<&mut SlotPatches> = of_slots
+            .iter_mut()
+            .filter(|of| of.slot.facet == facet)
+            .collect();
+        of_facet.sort_by_key(|of| of.slot.layer);
+        let mut guide = bright.clone();
+        for of in of_facet {
+            let (images, patches, width) = of.codes.dim();
+            let channels = width.min(CHANNELS);
+            let mut first = Array2::zeros((images * patches, channels));
+            for channel in 0..channels {
+                let own = of.codes.slice(s![.., .., channel]);
+                let own = own.iter().map(|&code| f64::from(code)).collect();
+                let mut own = ndarray::Array1::from_vec(own);
+                let of_guide = guide.column(channel % guide.ncols());
+                if covariance(own.view(), of_guide) < 0.0 {
+                    of.codes
+                        .slice_mut(s![.., .., channel])
+                        .mapv_inplace(|code| -code);
+                    own.mapv_inplace(|value| -value);
+                }
+                first.column_mut(channel).assign(&own);
+            }
+            // A layer whose vectors span fewer directions leaves components without one to follow.
+            guide = if channels == CHANNELS {
+                first
+            } else {
+                bright.clone()
+            };
+        }
+    }
+}
+
+/// The sign of a correlation is all that is asked for.
+fn covariance(a: ArrayView1<'_, f64>, b: ArrayView1<'_, f64>) -> f64 {
+    let means = [a, b].map(|values| values.sum() / values.len().max(1) as f64);
+    let pairs = a.iter().zip(b);
+    pairs.map(|(a, b)| (a - means[0]) * (b - means[1])).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn slot(layer: usize) -> Slot {
+        Slot {
+            facet: Facet::Key,
+            layer,
+        }
+    }
+
+    fn patches(layer: usize, sign: i8) -> SlotPatches {
+        SlotPatches {
+            slot: slot(layer),
+            codes: Array3::from_shape_fn((2, 6, 4), |(image, patch, channel)| {
+                let rising = (6 * image + patch) as i8;
+                let value = [rising, (5 * rising) % 11, (7 * rising) % 13, rising];
+                sign * value[channel]
+            }),
+            squares: 1.0,
+            pairs: 2.0,
+        }
+    }
+
+    #[test]
+    fn coordinates_rise_with_brightness_and_then_with_those_before() {
+        let bright: Vec<f64> = (0..12).map(f64::from).collect();
+        // In any order; the fourth coordinate is left as it is.
+        let mut found = [patches(3, -1), patches(1, -1), patches(2, 1)];
+        settle_signs(&mut found, &bright);
+        let expected = patches(1, 1);
+        for of in &found {
+            for channel in 0..3 {
+                let own = of.codes.slice(s![.., .., channel]);
+                let guide = found[1].codes.slice(s![.., .., channel]);
+                assert_eq!(own, guide, "{} {channel}", of.slot);
+            }
+        }
+        let first = found[1].codes.slice(s![.., .., 0]);
+        assert_eq!(first, expected.codes.slice(s![.., .., 0]));
+        assert_eq!(found[0].codes[[1, 5, 3]], -11);
+    }
+
+    #[test]
+    fn what_waits_is_read_back_and_damage_is_told() {
+        let run = tempfile::tempdir().unwrap();
+        let path = waiting(run.path(), "a/b");
+        let error = |slots: &[Slot]| read(&path, slots).map(|_| ()).unwrap_err().to_string();
+        assert!(error(&[slot(1)]).contains("it is missing"));
+        let sketch = Sketch {
+            codes: ndarray::array![[1, -2], [-64, 64]],
+            squares: 0.5,
+            pairs: 2,
+        };
+        let mut keeper = PatchKeeper {
+            bases: Vec::new(),
+            slots: vec![slot(1)],
+            kept: HashMap::from([(4, path.clone())]),
+            drawn: vec![(4, slot(1), sketch)],
+        };
+        keeper.end_batch().unwrap();
+        let found = read(&path, &[slot(1)]).unwrap();
+        assert_eq!(found[0].codes, ndarray::array![[[1, -2], [-64, 64]]]);
+        assert_eq!((found[0].squares, found[0].pairs), (0.5, 2.0));
+        assert!(error(&[slot(2)]).contains("key.2 is missing"));
+    }
+}
