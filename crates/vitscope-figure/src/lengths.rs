@@ -51,7 +51,7 @@ pub(crate) fn draw(member: &Member) -> Result<Option<Plate>, FigureError> {
     let mut sheet = Sheet::new(NAME, HEADING, theme::COLUMN_WIDTH, &[member]);
     let bottom = ridges(&mut sheet, &layers);
     maps(&mut sheet, member, &layers)?;
-    sheet.note("Of at most 64 of them. Left: how many tokens of a layer have which length, before the final norm; each ridge to its own height. Right: where tokens lie that are far longer than the rest, in the layers that have most of them; black is nowhere, yellow the most of the layer.");
+    sheet.note("Of at most 64 of them. Left: how many tokens of a layer have which length, before the final norm; each ridge to its own height. Right: where tokens lie that are far longer than the rest, in the layers that have most of them; black is nowhere, yellow the most of the layer. Likeness: how much more the image resembles its surroundings there than elsewhere (cosine of patch embeddings); 0 by chance.");
     let rows = layers.iter().flat_map(|layer| {
         let counts = layer.counts.iter().enumerate();
         let counts = counts.filter(|(_, count)| **count > 0);
@@ -137,7 +137,7 @@ fn maps(sheet: &mut Sheet, member: &Member, layers: &[TokenLengths]) -> Result<(
         sheet.svg.text([left, 40.0], Lettering::NOTE, "no outliers");
     }
     for (index, layer) in most.into_iter().enumerate() {
-        let top = 20.0 + index as f64 * (SIDE + 30.0);
+        let top = 20.0 + index as f64 * (SIDE + 38.0);
         let label = format!("outliers of {}", layer.slot);
         let map = map(layer);
         photo_or_missing(
@@ -150,6 +150,12 @@ fn maps(sheet: &mut Sheet, member: &Member, layers: &[TokenLengths]) -> Result<(
         sheet
             .svg
             .text([left, top + SIDE + 14.0], Lettering::NOTE, &text);
+        let texture = member.run.get(Subject::Slot(layer.slot), "outlier_texture");
+        if let Some(texture) = texture.value {
+            let text = format!("likeness {texture:+.2}");
+            let place = [left, top + SIDE + 26.0];
+            sheet.svg.text(place, Lettering::NOTE, &text);
+        }
     }
     Ok(())
 }
