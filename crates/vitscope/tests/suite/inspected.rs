@@ -154,7 +154,7 @@ fn flat_and_rough(image: usize) -> (image::RgbImage, [bool; 16]) {
             // Stripes as wide as one of the powers of two, along or across.
             let kind = (place * 7 + image * 3) % 8;
             let along = if kind < 4 { x % 16 } else { y % 16 };
-            (along >> (kind % 4)) % 2 == 0
+            along >> (kind % 4) & 1 == 0
         };
         image::Rgb([if white { 255 } else { 0 }; 3])
     });
