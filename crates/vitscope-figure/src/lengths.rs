@@ -49,9 +49,9 @@ pub(crate) fn draw(member: &Member) -> Result<Option<Plate>, FigureError> {
         return Ok(None);
     }
     let mut sheet = Sheet::new(NAME, HEADING, theme::COLUMN_WIDTH, &[member]);
-    let bottom = ridges(&mut sheet, &layers);
-    maps(&mut sheet, member, &layers)?;
-    sheet.note("Of at most 64 of them. Left: how many tokens of a layer have which length, before the final norm; each ridge to its own height. Right: where tokens lie that are far longer than the rest, in the layers that have most of them; black is nowhere, yellow the most of the layer.");
+    let chart_end = ridges(&mut sheet, &layers);
+    let maps_end = maps(&mut sheet, member, &layers)?;
+    sheet.note("Of at most 64 of them. Left: how many tokens of a layer have which length, before the final norm; each ridge to its own height. Right: where tokens lie that are far longer than the rest, in the layers that have most of them; black is nowhere, yellow the most of the layer. Likeness: how much more the image resembles its surroundings there than elsewhere (cosine of patch embeddings); 0 by chance.");
     let rows = layers.iter().flat_map(|layer| {
         let counts = layer.counts.iter().enumerate();
         let counts = counts.filter(|(_, count)| **count > 0);
@@ -61,7 +61,7 @@ pub(crate) fn draw(member: &Member) -> Result<Option<Plate>, FigureError> {
         })
     });
     sheet.table(&["layer", "length_from", "tokens"], rows);
-    Ok(Some(sheet.finish(bottom)?))
+    Ok(Some(sheet.finish(chart_end.max(maps_end))?))
 }
 
 /// The least length of a bin.
@@ -97,7 +97,7 @@ fn ridges(sheet: &mut Sheet, layers: &[TokenLengths]) -> f64 {
     let (first, last) = (first.map_or(0, |&bin| bin), last.map_or(0, |&bin| bin));
     let height = (18.0 * layers.len() as f64).clamp(120.0, 420.0);
     let frame = Frame {
-        place: [56.0, 20.0, 330.0, height],
+        place: [56.0, 20.0, 320.0, height],
         x: Scale::log([start(first), start(last + 2)]),
         y: Scale::linear([layers.len() as f64 + 1.0]),
         x_name: "length",
@@ -123,8 +123,8 @@ fn ridges(sheet: &mut Sheet, layers: &[TokenLengths]) -> f64 {
     height + 66.0
 }
 
-/// The maps of the layers with most outliers.
-fn maps(sheet: &mut Sheet, member: &Member, layers: &[TokenLengths]) -> Result<(), FigureError> {
+/// The maps of the layers with most outliers; gives where they end.
+fn maps(sheet: &mut Sheet, member: &Member, layers: &[TokenLengths]) -> Result<f64, FigureError> {
     let share = |layer: &TokenLengths| {
         let measured = member.run.get(Subject::Slot(layer.slot), "outlier_share");
         measured.value.unwrap_or(0.0)
@@ -132,12 +132,14 @@ fn maps(sheet: &mut Sheet, member: &Member, layers: &[TokenLengths]) -> Result<(
     let mut most: Vec<&TokenLengths> = layers.iter().filter(|layer| share(layer) > 0.0).collect();
     most.sort_by(|a, b| share(b).total_cmp(&share(a)));
     most.truncate(MOST);
-    let left = 410.0;
+    let left = 392.0;
+    let mut end = 0.0;
     if most.is_empty() {
         sheet.svg.text([left, 40.0], Lettering::NOTE, "no outliers");
     }
     for (index, layer) in most.into_iter().enumerate() {
-        let top = 20.0 + index as f64 * (SIDE + 30.0);
+        let top = 20.0 + index as f64 * (SIDE + 38.0);
+        end = top + SIDE + 38.0;
         let label = format!("outliers of {}", layer.slot);
         let map = map(layer);
         photo_or_missing(
@@ -150,8 +152,14 @@ fn maps(sheet: &mut Sheet, member: &Member, layers: &[TokenLengths]) -> Result<(
         sheet
             .svg
             .text([left, top + SIDE + 14.0], Lettering::NOTE, &text);
+        let texture = member.run.get(Subject::Slot(layer.slot), "outlier_texture");
+        if let Some(texture) = texture.value {
+            let text = format!("likeness {texture:+.2}");
+            let place = [left, top + SIDE + 26.0];
+            sheet.svg.text(place, Lettering::NOTE, &text);
+        }
     }
-    Ok(())
+    Ok(end)
 }
 
 fn map(layer: &TokenLengths) -> Option<Rgb> {

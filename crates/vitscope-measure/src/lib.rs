@@ -28,7 +28,7 @@
 //! | [`Resampling`] | its null by shifts, its interval by bootstrap | 8 |
 //! | [`baselines`] | place alone and one class | 14 |
 //! | [`usage()`], [`twins`] | clusters in use, `exp(H)`; dead and twin clusters; collapse | 14 |
-//! | [`outlier_bound`], [`neighbor_cosine`], [`ClassLikeness`], [`Fragments`] | tokens that are too long; likeness to neighbors and to the class token; pieces of labels | 17 |
+//! | [`outlier_bound`], [`OutlierTexture`], [`neighbor_cosine`], [`ClassLikeness`], [`Fragments`] | tokens that are too long, and where the picture is smooth; likeness to neighbors and to the class token; pieces of labels | 17 |
 //! | [`locality()`] | `I(K, Q)` of an attention matrix | 9 (3.3.1) |
 //! | [`PairCounts`] | agreement beyond chance, `(p - e) / (1 - e)` | 18 |
 //! | [`pck()`] | share of correct keypoints | 10 (0.A.7) |
@@ -87,6 +87,7 @@ pub mod random;
 mod relation;
 mod shifts;
 mod tally;
+mod texture;
 mod usage;
 
 pub use aggregate::{UNLABELED, aggregate};
@@ -115,6 +116,7 @@ pub use quantile::quantile;
 pub use relation::{bootstrap_interval, mean_interval, pearson, spearman};
 pub use shifts::{PositionalTest, Resampled, Resampling};
 pub use tally::{Positions, Tally, TallyParts};
+pub use texture::{OutlierTexture, neighbor_cosines};
 pub use usage::{DEAD, TWIN, Usage, twins, usage};
 
 /// The label of a pixel that has none: in ground truth, a pixel to ignore.

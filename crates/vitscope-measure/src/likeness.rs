@@ -3,7 +3,7 @@
 use ndarray::{ArrayView1, ArrayView2};
 
 /// The vector at unit length; `None` for one of length zero.
-fn unit(vector: ArrayView1<'_, f32>) -> Option<Vec<f64>> {
+pub(crate) fn unit(vector: ArrayView1<'_, f32>) -> Option<Vec<f64>> {
     let square: f64 = vector.iter().map(|&value| f64::from(value).powi(2)).sum();
     let scale = square.sqrt().recip();
     (square > 0.0).then(|| {
@@ -14,7 +14,8 @@ fn unit(vector: ArrayView1<'_, f32>) -> Option<Vec<f64>> {
     })
 }
 
-fn dot(a: &[f64], b: &[f64]) -> f64 {
+/// Their scalar product.
+pub(crate) fn dot(a: &[f64], b: &[f64]) -> f64 {
     a.iter().zip(b).map(|(a, b)| a * b).sum()
 }
 

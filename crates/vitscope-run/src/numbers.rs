@@ -32,7 +32,7 @@ const ANY: f64 = f64::INFINITY;
 
 /// All of them.
 #[rustfmt::skip]
-pub const NUMBERS: [Number; 67] = [
+pub const NUMBERS: [Number; 69] = [
     row("miou",          "",       0.0,  1.0, "protocol 6: mean intersection over union"),
     row("accuracy",      "",       0.0,  1.0, "protocol 6: pixel accuracy"),
     row("iou",           "",       0.0,  1.0, "protocol 6: intersection over union of a class"),
@@ -63,6 +63,8 @@ pub const NUMBERS: [Number; 67] = [
     row("outlier_share", "",       0.0,  1.0, "protocol 17: share of patch vectors that are far longer than the rest"),
     row("outlier_150",   "",       0.0,  1.0, "protocol 17: share of patch vectors longer than 150"),
     row("outlier_place", "",      -1.0,  1.0, "protocol 17: NMI of being one and place, beyond chance"),
+    row("outlier_texture", "",    -2.0,  2.0, "protocol 17: likeness of outliers to their neighbors in the image, less that of other patches"),
+    row("outlier_texture_z", "",  -ANY,  ANY, "protocol 17: the same in standard deviations of outliers drawn anew in each image"),
     row("neighbor_cosine", "",    -2.0,  2.0, "protocol 17: mean cosine of neighbors less that of any two patches"),
     row("class_cosine",  "",      -1.0,  1.0, "protocol 17: mean cosine of class token and patches"),
     row("class_cosine_null", "",  -1.0,  1.0, "protocol 17: the same with class tokens of other images"),

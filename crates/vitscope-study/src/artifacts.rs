@@ -25,7 +25,8 @@ const OUTLIERS: f64 = 1e-3;
 const GLOBAL: f64 = 0.25;
 /// Labels in so many times as many pieces as the classes are speckled.
 const SPECKLED: f64 = 3.0;
-/// Standard deviations beyond shuffled labels under which neighbors are no more alike than chance has it.
+/// Standard deviations from shuffled labels under which neighbors are no more alike than chance has it, and from outliers
+/// drawn anew beyond which their own places are smoother.
 const CHANCE: f64 = 3.0;
 
 /// How bad a number is.
@@ -254,6 +255,16 @@ impl SlotJudge<'_> {
             look(many && placed),
             "long vectors lie at the same places in all images: look at outliers in artifacts.safetensors",
         );
+        let smooth = self
+            .interval("outlier_texture")
+            .is_some_and(|(low, _)| low > 0.0)
+            && self.value("outlier_texture_z").is_some_and(|z| z > CHANCE);
+        self.add(
+            "outlier_texture",
+            0.0,
+            look(many && smooth),
+            "long vectors lie where the picture is smooth, as tokens do that the model uses for other things than their patch: take an earlier layer, or a model with registers",
+        );
         let apart = self
             .interval("neighbor_cosine")
             .is_some_and(|(low, _)| low <= 0.0);
@@ -348,6 +359,7 @@ mod tests {
             let estimated = [
                 "nmi_excess",
                 "outlier_place",
+                "outlier_texture",
                 "neighbor_cosine",
                 "class_cosine",
                 "fragments",
@@ -416,6 +428,13 @@ mod tests {
                 ("outlier_place", Health::Look)
             ]
         );
+        let texture = [("outlier_texture", 0.3), ("outlier_share", 0.02)];
+        let share = ("outlier_share", Health::Look);
+        assert_eq!(said(&texture), [share]);
+        let beyond = |z| [&texture[..], &[("outlier_texture_z", z)]].concat();
+        assert_eq!(said(&beyond(2.0)), [share]);
+        let texture = ("outlier_texture", Health::Look);
+        assert_eq!(said(&beyond(9.0)), [share, texture]);
         let both = said(&[("ring_share", 0.8), ("nmi_excess", 0.4)]);
         assert_eq!(
             both,

@@ -3,6 +3,8 @@
 /// A tensor that a forward pass can hand out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum TapKind {
+    /// The output of the patch projection, before anything is said of position (layer 0): of patches alone.
+    Patch,
     /// The input of the first block (layer 0).
     Embedding,
     /// Queries before rotation, unscaled.

@@ -49,11 +49,11 @@ impl Rows<'_> {
 pub enum Tapped<'a> {
     /// Rows of one kind from one layer (1 is the first block).
     Rows {
-        /// Layer, from 1; 0 for the embedding.
+        /// Layer, from 1; 0 for the patch projection and the embedding.
         layer: usize,
         /// Which tensor.
         kind: TapKind,
-        /// `[batch, 1 + registers, D]`.
+        /// `[batch, 1 + registers, D]`; of the patch projection `[batch, 0, D]`.
         prefix: Rows<'a>,
         /// `[batch, patches, D]`, patches row by row.
         patches: Rows<'a>,

@@ -287,13 +287,11 @@ impl Vit {
                 Ok::<(), E>(())
             };
 
-        stages.embed(images)?;
-        hand(
-            stages,
-            0,
-            &[(TapKind::Embedding, BatchTensor::Residual)],
-            sink,
-        )?;
+        stages.project_patches(images)?;
+        hand(stages, 0, &[(TapKind::Patch, BatchTensor::Patches)], sink)?;
+        stages.embed()?;
+        let embedded = [(TapKind::Embedding, BatchTensor::Residual)];
+        hand(stages, 0, &embedded, sink)?;
         let deepest = taps.deepest();
         for layer in 1..=deepest.min(self.config.depth) {
             let block = layer - 1;

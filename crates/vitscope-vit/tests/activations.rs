@@ -24,6 +24,7 @@ use vitscope_vit::error::DeviceError;
 use vitscope_vit::facet::{TapKind, Taps};
 use vitscope_vit::identify::Settle;
 use vitscope_vit::ops::processor::has_bf16;
+use vitscope_vit::params::Linear;
 use vitscope_vit::vit::Tapped;
 
 const TOLERANCE: f64 = 2e-4;
@@ -64,6 +65,7 @@ fn run(vit: &Vit, expected: &Tensors) -> Tensors {
     let images = Array4::from_shape_vec(shape, values.clone()).unwrap();
     let depth = vit.config().depth;
     let mut taps = Taps::new();
+    taps.add(0, TapKind::Patch);
     taps.add(0, TapKind::Embedding);
     taps.add(depth, TapKind::FinalNorm);
     for layer in 1..=depth {
@@ -86,6 +88,7 @@ fn run(vit: &Vit, expected: &Tensors) -> Tensors {
                     concatenate(Axis(1), &[prefix.view(), patches.view()]).unwrap()
                 };
                 let name = match kind {
+                    TapKind::Patch => "patches".to_owned(),
                     TapKind::Embedding => "embed".to_owned(),
                     TapKind::FinalNorm => "final_norm".to_owned(),
                     _ => name_of(layer, kind),
@@ -110,6 +113,32 @@ fn run(vit: &Vit, expected: &Tensors) -> Tensors {
 fn name_of(layer: usize, kind: TapKind) -> String {
     let (_, name) = RECORDED.iter().find(|(k, _)| *k == kind).unwrap();
     format!("block{}.{name}", layer - 1)
+}
+
+/// The patch projection by its definition, in f64, as no reference recorded it.
+fn projected(patch: &Linear, (shape, pixels): &(Vec<usize>, Vec<f32>)) -> (Vec<usize>, Vec<f32>) {
+    let image = ArrayViewD::from_shape(IxDyn(shape), pixels).unwrap();
+    let side = (patch.inputs / 3).isqrt();
+    let [rows, columns] = [shape[2] / side, shape[3] / side];
+    let mut out = Vec::new();
+    for place in 0..shape[0] * rows * columns {
+        let (image_index, row, column) = (
+            place / (rows * columns),
+            place / columns % rows,
+            place % columns,
+        );
+        for output in 0..patch.outputs {
+            let mut sum = f64::from(patch.bias.get(output).copied().unwrap_or(0.0));
+            for input in 0..patch.inputs {
+                let (channel, y, x) = (input / (side * side), input / side % side, input % side);
+                let pixel = image[[image_index, channel, row * side + y, column * side + x]];
+                let weight = patch.weight[input * patch.outputs + output];
+                sum += f64::from(pixel) * f64::from(weight);
+            }
+            out.push(sum as f32);
+        }
+    }
+    (vec![shape[0], rows * columns, patch.outputs], out)
 }
 
 /// The worst difference, relative to each recorded tensor's largest magnitude, and its tensor.
@@ -168,7 +197,7 @@ fn every_fixture_is_reproduced_on_a_gpu() {
 #[test]
 fn heads_of_64_are_those_of_the_cpu_on_a_gpu() {
     use vitscope_vit::config::{Config, Mlp, PositionEncoding, Resize};
-    use vitscope_vit::params::{Block, Linear, Norm, Params};
+    use vitscope_vit::params::{Block, Norm, Params};
     if !cuda::is_here() {
         return;
     }
@@ -309,9 +338,12 @@ fn reproduce(device: Device, precision: Precision, tolerance: f64) {
             let path = folder.join(file);
             let checkpoint = Checkpoint::open(&path, &settle).unwrap();
             let (config, params) = (checkpoint.config().clone(), checkpoint.params().unwrap());
+            let patch = params.patch.clone();
             let vit = Vit::on(device, config, params, precision).unwrap();
             for size in ["expected", "expected_nonsquare"] {
-                let expected = read(&folder.join(format!("{size}.safetensors")));
+                let mut expected = read(&folder.join(format!("{size}.safetensors")));
+                let patches = projected(&patch, &expected["input"]);
+                expected.insert("patches".to_owned(), patches);
                 let (difference, tensor) = worst(&run(&vit, &expected), &expected);
                 println!(
                     "{:60} {size:20} {difference:.1e} {tensor}",

@@ -10,7 +10,10 @@ use std::collections::BTreeMap;
 use ndarray::{Array2, ArrayView3, Axis};
 use rayon::prelude::*;
 use vitscope_data::Split;
-use vitscope_measure::{ClassLikeness, Fragments, neighbor_cosine, outlier_bound, patch_labels};
+use vitscope_measure::{
+    ClassLikeness, Fragments, OutlierTexture, neighbor_cosine, neighbor_cosines, outlier_bound,
+    patch_labels,
+};
 use vitscope_probe::{Fitting, Labeler, PlaceMoments, ProbeError, Transform};
 use vitscope_run::{Facet, Measured, Subject};
 use vitscope_vit::facet::TapKind;
@@ -28,6 +31,9 @@ use crate::source::{PassTimes, Seen, Source, Visitor, tapped_kind};
 
 /// Test images that are looked at, where there are as many.
 const IMAGES: usize = 64;
+
+/// The tensor that says how smooth the picture is at each patch.
+const TEXTURE: (usize, TapKind) = (0, TapKind::Patch);
 
 /// Length of a vector that the literature calls long in any model.
 const LONG: f32 = 150.0;
@@ -55,6 +61,8 @@ struct OfReading {
 struct Summed<'a> {
     job: &'a Job<'a>,
     readings: Vec<OfReading>,
+    /// Likeness of each patch to its neighbors where no block has seen it, image by image; nothing of features.
+    texture: Vec<Vec<Option<f64>>>,
     /// Per run and slot; none of a run that has its numbers.
     fragments: Vec<Vec<Fragments>>,
     truth: Fragments,
@@ -149,7 +157,7 @@ impl Visitor for Inspector<'_> {
     fn also(&self) -> Vec<(usize, TapKind)> {
         let readings = self.summed.readings.iter();
         let readings = readings.filter_map(|of| of.tensors);
-        readings.flatten().collect()
+        std::iter::once(TEXTURE).chain(readings.flatten()).collect()
     }
 
     fn tapped(
@@ -157,6 +165,13 @@ impl Visitor for Inspector<'_> {
         tensor: (usize, TapKind),
         [prefix, patches]: [&Rows<'_>; 2],
     ) -> Result<(), StudyError> {
+        if tensor == TEXTURE {
+            let (grid, rows) = (grid(self.job), patches.host()?);
+            let images = (0..rows.dim().0).into_par_iter();
+            let cosines =
+                images.map(|image| neighbor_cosines(rows.index_axis(Axis(0), image), grid));
+            self.summed.texture.par_extend(cosines);
+        }
         for of in &mut self.summed.readings {
             let Some([own, measured]) = of.tensors else {
                 continue;
@@ -240,6 +255,7 @@ pub(crate) fn inspect(
         summed: Summed {
             job,
             readings: readings(job, source),
+            texture: Vec::new(),
             fragments: fragments.collect(),
             truth: Fragments::default(),
         },
@@ -386,6 +402,14 @@ impl Summed<'_> {
             numbers.insert("outlier_150", plain(Some(share(&|&length| length > LONG))));
             let place = draws.place(&of.lengths, is_out, &outliers, grid)?;
             numbers.insert("outlier_place", place);
+            let mut texture = OutlierTexture::default();
+            let images = of.lengths.chunks_exact(places);
+            for (cosines, lengths) in self.texture.iter().zip(images) {
+                let flags: Vec<bool> = lengths.iter().map(is_out).collect();
+                texture.add(cosines, &flags);
+            }
+            numbers.insert("outlier_texture", draws.mean(&texture.per_image()));
+            numbers.insert("outlier_texture_z", plain(texture.z()));
         }
         numbers.insert("neighbor_cosine", draws.mean(&of.nearer));
         let own: Vec<Option<f64>> = of.class.own().into_iter().map(Some).collect();

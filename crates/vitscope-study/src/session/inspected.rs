@@ -17,10 +17,12 @@ use crate::error::StudyError;
 const ENTRY: &str = "artifacts";
 
 /// What the numbers are called in `metrics.csv`.
-pub const NAMES: [&str; 17] = [
+pub const NAMES: [&str; 19] = [
     "outlier_share",
     "outlier_150",
     "outlier_place",
+    "outlier_texture",
+    "outlier_texture_z",
     "neighbor_cosine",
     "class_cosine",
     "class_cosine_null",
@@ -38,7 +40,7 @@ pub const NAMES: [&str; 17] = [
 ];
 
 /// The first of [`NAMES`] that a fit of a transform tells, too.
-pub const OF_FITS: usize = 11;
+pub const OF_FITS: usize = 13;
 
 /// Bins of lengths: four to a doubling, from 2^-16 on.
 pub const BINS: usize = 128;

@@ -186,38 +186,40 @@ impl HostModel {
         }
     }
 
-    /// Patches, class token, registers and positions; `x` becomes the first block's input.
-    fn embed(&self, images: &[f32], geometry: &InputGeometry, work: &mut HostBuffers) {
+    /// The patches of every image, projected to where they stay in `x`.
+    fn project_patches(&self, images: &[f32], geometry: &InputGeometry, x: &mut [f32]) {
         let d = self.config.width;
         let prefix = self.config.prefix();
-        let InputGeometry {
-            pixels,
-            grid,
-            table,
-            ..
-        } = geometry;
-        let x = &mut work.x;
-        let patches = grid[0] * grid[1];
-        let inputs = self.patch.weight.inputs();
-        let stride = padded(inputs);
+        let pixels = geometry.pixels;
+        let patches = geometry.patches();
+        let stride = padded(self.patch.weight.inputs());
         x.par_chunks_mut((prefix + patches) * d)
             .zip(images.par_chunks(3 * pixels[0] * pixels[1]))
             .for_each(|(x, image)| {
-                let (head, body) = x.split_at_mut(prefix * d);
-                head.copy_from_slice(&self.prefix);
                 with_scratch([patches * stride, 0, 0], |[flat, ..]| {
-                    patchify(image, *pixels, self.config.patch, (flat, stride));
+                    patchify(image, pixels, self.config.patch, (flat, stride));
                     self.patch.weight.times(
                         (flat, stride),
                         patches,
-                        (body, d),
+                        (&mut x[prefix * d..], d),
                         #[inline(always)]
-                        |row, column, values| {
+                        |_, column, values| {
                             rows::add(values, self.patch.bias(column, values.len()));
-                            rows::add(values, stretch(table, row * d + column, values.len()));
                         },
                     );
                 });
+            });
+    }
+
+    /// Class token, registers and positions; `x` becomes the first block's input.
+    fn embed(&self, geometry: &InputGeometry, x: &mut [f32]) {
+        let d = self.config.width;
+        let prefix = self.config.prefix();
+        x.par_chunks_mut((prefix + geometry.patches()) * d)
+            .for_each(|x| {
+                let (head, body) = x.split_at_mut(prefix * d);
+                head.copy_from_slice(&self.prefix);
+                rows::add(body, &geometry.table);
                 if self.config.stem_norm {
                     with_scratch([x.len(), 0, 0], |[copy, ..]| {
                         copy.copy_from_slice(x);
@@ -380,7 +382,7 @@ fn normalized(pixels: &[u8], area: usize, levels: &[[f32; 256]; 3]) -> Vec<f32> 
 }
 
 impl Stages for Cpu {
-    fn embed(&mut self, images: Input<'_>) -> Result<(), DeviceError> {
+    fn project_patches(&mut self, images: Input<'_>) -> Result<(), DeviceError> {
         let size = 3 * self.geometry.pixels[0] * self.geometry.pixels[1];
         let images: Cow<'_, [f32]> = match images {
             Input::Normalized(images) => match images.to_slice() {
@@ -394,7 +396,13 @@ impl Stages for Cpu {
         self.work.x.resize(rows * d, 0.0);
         self.work.qkv.resize(rows * 3 * d, 0.0);
         self.work.mixed.resize(rows * d, 0.0);
-        self.model.embed(&images, &self.geometry, &mut self.work);
+        self.model
+            .project_patches(&images, &self.geometry, &mut self.work.x);
+        Ok(())
+    }
+
+    fn embed(&mut self) -> Result<(), DeviceError> {
+        self.model.embed(&self.geometry, &mut self.work.x);
         Ok(())
     }
 
@@ -452,7 +460,7 @@ impl Stages for Cpu {
     fn rows(&self, tensor: BatchTensor) -> [Rows<'_>; 2] {
         let d = self.model.config.width;
         let (data, offset, stride) = match tensor {
-            BatchTensor::Residual => (&self.work.x, 0, d),
+            BatchTensor::Patches | BatchTensor::Residual => (&self.work.x, 0, d),
             BatchTensor::Queries => (&self.work.qkv, 0, 3 * d),
             BatchTensor::Keys => (&self.work.qkv, d, 3 * d),
             BatchTensor::Values => (&self.work.qkv, 2 * d, 3 * d),
@@ -468,7 +476,11 @@ impl Stages for Cpu {
             Rows::Host(view.expect("the buffer holds every row of the batch"))
         };
         let prefix = self.model.config.prefix();
-        [view(0, prefix), view(prefix, tokens - prefix)]
+        let shown = match tensor {
+            BatchTensor::Patches => 0,
+            _ => prefix,
+        };
+        [view(0, shown), view(prefix, tokens - prefix)]
     }
 
     fn matrices(&mut self) -> Result<ArrayView4<'_, f32>, DeviceError> {

@@ -150,14 +150,13 @@ impl Cuda {
         Ok(())
     }
 
-    fn embed_images(&mut self, images: Input<'_>) -> Result<(), CudaError> {
+    /// Projects the patches of images into `y`.
+    fn project_images(&mut self, images: Input<'_>) -> Result<(), CudaError> {
         let model = Arc::clone(&self.model);
         let CardModel {
             config,
             dense,
             patch,
-            prefix,
-            stem_norm,
             ..
         } = &*model;
         let (gpu, d) = (dense.gpu(), config.width);
@@ -172,7 +171,7 @@ impl Cuda {
             self.work = CardBuffers::new(gpu, dense.element())?;
             return Err(error);
         }
-        let (tokens, patches) = (self.tokens(), self.geometry.patches());
+        let patches = self.geometry.patches();
         let [height, width] = self.geometry.pixels;
         let work = &mut self.work;
         let shape = [batch, height, width];
@@ -194,8 +193,22 @@ impl Cuda {
                 dense.patchify_bytes(pixels, shape, side, &mut work.a, inputs)?;
             }
         }
-        let CardBuffers { x, y, a, .. } = work;
-        patch.times(gpu, a, batch * patches, ProductTarget::new(y, d))?;
+        let CardBuffers { y, a, .. } = work;
+        patch.times(gpu, a, batch * patches, ProductTarget::new(y, d))
+    }
+
+    /// Makes the residual stream of projected patches.
+    fn place_patches(&mut self) -> Result<(), CudaError> {
+        let (batch, tokens) = (self.batch, self.tokens());
+        let CardModel {
+            config,
+            dense,
+            prefix,
+            stem_norm,
+            ..
+        } = &*self.model;
+        let d = config.width;
+        let CardBuffers { x, y, .. } = &mut self.work;
         dense.join(y, self.table.as_ref(), prefix, [batch, tokens, d], x)?;
         if let Some(norm) = stem_norm {
             dense.layer_norm_float(x, norm.pair(), config.norm_eps, batch * tokens, y)?;
@@ -282,8 +295,12 @@ impl Cuda {
 }
 
 impl Stages for Cuda {
-    fn embed(&mut self, images: Input<'_>) -> Result<(), DeviceError> {
-        Ok(self.embed_images(images)?)
+    fn project_patches(&mut self, images: Input<'_>) -> Result<(), DeviceError> {
+        Ok(self.project_images(images)?)
+    }
+
+    fn embed(&mut self) -> Result<(), DeviceError> {
+        Ok(self.place_patches()?)
     }
 
     fn project(&mut self, block: usize) -> Result<(), DeviceError> {
@@ -323,6 +340,11 @@ impl Stages for Cuda {
                 RowsView::factors(gpu, &self.work.qkv, start, shape, strides)
             };
             Rows::Cuda(match tensor {
+                // Side by side, without a prefix.
+                BatchTensor::Patches => {
+                    let strides = [self.geometry.patches() * d, d];
+                    RowsView::new(gpu, &self.work.y, 0, shape, strides)
+                }
                 BatchTensor::Residual => floats(&self.work.x),
                 BatchTensor::Queries => part(0),
                 BatchTensor::Keys => part(1),
@@ -331,7 +353,11 @@ impl Stages for Cuda {
             })
         };
         let prefix = self.model.config.prefix();
-        [view(0, prefix), view(prefix, tokens - prefix)]
+        let shown = match tensor {
+            BatchTensor::Patches => 0,
+            _ => prefix,
+        };
+        [view(0, shown), view(prefix, tokens - prefix)]
     }
 
     fn matrices(&mut self) -> Result<ArrayView4<'_, f32>, DeviceError> {

@@ -26,6 +26,8 @@ pub(crate) enum Input<'a> {
 /// A tensor of the batch that is being run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum BatchTensor {
+    /// The patch projection, until the stream is made of it; it has no prefix.
+    Patches,
     /// The residual stream: the embedding, later a block's output.
     Residual,
     /// Queries, before or after rotation.
@@ -41,10 +43,13 @@ pub(crate) enum BatchTensor {
 /// The stages of a forward pass, each over a whole batch. [`crate::Vit::forward`] calls them in
 /// order; blocks count from 0.
 pub(crate) trait Stages: fmt::Debug + Send {
-    /// Patches, class token, registers, positions and the stem's LayerNorm: the residual stream.
+    /// The projection of patches, with its bias.
     ///
     /// The images have the size that the stages were made for.
-    fn embed(&mut self, images: Input<'_>) -> Result<(), DeviceError>;
+    fn project_patches(&mut self, images: Input<'_>) -> Result<(), DeviceError>;
+
+    /// Class token, registers, positions and the stem's LayerNorm: the projected patches become the residual stream.
+    fn embed(&mut self) -> Result<(), DeviceError>;
 
     /// The first LayerNorm, then queries, keys and values with their bias.
     fn project(&mut self, block: usize) -> Result<(), DeviceError>;

@@ -28,7 +28,7 @@ fn artifacts_stand_beside_the_rest_and_change_nothing_of_it() {
     let (without, with) = (metrics(&plain), metrics(&seen));
     assert!(without.iter().all(|row| with.contains(row)));
     // Two slots of keys, two of tokens, and the labels.
-    assert_eq!(with.len() - without.len(), 2 * 15 + 2 * 17 + 5);
+    assert_eq!(with.len() - without.len(), 2 * 17 + 2 * 19 + 5);
     assert!(!plain.join("artifacts.safetensors").exists());
     for slot in [("key", "1"), ("token", "3"), ("ground_truth", "")] {
         let share = value(&seen, slot, "alike_share").unwrap();
@@ -137,6 +137,127 @@ fn planted_outliers_are_found_with_their_place() {
     }
 }
 
+/// The picture of one test image, 64 x 64: white where a patch is flat, else as many black as white pixels in an order of
+/// its own, and whether each of the 4 x 4 patches is flat.
+fn flat_and_rough(image: usize) -> (image::RgbImage, [bool; 16]) {
+    // Two by two of them, anywhere.
+    let (top, left) = (image % 3, image / 3 % 3);
+    let flat = std::array::from_fn(|place| {
+        (top..top + 2).contains(&(place / 4)) && (left..left + 2).contains(&(place % 4))
+    });
+    let picture = image::RgbImage::from_fn(64, 64, |x, y| {
+        let (x, y) = (x as usize, y as usize);
+        let place = y / 16 * 4 + x / 16;
+        let white = if flat[place] {
+            true
+        } else {
+            // Stripes as wide as one of the powers of two, along or across.
+            let kind = (place * 7 + image * 3) % 8;
+            let along = if kind < 4 { x % 16 } else { y % 16 };
+            along >> (kind % 4) & 1 == 0
+        };
+        image::Rgb([if white { 255 } else { 0 }; 3])
+    });
+    (picture, flat)
+}
+
+/// A channel that sums up the pixels makes tokens long where the picture is flat and white: they are the outliers, and
+/// their texture is that of the projection's own numbers, taken by hand.
+#[test]
+fn planted_outliers_of_smooth_patches_have_their_texture() {
+    let dir = tempfile::tempdir().unwrap();
+    let planted = changed(dir.path(), |name, shape, values| match name {
+        "patch_embed.proj.weight" => {
+            assert_eq!(shape, [16, 3, 16, 16]);
+            // The first channel sums up red, the others tell patches apart.
+            values.iter_mut().for_each(|value| *value *= 200.0);
+            values[..768].fill(0.0);
+            values[..256].fill(1.0);
+        }
+        "pos_embed" | "patch_embed.proj.bias" => values.fill(0.0),
+        _ => {}
+    });
+    let bytes = std::fs::read(&planted).unwrap();
+    let file = safetensors::SafeTensors::deserialize(&bytes).unwrap();
+    let weights = file.tensor("patch_embed.proj.weight").unwrap();
+    let (weights, _) = weights.data().as_chunks::<4>();
+    let weights: Vec<f64> = weights
+        .iter()
+        .map(|b| f64::from(f32::from_le_bytes(*b)))
+        .collect();
+    let data = dir.path().join("data");
+    for split in ["train", "test"] {
+        std::fs::create_dir_all(data.join(format!("images/{split}"))).unwrap();
+    }
+    let mut differences = Vec::new();
+    for index in 0..9 {
+        let (picture, flat) = flat_and_rough(index);
+        for split in ["train", "test"] {
+            picture
+                .save(data.join(format!("images/{split}/{index}.png")))
+                .unwrap();
+        }
+        // By the definition: normalization, projection, cosines of neighbors, means of both kinds.
+        let (mean, std) = ([0.485, 0.456, 0.406], [0.229, 0.224, 0.225]);
+        let embedded = |place: usize| -> Vec<f64> {
+            let of = |output: usize| -> f64 {
+                let inputs = (0..768).map(|input| {
+                    let (channel, y, x) = (input / 256, input / 16 % 16, input % 16);
+                    let (x, y) = (place % 4 * 16 + x, place / 4 * 16 + y);
+                    let byte = picture.get_pixel(x as u32, y as u32).0[channel];
+                    let pixel = (f64::from(byte) / 255.0 - mean[channel]) / std[channel];
+                    weights[output * 768 + input] * pixel
+                });
+                inputs.sum()
+            };
+            (0..16).map(of).collect()
+        };
+        let embedded: Vec<Vec<f64>> = (0..16).map(embedded).collect();
+        let dot = |a: usize, b: usize| -> f64 {
+            embedded[a]
+                .iter()
+                .zip(&embedded[b])
+                .map(|(x, y)| x * y)
+                .sum()
+        };
+        let texture = |a: usize| {
+            let near = (0..16).filter(|b| (a / 4).abs_diff(b / 4) + (a % 4).abs_diff(b % 4) == 1);
+            let near: Vec<f64> = near
+                .map(|b| dot(a, b) / (dot(a, a) * dot(b, b)).sqrt())
+                .collect();
+            near.iter().sum::<f64>() / near.len() as f64
+        };
+        let mean = |wanted: bool| {
+            let of = (0..16).filter(|&place| flat[place] == wanted).map(texture);
+            of.sum::<f64>() / flat.iter().filter(|&&is| is == wanted).count() as f64
+        };
+        differences.push(mean(true) - mean(false));
+    }
+    let expected = differences.iter().sum::<f64>() / 9.0;
+    assert!(expected > 0.1, "{expected}");
+
+    let out = dir.path().join("run");
+    let mut args = probe_args(&out, &SOME);
+    args[1] = planted.display().to_string();
+    let at = args.iter().position(|arg| *arg == camvid()).unwrap();
+    args[at] = format!("folder:{}", data.display());
+    args.extend(["--layout".to_owned(), "timm".to_owned()]);
+    succeed(command().args(&args).output().unwrap());
+    for layer in ["1", "3"] {
+        let of = |metric| value(&out, ("token", layer), metric).unwrap();
+        assert!((of("outlier_share") - 0.25).abs() < 1e-12);
+        assert!(
+            (of("outlier_texture") - expected).abs() < 1e-4,
+            "{expected}"
+        );
+        assert!(of("outlier_texture_z") > 3.0);
+    }
+    let said = succeed(run(&["artifacts", &out.display().to_string()]));
+    for part in ["outlier_texture", "where the picture is smooth"] {
+        assert!(said.contains(part), "{part}: {said}");
+    }
+}
+
 /// Features have no class token; their last token is after the final norm, which hides lengths.
 #[test]
 fn features_have_what_they_show() {
@@ -174,4 +295,5 @@ fn features_have_what_they_show() {
     assert_eq!(lengths(&own, "1"), lengths(&from, "1"));
     assert!(lengths(&own, "3").is_some() && lengths(&from, "3").is_none());
     assert_eq!(value(&from, ("token", "1"), "class_cosine"), None);
+    assert_eq!(value(&from, ("token", "1"), "outlier_texture"), None);
 }

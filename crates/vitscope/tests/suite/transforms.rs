@@ -426,6 +426,34 @@ fn a_planted_ramp_is_taken_out_and_nothing_else() {
     report(dir.path(), &out);
 }
 
+/// An edit on top of `center`: of the vectors that a run with `center` saw, `none` is that run, and edits and controls are
+/// judged as always.
+#[test]
+fn centered_vectors_are_asked_as_features() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    let (center, centered, out) = (path("center"), path("centered"), path("runs"));
+    let more = [&SOME[..], &["--transform", "center"]].concat();
+    succeed(probe(Path::new(&center), &more));
+    let more = [&SOME[..], &["--transform-from", &center]].concat();
+    succeed(extract(Path::new(&centered), &more));
+    let data = camvid();
+    let mut args = probe_features(&centered, &data, &out);
+    args.extend(["--transform", "none,center,mean,random:2,content:2"]);
+    succeed(run(&args));
+    let numbers = |run: &Path| std::fs::read(run.join("codebooks.safetensors")).unwrap();
+    let plain = Path::new(&out).join("transform-none");
+    assert!(numbers(Path::new(&center)) == numbers(&plain));
+    let runs = ["none", "center", "mean", "random-2", "content-2"];
+    let runs = runs.map(|name| format!("{out}/transform-{name}"));
+    let compared = path("compared");
+    let mut args = vec!["compare", "--out", &compared];
+    args.extend(runs.iter().map(String::as_str));
+    let said = succeed(run(&args));
+    assert!(said.contains("key 2, mean:"), "{said}");
+    assert!(!said.contains("Nothing can be said without"), "{said}");
+}
+
 /// What a comparison of those runs says: the rules, end to end.
 fn report(dir: &Path, runs: &Path) {
     let compared = dir.join("compared");

@@ -36,8 +36,11 @@ impl Draws {
             (count > 0.0).then(|| sum / count)
         };
         let value = weighted(&|_| 1.0);
-        // Where images have no part, their places among the draws are not known.
-        let plan = self.0.as_ref().filter(|plan| plan.images() == values.len());
+        // Where images have no part, their places among the draws are not known; a single number has no spread.
+        let plan = self
+            .0
+            .as_ref()
+            .filter(|plan| plan.images() == values.len() && values.iter().flatten().count() > 1);
         let samples = plan.map(|plan| {
             let sample = |sample: usize| weighted(&|image| f64::from(plan.draws(image)[sample]));
             (0..plan.replicates()).map(sample).collect::<Vec<_>>()
@@ -107,5 +110,7 @@ mod tests {
         let found = draws.mean(&[Some(0.0), Some(1.0), Some(2.0)]);
         let (low, high) = found.interval.unwrap();
         assert!(low < 1.0 && 1.0 < high);
+        let single = draws.mean(&[None, Some(2.0), None]);
+        assert_eq!((single.value, single.interval), (Some(2.0), None));
     }
 }

@@ -101,8 +101,9 @@ fn attention_in_pieces_is_attention() {
         let mut stages = Cuda::new(Arc::clone(&model), geometry.clone()).expect("it fits");
         stages.most_scores = most_scores;
         stages
-            .embed(Input::Normalized(images.view()))
+            .project_patches(Input::Normalized(images.view()))
             .expect("it works");
+        stages.embed().expect("it works");
         stages.project(0).expect("it works");
         stages.attention(true).expect("it works");
         let matrices = stages.matrices().expect("it works").to_owned();
@@ -134,8 +135,9 @@ fn attention_without_scores_is_attention() {
         for by_scores in [true, false] {
             let mut stages = Cuda::new(Arc::clone(&model), geometry.clone()).expect("it fits");
             stages
-                .embed(Input::Normalized(images.view()))
+                .project_patches(Input::Normalized(images.view()))
                 .expect("it works");
+            stages.embed().expect("it works");
             stages.project(0).expect("it works");
             stages.attention(by_scores).expect("it works");
             stages.feed_forward(0).expect("it works");
@@ -178,8 +180,9 @@ fn bytes_are_normalized_on_the_card() {
     let [one, other] = inputs.map(|input| {
         let mut stages = Cuda::new(Arc::clone(&model), geometry.clone()).expect("it fits");
         // Twice, so that both halves of the host's memory are used.
-        stages.embed(input).expect("it works");
-        stages.embed(input).expect("it works");
+        stages.project_patches(input).expect("it works");
+        stages.project_patches(input).expect("it works");
+        stages.embed().expect("it works");
         rows(&stages, BatchTensor::Residual)
     });
     assert_eq!(one, other);
