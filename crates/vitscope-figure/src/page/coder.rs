@@ -88,7 +88,7 @@ pub(super) mod tests {
     use super::{HALF, LEAST, learn};
 
     /// What `unpacking.js` does, in Rust: reads the answers of [`Coder`](super::Coder).
-    pub(in crate::page) struct Decoder<'a> {
+    pub(crate) struct Decoder<'a> {
         bytes: &'a [u8],
         next: usize,
         code: u32,
@@ -97,7 +97,7 @@ pub(super) mod tests {
 
     impl<'a> Decoder<'a> {
         /// Of bytes that begin with a sum of four.
-        pub(in crate::page) fn new(bytes: &'a [u8]) -> Self {
+        pub(crate) fn new(bytes: &'a [u8]) -> Self {
             let mut decoder = Self {
                 bytes,
                 next: 4,
@@ -115,7 +115,7 @@ pub(super) mod tests {
             u32::from(self.bytes.get(self.next - 1).copied().unwrap_or(0))
         }
 
-        pub(in crate::page) fn tell(&mut self, probability: &mut u16) -> bool {
+        pub(crate) fn tell(&mut self, probability: &mut u16) -> bool {
             let bound = (self.range >> 12) * u32::from(*probability);
             let bit = self.code >= bound;
             if bit {
