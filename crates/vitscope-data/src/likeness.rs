@@ -66,9 +66,8 @@ impl Detail {
     /// That of a file; none where it cannot be read, or where there is hardly any.
     fn of(path: &Path) -> Option<Self> {
         let read = || RgbImage::open(path);
-        let fine = cell_means(&decode::guarded(path, read).ok()?, FINE);
+        let mut detail = cell_means(&decode::guarded(path, read).ok()?, FINE);
         let side = FINE / CELLS;
-        let mut detail = fine;
         for row in (0..FINE).step_by(side) {
             for column in (0..FINE).step_by(side) {
                 let cell = |at: usize| (row + at / side) * FINE + column + at % side;
@@ -142,7 +141,7 @@ mod tests {
         let pixels = (0..7 * 5).flat_map(|at| [(at % 7 * 10) as u8; 3]).collect();
         let image = RgbImage::new(7, 5, pixels).unwrap();
         let (left, right) = (
-            (0.0 + 10.0 + 20.0 + 15.0) / 3.5,
+            (10.0 + 20.0 + 15.0) / 3.5,
             (15.0 + 40.0 + 50.0 + 60.0) / 3.5,
         );
         for (found, wanted) in cell_means(&image, 2)
