@@ -330,7 +330,8 @@ for name, model, last in (
         ("eva02_base", eva(42, qkv_fused=False, scale_mlp=True, **SWIGLU), False),
         ("pe_core", eva(43, global_pool="map", attn_pool_num_heads=2, attn_pool_mlp_ratio=2, **PERCEPTION), True),
         ("pe_spatial", eva(44, use_post_transformer_norm=False, use_fc_norm=False, **PERCEPTION), False)):
-    case(f"{name}.safetensors", weights(model), keep(name, record_joint(model, odd_image, last)), heads=HEADS)
+    case(f"{name}.safetensors", weights(model), keep(name, record_joint(model, odd_image, last)), heads=HEADS,
+         **(dict(family="pe") if name == "pe_spatial" else {}))
 # Tuned at another size: the grid of its rotary positions stays that of its training.
 tuned = eva(62, img_size=24, **{**SWIGLU, "ref_feat_shape": (16, 16)})
 case("eva02_tuned/model.safetensors", weights(tuned), keep("eva02_tuned", record_joint(tuned, odd_image, False)),

@@ -11,6 +11,7 @@ use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder};
 
 use crate::error::DataError;
+use crate::frames;
 use crate::jpeg;
 use crate::refused::{check_pixels, damaged, no_picture};
 use crate::rgb_image::RgbImage;
@@ -25,6 +26,8 @@ pub(crate) struct Decoded {
     pub deepest: Option<u16>,
     /// Whether it has pixels that are not opaque; their transparency is dropped.
     pub transparent: bool,
+    /// Pictures in the file, of which this is the first.
+    pub frames: u32,
 }
 
 impl Decoded {
@@ -174,6 +177,7 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Decoded, DataError> {
         orientation: raw.orientation,
         deepest: raw.deepest,
         transparent: raw.transparent,
+        frames: frames::count(bytes),
     })
 }
 

@@ -84,7 +84,7 @@ pub enum DataError {
         problem: String,
     },
     /// Two images, or two masks, of one split share a stem.
-    #[error("{} and {} have the same stem, expected one file per stem because results and masks are named by it; rename or remove one of them", ShownPath(.first), ShownPath(.second))]
+    #[error("{} and {} have the same stem, expected one file per stem because results and masks are named by it; rename or remove one of them, or join masks of single classes into one of ids", ShownPath(.first), ShownPath(.second))]
     DuplicateStem {
         /// One of the two files.
         first: PathBuf,

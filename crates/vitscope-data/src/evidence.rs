@@ -12,13 +12,15 @@ use crate::class_map::{ClassMap, IGNORE};
 use crate::coding::Coding;
 use crate::dataset::DataSet;
 use crate::decode::Decoded;
+use crate::frames::FrameCount;
 use crate::labels::packed;
+use crate::likeness::Miniature;
 use crate::listing::Item;
 use crate::looks::{ClassLooks, Looks};
 use crate::mask::{Mask, StoredValues};
 use crate::rgb_image::RgbImage;
 use crate::split::Split;
-use crate::twins::Twins;
+use crate::twins::{Miniatures, Twins};
 
 /// Distinct values of masks that are kept one by one. Ids have no more; photographs taken for
 /// color masks have.
@@ -46,6 +48,8 @@ pub(crate) struct ImageFacts {
     pub transparent: bool,
     /// Whether it has few colors, as label maps have and photographs do not.
     pub flat: bool,
+    pub frames: u32,
+    pub miniature: Miniature,
 }
 
 /// Colors of an image that has few.
@@ -70,6 +74,7 @@ pub(crate) struct MaskFacts {
     pub palette: BTreeMap<u32, [u8; 3]>,
     pub turned: bool,
     pub transparent: bool,
+    pub frames: u32,
 }
 
 /// The pixels of one value.
@@ -109,6 +114,8 @@ impl ImageFacts {
             brightest: decoded.image.pixels().iter().copied().max().unwrap_or(0),
             transparent: decoded.transparent,
             flat: is_flat(&decoded.image),
+            frames: decoded.frames,
+            miniature: Miniature::of(&decoded.image),
         }
     }
 }
@@ -138,6 +145,7 @@ impl MaskFacts {
         facts.colored = matches!(mask.values, StoredValues::Colors(_));
         facts.turned = mask.turned;
         facts.transparent = mask.transparent;
+        facts.frames = mask.frames;
         if let Some(palette) = &mask.palette {
             let color = |&id: &u32| Some((id, *palette.get(id as usize)?));
             facts.palette = facts.values.keys().filter_map(color).collect();
@@ -300,6 +308,9 @@ pub struct Evidence {
     /// Masks with transparent pixels, and the first of them.
     pub(crate) transparent_masks: usize,
     pub(crate) first_transparent_mask: Option<PathBuf>,
+    /// Images and masks of several frames.
+    pub(crate) moving: FrameCount,
+    pub(crate) moving_masks: FrameCount,
     /// The values of all masks of ids, and of all masks of colors.
     pub(crate) ids: BTreeMap<u32, MaskValue>,
     pub(crate) colors: BTreeMap<u32, MaskValue>,
@@ -324,6 +335,8 @@ pub struct Evidence {
     pub(crate) looks: [ClassLooks; 2],
     /// Test images that are training images, where that was looked at.
     pub(crate) twins: Option<Twins>,
+    /// The decoded images of training and of test.
+    pub(crate) miniatures: [Miniatures; 2],
 }
 
 /// One id that two masks show in different colors.
@@ -365,6 +378,9 @@ impl Evidence {
                 self.deepest = self.deepest.max(deepest);
             }
             self.flat += usize::from(facts.flat);
+            self.moving.add(image, facts.frames);
+            self.miniatures[usize::from(split == Split::Test)]
+                .push((image.clone(), facts.miniature));
             if facts.transparent {
                 self.transparent += 1;
                 self.first_transparent.get_or_insert_with(|| image.clone());
@@ -397,17 +413,20 @@ impl Evidence {
         }
     }
 
-    /// Looks for test images that are training images too, of at most `most`, evenly spaced. Where one list
-    /// serves both splits there is nothing to look for.
+    /// Looks for test images that are training images too: files among at most `most`, evenly spaced, and pictures
+    /// among those that were added. Where one list serves both splits there is nothing to look for.
     pub fn compare_images(&mut self, set: &DataSet, most: usize) {
         if set.train != set.test {
-            self.twins = Some(Twins::find(&set.train, &set.test, most));
+            let mut twins = Twins::find(&set.train, &set.test, most);
+            twins.compare(&self.miniatures);
+            self.twins = Some(twins);
         }
     }
 
     fn add_mask(&mut self, mask: &Path, facts: MaskFacts) {
         self.masks += 1;
         self.turned_masks += usize::from(facts.turned);
+        self.moving_masks.add(mask, facts.frames);
         if facts.transparent {
             self.transparent_masks += 1;
             self.first_transparent_mask

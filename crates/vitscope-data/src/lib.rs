@@ -63,6 +63,7 @@ mod draft;
 pub mod error;
 mod evidence;
 mod findings;
+mod frames;
 #[cfg(any(test, feature = "fuzzing"))]
 #[doc(hidden)]
 pub mod fuzzing;
@@ -72,6 +73,7 @@ mod jpeg_segments;
 mod kind;
 mod kinds;
 mod labels;
+mod likeness;
 pub mod listing;
 mod looks;
 mod mask;

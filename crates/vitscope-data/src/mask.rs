@@ -10,6 +10,7 @@ use png::{BitDepth, ColorType};
 
 use crate::decode::{PictureFormat, png_decoder, png_orientation, sniff};
 use crate::error::DataError;
+use crate::frames;
 use crate::refused::{check_pixels, damaged, no_picture};
 
 /// Colors that an error names one by one.
@@ -26,6 +27,8 @@ pub(crate) struct Mask {
     pub turned: bool,
     /// Whether pixels are transparent, which is dropped.
     pub(crate) transparent: bool,
+    /// Pictures in the file, of which this is the first.
+    pub(crate) frames: u32,
 }
 
 /// What a mask stores at each pixel.
@@ -174,6 +177,7 @@ pub(crate) fn decode(path: &Path, bytes: &[u8]) -> Result<Mask, DataError> {
         palette: palette.map(|palette| palette.as_chunks::<3>().0.to_vec()),
         turned: png_orientation(info) != Orientation::NoTransforms,
         transparent,
+        frames: frames::count(bytes),
     })
 }
 

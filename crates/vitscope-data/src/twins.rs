@@ -1,12 +1,14 @@
-//! Test images that are training images too: one file in both lists, or files of equal bytes.
+//! Test images that are training images too: one file in both lists, files of equal bytes, or the same picture
+//! saved again.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 
+use crate::likeness::{Miniature, same_pictures};
 use crate::listing::{Item, spread};
 
 /// Bytes at the end of a file that are compared before the whole, as compressed images differ there.
@@ -23,7 +25,26 @@ pub(crate) struct Twins {
     pub copied: usize,
     /// The first of `copied`, and the training image.
     pub first: Option<(PathBuf, PathBuf)>,
+    /// All of both.
+    known: BTreeSet<PathBuf>,
+    /// Of the decoded images of both splits, those of test that are none of these and show what a training image
+    /// shows.
+    pub alike: SavedAgain,
 }
+
+/// Test images that show the same picture as a training image.
+#[derive(Debug, Default)]
+pub(crate) struct SavedAgain {
+    /// How many.
+    pub count: usize,
+    /// Training and test images that were looked at.
+    pub looked: [usize; 2],
+    /// The first, and its training image.
+    pub first: Option<(PathBuf, PathBuf)>,
+}
+
+/// The decoded images of a split.
+pub(crate) type Miniatures = Vec<(PathBuf, Miniature)>;
 
 impl Twins {
     /// Looks at `most` test images, evenly spaced. The sizes of all files are asked for; only files of one
@@ -58,6 +79,9 @@ impl Twins {
             ..Self::default()
         };
         for (item, other) in test.into_iter().zip(found) {
+            if other.is_some() {
+                twins.known.insert(item.image.clone());
+            }
             match other {
                 Some(other) if other == item.image => twins.listed += 1,
                 Some(other) => {
@@ -70,6 +94,25 @@ impl Twins {
             }
         }
         twins
+    }
+
+    /// Looks for the same pictures among the decoded images of training and of test, without those that are known.
+    pub(crate) fn compare(&mut self, [train, test]: &[Miniatures; 2]) {
+        self.alike.looked = [train.len(), test.len()];
+        let (train, test) = (borrowed(train), borrowed(test));
+        let others: Vec<_> = test
+            .iter()
+            .filter(|(path, _)| !self.known.contains(*path))
+            .collect();
+        let found = same_pictures(&others, &train);
+        for ((path, _), other) in others.into_iter().zip(found) {
+            if let Some(other) = other {
+                self.alike.count += 1;
+                self.alike
+                    .first
+                    .get_or_insert_with(|| (path.to_path_buf(), other.to_path_buf()));
+            }
+        }
     }
 }
 
@@ -93,4 +136,9 @@ fn equal_files(a: &Path, b: &Path) -> bool {
         (Ok(a), Ok(b)) => a == b,
         _ => false,
     }
+}
+
+fn borrowed(list: &Miniatures) -> Vec<(&Path, Miniature)> {
+    let each = list.iter();
+    each.map(|(path, small)| (path.as_path(), *small)).collect()
 }

@@ -72,6 +72,28 @@ pub(crate) fn is_like_clip(kind: &str) -> bool {
     .contains(&kind)
 }
 
+/// Heads of timm's architectures by the size in their name.
+pub(crate) fn heads_of_architecture(architecture: &str) -> Option<usize> {
+    let dinov2 = architecture.contains("dinov2");
+    let dinov3 = architecture.contains("dinov3");
+    let size = ["vit_", "deit_", "deit3_"]
+        .iter()
+        .find_map(|start| architecture.strip_prefix(start))?;
+    Some(match &size[..size.find("_patch")?] {
+        "tiny" | "tiny_distilled" => 3,
+        "small" | "small_plus" | "small_distilled" => 6,
+        "medium" => 8,
+        "base" | "base_distilled" => 12,
+        "large" => 16,
+        "huge" if !dinov3 => 16,
+        "huge_plus" if dinov3 => 20,
+        "giant" if dinov2 => 24,
+        "giant" | "gigantic" => 16,
+        "7b" if dinov3 => 32,
+        _ => return None,
+    })
+}
+
 /// The family that timm's architecture and tag of pretrained weights name.
 pub(crate) fn family_of_timm(architecture: &str, tag: &str) -> Option<Family> {
     // Fine-tuned weights are those of the training that they end with.

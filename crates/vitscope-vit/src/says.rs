@@ -12,7 +12,7 @@ use crate::{
     error::{VitError, shortened},
     files,
     names::Label,
-    provenance::is_like_clip,
+    provenance::{heads_of_architecture, is_like_clip},
 };
 
 /// Who says it.
@@ -92,6 +92,8 @@ pub(crate) struct Says {
     pub images: Option<ImageSettings>,
     /// A module that timm was told to build it of in place of its usual one, with the setting's name.
     pub module: Option<(&'static str, String)>,
+    /// timm's settings of what no tensor shows, by [`UNSEEN`].
+    pub unseen: Vec<(&'static str, Value)>,
 }
 
 /// Settings of timm that name the modules a model is built of, which tensors need not show, and what usual ones are
@@ -102,6 +104,17 @@ const MODULES: &[(&str, &[&str])] = &[
     ("mlp_layer", &["mlp"]),
     ("attn_layer", &["attention"]),
     ("embed_layer", &["patchembed"]),
+];
+
+/// Settings of timm (eva.py, 1.0.31) that change how tokens turn by their places, and where norms stand.
+const UNSEEN: [&str; 7] = [
+    "use_rot_pos_emb",
+    "use_post_norm",
+    "rope_type",
+    "rope_rotate_half",
+    "rope_grid_offset",
+    "rope_grid_indexing",
+    "rope_temperature",
 ];
 
 /// How images are prepared for a model.
@@ -147,6 +160,7 @@ impl Says {
             rope_grid: None,
             images: None,
             module: None,
+            unseen: Vec::new(),
         }
     }
 
@@ -253,6 +267,11 @@ impl Says {
                     .any(|usual| plain.trim_start_matches("nn") == *usual);
                 (!is_usual && !plain.is_empty()).then_some((*key, name))
             }),
+            unseen: UNSEEN
+                .into_iter()
+                .filter_map(|key| Some((key, arguments.get(key)?.clone())))
+                .filter(|(_, value)| !value.is_null())
+                .collect(),
             images: images(file, pretrained, ["mean", "std"]),
             kind: architecture,
             ..Self::new(file, WrittenBy::Timm)
@@ -469,27 +488,5 @@ fn images(file: &str, json: Option<&Value>, [mean, std]: [&str; 2]) -> Option<Im
         mean,
         std,
         size,
-    })
-}
-
-/// Heads of timm's architectures by the size in their name.
-fn heads_of_architecture(architecture: &str) -> Option<usize> {
-    let dinov2 = architecture.contains("dinov2");
-    let dinov3 = architecture.contains("dinov3");
-    let size = ["vit_", "deit_", "deit3_"]
-        .iter()
-        .find_map(|start| architecture.strip_prefix(start))?;
-    Some(match &size[..size.find("_patch")?] {
-        "tiny" | "tiny_distilled" => 3,
-        "small" | "small_plus" | "small_distilled" => 6,
-        "medium" => 8,
-        "base" | "base_distilled" => 12,
-        "large" => 16,
-        "huge" if !dinov3 => 16,
-        "huge_plus" if dinov3 => 20,
-        "giant" if dinov2 => 24,
-        "giant" | "gigantic" => 16,
-        "7b" if dinov3 => 32,
-        _ => return None,
     })
 }

@@ -49,6 +49,30 @@ impl DoubtFinder<'_> {
         })
     }
 
+    /// Files of several pictures.
+    pub(super) fn frames(&self) -> Option<Doubt> {
+        let moving = [
+            (&self.evidence.moving, "images"),
+            (&self.evidence.moving_masks, "masks"),
+        ];
+        let told = moving.into_iter().filter_map(|(count, what)| {
+            let (path, frames) = count.first.as_ref()?;
+            Some(format!(
+                "{} {what} (such as {}, of {frames} frames)",
+                count.files,
+                path.display()
+            ))
+        });
+        let told: Vec<String> = told.collect();
+        (!told.is_empty()).then(|| Doubt {
+            sort: "several frames",
+            text: format!(
+                "{} hold more than one picture, and the first frame alone is read: store each frame that counts as a file of its own, an image with its mask.",
+                told.join(" and ")
+            ),
+        })
+    }
+
     /// Masks with transparency.
     pub(super) fn transparent_masks(&self) -> Option<Doubt> {
         let path = self.evidence.first_transparent_mask.as_ref()?;

@@ -292,4 +292,20 @@ impl DoubtFinder<'_> {
             ),
         })
     }
+
+    /// Test images that show what a training image shows.
+    pub(super) fn alike(&self) -> Option<Doubt> {
+        let alike = &self.evidence.twins.as_ref()?.alike;
+        let (image, other) = alike.first.as_ref()?;
+        let [train, test] = alike.looked;
+        Some(Doubt {
+            sort: "images saved again",
+            text: format!(
+                "{} of {test} test images that were compared with {train} training images seem to show the same picture as one of those, saved again with other compression or at another size, or taken by a camera that stands still (such as {} and {}: the mean gray values of 16 x 16 cells are equal within 4 of 255, and the detail in them correlates by 0.9 or more): numbers are then of images that probes and readers are fitted to, which flatters them; take them out of one of the splits.",
+                alike.count,
+                image.display(),
+                other.display()
+            ),
+        })
+    }
 }

@@ -37,6 +37,9 @@ pub(super) const CLASSES: [(&str, [u8; 3]); 21] = [
 /// Where the set may lie inside the directory that its archive unpacks to.
 const INNER: [&str; 2] = ["VOC2012", "VOCdevkit/VOC2012"];
 
+/// Files that name the classes of a set that is not VOC's own.
+const OWN_NAMES: [&str; 3] = ["class_names.txt", "labelmap.txt", "classes.txt"];
+
 fn is_root(path: &Path) -> bool {
     path.join("JPEGImages").is_dir() && path.join("SegmentationClass").is_dir()
 }
@@ -51,16 +54,22 @@ pub(super) fn open(root: &Path, findings: &mut Findings) -> Result<(PathBuf, Con
     listing::need_directory(&images, "the photographs of a voc data set")?;
     listing::need_directory(&masks, "the masks of a voc data set")?;
     let lists = root.join("ImageSets").join("Segmentation");
-    let (train, test) = if lists.is_dir() {
+    let listed_splits = ["train.txt", "val.txt"].map(|name| lists.join(name));
+    let (train, test) = if listed_splits.iter().any(|list| list.exists()) {
         let mut read = |name: &str| {
             let items = listed(&lists.join(name), &images, &masks, findings);
             findings.or_nothing(items)
         };
         (read("train.txt")?, read("val.txt")?)
     } else {
-        findings.note(
-            "there is no ImageSets/Segmentation, so every image with a mask serves both splits.",
-        );
+        // CVAT writes one list, default.txt.
+        let lacks = match lists.is_dir() {
+            true => "ImageSets/Segmentation has neither train.txt nor val.txt",
+            false => "there is no ImageSets/Segmentation",
+        };
+        findings.note(format!(
+            "{lacks}, so every image with a mask serves both splits."
+        ));
         // Most VOC photographs have no segmentation: here the masks say which images count.
         let mut items = Vec::new();
         for mask in listing::some_images_in(&masks, findings)? {
@@ -69,6 +78,13 @@ pub(super) fn open(root: &Path, findings: &mut Findings) -> Result<(PathBuf, Con
         }
         (items.clone(), items)
     };
+    // labelme, CVAT and their like export any classes in this layout.
+    if let Some(file) = OWN_NAMES.iter().find(|file| root.join(file).is_file()) {
+        findings.note(format!(
+            "{file} lies in {}, and classes are named as PASCAL VOC's all the same: if they are others, describe the set in a TOML file (docs/datasets.md has examples).",
+            root.display()
+        ));
+    }
     let table = IdTable::new("voc", (0u16..21).zip(0u8..), [u16::from(IGNORE)], false);
     let classes = classes(&CLASSES);
     Ok((

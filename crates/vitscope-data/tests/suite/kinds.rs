@@ -303,8 +303,17 @@ fn voc_with_lists_and_without() {
     assert_eq!(set.train, set.test);
     assert_eq!(set.root, inner);
     assert_eq!([first_label(&set, 0), first_label(&set, 1)], [15, IGNORE]);
+    assert_eq!(set.notes().len(), 1, "{:?}", set.notes());
+    // As CVAT exports it: one list of its own, and classes that need not be VOC's.
     let lists = inner.join("ImageSets/Segmentation");
     fs::create_dir_all(&lists).unwrap();
+    fs::write(lists.join("default.txt"), "p\n").unwrap();
+    fs::write(inner.join("labelmap.txt"), "cat:15,0,0::\n").unwrap();
+    let set = open("voc", &inner).unwrap();
+    assert_eq!((names(&set.test), set.notes().len()), (vec!["p", "q"], 2));
+    assert!(set.notes()[0].contains("neither train.txt nor val.txt"));
+    assert!(set.notes()[1].contains("labelmap.txt lies in"));
+    fs::remove_file(inner.join("labelmap.txt")).unwrap();
     fs::write(lists.join("train.txt"), "q\n").unwrap();
     fs::write(lists.join("val.txt"), "p\n").unwrap();
     let set = open("voc", &inner).unwrap();

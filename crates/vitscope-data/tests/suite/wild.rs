@@ -579,6 +579,51 @@ fn values_that_do_not_reach_the_model_are_noted() {
     assert_doubt(&said, "transparent masks", &["1 masks", "2.png"]);
 }
 
+/// Writes a PNG of so many frames, each of these pixels.
+fn save_frames(path: &Path, color: png::ColorType, pixels: &[u8], frames: u32) {
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    let mut encoder = png::Encoder::new(fs::File::create(path).unwrap(), SIDE, SIDE);
+    encoder.set_color(color);
+    encoder.set_depth(png::BitDepth::Eight);
+    if frames > 1 {
+        encoder.set_animated(frames, 0).unwrap();
+    }
+    let mut writer = encoder.write_header().unwrap();
+    for _ in 0..frames {
+        writer.write_image_data(pixels).unwrap();
+    }
+    writer.finish().unwrap();
+}
+
+#[test]
+fn frames_after_the_first_are_told() {
+    let moving = |images: u32, masks: u32| {
+        move |root: &Path| {
+            for seed in 0..4 {
+                let (image, mask) = scene(SIDE, SIDE, seed);
+                let (images, masks) = if seed == 2 { (images, masks) } else { (1, 1) };
+                let path = root.join(format!("images/{seed}.png"));
+                save_frames(&path, png::ColorType::Rgb, &image, images);
+                let path = root.join(format!("masks/{seed}.png"));
+                save_frames(&path, png::ColorType::Grayscale, &mask, masks);
+            }
+        }
+    };
+    assert_plain(moving(1, 1));
+    let (_folder, said) = case(moving(1, 3));
+    assert_doubt(
+        &said,
+        "several frames",
+        &["1 masks (such as", "2.png, of 3 frames"],
+    );
+    let (_folder, said) = case(moving(2, 3));
+    assert_doubt(
+        &said,
+        "several frames",
+        &["1 images (such as", "2 frames) and 1 masks"],
+    );
+}
+
 /// Asserts what is found in a layout: images, masks, and a note with these words.
 #[track_caller]
 fn assert_found(make: impl FnOnce(&Path), counts: (usize, usize), note: &str) {

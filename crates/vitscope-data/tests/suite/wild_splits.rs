@@ -4,7 +4,9 @@
 use std::fs;
 use std::path::Path;
 
-use image::{DynamicImage, GrayImage, Luma};
+use image::codecs::jpeg::JpegEncoder;
+use image::imageops::{FilterType, resize};
+use image::{DynamicImage, GrayImage, Luma, RgbImage};
 use vitscope_data::{DataSet, Evidence, Geometry, Split};
 
 use crate::wild::{SIDE, save, scene};
@@ -18,8 +20,8 @@ fn set(root: &Path, counts: [u32; 2], coded: impl Fn(bool, u8) -> u8) {
     ] {
         for seed in first..first + count {
             let (mut image, disc) = scene(SIDE, SIDE, seed);
-            // The scenes' colors come again, and images of both splits must differ.
-            image.put_pixel(0, 0, image::Rgb([seed as u8; 3]));
+            // The scenes come again, and images of both splits must differ: a mark of its own in each.
+            mark(&mut image, seed);
             let mask = GrayImage::from_fn(SIDE, SIDE, |x, y| {
                 let ground = u8::from(y > 40 + seed % 7);
                 Luma([coded(
@@ -38,6 +40,15 @@ fn set(root: &Path, counts: [u32; 2], coded: impl Fn(bool, u8) -> u8) {
             let mask = DynamicImage::from(mask);
             save(&mask, &root.join(format!("{split}/masks/{seed}.png")));
         }
+    }
+}
+
+/// Turns a few pixels, at a place that no other number has, black or white.
+fn mark(image: &mut RgbImage, seed: u32) {
+    let (left, top) = (4 * (seed % 16), 4 * (seed / 16 % 16));
+    for (x, y) in (0..16).map(|at| (left + at % 4, top + at / 4)) {
+        let pixel = image.get_pixel_mut(x, y);
+        pixel.0 = pixel.0.map(|value| if value < 128 { 255 } else { 0 });
     }
 }
 
@@ -205,4 +216,63 @@ fn test_images_that_are_training_images_are_counted_whatever_their_names() {
             .1
             .starts_with("1 of 3 test images are training images too (in both lists)")
     );
+}
+
+/// A photograph, made small, and others of its kind: the scene with a mark and grain of its own.
+fn grained(seed: u32, shade: i32) -> RgbImage {
+    let (mut image, _) = scene(96, 80, seed % 4);
+    let mut state = u64::from(seed) + 1;
+    for pixel in image.pixels_mut() {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1);
+        let grain = (state >> 58) as i32 - 32 + shade;
+        pixel.0 = pixel
+            .0
+            .map(|value| (i32::from(value) + grain).clamp(0, 255) as u8);
+    }
+    mark(&mut image, seed);
+    image
+}
+
+#[test]
+fn test_images_that_are_training_images_saved_again_are_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let root = folder.path().join("set");
+    for seed in 0..6 {
+        save(
+            &grained(seed, 0).into(),
+            &root.join(format!("images/train/{seed}.png")),
+        );
+        save(
+            &grained(100 + seed, 0).into(),
+            &root.join(format!("images/test/{seed}.png")),
+        );
+    }
+    assert!(doubts(&root).is_empty(), "{:?}", doubts(&root));
+    // Another exposure of the same place is no copy.
+    save(&grained(2, 12).into(), &root.join("images/test/0.png"));
+    assert!(doubts(&root).is_empty(), "{:?}", doubts(&root));
+    // As a JPEG under another name, and larger.
+    let mut bytes = Vec::new();
+    let jpeg = JpegEncoder::new_with_quality(&mut bytes, 75);
+    grained(4, 0).write_with_encoder(jpeg).unwrap();
+    fs::write(root.join("images/test/other.jpg"), bytes).unwrap();
+    let larger = resize(&grained(1, 0), 190, 161, FilterType::CatmullRom);
+    save(&larger.into(), &root.join("images/test/1.png"));
+    let said = doubts(&root);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert_eq!(said[0].0, "images saved again");
+    for word in ["2 of 7 test images", "6 training images", "1.png and"] {
+        assert!(said[0].1.contains(word), "{word}: {said:?}");
+    }
+    // What is equal byte for byte is not told twice.
+    fs::copy(
+        root.join("images/train/4.png"),
+        root.join("images/test/other.png"),
+    )
+    .unwrap();
+    fs::remove_file(root.join("images/test/other.jpg")).unwrap();
+    let sorts: Vec<&str> = doubts(&root).iter().map(|doubt| doubt.0).collect();
+    assert_eq!(sorts, ["shared images", "images saved again"]);
 }

@@ -123,6 +123,9 @@ pub(crate) struct Dialect {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Turning {
+    /// The only one of several families under the same names that turns so.
+    #[serde(default)]
+    pub family: Option<Family>,
     /// Added to a patch's index.
     pub offset: usize,
     /// Whether the first half of the pairs turns by the column.

@@ -324,11 +324,19 @@ impl SizeLook<'_> {
         let found =
             table(rows, before, grid).or_else(|| table(rows, before, None).filter(|_| square));
         // The row of a class token that is not there.
-        if found.is_none() && before == 0 && table(rows.saturating_sub(1), 0, grid).is_some() {
+        let patches = rows.saturating_sub(1);
+        let upright = |patches: usize| {
+            patches > 0 && patches.is_multiple_of(12) && {
+                let unit = (patches / 12).isqrt();
+                12 * unit * unit == patches
+            }
+        };
+        let one_more = table(patches, 0, grid).is_some() || (grid.is_none() && upright(patches));
+        if found.is_none() && before == 0 && one_more {
             return Err(VitError::Contradiction {
                     path: self.container.files[tensor.place.file()].path.clone(),
-                    claim: "it has no class token, and a position table with one row more than patches".to_owned(),
-                    fact: "that is ViTPose's, whose patches are cut from an image with a border of zeros, which is not done here: give embeddings that you make yourself with `features`".to_owned(),
+                    claim: format!("it has no class token, and a position table with one row more than {patches} patches"),
+                    fact: "such are ViTPose, whose patches are cut from an image with a border of zeros, and ViTDet, whose attention stays within windows, neither of which is done here: give embeddings that you make yourself with `features`".to_owned(),
                 });
         }
         let grid = grid.filter(|_| !square);

@@ -1,5 +1,7 @@
 //! What a backbone is made of: sizes that two sources agree on, its feed-forward part, its heads.
 
+use serde_json::{Value, json};
+
 use super::{Case, Family};
 use crate::{
     config::Mlp,
@@ -94,7 +96,8 @@ impl Case<'_> {
         let turns = says.writer == WrittenBy::Timm
             && (says.kind.contains("rope") || says.kind.starts_with("naflexvit"));
         // Their norms stand after attention and feed-forward part, under the usual names.
-        if says.writer == WrittenBy::Timm && says.kind.contains("_rpn_") {
+        let after = ["_rpn_", "eva02_enormous"];
+        if says.writer == WrittenBy::Timm && after.iter().any(|word| says.kind.contains(word)) {
             return Err(self.contradiction(
                 format!("{} beside it names the architecture {}", says.file, shortened(&says.kind)),
                 "its norms follow what they precede in the models that are known here: give embeddings that timm makes with `features`".to_owned(),
@@ -106,10 +109,47 @@ impl Case<'_> {
                 "only timm's usual modules are known here: give embeddings that timm makes with `features`".to_owned(),
             ));
         }
-        if turns && self.seen.assigned.naming.rotary.is_none() && self.seen.sizes.table.is_some() {
+        if turns && self.turning(None).is_none() && self.seen.sizes.table.is_some() {
             return Err(self.contradiction(
                 format!("{} beside it names the architecture {}", says.file, shortened(&says.kind)),
                 "what it does with positions is not known here: give embeddings that timm makes with `features`".to_owned(),
+            ));
+        }
+        self.turns_as_said(says)
+    }
+
+    /// Refuses settings of timm by which tokens turn otherwise than they do here.
+    fn turns_as_said(&self, says: &Says) -> Result<(), VitError> {
+        let beside = self.seen.assigned.naming.rotary;
+        let beside = beside.filter(|one| one.family.is_none() || says.kind.contains("_pe_"));
+        let sizes = self.seen.sizes;
+        let turns = beside.is_some() || (sizes.table.is_none() && sizes.relative.is_none());
+        let usual = |key: &str| match (key, beside) {
+            ("use_rot_pos_emb", _) => Some(json!(turns)),
+            ("use_post_norm", _) => Some(json!(false)),
+            _ if !turns => None,
+            ("rope_type", Some(_)) => Some(json!("cat")),
+            ("rope_type", None) => Some(json!("dinov3")),
+            ("rope_rotate_half", _) => Some(json!(beside.is_none())),
+            ("rope_grid_offset", _) => Some(json!(beside.map_or(0, |one| one.offset))),
+            ("rope_grid_indexing", _) => {
+                let columns_first = beside.is_some_and(|one| one.columns_first);
+                Some(json!(if columns_first { "xy" } else { "ij" }))
+            }
+            ("rope_temperature", Some(one)) => Some(json!(one.base)),
+            _ => None,
+        };
+        let differ = |said: &Value, usual: &Value| match (said.as_f64(), usual.as_f64()) {
+            (Some(said), Some(usual)) => said != usual,
+            _ => said != usual,
+        };
+        for (key, said) in &says.unseen {
+            let Some(usual) = usual(key).filter(|usual| differ(said, usual)) else {
+                continue;
+            };
+            return Err(self.contradiction(
+                format!("{} beside it gives {key} = {}", says.file, shortened(&said.to_string())),
+                format!("a model with such tensors is only known with {usual} here: give embeddings that timm makes with `features`"),
             ));
         }
         Ok(())
@@ -340,7 +380,7 @@ impl Case<'_> {
         let per_head = width / heads;
         let sizes = self.seen.sizes;
         let placed = sizes.table.is_some() || sizes.relative.is_some();
-        let turns = !placed || self.seen.assigned.naming.rotary.is_some();
+        let turns = !placed || self.turning(family).is_some();
         if turns && !per_head.is_multiple_of(4) {
             return Err(self.contradiction(
                 format!("the number of heads is {heads} ({because})"),
@@ -404,9 +444,10 @@ impl Case<'_> {
         if let Some(says) = self.described() {
             self.decide("final norm", "none", format!("{} says so", says.file));
         } else {
-            self.note(                "final norm",
+            self.note(
+                "final norm",
                 "none",
-                "it was trained with a norm after the mean of its patches (fc_norm), so its last tokens are the last block's own",
+                "the file has none after the last block (but perhaps one after the mean of the patches, fc_norm), so its last tokens are the last block's own",
             );
         }
     }

@@ -5,8 +5,8 @@ use super::{Case, Family, Format, Numerics, Observed};
 use crate::{
     config::{PairRotary, PositionEncoding, Resize},
     container::ContainerKind,
-    dialect::sizes::PositionTable,
-    error::VitError,
+    dialect::{Turning, sizes::PositionTable},
+    error::{VitError, shortened},
     provenance::official_name,
     says::{Says, WrittenBy},
 };
@@ -242,7 +242,7 @@ impl Case<'_> {
         );
         let grid = table.grid;
         self.place_of_class(table)?;
-        let Some(turning) = self.seen.assigned.naming.rotary else {
+        let Some(turning) = self.turning(family) else {
             return Ok((Some(PositionEncoding::Table { grid, resize }), rope_base));
         };
         let rotary = PairRotary {
@@ -261,6 +261,12 @@ impl Case<'_> {
         Ok((Some(positions), rope_base))
     }
 
+    /// How a family turns queries and keys beside its table, under these names.
+    pub(super) fn turning(&self, family: Option<Family>) -> Option<Turning> {
+        let turning = self.seen.assigned.naming.rotary?;
+        (turning.family.is_none() || turning.family == family).then_some(turning)
+    }
+
     /// The grid to which any other is stretched before neighboring channels turn. EVA-02 keeps the one that it was
     /// first trained on, whatever the size of its table later; Perception Encoder has the table's own.
     fn turning_grid(&mut self, table: [usize; 2]) -> [usize; 2] {
@@ -269,13 +275,24 @@ impl Case<'_> {
         const EVA02: [usize; 2] = [16, 16];
         // Sides of its released tables: 224, 336 and 448 pixels in patches of 14 and 16.
         const SIDES: [usize; 6] = [14, 16, 21, 24, 28, 32];
+        const PERCEPTION: [[usize; 2]; 3] = [[14; 2], [24; 2], [32; 2]];
         let shown = |grid: [usize; 2]| format!("{} x {}", grid[0], grid[1]);
         if let Some((grid, file)) = self.says(|says| says.rope_grid) {
             self.decide(WHAT, shown(grid), format!("{file} says so"));
             return grid;
         }
         if self.seen.assigned.naming.name != "eva02" {
-            self.decide(WHAT, shown(table), "it is the position table's");
+            if let Some((grid, kind)) = self.named_grid() {
+                let because = format!("timm builds {} on it", shortened(kind));
+                self.decide(WHAT, shown(grid), because);
+                return grid;
+            }
+            if PERCEPTION.contains(&table) {
+                self.decide(WHAT, shown(table), "it is the position table's");
+            } else {
+                let because = "it is the position table's, since nothing beside the file gives another; Perception Encoder's released models have 14 x 14, 24 x 24 or 32 x 32: if this was tuned from one at another size, put its config.json beside it (timm's)";
+                self.note(WHAT, shown(table), because);
+            }
             return table;
         }
         let is_timm =
@@ -290,6 +307,16 @@ impl Case<'_> {
         let because = "it is the position table's, since nothing beside the file gives another; EVA-02's released models have 16 x 16 whatever their table: if this was tuned from one, put its config.json beside it (timm's, with ref_feat_shape)";
         self.note(WHAT, shown(table), because);
         table
+    }
+
+    /// The grid of the images in the name of timm's architecture of a Perception Encoder, on which it is built whatever
+    /// the size of its table (eva.py, timm 1.0.31).
+    fn named_grid(&self) -> Option<([usize; 2], &str)> {
+        let says = self.seen.says?;
+        let named = says.writer == WrittenBy::Timm && says.kind.contains("_pe_");
+        let size = says.kind.rsplit('_').next().filter(|_| named)?;
+        let side = size.parse::<usize>().ok()? / self.seen.sizes.patch;
+        (side > 0).then_some(([side; 2], says.kind.as_str()))
     }
 
     /// Notes, or refuses, a table without a place for the class token: it may be one of another shape.

@@ -63,13 +63,18 @@ impl Case<'_> {
                         "{} gives it, whose tensors have other names than these: {of_another}",
                         says.file
                     )
-                } else if naming == "transformers_vit" {
+                } else if naming == "transformers_clip" {
+                    // Those have a note of their own.
+                    return;
+                } else {
+                    let like = match naming {
+                        "transformers_vit" => "a ViT",
+                        _ => own[0],
+                    };
                     format!(
-                        "{} gives it, and it is not known here: its tensors are named as a ViT's, so it is run as one, which may differ where it resizes positions or does more",
+                        "{} gives it, and it is not known here: its tensors are named as {like}'s, so it is run as one, which may differ where it resizes positions or does more",
                         says.file
                     )
-                } else {
-                    return;
                 }
             }
             _ => return,

@@ -2,7 +2,8 @@
 //! in containers that are not read. Each gives the recorded numbers of the code that defines it, or
 //! one sentence with a way on.
 //!
-//! `make_wild.py`, `make_more.py`, `make_capi.py` and `make_beit.py` in `tools/checkpoints` made the files.
+//! `make_wild.py`, `make_more.py`, `make_capi.py`, `make_beit.py` and `make_turning.py` in `tools/checkpoints` made the
+//! files.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -128,7 +129,14 @@ fn as_flags(sentence: &str) -> String {
 
 #[test]
 fn every_case_gives_its_numbers_or_a_way_on() {
-    let cases = ["cases.json", "capi.json", "more.json", "beit.json"].map(|file| {
+    let cases = [
+        "cases.json",
+        "capi.json",
+        "more.json",
+        "beit.json",
+        "turning.json",
+    ]
+    .map(|file| {
         let text = std::fs::read_to_string(folder().join(file)).unwrap();
         serde_json::from_str::<Vec<Case>>(&text).unwrap()
     });

@@ -335,7 +335,10 @@ fn write_model(text: &mut String, divided: &Divided, width: usize, named: &impl 
             "# resize = \"antialias\"  # how the position table is resized: or \"plain\", \"plain_offset\""
         );
     } else if !named("periods") {
-        let _ = writeln!(text, "# rope_base = 100.0  # rotary positions");
+        let _ = writeln!(
+            text,
+            "# rope_base = 100.0  # rotary positions, if they are DINOv3's: channel j of a head turns with j + d / 2, places lie from -1 to 1"
+        );
     }
     let _ = writeln!(
         text,
