@@ -83,60 +83,62 @@ impl Coder {
     }
 }
 
+/// What `unpacking.js` does, in Rust: reads the answers of [`Coder`].
 #[cfg(test)]
-pub(super) mod tests {
-    use super::{HALF, LEAST, learn};
+pub(super) struct Decoder<'a> {
+    bytes: &'a [u8],
+    next: usize,
+    code: u32,
+    range: u32,
+}
 
-    /// What `unpacking.js` does, in Rust: reads the answers of [`Coder`](super::Coder).
-    pub(crate) struct Decoder<'a> {
-        bytes: &'a [u8],
-        next: usize,
-        code: u32,
-        range: u32,
+#[cfg(test)]
+impl<'a> Decoder<'a> {
+    /// Of bytes that begin with a sum of four.
+    pub(super) fn new(bytes: &'a [u8]) -> Self {
+        let mut decoder = Self {
+            bytes,
+            next: 4,
+            code: 0,
+            range: u32::MAX,
+        };
+        for _ in 0..4 {
+            decoder.code = decoder.code << 8 | decoder.take();
+        }
+        decoder
     }
 
-    impl<'a> Decoder<'a> {
-        /// Of bytes that begin with a sum of four.
-        pub(crate) fn new(bytes: &'a [u8]) -> Self {
-            let mut decoder = Self {
-                bytes,
-                next: 4,
-                code: 0,
-                range: u32::MAX,
-            };
-            for _ in 0..4 {
-                decoder.code = decoder.code << 8 | decoder.take();
-            }
-            decoder
-        }
-
-        fn take(&mut self) -> u32 {
-            self.next += 1;
-            u32::from(self.bytes.get(self.next - 1).copied().unwrap_or(0))
-        }
-
-        pub(crate) fn tell(&mut self, probability: &mut u16) -> bool {
-            let bound = (self.range >> 12) * u32::from(*probability);
-            let bit = self.code >= bound;
-            if bit {
-                self.code -= bound;
-                self.range -= bound;
-            } else {
-                self.range = bound;
-            }
-            learn(probability, bit);
-            while self.range < LEAST {
-                self.range <<= 8;
-                self.code = self.code << 8 | self.take();
-            }
-            bit
-        }
+    fn take(&mut self) -> u32 {
+        self.next += 1;
+        u32::from(self.bytes.get(self.next - 1).copied().unwrap_or(0))
     }
+
+    pub(super) fn tell(&mut self, probability: &mut u16) -> bool {
+        let bound = (self.range >> 12) * u32::from(*probability);
+        let bit = self.code >= bound;
+        if bit {
+            self.code -= bound;
+            self.range -= bound;
+        } else {
+            self.range = bound;
+        }
+        learn(probability, bit);
+        while self.range < LEAST {
+            self.range <<= 8;
+            self.code = self.code << 8 | self.take();
+        }
+        bit
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
 
     #[test]
     fn answers_that_were_rare_cost_more() {
         let length = |answer: fn(usize) -> bool| {
-            let (mut coder, mut probability) = (super::Coder::new(), HALF);
+            let (mut coder, mut probability) = (Coder::new(), HALF);
             for at in 0..8000 {
                 coder.code(&mut probability, answer(at));
             }

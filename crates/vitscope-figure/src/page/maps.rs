@@ -132,7 +132,7 @@ impl AnswerOdds {
 
 #[cfg(test)]
 mod tests {
-    use super::super::coder::tests::Decoder;
+    use super::super::coder::Decoder;
     use super::*;
 
     /// What `unpacking.js` does, in Rust.

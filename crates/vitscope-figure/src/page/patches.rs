@@ -122,7 +122,7 @@ fn way(codes: &[i8], at: usize, width: usize, [rows, columns]: [usize; 2]) -> us
         true => i16::from(codes[at - patches * width]),
         false => 0,
     };
-    let both = before(place % columns > 0, 1) + before(place >= columns, columns);
+    let both = before(!place.is_multiple_of(columns), 1) + before(place >= columns, columns);
     let above = BOUNDS.iter().filter(|&&bound| both >= bound).count();
     at % width * (BOUNDS.len() + 1) + above
 }
@@ -134,7 +134,7 @@ fn fold(code: i8) -> u8 {
 
 #[cfg(test)]
 mod tests {
-    use super::super::coder::tests::Decoder;
+    use super::super::coder::Decoder;
     use super::*;
 
     #[test]
