@@ -21,6 +21,9 @@ const STORED: [&str; 7] = [
 /// Where label maps wait, a folder for every slot.
 const LABELS: &str = "labels";
 
+/// Where patch vectors of examples wait, a file for every image.
+const PATCHES: &str = "patches";
+
 /// Whether a file of the folder, by its path in it with `/`, is one that a run writes there.
 fn is_ours(path: &str) -> bool {
     let parts: Vec<&str> = path.split('/').collect();
@@ -33,6 +36,7 @@ fn is_ours(path: &str) -> bool {
         }
         // An image's name may have folders of its own.
         [LABELS, slot, .., name] => slot.parse::<Slot>().is_ok() && name.ends_with(".png"),
+        [PATCHES, .., name] => name.ends_with(".safetensors"),
         _ => false,
     }
 }

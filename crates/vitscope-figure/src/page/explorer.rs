@@ -178,7 +178,7 @@ impl<'a> RunData<'a> {
             has_none: reader.has_none,
             size: reader.size.unwrap_or([1, 1]),
             grid: run.record.grid,
-            patches: patches::of(run, examples.len())?,
+            patches: patches::of(run, stems)?,
             examples,
             truth,
             slots,

@@ -34,13 +34,14 @@ pub(super) struct PatchData {
     ends: Vec<[i8; 2]>,
 }
 
-/// The patches that a run keeps, in the first `examples` of its examples: those of the layer that it chose for each facet.
+/// The patches that a run keeps of some images: those of the layer that it chose for each facet. An image that was no example of
+/// the run has zeros, which have no direction.
 ///
 /// # Errors
 /// When the file is damaged.
 pub(super) fn of(
     run: &RunView,
-    examples: usize,
+    stems: &[String],
 ) -> Result<BTreeMap<String, PatchData>, FigureError> {
     let mut all = BTreeMap::new();
     let path = run.root.join(names::PATCHES);
@@ -48,7 +49,7 @@ pub(super) fn of(
         return Ok(all);
     };
     let places = run.record.grid[0] * run.record.grid[1];
-    let slots = run.slots().into_iter().filter(|_| examples > 0);
+    let slots = run.slots().into_iter().filter(|_| !stems.is_empty());
     for slot in slots {
         let name = names::patches(slot);
         let Some(tensor) = file.read(&name)? else {
@@ -58,11 +59,17 @@ pub(super) fn of(
         let (Dtype::I8, &[stored, patches, width]) = (tensor.dtype, tensor.shape.as_slice()) else {
             return Err(bad());
         };
-        if stored != run.examples.len() || patches != places || width > MOST {
+        if stored != run.record.examples.len() || patches != places || width > MOST {
             return Err(bad());
         }
         let codes: Vec<i8> = tensor.bytes.iter().map(|byte| byte.cast_signed()).collect();
-        let codes = &codes[..examples.min(stored) * patches * width];
+        let nothing = vec![0; patches * width];
+        let of_images = stems.iter().flat_map(|stem| {
+            let index = run.record.examples.iter().position(|own| own == stem);
+            let of_image = |index| &codes[index * nothing.len()..][..nothing.len()];
+            index.map_or(&nothing[..], of_image)
+        });
+        let codes: &[i8] = &of_images.copied().collect::<Vec<_>>();
         let error = file.read(&names::patch_error(slot))?;
         let error = error.filter(|error| error.dtype == Dtype::F64);
         let error = error.and_then(|error| error.f64s().first().copied());

@@ -121,7 +121,7 @@ impl PatchKeeper {
                     (names::patch_error(*slot), numbers(&error)),
                 ]
             });
-            tensors::write_lazily(&self.kept[&image], stored.collect(), None)?;
+            tensors::write_sealed(&self.kept[&image], stored.collect(), None)?;
         }
         Ok(())
     }
@@ -237,7 +237,8 @@ fn read(path: &Path, slots: &[Slot]) -> Result<Vec<SlotPatches>, StudyError> {
             ),
         )
     };
-    let mut file = TensorFile::open(path, damaged)?.ok_or_else(|| damaged(&"it is missing"))?;
+    let mut file =
+        TensorFile::open_sealed(path, damaged)?.ok_or_else(|| damaged(&"it is missing"))?;
     let mut of_slots = Vec::new();
     for &slot in slots {
         let stored = file.read(&names::patches(slot))?;

@@ -70,8 +70,10 @@ fn flip_everywhere(run: &Path, request: &ProbeRequest) -> Vec<String> {
     for path in files_in(&run.join("state")) {
         let extension = path.extension().unwrap().to_string_lossy().into_owned();
         let is_map = extension == "png";
-        // One cluster map is enough: it is read when all is counted.
-        if is_map && kinds.contains(&extension) {
+        let folder = path.parent().and_then(Path::file_name).unwrap();
+        let folder = folder.to_string_lossy().into_owned();
+        // One cluster map is enough, and the patches of one image: they are read when all is counted.
+        if is_map && kinds.contains(&extension) || kinds.contains(&folder) {
             continue;
         }
         let whole = std::fs::read(&path).unwrap();
@@ -90,6 +92,7 @@ fn flip_everywhere(run: &Path, request: &ProbeRequest) -> Vec<String> {
         std::fs::write(&path, &whole).unwrap();
         let stem = path.file_stem().unwrap().to_string_lossy().into_owned();
         kinds.push(match extension.as_str() {
+            _ if folder == "patches" => folder,
             "safetensors" | "json" => stem,
             _ => extension,
         });
@@ -109,7 +112,17 @@ fn one_flipped_bit_of_unfinished_work_is_refused() {
     assert_eq!(flip_everywhere(&run, &resume), ["data", "f32", "training"]);
     stop(&resume, Phase::EVALUATE, 4);
     let kinds = flip_everywhere(&run, &resume);
-    assert_eq!(kinds, ["data", "evaluation", "png", "locality", "training"]);
+    assert_eq!(
+        kinds,
+        [
+            "data",
+            "evaluation",
+            "png",
+            "locality",
+            "patches",
+            "training"
+        ]
+    );
     // What the advice says is done, it works: without its state the run begins anew.
     std::fs::remove_dir_all(run.join("state")).unwrap();
     go_on(&resume).unwrap();
