@@ -39,7 +39,10 @@ pub enum ShapeError {
     )]
     NoBf16,
     /// Products in f16 on the CPU.
-    #[error("products in f16 run on `device` cuda only: use `dtype` f32 or bf16 on the CPU")]
+    #[error(
+        "products in f16 run on `device` cuda only: use `dtype` f32 on the CPU, or bf16 where the processor has \
+         AVX-512 BF16"
+    )]
     NoF16,
     /// A model that only the CPU runs.
     #[error("{what} run on the CPU only: use `device` cpu")]

@@ -198,11 +198,8 @@ const SETTINGS: &[Sentence] = &[
     Sentence {
         before: &[],
         typed: "probe MODEL DATA PART --out other --dtype f16",
-        says: "use --dtype f32 or bf16 on the CPU",
-        advised: &[
-            "probe MODEL DATA PART --out other --dtype f32",
-            "probe MODEL DATA PART --out another --dtype bf16",
-        ],
+        says: "use --dtype f32 on the CPU",
+        advised: &["probe MODEL DATA PART --out other --dtype f32"],
     },
     Sentence {
         before: &[],
