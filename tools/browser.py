@@ -391,7 +391,7 @@ def check_patches(browser, page):
     browser.until("document.querySelector('.view input[value=alike]').checked", "the key A")
     browser.click("document.querySelector('.cards li .stack')")
     line = browser.run("document.querySelector('.difference').textContent")
-    chosen = re.match(r"Cosines with the patch at row (\d+), column (\d+) of (.*?)(; off by 0\.\d{3} |\.$)", line)
+    chosen = re.match(r"Cosines with the patch at row (\d+), column (\d+) of (.*?)(; \d+ numbers |\.$)", line)
     check(chosen and browser.settled(PICTURE) != labels, f"a click shows cosines with that patch ({line})")
     browser.point("document.querySelector('.cards li:last-child .stack')")
     told = browser.run("document.querySelector('.lit-line').textContent")

@@ -10,13 +10,16 @@
     watch(mainStack, main, slot, index);
     chooseHere(mainStack, main, index);
     const thumbs = make("div", "thumbs");
-    thumbs.append(stack(`image ${example.stem}`, example.image, null));
+    const photograph = stack(`image ${example.stem}`, example.image, null);
+    chooseHere(photograph, photograph, index);
+    thumbs.append(photograph);
     let truth = null;
     let truthStack = null;
     if (run().truth && run().truth.maps[index]) {
       truth = make("canvas");
       truthStack = stack(`ground truth of ${example.stem}`, example.image, truth);
       watch(truthStack, truth, () => run().truth, index);
+      chooseHere(truthStack, truth, index);
       thumbs.append(truthStack);
     }
     const stem = make("p", "stem", example.stem);

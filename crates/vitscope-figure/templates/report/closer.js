@@ -109,7 +109,7 @@
     });
     find(".ramp .low").textContent = signed(low, 1);
     const [, columns] = run().grid;
-    const error = source.error === null ? "" : `; off by ${source.error.toFixed(3)} in the mean (root of the mean square), since ${source.width} numbers a patch are kept`;
+    const error = source.error === null ? "" : `; ${source.width} numbers a patch are kept, which puts them off by ${source.error.toFixed(3)} (root mean square)`;
     return `Cosines with the patch at row ${Math.floor(own.at / columns) + 1}, column ${own.at % columns + 1} of ${run().examples[own.image].stem}${error}.`;
   };
   const ramp = () => {
