@@ -30,6 +30,8 @@ for name, more in (("clip_cut", dict(final_norm=False)), ("clip_mean", dict(glob
     case(f"{name}.safetensors", weights(model), keep(name, record(model, odd_image, last=False)), notes=["final norm"],
          family="clip", heads=HEADS)
 case("clip_cut.safetensors", weights(vit(73, **tower, final_norm=False)), None, says=[CLIPS, "pe"], heads=HEADS)
+case("clip_mean.safetensors", weights(vit(73, **tower, global_pool="avg", fc_norm=True)), None,
+     says=["its tensors are those of openclip or openai-clip or metaclip or clip"], family="pe", heads=HEADS)
 
 # ---- what a config says and no tensor shows ------------------------------------------------------------------
 turned = dict(weights(core))

@@ -1,7 +1,7 @@
 //! The principal directions of streamed moments, and how many of them the vectors fill (docs/protocol.md sections 3, 14).
 
 use faer::{Mat, Side};
-use ndarray::Array2;
+use ndarray::{Array2, ArrayView1};
 
 use crate::ProbeError;
 use crate::moments::Moments;
@@ -57,6 +57,15 @@ impl Moments {
     pub fn principal_directions(&self, k: usize) -> Result<Array2<f64>, ProbeError> {
         Ok(self.principal()?.directions(k))
     }
+}
+
+/// The covariance of two projections of the same vectors, by whose sign a component is turned the way its guide rises
+/// (docs/protocol.md section 19); not divided by their number.
+#[must_use]
+pub fn covariance(a: ArrayView1<'_, f64>, b: ArrayView1<'_, f64>) -> f64 {
+    let means = [a, b].map(|values| values.sum() / values.len().max(1) as f64);
+    let pairs = a.iter().zip(b);
+    pairs.map(|(a, b)| (a - means[0]) * (b - means[1])).sum()
 }
 
 /// The principal directions of some vectors, by falling variance. Directions along which they do not vary beyond

@@ -10,10 +10,10 @@
 //! Inside that basis, directions are turned so that the sample varies most along the first, which makes the first
 //! three the principal components that colors are made of.
 
-use faer::{Mat, Side};
-use ndarray::{Array1, Array2, ArrayView2, Axis};
+use ndarray::{Array1, Array2, ArrayView2, Axis, s};
 
 use crate::ProbeError;
+use crate::transform::eigen;
 
 /// Directions at most.
 pub const DIRECTIONS: usize = 40;
@@ -63,21 +63,21 @@ impl SketchBasis {
         }
         // Of the two products the smaller one: both have the same moments.
         let span = if unit.nrows() < unit.ncols() {
-            let (moments, vectors) = eigen(&unit.dot(&unit.t()))?;
+            let (moments, vectors) = largest(&unit.dot(&unit.t()))?;
             let mut span = vectors.dot(&unit);
             for (mut direction, moment) in span.rows_mut().into_iter().zip(moments) {
                 direction.mapv_inplace(|entry| entry / moment.sqrt());
             }
             span
         } else {
-            eigen(&unit.t().dot(&unit))?.1
+            largest(&unit.t().dot(&unit))?.1
         };
         let mut coordinates = unit.dot(&span.t());
         let mean = coordinates.mean_axis(Axis(0));
         coordinates -= &mean.unwrap_or_else(|| Array1::zeros(span.nrows()));
-        let (_, turn) = all_eigen(&coordinates.t().dot(&coordinates))?;
+        let (_, turn) = eigen(coordinates.t().dot(&coordinates).view())?;
         Ok(Self {
-            directions: turn.dot(&span),
+            directions: turn.t().dot(&span),
         })
     }
 
@@ -142,41 +142,13 @@ fn units(rows: ArrayView2<'_, f32>) -> Array2<f64> {
 
 /// The largest eigenvalues of a symmetric matrix, falling, with their vectors as rows: at most [`DIRECTIONS`], and none that
 /// rounding could have made.
-fn eigen(matrix: &Array2<f64>) -> Result<(Vec<f64>, Array2<f64>), ProbeError> {
-    let (mut values, vectors) = all_eigen(matrix)?;
+fn largest(matrix: &Array2<f64>) -> Result<(Vec<f64>, Array2<f64>), ProbeError> {
+    let (mut values, vectors) = eigen(matrix.view())?;
     let most = values.first().copied().unwrap_or(0.0);
     values.retain(|&value| value > NOISE * most);
     values.truncate(DIRECTIONS);
-    let vectors = vectors.slice_move(ndarray::s![..values.len(), ..]);
+    let vectors = vectors.slice(s![.., ..values.len()]).t().to_owned();
     Ok((values, vectors))
-}
-
-/// Eigenvalues of a symmetric matrix, falling, with their vectors as rows; an entry of largest magnitude is positive.
-fn all_eigen(matrix: &Array2<f64>) -> Result<(Vec<f64>, Array2<f64>), ProbeError> {
-    if !matrix.iter().all(|value| value.is_finite()) {
-        return Err(ProbeError::Eigen);
-    }
-    let size = matrix.nrows();
-    let found = Mat::from_fn(size, size, |row, column| matrix[[row, column]])
-        .self_adjoint_eigen(Side::Lower)
-        .map_err(|_| ProbeError::Eigen)?;
-    let (values, vectors) = (found.S().column_vector(), found.U());
-    let mut order: Vec<usize> = (0..size).collect();
-    order.sort_by(|&a, &b| values[b].total_cmp(&values[a]));
-    let mut rows = Array2::from_shape_fn((size, size), |(row, d)| vectors[(d, order[row])]);
-    for mut row in rows.rows_mut() {
-        let peak = row.iter().fold(0.0_f64, |peak, &entry| {
-            if entry.abs() > peak.abs() {
-                entry
-            } else {
-                peak
-            }
-        });
-        if peak < 0.0 {
-            row.mapv_inplace(|entry| -entry);
-        }
-    }
-    Ok((order.iter().map(|&index| values[index]).collect(), rows))
 }
 
 #[cfg(test)]
@@ -227,7 +199,7 @@ mod tests {
     #[test]
     fn what_lies_outside_is_told() {
         let rows = rows(200, 90, 0.8);
-        let basis = SketchBasis::of(rows.slice(ndarray::s![..100, ..])).unwrap();
+        let basis = SketchBasis::of(rows.slice(s![..100, ..])).unwrap();
         assert_eq!(basis.len(), DIRECTIONS);
         let sketch = basis.sketch(rows.view());
         // By brute force, over the vectors that were looked at: every 13th.
@@ -253,12 +225,12 @@ mod tests {
         let basis = SketchBasis::of(rows.view()).unwrap();
         let unit = units(rows.view());
         let centered = &unit - &unit.mean_axis(Axis(0)).unwrap();
-        let (_, principal) = all_eigen(&centered.t().dot(&centered)).unwrap();
+        let (_, principal) = eigen(centered.t().dot(&centered).view()).unwrap();
         for component in 0..2 {
             let along = basis
                 .directions
                 .row(component)
-                .dot(&principal.row(component));
+                .dot(&principal.column(component));
             assert!(along.abs() > 0.999, "{component}: {along}");
         }
         // An orthonormal basis.

@@ -62,7 +62,7 @@ use crate::ProbeError;
 pub use apply::{FittedTransform, TransformParts};
 pub use fit::{Fitting, MapShares};
 pub use leace::{Leace, leace};
-pub(crate) use linear::solve;
+pub(crate) use linear::{eigen, solve};
 pub use names::{MOST_DRAWS, Transform};
 pub use places::PlaceMoments;
 pub(crate) use places::unit_rows;

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 
 use ndarray::{Array2, Array3, ArrayView1, ArrayView2, ArrayView3};
 use vitscope_data::RgbCrop;
-use vitscope_probe::{Moments, ProbeError};
+use vitscope_probe::{Moments, ProbeError, covariance};
 use vitscope_vit::facet::TapKind;
 
 use crate::pane::TappedTensor;
@@ -150,15 +150,6 @@ fn project(rows: ArrayView2<'_, f32>, center: &[f64], directions: &Array2<f64>) 
         }
     }
     out
-}
-
-/// The sign of a correlation is all that is asked for.
-fn covariance(a: ArrayView1<'_, f64>, b: ArrayView1<'_, f64>) -> f64 {
-    let means = [a, b].map(|values| values.sum() / values.len().max(1) as f64);
-    a.iter()
-        .zip(b)
-        .map(|(a, b)| (a - means[0]) * (b - means[1]))
-        .sum()
 }
 
 /// The 1st and the 99th percentile.

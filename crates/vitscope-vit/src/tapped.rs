@@ -2,7 +2,7 @@
 
 #[cfg(feature = "cuda")]
 use ndarray::Array3;
-use ndarray::{ArrayView3, ArrayView4, CowArray, Ix3};
+use ndarray::{ArrayView3, ArrayView4, CowArray, Ix3, s};
 
 use crate::error::DeviceError;
 use crate::facet::TapKind;
@@ -25,6 +25,19 @@ impl Rows<'_> {
             Self::Host(rows) => rows.dim(),
             #[cfg(feature = "cuda")]
             Self::Cuda(rows) => rows.shape().into(),
+        }
+    }
+
+    /// Those of one image, `[1, rows, D]`.
+    ///
+    /// # Panics
+    /// When there is no such image.
+    #[must_use]
+    pub fn image(&self, image: usize) -> Rows<'_> {
+        match self {
+            Self::Host(rows) => Rows::Host(rows.slice(s![image..=image, .., ..])),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(rows) => Rows::Cuda(rows.images(image..image + 1)),
         }
     }
 

@@ -34,8 +34,8 @@ pub(super) struct PatchData {
     ends: Vec<[i8; 2]>,
 }
 
-/// The patches that a run keeps of some images: those of the layer that it chose for each facet. An image that was no example of
-/// the run has zeros, which have no direction.
+/// The patches that a run keeps of some images: those of the layer that it chose for each facet. An image of which it keeps none
+/// has zeros, which have no direction.
 ///
 /// # Errors
 /// When the file is damaged.
@@ -59,7 +59,7 @@ pub(super) fn of(
         let (Dtype::I8, &[stored, patches, width]) = (tensor.dtype, tensor.shape.as_slice()) else {
             return Err(bad());
         };
-        if stored != run.record.examples.len() || patches != places || width > MOST {
+        if stored > run.record.examples.len() || patches != places || width > MOST {
             return Err(bad());
         }
         let codes: Vec<i8> = tensor.bytes.iter().map(|byte| byte.cast_signed()).collect();
@@ -67,7 +67,9 @@ pub(super) fn of(
         let of_images = stems.iter().flat_map(|stem| {
             let index = run.record.examples.iter().position(|own| own == stem);
             let of_image = |index| &codes[index * nothing.len()..][..nothing.len()];
-            index.map_or(&nothing[..], of_image)
+            index
+                .filter(|&index| index < stored)
+                .map_or(&nothing[..], of_image)
         });
         let codes: &[i8] = &of_images.copied().collect::<Vec<_>>();
         let error = file.read(&names::patch_error(slot))?;

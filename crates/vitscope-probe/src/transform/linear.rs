@@ -12,7 +12,7 @@ pub(super) fn to_faer(matrix: ArrayView2<'_, f64>) -> Mat<f64> {
 }
 
 /// Eigenvalues of a symmetric matrix in falling order, and their vectors as columns.
-pub(super) fn eigen(matrix: ArrayView2<'_, f64>) -> Result<(Vec<f64>, Array2<f64>), ProbeError> {
+pub(crate) fn eigen(matrix: ArrayView2<'_, f64>) -> Result<(Vec<f64>, Array2<f64>), ProbeError> {
     if !matrix.iter().all(|value| value.is_finite()) {
         return Err(ProbeError::Eigen);
     }

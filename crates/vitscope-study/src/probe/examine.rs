@@ -167,10 +167,7 @@ impl Visitor for Examiner<'_> {
             if wanted {
                 evaluation.keep(slot, labels, seen);
             }
-            let keeper = &mut self.keepers[number];
-            if keeper.wants(seen) {
-                keeper.keep(slot, rows.host()?.view(), seen);
-            }
+            self.keepers[number].keep(slot, rows, seen)?;
             if let Some(readers) = self.readers {
                 let (batch, failed) = (seen.as_test(), self.job.slot_error(reading));
                 let counts = &mut evaluation.readers[slot];

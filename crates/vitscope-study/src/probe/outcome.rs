@@ -213,17 +213,17 @@ pub fn write(input: CountedRun<'_>) -> Result<ProbeOutcome, StudyError> {
     write_codebooks(run, slots, input.codebooks, classes)?;
     let test = record.data.test;
     write_labels(run, settings, data, slots, &matches, &show, test)?;
-    let examples = write_examples(run, settings, data, geometry, test)?;
+    let examples = write_examples(run, settings, data, geometry, record.grid, test)?;
     let selection = selection(settings.select, &summaries);
     let which = (slots, &selection);
-    patches::write(run, settings, data, geometry, which, record.grid, test)?;
+    patches::write(run, settings, &examples, which, test)?;
     Ok(ProbeOutcome {
         run: run.to_owned(),
         session: input.session,
         selection,
         truth_nmi: truth.as_ref().and_then(|truth| truth.positional.nmi),
         slots: summaries,
-        examples,
+        examples: examples.names,
         place_alone: measured.baselines.and_then(|both| both.place_alone.miou),
         clusters: record.clusters,
         notes: measured.note.into_iter().collect(),

@@ -5,14 +5,15 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
-use ndarray::{Array2, Array3, ArrayView1, ArrayView3, Axis, s};
+use ndarray::{Array1, Array2, Array3, ArrayView3, Axis, s};
 use rayon::prelude::*;
 use safetensors::tensor::Dtype;
-use vitscope_data::{DataSet, Geometry, Split};
-use vitscope_probe::{Sketch, SketchBasis};
+use vitscope_data::{DataSet, Split};
+use vitscope_probe::{Sketch, SketchBasis, covariance};
 use vitscope_protocol::Training;
 use vitscope_run::tensors::{Lazy, TensorFile};
 use vitscope_run::{Facet, Slot, names};
+use vitscope_vit::vit::Rows;
 
 use crate::error::StudyError;
 use crate::files;
@@ -22,15 +23,22 @@ use crate::source::Seen;
 use crate::state;
 use crate::tensors;
 
+use super::picture_files::Examples;
+
 /// Coordinates whose sign is settled: those that become red, green and blue.
 const CHANNELS: usize = 3;
 
-/// Test images whose patch vectors are kept: the examples, where anything of them is kept.
+/// Images whose patch vectors are kept, at most: until the layers that are shown are known, those of all slots wait.
+const IMAGES: usize = 24;
+
+/// Test images whose patch vectors are kept: the first examples, where anything of them is kept.
 fn kept(settings: &Settings, test: usize) -> Vec<usize> {
-    match settings.save_labels {
+    let mut kept = match settings.save_labels {
         SaveLabels::None => Vec::new(),
         SaveLabels::Examples | SaveLabels::All => example_indices(settings, test),
-    }
+    };
+    kept.truncate(IMAGES);
+    kept
 }
 
 /// Where the sketches of an image wait.
@@ -81,24 +89,25 @@ impl PatchKeeper {
         })
     }
 
-    /// Whether a batch has an image that is kept.
-    pub(crate) fn wants(&self, seen: &Seen) -> bool {
-        seen.images
-            .iter()
-            .any(|image| self.kept.contains_key(image))
-    }
-
-    /// Sketches the kept images of a batch.
-    pub(crate) fn keep(&mut self, slot: usize, rows: ArrayView3<'_, f32>, seen: &Seen) {
-        let basis = &self.bases[slot];
-        let images = seen.images.par_iter().enumerate();
-        let drawn = images.filter(|(_, image)| self.kept.contains_key(image));
-        let drawn = drawn.map(|(at, &image)| {
-            let sketch = basis.sketch(rows.index_axis(Axis(0), at));
-            (image, self.slots[slot], sketch)
-        });
-        let drawn: Vec<_> = drawn.collect();
-        self.drawn.extend(drawn);
+    /// Sketches the kept images of a batch; of those on a card, no others are copied.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub(crate) fn keep(
+        &mut self,
+        slot: usize,
+        rows: &Rows<'_>,
+        seen: &Seen,
+    ) -> Result<(), StudyError> {
+        for (at, &image) in seen.images.iter().enumerate() {
+            if self.kept.contains_key(&image) {
+                let rows = rows.image(at);
+                let rows = rows.host()?;
+                let sketch = self.bases[slot].sketch(rows.index_axis(Axis(0), 0));
+                self.drawn.push((image, self.slots[slot], sketch));
+            }
+        }
+        Ok(())
     }
 
     /// Ends a batch: stores what was kept of it.
@@ -179,22 +188,26 @@ struct SlotPatches {
 pub(super) fn write(
     run: &Path,
     settings: &Settings,
-    data: &DataSet,
-    geometry: &Geometry,
+    examples: &Examples,
     (slots, shown): (&[Slot], &BTreeMap<String, usize>),
-    grid: [usize; 2],
     test: usize,
 ) -> Result<(), StudyError> {
-    let kept = kept(settings, test);
-    if kept.is_empty() {
+    let count = kept(settings, test).len();
+    if count == 0 {
         return Ok(());
     }
-    let (mut found, mut brightness) = (Vec::new(), Vec::new());
-    for &image in &kept {
-        let item = &data.split(Split::Test)[image];
-        found.push(read(&waiting(run, &item.name), slots)?);
-        brightness.extend(data.image(item, geometry)?.brightness(grid));
+    let is_shown = |slot: Slot| shown.get(slot.facet.name()) == Some(&slot.layer);
+    let mut found = Vec::new();
+    for name in &examples.names[..count] {
+        let mut of_image = read(&waiting(run, name), slots)?;
+        // Of the others, signs are all that is asked for.
+        for of in of_image.iter_mut().filter(|of| !is_shown(of.slot)) {
+            let channels = of.codes.dim().2.min(CHANNELS);
+            of.codes = of.codes.slice(s![.., .., ..channels]).to_owned();
+        }
+        found.push(of_image);
     }
+    let brightness = examples.brightness[..count].concat();
     let mut of_slots: Vec<SlotPatches> = Vec::new();
     for (index, &slot) in slots.iter().enumerate() {
         let images = found.iter().map(|of_image| of_image[index].codes.view());
@@ -209,7 +222,7 @@ pub(super) fn write(
         });
     }
     settle_signs(&mut of_slots, &brightness);
-    of_slots.retain(|of| shown.get(of.slot.facet.name()) == Some(&of.slot.layer));
+    of_slots.retain(|of| is_shown(of.slot));
     let stored = of_slots.iter().flat_map(|of| {
         let error = (of.pairs > 0.0).then(|| (of.squares / of.pairs).sqrt());
         [
@@ -281,7 +294,7 @@ fn settle_signs(of_slots: &mut [SlotPatches], brightness: &[f64]) {
             for channel in 0..channels {
                 let own = of.codes.slice(s![.., .., channel]);
                 let own = own.iter().map(|&code| f64::from(code)).collect();
-                let mut own = ndarray::Array1::from_vec(own);
+                let mut own = Array1::from_vec(own);
                 let of_guide = guide.column(channel % guide.ncols());
                 if covariance(own.view(), of_guide) < 0.0 {
                     of.codes
@@ -299,13 +312,6 @@ fn settle_signs(of_slots: &mut [SlotPatches], brightness: &[f64]) {
             };
         }
     }
-}
-
-/// The sign of a correlation is all that is asked for.
-fn covariance(a: ArrayView1<'_, f64>, b: ArrayView1<'_, f64>) -> f64 {
-    let means = [a, b].map(|values| values.sum() / values.len().max(1) as f64);
-    let pairs = a.iter().zip(b);
-    pairs.map(|(a, b)| (a - means[0]) * (b - means[1])).sum()
 }
 
 #[cfg(test)]

@@ -105,6 +105,13 @@ pub(super) fn write_labels(
         })
 }
 
+/// The example images of a run.
+pub(super) struct Examples {
+    pub(super) names: Vec<String>,
+    /// The mean brightness of each patch, an image each.
+    pub(super) brightness: Vec<Vec<f64>>,
+}
+
 /// Writes the crops of the example images and the ground truth of every kept image.
 ///
 /// # Errors
@@ -114,16 +121,18 @@ pub(super) fn write_examples(
     settings: &Settings,
     data: &DataSet,
     geometry: &Geometry,
+    grid: [usize; 2],
     test: usize,
-) -> Result<Vec<String>, StudyError> {
+) -> Result<Examples, StudyError> {
     let items = data.split(Split::Test);
     let size = [geometry.size; 2];
-    let mut examples = Vec::new();
+    let (mut names, mut brightness) = (Vec::new(), Vec::new());
     for image in example_indices(settings, test) {
         let item = &items[image];
         let crop = data.image(item, geometry)?;
         picture::write_rgb(&names::image(run, &item.name), size, &crop.pixels)?;
-        examples.push(item.name.clone());
+        brightness.push(crop.brightness(grid));
+        names.push(item.name.clone());
     }
     if data.has_truth() {
         let mut shown = kept_indices(settings, test);
@@ -139,7 +148,7 @@ pub(super) fn write_examples(
             }
         }
     }
-    Ok(examples)
+    Ok(Examples { names, brightness })
 }
 
 #[cfg(test)]

@@ -51,7 +51,9 @@ impl Case<'_> {
             "transformers_siglip" if sizes.linear_patch => families = vec![Family::SigLip2],
             // Perception Encoder has no norm after a mean, and CLIP's towers no LayerScale.
             "timm_pe_spatial" if sizes.layer_scale => families = vec![Family::Pe],
-            "timm_pe_spatial" if self.has_tensor(|name| name.contains("fc_norm.")) => {
+            "timm_clip" | "timm_pe_spatial"
+                if self.has_tensor(|name| name.contains("fc_norm.")) =>
+            {
                 families.retain(|&family| family != Family::Pe);
             }
             _ => {}
