@@ -29,7 +29,7 @@
 //!                        samples in every run of one seed over as many images
 //! soft.safetensors       "soft.{facet}.{layer}" [K, Hp, Wp] f32: how probable each cluster is at each patch, in the
 //!                        mean over test images; absent where that was not summed
-//! patches.safetensors    "patches.{facet}.{layer}" [E, N, r] i8: every patch of every example, in 32nds, in a basis of r
+//! patches.safetensors    "patches.{facet}.{layer}" [E, N, r] i8: every patch of the first E examples, in 32nds, in a basis of r
 //!                        directions, at the layers that are shown; "patch_error.{facet}.{layer}" [1] f64: by how much cosines made of them are off
 //! transforms.safetensors where vectors were edited before they were probed: the arrays of every slot's transform
 //! aggregate/, labels/, images/, figures/, report.html
