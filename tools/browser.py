@@ -18,10 +18,12 @@ import argparse
 import base64
 import csv
 import json
+import math
 import os
 import re
 import select
 import shutil
+import struct
 import subprocess
 import sys
 import tempfile
@@ -362,16 +364,27 @@ def check_picture_first(browser):
 
 
 def kept_patches(page, slot):
-    """`[E, N, r]` of a run's slot, read without the page: coordinates by image and patch."""
+    """`[E, N, r]` of a run's slot, read without the page: coordinates by image and patch; and the share of what they leave out."""
     path = Path(page).parent / "patches.safetensors"
     if not path.exists():
         return None
     content = path.read_bytes()
     start = 8 + int.from_bytes(content[:8], "little")
-    tensor = json.loads(content[8:start])[f"patches.{slot}"]
+    header = json.loads(content[8:start])
+    tensor = header[f"patches.{slot}"]
+    [rest] = struct.unpack("<d", content[start + header[f"patch_rest.{slot}"]["data_offsets"][0]:][:8])
     images, patches, width = tensor["shape"]
     codes = memoryview(content[start + tensor["data_offsets"][0]:start + tensor["data_offsets"][1]]).cast("b")
-    return [[codes[(i * patches + n) * width:(i * patches + n + 1) * width] for n in range(patches)] for i in range(images)]
+    return [[codes[(i * patches + n) * width:(i * patches + n + 1) * width] for n in range(patches)] for i in range(images)], rest
+
+
+def kept_cosine(one, other, rest):
+    """The cosine of two patches (docs/protocol.md section 19)."""
+    if one is other:
+        return 1.0
+    both, own, others = (sum(a * b for a, b in zip(p, q)) / 32**2 for p, q in ((one, other), (one, one), (other, other)))
+    outside = math.sqrt(max(0, 1 - own) * max(0, 1 - others))
+    return max(-1, min(1, both + rest * outside * (both / math.sqrt(own * others)) ** 3))
 
 
 def check_patches(browser, page):
@@ -391,18 +404,19 @@ def check_patches(browser, page):
     browser.until("document.querySelector('.view input[value=alike]').checked", "the key A")
     browser.click("document.querySelector('.cards li .stack')")
     line = browser.run("document.querySelector('.difference').textContent")
-    chosen = re.match(r"Cosines with the patch at row (\d+), column (\d+) of (.*?)(; \d+ numbers |\.$)", line)
+    chosen = re.match(r"Cosines with the patch at row (\d+), column (\d+) of (.*?)(; they are made of |\.)", line)
     check(chosen and browser.settled(PICTURE) != labels, f"a click shows cosines with that patch ({line})")
     browser.point("document.querySelector('.cards li:last-child .stack')")
     told = browser.run("document.querySelector('.lit-line').textContent")
     found = re.match(r"row (\d+), column (\d+) of .*: cosine (.*)$", told)
     check(found, f"pointing at another tells their cosine ({told})")
-    codes, (_, columns) = kept_patches(page, slot), browser.run(f"{data}.grid")
-    if codes:
+    stored, (_, columns) = kept_patches(page, slot), browser.run(f"{data}.grid")
+    if stored:
+        codes, rest = stored
         one, other = [(int(at[1]) - 1) * columns + int(at[2]) - 1 for at in (chosen, found)]
         own, last = codes[0][one], codes[browser.run("document.querySelectorAll('.cards li').length") - 1][other]
-        cosine = 1.0 if own is last else sum(a * b for a, b in zip(own, last)) / 32**2
-        check(abs(float(found[3].replace("\u2212", "-")) - max(-1, min(1, cosine))) < 0.0051, f"it is the one of the run's file ({cosine:.4f})")
+        cosine = kept_cosine(own, last, rest)
+        check(abs(float(found[3].replace("\u2212", "-")) - cosine) < 0.0051, f"it is the one of the run's file ({cosine:.4f})")
     browser.run("document.querySelector('.cards li .stack').focus()")
     browser.key("ArrowRight")
     moved = browser.run("document.querySelector('.difference').textContent")

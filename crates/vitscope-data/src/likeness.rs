@@ -59,7 +59,7 @@ pub(crate) fn same_pictures<'a>(
     tested.par_iter().map(find).collect()
 }
 
-/// What the cells of a miniature hold beyond their means.
+/// What the cells of a miniature hold beyond a plane: light that falls off over the field is that of the camera.
 struct Detail(Vec<f64>);
 
 impl Detail {
@@ -71,9 +71,16 @@ impl Detail {
         for row in (0..FINE).step_by(side) {
             for column in (0..FINE).step_by(side) {
                 let cell = |at: usize| (row + at / side) * FINE + column + at % side;
-                let sum: f64 = (0..side * side).map(|at| detail[cell(at)]).sum();
-                let mean = sum / (side * side) as f64;
-                (0..side * side).for_each(|at| detail[cell(at)] -= mean);
+                // Orthogonal over the cell, so that each is taken out by itself.
+                let middle = (side - 1) as f64 / 2.0;
+                let level = |_: usize| 1.0;
+                let across = |at: usize| (at % side) as f64 - middle;
+                let down = |at: usize| (at / side) as f64 - middle;
+                for part in [&level as &dyn Fn(usize) -> f64, &across, &down] {
+                    let product: f64 = (0..side * side).map(|at| detail[cell(at)] * part(at)).sum();
+                    let square: f64 = (0..side * side).map(|at| part(at) * part(at)).sum();
+                    (0..side * side).for_each(|at| detail[cell(at)] -= product / square * part(at));
+                }
             }
         }
         let squares: f64 = detail.iter().map(|value| value * value).sum();
@@ -99,7 +106,12 @@ fn cell_means(image: &RgbImage, side: usize) -> Vec<f64> {
     for (pixels, rows) in image.pixels().chunks_exact(3 * width).zip(&down) {
         line.fill(0);
         for (pixel, columns) in pixels.chunks_exact(3).zip(&across) {
-            let light: u64 = pixel.iter().map(|&value| u64::from(value)).sum();
+            // Rec. 601, as pictures are made gray.
+            let light: u64 = pixel
+                .iter()
+                .zip([299, 587, 114])
+                .map(|(&value, weight)| weight * u64::from(value))
+                .sum();
             for &(column, share) in columns {
                 line[column] += share * light;
             }
@@ -110,8 +122,8 @@ fn cell_means(image: &RgbImage, side: usize) -> Vec<f64> {
             }
         }
     }
-    // A cell is as large as the image in units of 1 / side of a pixel, and three colors were added.
-    let whole = (3 * width * height) as f64;
+    // A cell is as large as the image in units of 1 / side of a pixel.
+    let whole = (1000 * width * height) as f64;
     sums.into_iter().map(|sum| sum as f64 / whole).collect()
 }
 
@@ -152,7 +164,7 @@ mod tests {
         }
         // More cells than pixels, and cells of whole pixels.
         let image = RgbImage::new(1, 1, vec![10, 20, 60]).unwrap();
-        assert_eq!(cell_means(&image, 16), [30.0; 256]);
+        assert_eq!(cell_means(&image, 16), [21.57; 256]);
         let image = RgbImage::new(2, 1, vec![0, 0, 0, 90, 90, 90]).unwrap();
         assert_eq!(cell_means(&image, 2), [0.0, 90.0, 0.0, 90.0]);
     }

@@ -271,9 +271,14 @@ fn below(
         return Ok(());
     }
     files.extend(images_in(directory, findings)?);
-    if depth > 0 {
-        for inner in directories_in(directory, findings)? {
+    for inner in directories_in(directory, findings)? {
+        if depth > 0 {
             below(&inner, depth - 1, seen, files, findings)?;
+        } else if holds_images(&inner) {
+            findings.note(format!(
+                "pictures in {} are left alone: more than {DEPTH} folders deep is not looked.",
+                inner.display()
+            ));
         }
     }
     Ok(())

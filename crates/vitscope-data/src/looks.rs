@@ -113,18 +113,45 @@ pub(crate) struct Likeness {
     pub own: f64,
 }
 
-/// Classes that have changed places in test; each the nearest of the other's, of those that are away from their own.
-pub(crate) fn exchanged(train: &ClassLooks, test: &ClassLooks) -> Vec<Likeness> {
+/// How far two looks are apart, in variances between images; none where there is no spread, and so nothing is told by it.
+fn measure(
+    train: &ClassLooks,
+    test: &ClassLooks,
+) -> Option<impl Fn(&[f64; NUMBERS], &[f64; NUMBERS]) -> f64> {
     let ((spread, count), (other, more)) = (train.spread(), test.spread());
     let variance: [f64; NUMBERS] =
         std::array::from_fn(|at| (spread[at] + other[at]) / (count + more));
-    // Without any spread nothing is told by it.
     if count + more < 1.0 || variance.iter().any(|value| *value <= 1e-6) {
-        return Vec::new();
+        return None;
     }
-    let apart = |a: &[f64; NUMBERS], b: &[f64; NUMBERS]| {
+    Some(move |a: &[f64; NUMBERS], b: &[f64; NUMBERS]| {
         let squares = (0..NUMBERS).map(|at| (a[at] - b[at]).powi(2) / variance[at]);
         squares.sum::<f64>() / NUMBERS as f64
+    })
+}
+
+/// Whether a class looks and lies in test as it does in training, and not as another one there does; none where that is
+/// not known.
+pub(crate) fn stays(
+    train: &ClassLooks,
+    test: &ClassLooks,
+    class: usize,
+    other: usize,
+) -> Option<bool> {
+    let apart = measure(train, test)?;
+    let find = |looks: &ClassLooks, class| looks.means().into_iter().find(|(own, _)| *own == class);
+    let (here, own, other) = (
+        find(train, class)?.1,
+        find(test, class)?.1,
+        find(test, other)?.1,
+    );
+    Some(apart(&here, &own) <= AWAY && apart(&here, &other) > AWAY)
+}
+
+/// Classes that have changed places in test; each the nearest of the other's, of those that are away from their own.
+pub(crate) fn exchanged(train: &ClassLooks, test: &ClassLooks) -> Vec<Likeness> {
+    let Some(apart) = measure(train, test) else {
+        return Vec::new();
     };
     let (mut here, mut there) = (train.means(), test.means());
     // What is like its own class has not changed: it is no other class's, however alike (buildings and trees).
@@ -191,6 +218,12 @@ mod tests {
     #[test]
     fn a_class_that_another_one_is_like_is_found_in_its_new_value() {
         assert!(exchanged(&of(|class| class), &of(|class| class)).is_empty());
+        let (same, turned) = (|class| class, |class: u8| 2 - class);
+        let found = |coded: fn(u8) -> u8, other| stays(&of(same), &of(coded), 0, other);
+        assert_eq!(found(same, 2), Some(true));
+        assert_eq!(found(turned, 2), Some(false));
+        // Alike, and not there.
+        assert_eq!((found(same, 1), found(same, 3)), (Some(false), None));
         for (a, b) in [(1, 2), (0, 2)] {
             let swapped = of(|class| match class {
                 _ if class == a => b,

@@ -107,7 +107,9 @@ pub use exact::ExactSums;
 pub use labels::{LabelScratch, Labeler, SoftSums, plain_labels};
 pub use moments::{Moments, MomentsState};
 pub use principal::{Principal, covariance};
-pub use sketch::{DIRECTIONS as SKETCH_DIRECTIONS, PARTS as SKETCH_PARTS, Sketch, SketchBasis};
+pub use sketch::{
+    CosineFit, DIRECTIONS as SKETCH_DIRECTIONS, PARTS as SKETCH_PARTS, Sketch, SketchBasis,
+};
 pub use spread::Spread;
 pub use start::{Reservoir, initial_centroids};
 pub use trainer::{AdamSettings, Trainer, TrainerState};

@@ -4,8 +4,15 @@
 //! and rounded to 32nds:
 //!
 //! ```text
-//! q_j = round(32 b_j . u)              cosine of u and v  ~  sum_j q_j(u) q_j(v) / 32^2
+//! q_j(u) = round(32 b_j . u)
+//! c(u, v) = sum_j q_j(u) q_j(v) / 32^2                 what the basis holds of the cosine
+//! r(u, v) = sqrt((1 - c(u, u)) (1 - c(v, v))) (c(u, v) / sqrt(c(u, u) c(v, v)))^3
+//! cosine of u and v  ~  c(u, v) + s r(u, v)
 //! ```
+//!
+//! `r` stands for what lies outside of the basis: vectors that are alike inside are alike there, too, and the less so the
+//! less they are. How much of it there is, `s`, is fitted to pairs of whole vectors. Without it patches that are alike
+//! would all seem less so than they are.
 //!
 //! Inside that basis, directions are turned so that the sample varies most along the first, which makes the first
 //! three the principal components that colors are made of.
@@ -36,10 +43,57 @@ pub struct SketchBasis {
 pub struct Sketch {
     /// `[N, r]`, rounded coordinates; zeros for a vector of length 0.
     pub codes: Array2<i8>,
-    /// The sum of squared differences of cosines that were held against those of whole vectors.
+    /// Cosines of some of them against those of whole vectors.
+    pub fit: CosineFit,
+}
+
+/// Sums over pairs of vectors, of `d = cosine - c` and `r`, from which `s` follows, and by how much cosines are off.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct CosineFit {
+    /// `sum d^2`
     pub squares: f64,
-    /// How many they were.
-    pub pairs: u64,
+    /// `sum d r`
+    pub along: f64,
+    /// `sum r^2`
+    pub rests: f64,
+    /// How many pairs.
+    pub pairs: f64,
+}
+
+impl CosineFit {
+    /// The same sums over other pairs, too.
+    pub fn add(&mut self, other: Self) {
+        self.squares += other.squares;
+        self.along += other.along;
+        self.rests += other.rests;
+        self.pairs += other.pairs;
+    }
+
+    /// `s` by least squares; 0 where nothing lies outside.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        if self.rests > 0.0 {
+            self.along / self.rests
+        } else {
+            0.0
+        }
+    }
+
+    /// The root of the mean square of the differences that `s` leaves; none without pairs.
+    #[must_use]
+    pub fn error(&self) -> Option<f64> {
+        let left = (self.squares - self.share() * self.along).max(0.0);
+        (self.pairs > 0.0).then(|| (left / self.pairs).sqrt())
+    }
+}
+
+/// `r` of two vectors, of which the basis holds `own` and `other` of the squared lengths, and `both` of the product.
+fn rest(both: f64, own: f64, other: f64) -> f64 {
+    if own == 0.0 || other == 0.0 {
+        return 0.0;
+    }
+    let outside = (1.0 - own).max(0.0) * (1.0 - other).max(0.0);
+    outside.sqrt() * (both / (own * other).sqrt()).powi(3)
 }
 
 impl SketchBasis {
@@ -113,18 +167,29 @@ impl SketchBasis {
         };
         let cosines = unit.select(Axis(0), &checked).dot(&unit.t());
         let sketched = rounded.select(Axis(0), &checked).dot(&rounded.t()) / PARTS.powi(2);
-        let mut sketch = Sketch {
-            codes: rounded.mapv(|value| value as i8),
-            squares: 0.0,
-            pairs: 0,
-        };
+        let held: Vec<f64> = rounded
+            .rows()
+            .into_iter()
+            .map(|row| row.dot(&row) / PARTS.powi(2))
+            .collect();
+        let mut fit = CosineFit::default();
         for (row, &own) in checked.iter().enumerate() {
             for other in (0..count).filter(|&other| other != own) {
-                sketch.squares += (cosines[[row, other]] - sketched[[row, other]]).powi(2);
-                sketch.pairs += 1;
+                let both = sketched[[row, other]];
+                let missing = cosines[[row, other]] - both;
+                let rest = rest(both, held[own], held[other]);
+                fit.add(CosineFit {
+                    squares: missing * missing,
+                    along: missing * rest,
+                    rests: rest * rest,
+                    pairs: 1.0,
+                });
             }
         }
-        sketch
+        Sketch {
+            codes: rounded.mapv(|value| value as i8),
+            fit,
+        }
     }
 }
 
@@ -203,19 +268,35 @@ mod tests {
         assert_eq!(basis.len(), DIRECTIONS);
         let sketch = basis.sketch(rows.view());
         // By brute force, over the vectors that were looked at: every 13th.
-        let (mut squares, mut pairs) = (0.0, 0);
+        let held = |a: usize, b: usize| {
+            let codes = [a, b].map(|row| sketch.codes.row(row));
+            let products = codes[0].iter().zip(codes[1]);
+            let sum: f64 = products.map(|(&p, &q)| f64::from(p) * f64::from(q)).sum();
+            sum / PARTS.powi(2)
+        };
+        let mut found = Vec::new();
         for a in (0..200).step_by(13) {
             for b in (0..200).filter(|&b| b != a) {
-                let codes = [a, b].map(|row| sketch.codes.row(row));
-                let products = codes[0].iter().zip(codes[1]);
-                let found: f64 = products.map(|(&p, &q)| f64::from(p) * f64::from(q)).sum();
-                squares += (found / PARTS.powi(2) - cosine(&rows, a, b)).powi(2);
-                pairs += 1;
+                let [own, other] = [held(a, a), held(b, b)];
+                let alike = held(a, b) / (own * other).sqrt();
+                let outside = ((1.0 - own) * (1.0 - other)).sqrt() * alike.powi(3);
+                found.push((cosine(&rows, a, b) - held(a, b), outside));
             }
         }
-        assert_eq!(sketch.pairs, pairs);
-        assert!((sketch.squares - squares).abs() < 1e-9 * squares);
-        let error = (squares / pairs as f64).sqrt();
+        let off = |share: f64| {
+            let squares = found
+                .iter()
+                .map(|(missing, outside)| (missing - share * outside).powi(2));
+            (squares.sum::<f64>() / found.len() as f64).sqrt()
+        };
+        let fit = sketch.fit;
+        assert_eq!(fit.pairs, found.len() as f64);
+        let error = fit.error().unwrap();
+        assert!((error - off(fit.share())).abs() < 1e-9, "{error}");
+        // No other share is better, and it is better than none.
+        for share in [0.0, fit.share() - 0.01, fit.share() + 0.01] {
+            assert!(error < off(share), "{share}");
+        }
         assert!((0.005..0.2).contains(&error), "{error}");
     }
 
@@ -247,7 +328,11 @@ mod tests {
         let basis = SketchBasis::of(zeros.view()).unwrap();
         assert!(basis.is_empty());
         let sketch = basis.sketch(zeros.view());
-        assert_eq!((sketch.codes.dim(), sketch.squares), ((4, 0), 0.0));
+        assert_eq!((sketch.codes.dim(), sketch.fit.squares), ((4, 0), 0.0));
+        assert_eq!(
+            (sketch.fit.share(), CosineFit::default().error()),
+            (0.0, None)
+        );
         let mut broken = zeros;
         broken[[0, 0]] = f32::INFINITY;
         assert!(matches!(
@@ -256,6 +341,6 @@ mod tests {
         ));
         let one = Array2::from_elem((1, 6), 2.0_f32);
         let basis = SketchBasis::of(one.view()).unwrap();
-        assert_eq!((basis.len(), basis.sketch(one.view()).pairs), (1, 0));
+        assert_eq!((basis.len(), basis.sketch(one.view()).fit.pairs), (1, 0.0));
     }
 }

@@ -20,16 +20,32 @@ const STALE: Duration = Duration::from_secs(3600);
 
 /// Called before whatever changes the disk, by every crate that does. In a build for tests, the environment
 /// may name the change before which the process dies, as by a kill: so every state that a kill can leave is
-/// tried in turn.
+/// tried in turn. Or it names a folder, in which a file is put before every n-th change (`n:folder`): nothing
+/// changes until a test that has looked at the disk takes it away.
 pub fn step() {
     #[cfg(debug_assertions)]
     {
-        use std::sync::atomic::{AtomicU64, Ordering};
-        static STEPS: AtomicU64 = AtomicU64::new(0);
-        let now = STEPS.fetch_add(1, Ordering::SeqCst) + 1;
+        use std::sync::Mutex;
+        static STEPS: Mutex<u64> = Mutex::new(0);
+        // Held while a test looks, so that no other thread changes the disk either.
+        let mut steps = STEPS
+            .lock()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        *steps += 1;
         let at = std::env::var("VITSCOPE_TEST_DIE_AT").ok();
-        if at.and_then(|at| at.parse().ok()) == Some(now) {
+        if at.and_then(|at| at.parse().ok()) == Some(*steps) {
             std::process::abort();
+        }
+        let pause = std::env::var("VITSCOPE_TEST_PAUSE_AT").ok();
+        if let Some((every, folder)) = pause.as_deref().and_then(|pause| pause.split_once(':'))
+            && every.parse().is_ok_and(|every| steps.is_multiple_of(every))
+        {
+            let here = Path::new(folder).join(steps.to_string());
+            if std::fs::write(&here, "").is_ok() {
+                while here.exists() {
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+            }
         }
     }
 }

@@ -30,7 +30,8 @@
 //! soft.safetensors       "soft.{facet}.{layer}" [K, Hp, Wp] f32: how probable each cluster is at each patch, in the
 //!                        mean over test images; absent where that was not summed
 //! patches.safetensors    "patches.{facet}.{layer}" [E, N, r] i8: every patch of the first E examples, in 32nds, in a basis of r
-//!                        directions, at the layers that are shown; "patch_error.{facet}.{layer}" [1] f64: by how much cosines made of them are off
+//!                        directions, at the layers that are shown; "patch_rest.{facet}.{layer}" [1] f64: the share of what lies outside that
+//!                        goes to cosines; "patch_error.{facet}.{layer}" [1] f64: by how much those are off
 //! transforms.safetensors where vectors were edited before they were probed: the arrays of every slot's transform
 //! aggregate/, labels/, images/, figures/, report.html
 //! state/                 unfinished work, until the figures exist

@@ -75,6 +75,12 @@ pub fn patches(slot: Slot) -> String {
     format!("patches.{slot}")
 }
 
+/// The tensor of [`PATCHES`] that says what of the rest, which lies outside of their basis, goes to their cosines.
+#[must_use]
+pub fn patch_rest(slot: Slot) -> String {
+    format!("patch_rest.{slot}")
+}
+
 /// The tensor of [`PATCHES`] that says how far cosines by them are off.
 #[must_use]
 pub fn patch_error(slot: Slot) -> String {

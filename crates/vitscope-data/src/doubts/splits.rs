@@ -6,7 +6,7 @@ use crate::coding::{Coded, Renaming, apart, chance_of_one_side, nearest};
 use crate::dataset::DataSet;
 use crate::doubt::Doubt;
 use crate::evidence::Evidence;
-use crate::looks::exchanged;
+use crate::looks::{exchanged, stays};
 
 /// A code that so large a share of one split's masks hold, and none of the other's, was renamed or shows
 /// something else.
@@ -37,6 +37,8 @@ struct Recoding {
     renaming: Option<(Renaming, f64)>,
     /// How far apart they are.
     distance: f64,
+    /// Whether shares of pixels are all that shows it.
+    by_shares: bool,
 }
 
 /// Whether no value of the one split is one of the other's.
@@ -58,7 +60,11 @@ impl DoubtFinder<'_> {
             why,
             renaming,
             distance,
+            by_shares: _,
         } = match self.recoding() {
+            Some(found) if found.by_shares && self.looks_say_otherwise(&found) => {
+                return self.exchanged();
+            }
             Some(found) => found,
             None => return self.exchanged(),
         };
@@ -75,6 +81,30 @@ impl DoubtFinder<'_> {
                 "the masks of training and test images seem to be coded differently: {why}{how}."
             ),
         })
+    }
+
+    /// Whether shares of pixels differ by what the splits show: classes whose values another order of values would change look
+    /// and lie as they are named, or like others than those.
+    fn looks_say_otherwise(&self, found: &Recoding) -> bool {
+        let [train, test] = &self.evidence.looks;
+        if !exchanged(train, test).is_empty() {
+            return true;
+        }
+        let Some((Renaming::InOrder(pairs) | Renaming::ByShare(pairs), _)) = &found.renaming else {
+            return false;
+        };
+        let class = |code: u32| match self.by_ids {
+            true => u16::try_from(code)
+                .ok()
+                .and_then(|id| self.set.table.class_of(id)),
+            false => u8::try_from(code).ok(),
+        };
+        let changed = pairs.iter().filter(|(a, b)| a != b);
+        let known = changed.filter_map(|&(code, other)| {
+            stays(train, test, class(code)?.into(), class(other)?.into())
+        });
+        let known: Vec<bool> = known.collect();
+        !known.is_empty() && known.iter().all(|stays| *stays)
     }
 
     /// Classes that look and lie like other ones in test, where the shares of pixels say nothing.
@@ -131,6 +161,7 @@ impl DoubtFinder<'_> {
             distance > far && *left < most * distance
         });
         let sure = |left: f64| distance - left > STEADY * noise;
+        let by_shares = one_sided.is_none();
         let why = match (one_sided, &renaming) {
             (Some(words), _) => words,
             (None, Some((_, left))) if sure(*left) => format!(
@@ -146,6 +177,7 @@ impl DoubtFinder<'_> {
             why,
             renaming,
             distance,
+            by_shares,
         })
     }
 

@@ -85,6 +85,9 @@ fn items(place: &FilePlace, findings: &mut Findings) -> Result<Vec<Item>, DataEr
         files = listing::some_images_in(images, findings)?;
     }
     let masks = place.masks.as_ref();
+    if !nested {
+        on_one_level(images, files.len(), masks, findings)?;
+    }
     if let Some(masks) = masks.filter(|masks| !masks.is_dir()) {
         findings.note(format!(
             "{} does not exist, so those images have no masks.",
@@ -109,6 +112,9 @@ fn items(place: &FilePlace, findings: &mut Findings) -> Result<Vec<Item>, DataEr
     };
     let mut mask_files = listing::images_in(masks, findings)?;
     let direct = !mask_files.is_empty();
+    if direct {
+        on_one_level(masks, mask_files.len(), None, findings)?;
+    }
     if direct && !nested {
         return listing::paired(files, mask_files, masks, findings);
     }
@@ -138,6 +144,38 @@ fn items(place: &FilePlace, findings: &mut Findings) -> Result<Vec<Item>, DataEr
     let keys: Vec<String> = files.iter().map(|file| key(images, file)).collect();
     let of_masks = listing::by_stem(mask_files, |file| key(masks, file), findings)?;
     listing::with_masks(&names, &keys, files, of_masks, masks, findings)
+}
+
+/// Tells of pictures that lie below those that are taken of a directory. Where they are the more of the two, which of
+/// them are meant is not guessed.
+fn on_one_level(
+    directory: &Path,
+    taken: usize,
+    others: Option<&PathBuf>,
+    findings: &mut Findings,
+) -> Result<(), DataError> {
+    let all = listing::images_below(directory, &mut Findings::collecting())?;
+    let level = directory.components().count() + 1;
+    let is_below = |file: &&PathBuf| {
+        file.components().count() > level && others.is_none_or(|others| !file.starts_with(others))
+    };
+    let below = all.iter().filter(is_below).count();
+    if below == 0 {
+        return Ok(());
+    }
+    if below <= taken || others.is_some_and(|others| others.starts_with(directory)) {
+        findings.note(format!(
+            "{below} pictures in folders below {} are left alone: {taken} lie in it itself.",
+            directory.display()
+        ));
+        return Ok(());
+    }
+    findings.problem(DataError::layout(
+        directory,
+        format!("holds {taken} pictures itself and {below} in folders below it, expected all on one level"),
+        "take those away that do not belong to the set, or describe it in a TOML file, where 'images/**/*' is all of a \
+         folder (docs/datasets.md has examples)",
+    ))
 }
 
 /// Ids and names of lines that all begin with a number of their own, as in `0: sky`.

@@ -880,6 +880,49 @@ fn layouts_that_could_mean_two_things_are_asked_for() {
     refused(&inside, &["images = \"training\", masks = \"MASKS\""]);
 }
 
+/// One picture beside folders of pictures does not stand for all of them, and none is passed over in silence.
+#[test]
+fn pictures_on_two_levels_are_told() {
+    let more = |below: u32, images: &'static str, masks: &'static str| {
+        move |root: &Path| {
+            layout(|i| (format!("images/{i}.png"), format!("masks/{i}.png")))(root);
+            for i in 0..below {
+                for (folder, file) in [(images, "images/0.png"), (masks, "masks/0.png")] {
+                    fs::create_dir_all(root.join(folder)).unwrap();
+                    fs::copy(root.join(file), root.join(folder).join(format!("x{i}.png"))).unwrap();
+                }
+            }
+        }
+    };
+    assert_found(
+        more(3, "images/more", "masks/more"),
+        (4, 4),
+        "3 pictures in folders below",
+    );
+    for (images, masks, named) in [
+        (
+            "images/more",
+            "away",
+            "images holds 4 pictures itself and 5",
+        ),
+        ("away", "masks/more", "masks holds 4 pictures itself and 5"),
+    ] {
+        let folder = tempfile::tempdir().unwrap();
+        let root = folder.path().join("set");
+        more(5, images, masks)(&root);
+        let text = DataSet::open(root.to_str().unwrap())
+            .unwrap_err()
+            .to_string();
+        assert!(
+            text.contains(named) && text.contains("images/**/*"),
+            "{text}"
+        );
+    }
+    // Masks beside or below the images are none that are left alone.
+    let found = case(layout(|i| (format!("{i}.png"), format!("masks/{i}.png")))).1;
+    assert!(!found.notes.iter().any(|note| note.contains("left alone")));
+}
+
 #[test]
 fn folders_that_are_passed_over_are_noted() {
     let place = |i: u32| (format!("images/{i}.png"), format!("areas/{i}.png"));

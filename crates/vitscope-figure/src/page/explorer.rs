@@ -50,6 +50,8 @@ struct RunData<'a> {
     slots: BTreeMap<String, SlotData>,
     /// Patch vectors of the examples, in the slots that are chosen.
     patches: BTreeMap<String, PatchData>,
+    /// Whether it was made of features, of which `vitscope view` has no model.
+    from_features: bool,
 }
 
 /// A line of the legend: a class, or a cluster where there are no classes.
@@ -179,6 +181,7 @@ impl<'a> RunData<'a> {
             size: reader.size.unwrap_or([1, 1]),
             grid: run.record.grid,
             patches: patches::of(run, stems)?,
+            from_features: run.record.model.source == "features",
             examples,
             truth,
             slots,

@@ -26,16 +26,19 @@ const CHANNELS: usize = 3;
 pub(super) struct PatchData {
     /// Coordinates of a patch.
     width: usize,
-    /// `[E, N, width]`, as [`encode`] gives it.
+    /// Which of the page's images they are of.
+    images: Vec<usize>,
+    /// `[images, N, width]`, as [`encode`] gives it.
     codes: String,
+    /// What of the part outside of the basis goes to cosines.
+    rest: f64,
     /// By how much cosines are off, as a root of the mean square; none where nothing was compared.
     error: Option<f64>,
     /// The coordinates that are black and white in each color.
     ends: Vec<[i8; 2]>,
 }
 
-/// The patches that a run keeps of some images: those of the layer that it chose for each facet. An image of which it keeps none
-/// has zeros, which have no direction.
+/// The patches that a run keeps of some images, by their stems: those of the layer that it chose for each facet.
 ///
 /// # Errors
 /// When the file is damaged.
@@ -49,8 +52,7 @@ pub(super) fn of(
         return Ok(all);
     };
     let places = run.record.grid[0] * run.record.grid[1];
-    let slots = run.slots().into_iter().filter(|_| !stems.is_empty());
-    for slot in slots {
+    for slot in run.slots() {
         let name = names::patches(slot);
         let Some(tensor) = file.read(&name)? else {
             continue;
@@ -62,25 +64,36 @@ pub(super) fn of(
         if stored > run.record.examples.len() || patches != places || width > MOST {
             return Err(bad());
         }
-        let codes: Vec<i8> = tensor.bytes.iter().map(|byte| byte.cast_signed()).collect();
-        let nothing = vec![0; patches * width];
-        let of_images = stems.iter().flat_map(|stem| {
+        let mut number = |name: &str| -> Result<Option<f64>, FigureError> {
+            let found = file.read(name)?.filter(|found| found.dtype == Dtype::F64);
+            let number = found.and_then(|found| found.f64s().first().copied());
+            Ok(number.filter(|number| number.is_finite()))
+        };
+        let (rest, error) = (
+            number(&names::patch_rest(slot))?.unwrap_or(0.0),
+            number(&names::patch_error(slot))?,
+        );
+        let (mut images, mut codes) = (Vec::new(), Vec::new());
+        for (image, stem) in stems.iter().enumerate() {
             let index = run.record.examples.iter().position(|own| own == stem);
-            let of_image = |index| &codes[index * nothing.len()..][..nothing.len()];
-            index
-                .filter(|&index| index < stored)
-                .map_or(&nothing[..], of_image)
-        });
-        let codes: &[i8] = &of_images.copied().collect::<Vec<_>>();
-        let error = file.read(&names::patch_error(slot))?;
-        let error = error.filter(|error| error.dtype == Dtype::F64);
-        let error = error.and_then(|error| error.f64s().first().copied());
+            if let Some(index) = index.filter(|&index| index < stored) {
+                let length = patches * width;
+                let bytes = &tensor.bytes[index * length..][..length];
+                codes.extend(bytes.iter().map(|byte| byte.cast_signed()));
+                images.push(image);
+            }
+        }
+        if images.is_empty() {
+            continue;
+        }
         let data = PatchData {
             width,
-            codes: base64(&encode(codes, width, run.record.grid)),
-            error: error.filter(|error| error.is_finite()),
+            images,
+            codes: base64(&encode(&codes, width, run.record.grid)),
+            rest,
+            error,
             ends: (0..width.min(CHANNELS))
-                .map(|channel| ends(codes, width, channel))
+                .map(|channel| ends(&codes, width, channel))
                 .collect(),
         };
         all.insert(slot.to_string(), data);

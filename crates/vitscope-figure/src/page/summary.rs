@@ -143,7 +143,14 @@ fn join<const N: usize>(parts: [Option<String>; N]) -> String {
 
 /// A count with its unit; runs write 0 for a count that they do not know.
 fn counted(count: usize, unit: &str) -> Option<String> {
-    (count > 0).then(|| format!("{count} {unit}"))
+    match count {
+        0 => None,
+        1 => {
+            let unit = unit.replace("images", "image");
+            Some(format!("1 {}", unit.strip_suffix('s').unwrap_or(&unit)))
+        }
+        _ => Some(format!("{count} {unit}")),
+    }
 }
 
 fn duration(secs: f64) -> String {

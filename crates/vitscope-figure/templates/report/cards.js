@@ -30,8 +30,9 @@
 
   // What the line below the legend says: how to use the explorer, or the lit class's numbers.
   const HINT = "Arrow keys: left and right change the layer, up and down the facet. Point at a class, in the legend or in a map, to light it up; click to keep it, Escape to let it go. R keeps the slot as reference, D shows the difference to it; A shows which patches are like the one that is clicked, C principal components.";
+  const CLOSE_HINT = "Click a patch, in a picture, its ground truth or its map, to compare all others with it; while a picture has the focus, arrow keys move it. Elsewhere they change the layer (left and right) and the facet (up and down). A shows which patches are alike, C principal components.";
   const describeLit = () => {
-    if (state.lit < 0) return HINT;
+    if (state.lit < 0) return isClose() && kept() ? CLOSE_HINT : HINT;
     const parts = [slot(), run().truth].map((source, at) => {
       const numbers = source ? source.entry_numbers[state.lit] : "";
       if (!numbers) return "";

@@ -8,10 +8,10 @@
         differing += counts[1];
       }
       card.mainStack.classList.toggle("lit", !isClose() && (state.lit >= 0 || compared));
-      for (const box of card.card.querySelectorAll(".stack")) box.classList.toggle("chooses", isClose() && Boolean(kept()));
+      for (const box of card.card.querySelectorAll(".stack")) box.classList.toggle("chooses", isClose() && keeps(index));
       const { stem } = run().examples[index];
       card.main.setAttribute("aria-label", `${{ alike: "cosines with the chosen patch in", components: "principal components of" }[state.view] || "segmentation of"} ${stem}`);
-      const asked = isClose() ? { tabindex: "0", role: "group", "aria-label": `patches of ${stem}: arrow keys choose one` } : {};
+      const asked = isClose() && keeps(index) ? { tabindex: "0", role: "group", "aria-label": `patches of ${stem}: arrow keys choose one` } : {};
       for (const name of ["tabindex", "role", "aria-label"]) {
         if (name in asked) card.mainStack.setAttribute(name, asked[name]);
         else card.mainStack.removeAttribute(name);

@@ -35,6 +35,20 @@
         }
       }
     }
+    // The scale of colors, where there is one.
+    const scale = find(".ramp");
+    if (!scale.hidden) {
+      const [bar, space] = [scale.querySelector("canvas"), context.measureText(" ").width];
+      const parts = [...scale.children];
+      context.font = `13px ${FONT}`;
+      top += 20;
+      let at = left;
+      for (const part of parts) {
+        if (part === bar) context.drawImage(bar, at, top - 11, 160, 12);
+        else context.fillText(part.textContent, at, top);
+        at += (part === bar ? 160 : context.measureText(part.textContent).width) + 2 * space;
+      }
+    }
     return top + 12;
   };
   find(".save").addEventListener("click", async () => {

@@ -12,6 +12,7 @@ use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation, waiting_folder};
 use crate::job::{counting_fingerprint, kept_indices};
 use crate::outcome::{self, ProbeOutcome};
+use crate::picture;
 use crate::probe::patches;
 use crate::record;
 use crate::settings::Settings;
@@ -337,6 +338,8 @@ fn take_labels(
         for &image in &kept {
             let name = format!("{}.png", items[image].name);
             let from = waiting_folder(&part.run, slot).join(&name);
+            picture::read_indices(&from)
+                .map_err(|_| patches::lost_by_shard(&from, &"it is missing or not whole"))?;
             let bytes = std::fs::read(&from).map_err(StudyError::io(&from, "read"))?;
             files::write(&waiting_folder(out, slot).join(&name), &bytes)?;
         }

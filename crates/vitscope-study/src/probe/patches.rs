@@ -9,7 +9,7 @@ use ndarray::{Array1, Array2, Array3, ArrayView3, Axis, s};
 use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 use vitscope_data::{DataSet, Split};
-use vitscope_probe::{Sketch, SketchBasis, covariance};
+use vitscope_probe::{CosineFit, Sketch, SketchBasis, covariance};
 use vitscope_protocol::Training;
 use vitscope_run::tensors::{Lazy, TensorFile};
 use vitscope_run::{Facet, Slot, names};
@@ -41,6 +41,9 @@ fn kept(settings: &Settings, test: usize) -> Vec<usize> {
     kept
 }
 
+/// What the file of an image says that it is of.
+const IMAGE: &str = "image";
+
 /// Where the sketches of an image wait.
 fn waiting(run: &Path, image: &str) -> PathBuf {
     let folder = state::folder(run).join("patches");
@@ -50,11 +53,13 @@ fn waiting(run: &Path, image: &str) -> PathBuf {
 /// The sketches of a run while its test images go by.
 #[derive(Debug)]
 pub(crate) struct PatchKeeper {
+    /// The run's folder.
+    root: PathBuf,
     /// Per slot.
     bases: Vec<SketchBasis>,
     slots: Vec<Slot>,
-    /// Where the sketches of an image go.
-    kept: HashMap<usize, PathBuf>,
+    /// The names of the images whose sketches are kept.
+    kept: HashMap<usize, String>,
     /// Of this batch: the image, its slot, and the sketch.
     drawn: Vec<(usize, Slot, Sketch)>,
 }
@@ -69,12 +74,10 @@ impl PatchKeeper {
         run: &JobRun,
         training: &Training,
     ) -> Result<Self, StudyError> {
-        let kept: HashMap<usize, PathBuf> = kept(&run.settings, job.test)
+        let images = job.data.split(Split::Test);
+        let kept: HashMap<usize, String> = kept(&run.settings, job.test)
             .into_iter()
-            .map(|image| {
-                let name = &job.data.split(Split::Test)[image].name;
-                (image, waiting(&run.root, name))
-            })
+            .map(|image| (image, images[image].name.clone()))
             .collect();
         let wanted = if kept.is_empty() { 0 } else { usize::MAX };
         let readings = run.setup.readings().par_iter().take(wanted).enumerate();
@@ -82,6 +85,7 @@ impl PatchKeeper {
             SketchBasis::of(training.sample(slot)).map_err(job.slot_error(reading))
         });
         Ok(Self {
+            root: run.root.clone(),
             bases: bases.collect::<Result<_, _>>()?,
             slots: job.opened.slots.clone(),
             kept,
@@ -121,16 +125,26 @@ impl PatchKeeper {
         }
         for (image, sketches) in of_image {
             let stored = sketches.iter().flat_map(|(slot, sketch)| {
-                let error = [sketch.squares, sketch.pairs as f64];
+                let CosineFit {
+                    squares,
+                    along,
+                    rests,
+                    pairs,
+                } = sketch.fit;
                 [
                     (
                         names::patches(*slot),
                         codes(sketch.codes.view().insert_axis(Axis(0))),
                     ),
-                    (names::patch_error(*slot), numbers(&error)),
+                    (
+                        names::patch_error(*slot),
+                        numbers(&[squares, along, rests, pairs]),
+                    ),
                 ]
             });
-            tensors::write_sealed(&self.kept[&image], stored.collect(), None)?;
+            let name = &self.kept[&image];
+            let of = Some((IMAGE, name.clone()));
+            tensors::write_sealed(&waiting(&self.root, name), stored.collect(), of)?;
         }
         Ok(())
     }
@@ -153,7 +167,7 @@ fn numbers(values: &[f64]) -> Lazy<'static> {
 /// Takes over what a shard has kept of some images.
 ///
 /// # Errors
-/// When it is missing, and when the disk refuses.
+/// When it is missing or damaged, and when the disk refuses.
 pub(crate) fn take(
     from: &Path,
     out: &Path,
@@ -165,11 +179,34 @@ pub(crate) fn take(
     let kept = kept(settings, test).into_iter();
     for image in kept.filter(|image| images.contains(image)) {
         let name = &data.split(Split::Test)[image].name;
-        let from = waiting(from, name);
-        let bytes = std::fs::read(&from).map_err(StudyError::io(&from, "read"))?;
+        let path = waiting(from, name);
+        let lost = |problem: &dyn std::fmt::Display| lost_by_shard(&path, problem);
+        open(&path, name, &lost)?;
+        let bytes = std::fs::read(&path).map_err(StudyError::io(&path, "read"))?;
         files::write(&waiting(out, name), &bytes)?;
     }
     Ok(())
+}
+
+/// What a shard kept of an image, and no longer has as it was.
+pub(super) fn lost_by_shard(path: &Path, problem: &dyn std::fmt::Display) -> StudyError {
+    StudyError::file(
+        path,
+        format!("is damaged ({problem}): make this shard again in a new folder"),
+    )
+}
+
+/// Opens what waits of an image, as it was written.
+fn open(
+    path: &Path,
+    image: &str,
+    damaged: &dyn Fn(&dyn std::fmt::Display) -> StudyError,
+) -> Result<TensorFile, StudyError> {
+    let file = TensorFile::open_sealed(path, damaged)?.ok_or_else(|| damaged(&"it is missing"))?;
+    if file.text(IMAGE) != Some(image) {
+        return Err(damaged(&"it is of another image"));
+    }
+    Ok(file)
 }
 
 /// The sketches of a slot in all kept images.
@@ -177,8 +214,7 @@ struct SlotPatches {
     slot: Slot,
     /// `[E, N, r]`.
     codes: Array3<i8>,
-    squares: f64,
-    pairs: f64,
+    fit: CosineFit,
 }
 
 /// Writes the sketches of the slots that are shown as a file of the run; without any there is none.
@@ -199,7 +235,7 @@ pub(super) fn write(
     let is_shown = |slot: Slot| shown.get(slot.facet.name()) == Some(&slot.layer);
     let mut found = Vec::new();
     for name in &examples.names[..count] {
-        let mut of_image = read(&waiting(run, name), slots)?;
+        let mut of_image = read(run, name, slots)?;
         // Of the others, signs are all that is asked for.
         for of in of_image.iter_mut().filter(|of| !is_shown(of.slot)) {
             let channels = of.codes.dim().2.min(CHANNELS);
@@ -217,20 +253,22 @@ pub(super) fn write(
         of_slots.push(SlotPatches {
             slot,
             codes: ndarray::concatenate(Axis(0), &images).map_err(differ)?,
-            squares: found.iter().map(|of_image| of_image[index].squares).sum(),
-            pairs: found.iter().map(|of_image| of_image[index].pairs).sum(),
+            fit: found
+                .iter()
+                .fold(CosineFit::default(), |mut fit, of_image| {
+                    fit.add(of_image[index].fit);
+                    fit
+                }),
         });
     }
     settle_signs(&mut of_slots, &brightness);
     of_slots.retain(|of| is_shown(of.slot));
     let stored = of_slots.iter().flat_map(|of| {
-        let error = (of.pairs > 0.0).then(|| (of.squares / of.pairs).sqrt());
+        let error = of.fit.error().unwrap_or(f64::NAN);
         [
             (names::patches(of.slot), codes(of.codes.view())),
-            (
-                names::patch_error(of.slot),
-                numbers(&[error.unwrap_or(f64::NAN)]),
-            ),
+            (names::patch_error(of.slot), numbers(&[error])),
+            (names::patch_rest(of.slot), numbers(&[of.fit.share()])),
         ]
     });
     Ok(tensors::write_lazily(
@@ -241,17 +279,17 @@ pub(super) fn write(
 }
 
 /// Reads what waits of an image.
-fn read(path: &Path, slots: &[Slot]) -> Result<Vec<SlotPatches>, StudyError> {
+fn read(run: &Path, image: &str, slots: &[Slot]) -> Result<Vec<SlotPatches>, StudyError> {
+    let path = waiting(run, image);
     let damaged = |problem: &dyn std::fmt::Display| {
         StudyError::file(
-            path,
+            &path,
             format!(
                 "is damaged ({problem}): remove the run's folder `state`, then continue with `resume`"
             ),
         )
     };
-    let mut file =
-        TensorFile::open_sealed(path, damaged)?.ok_or_else(|| damaged(&"it is missing"))?;
+    let mut file = open(&path, image, &damaged)?;
     let mut of_slots = Vec::new();
     for &slot in slots {
         let stored = file.read(&names::patches(slot))?;
@@ -260,7 +298,8 @@ fn read(path: &Path, slots: &[Slot]) -> Result<Vec<SlotPatches>, StudyError> {
             return Err(damaged(&format!("{slot} is missing")));
         };
         let values = stored.bytes.iter().map(|byte| byte.cast_signed()).collect();
-        let (&[one, patches, width], [squares, pairs]) = (&stored.shape[..], &error.f64s()[..])
+        let (&[one, patches, width], &[squares, along, rests, pairs]) =
+            (&stored.shape[..], &error.f64s()[..])
         else {
             return Err(damaged(&format!("{slot} has another shape")));
         };
@@ -268,8 +307,12 @@ fn read(path: &Path, slots: &[Slot]) -> Result<Vec<SlotPatches>, StudyError> {
             slot,
             codes: Array3::from_shape_vec((one, patches, width), values)
                 .map_err(|problem| damaged(&problem))?,
-            squares: *squares,
-            pairs: *pairs,
+            fit: CosineFit {
+                squares,
+                along,
+                rests,
+                pairs,
+            },
         });
     }
     Ok(of_slots)
@@ -333,8 +376,7 @@ mod tests {
                 let value = [rising, (5 * rising) % 11, (7 * rising) % 13, rising];
                 sign * value[channel]
             }),
-            squares: 1.0,
-            pairs: 2.0,
+            fit: CosineFit::default(),
         }
     }
 
@@ -360,24 +402,32 @@ mod tests {
     #[test]
     fn what_waits_is_read_back_and_damage_is_told() {
         let run = tempfile::tempdir().unwrap();
-        let path = waiting(run.path(), "a/b");
-        let error = |slots: &[Slot]| read(&path, slots).map(|_| ()).unwrap_err().to_string();
-        assert!(error(&[slot(1)]).contains("it is missing"));
+        let read = |image: &str, slots: &[Slot]| read(run.path(), image, slots);
+        let error = |image: &str, slot| read(image, &[slot]).map(|_| ()).unwrap_err().to_string();
+        assert!(error("a/b", slot(1)).contains("it is missing"));
         let sketch = Sketch {
             codes: ndarray::array![[1, -2], [-64, 64]],
-            squares: 0.5,
-            pairs: 2,
+            fit: CosineFit {
+                squares: 0.5,
+                along: 0.25,
+                rests: 1.0,
+                pairs: 2.0,
+            },
         };
         let mut keeper = PatchKeeper {
+            root: run.path().to_owned(),
             bases: Vec::new(),
             slots: vec![slot(1)],
-            kept: HashMap::from([(4, path.clone())]),
-            drawn: vec![(4, slot(1), sketch)],
+            kept: HashMap::from([(4, "a/b".to_owned())]),
+            drawn: vec![(4, slot(1), sketch.clone())],
         };
         keeper.end_batch().unwrap();
-        let found = read(&path, &[slot(1)]).unwrap();
+        let found = read("a/b", &[slot(1)]).unwrap();
         assert_eq!(found[0].codes, ndarray::array![[[1, -2], [-64, 64]]]);
-        assert_eq!((found[0].squares, found[0].pairs), (0.5, 2.0));
-        assert!(error(&[slot(2)]).contains("key.2 is missing"));
+        assert_eq!(found[0].fit, sketch.fit);
+        assert!(error("a/b", slot(2)).contains("key.2 is missing"));
+        // What is whole, but of another image.
+        std::fs::copy(waiting(run.path(), "a/b"), waiting(run.path(), "c")).unwrap();
+        assert!(error("c", slot(1)).contains("it is of another image"));
     }
 }

@@ -5,8 +5,10 @@
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use crate::common::{command, run, succeed};
+use crate::paused::{as_a_kill_would_leave, paused};
 use crate::stopped::left_over;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -155,32 +157,51 @@ fn row(run: &Path, with: &str) -> Claim {
     }
 }
 
+fn demo(out: &Path) -> Command {
+    let mut demo = command();
+    demo.args(["demo", "--quiet", "--out"]).arg(out);
+    demo
+}
+
+/// Begins a demo where another was killed when the folder was as it is now: it takes away all that is there before it
+/// draws anything, so it ends as one in a new folder does.
+fn begins_anew(out: &Path, change: usize) {
+    let dir = tempfile::tempdir_in(out.parent().unwrap()).unwrap();
+    let killed = dir.path().join("demo");
+    as_a_kill_would_leave(out, &killed);
+    // Taking away is at most two changes for each of its fourteen names, and two more for noting one.
+    let mut again = demo(&killed);
+    let died = again.env("VITSCOPE_TEST_DIE_AT", "70").output().unwrap();
+    assert!(!died.status.success(), "{change}");
+    let left = std::fs::read_dir(&killed)
+        .unwrap()
+        .map(|entry| entry.unwrap().path());
+    let (drawn, others): (Vec<_>, Vec<_>) = left
+        .filter(|path| !path.ends_with(".vitscope"))
+        .partition(|path| path.join("folder").is_dir());
+    assert_eq!((drawn.len(), others), (1, Vec::new()), "{change}");
+    // What it was drawing when it died is its own: there is no more than it can have drawn.
+    let scenes = walk(&drawn[0]);
+    assert!((1..=70).contains(&scenes), "{change}: {scenes}");
+}
+
+/// How many files are in a folder and below.
+fn walk(folder: &Path) -> usize {
+    let entries = std::fs::read_dir(folder).unwrap();
+    let count = |path: PathBuf| if path.is_dir() { walk(&path) } else { 1 };
+    entries.map(|entry| count(entry.unwrap().path())).sum()
+}
+
 #[test]
 fn the_papers_finding_shows_in_the_demo() {
     let folder = tempfile::tempdir().unwrap();
     let out = folder.path().join("demo");
-    // Killed while it draws, again and again: the next one begins anew, and nothing is left of the others.
-    for change in ["1", "5", "40", "700", "1050"] {
-        let killed = command()
-            .args(["demo", "--quiet", "--out"])
-            .arg(&out)
-            .env("VITSCOPE_TEST_DIE_AT", change)
-            .output()
-            .unwrap();
-        assert!(!killed.status.success(), "{change}");
-    }
-    let output = command()
-        .args([
-            "demo",
-            "--quiet",
-            "--format",
-            "json",
-            "--out",
-            out.to_str().unwrap(),
-        ])
-        .output()
-        .unwrap();
-    let told: Value = serde_json::from_str(&succeed(output)).unwrap();
+    let mut whole = demo(&out);
+    whole.args(["--format", "json"]);
+    let (told, states) = paused(&mut whole, 257, |change| begins_anew(&out, change));
+    println!("{states} states of a demo begun anew");
+    assert!(states > 5, "{states}");
+    let told: Value = serde_json::from_str(&told).unwrap();
     assert_eq!(left_over(&out), Vec::<PathBuf>::new());
     let models = told["models"].as_array().unwrap();
     let names: Vec<&str> = models

@@ -25,6 +25,7 @@ mod library;
 mod models;
 mod own_models;
 mod patches;
+mod paused;
 mod plan;
 mod plans;
 mod probe;

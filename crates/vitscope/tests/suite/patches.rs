@@ -32,7 +32,7 @@ fn cosines_of_kept_patches_are_those_of_extracted_facets() {
     let features = extracted(dir.path(), &EXAMPLES);
     let bytes = std::fs::read(run.join("patches.safetensors")).unwrap();
     let file = SafeTensors::deserialize(&bytes).unwrap();
-    assert_eq!(file.len(), 2 * 2);
+    assert_eq!(file.len(), 2 * 3);
     for slot in ["key.3", "token.3"] {
         let (shape, values) = floats(&features, slot);
         let [images, patches, dim] = [shape[0], shape[1] * shape[2], shape[3]];
@@ -45,13 +45,25 @@ fn cosines_of_kept_patches_are_those_of_extracted_facets() {
             .iter()
             .map(|&b| f32::from(b.cast_signed()))
             .collect();
+        let number = |what: &str| {
+            let stored = file.tensor(&format!("{what}.{slot}")).unwrap();
+            f64::from_le_bytes(stored.data().try_into().unwrap())
+        };
+        let (rest, error) = (number("patch_rest"), number("patch_error"));
+        let product = |a: usize, b: usize| {
+            let [p, q] = [a, b].map(|at| &codes[at * width..(at + 1) * width]);
+            let sum: f64 = p.iter().zip(q).map(|(&p, &q)| f64::from(p * q)).sum();
+            sum / 32.0_f64.powi(2)
+        };
         let (mut squares, mut pairs, mut most) = (0.0, 0.0, 0.0_f64);
         for a in 0..images * patches {
             for b in 0..images * patches {
                 let whole = [a, b].map(|at| &values[at * dim..(at + 1) * dim]);
-                let [p, q] = [a, b].map(|at| &codes[at * width..(at + 1) * width]);
-                let kept: f64 = p.iter().zip(q).map(|(&p, &q)| f64::from(p * q)).sum();
-                let error = kept / 32.0_f64.powi(2) - cosine(whole[0], whole[1]);
+                let [own, other] = [product(a, a), product(b, b)];
+                let outside = (1.0 - own).max(0.0) * (1.0 - other).max(0.0);
+                let alike = product(a, b) / (own * other).sqrt();
+                let found = product(a, b) + rest * outside.sqrt() * alike.powi(3);
+                let error = found - cosine(whole[0], whole[1]);
                 most = most.max(error.abs());
                 if a / patches == b / patches && a != b {
                     squares += error.powi(2);
@@ -60,8 +72,6 @@ fn cosines_of_kept_patches_are_those_of_extracted_facets() {
             }
         }
         // All sixteen patches of an image are looked at, and sixteen numbers a patch leave nothing but rounding (at most 2 x 4 / 64).
-        let error = file.tensor(&format!("patch_error.{slot}")).unwrap();
-        let error = f64::from_le_bytes(error.data().try_into().unwrap());
         assert!(
             (error - (squares / pairs).sqrt()).abs() < 1e-6,
             "{slot} {error}"
