@@ -5,6 +5,16 @@
 // warp; softmax keeps a running maximum and sum per query (Milakov and Gimelshein 2018; Dao 2022), in
 // f32.
 
+// Of a query, what its weights are made of again: its largest score and one over its sum, of
+// [images, heads, tokens, 2] where they are asked for.
+__device__ inline void note_norm(
+    float* norms, unsigned token, unsigned tokens, Count heads, float top, float share) {
+    if (token >= tokens) return;
+    norms += ((blockIdx.z * heads + blockIdx.y) * tokens + token) * 2;
+    norms[0] = top;
+    norms[1] = share;
+}
+
 #if VITSCOPE_ELEMENT != 0 && (defined(VITSCOPE_STANDIN) || __CUDA_ARCH__ >= 800)
 
 // ---- numbers of 16 bits: tensor cores multiply, sums are f32 ----
@@ -32,12 +42,18 @@ __device__ inline void bring(
     }
 }
 
-// One tile of keys and values for the 16 queries of a warp.
-__device__ inline void attend_tile(
-    const unsigned (&queries)[4][4], uint4* keys, uint4* values, unsigned left, float scale,
-    float (&mixed)[8][4], float (&top)[2], float (&whole)[2]) {
+// The 16 queries of a warp, as its tensor cores take them.
+__device__ inline void take_queries(unsigned (&queries)[4][4], uint4* tile) {
     unsigned lane = threadIdx.x % 32, matrix = lane / 8, line = lane % 8;
-    float scores[8][4];
+    unsigned row = threadIdx.x / 32 * 16 + matrix % 2 * 8 + line;
+#pragma unroll
+    for (int step = 0; step < 4; step++) load_matrices(queries[step], piece(tile, row, step * 2 + matrix / 2));
+}
+
+// Their scores with a tile of keys: number i of n is that of query i / 2 * 8 + lane / 4 and key
+// n * 8 + lane % 4 * 2 + i % 2.
+__device__ inline void score_tile(float (&scores)[8][4], const unsigned (&queries)[4][4], uint4* keys) {
+    unsigned lane = threadIdx.x % 32, matrix = lane / 8, line = lane % 8;
 #pragma unroll
     for (int n = 0; n < 8; n++) {
 #pragma unroll
@@ -53,6 +69,15 @@ __device__ inline void attend_tile(
             multiply<VITSCOPE_ELEMENT>(scores[2 * pair + 1], queries[step], b[2], b[3]);
         }
     }
+}
+
+// One tile of keys and values for the 16 queries of a warp.
+__device__ inline void attend_tile(
+    const unsigned (&queries)[4][4], uint4* keys, uint4* values, unsigned left, float scale,
+    float (&mixed)[8][4], float (&top)[2], float (&whole)[2]) {
+    unsigned lane = threadIdx.x % 32, matrix = lane / 8, line = lane % 8;
+    float scores[8][4];
+    score_tile(scores, queries, keys);
     if (left < TILE) {
 #pragma unroll
         for (int n = 0; n < 8; n++) {
@@ -104,12 +129,12 @@ __device__ inline void attend_tile(
 }
 
 __device__ inline void attend_heads(
-    const Factor* qkv, Factor* out, Count tokens_, Count heads, float scale) {
+    const Factor* qkv, Factor* out, float* norms, Count tokens_, Count heads, float scale) {
     __shared__ uint4 query_tile[TILE * PIECES];
     __shared__ uint4 key_tiles[2][TILE * PIECES];
     __shared__ uint4 value_tiles[2][TILE * PIECES];
     unsigned tokens = (unsigned)tokens_, width = (unsigned)heads * 64, first = blockIdx.x * TILE;
-    unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, matrix = lane / 8, line = lane % 8;
+    unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const Factor* head = qkv + (Count)blockIdx.z * tokens * 3 * width + blockIdx.y * 64;
     bring(query_tile, head, 0, first, tokens, width);
     bring(key_tiles[0], head, 1, 0, tokens, width);
@@ -132,13 +157,7 @@ __device__ inline void attend_heads(
         copies_end();
         copies_wait<1>();
         __syncthreads();
-        if (tile == 0) {
-#pragma unroll
-            for (int step = 0; step < 4; step++) {
-                unsigned row = warp * 16 + matrix % 2 * 8 + line;
-                load_matrices(queries[step], piece(query_tile, row, step * 2 + matrix / 2));
-            }
-        }
+        if (tile == 0) take_queries(queries, query_tile);
         attend_tile(queries, key_tiles[tile % 2], value_tiles[tile % 2], tokens - tile * TILE, scale,
                     mixed, top, whole);
         __syncthreads();
@@ -152,6 +171,8 @@ __device__ inline void attend_heads(
         sum += __shfl_xor_sync(0xffffffffu, sum, 2);
         float share = 1.0f / sum;
         unsigned row = warp * 16 + half * 8 + lane / 4;
+        // Four threads say the same, which takes fewer registers than asking which of them this is.
+        if (norms != 0) note_norm(norms, first + row, tokens, heads, top[half], share);
 #pragma unroll
         for (int n = 0; n < 8; n++) {
             unsigned* words = (unsigned*)piece(query_tile, row, n);
@@ -192,7 +213,7 @@ __device__ inline float4 numbers_of(
 }
 
 __device__ inline void attend_heads(
-    const float* qkv, float* out, Count tokens_, Count heads, float scale) {
+    const float* qkv, float* out, float* norms, Count tokens_, Count heads, float scale) {
     __shared__ float query_columns[64][64 + 4];
     __shared__ float key_columns[64][KEYS + 4];
     __shared__ float values[KEYS][64 + 4];
@@ -311,6 +332,7 @@ __device__ inline void attend_heads(
         for (int lane = 1; lane < 8; lane <<= 1) sum += __shfl_xor_sync(0xffffffffu, sum, lane);
         float s = 1.0f / sum;
         unsigned token = first + group + i;
+        if (norms != 0 && threadIdx.x % 8 == 0) note_norm(norms, token, tokens, heads, top[i], s);
         if (token < tokens) {
             float* to = out + (Count)token * width + part;
             Floats::put4(to, {mixed[i][0] * s, mixed[i][1] * s, mixed[i][2] * s, mixed[i][3] * s});
@@ -322,11 +344,11 @@ __device__ inline void attend_heads(
 #endif
 
 // softmax(scale ln(2) q k') v of every head. qkv [batch, tokens, 3, heads, 64], out [batch, tokens,
-// heads, 64]. Grid: tiles of queries, heads, images. Before Ampere there is none for
-// numbers of 16 bits.
-extern "C" __global__ __launch_bounds__(128) void attend_64(
-    const Factor* qkv, Factor* out, Count tokens, Count heads, float scale) {
+// heads, 64], norms [batch, heads, tokens, 2] or none. Grid: tiles of queries, heads, images. Before
+// Ampere there is none for numbers of 16 bits.
+extern "C" __global__ __launch_bounds__(128, 4) void attend_64(
+    const Factor* qkv, Factor* out, float* norms, Count tokens, Count heads, float scale) {
 #if VITSCOPE_ELEMENT == 0 || defined(VITSCOPE_STANDIN) || __CUDA_ARCH__ >= 800
-    attend_heads(qkv, out, tokens, heads, scale);
+    attend_heads(qkv, out, norms, tokens, heads, scale);
 #endif
 }
