@@ -60,7 +60,7 @@ impl Rows<'_> {
 /// The attention weights of a layer that a forward pass hands out: on the host, or as what they are made
 /// of where they were computed. Rows are queries; class and registers come first.
 #[derive(Clone, Debug)]
-pub enum Weights<'a> {
+pub enum AttentionWeights<'a> {
     /// In the host's memory, `[batch, heads, tokens, tokens]`.
     Host(ArrayView4<'a, f32>),
     /// On the card, where they are never written as a whole.
@@ -68,7 +68,7 @@ pub enum Weights<'a> {
     Cuda(vitscope_cuda::AttentionView<'a>),
 }
 
-impl Weights<'_> {
+impl AttentionWeights<'_> {
     /// Images, heads, queries and keys.
     #[must_use]
     pub fn shape(&self) -> [usize; 4] {
@@ -115,7 +115,7 @@ pub enum Tapped<'a> {
         /// Layer, from 1.
         layer: usize,
         /// `[batch, heads, tokens, tokens]`.
-        weights: Weights<'a>,
+        weights: AttentionWeights<'a>,
     },
 }
 

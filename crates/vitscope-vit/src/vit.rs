@@ -20,7 +20,7 @@ use crate::facet::{TapKind, Taps};
 use crate::ops::processor::has_bf16;
 use crate::params::Params;
 use crate::shapes::{ShapeError, check, cpu_only};
-pub use crate::tapped::{Rows, Tapped, Weights};
+pub use crate::tapped::{AttentionWeights, Rows, Tapped};
 /// Attention on a card, and what is added up of it there.
 #[cfg(feature = "cuda")]
 pub use vitscope_cuda::{AttentionView, WeightTally};

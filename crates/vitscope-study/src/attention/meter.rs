@@ -1,8 +1,8 @@
 //! What follows the attention of a pass: on the host counted as it comes, on a card added up there.
 
+use vitscope_vit::vit::AttentionWeights;
 #[cfg(feature = "cuda")]
 use vitscope_vit::vit::WeightTally;
-use vitscope_vit::vit::Weights;
 
 use super::localities::Localities;
 use crate::error::StudyError;
@@ -15,13 +15,13 @@ use crate::error::StudyError;
 pub(crate) struct LocalityMeter {
     counts: Localities,
     #[cfg(feature = "cuda")]
-    card: Option<Card>,
+    card: Option<CardSums>,
 }
 
 /// What is added up on a card.
 #[cfg(feature = "cuda")]
 #[derive(Debug)]
-struct Card {
+struct CardSums {
     tally: WeightTally,
     gpu: std::sync::Arc<vitscope_probe::cuda::Gpu>,
 }
@@ -50,11 +50,11 @@ impl LocalityMeter {
     pub(crate) fn add(
         &mut self,
         layer: usize,
-        weights: &Weights<'_>,
+        weights: &AttentionWeights<'_>,
         asked: &[[usize; 2]],
     ) -> Result<Vec<Vec<f32>>, StudyError> {
         match weights {
-            Weights::Host(weights) => {
+            AttentionWeights::Host(weights) => {
                 let mut rows = vec![Vec::new(); asked.len()];
                 self.counts.add(layer, *weights, |image, mean| {
                     let of_image = asked.iter().zip(&mut rows);
@@ -65,7 +65,7 @@ impl LocalityMeter {
                 Ok(rows)
             }
             #[cfg(feature = "cuda")]
-            Weights::Cuda(weights) => self.add_card(layer, weights, asked),
+            AttentionWeights::Cuda(weights) => self.add_card(layer, weights, asked),
         }
     }
 
@@ -88,7 +88,7 @@ impl LocalityMeter {
                 let layers = self.counts.layers().len();
                 let gpu = weights.gpu();
                 let tally = WeightTally::new(gpu, layers, patches, 1.0 / UNIT);
-                none.insert(Card {
+                none.insert(CardSums {
                     tally: tally.map_err(DeviceError::from)?,
                     gpu: std::sync::Arc::clone(gpu),
                 })
@@ -115,7 +115,7 @@ impl LocalityMeter {
     /// When the device fails.
     pub(crate) fn counted(&mut self) -> Result<&mut Localities, StudyError> {
         #[cfg(feature = "cuda")]
-        if let Some(Card { tally, gpu }) = &mut self.card {
+        if let Some(CardSums { tally, gpu }) = &mut self.card {
             for index in 0..self.counts.layers().len() {
                 let sum = tally.take(gpu, index);
                 let sum = sum.map_err(vitscope_vit::error::DeviceError::from)?;

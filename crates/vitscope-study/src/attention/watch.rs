@@ -8,7 +8,7 @@ use safetensors::tensor::Dtype;
 use vitscope_data::{DataSet, Split};
 use vitscope_run::Record;
 use vitscope_run::tensors::Lazy;
-use vitscope_vit::vit::{Rows, Weights};
+use vitscope_vit::vit::{AttentionWeights, Rows};
 
 use super::localities::Localities;
 use super::meter::LocalityMeter;
@@ -52,7 +52,7 @@ impl Visitor for Watcher<'_> {
     fn attention(
         &mut self,
         layer: usize,
-        weights: &Weights<'_>,
+        weights: &AttentionWeights<'_>,
         seen: &Seen,
     ) -> Result<(), StudyError> {
         let mut asked = Vec::new();

@@ -7,7 +7,7 @@ use vitscope_probe::ProbeError;
 use vitscope_protocol::TestBatch;
 use vitscope_run::{Record, Slot};
 use vitscope_vit::facet::TapKind;
-use vitscope_vit::vit::{Rows, Weights};
+use vitscope_vit::vit::{AttentionWeights, Rows};
 
 use crate::error::StudyError;
 use crate::features::FeatureDir;
@@ -72,7 +72,7 @@ pub trait Visitor {
     fn attention(
         &mut self,
         _layer: usize,
-        _weights: &Weights<'_>,
+        _weights: &AttentionWeights<'_>,
         _seen: &Seen,
     ) -> Result<(), StudyError> {
         Ok(())

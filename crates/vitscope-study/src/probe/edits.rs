@@ -3,7 +3,7 @@
 
 use vitscope_probe::FittedTransform;
 use vitscope_protocol::Site;
-use vitscope_vit::vit::{Rows, Weights};
+use vitscope_vit::vit::{AttentionWeights, Rows};
 
 use crate::device;
 use crate::error::StudyError;
@@ -94,7 +94,7 @@ impl Visitor for Editor<'_> {
     fn attention(
         &mut self,
         layer: usize,
-        weights: &Weights<'_>,
+        weights: &AttentionWeights<'_>,
         seen: &Seen,
     ) -> Result<(), StudyError> {
         self.visitor.attention(layer, weights, seen)

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use ndarray::Array2;
 use vitscope_data::Split;
 use vitscope_protocol::{Painter, Site, Training};
-use vitscope_vit::vit::{Rows, Weights};
+use vitscope_vit::vit::{AttentionWeights, Rows};
 
 use crate::attention::{self, Localities, LocalityMeter};
 use crate::device;
@@ -187,7 +187,7 @@ impl Visitor for Examiner<'_> {
     fn attention(
         &mut self,
         layer: usize,
-        weights: &Weights<'_>,
+        weights: &AttentionWeights<'_>,
         _: &Seen,
     ) -> Result<(), StudyError> {
         match &mut self.localities {

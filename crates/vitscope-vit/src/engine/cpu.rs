@@ -24,7 +24,7 @@ use crate::ops::patches::patchify;
 use crate::ops::positions::relative_table;
 use crate::ops::rows;
 use crate::params::{Block, Linear, Norm, Params};
-use crate::tapped::{Rows, Weights};
+use crate::tapped::{AttentionWeights, Rows};
 
 /// A backbone's weights, laid out for the CPU.
 #[derive(Debug)]
@@ -479,13 +479,13 @@ impl Stages for Cpu {
         [view(0, shown), view(prefix, tokens - prefix)]
     }
 
-    fn weights(&self) -> Weights<'_> {
+    fn weights(&self) -> AttentionWeights<'_> {
         let tokens = self.tokens();
         let heads = self.model.config.heads;
         let matrices = &self.work.matrices;
         let batch = matrices.len() / (heads * tokens * tokens);
         let shape = (batch, heads, tokens, tokens);
         let view = ArrayView4::from_shape(shape, matrices);
-        Weights::Host(view.expect("one matrix per image and head"))
+        AttentionWeights::Host(view.expect("one matrix per image and head"))
     }
 }

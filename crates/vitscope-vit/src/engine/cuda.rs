@@ -18,7 +18,7 @@ use super::geometry::InputGeometry;
 use super::stages::{BatchTensor, Input, Stages};
 use crate::config::Mlp;
 use crate::error::DeviceError;
-use crate::tapped::{Rows, Weights};
+use crate::tapped::{AttentionWeights, Rows};
 use apart::Apart;
 use model::BIAS_INPUTS;
 pub(crate) use model::CardModel;
@@ -382,10 +382,10 @@ impl Stages for Cuda {
         [view(0, shown), view(prefix, tokens - prefix)]
     }
 
-    fn weights(&self) -> Weights<'_> {
+    fn weights(&self) -> AttentionWeights<'_> {
         let CardBuffers { qkv, norms, .. } = &self.work;
         let view = AttentionView::new(&self.model.dense, qkv, norms, self.shape());
-        Weights::Cuda(view)
+        AttentionWeights::Cuda(view)
     }
 }
 

@@ -8,7 +8,7 @@ use std::fmt;
 use ndarray::ArrayView4;
 
 use crate::error::DeviceError;
-use crate::tapped::{Rows, Weights};
+use crate::tapped::{AttentionWeights, Rows};
 
 /// Images as a forward pass takes them, all of one size.
 #[derive(Clone, Copy, Debug)]
@@ -71,5 +71,5 @@ pub(crate) trait Stages: fmt::Debug + Send {
     fn rows(&self, tensor: BatchTensor) -> [Rows<'_>; 2];
 
     /// The attention weights that were kept, until the next stage.
-    fn weights(&self) -> Weights<'_>;
+    fn weights(&self) -> AttentionWeights<'_>;
 }
