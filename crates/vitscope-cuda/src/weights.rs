@@ -77,11 +77,16 @@ impl<'a> AttentionView<'a> {
     /// # Errors
     /// When the driver refuses, earlier work failed, or memory does not suffice.
     pub fn download(&self) -> Result<Vec<f32>, CudaError> {
+        self.download_by(MOST)
+    }
+
+    /// The same with so many weights at a time.
+    fn download_by(&self, most: usize) -> Result<Vec<f32>, CudaError> {
         let [batch, tokens, heads, d] = self.shape;
         let gpu = self.gpu();
         let of_image = heads * tokens * tokens;
         let mut out = vec![0.0; batch * of_image];
-        let together = (MOST / of_image.max(1)).clamp(1, batch.max(1));
+        let together = (most / of_image.max(1)).clamp(1, batch.max(1));
         let written = Buffer::new(gpu, together * of_image)?;
         let tiles = tokens.div_ceil(SIDE);
         let parts = out.chunks_mut((together * of_image).max(1));
@@ -138,6 +143,7 @@ impl<'a> AttentionView<'a> {
 pub struct WeightTally {
     patches: usize,
     units: f64,
+    most: usize,
     /// Per layer, `[patches, patches]`.
     sums: Vec<Buffer<u64>>,
     /// Sums of tiles of the images at hand, by queries and by keys.
@@ -157,6 +163,7 @@ impl WeightTally {
         Ok(Self {
             patches,
             units,
+            most: MOST,
             sums: sums.collect::<Result<_, _>>()?,
             rows: Buffer::new(gpu, 0)?,
             columns: Buffer::new(gpu, 0)?,
@@ -188,7 +195,7 @@ impl WeightTally {
         assert!(patches <= tokens, "patches among the tokens");
         let (maps, tiles) = (heads + 1, patches.div_ceil(SIDE));
         let of_image = maps * tiles * patches;
-        let together = (MOST / (3 * of_image).max(1)).clamp(1, batch.max(1));
+        let together = (self.most / (3 * of_image).max(1)).clamp(1, batch.max(1));
         self.rows.reserve(gpu, 2 * together * of_image)?;
         self.columns.reserve(gpu, together * of_image)?;
         self.numbers.reserve(gpu, 2 * batch * maps)?;
@@ -244,5 +251,40 @@ impl WeightTally {
         let sum = self.sums[layer].download(gpu)?;
         self.sums[layer].clear(gpu)?;
         Ok(sum)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::element::Element;
+
+    /// Images that have to wait for room give the same bytes as all together.
+    #[test]
+    fn a_batch_in_pieces_is_the_batch() {
+        let gpu = match Gpu::open() {
+            Ok(gpu) => gpu,
+            Err(error) => {
+                println!("not run: {error}");
+                return;
+            }
+        };
+        let shape = [3, 6, 2, 8];
+        let dense = Dense::new(&gpu, Element::F32).expect("it compiles");
+        let numbers: Vec<f32> = (0..3 * 6 * 3 * 2 * 8)
+            .map(|i| ((i * 37) % 29) as f32 * 0.1 - 1.4)
+            .collect();
+        let qkv = Factors::upload(&gpu, Element::F32, &numbers).expect("it fits");
+        let norms = Buffer::upload(&gpu, &[1.0, 0.2].repeat(3 * 2 * 6)).expect("it fits");
+        let view = AttentionView::new(&dense, &qkv, &norms, shape);
+        let outcomes = [MOST, 2 * 3 * 3 * 5, 1].map(|most| {
+            let mut tally = WeightTally::new(&gpu, 1, 5, 1024.0).expect("it fits");
+            tally.most = most;
+            let numbers = tally.add(0, &view).expect("it works");
+            let sum = tally.take(&gpu, 0).expect("it works");
+            (numbers, sum, view.download_by(most).expect("it works"))
+        });
+        assert_eq!(outcomes[0].2.len(), 3 * 2 * 6 * 6);
+        assert!(outcomes.iter().all(|outcome| *outcome == outcomes[0]));
     }
 }

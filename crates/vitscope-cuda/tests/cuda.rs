@@ -42,7 +42,7 @@ impl Case {
         let mut random = Lcg(7);
         let width = heads * d;
         let mut number = |at: usize| {
-            let query = at / width % 3 == 0;
+            let query = (at / width).is_multiple_of(3);
             let number = random.uniform() * 2.0;
             self.element
                 .round(number * if query { self.sharp } else { 1.0 })
@@ -136,8 +136,8 @@ fn off(ours: impl IntoIterator<Item = f64>, theirs: impl IntoIterator<Item = f64
     worst
 }
 
-/// Attention by `attend` where there is one for the case, or with norms from the host.
-fn check(gpu: &Arc<Gpu>, case: Case) {
+/// Attention by `attend` where there is one for the case, or with norms from the host. Says how far it is off.
+fn check(gpu: &Arc<Gpu>, case: Case) -> String {
     let [batch, tokens, heads, d] = case.shape;
     let dense = Dense::new(gpu, case.element).unwrap();
     let numbers = case.numbers();
@@ -201,15 +201,15 @@ fn check(gpu: &Arc<Gpu>, case: Case) {
     let wanted = (0..n * n).map(|at| means.iter().skip(at).step_by(n * n).sum::<f64>());
     let sum_off = off(sum.iter().map(|&units| units as f64 / UNITS), wanted);
 
-    println!(
-        "{case:?}: weights off by {weights_off:.1e}, rows {rows_off:.1e}, sums {sum_off:.1e}, \
-         their whole {whole_off:.1e}, information {information_off:.1e} nats of {:.2}",
-        ours[1]
-    );
     // A power is off by as much, relatively, as what it is taken of is off: by the rounding of f32.
     let bound = f64::from(f32::EPSILON) * (4.0 + largest);
     assert!(weights_off < bound && rows_off < bound && sum_off < batch as f64 * bound);
     assert!(whole_off < bound && information_off < 1e-6);
+    format!(
+        "{case:?}: weights off by {weights_off:.1e}, rows {rows_off:.1e}, sums {sum_off:.1e}, \
+         their whole {whole_off:.1e}, information {information_off:.1e} nats of {:.2}",
+        ours[1]
+    )
 }
 
 /// One tile and several, the last of them short; heads by tensor cores, and of any width by products.
@@ -232,7 +232,7 @@ fn weights_are_measured_where_they_are() {
         case([2, 74, 3, 20], 73, f32, 4.0),
         case([1, 70, 2, 80], 64, bf16, 40.0),
     ] {
-        check(&gpu, case);
+        println!("{}", check(&gpu, case));
     }
 }
 
@@ -244,7 +244,7 @@ fn patches_without_weight_and_weights_that_are_no_numbers() {
     let dense = Dense::new(&gpu, Element::F32).unwrap();
     // In the first image all look at the class token; in the second one query is no number.
     let mut numbers = vec![0.0_f32; 2 * 5 * 3 * 8];
-    let mut norms = vec![0.0_f32, 1.0].repeat(2 * 5);
+    let mut norms = [0.0_f32, 1.0].repeat(2 * 5);
     for token in 0..5 {
         numbers[token * 24] = 1.0;
         norms[2 * token] = 1e6;
