@@ -33,7 +33,8 @@ pub struct AttentionView<'a> {
 }
 
 impl<'a> AttentionView<'a> {
-    /// The attention that [`Dense::attend`] or [`Dense::softmax`] gave the norms of.
+    /// The attention that [`Dense::attend`] or, of scores over the root of `d`, [`Dense::softmax`] gave the
+    /// norms of.
     ///
     /// # Shapes
     /// `qkv` `[batch, tokens, 3, heads, d]`, `norms` `[batch, heads, tokens, 2]`, with `shape`
