@@ -17,9 +17,9 @@ pub(crate) const SOURCE: KernelSource = KernelSource {
     name: "dense",
     text: concat!(
         include_str!("kernels/common.cu"),
+        include_str!("kernels/tiles.cu"),
         include_str!("kernels/dense.cu"),
-        include_str!("kernels/attention.cu"),
-        include_str!("kernels/weights.cu")
+        include_str!("kernels/attention.cu")
     ),
     kernels: &[
         "patchify",
@@ -34,12 +34,8 @@ pub(crate) const SOURCE: KernelSource = KernelSource {
         "gelu",
         "quick_gelu",
         "swiglu",
-        "measure_weights",
-        "mutual_information",
-        "mean_weights",
-        "write_weights",
     ],
-    ampere: &["attend_64", "measure_weights_64"],
+    ampere: &["attend_64"],
 };
 
 /// The width of heads whose attention never writes its scores.
@@ -64,7 +60,7 @@ pub enum Activation {
 pub struct Dense {
     gpu: Arc<Gpu>,
     element: Element,
-    pub(crate) program: CompiledProgram,
+    program: CompiledProgram,
 }
 
 /// What scores of heads of `d` numbers are multiplied with where powers of two take the place of those of e.
@@ -106,7 +102,7 @@ impl Dense {
         self.element
     }
 
-    pub(crate) fn check(&self, factors: &Factors, needed: usize) {
+    fn check(&self, factors: &Factors, needed: usize) {
         assert_eq!(factors.element, self.element, "factors of another type");
         expect("factors", factors.len(), needed);
     }

@@ -43,4 +43,4 @@ pub use gpu::Gpu;
 pub use matrix::{Matrix, ProductTarget, ROW_UNIT};
 pub use rows::RowsView;
 pub use sources::sources;
-pub use weights::{AttentionView, WeightTally};
+pub use weights::{AttentionView, WeightKernels, WeightTally};

@@ -10,11 +10,28 @@
 use std::sync::Arc;
 
 use crate::buffer::Buffer;
-use crate::dense::{Dense, FUSED_HEAD, binary_scale, expect};
+use crate::dense::{FUSED_HEAD, binary_scale, expect};
+use crate::element::Element;
 use crate::error::CudaError;
 use crate::factors::Factors;
 use crate::gpu::Gpu;
-use crate::program::{Arg, THREADS, WARP, args};
+use crate::program::{Arg, CompiledProgram, KernelSource, THREADS, WARP, args};
+
+pub(crate) const SOURCE: KernelSource = KernelSource {
+    name: "weights",
+    text: concat!(
+        include_str!("kernels/common.cu"),
+        include_str!("kernels/tiles.cu"),
+        include_str!("kernels/weights.cu")
+    ),
+    kernels: &[
+        "measure_weights",
+        "mutual_information",
+        "mean_weights",
+        "write_weights",
+    ],
+    ampere: &["measure_weights_64"],
+};
 
 /// Queries and keys of a tile, as in `weights.cu`.
 const SIDE: usize = 64;
@@ -22,10 +39,33 @@ const SIDE: usize = 64;
 /// Numbers of partial sums, or of written weights, that exist at a time, at most: images beyond wait.
 const MOST: usize = 64 << 20;
 
+/// What looks at weights, compiled for one type of factors: apart from [`Dense`](crate::Dense), so that
+/// nobody waits for it who asks for no weights.
+#[derive(Debug)]
+pub struct WeightKernels {
+    gpu: Arc<Gpu>,
+    element: Element,
+    program: CompiledProgram,
+}
+
+impl WeightKernels {
+    /// Compiles it.
+    ///
+    /// # Errors
+    /// When NVRTC or the driver refuses.
+    pub fn new(gpu: &Arc<Gpu>, element: Element) -> Result<Self, CudaError> {
+        Ok(Self {
+            gpu: Arc::clone(gpu),
+            element,
+            program: CompiledProgram::load(gpu, SOURCE, element)?,
+        })
+    }
+}
+
 /// The attention of every head of a batch.
 #[derive(Clone, Copy, Debug)]
 pub struct AttentionView<'a> {
-    dense: &'a Dense,
+    kernels: &'a WeightKernels,
     qkv: &'a Factors,
     norms: &'a Buffer<f32>,
     /// Batch, tokens, heads and the width of one.
@@ -33,27 +73,28 @@ pub struct AttentionView<'a> {
 }
 
 impl<'a> AttentionView<'a> {
-    /// The attention that [`Dense::attend`] or, of scores over the root of `d`, [`Dense::softmax`] gave the
-    /// norms of.
+    /// The attention that [`Dense::attend`](crate::Dense::attend) or, of scores over the root of `d`,
+    /// [`Dense::softmax`](crate::Dense::softmax) gave the norms of.
     ///
     /// # Shapes
     /// `qkv` `[batch, tokens, 3, heads, d]`, `norms` `[batch, heads, tokens, 2]`, with `shape`
     /// `[batch, tokens, heads, d]`.
     ///
     /// # Panics
-    /// When an array is too small.
+    /// When an array is too small, or the factors are of another type than the kernels'.
     #[must_use]
     pub fn new(
-        dense: &'a Dense,
+        kernels: &'a WeightKernels,
         qkv: &'a Factors,
         norms: &'a Buffer<f32>,
         shape: [usize; 4],
     ) -> Self {
         let [batch, tokens, heads, d] = shape;
-        dense.check(qkv, 3 * batch * tokens * heads * d);
+        assert_eq!(qkv.element, kernels.element, "factors of another type");
+        expect("factors", qkv.len(), 3 * batch * tokens * heads * d);
         expect("norms", norms.len(), 2 * batch * heads * tokens);
         Self {
-            dense,
+            kernels,
             qkv,
             norms,
             shape,
@@ -70,7 +111,7 @@ impl<'a> AttentionView<'a> {
     /// The card.
     #[must_use]
     pub fn gpu(&self) -> &'a Arc<Gpu> {
-        self.dense.gpu()
+        &self.kernels.gpu
     }
 
     /// All weights in the host's memory, `[batch, heads, tokens, tokens]`.
@@ -100,7 +141,7 @@ impl<'a> AttentionView<'a> {
             // SAFETY: queries, keys and norms were checked when the view was made; there is room for
             // `together` images, and no more are written.
             unsafe {
-                self.dense
+                self.kernels
                     .program
                     .launch(gpu, "write_weights", grid, args)?;
             }
@@ -131,7 +172,11 @@ impl<'a> AttentionView<'a> {
         ];
         let grid = [tokens.div_ceil((THREADS / WARP) as usize), asked.len(), 1];
         // SAFETY: queries, keys and norms were checked when the view was made, what is asked for above.
-        unsafe { self.dense.program.launch(gpu, "mean_weights", grid, args)? };
+        unsafe {
+            self.kernels
+                .program
+                .launch(gpu, "mean_weights", grid, args)?
+        };
         rows.download(gpu)
     }
 }
@@ -189,7 +234,10 @@ impl WeightTally {
         view: &AttentionView<'_>,
     ) -> Result<Vec<[f64; 2]>, CudaError> {
         let AttentionView {
-            dense, qkv, norms, ..
+            kernels,
+            qkv,
+            norms,
+            ..
         } = *view;
         let (gpu, patches) = (view.gpu(), self.patches);
         let [batch, tokens, heads, d] = view.shape;
@@ -209,7 +257,7 @@ impl WeightTally {
             ..
         } = self;
         let (units, sum, scale) = (*units, &sums[layer], binary_scale(d));
-        let fused = d == FUSED_HEAD && dense.program.has("measure_weights_64");
+        let fused = d == FUSED_HEAD && kernels.program.has("measure_weights_64");
         let name = match fused {
             true => "measure_weights_64",
             false => "measure_weights",
@@ -222,7 +270,7 @@ impl WeightTally {
             // SAFETY: queries, keys and norms were checked when the view was made; there is room for the
             // sums of `together` images, made above, and for those of the layer.
             unsafe {
-                dense
+                kernels
                     .program
                     .launch(gpu, name, [tiles, tiles, images], args)?;
             }
@@ -230,7 +278,7 @@ impl WeightTally {
             let args = args![&*rows, &*columns, out, patches, tiles];
             // SAFETY: as above; there are two numbers for every map of the batch.
             unsafe {
-                dense
+                kernels
                     .program
                     .launch(gpu, "mutual_information", [maps, images, 1], args)?;
             }
@@ -258,7 +306,6 @@ impl WeightTally {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::element::Element;
 
     /// Images that have to wait for room give the same bytes as all together.
     #[test]
@@ -271,13 +318,13 @@ mod tests {
             }
         };
         let shape = [3, 6, 2, 8];
-        let dense = Dense::new(&gpu, Element::F32).expect("it compiles");
+        let kernels = WeightKernels::new(&gpu, Element::F32).expect("it compiles");
         let numbers: Vec<f32> = (0..3 * 6 * 3 * 2 * 8)
             .map(|i| ((i * 37) % 29) as f32 * 0.1 - 1.4)
             .collect();
         let qkv = Factors::upload(&gpu, Element::F32, &numbers).expect("it fits");
         let norms = Buffer::upload(&gpu, &[1.0, 0.2].repeat(3 * 2 * 6)).expect("it fits");
-        let view = AttentionView::new(&dense, &qkv, &norms, shape);
+        let view = AttentionView::new(&kernels, &qkv, &norms, shape);
         let outcomes = [MOST, 2 * 3 * 3 * 5, 1].map(|most| {
             let mut tally = WeightTally::new(&gpu, 1, 5, 1024.0).expect("it fits");
             tally.most = most;

@@ -6,7 +6,9 @@
 
 use std::sync::Arc;
 
-use vitscope_cuda::{AttentionView, Buffer, Dense, Element, Factors, Gpu, WeightTally};
+use vitscope_cuda::{
+    AttentionView, Buffer, Dense, Element, Factors, Gpu, WeightKernels, WeightTally,
+};
 use vitscope_testkit::lcg::Lcg;
 
 /// The card, or a sentence in its place.
@@ -152,7 +154,8 @@ fn check(gpu: &Arc<Gpu>, case: Case) -> String {
     if !fused {
         found.write(gpu, &norms).unwrap();
     }
-    let view = AttentionView::new(&dense, &qkv, &found, case.shape);
+    let kernels = WeightKernels::new(gpu, case.element).unwrap();
+    let view = AttentionView::new(&kernels, &qkv, &found, case.shape);
 
     let all = view.download().unwrap();
     let weights_off = off(all.iter().map(|&w| f64::from(w)), weights.iter().copied());
@@ -241,7 +244,7 @@ fn weights_are_measured_where_they_are() {
 fn patches_without_weight_and_weights_that_are_no_numbers() {
     let Some(gpu) = card() else { return };
     let shape = [2, 5, 1, 8];
-    let dense = Dense::new(&gpu, Element::F32).unwrap();
+    let kernels = WeightKernels::new(&gpu, Element::F32).unwrap();
     // In the first image all look at the class token; in the second one query is no number.
     let mut numbers = vec![0.0_f32; 2 * 5 * 3 * 8];
     let mut norms = [0.0_f32, 1.0].repeat(2 * 5);
@@ -253,7 +256,7 @@ fn patches_without_weight_and_weights_that_are_no_numbers() {
     numbers[(5 + 2) * 24] = f32::NAN;
     let qkv = Factors::upload(&gpu, Element::F32, &numbers).unwrap();
     let norms = Buffer::upload(&gpu, &norms).unwrap();
-    let view = AttentionView::new(&dense, &qkv, &norms, shape);
+    let view = AttentionView::new(&kernels, &qkv, &norms, shape);
     let mut tally = WeightTally::new(&gpu, 1, 4, UNITS).unwrap();
     let found = tally.add(0, &view).unwrap();
     for [whole, _] in &found[..2] {

@@ -4,10 +4,6 @@
 //
 // Blocks have 128 threads.
 
-typedef Numbers<VITSCOPE_ELEMENT> Factors;
-typedef Factors::Stored Factor;
-typedef Numbers<FLOAT32> Floats;
-
 // The columns of this block's row (its number is blockIdx.x) that a thread takes. Within a row 32
 // bits suffice, and dividing 64 would cost more than what these kernels do.
 #define COLUMNS(column, width) \

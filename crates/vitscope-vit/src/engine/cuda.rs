@@ -11,7 +11,7 @@ use std::sync::Arc;
 
 use vitscope_cuda::{
     Activation, AttentionView, Buffer, CudaError, Element, Factors, Gpu, ProductTarget, RowsView,
-    Staging,
+    Staging, WeightKernels,
 };
 
 use super::geometry::InputGeometry;
@@ -65,6 +65,8 @@ struct CardBuffers {
     y: Buffer<f32>,
     /// What attention weights are made of again, `[batch, heads, tokens, 2]`, where they are kept.
     norms: Buffer<f32>,
+    /// What looks at them, from the first time on that they are kept.
+    weights: Option<WeightKernels>,
     /// Hidden values of the feed-forward part, and those that were gated.
     hidden: Factors,
     gated: Factors,
@@ -86,6 +88,7 @@ impl CardBuffers {
             a: factors()?,
             y: floats()?,
             norms: floats()?,
+            weights: None,
             hidden: factors()?,
             gated: factors()?,
             apart: Apart::new(gpu, element)?,
@@ -241,8 +244,17 @@ impl Cuda {
     fn attend(&mut self, keep: bool) -> Result<(), CudaError> {
         let shape = self.shape();
         let dense = &self.model.dense;
-        let CardBuffers { qkv, a, norms, .. } = &mut self.work;
+        let CardBuffers {
+            qkv,
+            a,
+            norms,
+            weights,
+            ..
+        } = &mut self.work;
         if keep {
+            if weights.is_none() {
+                *weights = Some(WeightKernels::new(dense.gpu(), dense.element())?);
+            }
             let [batch, tokens, heads, _] = shape;
             norms.reserve(dense.gpu(), 2 * batch * heads * tokens)?;
         }
@@ -383,9 +395,14 @@ impl Stages for Cuda {
     }
 
     fn weights(&self) -> AttentionWeights<'_> {
-        let CardBuffers { qkv, norms, .. } = &self.work;
-        let view = AttentionView::new(&self.model.dense, qkv, norms, self.shape());
-        AttentionWeights::Cuda(view)
+        let CardBuffers {
+            qkv,
+            norms,
+            weights,
+            ..
+        } = &self.work;
+        let kernels = weights.as_ref().expect("attention was kept");
+        AttentionWeights::Cuda(AttentionView::new(kernels, qkv, norms, self.shape()))
     }
 }
 
