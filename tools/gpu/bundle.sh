@@ -26,7 +26,8 @@ for line in open(f"{out}/built.json"):
     target, package = message["target"]["name"], message["package_id"]
     name = target
     if target == "cuda":
-        name = "probe-cuda" if "vitscope-probe" in package else "cli-cuda"
+        crates = {"vitscope-probe": "probe-cuda", "vitscope-cuda": "weights-cuda"}
+        name = next((name for crate, name in crates.items() if crate in package), "cli-cuda")
     if target in ("activations", "cuda", "forward", "vitscope"):
         names[name] = message["executable"]
 for name, path in names.items():

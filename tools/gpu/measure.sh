@@ -42,6 +42,19 @@ job() {
         --data "folder:$WORK/photos" --steps 100 --pca-batches 24 --batch 24 --device cuda --dtype "$dtype" --out "$WORK/$name"
     row "job $name: $(python3 -c "import json; print(json.dumps(json.load(open('$WORK/$name/run.json'))['times']))" 2>&1 | tail -1)"
 }
+# locality NAME DTYPE: the attention of every layer, to be held against the forward pass of the same precision.
+locality() {
+    local name=$1 dtype=$2
+    rm -rf "$WORK/$name"
+    try "$name" 60 1 "$BIN/vitscope" attention "$WORK/vitb.safetensors" --family supervised --format timm --heads 12 \
+        --data "folder:$WORK/photos" --split train --device cuda --dtype "$dtype" --out "$WORK/$name"
+    row "$name: $(python3 -c "
+import json
+times = json.load(open('$WORK/$name/run.json'))['times']
+images = times['attention_images']
+print(f\"{images / times['attention_secs']:.0f} images/s, {1000 * times['attention_secs'] / images:.2f} ms an image; aim: half of the forward pass's images/s\")
+print(json.dumps(times))" 2>&1 | tr '\n' ' ')"
+}
 prepare() {
     [ -e "$WORK/vitb.safetensors" ] || python3 "$here/model.py" "$WORK/vitb.safetensors" >> "$log" 2>&1 &
     [ -e "$WORK/photos" ] || python3 "$here/photos.py" "$WORK/photos" "${TRAIN:-600}" "${TEST:-256}" >> "$log" 2>&1 &
@@ -52,7 +65,7 @@ row "$(nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2> /dev/
 compiled=$(cat "$WORK/compiled-at" 2> /dev/null)
 if [ -n "$compiled" ] && [ ! -e "$compiled" ]; then
     mkdir -p "$compiled/crates" "$compiled/target/debug"
-    for crate in vitscope vitscope-vit vitscope-probe; do mkdir -p "$compiled/crates/$crate"; done
+    for crate in vitscope vitscope-vit vitscope-probe vitscope-cuda; do mkdir -p "$compiled/crates/$crate"; done
     ln -sfn "$WORK/vitscope-testkit" "$compiled/crates/vitscope-testkit"
     ln -sfn "$BIN/vitscope" "$compiled/target/debug/vitscope"
 fi
@@ -63,6 +76,7 @@ if [ "$stage" = right ]; then
     try "layouts" 60 1 "$BIN/activations" --nocapture every_fixture_is_reproduced_on_a_gpu
     row "layouts: worst $(grep -E "expected" "$WORK/step.txt" | awk '{print $(NF-1)}' | sort -g | tail -1) of $(grep -c expected "$WORK/step.txt") comparisons"
     try "probes" 40 6 "$BIN/probe-cuda" --nocapture
+    try "attention weights" 40 10 "$BIN/weights-cuda" --nocapture
     try "run against the CPU" 60 4 "$BIN/cli-cuda" --nocapture
     wait
     job once bf16
@@ -77,6 +91,8 @@ else
     try "PyTorch" 40 9 python3 "$here/peer.py"
     job bf16 bf16
     job f32 f32
+    locality "attention bf16" bf16
+    locality "attention f32" f32
     for batch in 64 8; do
         say "kernels, bf16, batch $batch"
         timeout 40 ncu --clock-control none --csv --metrics gpu__time_duration.sum --log-file "$WORK/kernels-$batch.csv" \
@@ -84,6 +100,12 @@ else
         python3 "$here/kernels.py" "$WORK/kernels-$batch.csv" >> "$log" 2>&1
         python3 "$here/kernels.py" "$WORK/kernels-$batch.csv" 2>&1 | head -9 | while read -r line; do row "kernels $batch: $line"; done
     done
+    say "kernels of attention"
+    timeout 60 ncu --clock-control none --csv --metrics gpu__time_duration.sum --log-file "$WORK/kernels-attention.csv" \
+        --kernel-name "regex:weights|information|attend" --launch-count 200 \
+        "$BIN/vitscope" attention "$WORK/vitb.safetensors" --family supervised --format timm --heads 12 --data "folder:$WORK/photos" \
+        --split train --limit-train 256 --device cuda --dtype bf16 --out "$WORK/ncu-attention" >> "$log" 2>&1
+    python3 "$here/kernels.py" "$WORK/kernels-attention.csv" 2>&1 | tee -a "$log" | head -6 | while read -r line; do row "kernels of attention: $line"; done
     say "kernels of a job"
     timeout 60 ncu --clock-control none --csv --metrics gpu__time_duration.sum --log-file "$WORK/kernels-job.csv" \
         --kernel-name "regex:rows|images|adam|products|pixels|labels|resample" --launch-count 2500 \

@@ -17,6 +17,7 @@ pub(crate) const SOURCE: KernelSource = KernelSource {
     name: "dense",
     text: concat!(
         include_str!("kernels/common.cu"),
+        include_str!("kernels/tiles.cu"),
         include_str!("kernels/dense.cu"),
         include_str!("kernels/attention.cu")
     ),
@@ -29,7 +30,6 @@ pub(crate) const SOURCE: KernelSource = KernelSource {
         "rotate",
         "split_heads",
         "softmax",
-        "unpad",
         "merge_heads",
         "gelu",
         "quick_gelu",
@@ -39,7 +39,7 @@ pub(crate) const SOURCE: KernelSource = KernelSource {
 };
 
 /// The width of heads whose attention never writes its scores.
-const FUSED_HEAD: usize = 64;
+pub(crate) const FUSED_HEAD: usize = 64;
 
 /// Queries that a block of that attention takes.
 const QUERY_TILE: usize = 64;
@@ -63,7 +63,12 @@ pub struct Dense {
     program: CompiledProgram,
 }
 
-fn expect(what: &str, found: usize, needed: usize) {
+/// What scores of heads of `d` numbers are multiplied with where powers of two take the place of those of e.
+pub(crate) fn binary_scale(d: usize) -> f32 {
+    std::f32::consts::LOG2_E / (d as f32).sqrt()
+}
+
+pub(crate) fn expect(what: &str, found: usize, needed: usize) {
     assert!(found >= needed, "{what}: room for {found}, {needed} needed");
 }
 
@@ -299,10 +304,13 @@ impl Dense {
     }
 
     /// Attention of every head without its scores ever being written, where there is a kernel for
-    /// it (heads of 64 numbers; those of 16 bits need Ampere); tells whether there was.
+    /// it (heads of 64 numbers; those of 16 bits need Ampere); tells whether there was. Where `norms` are
+    /// given, each query's largest score and one over its sum go there: an
+    /// [`AttentionView`](crate::AttentionView) makes weights of them again.
     ///
     /// # Shapes
-    /// `qkv` `[batch, tokens, 3, heads, d]`, `out` `[batch, tokens, heads, d]`.
+    /// `qkv` `[batch, tokens, 3, heads, d]`, `out` `[batch, tokens, heads, d]`, `norms`
+    /// `[batch, heads, tokens, 2]`.
     ///
     /// # Errors
     /// When the driver refuses.
@@ -314,6 +322,7 @@ impl Dense {
         qkv: &Factors,
         [batch, tokens, heads, d]: [usize; 4],
         out: &mut Factors,
+        norms: Option<&mut Buffer<f32>>,
     ) -> Result<bool, CudaError> {
         if d != FUSED_HEAD || !self.program.has("attend_64") || batch == 0 || tokens == 0 {
             return Ok(false);
@@ -321,11 +330,20 @@ impl Dense {
         let total = batch * tokens * heads * d;
         self.check(qkv, 3 * total);
         self.check(out, total);
-        // Powers of two take the place of those of e.
-        let scale = std::f32::consts::LOG2_E / (d as f32).sqrt();
-        let args = args![qkv, &*out, tokens, heads, scale];
+        let norms = norms.map(|norms| &*norms);
+        if let Some(norms) = norms {
+            expect("norms", norms.len(), 2 * batch * heads * tokens);
+        }
+        let args = args![
+            qkv,
+            &*out,
+            Arg::maybe(norms),
+            tokens,
+            heads,
+            binary_scale(d)
+        ];
         let grid = [tokens.div_ceil(QUERY_TILE), heads, batch];
-        // SAFETY: both arrays have the sizes that the kernel goes through, checked above; rows begin
+        // SAFETY: the arrays have the sizes that the kernel goes through, checked above; rows begin
         // at multiples of 16 bytes, as a head has 128.
         unsafe { self.program.launch(&self.gpu, "attend_64", grid, args) }?;
         Ok(true)
@@ -358,11 +376,11 @@ impl Dense {
         }
     }
 
-    /// Softmax over the first `width` numbers of every row of `scale * scores`: as factors, and
-    /// where `keep` is set also in place.
+    /// Softmax over the first `width` numbers of every row of `scale * scores`, as factors. Where `norms`
+    /// are given, those of each row go there from row `first` on, as [`Self::attend`] has them.
     ///
     /// # Shapes
-    /// `scores` and `out` `[rows, stride]`.
+    /// `scores` and `out` `[rows, stride]`, `norms` `[first + rows, 2]`.
     ///
     /// # Errors
     /// When the driver refuses.
@@ -371,43 +389,22 @@ impl Dense {
     /// When an array is too small.
     pub fn softmax(
         &self,
-        scores: &mut Buffer<f32>,
+        scores: &Buffer<f32>,
         [rows, width, stride]: [usize; 3],
         scale: f32,
-        keep: bool,
         out: &mut Factors,
+        norms: Option<(&mut Buffer<f32>, usize)>,
     ) -> Result<(), CudaError> {
         assert!(width <= stride, "rows overlap");
         expect("scores", scores.len(), rows * stride);
         self.check(out, rows * stride);
-        let args = args![&*scores, &*out, rows, width, stride, scale, keep];
-        // SAFETY: both arrays have the sizes that the kernel goes through, checked above.
+        let norms = norms.map_or(Arg::NONE, |(norms, first)| {
+            expect("norms", norms.len(), 2 * (first + rows));
+            Arg::at(norms, 2 * first)
+        });
+        let args = args![scores, &*out, norms, rows, width, stride, scale];
+        // SAFETY: the arrays have the sizes that the kernel goes through, checked above.
         unsafe { self.program.warps(&self.gpu, "softmax", rows, args) }
-    }
-
-    /// Copies rows without their padding.
-    ///
-    /// # Shapes
-    /// `from` `[rows, stride]`, `to` `[rows, width]` from element `offset` on.
-    ///
-    /// # Errors
-    /// When the driver refuses.
-    ///
-    /// # Panics
-    /// When an array is too small.
-    pub fn unpad(
-        &self,
-        from: &Buffer<f32>,
-        [rows, width, stride]: [usize; 3],
-        to: &mut Buffer<f32>,
-        offset: usize,
-    ) -> Result<(), CudaError> {
-        let total = rows * width;
-        expect("padded rows", from.len(), rows * stride);
-        expect("rows", to.len(), offset + total);
-        let args = args![from, Arg::at(to, offset), width, stride];
-        // SAFETY: both arrays have the sizes that the kernel goes through, checked above.
-        unsafe { self.program.rows(&self.gpu, "unpad", rows, args) }
     }
 
     /// Puts the heads of every row side by side, as factors.

@@ -28,6 +28,7 @@ mod product;
 mod program;
 mod rows;
 mod sources;
+mod weights;
 
 pub use blas::Product;
 pub use buffer::{Buffer, Letter, Staging};
@@ -42,3 +43,4 @@ pub use gpu::Gpu;
 pub use matrix::{Matrix, ProductTarget, ROW_UNIT};
 pub use rows::RowsView;
 pub use sources::sources;
+pub use weights::{AttentionView, WeightKernels, WeightTally};

@@ -6,9 +6,11 @@ use crate::element::Element;
 pub fn sources() -> impl Iterator<Item = (&'static str, &'static str, Element)> {
     let dense =
         [Element::F32, Element::Bf16, Element::F16].map(|element| (crate::dense::SOURCE, element));
+    let weights = dense.map(|(_, element)| (crate::weights::SOURCE, element));
     let cluster = (crate::cluster::SOURCE, Element::F32);
     dense
         .into_iter()
+        .chain(weights)
         .chain([cluster])
         .map(|(source, element)| (source.name, source.text, element))
 }

@@ -1,8 +1,8 @@
 //! What a forward pass hands out.
 
 #[cfg(feature = "cuda")]
-use ndarray::Array3;
-use ndarray::{ArrayView3, ArrayView4, CowArray, Ix3, s};
+use ndarray::{Array3, Array4};
+use ndarray::{ArrayView3, ArrayView4, CowArray, Ix3, Ix4, s};
 
 use crate::error::DeviceError;
 use crate::facet::TapKind;
@@ -57,6 +57,45 @@ impl Rows<'_> {
     }
 }
 
+/// The attention weights of a layer that a forward pass hands out: on the host, or as what they are made
+/// of where they were computed. Rows are queries; class and registers come first.
+#[derive(Clone, Debug)]
+pub enum AttentionWeights<'a> {
+    /// In the host's memory, `[batch, heads, tokens, tokens]`.
+    Host(ArrayView4<'a, f32>),
+    /// On the card, where they are never written as a whole.
+    #[cfg(feature = "cuda")]
+    Cuda(vitscope_cuda::AttentionView<'a>),
+}
+
+impl AttentionWeights<'_> {
+    /// Images, heads, queries and keys.
+    #[must_use]
+    pub fn shape(&self) -> [usize; 4] {
+        match self {
+            Self::Host(weights) => weights.dim().into(),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(weights) => weights.shape(),
+        }
+    }
+
+    /// All weights in the host's memory, `[batch, heads, tokens, tokens]`: made and copied there if they
+    /// are not.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn host(&self) -> Result<CowArray<'_, f32, Ix4>, DeviceError> {
+        match self {
+            Self::Host(weights) => Ok(weights.view().into()),
+            #[cfg(feature = "cuda")]
+            Self::Cuda(weights) => {
+                let copy = Array4::from_shape_vec(weights.shape(), weights.download()?);
+                Ok(copy.expect("every weight was copied").into())
+            }
+        }
+    }
+}
+
 /// A tensor handed out by [`Vit::forward`](crate::Vit::forward).
 #[derive(Debug)]
 pub enum Tapped<'a> {
@@ -75,8 +114,8 @@ pub enum Tapped<'a> {
     Attention {
         /// Layer, from 1.
         layer: usize,
-        /// `[batch, heads, tokens, tokens]`, rows are queries; class and registers first.
-        weights: ArrayView4<'a, f32>,
+        /// `[batch, heads, tokens, tokens]`.
+        weights: AttentionWeights<'a>,
     },
 }
 

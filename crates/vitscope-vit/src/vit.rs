@@ -20,7 +20,10 @@ use crate::facet::{TapKind, Taps};
 use crate::ops::processor::has_bf16;
 use crate::params::Params;
 use crate::shapes::{ShapeError, check, cpu_only};
-pub use crate::tapped::{Rows, Tapped};
+pub use crate::tapped::{AttentionWeights, Rows, Tapped};
+/// Attention on a card, and what is added up of it there.
+#[cfg(feature = "cuda")]
+pub use vitscope_cuda::{AttentionView, WeightTally};
 
 /// A backbone ready to run.
 ///
@@ -45,8 +48,8 @@ pub use crate::tapped::{Rows, Tapped};
 /// vit.forward(Array4::zeros((2, 3, 32, 48)).view(), &taps, &mut work, |tapped| {
 ///     if let Tapped::Attention { layer, weights } = tapped {
 ///         // [batch, heads, tokens, tokens]: the class token comes before the patches.
-///         assert_eq!((layer, weights.dim()), (3, (2, 2, 1 + 6, 1 + 6)));
-///         assert!(weights.sum_axis(Axis(3)).iter().all(|sum| (sum - 1.0).abs() < 1e-5));
+///         assert_eq!((layer, weights.shape()), (3, [2, 2, 1 + 6, 1 + 6]));
+///         assert!(weights.host()?.sum_axis(Axis(3)).iter().all(|sum| (sum - 1.0).abs() < 1e-5));
 ///     }
 ///     Ok::<(), DeviceError>(())
 /// })?;
@@ -312,10 +315,10 @@ impl Vit {
             if layer == deepest && !taps.wants_any(layer, &beyond) {
                 break;
             }
-            let keep_matrices = taps.wants(layer, TapKind::Attention);
-            stages.attention(keep_matrices)?;
-            if keep_matrices {
-                let weights = stages.matrices()?;
+            let keep = taps.wants(layer, TapKind::Attention);
+            stages.attention(keep)?;
+            if keep {
+                let weights = stages.weights();
                 sink(Tapped::Attention { layer, weights })?;
             }
             if layer == deepest && !taps.wants_any(layer, &beyond[1..]) {

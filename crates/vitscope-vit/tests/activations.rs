@@ -97,7 +97,7 @@ fn run(vit: &Vit, expected: &Tensors) -> Tensors {
             }
             Tapped::Attention { layer, weights } => (
                 name_of(layer, TapKind::Attention),
-                weights.to_owned().into_dyn(),
+                weights.host().unwrap().into_owned().into_dyn(),
             ),
         };
         got.insert(

@@ -8,8 +8,11 @@ mod common;
 
 use std::path::Path;
 
-use common::{metrics, probe, run_json, succeed};
+use common::{assert_same, floats, metrics, probe, run_json, succeed};
+use vitscope_study::attention::{AttentionRequest, AttentionSettings, attention};
+use vitscope_study::observer::Silent;
 use vitscope_testkit::fixture;
+use vitscope_vit::config::Device;
 
 /// Whether `--device cuda` finds something to run on.
 fn is_here(out: &Path) -> bool {
@@ -76,6 +79,82 @@ fn a_run_on_a_gpu_is_the_run_on_the_cpu() {
             &name,
             &[&["--device", "cuda", "--layers", "2"], more].concat(),
         );
+    }
+}
+
+/// What `attention` measures where the weights are, and never writes, is what the CPU makes of written ones;
+/// the same bytes each time, also of a run that was broken off.
+#[test]
+fn attention_is_measured_on_a_gpu_as_on_the_cpu() {
+    let dir = tempfile::tempdir().unwrap();
+    if !is_here(&dir.path().join("trial")) {
+        return;
+    }
+    let queries = ["test-0000:1,2", "test-0003:9,0", "test-0003:0,9"];
+    let run = |name: &str, more: &[&str]| {
+        let out = dir.path().join(name);
+        let mut args = vec!["attention".to_owned()];
+        args.extend(common::model());
+        args.extend(["--data".to_owned(), common::camvid()]);
+        args.extend(["--size", "160", "--limit-test", "5", "--queries"].map(str::to_owned));
+        args.extend(queries.map(str::to_owned));
+        args.extend(more.iter().map(|&arg| arg.to_owned()));
+        args.extend(["--out".to_owned(), out.display().to_string()]);
+        succeed(common::command().args(args).output().unwrap());
+        out
+    };
+    let cpu = run("cpu", &[]);
+    let card = run("card", &["--device", "cuda"]);
+    assert_same(&card, &run("again", &["--device", "cuda"]));
+    let (ours, theirs) = (metrics(&card), metrics(&cpu));
+    assert_eq!((ours.len(), theirs.len()), (3 * (1 + 2), 3 * (1 + 2)));
+    let mut worst = 0.0_f64;
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(ours[..4], theirs[..4]);
+        let [ours, theirs] = [ours, theirs].map(|row| row[4].parse::<f64>().unwrap());
+        worst = worst.max((ours - theirs).abs());
+    }
+    let [ours, theirs] = [&card, &cpu].map(|run| run.join("attention.safetensors"));
+    let mut weights_off = 0.0_f32;
+    for layer in 1..=3 {
+        let means = [(format!("mean.{layer}"), vec![100, 100])];
+        let rows = queries.map(|query| {
+            let query = query.replace(':', ".").replace(',', "-");
+            (format!("query.{layer}.{query}"), vec![10, 10])
+        });
+        for (name, shape) in means.into_iter().chain(rows) {
+            let [ours, theirs] = [&ours, &theirs].map(|file| floats(file, &name));
+            assert_eq!((&ours.0, &theirs.0), (&shape, &shape));
+            for (ours, theirs) in ours.1.iter().zip(&theirs.1) {
+                weights_off = weights_off.max((ours - theirs).abs());
+            }
+        }
+    }
+    println!("locality off by at most {worst:.1e} nats, mean weights by {weights_off:.1e}");
+    assert!(worst < 1e-6 && weights_off < 1e-6, "{worst} {weights_off}");
+
+    let mut settle = common::settled();
+    settle.device = Device::Cuda;
+    let broken = dir.path().join("broken");
+    let mut request = AttentionRequest {
+        model: common::checkpoint(),
+        settle,
+        data: common::camvid(),
+        out: Some(broken.clone()),
+        settings: AttentionSettings {
+            size: 160,
+            limit: Some(5),
+            queries: queries.map(|query| query.parse().unwrap()).to_vec(),
+            ..AttentionSettings::default()
+        },
+        resume: false,
+    };
+    attention(&request, &mut common::Impatient).unwrap_err();
+    request.resume = true;
+    attention(&request, &mut Silent).unwrap();
+    for name in ["metrics.csv", "attention.safetensors"] {
+        let [whole, broken] = [&card, &broken].map(|run| std::fs::read(run.join(name)).unwrap());
+        assert!(whole == broken, "{name} differs");
     }
 }
 

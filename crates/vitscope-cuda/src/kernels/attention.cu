@@ -5,32 +5,19 @@
 // warp; softmax keeps a running maximum and sum per query (Milakov and Gimelshein 2018; Dao 2022), in
 // f32.
 
+// Of a query, what its weights are made of again: its largest score and one over its sum, of
+// [images, heads, tokens, 2] where they are asked for.
+__device__ inline void note_norm(
+    float* norms, unsigned token, unsigned tokens, Count heads, float top, float share) {
+    if (token >= tokens) return;
+    norms += ((blockIdx.z * heads + blockIdx.y) * tokens + token) * 2;
+    norms[0] = top;
+    norms[1] = share;
+}
+
 #if VITSCOPE_ELEMENT != 0 && (defined(VITSCOPE_STANDIN) || __CUDA_ARCH__ >= 800)
 
 // ---- numbers of 16 bits: tensor cores multiply, sums are f32 ----
-//
-// Tiles of 64 keys lie in shared memory as 64 rows of eight 16-byte pieces; piece p of row r lies at p ^ (r % 8),
-// so that eight rows read at one piece touch every bank once.
-
-#define TILE 64
-#define PIECES 8
-
-__device__ inline uint4* piece(uint4* tile, unsigned row, unsigned at) {
-    return tile + row * PIECES + (at ^ (row & 7));
-}
-
-// Sets out to bring 64 tokens of one of queries (0), keys (1) and values (2) into shared memory; rows
-// beyond the last token are zeros.
-__device__ inline void bring(
-    uint4* tile, const Factor* head, unsigned part, unsigned first, unsigned tokens, unsigned width) {
-#pragma unroll
-    for (unsigned i = threadIdx.x; i < TILE * PIECES; i += 128) {
-        unsigned row = i / PIECES, at = i % PIECES, token = first + row;
-        bool there = token < tokens;
-        Count from = ((Count)(there ? token : 0) * 3 + part) * width + at * 8;
-        copy_later(piece(tile, row, at), head + from, there);
-    }
-}
 
 // One tile of keys and values for the 16 queries of a warp.
 __device__ inline void attend_tile(
@@ -38,21 +25,7 @@ __device__ inline void attend_tile(
     float (&mixed)[8][4], float (&top)[2], float (&whole)[2]) {
     unsigned lane = threadIdx.x % 32, matrix = lane / 8, line = lane % 8;
     float scores[8][4];
-#pragma unroll
-    for (int n = 0; n < 8; n++) {
-#pragma unroll
-        for (int i = 0; i < 4; i++) scores[n][i] = 0.0f;
-    }
-#pragma unroll
-    for (int pair = 0; pair < 4; pair++) {
-#pragma unroll
-        for (int step = 0; step < 4; step++) {
-            unsigned b[4];
-            load_matrices(b, piece(keys, pair * 16 + matrix / 2 * 8 + line, step * 2 + matrix % 2));
-            multiply<VITSCOPE_ELEMENT>(scores[2 * pair], queries[step], b[0], b[1]);
-            multiply<VITSCOPE_ELEMENT>(scores[2 * pair + 1], queries[step], b[2], b[3]);
-        }
-    }
+    score_tile(scores, queries, keys);
     if (left < TILE) {
 #pragma unroll
         for (int n = 0; n < 8; n++) {
@@ -104,12 +77,12 @@ __device__ inline void attend_tile(
 }
 
 __device__ inline void attend_heads(
-    const Factor* qkv, Factor* out, Count tokens_, Count heads, float scale) {
+    const Factor* qkv, Factor* out, float* norms, Count tokens_, Count heads, float scale) {
     __shared__ uint4 query_tile[TILE * PIECES];
     __shared__ uint4 key_tiles[2][TILE * PIECES];
     __shared__ uint4 value_tiles[2][TILE * PIECES];
     unsigned tokens = (unsigned)tokens_, width = (unsigned)heads * 64, first = blockIdx.x * TILE;
-    unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, matrix = lane / 8, line = lane % 8;
+    unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
     const Factor* head = qkv + (Count)blockIdx.z * tokens * 3 * width + blockIdx.y * 64;
     bring(query_tile, head, 0, first, tokens, width);
     bring(key_tiles[0], head, 1, 0, tokens, width);
@@ -132,13 +105,7 @@ __device__ inline void attend_heads(
         copies_end();
         copies_wait<1>();
         __syncthreads();
-        if (tile == 0) {
-#pragma unroll
-            for (int step = 0; step < 4; step++) {
-                unsigned row = warp * 16 + matrix % 2 * 8 + line;
-                load_matrices(queries[step], piece(query_tile, row, step * 2 + matrix / 2));
-            }
-        }
+        if (tile == 0) take_queries(queries, query_tile);
         attend_tile(queries, key_tiles[tile % 2], value_tiles[tile % 2], tokens - tile * TILE, scale,
                     mixed, top, whole);
         __syncthreads();
@@ -152,6 +119,8 @@ __device__ inline void attend_heads(
         sum += __shfl_xor_sync(0xffffffffu, sum, 2);
         float share = 1.0f / sum;
         unsigned row = warp * 16 + half * 8 + lane / 4;
+        // Four threads say the same, which takes fewer registers than asking which of them this is.
+        if (norms != 0) note_norm(norms, first + row, tokens, heads, top[half], share);
 #pragma unroll
         for (int n = 0; n < 8; n++) {
             unsigned* words = (unsigned*)piece(query_tile, row, n);
@@ -192,7 +161,7 @@ __device__ inline float4 numbers_of(
 }
 
 __device__ inline void attend_heads(
-    const float* qkv, float* out, Count tokens_, Count heads, float scale) {
+    const float* qkv, float* out, float* norms, Count tokens_, Count heads, float scale) {
     __shared__ float query_columns[64][64 + 4];
     __shared__ float key_columns[64][KEYS + 4];
     __shared__ float values[KEYS][64 + 4];
@@ -311,6 +280,7 @@ __device__ inline void attend_heads(
         for (int lane = 1; lane < 8; lane <<= 1) sum += __shfl_xor_sync(0xffffffffu, sum, lane);
         float s = 1.0f / sum;
         unsigned token = first + group + i;
+        if (norms != 0 && threadIdx.x % 8 == 0) note_norm(norms, token, tokens, heads, top[i], s);
         if (token < tokens) {
             float* to = out + (Count)token * width + part;
             Floats::put4(to, {mixed[i][0] * s, mixed[i][1] * s, mixed[i][2] * s, mixed[i][3] * s});
@@ -322,11 +292,11 @@ __device__ inline void attend_heads(
 #endif
 
 // softmax(scale ln(2) q k') v of every head. qkv [batch, tokens, 3, heads, 64], out [batch, tokens,
-// heads, 64]. Grid: tiles of queries, heads, images. Before Ampere there is none for
-// numbers of 16 bits.
-extern "C" __global__ __launch_bounds__(128) void attend_64(
-    const Factor* qkv, Factor* out, Count tokens, Count heads, float scale) {
+// heads, 64], norms [batch, heads, tokens, 2] or none. Grid: tiles of queries, heads, images. Before
+// Ampere there is none for numbers of 16 bits.
+extern "C" __global__ __launch_bounds__(128, 4) void attend_64(
+    const Factor* qkv, Factor* out, float* norms, Count tokens, Count heads, float scale) {
 #if VITSCOPE_ELEMENT == 0 || defined(VITSCOPE_STANDIN) || __CUDA_ARCH__ >= 800
-    attend_heads(qkv, out, tokens, heads, scale);
+    attend_heads(qkv, out, norms, tokens, heads, scale);
 #endif
 }

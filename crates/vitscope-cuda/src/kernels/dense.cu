@@ -4,10 +4,6 @@
 //
 // Blocks have 128 threads.
 
-typedef Numbers<VITSCOPE_ELEMENT> Factors;
-typedef Factors::Stored Factor;
-typedef Numbers<FLOAT32> Floats;
-
 // The columns of this block's row (its number is blockIdx.x) that a thread takes. Within a row 32
 // bits suffice, and dividing 64 would cost more than what these kernels do.
 #define COLUMNS(column, width) \
@@ -197,18 +193,19 @@ extern "C" __global__ void split_heads(
     }
 }
 
-// Softmax over the first `width` of every row of scale * scores, rows `stride` apart: as factors
-// to `out`, and where `keep` is set also in place. A row of up to 512 stays in registers.
+// Softmax over the first `width` of every row of scale * scores, rows `stride` apart: as factors to
+// `out`; where `norms` [rows, 2] is given, each row's largest score and one over its sum go there. A row
+// of up to 512 stays in registers.
 extern "C" __global__ void softmax(
-    float* scores, Factor* out, Count rows, Count width, Count stride, float scale, bool keep) {
+    const float* scores, Factor* out, float* norms, Count rows, Count width, Count stride, float scale) {
     bool mine;
     Count row = warp_row(rows, &mine);
     unsigned lane = threadIdx.x % 32;
     scores += row * stride;
     out += row * stride;
-    float top = -3.402823466e38f, sum = 0.0f;
-    if (width <= 512) {
-        float v[16];
+    float top = -3.402823466e38f, sum = 0.0f, v[16];
+    bool kept = width <= 512;
+    if (kept) {
 #pragma unroll
         for (int i = 0; i < 16; i++) {
             if (i * 32 + lane < width) top = fmaxf(top, v[i] = scores[i * 32 + lane]);
@@ -218,34 +215,27 @@ extern "C" __global__ void softmax(
         for (int i = 0; i < 16; i++) {
             if (i * 32 + lane < width) sum += v[i] = expf((v[i] - top) * scale);
         }
-        float whole = 1.0f / warp_sum(sum);
-        if (!mine) return;
+    } else {
+        for (Count i = lane; i < width; i += 32) top = fmaxf(top, scores[i]);
+        top = warp_max(top);
+        for (Count i = lane; i < width; i += 32) sum += expf((scores[i] - top) * scale);
+    }
+    float share = 1.0f / warp_sum(sum);
+    if (!mine) return;
+    if (norms != 0 && lane == 0) {
+        norms[2 * row] = top;
+        norms[2 * row + 1] = share;
+    }
+    if (kept) {
 #pragma unroll
         for (int i = 0; i < 16; i++) {
-            unsigned at = i * 32 + lane;
-            if (at < width) {
-                if (keep) scores[at] = v[i] * whole;
-                Factors::put(out + at, v[i] * whole);
-            }
+            if (i * 32 + lane < width) Factors::put(out + i * 32 + lane, v[i] * share);
         }
         return;
     }
-    for (Count i = lane; i < width; i += 32) top = fmaxf(top, scores[i]);
-    top = warp_max(top);
-    for (Count i = lane; i < width; i += 32) sum += expf((scores[i] - top) * scale);
-    float whole = 1.0f / warp_sum(sum);
-    if (!mine) return;
     for (Count i = lane; i < width; i += 32) {
-        float weight = expf((scores[i] - top) * scale) * whole;
-        if (keep) scores[i] = weight;
-        Factors::put(out + i, weight);
+        Factors::put(out + i, expf((scores[i] - top) * scale) * share);
     }
-}
-
-// Matrices without the padding of their rows: from [rows, stride] to [rows, width]. A block per row.
-extern "C" __global__ void unpad(const float* from, float* to, Count width, Count stride) {
-    Count row = blockIdx.x;
-    COLUMNS(column, width) to[row * width + column] = from[row * stride + column];
 }
 
 // mixed [batch, heads, tokens, d] -> out [batch, tokens, heads, d], as factors. A block per token of

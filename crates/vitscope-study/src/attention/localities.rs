@@ -41,7 +41,7 @@ struct LayerCounts {
 
 /// What sums of weights count in. A weight is at most 1, so there is room for eight million images, and a
 /// rounding moves a mean by less than 5e-13.
-const UNIT: f64 = 1.0 / (1_u64 << 40) as f64;
+pub(super) const UNIT: f64 = 1.0 / (1_u64 << 40) as f64;
 
 /// Locality bias and mean attention of some layers, image by image.
 ///
@@ -90,12 +90,8 @@ impl Localities {
         mut look: impl FnMut(usize, ArrayView2<'_, f64>),
     ) -> Result<(), StudyError> {
         let (images, heads, tokens, _) = weights.dim();
-        let counts = self
-            .layers
-            .iter_mut()
-            .find(|counts| counts.layer == layer && counts.heads.len() == heads)
-            .filter(|_| tokens >= self.patches)
-            .ok_or_else(|| StudyError::Internal(format!("attention of layer {layer}")))?;
+        let index = self.index(layer, heads, tokens)?;
+        let counts = &mut self.layers[index];
         let prefix = tokens - self.patches;
         let patches = weights.slice(s![.., .., prefix.., prefix..]);
         let wrong = |error: vitscope_measure::MeasureError| StudyError::Attention {
@@ -127,6 +123,57 @@ impl Localities {
             look(image, mean.view());
         }
         Ok(())
+    }
+
+    /// The index of a layer of so many heads and tokens.
+    pub(super) fn index(
+        &self,
+        layer: usize,
+        heads: usize,
+        tokens: usize,
+    ) -> Result<usize, StudyError> {
+        self.layers
+            .iter()
+            .position(|counts| counts.layer == layer && counts.heads.len() == heads)
+            .filter(|_| tokens >= self.patches)
+            .ok_or_else(|| StudyError::Internal(format!("attention of layer {layer}")))
+    }
+
+    /// Adds what was measured of a batch of one layer, which is told by its index: the sum of weights and
+    /// `I(K,Q)` of every head and of their mean, image by image.
+    ///
+    /// # Errors
+    /// Weights that are not finite.
+    #[cfg(feature = "cuda")]
+    pub(super) fn add_measured(
+        &mut self,
+        index: usize,
+        found: &[[f64; 2]],
+    ) -> Result<(), StudyError> {
+        let counts = &mut self.layers[index];
+        for of_image in found.chunks_exact(counts.heads.len() + 1) {
+            let lists = counts.heads.iter_mut().chain([&mut counts.whole]);
+            for (&[weights, information], list) in of_image.iter().zip(lists) {
+                if !weights.is_finite() {
+                    let problem = vitscope_measure::MeasureError::Value {
+                        what: "attention weights",
+                    };
+                    return Err(StudyError::Attention {
+                        layer: counts.layer,
+                        problem: problem.to_string(),
+                    });
+                }
+                list.push((weights > 0.0).then_some(information.max(0.0)));
+            }
+        }
+        Ok(())
+    }
+
+    /// Adds the sum over such images of head-averaged weights, `[N, N]` in units.
+    #[cfg(feature = "cuda")]
+    pub(super) fn add_sum(&mut self, index: usize, sum: &[u64]) {
+        let sums = self.layers[index].sum.iter_mut();
+        sums.zip(sum).for_each(|(sum, &more)| *sum += more as i64);
     }
 
     /// The numbers of every layer; `resamples` of 0 leaves the intervals out.

@@ -5,6 +5,7 @@
 //! `[N, N]` sum per layer, and the rows that were asked for.
 
 mod localities;
+mod meter;
 mod settings;
 mod watch;
 mod write;
@@ -18,6 +19,7 @@ use vitscope_run::{Fixed, Measured, Part, Record, RunKind, RunState, Session, Su
 use vitscope_vit::identify::Settle;
 
 pub use self::localities::{LayerSummary, Localities};
+pub(crate) use self::meter::LocalityMeter;
 pub use self::settings::{AttentionSettings, PatchQuery};
 pub(crate) use self::watch::{BESIDE, batch, localities};
 use self::write::KeptRows;
@@ -96,7 +98,7 @@ pub fn attention(
         fingerprint: record.fingerprint(),
         done: 0,
         saved: Instant::now(),
-        localities: localities(&opened, &layers),
+        localities: LocalityMeter::new(localities(&opened, &layers)),
         queries,
         columns: opened.grid[1],
         rows: KeptRows::new(),
@@ -123,6 +125,7 @@ pub fn attention(
         return Err(error);
     }
     let writing = Instant::now();
+    let localities = localities.into_counted()?;
     let layers = localities.finish(settings.resamples, settings.seed);
     write::write_metrics(&run, &record, &layers)?;
     write::write_tensors(&run, &localities, &rows, opened.grid)?;

@@ -4,14 +4,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
-use ndarray::ArrayView4;
 use safetensors::tensor::Dtype;
 use vitscope_data::{DataSet, Split};
 use vitscope_run::Record;
 use vitscope_run::tensors::Lazy;
-use vitscope_vit::vit::Rows;
+use vitscope_vit::vit::{AttentionWeights, Rows};
 
 use super::localities::Localities;
+use super::meter::LocalityMeter;
 use super::settings::{AttentionSettings, PatchQuery};
 use super::write::KeptRows;
 use crate::error::StudyError;
@@ -32,7 +32,7 @@ pub(super) struct Watcher<'a> {
     /// Images seen.
     pub(super) done: usize,
     pub(super) saved: Instant,
-    pub(super) localities: Localities,
+    pub(super) localities: LocalityMeter,
     /// Queries by the index of their image.
     pub(super) queries: BTreeMap<usize, Vec<&'a PatchQuery>>,
     pub(super) columns: usize,
@@ -52,17 +52,20 @@ impl Visitor for Watcher<'_> {
     fn attention(
         &mut self,
         layer: usize,
-        weights: ArrayView4<'_, f32>,
+        weights: &AttentionWeights<'_>,
         seen: &Seen,
     ) -> Result<(), StudyError> {
-        let (queries, rows, columns) = (&self.queries, &mut self.rows, self.columns);
-        self.localities.add(layer, weights, |image, mean| {
-            for query in queries.get(&seen.images[image]).into_iter().flatten() {
-                let row = mean.row(query.row * columns + query.column);
-                let row = row.iter().map(|&weight| weight as f32).collect();
-                rows.insert(query.name(layer), row);
+        let mut asked = Vec::new();
+        let mut names = Vec::new();
+        for (image, index) in seen.images.iter().enumerate() {
+            for query in self.queries.get(index).into_iter().flatten() {
+                asked.push([image, query.row * self.columns + query.column]);
+                names.push(query.name(layer));
             }
-        })
+        }
+        let rows = self.localities.add(layer, weights, &asked)?;
+        self.rows.extend(names.into_iter().zip(rows));
+        Ok(())
     }
 
     fn batch(&mut self, seen: &Seen, _: bool) -> Result<(), StudyError> {
@@ -88,8 +91,8 @@ const ROW: &str = "row.";
 
 impl Watcher<'_> {
     /// Stores the work as it is between two batches.
-    fn store(&self) -> Result<(), StudyError> {
-        let mut tensors = self.localities.to_tensors();
+    fn store(&mut self) -> Result<(), StudyError> {
+        let mut tensors = self.localities.counted()?.to_tensors();
         for (name, row) in &self.rows {
             let bytes: &[u8] = bytemuck::cast_slice(row);
             let tensor = Lazy::of(Dtype::F32, vec![row.len()], bytes);
@@ -112,9 +115,10 @@ impl Watcher<'_> {
                 self.rows.insert(query.to_owned(), row);
             }
         }
-        self.localities.append_stored(&mut found)?;
+        let counted = self.localities.counted()?;
+        counted.append_stored(&mut found)?;
         self.done = found.done();
-        if self.localities.images() != self.done {
+        if counted.images() != self.done {
             return Err(found.damaged("it is of another number of images"));
         }
         self.observer
@@ -165,7 +169,7 @@ pub(super) fn pass(
     watcher: &mut Watcher<'_>,
     record: &mut Record,
 ) -> Result<(), StudyError> {
-    let batch = batch(opened);
+    let batch = batch(opened, source);
     let images: Vec<usize> = (watcher.done..count).collect();
     let groups: Vec<Vec<usize>> = images.chunks(batch).map(<[usize]>::to_vec).collect();
     let done = watcher.done as u64;
@@ -208,8 +212,12 @@ pub(crate) fn localities(opened: &Opened, layers: &[usize]) -> Localities {
 /// What the locality bias of a probing run is called while it is unfinished.
 pub(crate) const BESIDE: &str = "locality";
 
-/// Images that go through the backbone together while its attention is looked at.
-pub(crate) fn batch(opened: &Opened) -> usize {
+/// Images that go through the backbone together while its attention is looked at: on a card, where no
+/// weights are written, as many as ever.
+pub(crate) fn batch(opened: &Opened, source: &Source) -> usize {
+    if source.is_card() {
+        return source.unit();
+    }
     // Class token and registers are few; an estimate is enough here.
     let tokens = opened.grid[0] * opened.grid[1] + 8;
     let of_image = opened.record.heads.unwrap_or(1) * tokens * tokens * size_of::<f32>();

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ndarray::ArrayView2;
+use ndarray::{ArrayView2, Axis};
 use rayon::prelude::*;
 use vitscope_data::pairs::{Pair, PairImage};
 use vitscope_data::resize::{RgbImage, pil_resize};
@@ -190,9 +190,14 @@ pub(super) fn run_inputs(
         let patches = patches.host()?;
         for (number, &slot) in slots.iter().enumerate() {
             if (slot.layer, tapped_kind(slot, depth, token_norm, rope)) == tensor {
-                for (rows, features) in patches.outer_iter().zip(&mut features) {
-                    features[number] = rows.iter().copied().collect();
-                }
+                // Beside a card's forward pass one thread would be long at it.
+                features
+                    .par_iter_mut()
+                    .enumerate()
+                    .for_each(|(photo, features)| {
+                        let rows = patches.index_axis(Axis(0), photo);
+                        features[number] = rows.iter().copied().collect();
+                    });
             }
         }
         Ok(())

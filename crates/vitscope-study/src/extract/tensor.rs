@@ -152,7 +152,7 @@ impl Extracted {
                 }
             }
             Tapped::Attention { layer, weights } => {
-                let stored = store(weights.iter(), self.half);
+                let stored = store(weights.host()?.iter(), self.half);
                 let shape = weights.shape().to_vec();
                 self.tensors
                     .push((format!("attention.{layer}"), shape, stored));

@@ -392,7 +392,8 @@ fn judge(
             }
         }
         Tapped::Attention { weights, .. } => {
-            want.iter().zip(weights).enumerate().for_each(&mut meet);
+            let weights = weights.host()?;
+            want.iter().zip(&weights).enumerate().for_each(&mut meet);
         }
     }
     if !finite {

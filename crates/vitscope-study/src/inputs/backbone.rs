@@ -181,7 +181,7 @@ impl Facets for Backbone {
                                     .and_then(|()| visitor.tapped(tensor, [&prefix, &patches]))
                             }
                             Tapped::Attention { layer, weights } => {
-                                visitor.attention(layer, weights, &seen)
+                                visitor.attention(layer, &weights, &seen)
                             }
                         };
                         *visit += start.elapsed();

@@ -2,13 +2,12 @@
 
 use std::time::{Duration, Instant};
 
-use ndarray::ArrayView4;
 use vitscope_data::{DataSet, Geometry, IGNORE, LabelCrop, Split};
 use vitscope_probe::ProbeError;
 use vitscope_protocol::TestBatch;
 use vitscope_run::{Record, Slot};
 use vitscope_vit::facet::TapKind;
-use vitscope_vit::vit::Rows;
+use vitscope_vit::vit::{AttentionWeights, Rows};
 
 use crate::error::StudyError;
 use crate::features::FeatureDir;
@@ -68,15 +67,12 @@ pub trait Visitor {
 
     /// The attention weights of one of those layers, before the batch ends.
     ///
-    /// # Shapes
-    /// `weights` `[images, heads, tokens, tokens]`, rows are queries; class and registers first.
-    ///
     /// # Errors
     /// Ends the pass.
     fn attention(
         &mut self,
         _layer: usize,
-        _weights: ArrayView4<'_, f32>,
+        _weights: &AttentionWeights<'_>,
         _seen: &Seen,
     ) -> Result<(), StudyError> {
         Ok(())

@@ -36,6 +36,14 @@ impl Source {
         }
     }
 
+    /// Whether its rows lie on a card.
+    pub(crate) fn is_card(&self) -> bool {
+        #[cfg(feature = "cuda")]
+        return self.gpu().is_some();
+        #[cfg(not(feature = "cuda"))]
+        false
+    }
+
     /// Images that go through it together: [`MICRO_BATCH`], on a card more.
     pub(crate) fn unit(&self) -> usize {
         match self {

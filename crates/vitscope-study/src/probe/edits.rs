@@ -1,10 +1,9 @@
 //! The transforms of a job at work: they stand between a source and a visitor, who is shown every reading as probes see
 //! it (docs/protocol.md section 15).
 
-use ndarray::ArrayView4;
 use vitscope_probe::FittedTransform;
 use vitscope_protocol::Site;
-use vitscope_vit::vit::Rows;
+use vitscope_vit::vit::{AttentionWeights, Rows};
 
 use crate::device;
 use crate::error::StudyError;
@@ -95,7 +94,7 @@ impl Visitor for Editor<'_> {
     fn attention(
         &mut self,
         layer: usize,
-        weights: ArrayView4<'_, f32>,
+        weights: &AttentionWeights<'_>,
         seen: &Seen,
     ) -> Result<(), StudyError> {
         self.visitor.attention(layer, weights, seen)

@@ -3,12 +3,12 @@
 
 use std::time::{Duration, Instant};
 
-use ndarray::{Array2, ArrayView4};
+use ndarray::Array2;
 use vitscope_data::Split;
 use vitscope_protocol::{Painter, Site, Training};
-use vitscope_vit::vit::Rows;
+use vitscope_vit::vit::{AttentionWeights, Rows};
 
-use crate::attention::{self, Localities};
+use crate::attention::{self, Localities, LocalityMeter};
 use crate::device;
 use crate::edits::Edits;
 use crate::error::StudyError;
@@ -34,7 +34,7 @@ struct Examiner<'a> {
     evaluations: Vec<Evaluation>,
     /// Per run.
     keepers: Vec<PatchKeeper>,
-    localities: Option<Localities>,
+    localities: Option<LocalityMeter>,
     labels: Vec<u8>,
     /// Images of the job or of its shard that went by, and how many of them each run had counted before.
     passed: usize,
@@ -94,7 +94,8 @@ impl Examiner<'_> {
                 continue;
             }
             let key = self.job.counting_fingerprint(run);
-            if let Some(localities) = &self.localities {
+            if let Some(localities) = &mut self.localities {
+                let localities = localities.counted()?;
                 let (name, tensors) = (attention::BESIDE, localities.to_tensors());
                 let images = localities.images();
                 state::store_lazily(&run.root, name, key.as_str().into(), images, tensors)?;
@@ -123,8 +124,9 @@ impl Examiner<'_> {
             if let Some(mut found) =
                 StoredState::of(&first.root, attention::BESIDE, key.as_str().into())?
             {
-                localities.append_stored(&mut found)?;
-                self.located = localities.images();
+                let counted = localities.counted()?;
+                counted.append_stored(&mut found)?;
+                self.located = counted.images();
             }
         }
         let least = self.counted.iter().copied().min().unwrap_or(0);
@@ -179,18 +181,18 @@ impl Visitor for Examiner<'_> {
 
     fn attention_layers(&self) -> Vec<usize> {
         let localities = self.localities.as_ref();
-        localities.map_or(Vec::new(), Localities::layers)
+        localities.map_or(Vec::new(), LocalityMeter::layers)
     }
 
     fn attention(
         &mut self,
         layer: usize,
-        weights: ArrayView4<'_, f32>,
+        weights: &AttentionWeights<'_>,
         _: &Seen,
     ) -> Result<(), StudyError> {
         match &mut self.localities {
             Some(localities) if self.passed >= self.located => {
-                localities.add(layer, weights, |_, _| {})
+                localities.add(layer, weights, &[]).map(drop)
             }
             _ => Ok(()),
         }
@@ -274,9 +276,9 @@ pub(crate) fn examine(
     let localities = job
         .common
         .attention
-        .then(|| attention::localities(opened, &job.layers));
+        .then(|| LocalityMeter::new(attention::localities(opened, &job.layers)));
     let batch = match localities {
-        Some(_) => attention::batch(opened),
+        Some(_) => attention::batch(opened, source),
         None => source.unit(),
     };
     let images: Vec<usize> = job.counted_images().collect();
@@ -326,7 +328,10 @@ pub(crate) fn examine(
     }
     let examined = TestCounts {
         evaluations: examiner.evaluations,
-        localities: examiner.localities,
+        localities: examiner
+            .localities
+            .map(LocalityMeter::into_counted)
+            .transpose()?,
     };
     observer.end();
     Ok(examined)

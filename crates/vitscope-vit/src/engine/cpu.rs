@@ -24,7 +24,7 @@ use crate::ops::patches::patchify;
 use crate::ops::positions::relative_table;
 use crate::ops::rows;
 use crate::params::{Block, Linear, Norm, Params};
-use crate::tapped::Rows;
+use crate::tapped::{AttentionWeights, Rows};
 
 /// A backbone's weights, laid out for the CPU.
 #[derive(Debug)]
@@ -421,17 +421,13 @@ impl Stages for Cpu {
         Ok(())
     }
 
-    fn attention(&mut self, keep_matrices: bool) -> Result<(), DeviceError> {
+    fn attention(&mut self, keep: bool) -> Result<(), DeviceError> {
         let tokens = self.tokens();
         let from_prefix = self.geometry.from_prefix;
         let table = self.relative.get(self.block).map(Vec::as_slice);
         let relative = table.zip(self.geometry.relative.as_deref());
-        self.model.attention(
-            &mut self.work,
-            (tokens, from_prefix),
-            relative,
-            keep_matrices,
-        );
+        self.model
+            .attention(&mut self.work, (tokens, from_prefix), relative, keep);
         Ok(())
     }
 
@@ -483,12 +479,13 @@ impl Stages for Cpu {
         [view(0, shown), view(prefix, tokens - prefix)]
     }
 
-    fn matrices(&mut self) -> Result<ArrayView4<'_, f32>, DeviceError> {
+    fn weights(&self) -> AttentionWeights<'_> {
         let tokens = self.tokens();
         let heads = self.model.config.heads;
         let matrices = &self.work.matrices;
         let batch = matrices.len() / (heads * tokens * tokens);
         let shape = (batch, heads, tokens, tokens);
-        Ok(ArrayView4::from_shape(shape, matrices).expect("one matrix per image and head"))
+        let view = ArrayView4::from_shape(shape, matrices);
+        AttentionWeights::Host(view.expect("one matrix per image and head"))
     }
 }

@@ -9,16 +9,16 @@ mod model;
 
 use std::sync::Arc;
 
-use ndarray::ArrayView4;
 use vitscope_cuda::{
-    Activation, Buffer, CudaError, Element, Factors, Gpu, ProductTarget, RowsView, Staging,
+    Activation, AttentionView, Buffer, CudaError, Element, Factors, Gpu, ProductTarget, RowsView,
+    Staging, WeightKernels,
 };
 
 use super::geometry::InputGeometry;
 use super::stages::{BatchTensor, Input, Stages};
 use crate::config::Mlp;
 use crate::error::DeviceError;
-use crate::tapped::Rows;
+use crate::tapped::{AttentionWeights, Rows};
 use apart::Apart;
 use model::BIAS_INPUTS;
 pub(crate) use model::CardModel;
@@ -63,6 +63,10 @@ struct CardBuffers {
     a: Factors,
     /// Embedded patches without their positions.
     y: Buffer<f32>,
+    /// What attention weights are made of again, `[batch, heads, tokens, 2]`, where they are kept.
+    norms: Buffer<f32>,
+    /// What looks at them, from the first time on that they are kept.
+    weights: Option<WeightKernels>,
     /// Hidden values of the feed-forward part, and those that were gated.
     hidden: Factors,
     gated: Factors,
@@ -83,6 +87,8 @@ impl CardBuffers {
             normed: floats()?,
             a: factors()?,
             y: floats()?,
+            norms: floats()?,
+            weights: None,
             hidden: factors()?,
             gated: factors()?,
             apart: Apart::new(gpu, element)?,
@@ -235,14 +241,42 @@ impl Cuda {
     }
 
     /// Mixes the values of every head into `a`.
-    fn attend(&mut self, keep_matrices: bool) -> Result<(), CudaError> {
+    fn attend(&mut self, keep: bool) -> Result<(), CudaError> {
         let shape = self.shape();
         let dense = &self.model.dense;
-        let CardBuffers { qkv, a, apart, .. } = &mut self.work;
-        if !keep_matrices && dense.attend(qkv, shape, a)? {
+        let CardBuffers {
+            qkv,
+            a,
+            norms,
+            weights,
+            ..
+        } = &mut self.work;
+        if keep {
+            if weights.is_none() {
+                *weights = Some(WeightKernels::new(dense.gpu(), dense.element())?);
+            }
+            let [batch, tokens, heads, _] = shape;
+            norms.reserve(dense.gpu(), 2 * batch * heads * tokens)?;
+        }
+        if dense.attend(qkv, shape, a, keep.then_some(norms))? {
             return Ok(());
         }
-        apart.attend(dense, qkv, shape, self.most_scores, keep_matrices)?;
+        self.attend_apart(keep)
+    }
+
+    /// The same by way of the scores, with room for the norms that are kept.
+    fn attend_apart(&mut self, keep: bool) -> Result<(), CudaError> {
+        let shape = self.shape();
+        let dense = &self.model.dense;
+        let CardBuffers {
+            qkv,
+            a,
+            norms,
+            apart,
+            ..
+        } = &mut self.work;
+        let norms = keep.then_some(norms);
+        apart.attend(dense, qkv, shape, self.most_scores, norms)?;
         dense.merge_heads(&apart.mixed, shape, a)
     }
 
@@ -317,8 +351,8 @@ impl Stages for Cuda {
         Ok(dense.rotate(qkv, [cosines, sines], shape, config.prefix())?)
     }
 
-    fn attention(&mut self, keep_matrices: bool) -> Result<(), DeviceError> {
-        Ok(self.attend(keep_matrices)?)
+    fn attention(&mut self, keep: bool) -> Result<(), DeviceError> {
+        Ok(self.attend(keep)?)
     }
 
     fn feed_forward(&mut self, block: usize) -> Result<(), DeviceError> {
@@ -360,13 +394,15 @@ impl Stages for Cuda {
         [view(0, shown), view(prefix, tokens - prefix)]
     }
 
-    fn matrices(&mut self) -> Result<ArrayView4<'_, f32>, DeviceError> {
-        let [batch, tokens, heads, _] = self.shape();
-        let Apart { matrices, host, .. } = &mut self.work.apart;
-        host.resize(batch * heads * tokens * tokens, 0.0);
-        matrices.read(self.model.dense.gpu(), host)?;
-        let shape = (batch, heads, tokens, tokens);
-        Ok(ArrayView4::from_shape(shape, host).expect("one matrix per image and head"))
+    fn weights(&self) -> AttentionWeights<'_> {
+        let CardBuffers {
+            qkv,
+            norms,
+            weights,
+            ..
+        } = &self.work;
+        let kernels = weights.as_ref().expect("attention was kept");
+        AttentionWeights::Cuda(AttentionView::new(kernels, qkv, norms, self.shape()))
     }
 }
 

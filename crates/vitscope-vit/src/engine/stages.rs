@@ -8,7 +8,7 @@ use std::fmt;
 use ndarray::ArrayView4;
 
 use crate::error::DeviceError;
-use crate::tapped::Rows;
+use crate::tapped::{AttentionWeights, Rows};
 
 /// Images as a forward pass takes them, all of one size.
 #[derive(Clone, Copy, Debug)]
@@ -58,7 +58,7 @@ pub(crate) trait Stages: fmt::Debug + Send {
     fn rotate(&mut self) -> Result<(), DeviceError>;
 
     /// Attention of every head, its weights kept or not.
-    fn attention(&mut self, keep_matrices: bool) -> Result<(), DeviceError>;
+    fn attention(&mut self, keep: bool) -> Result<(), DeviceError>;
 
     /// The attention's output projection and the feed-forward part, each added to the residual
     /// stream.
@@ -70,6 +70,6 @@ pub(crate) trait Stages: fmt::Debug + Send {
     /// The rows of a tensor: those of the prefix, then those of the patches.
     fn rows(&self, tensor: BatchTensor) -> [Rows<'_>; 2];
 
-    /// The attention weights that were kept, `[batch, heads, tokens, tokens]`.
-    fn matrices(&mut self) -> Result<ArrayView4<'_, f32>, DeviceError>;
+    /// The attention weights that were kept, until the next stage.
+    fn weights(&self) -> AttentionWeights<'_>;
 }

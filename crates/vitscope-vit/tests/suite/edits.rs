@@ -75,7 +75,7 @@ fn run(vit: &Vit, image: &Array4<f32>, codes: Codes, from_prefix: FromPrefix) ->
                     .insert((layer, kind), all.index_axis(Axis(0), 0).to_owned());
             }
             Tapped::Attention { layer, weights } => {
-                let weights = weights.index_axis(Axis(0), 0).to_owned();
+                let weights = weights.host()?.index_axis(Axis(0), 0).to_owned();
                 pass.attention.insert(layer, weights);
             }
         }

@@ -1,4 +1,4 @@
-//! Attention that writes its scores, for heads that no kernel fuses and where the weights are kept.
+//! Attention that writes its scores, for heads that no kernel fuses.
 
 use vitscope_cuda::{
     Buffer, CudaError, Dense, Element, Factors, Gpu, Matrix, Product, ProductTarget, ROW_UNIT,
@@ -15,10 +15,6 @@ pub(super) struct Apart {
     weights: Factors,
     /// `[batch, heads, tokens, D / heads]`
     pub(super) mixed: Buffer<f32>,
-    /// Attention weights, where they are kept, `[batch, heads, tokens, tokens]`.
-    pub(super) matrices: Buffer<f32>,
-    /// The same on the host.
-    pub(super) host: Vec<f32>,
 }
 
 impl Apart {
@@ -29,19 +25,17 @@ impl Apart {
             scores: Buffer::new(gpu, 0)?,
             weights: Factors::new(gpu, element, 0)?,
             mixed: Buffer::new(gpu, 0)?,
-            matrices: Buffer::new(gpu, 0)?,
-            host: Vec::new(),
         })
     }
 
-    /// Attention by way of its scores, for every width of a head and where its weights are wanted.
+    /// Attention by way of its scores, for every width of a head; `norms` as for [`Dense::attend`].
     pub(super) fn attend(
         &mut self,
         dense: &Dense,
         qkv: &Factors,
         shape: [usize; 4],
         most_scores: usize,
-        keep_matrices: bool,
+        mut norms: Option<&mut Buffer<f32>>,
     ) -> Result<(), CudaError> {
         let [batch, tokens, heads, d] = shape;
         let gpu = dense.gpu();
@@ -50,8 +44,6 @@ impl Apart {
             scores,
             weights,
             mixed,
-            matrices,
-            ..
         } = self;
         let pairs = batch * heads;
         let stride = tokens.next_multiple_of(ROW_UNIT);
@@ -60,9 +52,6 @@ impl Apart {
         mixed.reserve(gpu, pairs * tokens * d)?;
         scores.reserve(gpu, at_a_time * tokens * stride)?;
         weights.reserve(gpu, at_a_time * tokens * stride)?;
-        if keep_matrices {
-            matrices.reserve(gpu, pairs * tokens * tokens)?;
-        }
         dense.split_heads(qkv, shape, split)?;
         let head = tokens * d;
         for first in (0..pairs).step_by(at_a_time) {
@@ -80,10 +69,8 @@ impl Apart {
             gpu.product(product, part(0), part(1).transposed(), target, None)?;
             let rows = [count * tokens, tokens, stride];
             let scale = 1.0 / (d as f32).sqrt();
-            dense.softmax(scores, rows, scale, keep_matrices, weights)?;
-            if keep_matrices {
-                dense.unpad(scores, rows, matrices, first * tokens * tokens)?;
-            }
+            let norms = norms.as_deref_mut().map(|norms| (norms, first * tokens));
+            dense.softmax(scores, rows, scale, weights, norms)?;
             let product = Product {
                 rows: tokens,
                 inputs: tokens,

@@ -106,7 +106,7 @@ fn attention_in_pieces_is_attention() {
         stages.embed().expect("it works");
         stages.project(0).expect("it works");
         stages.attention(true).expect("it works");
-        let matrices = stages.matrices().expect("it works").to_owned();
+        let matrices = stages.weights().host().expect("it works").into_owned();
         stages.feed_forward(0).expect("it works");
         outcomes.push((matrices, rows(&stages, BatchTensor::Residual)));
     }
@@ -139,7 +139,10 @@ fn attention_without_scores_is_attention() {
                 .expect("it works");
             stages.embed().expect("it works");
             stages.project(0).expect("it works");
-            stages.attention(by_scores).expect("it works");
+            match by_scores {
+                true => stages.attend_apart(false).expect("it works"),
+                false => stages.attention(false).expect("it works"),
+            }
             stages.feed_forward(0).expect("it works");
             outcomes.push(rows(&stages, BatchTensor::Residual));
         }
@@ -186,4 +189,66 @@ fn bytes_are_normalized_on_the_card() {
         rows(&stages, BatchTensor::Residual)
     });
     assert_eq!(one, other);
+}
+
+/// Weights that are made again are the softmax of what queries and keys were handed out, by either way.
+#[test]
+fn kept_attention_gives_its_weights() {
+    if let Err(error) = Gpu::open() {
+        println!("not run: {error}");
+        return;
+    }
+    // Heads of 64 and of 20.
+    for (d, heads, apart) in [(128, 2, false), (128, 2, true), (40, 2, true)] {
+        let (model, geometry) = model(d, heads, Precision::F32);
+        let images = numbers(2 * 3 * 12 * 12, 12);
+        let images = Array4::from_shape_vec((2, 3, 12, 12), images).expect("two images");
+        let mut stages = Cuda::new(model, geometry).expect("it fits");
+        stages
+            .project_patches(Input::Normalized(images.view()))
+            .expect("it works");
+        stages.embed().expect("it works");
+        stages.project(0).expect("it works");
+        // Three of the four matrices at a time, where there are scores.
+        stages.most_scores = 3 * 10 * 16;
+        stages.attention(true).expect("it works");
+        if apart {
+            stages.work.norms =
+                Buffer::new(stages.model.gpu(), 2 * 2 * heads * 10).expect("it fits");
+            stages.attend_apart(true).expect("it works");
+        }
+        let weights = stages.weights();
+        assert_eq!(weights.shape(), [2, heads, 10, 10]);
+        let weights = weights.host().expect("it works");
+        let [queries, keys] = [BatchTensor::Queries, BatchTensor::Keys].map(|tensor| {
+            let [prefix, patches] = stages.rows(tensor);
+            let [prefix, patches] =
+                [prefix, patches].map(|rows| rows.host().expect("it works").into_owned());
+            ndarray::concatenate(ndarray::Axis(1), &[prefix.view(), patches.view()]).expect("rows")
+        });
+        let width = d / heads;
+        let mut off = 0.0_f64;
+        for (image, head, query) in every_query(heads) {
+            let score = |key: usize| -> f64 {
+                let at = head * width..(head + 1) * width;
+                let pairs = at.map(|j| {
+                    f64::from(queries[(image, query, j)]) * f64::from(keys[(image, key, j)])
+                });
+                pairs.sum::<f64>() / (width as f64).sqrt()
+            };
+            let powers: Vec<f64> = (0..10).map(|key| score(key).exp()).collect();
+            let whole: f64 = powers.iter().sum();
+            for (key, power) in powers.iter().enumerate() {
+                off =
+                    off.max((f64::from(weights[(image, head, query, key)]) - power / whole).abs());
+            }
+        }
+        println!("{heads} heads of {width}: off by {off:.1e}");
+        assert!(off < 1e-6, "{off}");
+    }
+}
+
+/// Every image, head and query of that model.
+fn every_query(heads: usize) -> impl Iterator<Item = (usize, usize, usize)> {
+    (0..2 * heads * 10).map(move |at| (at / (heads * 10), at / 10 % heads, at % 10))
 }
