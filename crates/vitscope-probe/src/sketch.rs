@@ -279,7 +279,8 @@ mod tests {
             for b in (0..200).filter(|&b| b != a) {
                 let [own, other] = [held(a, a), held(b, b)];
                 let alike = held(a, b) / (own * other).sqrt();
-                let outside = ((1.0 - own) * (1.0 - other)).sqrt() * alike.powi(3);
+                let outside = (1.0 - own).max(0.0) * (1.0 - other).max(0.0);
+                let outside = outside.sqrt() * alike.powi(3);
                 found.push((cosine(&rows, a, b) - held(a, b), outside));
             }
         }
