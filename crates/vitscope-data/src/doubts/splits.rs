@@ -6,7 +6,7 @@ use crate::coding::{Coded, Renaming, apart, chance_of_one_side, nearest};
 use crate::dataset::DataSet;
 use crate::doubt::Doubt;
 use crate::evidence::Evidence;
-use crate::looks::{exchanged, stays};
+use crate::looks::{Likeness, exchanged, stays};
 
 /// A code that so large a share of one split's masks hold, and none of the other's, was renamed or shows
 /// something else.
@@ -87,22 +87,25 @@ impl DoubtFinder<'_> {
     /// and lie as they are named, or like others than those.
     fn looks_say_otherwise(&self, found: &Recoding) -> bool {
         let [train, test] = &self.evidence.looks;
-        if !exchanged(train, test).is_empty() {
-            return true;
-        }
-        let Some((Renaming::InOrder(pairs) | Renaming::ByShare(pairs), _)) = &found.renaming else {
-            return false;
-        };
         let class = |code: u32| match self.by_ids {
-            true => u16::try_from(code)
-                .ok()
-                .and_then(|id| self.set.table.class_of(id)),
+            true => self.set.table.class_of(u16::try_from(code).ok()?),
             false => u8::try_from(code).ok(),
         };
+        let pairs: &[(u32, u32)] = match &found.renaming {
+            Some((Renaming::InOrder(pairs) | Renaming::ByShare(pairs), _)) => pairs,
+            _ => &[],
+        };
         let changed = pairs.iter().filter(|(a, b)| a != b);
-        let known = changed.filter_map(|&(code, other)| {
-            stays(train, test, class(code)?.into(), class(other)?.into())
-        });
+        let changed = changed.filter_map(|&(a, b)| Some((class(a)?.into(), class(b)?.into())));
+        let changed: Vec<(usize, usize)> = changed.collect();
+        let looks = exchanged(train, test);
+        if !looks.is_empty() {
+            let is_said = |alike: &Likeness| changed.contains(&(alike.train, alike.test));
+            return !looks.iter().all(is_said);
+        }
+        let known = changed
+            .iter()
+            .filter_map(|&(own, other)| stays(train, test, own, other));
         let known: Vec<bool> = known.collect();
         !known.is_empty() && known.iter().all(|stays| *stays)
     }
