@@ -345,7 +345,7 @@ fn images_that_were_left_out_are_listed() {
     manifest["skipped"] = json!([{ "split": "train", "name": "bad_7", "problem": "is cut short" }]);
     write_manifest(run.path(), &manifest);
     let page = fs::read_to_string(draw(run.path()).unwrap().page).unwrap();
-    assert!(page.contains("bad_7 (train): is cut short") && page.contains("1 images left out"));
+    assert!(page.contains("bad_7 (train): is cut short") && page.contains("1 image left out"));
 }
 
 fn of_images(words: &[String]) -> DrawOptions {
