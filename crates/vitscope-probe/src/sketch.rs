@@ -69,11 +69,11 @@ impl CosineFit {
         self.pairs += other.pairs;
     }
 
-    /// `s` by least squares; 0 where nothing lies outside.
+    /// `s` by least squares among 0 to 1, since no cosine of what lies outside is above 1; 0 where nothing does.
     #[must_use]
     pub fn share(&self) -> f64 {
         if self.rests > 0.0 {
-            self.along / self.rests
+            (self.along / self.rests).clamp(0.0, 1.0)
         } else {
             0.0
         }
@@ -82,7 +82,9 @@ impl CosineFit {
     /// The root of the mean square of the differences that `s` leaves; none without pairs.
     #[must_use]
     pub fn error(&self) -> Option<f64> {
-        let left = (self.squares - self.share() * self.along).max(0.0);
+        let share = self.share();
+        let left = self.squares - 2.0 * share * self.along + share * share * self.rests;
+        let left = left.max(0.0);
         (self.pairs > 0.0).then(|| (left / self.pairs).sqrt())
     }
 }
@@ -297,6 +299,20 @@ mod tests {
         // No other share is better, and it is better than none.
         for share in [0.0, fit.share() - 0.01, fit.share() + 0.01] {
             assert!(error < off(share), "{share}");
+        }
+        // Beyond 0 and 1 there is none, whatever fits.
+        for (along, share) in [(-3.0, 0.0), (1.0, 0.5), (5.0, 1.0)] {
+            let fit = CosineFit {
+                squares: 16.0,
+                along,
+                rests: 2.0,
+                pairs: 4.0,
+            };
+            let left: f64 = 16.0 - 2.0 * share * along + 2.0 * share * share;
+            assert_eq!(
+                (fit.share(), fit.error()),
+                (share, Some((left / 4.0).sqrt()))
+            );
         }
         assert!((0.005..0.2).contains(&error), "{error}");
     }
