@@ -471,9 +471,9 @@ def check_explorer(browser):
     for bar, where in (("document.querySelector('.mi .bar')", "beside the picture"),
                        ("document.querySelector('svg g[data-class] rect')", "in a figure")):
         if browser.run(f"!!{bar}"):
-            browser.point(bar)
+            x, y = browser.point(bar)
             browser.until("document.querySelectorAll('.legend button.lit').length === 1", f"a bar {where} to light its class")
-            check(True, f"a bar {where} lights its class")
+            check(browser.run(f"{bar}.contains(document.elementFromPoint({x}, {y}))"), f"a bar {where} lights its class, and stays under the pointer")
             browser.send("Input.dispatchMouseEvent", type="mouseMoved", x=2, y=2)
             browser.until("document.querySelectorAll('.legend button.lit').length === 0", "the class to go out again")
     if browser.run("!!document.querySelector('svg g[data-slot]')"):
