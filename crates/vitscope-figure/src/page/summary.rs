@@ -4,6 +4,7 @@ use serde_json::Value;
 use vitscope_run::RunKind;
 
 use crate::run_view::RunView;
+use crate::words;
 
 /// The lines under the heading; what the run does not say is left out.
 pub(super) fn lines(run: &RunView) -> Vec<(&'static str, String)> {
@@ -66,9 +67,9 @@ fn model(run: &RunView) -> String {
     join([
         text(&model.family),
         text(&model.size),
-        counted(model.depth, "layers"),
-        counted(model.width, "wide"),
-        counted(model.heads.unwrap_or(0), "heads"),
+        counted(model.depth, "layer"),
+        (model.width > 0).then(|| format!("{} wide", model.width)),
+        counted(model.heads.unwrap_or(0), "head"),
         (model.patch > 0).then(|| format!("patch {}", model.patch)),
         model.layout().map(|layout| format!("{layout} format")),
         text(&model.source).map(|source| format!("from {}", article(&source))),
@@ -85,7 +86,7 @@ fn article(source: &str) -> String {
 
 fn data(run: &RunView) -> String {
     if run.kind() == RunKind::Correspond {
-        return join([counted(run.record.data.test, "pairs")]);
+        return join([counted(run.record.data.test, "pair")]);
     }
     let truth = if run.has_truth() {
         format!("{} classes", run.classes.len())
@@ -94,9 +95,9 @@ fn data(run: &RunView) -> String {
     };
     let (train, test) = (run.record.data.train, run.record.data.test);
     join([
-        counted(train, "training images"),
-        counted(test, "test images"),
-        counted(run.record.skipped.len(), "images left out"),
+        counted(train, "training image"),
+        counted(test, "test image"),
+        counted(run.record.skipped.len(), "image").map(|left| left + " left out"),
         Some(truth),
     ])
 }
@@ -104,8 +105,8 @@ fn data(run: &RunView) -> String {
 fn protocol(run: &RunView) -> String {
     let setting = |name: &str| run.record.settings.get(name).map(plain);
     join([
-        counted(run.record.clusters, "clusters"),
-        counted(run.record.size, &format!("× {} pixels", run.record.size)),
+        counted(run.record.clusters, "cluster"),
+        (run.record.size > 0).then(|| format!("{0} × {0} pixels", run.record.size)),
         setting("steps").map(|steps| format!("{steps} steps")),
         setting("batch").map(|batch| format!("batch {batch}")),
         setting("lr").map(|rate| format!("rate {rate}")),
@@ -121,7 +122,7 @@ fn machine(run: &RunView) -> String {
     let text = |text: &str| Some(text.to_owned()).filter(|text| !text.is_empty());
     join([
         text(&machine.cpu),
-        counted(machine.threads, "threads"),
+        counted(machine.threads, "thread"),
         text(&machine.os),
     ])
 }
@@ -142,15 +143,9 @@ fn join<const N: usize>(parts: [Option<String>; N]) -> String {
 }
 
 /// A count with its unit; runs write 0 for a count that they do not know.
-fn counted(count: usize, unit: &str) -> Option<String> {
-    match count {
-        0 => None,
-        1 => {
-            let unit = unit.replace("images", "image");
-            Some(format!("1 {}", unit.strip_suffix('s').unwrap_or(&unit)))
-        }
-        _ => Some(format!("{count} {unit}")),
-    }
+/// So many of what there is, or nothing.
+fn counted(count: usize, what: &str) -> Option<String> {
+    (count > 0).then(|| words::counted(count, what))
 }
 
 fn duration(secs: f64) -> String {
