@@ -6,6 +6,24 @@
 
 #define SIDE 64
 
+template <int R, int C>
+__device__ inline void clear(float (&w)[R][C]) {
+#pragma unroll
+    for (int r = 0; r < R; r++) {
+#pragma unroll
+        for (int c = 0; c < C; c++) w[r][c] = 0.0f;
+    }
+}
+
+template <int R, int C>
+__device__ inline void add_to(float (&sum)[R][C], const float (&w)[R][C]) {
+#pragma unroll
+    for (int r = 0; r < R; r++) {
+#pragma unroll
+        for (int c = 0; c < C; c++) sum[r][c] += w[r][c];
+    }
+}
+
 // ---- the tile by a thread's own products: 4 queries x 8 keys each, for any width of a head ----
 
 // Numbers of a head that are multiplied at a time.
@@ -37,11 +55,7 @@ __device__ inline void score_products(
     float (&scores)[4][8], ProductTiles& tiles, const Factor* qkv, unsigned query, unsigned key,
     unsigned tokens, unsigned heads, unsigned d) {
     unsigned width = heads * d, group = threadIdx.x / 8 * 4, part = threadIdx.x % 8 * 4;
-#pragma unroll
-    for (int r = 0; r < 4; r++) {
-#pragma unroll
-        for (int c = 0; c < 8; c++) scores[r][c] = 0.0f;
-    }
+    clear(scores);
     for (unsigned from = 0; from < d; from += DEPTH) {
         __syncthreads();
         bring_columns(tiles.queries, qkv + from, query, tokens, 3 * width, d - from);
@@ -166,19 +180,11 @@ __device__ inline void measure_products(
     qkv += image * tokens * 3 * heads * d;
     norms += image * heads * tokens * 2;
     float w[4][8], mean[4][8];
-#pragma unroll
-    for (int r = 0; r < 4; r++) {
-#pragma unroll
-        for (int c = 0; c < 8; c++) mean[r][c] = 0.0f;
-    }
+    clear(mean);
     for (unsigned head = 0; head < heads; head++) {
         score_products(w, tiles, qkv + head * d, query, key, tokens, heads, d);
         weigh<Products>(w, norms + (Count)head * tokens * 2, query, key, tokens, scale);
-#pragma unroll
-        for (int r = 0; r < 4; r++) {
-#pragma unroll
-            for (int c = 0; c < 8; c++) mean[r][c] += w[r][c];
-        }
+        add_to(mean, w);
         add_up<Products>(w, parts, head, quarters);
     }
     add_mean<Products>(mean, parts, sum, units, quarters);
@@ -207,11 +213,7 @@ __device__ inline void measure_fragments(
     bring(key_tiles[0], qkv, 1, key, tokens, width);
     copies_end();
     float mean[2][16];
-#pragma unroll
-    for (int r = 0; r < 2; r++) {
-#pragma unroll
-        for (int c = 0; c < 16; c++) mean[r][c] = 0.0f;
-    }
+    clear(mean);
     for (unsigned head = 0; head < heads; head++) {
         if (head + 1 < heads) {
             bring(query_tiles[(head + 1) % 2], qkv + (head + 1) * 64, 0, query, tokens, width);
@@ -230,11 +232,7 @@ __device__ inline void measure_fragments(
             for (int i = 0; i < 4; i++) w[i / 2][2 * n + i % 2] = scores[n][i];
         }
         weigh<Fragments>(w, norms + (Count)head * tokens * 2, query, key, tokens, scale);
-#pragma unroll
-        for (int r = 0; r < 2; r++) {
-#pragma unroll
-            for (int c = 0; c < 16; c++) mean[r][c] += w[r][c];
-        }
+        add_to(mean, w);
         // Ends with a barrier, behind which the next but one may take the place of this head's tiles.
         add_up<Fragments>(w, parts, head, quarters);
     }
