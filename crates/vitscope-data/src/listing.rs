@@ -276,7 +276,7 @@ fn below(
             below(&inner, depth - 1, seen, files, findings)?;
         } else if holds_images(&inner) {
             findings.note(format!(
-                "pictures in {} are left alone: more than {DEPTH} folders deep is not looked.",
+                "pictures in {} are left alone: they lie more than {DEPTH} folders deep.",
                 inner.display()
             ));
         }

@@ -165,14 +165,14 @@ fn on_one_level(
     }
     if below <= taken || others.is_some_and(|others| others.starts_with(directory)) {
         findings.note(format!(
-            "{below} pictures in folders below {} are left alone: {taken} lie in it itself.",
+            "pictures in folders below {} are left alone ({below}), because there are some in it itself ({taken}).",
             directory.display()
         ));
         return Ok(());
     }
     findings.problem(DataError::layout(
         directory,
-        format!("holds {taken} pictures itself and {below} in folders below it, expected all on one level"),
+        format!("holds pictures itself ({taken}) and more of them in folders below it ({below}), expected all on one level"),
         "take those away that do not belong to the set, or describe it in a TOML file, where 'images/**/*' is all of a \
          folder (docs/datasets.md has examples)",
     ))
