@@ -47,6 +47,7 @@ use crate::contents::{Class, Contents};
 use crate::decode;
 use crate::error::DataError;
 use crate::findings::Findings;
+use crate::glob_images;
 use crate::kind::Kind;
 use crate::kinds::pascal_part;
 use crate::labels::{ColorTable, IdTable, LabelTable};
@@ -345,7 +346,7 @@ fn expand(
         } else if place.is_file() {
             vec![place]
         } else {
-            globbed(root, pattern).map_err(&wrong)?
+            glob_images::images_of(root, pattern).map_err(&wrong)?
         };
         if found.is_empty() {
             let root = root.display();
@@ -355,37 +356,6 @@ fn expand(
         }
         files.extend(found.into_iter().filter(|file| seen.insert(file.clone())));
     }
-    Ok(files)
-}
-
-/// The image files that a glob matches, or what is wrong with it.
-fn globbed(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
-    let Some(root) = root.to_str() else {
-        return Err(format!(
-            "the glob '{pattern}' needs a root whose name is UTF-8, expected plain paths"
-        ));
-    };
-    // Only the pattern may hold wildcards; an absolute one stands alone.
-    let full = if Path::new(pattern).is_absolute() {
-        pattern.to_owned()
-    } else {
-        format!("{}/{pattern}", glob::Pattern::escape(root))
-    };
-    let options = glob::MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-    };
-    let paths = glob::glob_with(&full, options)
-        .map_err(|error| format!("'{pattern}' is no path and no glob ({})", error.msg))?;
-    let mut files = Vec::new();
-    for file in paths {
-        let file = file.map_err(|error| format!("'{pattern}' cannot be searched ({error})"))?;
-        if listing::is_image_name(&file) && file.is_file() {
-            files.push(file);
-        }
-    }
-    listing::sort(&mut files);
     Ok(files)
 }
 

@@ -68,6 +68,7 @@ mod frames;
 #[doc(hidden)]
 pub mod fuzzing;
 pub mod geometry;
+mod glob_images;
 mod jpeg;
 mod jpeg_segments;
 mod kind;
