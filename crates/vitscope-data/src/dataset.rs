@@ -136,6 +136,16 @@ impl DataSet {
         }
     }
 
+    /// Its root, and every folder in which one of its images lies, each once: nothing may be written there, since it could
+    /// become one of its images.
+    #[must_use]
+    pub fn folders(&self) -> Vec<&Path> {
+        let items = self.train.iter().chain(&self.test);
+        let lies_in = items.filter_map(|item| item.image.parent());
+        let folders: BTreeSet<&Path> = lies_in.chain([self.root.as_path()]).collect();
+        folders.into_iter().collect()
+    }
+
     /// Whether the test images have masks.
     #[must_use]
     pub fn has_truth(&self) -> bool {

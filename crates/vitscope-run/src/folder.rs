@@ -1,7 +1,7 @@
 //! A folder of results that is no run: what a command may replace in it, and what it may not.
 
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
@@ -60,6 +60,13 @@ impl Folder {
                 "holds something, and no mark that vitscope {command} made it: choose another `out`"
             ));
         };
+        // A mark may come from a stranger, with the folder.
+        if let Some(name) = made.files.iter().find(|name| !is_inside(path, name)) {
+            return refused(format!(
+                "says in {MARK}/{MADE} that vitscope wrote {}, which does not lie in it: remove that line, or choose another `out`",
+                name.escape_debug()
+            ));
+        }
         let lock = Lock::take(&mark, path)?;
         files::sweep(path)?;
         Ok(Self {
@@ -97,7 +104,8 @@ impl Folder {
         for name in names {
             if !self.made.files.contains(name) {
                 let path = self.path.join(name);
-                if path.exists() {
+                // A link that leads nowhere is somebody's, too.
+                if path.symlink_metadata().is_ok() {
                     return Err(RunError::Refused(format!(
                         "{}: is not of an earlier {} and is not replaced: move it away, or choose another `out`",
                         path.display(),
@@ -146,6 +154,23 @@ impl Folder {
             .map_err(|error| RunError::Internal(error.to_string()))?;
         files::write(&path, &text)
     }
+}
+
+/// Whether what has this name in a folder lies in it, links of its folders followed.
+fn is_inside(folder: &Path, name: &str) -> bool {
+    let plain = |component| matches!(component, Component::Normal(_));
+    if name.is_empty() || !Path::new(name).components().all(plain) {
+        return false;
+    }
+    let Ok(folder) = folder.canonicalize() else {
+        return true;
+    };
+    let place = folder.join(name);
+    let parent = place.parent().unwrap_or(&folder);
+    // What is not there cannot be removed.
+    parent
+        .canonicalize()
+        .map_or(true, |parent| parent.starts_with(&folder))
 }
 
 /// Refuses an output that is an input, lies in one, or has one in it.
@@ -222,6 +247,36 @@ mod tests {
         again.finish().unwrap();
         assert!(out.join("a.csv").exists() && out.join("mine.csv").exists());
         assert!(!out.join("b.csv").exists());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_mark_reaches_no_farther_than_its_folder() {
+        let dir = tempfile::tempdir().unwrap();
+        let (out, home) = (dir.path().join("out"), dir.path().join("home"));
+        std::fs::create_dir(&home).unwrap();
+        std::fs::write(home.join("thesis.tex"), "mine").unwrap();
+        Folder::claim(&out, "compare", &[]).unwrap();
+        std::os::unix::fs::symlink(&home, out.join("figures")).unwrap();
+        let absolute = home.join("thesis.tex").display().to_string();
+        for name in ["../home/thesis.tex", &absolute, "figures/thesis.tex", ""] {
+            let mark = serde_json::json!({"format": FORMAT, "command": "compare", "files": [name]});
+            std::fs::create_dir_all(out.join(MARK)).unwrap();
+            std::fs::write(out.join(MARK).join(MADE), mark.to_string()).unwrap();
+            let error = Folder::claim(&out, "compare", &[]).unwrap_err().to_string();
+            assert!(error.contains("does not lie in it"), "{error}");
+        }
+        assert!(home.join("thesis.tex").exists());
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn a_link_that_leads_nowhere_is_not_replaced() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut folder = Folder::claim(&dir.path().join("out"), "compare", &[]).unwrap();
+        std::os::unix::fs::symlink("/nowhere", folder.path().join("paper.csv")).unwrap();
+        let error = folder.place("paper.csv").unwrap_err().to_string();
+        assert!(error.contains("is not replaced"), "{error}");
     }
 
     #[test]

@@ -128,7 +128,7 @@ fn write(
     geometry: Geometry,
     picture: Option<&[u8]>,
 ) -> Result<Option<String>, StudyError> {
-    let mut folder = vitscope_run::Folder::claim(out, "data check", &[&set.root])?;
+    let mut folder = vitscope_run::Folder::claim(out, "data check", &set.folders())?;
     let mut aggregate = None;
     if let Some(picture) = picture {
         let path = folder.place("ground_truth.png")?;
@@ -163,7 +163,8 @@ fn begin_draft(data: &str, path: &Path, error: DataError) -> Result<StudyError, 
 
 /// A draft replaces nothing.
 fn nothing_there(path: &Path) -> Result<(), StudyError> {
-    if path.exists() {
+    // A link that leads nowhere is somebody's, too.
+    if path.symlink_metadata().is_ok() {
         return Err(StudyError::setting(format!(
             "{}: exists already, and a draft replaces nothing: choose another file for `draft`",
             path.display()

@@ -48,6 +48,12 @@ impl SummaryFile {
     /// # Errors
     /// A sentence, where something else is there.
     pub fn check(&self) -> Result<(), StudyError> {
+        if self.path.is_symlink() {
+            return Err(StudyError::setting(format!(
+                "{}: is a link and is not replaced: give the file that it leads to",
+                self.path.display()
+            )));
+        }
         let Ok(found) = std::fs::read(&self.path) else {
             return Ok(());
         };
@@ -75,7 +81,8 @@ impl SummaryFile {
 }
 
 /// How summaries begin.
-const MARKDOWN: &str = "## vitscope\n";
+const MARKDOWN: &str =
+    "## vitscope\n<!-- Written by vitscope compare, and replaced by the next one. -->\n";
 const JUNIT: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"vitscope\"";
 
 fn markdown(comparison: &Comparison) -> String {

@@ -118,7 +118,11 @@ pub fn extract_data(
         }
         None => Vec::new(),
     };
-    let mut folder = Folder::claim(&what.out, COMMAND, &[&what.model, &data.root])?;
+    let mut folder = Folder::claim(
+        &what.out,
+        COMMAND,
+        &[data.folders(), vec![&what.model]].concat(),
+    )?;
     let counts = [
         (Split::Test, cut.limit_test),
         (Split::Train, cut.limit_train),

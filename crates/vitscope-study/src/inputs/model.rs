@@ -187,6 +187,35 @@ pub(crate) fn load(checkpoint: &Checkpoint, settle: &Settle) -> Result<Vit, Stud
     Ok(Vit::on(settle.device, config, params, settle.precision)?)
 }
 
+/// The SHA-256 of a checkpoint's files. A download is kept under its own, so that what the disk made of it since is told.
+fn hash_of(files: &[PathBuf]) -> Result<String, StudyError> {
+    let hash = sha256_of(files)?;
+    for file in files {
+        let Ok(kept) = file.canonicalize() else {
+            continue;
+        };
+        let folder = kept.parent().and_then(Path::file_name);
+        let name = kept.file_name().unwrap_or_default().to_string_lossy();
+        let is_hash = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
+        if folder != Some("blobs".as_ref()) || !is_hash {
+            continue;
+        }
+        let found = match files {
+            [_] => hash.clone(),
+            _ => sha256_of(std::slice::from_ref(file))?,
+        };
+        if !found.eq_ignore_ascii_case(&name) {
+            return Err(StudyError::file(
+                &kept,
+                format!(
+                    "is damaged: it is kept under its SHA-256, and now has {found}; remove it, and it is downloaded again"
+                ),
+            ));
+        }
+    }
+    Ok(hash)
+}
+
 fn open_checkpoint(
     path: &Path,
     settle: &Settle,
@@ -212,7 +241,7 @@ fn open_checkpoint(
         width: config.width,
         heads: Some(config.heads),
         patch: config.patch,
-        sha256: sha256_of(&identity.files)?,
+        sha256: hash_of(&identity.files)?,
         identity: json(identity),
         config: json(&config),
         precision: word(&settle.precision),
@@ -390,6 +419,24 @@ pub fn check_counts(
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_download_that_changed_in_the_cache_is_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let (other, blobs) = (dir.path().join("model.bin"), dir.path().join("blobs"));
+        std::fs::create_dir(&blobs).unwrap();
+        std::fs::write(&other, "weights").unwrap();
+        let hash = hash_of(&[other.clone()]).unwrap();
+        let blob = blobs.join(&hash);
+        std::fs::write(&blob, "weights").unwrap();
+        assert_eq!(hash_of(&[blob.clone()]).unwrap(), hash);
+        hash_of(&[other.clone(), blob.clone()]).unwrap();
+        std::fs::write(&blob, "weighty").unwrap();
+        for files in [vec![blob.clone()], vec![other, blob]] {
+            let error = hash_of(&files).unwrap_err().to_string();
+            assert!(error.contains("is damaged"), "{error}");
+        }
+    }
 
     #[test]
     fn a_model_is_called_by_what_tells_it_apart() {

@@ -354,10 +354,9 @@ pub(crate) fn look(job: &Job<'_>, records: &[Record]) -> Result<bool, StudyError
             job.out.display()
         )));
     }
-    apart(
-        &job.out,
-        &[&job.data.root, Path::new(&job.opened.record.path)],
-    )?;
+    let mut inputs = job.data.folders();
+    inputs.push(Path::new(&job.opened.record.path));
+    apart(&job.out, &inputs)?;
     let mut complete = true;
     for (run, record) in job.runs.iter().zip(records) {
         let standing = session::look(&run.root, record, job.resume)?;

@@ -178,7 +178,7 @@ settings! {
     /// Example images
     examples: usize = 12, "12", Takes::Whole(0, 10_000);
     /// Circular shifts and bootstrap samples behind the positional effect's error bar
-    resamples: usize = 100, "100", Takes::Whole(0, 10_000);
+    resamples: usize = 100, "100", Takes::WholeOrNone(2, 10_000);
     /// Only this many training images, the first ones
     #[flag = "limit-train"]
     limit_train: Option<usize> = None, "", Takes::Whole(1, MANY);
@@ -225,7 +225,9 @@ impl Setting {
                 let values = values.collect::<Option<Vec<_>>>()?;
                 (!values.is_empty()).then(|| values.join(","))
             }
-            (Takes::Whole(..), toml::Value::Integer(number)) => Some(number.to_string()),
+            (Takes::Whole(..) | Takes::WholeOrNone(..), toml::Value::Integer(number)) => {
+                Some(number.to_string())
+            }
             (Takes::Above(..), toml::Value::Float(number)) => Some(number.to_string()),
             (Takes::Above(..), toml::Value::Integer(number)) => Some(number.to_string()),
             (Takes::Switch, toml::Value::Boolean(on)) => Some(on.to_string()),

@@ -61,7 +61,7 @@ pub fn check_again(run: &Path, before: &Stamps, now: &Stamps) -> Result<(), Stud
     let Some(how) = before.changed(now) else {
         return Ok(());
     };
-    files::remove_folder(&state::folder(run))?;
+    vitscope_run::session::tidy(run)?;
     Err(StudyError::file(
         run,
         format!(
@@ -105,8 +105,15 @@ mod tests {
         std::fs::write(&image, "three").unwrap();
         let error = check(run.path(), &stamps()).unwrap_err().to_string();
         assert!(error.contains("its data changed since it began"), "{error}");
+        let mine = state::folder(run.path()).join("notes.txt");
+        std::fs::write(&mine, "mine").unwrap();
+        let work = state::folder(run.path()).join("training.safetensors");
+        std::fs::write(&work, "work").unwrap();
         let error = check_again(run.path(), &before, &stamps()).unwrap_err();
         assert!(error.to_string().contains("is dropped"), "{error}");
+        assert!(mine.exists() && !work.exists());
+        std::fs::remove_file(mine).unwrap();
+        check_again(run.path(), &before, &stamps()).unwrap_err();
         assert!(!state::folder(run.path()).exists());
     }
 

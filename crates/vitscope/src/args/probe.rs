@@ -114,7 +114,7 @@ fn flag(setting: &'static Setting) -> Arg {
             .value_name("WORD")
             .value_parser(clap::builder::PossibleValuesParser::new(words)),
         Takes::Text(shape) => arg.value_name(shape),
-        Takes::Whole(..) | Takes::Above(..) => arg.value_name("N"),
+        Takes::Whole(..) | Takes::WholeOrNone(..) | Takes::Above(..) => arg.value_name("N"),
     };
     match setting.varies || setting.list {
         true => arg.value_delimiter(','),

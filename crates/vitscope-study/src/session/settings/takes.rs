@@ -15,6 +15,8 @@ use crate::shard::Shard;
 pub enum Takes {
     /// A whole number between two, both included.
     Whole(u64, u64),
+    /// A whole number between two, both included, or 0.
+    WholeOrNone(u64, u64),
     /// A number above the first and up to the second.
     Above(f64, f64),
     /// One of some words, or several of them.
@@ -27,9 +29,13 @@ pub enum Takes {
 
 impl Takes {
     /// Whether a number can be.
-    pub(super) fn holds(self, value: f64) -> bool {
+    #[must_use]
+    pub fn holds(self, value: f64) -> bool {
         match self {
             Self::Whole(least, most) => value >= least as f64 && value <= most as f64,
+            Self::WholeOrNone(least, most) => {
+                value == 0.0 || value >= least as f64 && value <= most as f64
+            }
             Self::Above(low, most) => value > low && value <= most,
             _ => true,
         }
@@ -41,6 +47,9 @@ impl Takes {
         match self {
             Self::Whole(least, u64::MAX) => format!("a whole number from {least}"),
             Self::Whole(least, most) => format!("a whole number from {least} to {most}"),
+            Self::WholeOrNone(least, most) => {
+                format!("0 or a whole number from {least} to {most}")
+            }
             Self::Above(low, most) => format!("a number above {low} and up to {most}"),
             Self::Words(words) => format!("one of {}", words.join(", ")),
             Self::Text(shape) => shape.to_owned(),
@@ -57,6 +66,9 @@ impl Takes {
             Self::Whole(least, most) => text
                 .parse()
                 .is_ok_and(|value: u64| (least..=most).contains(&value)),
+            Self::WholeOrNone(least, most) => text
+                .parse()
+                .is_ok_and(|value: u64| value == 0 || (least..=most).contains(&value)),
             Self::Above(..) => text.parse().is_ok_and(|value| self.holds(value)),
             Self::Words(words) => text.split(',').all(|word| words.contains(&word.trim())),
             Self::Text(_) | Self::Switch => true,
@@ -137,6 +149,14 @@ mod tests {
                 .iter()
                 .all(|text| whole.check(text).is_err())
         );
+        let some = Takes::WholeOrNone(2, 8);
+        assert!(["0", "2", "8"].iter().all(|text| some.check(text).is_ok()));
+        assert!(
+            ["1", "9", "-0"]
+                .iter()
+                .all(|text| some.check(text).is_err())
+        );
+        assert!(some.holds(0.0) && some.holds(2.0) && !some.holds(1.0));
         let above = Takes::Above(0.0, 1.0);
         assert!(
             ["1", "0.5", "1e-300"]
