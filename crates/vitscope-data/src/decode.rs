@@ -85,16 +85,21 @@ pub(crate) fn open_file(path: &Path) -> Result<File, DataError> {
 /// All of a file of at most so many bytes.
 pub(crate) fn read_up_to(path: &Path, most: u64) -> Result<Vec<u8>, DataError> {
     let failed = |source| DataError::read(path, source);
-    let mut bytes = Vec::new();
+    let too_long = || {
+        let problem = format!("it is longer than {} MiB", most >> 20);
+        failed(io::Error::other(problem))
+    };
     let file = open_file(path)?;
+    // None of what is refused is read; a file that is being written may grow meanwhile.
+    if file.metadata().map_err(failed)?.len() > most {
+        return Err(too_long());
+    }
+    let mut bytes = Vec::new();
     file.take(most + 1)
         .read_to_end(&mut bytes)
         .map_err(failed)?;
     match bytes.len() as u64 > most {
-        true => Err(failed(io::Error::other(format!(
-            "it is longer than {} MiB",
-            most >> 20
-        )))),
+        true => Err(too_long()),
         false => Ok(bytes),
     }
 }

@@ -1,6 +1,7 @@
 //! Whether two files show one picture, saved again with other compression or at another size: by the mean gray
 //! values of a few cells, and by the detail inside them.
 
+use std::ops::Range;
 use std::path::Path;
 
 use rayon::prelude::*;
@@ -100,24 +101,26 @@ impl Detail {
 /// share in each, so that the same picture at another size has the same means.
 fn cell_means(image: &RgbImage, side: usize) -> Vec<f64> {
     let (width, height) = (image.width(), image.height());
-    let (across, down) = (shares(width, side), shares(height, side));
+    let across: Vec<Range<usize>> = (0..side).map(|cell| reach(cell, side, width)).collect();
     let mut sums = vec![0u64; side * side];
     let mut line = vec![0u64; side];
-    for (pixels, rows) in image.pixels().chunks_exact(3 * width).zip(&down) {
-        line.fill(0);
-        for (pixel, columns) in pixels.chunks_exact(3).zip(&across) {
-            // Rec. 601, as pictures are made gray.
-            let light: u64 = pixel
-                .iter()
-                .zip([299, 587, 114])
-                .map(|(&value, weight)| weight * u64::from(value))
-                .sum();
-            for &(column, share) in columns {
-                line[column] += share * light;
-            }
+    for (row, pixels) in image.pixels().chunks_exact(3 * width).enumerate() {
+        for ((column, value), reach) in line.iter_mut().enumerate().zip(&across) {
+            let pixels = pixels[3 * reach.start..3 * reach.end].chunks_exact(3);
+            let shared = reach.clone().zip(pixels).map(|(at, pixel)| {
+                // Rec. 601, as pictures are made gray.
+                let light: u64 = pixel
+                    .iter()
+                    .zip([299, 587, 114])
+                    .map(|(&value, weight)| weight * u64::from(value))
+                    .sum();
+                share(at, column, width, side) * light
+            });
+            *value = shared.sum();
         }
-        for &(row, share) in rows {
-            for (sum, value) in sums[row * side..][..side].iter_mut().zip(&line) {
+        for cell in reach(row, height, side) {
+            let share = share(row, cell, height, side);
+            for (sum, value) in sums[cell * side..][..side].iter_mut().zip(&line) {
                 *sum += share * value;
             }
         }
@@ -127,20 +130,17 @@ fn cell_means(image: &RgbImage, side: usize) -> Vec<f64> {
     sums.into_iter().map(|sum| sum as f64 / whole).collect()
 }
 
-/// For each of `length` pixels, the cells of `side` that it lies in, and its share of each in units of `1 / side`
-/// of a pixel.
-fn shares(length: usize, side: usize) -> Vec<Vec<(usize, u64)>> {
-    let of_pixel = |pixel: usize| {
-        let (start, end) = (pixel * side, (pixel + 1) * side);
-        let share = |cell: usize| {
-            let (from, to) = (start.max(cell * length), end.min((cell + 1) * length));
-            (cell, to.saturating_sub(from) as u64)
-        };
-        (start / length..side.min(end.div_ceil(length)))
-            .map(share)
-            .collect()
-    };
-    (0..length).map(of_pixel).collect()
+/// Of `others` equal parts of a length, those that part `at` of `parts` equal ones of it touches: the cells of a pixel,
+/// and the pixels of a cell.
+fn reach(at: usize, parts: usize, others: usize) -> Range<usize> {
+    at * others / parts..((at + 1) * others).div_ceil(parts)
+}
+
+/// How much of pixel `at` of `length` lies in a cell of `side`, in units of `1 / side` of a pixel.
+fn share(at: usize, cell: usize, length: usize, side: usize) -> u64 {
+    let from = (at * side).max(cell * length);
+    let to = ((at + 1) * side).min((cell + 1) * length);
+    to.saturating_sub(from) as u64
 }
 
 #[cfg(test)]
@@ -167,6 +167,26 @@ mod tests {
         assert_eq!(cell_means(&image, 16), [21.57; 256]);
         let image = RgbImage::new(2, 1, vec![0, 0, 0, 90, 90, 90]).unwrap();
         assert_eq!(cell_means(&image, 2), [0.0, 90.0, 0.0, 90.0]);
+    }
+
+    /// Every pixel falls apart into cells without a rest, whichever of them is the larger.
+    #[test]
+    fn pixels_and_cells_share_all_of_each_other() {
+        for (length, side) in [(1, 16), (7, 16), (16, 16), (17, 16), (1000, 64), (1, 1)] {
+            let whole = |at: usize| -> u64 {
+                let cells = reach(at, length, side);
+                cells.map(|cell| share(at, cell, length, side)).sum()
+            };
+            assert!((0..length).all(|at| whole(at) == side as u64), "{length}");
+            let pixels = |cell: usize| -> u64 {
+                let pixels = reach(cell, side, length);
+                pixels.map(|at| share(at, cell, length, side)).sum()
+            };
+            assert!(
+                (0..side).all(|cell| pixels(cell) == length as u64),
+                "{length}"
+            );
+        }
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::path::Path;
 
 use safetensors::Dtype;
 use vitscope_run::tensors::TensorFile;
-use vitscope_run::{Measured, Part, names};
+use vitscope_run::{Measured, Part, limits, names};
 
 use crate::bands::Bands;
 use crate::error::FigureError;
@@ -156,7 +156,7 @@ fn parse(
     for name in file.names() {
         let layer = name.strip_prefix("mean.").map(str::parse);
         if let Some(Ok(layer)) = layer
-            && let Some(tensor) = file.read(&name)?
+            && let Some(tensor) = file.read_up_to(&name, limits::TENSOR_BYTES)?
         {
             let (Dtype::F32, &[rows, columns]) = (tensor.dtype, tensor.shape.as_slice()) else {
                 return Err(bad(format!("has {name} that is not a matrix of type f32")));

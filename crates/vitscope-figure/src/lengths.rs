@@ -19,6 +19,8 @@ const NAME: &str = "token-lengths";
 const HEADING: &str = "Lengths of tokens";
 /// Pixels of a place of the patch grid.
 const ZOOM: usize = 8;
+/// Bins that a run counts lengths in, at the most.
+const BINS: usize = 1024;
 /// Maps below one another.
 const MOST: usize = 3;
 const SIDE: f64 = 96.0;
@@ -39,10 +41,11 @@ pub(crate) fn draw(member: &Member) -> Result<Option<Plate>, FigureError> {
     let Some(mut file) = open_tensors(&path)? else {
         return Ok(None);
     };
+    let places = member.run.record.grid[0] * member.run.record.grid[1];
     let mut layers = Vec::new();
     let slots = member.run.slots().into_iter();
     for slot in slots.filter(|slot| slot.facet == Facet::Token) {
-        layers.extend(read(&mut file, slot)?);
+        layers.extend(read(&mut file, slot, places)?);
     }
     layers.retain(|layer| layer.counts.iter().any(|&count| count > 0));
     if layers.is_empty() {
@@ -69,9 +72,13 @@ fn start(bin: usize) -> f64 {
     (bin as f64 / 4.0 - 16.0).exp2()
 }
 
-fn read(file: &mut TensorFile, slot: Slot) -> Result<Option<TokenLengths>, FigureError> {
-    let counts = file.read(&names::lengths(slot))?;
-    let outliers = file.read(&names::outliers(slot))?;
+fn read(
+    file: &mut TensorFile,
+    slot: Slot,
+    places: usize,
+) -> Result<Option<TokenLengths>, FigureError> {
+    let counts = file.read_up_to(&names::lengths(slot), size_of::<i64>() * BINS)?;
+    let outliers = file.read_up_to(&names::outliers(slot), size_of::<u32>() * places)?;
     let both = counts.zip(outliers).and_then(|(counts, outliers)| {
         let grid: [usize; 2] = (&outliers.shape[..]).try_into().ok()?;
         Some(TokenLengths {

@@ -346,7 +346,8 @@ impl RunView {
     /// Reads what the run keeps as tensors: matches, and position counts on the patch grid.
     fn read_tensors(&mut self) -> Result<(), FigureError> {
         let path = self.root.join(names::CODEBOOKS);
-        for_each_tensor(&path, "match.", |slot, tensor| {
+        let most = size_of::<i64>() * limits::CLUSTERS;
+        for_each_tensor(&path, "match.", most, |slot, tensor| {
             if tensor.dtype != Dtype::I64 {
                 let problem = format!("has match.{slot} that is not of type i64");
                 return Err(FigureError::malformed(&path, problem));
@@ -366,7 +367,12 @@ impl RunView {
         })?;
         let path = self.root.join(names::COUNTS);
         let grid = self.record.grid;
-        for_each_tensor(&path, "position.", |subject, tensor| {
+        // Of every pixel at the most.
+        let kinds = self.record.clusters.max(self.record.data.classes.len());
+        let side = self.record.size.max(grid[0]).max(grid[1]);
+        let most = size_of::<u32>() * kinds * side * side;
+        let most = most.min(4 * limits::TENSOR_BYTES);
+        for_each_tensor(&path, "position.", most, |subject, tensor| {
             let kinds = match subject {
                 Subject::Slot(_) => self.record.clusters,
                 _ => self.record.data.classes.len(),
@@ -424,10 +430,11 @@ pub(crate) fn open_tensors(path: &Path) -> Result<Option<TensorFile>, FigureErro
     })
 }
 
-/// Calls `take` with every tensor of a file that has this prefix and a name that can be understood.
+/// Calls `take` with every tensor of a file that has this prefix and a name that can be understood; `most` bytes each.
 fn for_each_tensor<N: FromStr>(
     path: &Path,
     prefix: &str,
+    most: usize,
     mut take: impl FnMut(N, Stored) -> Result<(), FigureError>,
 ) -> Result<(), FigureError> {
     let Some(mut file) = open_tensors(path)? else {
@@ -435,7 +442,7 @@ fn for_each_tensor<N: FromStr>(
     };
     for name in file.names() {
         if let Some(Ok(key)) = name.strip_prefix(prefix).map(str::parse)
-            && let Some(tensor) = file.read(&name)?
+            && let Some(tensor) = file.read_up_to(&name, most)?
         {
             take(key, tensor)?;
         }

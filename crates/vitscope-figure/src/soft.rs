@@ -16,7 +16,9 @@ pub(crate) fn soft_aggregate(run: &RunView, slot: Slot) -> Result<Option<Rgb>, F
         return Ok(None);
     };
     let name = names::soft(slot);
-    let Some(tensor) = file.read(&name)? else {
+    let places = run.record.grid[0] * run.record.grid[1];
+    let most = size_of::<f32>() * places * run.record.clusters;
+    let Some(tensor) = file.read_up_to(&name, most)? else {
         return Ok(None);
     };
     let bad = || FigureError::malformed(&path, format!("has {name} of another type or shape"));

@@ -7,6 +7,8 @@ mod on_photo;
 
 use std::fmt::Write;
 
+use vitscope_run::plain;
+
 use crate::encoding::base64;
 use crate::text::{self, Weight};
 use crate::theme::{self, Paint};
@@ -260,6 +262,7 @@ impl Svg {
 
     /// A text that is cut to `room`; what was cut is told whole where it is pointed at.
     pub(crate) fn fitted(&mut self, place: [f64; 2], style: Lettering, room: f64, whole: &str) {
+        let whole = &*plain::line(whole);
         let shown = text::fit(whole, room, style.size, style.weight);
         if shown == whole {
             return self.text(place, style, whole);
@@ -301,6 +304,7 @@ impl Svg {
 
     /// The heading of one of several panels, which may have letters, [fitted](Svg::fitted) to `room`.
     pub(crate) fn panel(&mut self, place: [f64; 2], room: f64, whole: &str) {
+        let whole = &*plain::line(whole);
         let style = Lettering::HEAD;
         let shown = text::fit(whole, room, style.size, style.weight);
         let draw = |svg: &mut Self| svg.text(place, style, &format!("{PANEL}{shown}"));
@@ -403,19 +407,18 @@ fn path(points: &[[f64; 2]]) -> String {
 }
 
 pub(crate) fn escape(text: &str) -> String {
-    // Control characters are not allowed in XML in any form.
-    text.chars()
-        .filter(|letter| !letter.is_control())
-        .fold(String::new(), |mut out, letter| {
-            match letter {
-                '&' => out.push_str("&amp;"),
-                '<' => out.push_str("&lt;"),
-                '>' => out.push_str("&gt;"),
-                '"' => out.push_str("&quot;"),
-                _ => out.push(letter),
-            }
-            out
-        })
+    // Control characters are not allowed in XML in any form: they come as text.
+    let mut out = String::with_capacity(text.len());
+    for letter in plain::line(text).chars() {
+        match letter {
+            '&' => out.push_str("&amp;"),
+            '<' => out.push_str("&lt;"),
+            '>' => out.push_str("&gt;"),
+            '"' => out.push_str("&quot;"),
+            _ => out.push(letter),
+        }
+    }
+    out
 }
 
 #[cfg(test)]

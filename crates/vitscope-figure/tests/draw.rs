@@ -100,6 +100,35 @@ fn a_whole_run_gives_every_figure_in_four_forms() {
     assert_eq!(left, FIGURES.len() * 4, "no file is left half written");
 }
 
+/// A stranger's names come as letters that are shown: on the page, in what its script reads, and in every figure.
+#[test]
+fn names_neither_steer_nor_turn_the_order_of_letters() {
+    const EVIL: &str = "a\u{1b}[31m\u{9b}\u{202e}b\u{2066}<i>";
+    let run = tempfile::tempdir().unwrap();
+    let mut manifest = Spec::default().write(run.path());
+    manifest["data"]["classes"][0]["name"] = EVIL.into();
+    manifest["model"]["name"] = EVIL.into();
+    fs::write(run.path().join("run.json"), manifest.to_string()).unwrap();
+    draw(run.path()).unwrap();
+    let odd = |letter: char| {
+        let turns = matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        turns || letter.is_control() && !letter.is_whitespace()
+    };
+    let shown = "a\\u{1b}[31m\\u{9b}\\u{202e}b\\u{2066}";
+    let page = read(run.path(), "report.html");
+    assert!(!page.contains(odd) && page.contains(&format!("{shown}&#60;i&#62;")));
+    let island = island(&page).to_string();
+    assert!(!island.contains("\\u001b") && !island.contains(odd));
+    assert!(island.contains(&format!("{}<i>", shown.replace('\\', "\\\\"))));
+    for name in FIGURES {
+        let svg = read(run.path(), &format!("figures/{name}.svg"));
+        assert!(!svg.contains(odd), "{name}");
+        Document::parse(&svg).unwrap();
+    }
+    let svg = read(run.path(), "figures/examples.svg");
+    assert!(svg.contains(&format!("{shown}&lt;i&gt;")));
+}
+
 #[test]
 fn the_examples_figure_has_a_row_per_facet_and_a_column_per_example() {
     let run = tempfile::tempdir().unwrap();

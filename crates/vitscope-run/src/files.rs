@@ -325,15 +325,19 @@ pub fn read_up_to(path: &Path, most: u64) -> Result<Option<Vec<u8>>, RunError> {
         Err(error) if is_absent(&error) => return Ok(None),
         Err(error) => return Err(RunError::io(path, "read")(error)),
     };
+    let fits = |length: u64| match length <= most {
+        true => Ok(()),
+        false => Err(RunError::damaged(
+            path,
+            format!("is longer than the {most} bytes that such a file of a run has at most"),
+        )),
+    };
+    // None of what is refused is read; a file that is being written may grow meanwhile.
+    fits(file.metadata().map_err(RunError::io(path, "read"))?.len())?;
     let mut bytes = Vec::new();
     let read = file.take(most + 1).read_to_end(&mut bytes);
     read.map_err(RunError::io(path, "read"))?;
-    if bytes.len() as u64 > most {
-        return Err(RunError::damaged(
-            path,
-            format!("is longer than the {most} bytes that such a file of a run has at most"),
-        ));
-    }
+    fits(bytes.len() as u64)?;
     Ok(Some(bytes))
 }
 

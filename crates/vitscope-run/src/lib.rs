@@ -60,6 +60,7 @@ pub mod limits;
 mod metrics;
 pub mod names;
 mod numbers;
+pub mod plain;
 mod proof;
 mod record;
 mod run;

@@ -10,10 +10,14 @@ use crate::error::RunError;
 pub const JSON_BYTES: u64 = 16 << 20;
 /// Bytes of `metrics.csv` and of every other table.
 pub const TABLE_BYTES: u64 = 256 << 20;
+/// Bytes of a tensor of which nothing narrower is known.
+pub const TENSOR_BYTES: usize = 1 << 30;
 /// Bytes of a stored picture's file.
 pub const PICTURE_BYTES: u64 = 256 << 20;
 /// Pixels of a stored picture, about 5800 x 5800.
 pub const PIXELS: usize = 1 << 25;
+/// Letters of a model's name.
+pub const NAME: usize = 1000;
 /// Blocks of a model, and the deepest layer that a number is about.
 pub const LAYERS: usize = 1000;
 /// Heads of a layer.

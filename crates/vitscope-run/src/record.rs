@@ -393,6 +393,11 @@ impl Record {
             ("depth", self.model.depth, limits::LAYERS),
             ("heads", self.model.heads.unwrap_or(0), limits::HEADS),
             ("train", data.train, limits::IMAGES),
+            (
+                "letters of its model's name, namely",
+                self.model.name.chars().count(),
+                limits::NAME,
+            ),
             ("test", data.test, limits::IMAGES),
             ("classes of number", data.classes.len(), limits::CLASSES),
             ("examples of number", self.examples.len(), limits::EXAMPLES),

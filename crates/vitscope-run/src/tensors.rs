@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 
 use crate::error::RunError;
 use crate::files;
+use crate::limits;
 
 /// Bytes of the number before the header.
 const PREFIX: usize = 8;
@@ -350,6 +351,27 @@ fn is_sealed(file: &mut File) -> std::io::Result<bool> {
         let count = left.min(HASHED as u64) as usize;
         file.read_exact(&mut buffer[..count])?;
         hash.update(&buffer[..count]);
+    /// What the numbers of a tensor are, and its shape; `None` where there is none of that name. Of a file that may be
+    /// a stranger's this is looked at before any of it is read.
+    #[must_use]
+    pub fn kind(&self, name: &str) -> Option<(Dtype, &[usize])> {
+        let info = self.metadata.info(name)?;
+        Some((info.dtype, info.shape.as_slice()))
+    }
+
+    /// [`read`](Self::read), for a file that may be a stranger's: what is longer than such a tensor can be is not read.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is longer than `most` bytes.
+    pub fn read_up_to(&mut self, name: &str, most: usize) -> Result<Option<Stored>, RunError> {
+        if let Some(info) = self.metadata.info(name) {
+            let (start, end) = info.data_offsets;
+            let what = format!("bytes of {name}, namely");
+            limits::check(&self.path, &what, end - start, most)?;
+        }
+        self.read(name)
+    }
+
         left -= count as u64;
     }
     let mut seal = [0; SEAL];
@@ -421,6 +443,12 @@ mod tests {
         let whole = std::fs::read(&path).unwrap();
         let damaged = |_: &dyn std::fmt::Display| RunError::Internal("damaged".to_owned());
         let mut file = TensorFile::open_sealed(&path, damaged).unwrap().unwrap();
+        assert_eq!(file.kind("a"), Some((Dtype::U32, [1, 3].as_slice())));
+        assert!(file.kind("c").is_none());
+        assert_eq!(file.read_up_to("a", 12).unwrap().unwrap().bytes, b);
+        assert!(file.read_up_to("c", 0).unwrap().is_none());
+        let said = file.read_up_to("a", 11).unwrap_err().to_string();
+        assert!(said.contains("has bytes of a, namely 12"), "{said}");
         assert_eq!(file.read("a").unwrap().unwrap().bytes, [7; 4]);
         for bit in 0..8 * whole.len() {
             let mut bytes = whole.clone();

@@ -31,8 +31,9 @@ impl PlanProblems {
             self.list.push(format!("{}: and more", self.path.display()));
         }
         if self.list.len() < TOLD {
-            self.list
-                .push(format!("{}: {place}: {problem}", self.path.display()));
+            let problem = format!("{}: {place}: {problem}", self.path.display());
+            // A parser's sentences may have several lines, and names of the plan be of several.
+            self.list.push(problem.replace('\n', ", "));
         }
     }
 

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use vitscope_data::RgbCrop;
 use vitscope_run::tensors::TensorFile;
-use vitscope_run::{Facet, Run, RunKind, Slot, names};
+use vitscope_run::{Facet, Run, RunKind, Slot, limits, names};
 use vitscope_study::StudyError;
 use vitscope_study::layers::Layers;
 use vitscope_study::model::{Model, Opened};
@@ -287,10 +287,12 @@ impl Pane {
         let Some(file) = &mut self.codebooks else {
             return Ok(None);
         };
-        let Some(stored) = file.read(&slot.to_string())? else {
+        let most = size_of::<f32>() * limits::CLUSTERS * self.opened.record.width;
+        let Some(stored) = file.read_up_to(&slot.to_string(), most)? else {
             return Ok(None);
         };
-        let matches = file.read(&names::matches(slot))?;
+        let matches =
+            file.read_up_to(&names::matches(slot), size_of::<i64>() * limits::CLUSTERS)?;
         let matches = matches.map(|stored| stored.i64s()).unwrap_or_default();
         let shape = (
             stored.shape.first().copied().unwrap_or(0),

@@ -19,7 +19,7 @@ use vitscope_data::DataError;
 use vitscope_demo::DemoError;
 use vitscope_figure::FigureError;
 use vitscope_hub::HubError;
-use vitscope_run::RunError;
+use vitscope_run::{RunError, plain};
 use vitscope_study::StudyError;
 use vitscope_sweep::SweepError;
 use vitscope_view::ViewError;
@@ -266,7 +266,22 @@ pub fn mistyped(error: &clap::Error) -> u8 {
             ));
             2
         }
+        // Its colors are controls, too: where what was typed holds any, it is told without.
+        _ if error.context().any(|(_, value)| is_odd(value)) => {
+            say(&error.render().to_string().trim_end().replace('\n', "\n "));
+            2
+        }
         _ => error.exit(),
+    }
+}
+
+/// Whether what was typed is shown otherwise than it is.
+fn is_odd(value: &ContextValue) -> bool {
+    let odd = |text: &String| matches!(plain::line(text), Cow::Owned(_));
+    match value {
+        ContextValue::String(text) => odd(text),
+        ContextValue::Strings(texts) => texts.iter().any(odd),
+        _ => false,
     }
 }
 

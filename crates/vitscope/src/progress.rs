@@ -7,11 +7,12 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
+use vitscope_run::plain;
 use vitscope_study::observer::{Observer, Phase};
 use vitscope_sweep::{Piece, Watch};
 
 use crate::args::{Cli, Output};
-use crate::stderr::say;
+use crate::stderr::{say, say_exactly};
 
 /// How often a JSON line may be written.
 pub const JSON_INTERVAL: Duration = Duration::from_secs(2);
@@ -42,7 +43,9 @@ impl Style {
     pub fn note(&self, bar: &ProgressBar, text: &str) {
         match self {
             Self::Quiet => {}
-            Self::Json => say(&serde_json::json!({"event": "note", "text": text}).to_string()),
+            Self::Json => {
+                say_exactly(&serde_json::json!({"event": "note", "text": text}).to_string())
+            }
             Self::Bars => bar.suspend(|| say(&format!("note: {text}"))),
             Self::Lines => say(&format!("note: {text}")),
         }
@@ -107,7 +110,7 @@ impl Teller {
             "left_secs": if self.done > self.before { Some(left) } else { None },
             "loss": self.loss,
         });
-        say(&line.to_string());
+        say_exactly(&line.to_string());
     }
 }
 
@@ -230,7 +233,8 @@ impl SweepTeller {
             .iter()
             .map(|(piece, how_far)| format!("{} {how_far}", title(piece)))
             .collect();
-        self.bar.set_message(texts.join(" | "));
+        self.bar
+            .set_message(plain::line(&texts.join(" | ")).into_owned());
     }
 
     fn tell(&self, event: &str, piece: &Piece, more: &serde_json::Value) {
@@ -240,7 +244,7 @@ impl SweepTeller {
         if let (Some(line), Some(more)) = (line.as_object_mut(), more.as_object()) {
             line.extend(more.clone());
         }
-        say(&line.to_string());
+        say_exactly(&line.to_string());
     }
 }
 

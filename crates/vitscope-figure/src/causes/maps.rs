@@ -1,5 +1,6 @@
 //! The figure `cause-maps`: what a slot predicts where, as it is and with position taken out, and what was taken out.
 
+use safetensors::Dtype;
 use vitscope_run::tensors::TensorFile;
 use vitscope_run::{Slot, Subject, names};
 
@@ -152,13 +153,18 @@ fn removed(member: &Member, slot: Slot) -> Result<Option<Rgb>, FigureError> {
     let Some(mut file) = TensorFile::open(&path, damaged)? else {
         return Ok(None);
     };
-    let Some(stored) = file.read(&names::removed(slot))? else {
+    let [rows, columns] = member.run.record.grid;
+    let most = size_of::<f32>() * rows * columns;
+    let Some(stored) = file.read_up_to(&names::removed(slot), most)? else {
         return Ok(None);
     };
     let [rows, columns] = stored.shape[..] else {
         return Err(damaged(&"a map has an odd shape"));
     };
     let values = stored.f32s();
+    if stored.dtype != Dtype::F32 || values.len() != rows * columns {
+        return Err(damaged(&"a map is of another type"));
+    }
     let most = values.iter().copied().fold(0.0_f32, f32::max);
     let (width, height) = (columns * ZOOM, rows * ZOOM);
     let pixels = (0..width * height).map(|pixel| {

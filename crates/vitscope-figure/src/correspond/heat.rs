@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use safetensors::Dtype;
 use vitscope_run::tensors::TensorFile;
-use vitscope_run::{Slot, names};
+use vitscope_run::{Slot, limits, names};
 
 use super::pairs::PointPair;
 use crate::error::FigureError;
@@ -41,7 +41,7 @@ impl SimilarityMaps {
         point: usize,
     ) -> Result<Option<PatchMap>, FigureError> {
         let name = format!("{number}.{slot}");
-        let Some(tensor) = self.file.read(&name)? else {
+        let Some(tensor) = self.file.read_up_to(&name, limits::TENSOR_BYTES)? else {
             return Ok(None);
         };
         let bad =

@@ -120,12 +120,12 @@ pub(super) fn stored_matches(
         return Ok(None);
     };
     let bad = |problem: String| FigureError::malformed(&path, problem);
-    let index = file.read("pair")?;
+    let index = file.read_up_to("pair", limits::TENSOR_BYTES)?;
     let index = index.ok_or_else(|| bad("has no pair".to_owned()))?.u32s();
     let mut matches = SlotMatches::new();
     for slot in run.slots() {
         let name = format!("match.{slot}");
-        let Some(tensor) = file.read(&name)? else {
+        let Some(tensor) = file.read_up_to(&name, 8 * index.len())? else {
             continue;
         };
         let points = tensor.bytes.as_chunks::<4>().0;

@@ -18,7 +18,7 @@ use askama::Template;
 use explorer::Island;
 use standing::RunVerdict;
 use table::SlotTable;
-use vitscope_run::{Facet, Part, Record, RunKind, RunState, Subject, Varying};
+use vitscope_run::{Facet, Part, Record, RunKind, RunState, Subject, Varying, plain};
 
 use crate::error::FigureError;
 use crate::many::{self, MANY};
@@ -253,8 +253,11 @@ impl Default for Page<'_> {
 
 impl Page<'_> {
     fn text(&self) -> Result<String, FigureError> {
-        self.render()
-            .map_err(|error| FigureError::render("report.html", error))
+        let text = self
+            .render()
+            .map_err(|error| FigureError::render("report.html", error))?;
+        // Names are a stranger's, wherever they stand in it.
+        Ok(plain::lines(&text).into_owned())
     }
 }
 
@@ -262,7 +265,7 @@ impl Page<'_> {
 fn text_of(island: &Island<'_>) -> Result<String, FigureError> {
     let text =
         serde_json::to_string(island).map_err(|error| FigureError::render("report.html", error))?;
-    Ok(text.replace('<', "\\u003c"))
+    Ok(plain::json(&text).replace('<', "\\u003c"))
 }
 
 /// Figures of one kind for each facet stand behind tabs.

@@ -54,7 +54,8 @@ pub(super) fn of(
     let places = run.record.grid[0] * run.record.grid[1];
     for slot in run.slots() {
         let name = names::patches(slot);
-        let Some(tensor) = file.read(&name)? else {
+        let Some(tensor) = file.read_up_to(&name, MOST * places * run.record.examples.len())?
+        else {
             continue;
         };
         let bad = || FigureError::malformed(&path, format!("has {name} of another type or shape"));
@@ -65,7 +66,9 @@ pub(super) fn of(
             return Err(bad());
         }
         let mut number = |name: &str| -> Result<Option<f64>, FigureError> {
-            let found = file.read(name)?.filter(|found| found.dtype == Dtype::F64);
+            let found = file
+                .read_up_to(name, size_of::<f64>())?
+                .filter(|found| found.dtype == Dtype::F64);
             let number = found.and_then(|found| found.f64s().first().copied());
             Ok(number.filter(|number| number.is_finite()))
         };

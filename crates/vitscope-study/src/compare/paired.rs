@@ -3,11 +3,13 @@
 
 use std::collections::BTreeMap;
 
+use safetensors::tensor::Dtype;
 use vitscope_measure::Difference;
 use vitscope_run::tensors::TensorFile;
 use vitscope_run::{Slot, Subject, names};
 
 use crate::error::StudyError;
+use crate::settings::{Setting, Takes};
 use crate::stored::StoredRun;
 
 /// The bootstrap samples of a run's mIoU, of the slots that have them; an undefined one is `None`.
@@ -29,16 +31,48 @@ pub(super) fn samples(run: &StoredRun) -> Result<Samples, StudyError> {
     let Some(mut file) = TensorFile::open(&path, damaged)? else {
         return Ok(samples);
     };
+    let drawn = drawn(run)?;
     for subject in run.run.metrics.subjects() {
-        if let Subject::Slot(slot) = subject
-            && let Some(stored) = file.read(&names::miou_samples(slot))?
-        {
+        let Subject::Slot(slot) = subject else {
+            continue;
+        };
+        let name = names::miou_samples(slot);
+        let Some(found) = file.kind(&name) else {
+            continue;
+        };
+        // A stranger's file may be of any length: nothing of it is read that cannot be.
+        if found != (Dtype::F64, &[drawn]) {
+            let problem = format!(
+                "{name} is not the {drawn} numbers that `resamples` of its {} promises",
+                names::RECORD
+            );
+            return Err(damaged(&problem));
+        }
+        if let Some(stored) = file.read(&name)? {
             let values = stored.f64s().into_iter();
             let values = values.map(|miou| Some(miou).filter(|miou| !miou.is_nan()));
             samples.insert(slot, values.collect());
         }
     }
     Ok(samples)
+}
+
+/// How many bootstrap samples a run says that it drew: as many as can be asked for, at the most.
+fn drawn(run: &StoredRun) -> Result<usize, StudyError> {
+    let name = "resamples";
+    let stored = run.run.record.settings.get(name);
+    let takes = Setting::called(name).map(|setting| setting.takes);
+    let number = stored.and_then(serde_json::Value::as_u64);
+    let number = number.filter(|&number| takes.is_some_and(|takes| takes.holds(number as f64)));
+    number.map(|number| number as usize).ok_or_else(|| {
+        StudyError::file(
+            &run.run.root.join(names::RECORD),
+            format!(
+                "has a `{name}` that cannot be, expected {}: remove the folder of its run and make that again",
+                takes.map(Takes::told).unwrap_or_default()
+            ),
+        )
+    })
 }
 
 /// Whether the samples of two runs are of the same images: the same test images, drawn by the same seed as often.
@@ -73,7 +107,9 @@ pub(super) fn difference(
 
 #[cfg(test)]
 mod tests {
+    use safetensors::tensor::TensorView;
     use serde_json::json;
+    use vitscope_run::tensors::write;
     use vitscope_run::{Facet, Metrics, Part, Run, Table};
 
     use super::*;
@@ -130,6 +166,42 @@ mod tests {
         assert!(are_paired(&run(0, 5, 0.5), &run(0, 5, 0.2)));
         assert!(!are_paired(&run(0, 5, 0.5), &run(1, 5, 0.5)));
         assert!(!are_paired(&run(0, 5, 0.5), &run(0, 6, 0.5)));
+    }
+
+    /// A stranger's run may store anything: what it does not say that it drew is refused, and not read.
+    #[test]
+    fn samples_are_as_many_as_the_run_drew() {
+        let mut stored = run(0, 5, 0.5);
+        let folder = tempfile::tempdir().unwrap();
+        stored.run.root = folder.path().to_owned();
+        let store = |dtype: Dtype, shape: Vec<usize>| {
+            let bytes = vec![0; shape.iter().product::<usize>() * dtype.bitsize() / 8];
+            let view = TensorView::new(dtype, shape, &bytes).unwrap();
+            let tensors = vec![(names::miou_samples(SLOT), view)];
+            write(&folder.path().join(names::SAMPLES), tensors, None).unwrap();
+        };
+        store(Dtype::F64, vec![4]);
+        assert_eq!(samples(&stored).unwrap(), samples_of([0.0; 4]));
+        for (dtype, shape) in [
+            (Dtype::F64, vec![5]),
+            (Dtype::F64, vec![4, 1]),
+            (Dtype::F64, vec![]),
+            (Dtype::F32, vec![4]),
+        ] {
+            store(dtype, shape);
+            let said = samples(&stored).unwrap_err().to_string();
+            assert!(said.contains("is not the 4 numbers"), "{said}");
+        }
+        store(Dtype::F64, vec![20_000]);
+        for drawn in [json!(20_000), json!(1), json!(-4), json!("4"), json!(null)] {
+            stored
+                .run
+                .record
+                .settings
+                .insert("resamples".to_owned(), drawn);
+            let said = samples(&stored).unwrap_err().to_string();
+            assert!(said.contains("a `resamples` that cannot be"), "{said}");
+        }
     }
 
     #[test]

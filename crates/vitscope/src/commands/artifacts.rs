@@ -8,7 +8,7 @@ use vitscope_run::Run;
 use vitscope_study::artifacts::{Finding, Health, artifacts};
 
 use crate::args::{Cli, Output};
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// Says what is odd about the embeddings of a run.
 pub fn run(cli: &Cli, run: &Path) -> anyhow::Result<()> {
@@ -16,7 +16,7 @@ pub fn run(cli: &Cli, run: &Path) -> anyhow::Result<()> {
     let findings = artifacts(&run)?;
     match cli.output() {
         Output::Human => print(&table(&findings)),
-        Output::Json => print(&serde_json::to_string(&json!({ "findings": findings }))?),
+        Output::Json => print_exactly(&serde_json::to_string(&json!({ "findings": findings }))?),
     }
 }
 

@@ -14,7 +14,7 @@ use super::settled::{layout, settle};
 use super::threads::use_threads;
 use crate::args::{AttentionArgs, Cli, Output};
 use crate::progress::Teller;
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// Measures the locality bias of every layer and prints it.
 pub fn run(cli: &Cli, args: &AttentionArgs) -> anyhow::Result<()> {
@@ -46,7 +46,7 @@ pub fn run(cli: &Cli, args: &AttentionArgs) -> anyhow::Result<()> {
     outcome.session.tidy().map_err(StudyError::from)?;
     match cli.output() {
         Output::Human => print(&table(&outcome, &page)),
-        Output::Json => print(&serde_json::to_string(&json!({
+        Output::Json => print_exactly(&serde_json::to_string(&json!({
             "run": outcome.run,
             "page": page,
             "layers": outcome.layers.iter().map(|layer| json!({

@@ -14,7 +14,7 @@ use super::settled::{layout, settle};
 use super::threads::use_threads;
 use crate::args::{CausesArgs, Cli, Output};
 use crate::progress::Teller;
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// Tests what position causes and prints what labels follow.
 pub fn run(cli: &Cli, args: &CausesArgs) -> anyhow::Result<()> {
@@ -53,7 +53,7 @@ pub fn run(cli: &Cli, args: &CausesArgs) -> anyhow::Result<()> {
                 page.display()
             ))
         }
-        Output::Json => print(&serde_json::to_string(&json!({
+        Output::Json => print_exactly(&serde_json::to_string(&json!({
             "run": outcome.run,
             "page": page,
             "leaning": json!({

@@ -1,20 +1,19 @@
 //! `vitscope compare`.
 
-use std::borrow::Cow;
 use std::fmt::Write as _;
-use std::io::Write as _;
 use std::path::Path;
 
 use serde_json::json;
 use vitscope_figure::{CompareOptions, Drawn};
-use vitscope_run::Measured;
+use vitscope_run::{Measured, plain};
 use vitscope_study::compare::{CompareRequest, Comparison, compare};
 use vitscope_study::relations::{Coefficient, Relation};
 
 use super::report::{choice, images, look};
 use crate::args::{Cli, CompareArgs, Output};
 use crate::exit::{bounded, missed};
-use crate::stdout::print;
+use crate::stderr::tell;
+use crate::stdout::{print, print_exactly};
 
 /// Sets runs side by side, writes their tables and figures, and prints the short table.
 pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
@@ -42,7 +41,7 @@ pub fn run(cli: &Cli, args: &CompareArgs) -> anyhow::Result<()> {
     let drawn = vitscope_figure::compare(&args.runs, &args.out, &options).map_err(choice)?;
     if !cli.quiet && cli.output() == Output::Human {
         for note in &comparison.notes {
-            writeln!(std::io::stderr(), "note: {note}")?;
+            tell(&format!("note: {note}"))?;
         }
     }
     if let Some(summary) = &args.summary {
@@ -67,7 +66,7 @@ fn say(
 ) -> anyhow::Result<()> {
     match cli.output() {
         Output::Human => print(&table(comparison, &drawn.page)),
-        Output::Json => print(&serde_json::to_string(&json!({
+        Output::Json => print_exactly(&serde_json::to_string(&json!({
             "select": request.select.to_string(),
             "lines": comparison.lines,
             "relations": comparison.relations,
@@ -265,11 +264,13 @@ fn causes(comparison: &Comparison) -> String {
 /// Letters of a cell that are shown: a name may be a stranger's, of any length.
 const WIDEST: usize = 200;
 
-/// A cell, cut to the letters that are shown.
-fn shown(cell: &str) -> Cow<'_, str> {
-    match cell.char_indices().nth(WIDEST) {
-        Some(_) => Cow::Owned(cell.chars().take(WIDEST - 1).chain(['…']).collect()),
-        None => Cow::Borrowed(cell),
+/// A cell as it is shown, cut to the letters that are.
+pub(super) fn shown(cell: &str) -> String {
+    let end = cell.char_indices().nth(WIDEST).map(|(end, _)| end);
+    let cell = plain::line(&cell[..end.unwrap_or(cell.len())]);
+    match end.is_some() || cell.chars().count() > WIDEST {
+        true => cell.chars().take(WIDEST - 1).chain(['…']).collect(),
+        false => cell.into_owned(),
     }
 }
 
@@ -286,7 +287,7 @@ pub(super) fn columns<const N: usize>(rows: &[[String; N]]) -> String {
         for (cell, width) in row.iter().zip(widths).take(N - 1) {
             let _ = write!(line, "{:<width$}  ", shown(cell));
         }
-        line += &bounded(&row[N - 1]);
+        line += &bounded(&plain::line(&row[N - 1]));
         text += line.trim_end();
         text.push('\n');
     }

@@ -16,7 +16,7 @@ use super::settled::{layout, settle};
 use super::threads::use_threads;
 use crate::args::{Cli, CorrespondArgs, LayoutWord, Output};
 use crate::progress::Teller;
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// Compares keypoints and prints the best layer of each facet.
 pub fn run(cli: &Cli, args: &CorrespondArgs) -> anyhow::Result<()> {
@@ -60,7 +60,7 @@ pub fn run(cli: &Cli, args: &CorrespondArgs) -> anyhow::Result<()> {
     outcome.session.tidy().map_err(StudyError::from)?;
     match cli.output() {
         Output::Human => print(&table(&outcome, &page)),
-        Output::Json => print(&serde_json::to_string(&json!({
+        Output::Json => print_exactly(&serde_json::to_string(&json!({
             "run": outcome.run,
             "page": page,
             "pairs": outcome.counts[0],

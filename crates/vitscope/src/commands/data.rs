@@ -4,14 +4,16 @@ use std::fmt::Write;
 use std::path::Path;
 
 use vitscope_data::Kind;
+use vitscope_run::plain;
 use vitscope_study::StudyError;
 use vitscope_study::check::{PositionCheck, ProblemList, Request, SetCheck, SplitCheck, check};
 use vitscope_study::check_pairs::{PairCheck, check_pairs};
 
+use super::compare::shown;
 use super::threads::use_threads;
 use crate::args::{Cli, DataCheckArgs, DataCommand, Output};
 use crate::progress::Teller;
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// Problems shown in the human table; `--format json` lists up to 1000.
 const SHOWN: usize = 20;
@@ -33,7 +35,7 @@ fn run_check(cli: &Cli, args: &DataCheckArgs) -> anyhow::Result<()> {
         let result = unreadable(cli, check_pairs(&args.data, &mut teller))?;
         match cli.output() {
             Output::Human => print(&describe_pairs(&result))?,
-            Output::Json => print(&serde_json::to_string_pretty(&result)?)?,
+            Output::Json => print_exactly(&serde_json::to_string_pretty(&result)?)?,
         }
         return verdict(result.usable, &result.root, &result.problems);
     }
@@ -49,7 +51,7 @@ fn run_check(cli: &Cli, args: &DataCheckArgs) -> anyhow::Result<()> {
     let result = unreadable(cli, check(&request, &mut teller))?;
     match cli.output() {
         Output::Human => print(&describe(&result))?,
-        Output::Json => print(&serde_json::to_string_pretty(&result)?)?,
+        Output::Json => print_exactly(&serde_json::to_string_pretty(&result)?)?,
     }
     verdict(result.usable, &result.root, &result.problems)
 }
@@ -58,7 +60,7 @@ fn run_check(cli: &Cli, args: &DataCheckArgs) -> anyhow::Result<()> {
 fn unreadable<T>(cli: &Cli, result: Result<T, StudyError>) -> anyhow::Result<T> {
     if let (Output::Json, Err(error)) = (cli.output(), &result) {
         let report = serde_json::json!({"usable": false, "error": error.to_string()});
-        print(&serde_json::to_string_pretty(&report)?)?;
+        print_exactly(&serde_json::to_string_pretty(&report)?)?;
     }
     Ok(result?)
 }
@@ -106,7 +108,7 @@ fn describe(result: &SetCheck) -> String {
         &splits[..]
     };
     let mut line = |name: &str, value: &str| {
-        let _ = writeln!(text, "{name:<10} {value}");
+        let _ = writeln!(text, "{name:<10} {}", plain::line(value));
     };
     line("kind", result.kind);
     line("root", &result.root);
@@ -128,17 +130,21 @@ fn describe(result: &SetCheck) -> String {
         text.push_str(&describe_position(result, position));
     }
     if let Some(path) = &result.aggregate {
-        let _ = writeln!(text, "aggregate map: {path}");
+        let _ = writeln!(text, "aggregate map: {}", plain::line(path));
     }
     if let Some(path) = &result.draft {
-        let _ = writeln!(text, "description: {path}");
+        let _ = writeln!(text, "description: {}", plain::line(path));
     }
     text.push_str(&problems(result));
     text
 }
 
 fn describe_pairs(result: &PairCheck) -> String {
-    let mut text = format!("kind       {}\nroot       {}\n", result.kind, result.root);
+    let mut text = format!(
+        "kind       {}\nroot       {}\n",
+        result.kind,
+        plain::line(&result.root)
+    );
     for split in &result.splits {
         let _ = write!(
             text,
@@ -160,7 +166,7 @@ fn describe_pairs(result: &PairCheck) -> String {
         );
     }
     for note in &result.notes {
-        let _ = writeln!(text, "note       {note}");
+        let _ = writeln!(text, "note       {}", plain::line(note));
     }
     for split in &result.splits {
         let _ = writeln!(
@@ -172,7 +178,7 @@ fn describe_pairs(result: &PairCheck) -> String {
             let _ = writeln!(
                 text,
                 "{:<12} {:>7} {:>12} {:>11}",
-                category.name,
+                shown(&category.name),
                 number(category.pairs as u64),
                 number(category.photographs as u64),
                 number(category.points as u64)
@@ -214,7 +220,10 @@ fn describe_split(split: &SplitCheck) -> String {
 /// Share of the pixels and number of images of each class, in both splits.
 fn histogram(result: &SetCheck) -> String {
     let classes = &result.test.classes;
-    let widest = classes.iter().map(|class| class.name.chars().count()).max();
+    let widest = classes
+        .iter()
+        .map(|class| shown(&class.name).chars().count())
+        .max();
     let width = widest.unwrap_or(0).clamp(5, 40);
     let mut text = String::from("\n");
     let train = !result.one_list;
@@ -229,7 +238,7 @@ fn histogram(result: &SetCheck) -> String {
         .zip(&result.train.classes)
         .take(SHOWN_CLASSES)
     {
-        let _ = write!(text, "{:>5} {:<width$}", test.index, test.name);
+        let _ = write!(text, "{:>5} {:<width$}", test.index, shown(&test.name));
         if train {
             let (share, images) = (percent(fit.share), number(fit.images as u64));
             let _ = write!(text, " {share:>10} {images:>9}");
@@ -267,10 +276,10 @@ fn histogram(result: &SetCheck) -> String {
             w = 10usize.saturating_sub(pad).max(share.len())
         );
     }
-    let absent: Vec<&str> = classes
+    let absent: Vec<String> = classes
         .iter()
         .filter(|class| class.images == 0)
-        .map(|class| class.name.as_str())
+        .map(|class| shown(&class.name))
         .collect();
     if !absent.is_empty() {
         let _ = writeln!(
@@ -349,7 +358,7 @@ fn problems(result: &SetCheck) -> String {
             text,
             "{} masks belong to no image, such as {}",
             number(unclaimed.count as u64),
-            unclaimed.listed.first().map_or("", String::as_str)
+            plain::line(unclaimed.listed.first().map_or("", String::as_str))
         );
     }
     text.push_str(&stoppers(&result.problems, result.usable));
@@ -373,7 +382,7 @@ fn stoppers(problems: &ProblemList, usable: bool) -> String {
         let _ = writeln!(text, "  {:>7} {sort}", number(*count as u64));
     }
     for problem in problems.listed.iter().take(SHOWN) {
-        let _ = writeln!(text, "  - {}", problem.message);
+        let _ = writeln!(text, "  - {}", plain::line(&problem.message));
     }
     if problems.count > SHOWN {
         let more = number((problems.count - SHOWN) as u64);

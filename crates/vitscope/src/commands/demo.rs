@@ -18,7 +18,7 @@ use vitscope_vit::identify::Settle;
 use self::found::DemoFound;
 use crate::args::{Cli, DemoArgs, Output};
 use crate::progress::Teller;
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// The scenes that centroids are trained on (the models saw them too) and the held-out ones on which
 /// everything is measured. What lies where is chance in them: any positional effect is the model's own.
@@ -67,7 +67,7 @@ pub fn run(cli: &Cli, args: &DemoArgs) -> anyhow::Result<()> {
     files::write(&folder.place(FOUND)?, text.as_bytes())?;
     match cli.output() {
         Output::Human => print(&found::text(&found, SCENES.test, &page)),
-        Output::Json => print(&serde_json::to_string(&results)?),
+        Output::Json => print_exactly(&serde_json::to_string(&results)?),
     }
 }
 

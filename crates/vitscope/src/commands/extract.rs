@@ -10,7 +10,7 @@ use super::threads::use_threads;
 use crate::args::{Cli, ExtractArgs, Output, StoreWord};
 use crate::exit::usage;
 use crate::progress::Teller;
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// Writes facets and prints the files.
 pub fn run(cli: &Cli, args: &ExtractArgs) -> anyhow::Result<()> {
@@ -58,7 +58,7 @@ pub fn run(cli: &Cli, args: &ExtractArgs) -> anyhow::Result<()> {
                 .collect();
             print(&lines.join("\n"))
         }
-        Output::Json => print(&serde_json::to_string(
+        Output::Json => print_exactly(&serde_json::to_string(
             &serde_json::json!({ "files": files }),
         )?),
     }

@@ -11,7 +11,7 @@ use super::locate::locate;
 use super::settled::{layout, settle};
 use crate::args::{Cli, InspectArgs, Output};
 use crate::exit::usage;
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// Prints what a checkpoint is, or drafts its description.
 pub fn run(cli: &Cli, args: &InspectArgs) -> anyhow::Result<()> {
@@ -31,7 +31,7 @@ pub fn run(cli: &Cli, args: &InspectArgs) -> anyhow::Result<()> {
     };
     match cli.output() {
         Output::Human => print(&describe(&checkpoint)),
-        Output::Json => print(&serde_json::to_string_pretty(&serde_json::json!({
+        Output::Json => print_exactly(&serde_json::to_string_pretty(&serde_json::json!({
             "identity": checkpoint.identity(),
             "config": checkpoint.config(),
             "tensors": checkpoint.tensors(),

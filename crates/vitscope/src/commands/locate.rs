@@ -6,11 +6,12 @@ use std::time::Instant;
 use indicatif::{ProgressBar, ProgressStyle};
 use vitscope_hub::progress::Progress;
 use vitscope_hub::{ModelOrigin, resolve};
+use vitscope_run::plain;
 use vitscope_vit::identify::Format;
 
 use crate::args::Cli;
 use crate::progress::{JSON_INTERVAL, Style};
-use crate::stderr::say;
+use crate::stderr::{say, say_exactly};
 
 /// The local file or folder of a model: a path, a short name of the table or a Hugging Face id.
 pub fn locate(cli: &Cli, model: &Path, format: Option<Format>) -> anyhow::Result<PathBuf> {
@@ -54,7 +55,7 @@ impl DownloadTeller {
             "bytes": self.done,
             "total_bytes": self.total,
         });
-        say(&line.to_string());
+        say_exactly(&line.to_string());
     }
 }
 
@@ -78,7 +79,9 @@ impl Progress for DownloadTeller {
                 // A template that cannot be read would only cost the bar its shape.
                 let style = ProgressStyle::with_template(template)
                     .unwrap_or_else(|_| ProgressStyle::default_bar());
-                self.bar = bar.with_position(done).with_message(self.file.clone());
+                self.bar = bar
+                    .with_position(done)
+                    .with_message(plain::line(file).into_owned());
                 self.bar.set_style(style.progress_chars("=> "));
                 self.bar.reset_eta();
             }

@@ -9,7 +9,7 @@ use vitscope_study::paper::Paper;
 use vitscope_vit::known::{KnownModel, Publication, models};
 
 use crate::args::{Cli, Output};
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// Prints the known models, those that a name mentions, or everything about one.
 pub fn run(cli: &Cli, name: Option<&str>) -> anyhow::Result<()> {
@@ -33,7 +33,7 @@ pub fn run(cli: &Cli, name: Option<&str>) -> anyhow::Result<()> {
         (Output::Json, _) => {
             let paper = Paper::new()?;
             let list: Vec<_> = shown.into_iter().map(|model| json(model, &paper)).collect();
-            print(&serde_json::to_string_pretty(
+            print_exactly(&serde_json::to_string_pretty(
                 &serde_json::json!({ "models": list }),
             )?)
         }

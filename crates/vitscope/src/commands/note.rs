@@ -1,13 +1,12 @@
 //! What is worth knowing beside a result.
 
-use std::io::Write;
-
 use crate::args::{Cli, Output};
+use crate::stderr::tell;
 
 /// Something worth knowing, on stderr.
 pub fn note(cli: &Cli, text: &str) -> anyhow::Result<()> {
     if !cli.quiet && cli.output() == Output::Human {
-        writeln!(std::io::stderr(), "note: {text}")?;
+        tell(&format!("note: {text}"))?;
     }
     Ok(())
 }

@@ -19,7 +19,7 @@ use super::threads::use_threads;
 use crate::args::{Cli, Output, ProbeArgs};
 use crate::exit::usage;
 use crate::progress::Teller;
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// Runs the main job, draws its figures and prints its table.
 pub fn run(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<()> {
@@ -89,7 +89,7 @@ fn model(cli: &Cli, args: &ProbeArgs) -> anyhow::Result<Model> {
 /// Says what a run will take.
 fn print_plan(cli: &Cli, estimate: &Estimate) -> anyhow::Result<()> {
     if cli.output() == Output::Json {
-        return print(&serde_json::to_string(estimate)?);
+        return print_exactly(&serde_json::to_string(estimate)?);
     }
     let mut text = format!(
         "{:<9} {:>9}  {:>9}  {:>9}\n",
@@ -203,11 +203,11 @@ pub(super) fn print_runs(cli: &Cli, runs: &[DrawnRun]) -> anyhow::Result<()> {
         }
         (Output::Json, 1) => {
             let mut objects = runs().map(|(outcome, page)| run_json(outcome, page));
-            print(&serde_json::to_string(&objects.next())?)
+            print_exactly(&serde_json::to_string(&objects.next())?)
         }
         (Output::Json, _) => {
             let objects: Vec<_> = runs().map(|(o, page)| run_json(o, page)).collect();
-            print(&serde_json::to_string(&json!({ "runs": objects }))?)
+            print_exactly(&serde_json::to_string(&json!({ "runs": objects }))?)
         }
     }
 }
@@ -228,7 +228,7 @@ fn print_shards(cli: &Cli, shards: &[(PathBuf, Shard, usize)]) -> anyhow::Result
         Output::Json => {
             let object = |(run, shard, images): &(PathBuf, Shard, usize)| json!({ "run": run, "shard": shard, "images": images });
             let objects: Vec<_> = shards.iter().map(object).collect();
-            print(&serde_json::to_string(&json!({ "shards": objects }))?)
+            print_exactly(&serde_json::to_string(&json!({ "shards": objects }))?)
         }
     }
 }

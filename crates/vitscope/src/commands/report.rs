@@ -6,7 +6,7 @@ use vitscope_figure::{DrawOptions, FigureError, ImageChoice, Look};
 
 use crate::args::{Cli, LookArgs, Output};
 use crate::exit::usage;
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// Draws figures and pages again and prints where the pages are.
 pub fn run(cli: &Cli, runs: &[PathBuf], words: &[String], asked: &LookArgs) -> anyhow::Result<()> {
@@ -23,7 +23,7 @@ pub fn run(cli: &Cli, runs: &[PathBuf], words: &[String], asked: &LookArgs) -> a
         let drawn = vitscope_figure::draw_with(run, &options).map_err(choice)?;
         match cli.output() {
             Output::Human => print(&drawn.page.display().to_string())?,
-            Output::Json => print(&serde_json::to_string(&serde_json::json!({
+            Output::Json => print_exactly(&serde_json::to_string(&serde_json::json!({
                 "page": drawn.page,
                 "figures": drawn.figures,
             }))?)?,

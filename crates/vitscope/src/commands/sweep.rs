@@ -19,7 +19,7 @@ use crate::args::{
     Cli, ExecutorArgs, ExecutorWord, Output, PlanArgs, SweepArgs, SweepVerb, TaskArgs,
 };
 use crate::progress::{SweepTeller, Teller};
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// Does what was typed with a plan.
 pub fn run(cli: &Cli, args: &SweepArgs) -> anyhow::Result<()> {
@@ -69,7 +69,7 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> anyhow::Result<()> {
         (Some(SweepVerb::Script(plan)), _) => {
             let sweep = of(plan, Weights::AsTheyAre)?;
             let program = std::env::current_exe()?;
-            print(&slurm::scripts(
+            print_exactly(&slurm::scripts(
                 &sweep,
                 &sweep.pending(),
                 &program,

@@ -9,7 +9,7 @@ use super::locate::locate;
 use super::settled::{layout, settle};
 use crate::args::{Cli, Output, VerifyArgs};
 use crate::exit::missed;
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// Compares a model with recorded activations and prints the differences; an error past the
 /// tolerance.
@@ -20,7 +20,7 @@ pub fn run(cli: &Cli, args: &VerifyArgs) -> anyhow::Result<()> {
     let outcome = verify(&model, &settle, &args.against, args.tolerance)?;
     match cli.output() {
         Output::Human => print(&table(&outcome))?,
-        Output::Json => print(&serde_json::to_string_pretty(&outcome)?)?,
+        Output::Json => print_exactly(&serde_json::to_string_pretty(&outcome)?)?,
     }
     if outcome.passed {
         return Ok(());

@@ -11,7 +11,7 @@ use super::note::note;
 use super::settled::{layout, settle};
 use super::threads::use_threads;
 use crate::args::{Cli, Output, ViewArgs};
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// Images that lie on the desk at first.
 const FIRST_IMAGES: usize = 4;
@@ -35,7 +35,7 @@ pub fn run(cli: &Cli, args: &ViewArgs) -> anyhow::Result<()> {
     let url = server.url();
     match cli.output() {
         Output::Human => print(&format!("{url}  (Ctrl-C ends it)"))?,
-        Output::Json => print(&serde_json::json!({ "url": url }).to_string())?,
+        Output::Json => print_exactly(&serde_json::json!({ "url": url }).to_string())?,
     }
     Ok(server.run(Served::new(desk), &stopper)?)
 }

@@ -65,6 +65,76 @@ fn records_that_cannot_be_are_refused() {
     succeed(run_args(&["merge", &run_text, "--out", &out_text]));
 }
 
+/// A name that turns letters red, rings, turns the order of letters and begins a line.
+const EVIL: &str = "a\u{1b}[31m\u{7}\u{9b}\u{202e}\u{2066}\nnote: b";
+
+/// What is told, which must have EVIL in letters that are shown.
+fn plainly(args: &[&str]) -> String {
+    let output = run_args(args);
+    let told = [output.stdout, output.stderr].map(|bytes| String::from_utf8(bytes).unwrap());
+    let told = told.concat();
+    let odd = |letter: char| {
+        let turns = matches!(letter, '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        letter != '\n' && (letter.is_control() || turns)
+    };
+    assert!(!told.contains(odd), "{args:?}: {told:?}");
+    let lines = told.lines();
+    let own = lines.filter(|line| line.starts_with("note: b"));
+    assert_eq!(own.count(), 0, "{args:?}: {told}");
+    told
+}
+
+#[cfg(unix)]
+#[test]
+fn names_of_strangers_are_shown_and_do_not_steer_the_terminal() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = |name: &str| dir.path().join(name).display().to_string();
+    for folder in ["images", "masks"] {
+        std::fs::create_dir(path(folder)).unwrap();
+    }
+    for name in [EVIL, "plain"] {
+        let photograph = image::RgbImage::from_fn(64, 64, |x, y| image::Rgb([x as u8, y as u8, 9]));
+        photograph
+            .save(path(&format!("images/{name}.png")))
+            .unwrap();
+        let mask = image::GrayImage::from_fn(64, 64, |x, _| image::Luma([(x / 32) as u8]));
+        mask.save(path(&format!("masks/{name}.png"))).unwrap();
+    }
+    let set = path("set.toml");
+    let name = |index: usize| toml::Value::String(format!("{EVIL}{index}"));
+    let classes = [0, 1].map(|id| format!("[[classes]]\nname = {}\nids = [{id}]\n", name(id)));
+    let splits = "test = { images = \"images\", masks = \"masks\" }\n";
+    std::fs::write(&set, format!("{splits}{}", classes.concat())).unwrap();
+    let check = ["data", "check", &set, "--size", "64"];
+    let shown = "a\\u{1b}[31m\\u{7}\\u{9b}\\u{202e}\\u{2066}\\nnote: b1";
+    assert!(plainly(&check).contains(shown));
+    // What a program reads is as it is.
+    let json = run_args(&[&check[..], &["--format", "json"]].concat()).stdout;
+    let json: Value = serde_json::from_slice(&json).unwrap();
+    assert_eq!(json["test"]["classes"][1]["name"], format!("{EVIL}1"));
+    std::fs::write(path(&format!("masks/{EVIL}.png")), b"junk").unwrap();
+    assert!(plainly(&check).contains("\\u{1b}"));
+    let key = toml::Value::String(EVIL.to_owned());
+    std::fs::write(&set, format!("{key} = 1\n")).unwrap();
+    let plan = format!("[sweep]\nout = 'x'\n[base]\nmodel = 'm'\ndata = 'd'\n{key} = 1\n");
+    std::fs::write(path("plan.toml"), plan).unwrap();
+    let flag = format!("--{EVIL}");
+    for args in [
+        &["data", "check", &set][..],
+        &["sweep", &path("plan.toml")],
+        &["inspect", &path(EVIL)],
+        &["report", &path(EVIL)],
+        &["compare", &path(EVIL), &path(EVIL), "--out", &path("out")],
+        &["probe", "m", "--data", "d", "--out", "o", "--steps", EVIL],
+        &["probe", "m", "--select", EVIL],
+        &["probe", &flag],
+        &[EVIL],
+    ] {
+        let told = plainly(args);
+        assert!(told.contains("\\u{1b}"), "{args:?}: {told}");
+    }
+}
+
 #[test]
 fn numbers_names_and_pictures_that_cannot_be_are_refused_or_drawn_in_time() {
     let dir = tempfile::tempdir().unwrap();
@@ -92,6 +162,12 @@ fn numbers_names_and_pictures_that_cannot_be_are_refused_or_drawn_in_time() {
     succeed(run_args(&["report", &text]));
     // Where fitting it was quadratic it took hours; a busy machine must not be taken for that.
     assert!(begun.elapsed() < Duration::from_secs(300));
+    std::fs::write(run.join("run.json"), &record).unwrap();
+    forge(&run, "/model/name", &json!("a".repeat(1001)));
+    refused(
+        &["report", &text],
+        "letters of its model's name, namely 1001",
+    );
     std::fs::write(run.join("run.json"), record).unwrap();
     // A picture that is small as a file only.
     let stem = run_json(&run)["examples"][0].as_str().unwrap().to_owned();

@@ -10,7 +10,7 @@ use crate::args::{Cli, Output};
 use crate::commands::compare::columns;
 use crate::commands::note::note;
 use crate::commands::probe::{bytes, duration};
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 /// What a piece takes, where that is known, or why its rehearsal failed.
 type Rehearsed = Result<Option<Cost>, String>;
@@ -57,7 +57,7 @@ pub(super) fn dry_run(cli: &Cli, sweep: &Sweep, local: &Local, bare: bool) -> an
         .filter(|(_, cost)| !matches!(cost, Ok(Some(_))))
         .count();
     if cli.output() == Output::Json {
-        return print(&serde_json::to_string(&json!({
+        return print_exactly(&serde_json::to_string(&json!({
             "jobs": jobs_json(sweep),
             "pieces": costs.iter().map(|(piece, cost)| json!({
                 "piece": piece.to_string(),

@@ -9,7 +9,7 @@ use crate::args::{Cli, Output};
 use crate::commands::compare::columns;
 use crate::commands::note::note;
 use crate::exit::missed;
-use crate::stdout::print;
+use crate::stdout::{print, print_exactly};
 
 pub(super) fn jobs_json(sweep: &Sweep) -> Vec<serde_json::Value> {
     let object = |job: &PlannedJob| {
@@ -68,7 +68,7 @@ pub(super) fn counted(sweep: &Sweep) -> String {
 pub(super) fn status(cli: &Cli, sweep: &Sweep) -> anyhow::Result<()> {
     let queued = slurm::queued(sweep)?;
     match cli.output() {
-        Output::Json => print(&serde_json::to_string(&json!({
+        Output::Json => print_exactly(&serde_json::to_string(&json!({
             "jobs": jobs_json(sweep),
             "comparison": sweep.pages(),
             "queued": queued,
@@ -109,7 +109,7 @@ pub(super) fn print_submitted(
     made: &slurm::Submission,
 ) -> anyhow::Result<()> {
     if cli.output() == Output::Json {
-        return print(&serde_json::to_string(&json!({
+        return print_exactly(&serde_json::to_string(&json!({
             "submitted": made.arrays,
             "note": made.note,
         }))?);
@@ -150,7 +150,7 @@ pub(super) fn plural(count: usize, one: &str, many: &str) -> String {
 /// The final table, and an error where a job failed.
 pub(super) fn print_report(cli: &Cli, sweep: &Sweep, reported: &Reported) -> anyhow::Result<()> {
     match cli.output() {
-        Output::Json => print(&serde_json::to_string(&json!({
+        Output::Json => print_exactly(&serde_json::to_string(&json!({
             "jobs": jobs_json(sweep),
             "report": reported,
         }))?)?,
