@@ -8,6 +8,7 @@
 mod common;
 
 use std::path::Path;
+use std::process::Command;
 
 use common::{Patience, assert_same, floats, metrics, pairs, probe, run_json, succeed};
 use safetensors::tensor::TensorView;
@@ -163,13 +164,13 @@ fn attention_is_measured_on_a_gpu_as_on_the_cpu() {
 }
 
 /// `correspond` with a checkpoint.
-fn correspond_with(model: &Path, set: &Path, out: &Path, more: &[&str]) -> std::process::Output {
+fn correspond_with(model: &Path, set: &Path, out: &Path, more: &[&str]) -> Command {
     let mut command = common::command();
     command.arg("correspond").arg(model).args(["--heads", "2"]);
     command.args(["--family", "dino", "--size", "64", "--data"]);
     command.arg(format!("spair71k:{}", set.display()));
     command.arg("--out").arg(out).args(more);
-    command.output().unwrap()
+    command
 }
 
 /// Matches of a slot, as column and row.
@@ -194,7 +195,8 @@ fn keypoints_are_found_on_a_gpu_as_on_the_cpu() {
     pairs::make_set(&set);
     let run = |name: &str, more: &[&str]| {
         let out = dir.path().join(name);
-        succeed(correspond_with(&common::checkpoint(), &set, &out, more));
+        let mut command = correspond_with(&common::checkpoint(), &set, &out, more);
+        succeed(command.output().unwrap());
         out
     };
     let cuda = ["--device", "cuda"];
@@ -268,6 +270,46 @@ fn keypoints_are_found_on_a_gpu_as_on_the_cpu() {
     }
 }
 
+/// Memory of cards in KiB, from too little for the model to enough for everything at once; between them embeddings
+/// are not held, or let go.
+const MEMORIES: [usize; 6] = [4400, 4610, 4635, 4645, 4660, 5200];
+
+/// With less memory a run ends in the same bytes, or says that there is too little. A real card, whose memory
+/// nobody takes away here, does the first each time.
+#[test]
+fn little_memory_changes_no_match() {
+    let dir = tempfile::tempdir().unwrap();
+    if !is_here(&dir.path().join("trial")) {
+        return;
+    }
+    let set = dir.path().join("set");
+    pairs::make_set(&set);
+    let run = |name: &str, memory: Option<usize>| {
+        let out = dir.path().join(name);
+        let more = ["--device", "cuda", "--layers", "2", "--facets", "key,token"];
+        let mut command = correspond_with(&common::checkpoint(), &set, &out, &more);
+        if let Some(bytes) = memory {
+            command.env("VITSCOPE_STANDIN_MEMORY", bytes.to_string());
+        }
+        (out, command.output().unwrap())
+    };
+    let (whole, output) = run("whole", None);
+    succeed(output);
+    let mut told = 0;
+    for kib in MEMORIES {
+        let (out, output) = run(&format!("{kib}"), Some(kib << 10));
+        if output.status.success() {
+            assert_same(&whole, &out);
+        } else {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains("the GPU has no room for another"), "{said}");
+            told += 1;
+        }
+    }
+    println!("{told} of {} cards had too little memory", MEMORIES.len());
+    assert!(told < MEMORIES.len());
+}
+
 /// Embeddings that are no numbers end a run with the CPU's sentence.
 #[test]
 fn keypoints_of_what_is_no_number_are_refused_as_on_the_cpu() {
@@ -298,7 +340,7 @@ fn keypoints_of_what_is_no_number_are_refused_as_on_the_cpu() {
             &["--layout", "timm", "--layers", "2", "--facets", "key"],
         ]
         .concat();
-        let output = correspond_with(&model, &set, &out, &more);
+        let output = correspond_with(&model, &set, &out, &more).output().unwrap();
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
         let sentence = said.lines().last().unwrap_or_default().to_owned();
         (output.status.code(), sentence)

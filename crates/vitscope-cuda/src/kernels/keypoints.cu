@@ -57,6 +57,8 @@ struct Corners {
     // The squared length of the mix; half a warp adds it up.
     __device__ Real square(unsigned width, Real down, Real right) const {
         Real sum = 0.0;
+        // The search, which hardly ever comes here, has no registers for more at a time.
+#pragma unroll 1
         for (unsigned at = threadIdx.x % LANES; at < width; at += LANES) {
             Real number = mix(at, down, right);
             sum = sum + number * number;

@@ -74,6 +74,14 @@ struct Line {
         : left(toward(products[place.a], products[place.c], u)),
           right(toward(products[place.b], products[place.d], u)), length(gram.along(u)) {}
 
+    // That of another lane.
+    __device__ Line(const Line& other, int lane)
+        : left(of_lane(other.left, lane)), right(of_lane(other.right, lane)),
+          length{of_lane(other.length.constant, lane), of_lane(other.length.linear, lane),
+                 of_lane(other.length.square, lane)} {}
+
+    static __device__ Real of_lane(Real number, int lane) { return __shfl_sync(0xffffffffu, number.value, lane); }
+
     // Whether a cosine anywhere along the row may reach a floor. Of p / |f| >= floor both sides squared are
     // quadratic in t, and so is their difference, whose largest value is at an end or between. It is in
     // doubt by some roundings of the peak, which are conceded.
@@ -96,10 +104,8 @@ struct Line {
 
 // Looks at every pixel of one row of a cell, a lane a column.
 __device__ inline void look_at_row(
-    const Target& target, const Place& place, const Gram& gram, unsigned row, double fragile, BestPixel* best) {
+    const Target& target, const Place& place, const Line& line, unsigned row, double fragile, BestPixel* best) {
     const Photo& photo = target.photo;
-    Real u = photo.down[row];
-    Line line(gram, target.products, place, u);
     for (unsigned first = place.columns.z; first < place.columns.w; first += 32) {
         unsigned lane = threadIdx.x % 32, column = first + lane;
         bool here = column < place.columns.w;
@@ -109,7 +115,7 @@ __device__ inline void look_at_row(
             unsigned weak = __ballot_sync(0xffffffffu, here && square.value <= fragile);
             for (; weak; weak &= weak - 1) {
                 unsigned at = __ffs((int)weak) - 1;
-                Real exact = target.length(place, u, photo.right[first + at]);
+                Real exact = target.length(place, photo.down[row], photo.right[first + at]);
                 if (lane == at) square = exact;
             }
         }
@@ -122,23 +128,20 @@ __device__ inline void look_at_row(
 // Looks at the rows of a cell that may still win: a lane asks for a row, then all look at it.
 __device__ inline void look(const Target& target, unsigned cell, BestPixel* best) {
     Place place(target.photo, cell, target.grid_x);
-    Gram gram(target.near, place);
-    double peak = gram.peak();
-    bool trusted = target.ratios[cell] != infinity();
-    // Below none where bounds are trusted.
-    double fragile = trusted ? -1.0 : FRAGILE * peak;
-    bool looked = false;
+    bool trusted = target.ratios[cell] != infinity(), looked = false;
     for (unsigned first = place.rows.z; first < place.rows.w; first += 32) {
         unsigned row = first + threadIdx.x % 32;
-        bool may = row < place.rows.w;
-        if (may && trusted) {
-            Line line(gram, target.products, place, target.photo.down[row]);
-            may = line.reaches(best->floor, peak);
-        }
-        unsigned left = __ballot_sync(0xffffffffu, may);
+        bool here = row < place.rows.w;
+        Gram gram(target.near, place);
+        double peak = gram.peak();
+        // Below none where bounds are trusted.
+        double fragile = trusted ? -1.0 : FRAGILE * peak;
+        Line line(gram, target.products, place, target.photo.down[here ? row : first]);
+        unsigned left = __ballot_sync(0xffffffffu, here && (!trusted || line.reaches(best->floor, peak)));
         looked = looked || left;
         for (; left; left &= left - 1) {
-            look_at_row(target, place, gram, first + __ffs((int)left) - 1, fragile, best);
+            int at = __ffs((int)left) - 1;
+            look_at_row(target, place, Line(line, at), first + at, fragile, best);
         }
     }
     if (looked) best->share();
@@ -148,7 +151,7 @@ __device__ inline void look(const Target& target, unsigned cell, BestPixel* best
 // [count, 2], column and row. searches [count, 2], of which the first number is the photograph; products
 // [count, patches]. What is left out depends on what was found before, which pixel is best does not: all
 // that could be equal to it are looked at.
-extern "C" __global__ __launch_bounds__(128) void find_matches(
+extern "C" __global__ __launch_bounds__(128, 4) void find_matches(
     ROWS, const unsigned* heads, const uint4* cells, const double* shares, const unsigned* searches, const double* near,
     const double* inverse, const double* ratios, const double* products, unsigned short* found, Count count, Count patches, Count width,
     Count grid_x, Count most) {
@@ -184,15 +187,17 @@ extern "C" __global__ __launch_bounds__(128) void find_matches(
         }
     }
     BestPixel best = {-infinity(), -infinity(), 0xffffffffu};
-    look(target, promising, &best);
-    for (unsigned first = 0; first < all; first += 32) {
-        unsigned cell = first + lane;
-        double bound = cell < all && cell != promising ? target.bound(cell) : -infinity();
-        unsigned left = __ballot_sync(0xffffffffu, cell < all && cell != promising && bound >= best.floor);
+    // It comes by itself, then all others by 32.
+    for (unsigned turn = 0; turn <= (all + 31) / 32; turn++) {
+        unsigned cell = turn > 0 ? (turn - 1) * 32 + lane : promising;
+        bool here = turn > 0 ? cell < all && cell != promising : lane == 0;
+        double bound = here ? target.bound(cell) : -infinity();
+        unsigned left = __ballot_sync(0xffffffffu, here && bound >= best.floor);
         for (; left; left &= left - 1) {
-            unsigned at = __ffs((int)left) - 1;
+            int at = __ffs((int)left) - 1;
+            unsigned next = __shfl_sync(0xffffffffu, cell, at);
             // What was found meanwhile may rule it out.
-            if (__shfl_sync(0xffffffffu, bound, (int)at) >= best.floor) look(target, first + at, &best);
+            if (__shfl_sync(0xffffffffu, bound, at) >= best.floor) look(target, next, &best);
         }
     }
     best.settle();

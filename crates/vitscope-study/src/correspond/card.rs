@@ -15,7 +15,7 @@ use vitscope_probe::{ProbeError, View};
 use vitscope_vit::error::DeviceError;
 use vitscope_vit::vit::Rows;
 
-use super::finder::{CategoryWork, Finder, Matches};
+use super::finder::{CategoryWork, Matches, PointFinder};
 use super::photos::{Photo, PhotoInput, PhotoJob, load_photos, show_slots, slot_error};
 use crate::error::StudyError;
 
@@ -331,7 +331,7 @@ impl CardFinder {
     }
 }
 
-impl Finder for CardFinder {
+impl PointFinder for CardFinder {
     fn begin(&mut self, photos: &[Photo]) {
         let mut all = 0;
         self.first.clear();

@@ -17,7 +17,7 @@ pub(super) struct CategoryWork<'a> {
 
 /// Searches the photographs of a category: first the embeddings at all keypoints are sampled, batch by batch, then
 /// every photograph is searched for what pairs look for in it.
-pub(super) trait Finder {
+pub(super) trait PointFinder {
     /// Begins a category.
     fn begin(&mut self, photos: &[Photo]);
 

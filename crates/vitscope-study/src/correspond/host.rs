@@ -6,7 +6,7 @@ use std::time::Instant;
 use rayon::prelude::*;
 use vitscope_probe::{Search, TargetImage, View};
 
-use super::finder::{CategoryWork, Finder, Matches};
+use super::finder::{CategoryWork, Matches, PointFinder};
 use super::photos::{
     Photo, PhotoEmbeddings, PhotoInput, PhotoJob, load_photos, rows_of, run_inputs, slot_error,
 };
@@ -61,7 +61,7 @@ impl HostFinder {
     }
 }
 
-impl Finder for HostFinder {
+impl PointFinder for HostFinder {
     fn begin(&mut self, _: &[Photo]) {
         self.room = self.most;
         self.sources.clear();

@@ -9,7 +9,7 @@ use vitscope_run::tensors::Lazy;
 
 #[cfg(feature = "cuda")]
 use super::card::CardFinder;
-use super::finder::{CategoryWork, Finder, Matches};
+use super::finder::{CategoryWork, Matches, PointFinder};
 use super::host::HostFinder;
 use super::photos::{Photo, PhotoJob, Times, photos};
 use crate::error::StudyError;
@@ -128,7 +128,7 @@ pub(super) fn search(
 }
 
 /// What the photographs of this run are searched by.
-fn finder(job: &PhotoJob<'_>, backbone: &Backbone) -> Result<Box<dyn Finder>, StudyError> {
+fn finder(job: &PhotoJob<'_>, backbone: &Backbone) -> Result<Box<dyn PointFinder>, StudyError> {
     #[cfg(feature = "cuda")]
     if let Some(gpu) = backbone.vit().gpu() {
         let unit = backbone.unit();
@@ -139,7 +139,7 @@ fn finder(job: &PhotoJob<'_>, backbone: &Backbone) -> Result<Box<dyn Finder>, St
 
 fn search_category(
     work: &mut CategoryWork<'_>,
-    finder: &mut dyn Finder,
+    finder: &mut dyn PointFinder,
     matches: &mut Matches,
     observer: &mut dyn Observer,
 ) -> Result<(), StudyError> {
