@@ -89,9 +89,9 @@ if [ "$stage" = right ]; then
     try "heads of 64" 40 5 "$BIN/activations" --nocapture heads_of_64
     try "layouts" 60 1 "$BIN/activations" --nocapture every_fixture_is_reproduced_on_a_gpu
     row "layouts: worst $(grep -E "expected" "$WORK/step.txt" | awk '{print $(NF-1)}' | sort -g | tail -1) of $(grep -c expected "$WORK/step.txt") comparisons"
-    try "probes" 40 6 "$BIN/probe-cuda" --nocapture
+    try "probes" 40 9 "$BIN/probe-cuda" --nocapture
     try "attention weights" 40 10 "$BIN/weights-cuda" --nocapture
-    try "run against the CPU" 60 4 "$BIN/cli-cuda" --nocapture
+    try "run against the CPU" 120 12 "$BIN/cli-cuda" --nocapture
     wait
     job once bf16
     job twice bf16
