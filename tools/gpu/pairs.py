@@ -27,7 +27,7 @@ for number, category in enumerate(CATEGORIES):
         shutil.copy(f"{PHOTOS}/images/train/{name}", f"{OUT}/JPEGImages/{category}/{name}")
     # Every photograph has its own keypoints, which all of its pairs share.
     points = {name: [[random.randrange(480), random.randrange(360)] for _ in range(7)] for name in mine}
-    for pair in range(680):
+    for pair in range(680 * len(mine) // 100):
         source, target = random.sample(mine, 2)
         name = f"{len(listed):06}-{source[:-4]}-{target[:-4]}:{category}"
         about = {

@@ -128,12 +128,18 @@ pub(super) fn search(
 }
 
 /// What the photographs of this run are searched by.
+#[cfg(feature = "cuda")]
 fn finder(job: &PhotoJob<'_>, backbone: &Backbone) -> Result<Box<dyn PointFinder>, StudyError> {
-    #[cfg(feature = "cuda")]
-    if let Some(gpu) = backbone.vit().gpu() {
-        let unit = backbone.unit();
-        return Ok(Box::new(CardFinder::new(job, gpu, unit)?));
+    match backbone.vit().gpu() {
+        Some(gpu) => Ok(Box::new(CardFinder::new(job, gpu, backbone.unit())?)),
+        None => Ok(Box::new(HostFinder::new(job))),
     }
+}
+
+/// What the photographs of this run are searched by.
+#[cfg(not(feature = "cuda"))]
+#[expect(clippy::unnecessary_wraps, reason = "a card has to be prepared")]
+fn finder(job: &PhotoJob<'_>, _: &Backbone) -> Result<Box<dyn PointFinder>, StudyError> {
     Ok(Box::new(HostFinder::new(job)))
 }
 
