@@ -33,6 +33,9 @@ struct alignas(16) uint4 {
 struct alignas(16) float4 {
     float x, y, z, w;
 };
+struct alignas(16) double2 {
+    double x, y;
+};
 
 struct StandinDim {
     unsigned x, y, z;
@@ -212,6 +215,12 @@ T __shfl_xor_sync(unsigned mask, T value, int lane) {
 }
 
 template <typename T>
+T __shfl_sync(unsigned mask, T value, int lane) {
+    if (mask != 0xffffffffu) standin::fail("whole warps only");
+    return standin::exchange(value, threadIdx.x / 32 * 32 + unsigned(lane) % 32);
+}
+
+template <typename T>
 unsigned __match_any_sync(unsigned mask, T value) {
     if (mask != 0xffffffffu) standin::fail("whole warps only");
     static T values[1024];
@@ -222,6 +231,17 @@ unsigned __match_any_sync(unsigned mask, T value) {
     unsigned alike = 0;
     for (unsigned lane = 0; lane < 32; lane++) alike |= unsigned(values[first + lane] == value) << lane;
     return alike;
+}
+inline unsigned __ballot_sync(unsigned mask, bool says) {
+    if (mask != 0xffffffffu) standin::fail("whole warps only");
+    static bool values[1024];
+    const unsigned first = threadIdx.x / 32 * 32;
+    standin::barrier(standin::WARP);
+    values[threadIdx.x] = says;
+    standin::barrier(standin::WARP);
+    unsigned all = 0;
+    for (unsigned lane = 0; lane < 32; lane++) all |= unsigned(values[first + lane]) << lane;
+    return all;
 }
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
@@ -247,6 +267,17 @@ inline float __uint_as_float(unsigned bits) {
 // Each operation rounded by itself: the compiler is told not to contract.
 inline float __fmul_rn(float a, float b) { return a * b; }
 inline float __fadd_rn(float a, float b) { return a + b; }
+inline double __dadd_rn(double a, double b) { return a + b; }
+inline double __dsub_rn(double a, double b) { return a - b; }
+inline double __dmul_rn(double a, double b) { return a * b; }
+inline double __ddiv_rn(double a, double b) { return a / b; }
+inline double __dsqrt_rn(double a) { return sqrt(a); }
+
+inline double __longlong_as_double(long long bits) {
+    double value;
+    memcpy(&value, &bits, sizeof value);
+    return value;
+}
 
 // What `cvt.rn.f16.f32` does: to nearest, ties to even.
 inline unsigned short to_half(float value) {

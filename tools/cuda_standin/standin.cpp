@@ -68,6 +68,18 @@ uint64_t allocate(size_t size) {
     return address;
 }
 
+// Bytes that a card has: 8 GB, or fewer where a test asks for it.
+size_t card_memory() {
+    const char* asked = getenv("VITSCOPE_STANDIN_MEMORY");
+    return asked ? size_t(atoll(asked)) : size_t(8) << 30;
+}
+
+size_t taken() {
+    size_t sum = 0;
+    for (const auto& [address, block] : memory) sum += block.size;
+    return sum;
+}
+
 void check_fence(uint64_t address, const Block& block) {
     const unsigned char* start = reinterpret_cast<unsigned char*>(address);
     for (size_t i = block.size; i < block.room; i++) {
@@ -292,6 +304,7 @@ int cuMemAlloc_v2(uint64_t* out, size_t size) {
     bound();
     if (size == 0) return 1;
     std::lock_guard<std::mutex> guard(lock);
+    if (taken() + size > card_memory()) return 2;
     *out = allocate(size);
     return *out ? 0 : 2;
 }
@@ -303,6 +316,13 @@ int cuMemFree_v2(uint64_t address) {
     check_fence(address, found->second);
     munmap(found->second.pages, found->second.mapped);
     memory.erase(found);
+    return 0;
+}
+int cuMemGetInfo_v2(size_t* free, size_t* total) {
+    bound();
+    std::lock_guard<std::mutex> guard(lock);
+    *total = card_memory();
+    *free = *total - std::min(*total, taken());
     return 0;
 }
 int cuMemsetD8Async(uint64_t address, unsigned char value, size_t bytes, void*) {

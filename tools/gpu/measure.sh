@@ -55,6 +55,20 @@ images = times['attention_images']
 print(f\"{images / times['attention_secs']:.0f} images/s, {1000 * times['attention_secs'] / images:.2f} ms an image; aim: half of the forward pass's images/s\")
 print(json.dumps(times))" 2>&1 | tr '\n' ' ')"
 }
+# keypoints NAME DTYPE: the search for keypoints in every slot, to be held against the forward pass of the same precision.
+keypoints() {
+    local name=$1 dtype=$2
+    rm -rf "$WORK/$name"
+    try "$name" 60 1 "$BIN/vitscope" correspond "$WORK/vitb.safetensors" --family supervised --format timm --heads 12 \
+        --data "spair71k:$WORK/pairs" --device cuda --dtype "$dtype" --examples 0 --out "$WORK/$name"
+    row "$name: $(python3 -c "
+import json
+times = json.load(open('$WORK/$name/run.json'))['times']
+images, whole = times['correspond_images'], times['correspond_secs']
+waited = whole - times['correspond_load_secs']
+print(f\"{images / whole:.0f} images/s, {1000 * whole / images:.2f} ms an image, {1000 * waited / images:.2f} but for decoding; aim: half of the forward pass's images/s\")
+print(json.dumps(times))" 2>&1 | tr '\n' ' ')"
+}
 prepare() {
     [ -e "$WORK/vitb.safetensors" ] || python3 "$here/model.py" "$WORK/vitb.safetensors" >> "$log" 2>&1 &
     [ -e "$WORK/photos" ] || python3 "$here/photos.py" "$WORK/photos" "${TRAIN:-600}" "${TEST:-256}" >> "$log" 2>&1 &
@@ -75,9 +89,9 @@ if [ "$stage" = right ]; then
     try "heads of 64" 40 5 "$BIN/activations" --nocapture heads_of_64
     try "layouts" 60 1 "$BIN/activations" --nocapture every_fixture_is_reproduced_on_a_gpu
     row "layouts: worst $(grep -E "expected" "$WORK/step.txt" | awk '{print $(NF-1)}' | sort -g | tail -1) of $(grep -c expected "$WORK/step.txt") comparisons"
-    try "probes" 40 6 "$BIN/probe-cuda" --nocapture
+    try "probes" 40 9 "$BIN/probe-cuda" --nocapture
     try "attention weights" 40 10 "$BIN/weights-cuda" --nocapture
-    try "run against the CPU" 60 4 "$BIN/cli-cuda" --nocapture
+    try "run against the CPU" 120 12 "$BIN/cli-cuda" --nocapture
     wait
     job once bf16
     job twice bf16
@@ -93,6 +107,9 @@ else
     job f32 f32
     locality "attention bf16" bf16
     locality "attention f32" f32
+    python3 "$here/pairs.py" "$WORK/photos" "$WORK/pairs" >> "$log" 2>&1
+    keypoints "correspond bf16" bf16
+    keypoints "correspond f32" f32
     for batch in 64 8; do
         say "kernels, bf16, batch $batch"
         timeout 40 ncu --clock-control none --csv --metrics gpu__time_duration.sum --log-file "$WORK/kernels-$batch.csv" \
@@ -106,6 +123,12 @@ else
         "$BIN/vitscope" attention "$WORK/vitb.safetensors" --family supervised --format timm --heads 12 --data "folder:$WORK/photos" \
         --split train --limit-train 256 --device cuda --dtype bf16 --out "$WORK/ncu-attention" >> "$log" 2>&1
     python3 "$here/kernels.py" "$WORK/kernels-attention.csv" 2>&1 | tee -a "$log" | head -6 | while read -r line; do row "kernels of attention: $line"; done
+    say "kernels of correspond"
+    timeout 60 ncu --clock-control none --csv --metrics gpu__time_duration.sum --log-file "$WORK/kernels-correspond.csv" \
+        --kernel-name "regex:sample_points|hold_rows|neighbor_products|cell_ratios|point_products|find_matches" --launch-count 600 \
+        "$BIN/vitscope" correspond "$WORK/vitb.safetensors" --family supervised --format timm --heads 12 --data "spair71k:$WORK/pairs" \
+        --limit-pairs 680 --device cuda --dtype bf16 --examples 0 --out "$WORK/ncu-correspond" >> "$log" 2>&1
+    python3 "$here/kernels.py" "$WORK/kernels-correspond.csv" 2>&1 | tee -a "$log" | head -8 | while read -r line; do row "kernels of correspond: $line"; done
     say "kernels of a job"
     timeout 60 ncu --clock-control none --csv --metrics gpu__time_duration.sum --log-file "$WORK/kernels-job.csv" \
         --kernel-name "regex:rows|images|adam|products|pixels|labels|resample" --launch-count 2500 \

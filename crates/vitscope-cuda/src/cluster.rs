@@ -23,6 +23,7 @@ pub(crate) const SOURCE: KernelSource = KernelSource {
     name: "cluster",
     text: concat!(
         include_str!("kernels/common.cu"),
+        include_str!("kernels/rows.cu"),
         include_str!("kernels/cluster.cu"),
         include_str!("kernels/moments.cu"),
         include_str!("kernels/label.cu"),

@@ -119,6 +119,16 @@ impl Gpu {
             .map_err(CudaError::driver("finish its work"))
     }
 
+    /// Bytes of its memory that nobody has taken.
+    ///
+    /// # Errors
+    /// When the driver refuses.
+    pub fn free_memory(&self) -> Result<usize, CudaError> {
+        let told = self.context.mem_get_info();
+        let (free, _total) = told.map_err(CudaError::driver("tell how much memory is free"))?;
+        Ok(free)
+    }
+
     pub(crate) fn context(&self) -> &Arc<CudaContext> {
         &self.context
     }

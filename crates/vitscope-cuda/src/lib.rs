@@ -27,6 +27,7 @@ mod matrix;
 mod product;
 mod program;
 mod rows;
+mod search;
 mod sources;
 mod weights;
 
@@ -42,5 +43,8 @@ pub use factors::Factors;
 pub use gpu::Gpu;
 pub use matrix::{Matrix, ProductTarget, ROW_UNIT};
 pub use rows::RowsView;
+pub use search::{
+    AxisCells, HeldRows, KeypointPlaces, PhotoViews, SearchKernels, SearchScratch, WantedPoints,
+};
 pub use sources::sources;
 pub use weights::{AttentionView, WeightKernels, WeightTally};

@@ -7,10 +7,10 @@ pub fn sources() -> impl Iterator<Item = (&'static str, &'static str, Element)> 
     let dense =
         [Element::F32, Element::Bf16, Element::F16].map(|element| (crate::dense::SOURCE, element));
     let weights = dense.map(|(_, element)| (crate::weights::SOURCE, element));
-    let cluster = (crate::cluster::SOURCE, Element::F32);
+    let of_rows = [crate::cluster::SOURCE, crate::search::SOURCE];
     dense
         .into_iter()
         .chain(weights)
-        .chain([cluster])
+        .chain(of_rows.map(|source| (source, Element::F32)))
         .map(|(source, element)| (source.name, source.text, element))
 }

@@ -43,8 +43,8 @@
 //! [`ProbeError`] says which image of a batch holds a value that is not finite, or which size was expected and
 //! which was found. Whatever was refused has changed nothing.
 //!
-//! With the feature `cuda`, `cuda` holds counterparts of the three stages whose vectors never leave the
-//! card, with the same mathematics and interchangeable states.
+//! With the feature `cuda`, `cuda` holds counterparts of the three stages and of the search for key points whose
+//! vectors never leave the card, with the same mathematics and interchangeable states.
 //!
 //! # Determinism
 //!

@@ -270,9 +270,8 @@ impl Values {
                 false => self.problem("alpha", "expected positive numbers"),
             }
         }
-        if let Some(mib) = self.whole("memory-mib") {
-            own.memory = mib.saturating_mul(1 << 20);
-        }
+        let mib = self.whole("memory-mib");
+        own.memory = mib.map(|mib| mib.saturating_mul(1 << 20));
         own
     }
 }

@@ -3,13 +3,18 @@
 //! Without a GPU and without `tools/cuda_standin` the tests say that they were not run, unless
 //! `VITSCOPE_CUDA_TESTS=required`.
 #![cfg(feature = "cuda")]
+#![expect(clippy::unwrap_used, reason = "a test may stop at the first error")]
 
 mod common;
 
 use std::path::Path;
+use std::process::Command;
 
-use common::{assert_same, floats, metrics, probe, run_json, succeed};
+use common::{Patience, assert_same, floats, metrics, pairs, probe, run_json, succeed};
+use safetensors::tensor::TensorView;
+use safetensors::{SafeTensors, serialize};
 use vitscope_study::attention::{AttentionRequest, AttentionSettings, attention};
+use vitscope_study::correspond::{CorrespondRequest, CorrespondSettings, correspond};
 use vitscope_study::observer::Silent;
 use vitscope_testkit::fixture;
 use vitscope_vit::config::Device;
@@ -156,6 +161,195 @@ fn attention_is_measured_on_a_gpu_as_on_the_cpu() {
         let [whole, broken] = [&card, &broken].map(|run| std::fs::read(run.join(name)).unwrap());
         assert!(whole == broken, "{name} differs");
     }
+}
+
+/// `correspond` with a checkpoint.
+fn correspond_with(model: &Path, set: &Path, out: &Path, more: &[&str]) -> Command {
+    let mut command = common::command();
+    command.arg("correspond").arg(model).args(["--heads", "2"]);
+    command.args(["--family", "dino", "--size", "64", "--data"]);
+    command.arg(format!("spair71k:{}", set.display()));
+    command.arg("--out").arg(out).args(more);
+    command
+}
+
+/// Matches of a slot, as column and row.
+fn matches(run: &Path, slot: &str) -> Vec<[u16; 2]> {
+    let bytes = std::fs::read(run.join("pairs.safetensors")).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let data = tensors.tensor(&format!("match.{slot}")).unwrap();
+    let (places, _) = data.data().as_chunks::<4>();
+    let place = |b: &[u8; 4]| [[b[0], b[1]], [b[2], b[3]]].map(u16::from_le_bytes);
+    places.iter().map(place).collect()
+}
+
+/// Keypoints are found where the embeddings are as they are on the CPU; in the same bytes each time, however many
+/// embeddings are held, and also by a run that was broken off.
+#[test]
+fn keypoints_are_found_on_a_gpu_as_on_the_cpu() {
+    let dir = tempfile::tempdir().unwrap();
+    if !is_here(&dir.path().join("trial")) {
+        return;
+    }
+    let set = dir.path().join("set");
+    pairs::make_set(&set);
+    let run = |name: &str, more: &[&str]| {
+        let out = dir.path().join(name);
+        let mut command = correspond_with(&common::checkpoint(), &set, &out, more);
+        succeed(command.output().unwrap());
+        out
+    };
+    let cuda = ["--device", "cuda"];
+    let card = run("card", &cuda);
+    let (mut same, mut all, mut farthest) = (0, 0, 0.0_f64);
+    let cpu = run("cpu", &[]);
+    for facet in ["key", "query", "value", "token"] {
+        for layer in 1..=3 {
+            let slot = format!("{facet}.{layer}");
+            let (ours, theirs) = (matches(&card, &slot), matches(&cpu, &slot));
+            assert_eq!((ours.len(), theirs.len()), (72, 72));
+            for (ours, theirs) in ours.iter().zip(&theirs) {
+                let off = |axis: usize| f64::from(ours[axis]) - f64::from(theirs[axis]);
+                farthest = farthest.max(off(0).hypot(off(1)));
+                same += usize::from(ours == theirs);
+                all += 1;
+            }
+        }
+    }
+    println!("{same} of {all} keypoints in the same pixel, the others up to {farthest:.1} away");
+    // An embedding's last bits may move a pixel that is hardly better than the next.
+    assert!(
+        100 * same >= 98 * all && farthest < 3.0,
+        "{same} {farthest}"
+    );
+    let (ours, theirs) = (metrics(&card), metrics(&cpu));
+    let mut worst = 0.0_f64;
+    for (ours, theirs) in ours.iter().zip(&theirs) {
+        assert_eq!(ours[..4], theirs[..4]);
+        let [ours, theirs] = [ours, theirs].map(|row| row[4].parse::<f64>().unwrap());
+        worst = worst.max((ours - theirs).abs());
+    }
+    assert_eq!(ours.len(), theirs.len());
+    println!("PCK off by at most {worst:.1e}");
+    assert!(worst < 0.03, "{worst}");
+
+    assert_same(&card, &run("again", &cuda));
+    let none = [&cuda[..], &["--memory-mib", "0"]].concat();
+    assert_same(&card, &run("none held", &none));
+    for more in [["--dtype", "bf16"], ["--dtype", "f16"], ["--fit", "pad"]] {
+        run(
+            &more.concat(),
+            &[&cuda[..], &more, &["--layers", "2"]].concat(),
+        );
+    }
+
+    let mut settle = common::settled();
+    settle.device = Device::Cuda;
+    let broken = dir.path().join("broken");
+    let mut request = CorrespondRequest {
+        model: common::checkpoint(),
+        settle,
+        data: format!("spair71k:{}", set.display()),
+        out: Some(broken.clone()),
+        settings: CorrespondSettings {
+            size: 64,
+            ..CorrespondSettings::default()
+        },
+        resume: false,
+    };
+    // In the first category, and in the second.
+    for patience in [2, 3] {
+        correspond(&request, &mut Patience(patience.into())).unwrap_err();
+        assert!(broken.join("state/matches.safetensors").exists());
+        request.resume = true;
+    }
+    correspond(&request, &mut Silent).unwrap();
+    for name in ["metrics.csv", "pairs.safetensors", "examples.safetensors"] {
+        let [whole, broken] = [&card, &broken].map(|run| std::fs::read(run.join(name)).unwrap());
+        assert!(whole == broken, "{name} differs");
+    }
+}
+
+/// Memory of cards in KiB, from too little for the model to enough for everything at once; between them embeddings
+/// are not held, or let go.
+const MEMORIES: [usize; 6] = [4400, 4610, 4635, 4645, 4660, 5200];
+
+/// With less memory a run ends in the same bytes, or says that there is too little. A real card, whose memory
+/// nobody takes away here, does the first each time.
+#[test]
+fn little_memory_changes_no_match() {
+    let dir = tempfile::tempdir().unwrap();
+    if !is_here(&dir.path().join("trial")) {
+        return;
+    }
+    let set = dir.path().join("set");
+    pairs::make_set(&set);
+    let run = |name: &str, memory: Option<usize>| {
+        let out = dir.path().join(name);
+        let more = ["--device", "cuda", "--layers", "2", "--facets", "key,token"];
+        let mut command = correspond_with(&common::checkpoint(), &set, &out, &more);
+        if let Some(bytes) = memory {
+            command.env("VITSCOPE_STANDIN_MEMORY", bytes.to_string());
+        }
+        (out, command.output().unwrap())
+    };
+    let (whole, output) = run("whole", None);
+    succeed(output);
+    let mut told = 0;
+    for kib in MEMORIES {
+        let (out, output) = run(&format!("{kib}"), Some(kib << 10));
+        if output.status.success() {
+            assert_same(&whole, &out);
+        } else {
+            let said = String::from_utf8_lossy(&output.stderr);
+            assert!(said.contains("the GPU has no room for another"), "{said}");
+            told += 1;
+        }
+    }
+    println!("{told} of {} cards had too little memory", MEMORIES.len());
+    assert!(told < MEMORIES.len());
+}
+
+/// Embeddings that are no numbers end a run with the CPU's sentence.
+#[test]
+fn keypoints_of_what_is_no_number_are_refused_as_on_the_cpu() {
+    let dir = tempfile::tempdir().unwrap();
+    if !is_here(&dir.path().join("trial")) {
+        return;
+    }
+    let set = dir.path().join("set");
+    pairs::make_set(&set);
+    // Weights are finite; those of a number of the second block's keys are so large that it is not.
+    let bytes = std::fs::read(common::checkpoint()).unwrap();
+    let tensors = SafeTensors::deserialize(&bytes).unwrap();
+    let name = "blocks.1.attn.qkv.weight";
+    let weight = tensors.tensor(name).unwrap();
+    let mut large = weight.data().to_vec();
+    let (first_key, row) = (large.len() / 3, 4 * weight.shape()[1]);
+    let numbers = 3e38_f32.to_le_bytes().repeat(weight.shape()[1]);
+    large[first_key..first_key + row].copy_from_slice(&numbers);
+    let weight = TensorView::new(weight.dtype(), weight.shape().to_vec(), &large).unwrap();
+    let others = tensors.iter().filter(|(other, _)| *other != name);
+    let all: Vec<_> = others.chain([(name, weight)]).collect();
+    let model = dir.path().join("model.safetensors");
+    std::fs::write(&model, serialize(all, None).unwrap()).unwrap();
+    let said = [&[][..], &["--device", "cuda"]].map(|device| {
+        let out = dir.path().join(format!("run{}", device.len()));
+        let more = [
+            device,
+            &["--layout", "timm", "--layers", "2", "--facets", "key"],
+        ]
+        .concat();
+        let output = correspond_with(&model, &set, &out, &more).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let sentence = said.lines().last().unwrap_or_default().to_owned();
+        (output.status.code(), sentence)
+    });
+    assert_eq!(said[0], said[1]);
+    assert!(
+        said[0].1.contains("key.2") && said[0].1.contains("not finite"),
+        "{said:?}"
+    );
 }
 
 #[test]

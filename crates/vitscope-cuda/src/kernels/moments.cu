@@ -1,4 +1,4 @@
-// Moments of patch vectors: means, products and what they need. Rows, and how sums are ordered, are those of cluster.cu.
+// Moments of patch vectors: means, products and what they need. Rows, and how sums are ordered, are those of rows.cu and cluster.cu.
 
 template <int KIND>
 __device__ inline double column_sum(const Rows& from, unsigned column, unsigned begin, unsigned end) {

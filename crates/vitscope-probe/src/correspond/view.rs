@@ -151,6 +151,51 @@ impl View {
         self.rows.patches * self.columns.patches
     }
 
+    /// The four patches around a pixel, `a b` over `c d`, and how far it lies down from the upper ones and right of
+    /// the left ones. A pixel outside the image is moved to its edge.
+    pub(crate) fn around(&self, row: usize, column: usize) -> ([usize; 4], [f64; 2]) {
+        let (height, width) = self.pixels();
+        let (top, bottom, down) = self.rows.place(row.min(height - 1));
+        let (left, right, across) = self.columns.place(column.min(width - 1));
+        let patch = |row: usize, column: usize| row * self.columns.patches + column;
+        let patches = [
+            patch(top, left),
+            patch(top, right),
+            patch(bottom, left),
+            patch(bottom, right),
+        ];
+        (patches, [down, across])
+    }
+
+    /// Rows and columns as a card takes them.
+    ///
+    /// # Errors
+    ///
+    /// [`ProbeError::Shape`] if an image is longer than 65,535 pixels.
+    #[cfg(feature = "cuda")]
+    pub(crate) fn axes(&self) -> Result<[vitscope_cuda::AxisCells; 2], ProbeError> {
+        let (height, width) = self.pixels();
+        let most = usize::from(u16::MAX);
+        if height.max(width) > most {
+            return Err(ProbeError::Shape {
+                what: "pixels along an image, at most",
+                expected: most,
+                got: height.max(width),
+            });
+        }
+        let narrow = |number: usize| u32::try_from(number).unwrap_or(u32::MAX);
+        Ok(
+            [&self.rows, &self.columns].map(|axis| vitscope_cuda::AxisCells {
+                cells: axis
+                    .cells
+                    .iter()
+                    .map(|cell| [cell.low, cell.high, cell.start, cell.end].map(narrow))
+                    .collect(),
+                shares: axis.fraction.clone(),
+            }),
+        )
+    }
+
     /// The embedding at a pixel, as a unit vector in f64; all zeros where it is zero. A pixel outside the
     /// image is moved to its edge.
     ///
@@ -168,16 +213,8 @@ impl View {
         column: usize,
     ) -> Result<Vec<f64>, ProbeError> {
         check("number of patch vectors", self.patches(), features.nrows())?;
-        let (height, width) = self.pixels();
-        let (top, bottom, u) = self.rows.place(row.min(height - 1));
-        let (left, right, t) = self.columns.place(column.min(width - 1));
-        let patch = |row: usize, column: usize| features.row(row * self.columns.patches + column);
-        let corners = [
-            patch(top, left),
-            patch(top, right),
-            patch(bottom, left),
-            patch(bottom, right),
-        ];
+        let (patches, [u, t]) = self.around(row, column);
+        let corners = patches.map(|patch| features.row(patch));
         let mut mixed: Vec<f64> = (0..features.ncols())
             .map(|d| {
                 let [a, b, c, d] = corners.map(|corner| f64::from(corner[d]));

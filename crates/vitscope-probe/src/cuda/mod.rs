@@ -1,18 +1,21 @@
-//! The three stages on an NVIDIA GPU, fed with rows that lie there.
+//! The three stages on an NVIDIA GPU, and the search for keypoints, fed with rows that lie there.
 //!
 //! The mathematics is that of the CPU, and so are the states: training can stop on one device and go
 //! on on the other, within rounding. What differs is the order in which a product adds up its terms,
 //! and that a value which is not finite is only noticed when a stage looks at its sums.
 
 mod labeler;
+mod matcher;
 mod moments;
 mod trainer;
 
 pub use labeler::DeviceLabeler;
+pub use matcher::{DeviceMatcher, DeviceTargets};
 pub use moments::DeviceMoments;
 pub use trainer::DeviceTrainer;
 pub use vitscope_cuda::{
-    Buffer, CardCounts, Cluster, CountParts, CountScratch, CountShape, CudaError, Gpu, RowsView,
+    Buffer, CardCounts, Cluster, CountParts, CountScratch, CountShape, CudaError, Gpu, HeldRows,
+    KeypointPlaces, RowsView,
 };
 
 use vitscope_cuda::{Assigned, MomentScratch};

@@ -5,6 +5,10 @@
 //! look for in it. Photographs that do not fit into the memory budget go through the backbone a
 //! second time; that changes no number.
 
+#[cfg(feature = "cuda")]
+mod card;
+mod finder;
+mod host;
 mod outcome;
 mod photos;
 mod search;

@@ -4,13 +4,14 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use ndarray::{ArrayView2, Axis};
+use ndarray::ArrayView2;
 use rayon::prelude::*;
 use vitscope_data::pairs::{Pair, PairImage};
 use vitscope_data::resize::{RgbImage, pil_resize};
-use vitscope_probe::View;
+use vitscope_probe::{ProbeError, View};
 use vitscope_run::Slot;
 use vitscope_vit::facet::Taps;
+use vitscope_vit::vit::Rows;
 
 use super::settings::{CorrespondSettings, Fit};
 use crate::error::StudyError;
@@ -46,6 +47,8 @@ pub(super) struct PhotoJob<'a> {
     pub(super) fingerprint: String,
 }
 
+/// Where time went. A card goes on by itself: while the next photographs are decoded, and while matches are waited
+/// for.
 #[derive(Default)]
 pub(super) struct Times {
     pub(super) load: Duration,
@@ -101,13 +104,13 @@ pub(super) fn photos(pairs: &[(&Pair, usize)]) -> Vec<Photo> {
     photos
 }
 
-pub(super) fn run_photos(
+/// Decodes the photographs of a batch.
+pub(super) fn load_photos(
     job: &PhotoJob<'_>,
-    backbone: &mut Backbone,
     photos: &[Photo],
     batch: &[usize],
     times: &mut Times,
-) -> Result<(Vec<PhotoInput>, Vec<PhotoEmbeddings>), StudyError> {
+) -> Result<Vec<PhotoInput>, StudyError> {
     let begun = Instant::now();
     let inputs = batch
         .par_iter()
@@ -116,11 +119,7 @@ pub(super) fn run_photos(
         .into_iter()
         .collect::<Result<Vec<_>, _>>()?;
     times.load += begun.elapsed();
-    let begun = Instant::now();
-    let features = run_inputs(job, backbone, &inputs, &job.opened.slots)?;
-    times.forward += begun.elapsed();
-    times.forwards += batch.len();
-    Ok((inputs, features))
+    Ok(inputs)
 }
 
 /// Decodes a photograph and makes the network's square of it.
@@ -145,7 +144,7 @@ pub(super) fn load(
     }
     let side = job.opened.geometry.size;
     let [rows, columns] = job.opened.grid;
-    let wrong = |error: vitscope_probe::ProbeError| StudyError::Internal(error.to_string());
+    let wrong = |error: ProbeError| StudyError::Internal(error.to_string());
     match job.settings.fit {
         Fit::Stretch => Ok(PhotoInput {
             square: pil_resize(&image, side, side).into_pixels(),
@@ -172,37 +171,52 @@ pub(super) fn load(
     }
 }
 
-/// The embeddings of some slots of a batch.
-pub(super) fn run_inputs(
+/// Runs a batch and shows the embeddings of its photographs, `[photographs, N, D]` of each slot by its number.
+pub(super) fn show_slots(
     job: &PhotoJob<'_>,
     backbone: &mut Backbone,
     inputs: &[PhotoInput],
-    slots: &[Slot],
-) -> Result<Vec<PhotoEmbeddings>, StudyError> {
+    mut look: impl FnMut(usize, &Rows<'_>) -> Result<(), StudyError>,
+) -> Result<(), StudyError> {
     let squares: Vec<&[u8]> = inputs.iter().map(|input| input.square.as_slice()).collect();
-    let mut features: Vec<PhotoEmbeddings> = vec![vec![Vec::new(); slots.len()]; inputs.len()];
     let depth = job.opened.record.depth;
     let (token_norm, rope) = (job.settings.token_norm, job.settings.rope);
     backbone.squares(&squares, &job.taps, |tapped| {
         let Some((tensor, patches)) = tapped.patches() else {
             return Ok(());
         };
-        let patches = patches.host()?;
-        for (number, &slot) in slots.iter().enumerate() {
+        for (number, &slot) in job.opened.slots.iter().enumerate() {
             if (slot.layer, tapped_kind(slot, depth, token_norm, rope)) == tensor {
-                // Beside a card's forward pass one thread would be long at it.
-                features
-                    .par_iter_mut()
-                    .enumerate()
-                    .for_each(|(photo, features)| {
-                        let rows = patches.index_axis(Axis(0), photo);
-                        features[number] = rows.iter().copied().collect();
-                    });
+                look(number, patches)?;
             }
+        }
+        Ok(())
+    })
+}
+
+/// The embeddings of a batch in the host's memory.
+pub(super) fn run_inputs(
+    job: &PhotoJob<'_>,
+    backbone: &mut Backbone,
+    inputs: &[PhotoInput],
+) -> Result<Vec<PhotoEmbeddings>, StudyError> {
+    let slots = job.opened.slots.len();
+    let mut features: Vec<PhotoEmbeddings> = vec![vec![Vec::new(); slots]; inputs.len()];
+    show_slots(job, backbone, inputs, |number, patches| {
+        let patches = patches.host()?;
+        for (features, rows) in features.iter_mut().zip(patches.outer_iter()) {
+            features[number] = rows.iter().copied().collect();
         }
         Ok(())
     })?;
     Ok(features)
+}
+
+pub(super) fn slot_error(slot: Slot) -> impl FnOnce(ProbeError) -> StudyError {
+    move |source| StudyError::Probe {
+        slot: slot.to_string(),
+        source,
+    }
 }
 
 pub(super) fn rows_of(features: &[f32], width: usize) -> Result<ArrayView2<'_, f32>, StudyError> {

@@ -2,21 +2,20 @@
 
 use std::time::Instant;
 
-use rayon::prelude::*;
 use safetensors::tensor::Dtype;
 use vitscope_data::pairs::{CATEGORIES, Pair};
-use vitscope_probe::{Search, TargetImage, View};
+use vitscope_run::Record;
 use vitscope_run::tensors::Lazy;
-use vitscope_run::{Record, Slot};
 
-use super::photos::{Photo, PhotoEmbeddings, PhotoJob, Times, photos, rows_of, run_photos};
+#[cfg(feature = "cuda")]
+use super::card::CardFinder;
+use super::finder::{CategoryWork, Matches, PointFinder};
+use super::host::HostFinder;
+use super::photos::{Photo, PhotoJob, Times, photos};
 use crate::error::StudyError;
 use crate::observer::{self, Observer};
-use crate::source::{Backbone, MICRO_BATCH};
+use crate::source::Backbone;
 use crate::state::{self, SAVE_INTERVAL, StoredState};
-
-/// The match of every keypoint, `[slots][points]`, as column and row.
-pub(super) type Matches = Vec<Vec<[u16; 2]>>;
 
 /// What the work is called while it is unfinished.
 const UNFINISHED: &str = "matches";
@@ -69,6 +68,7 @@ pub(super) fn search(
     record: &mut Record,
     observer: &mut dyn Observer,
 ) -> Result<Matches, StudyError> {
+    let mut finder = finder(job, backbone)?;
     let start = Instant::now();
     let nothing = || (vec![vec![[0; 2]; points]; job.opened.slots.len()], 0);
     let (mut matches, done) = begun.unwrap_or_else(nothing);
@@ -90,7 +90,13 @@ pub(super) fn search(
     let mut saved = Instant::now();
     let mut searched = Ok(());
     for (number, photos) in categories.iter().enumerate().skip(done) {
-        searched = search_category(job, backbone, photos, &mut matches, &mut times, observer);
+        let mut work = CategoryWork {
+            job,
+            backbone: &mut *backbone,
+            photos,
+            times: &mut times,
+        };
+        searched = search_category(&mut work, &mut *finder, &mut matches, observer);
         match &searched {
             Ok(()) if saved.elapsed() > SAVE_INTERVAL => {
                 store(job, &matches, number + 1)?;
@@ -121,68 +127,38 @@ pub(super) fn search(
     Ok(matches)
 }
 
+/// What the photographs of this run are searched by.
+#[cfg(feature = "cuda")]
+fn finder(job: &PhotoJob<'_>, backbone: &Backbone) -> Result<Box<dyn PointFinder>, StudyError> {
+    match backbone.vit().gpu() {
+        Some(gpu) => Ok(Box::new(CardFinder::new(job, gpu, backbone.unit())?)),
+        None => Ok(Box::new(HostFinder::new(job))),
+    }
+}
+
+/// What the photographs of this run are searched by.
+#[cfg(not(feature = "cuda"))]
+#[expect(clippy::unnecessary_wraps, reason = "a card has to be prepared")]
+fn finder(job: &PhotoJob<'_>, _: &Backbone) -> Result<Box<dyn PointFinder>, StudyError> {
+    Ok(Box::new(HostFinder::new(job)))
+}
+
 fn search_category(
-    job: &PhotoJob<'_>,
-    backbone: &mut Backbone,
-    photos: &[Photo],
-    matches: &mut [Vec<[u16; 2]>],
-    times: &mut Times,
+    work: &mut CategoryWork<'_>,
+    finder: &mut dyn PointFinder,
+    matches: &mut Matches,
     observer: &mut dyn Observer,
 ) -> Result<(), StudyError> {
-    let patches: usize = job.opened.grid.iter().product();
-    let of_photo = patches * job.opened.widths.iter().sum::<usize>() * size_of::<f32>();
-    let mut room = job.settings.memory / of_photo.max(1);
-    // Embeddings at the keypoints, per photograph and slot, `[points, D]`.
-    let mut sources: Vec<Vec<Vec<f64>>> = Vec::with_capacity(photos.len());
-    let mut held: Vec<(usize, View, PhotoEmbeddings)> = Vec::new();
-    let mut left: Vec<usize> = Vec::new();
-    let all: Vec<usize> = (0..photos.len()).collect();
-    for batch in all.chunks(MICRO_BATCH) {
-        let (inputs, features) = run_photos(job, backbone, photos, batch, times)?;
-        let begun = Instant::now();
-        for ((&index, input), features) in batch.iter().zip(inputs).zip(features) {
-            sources.push(sample(job, &photos[index], &input.view, &features)?);
-            if photos[index].wanted.is_empty() {
-                continue;
-            }
-            if room > 0 {
-                room -= 1;
-                held.push((index, input.view, features));
-            } else {
-                left.push(index);
-            }
-        }
-        times.matching += begun.elapsed();
-        stop(job, observer)?;
+    let unit = work.backbone.unit();
+    finder.begin(work.photos);
+    let all: Vec<usize> = (0..work.photos.len()).collect();
+    for batch in all.chunks(unit) {
+        finder.sample(work, batch)?;
+        stop(work.job, observer)?;
     }
-    for (index, view, features) in held {
-        find(
-            job,
-            &photos[index],
-            &view,
-            &features,
-            &sources,
-            matches,
-            times,
-        )?;
-        observer.advance(1, None);
-        stop(job, observer)?;
-    }
-    for batch in left.chunks(MICRO_BATCH) {
-        let (inputs, features) = run_photos(job, backbone, photos, batch, times)?;
-        for ((&index, input), features) in batch.iter().zip(inputs).zip(features) {
-            find(
-                job,
-                &photos[index],
-                &input.view,
-                &features,
-                &sources,
-                matches,
-                times,
-            )?;
-            observer.advance(1, None);
-            stop(job, observer)?;
-        }
+    while let Some(targets) = finder.find(work, matches)? {
+        observer.advance(targets as u64, None);
+        stop(work.job, observer)?;
     }
     Ok(())
 }
@@ -193,78 +169,5 @@ fn stop(job: &PhotoJob<'_>, observer: &mut dyn Observer) -> Result<(), StudyErro
             run: job.run.to_owned(),
         });
     }
-    Ok(())
-}
-
-/// The embeddings at a photograph's keypoints, per slot.
-fn sample(
-    job: &PhotoJob<'_>,
-    photo: &Photo,
-    view: &View,
-    features: &PhotoEmbeddings,
-) -> Result<Vec<Vec<f64>>, StudyError> {
-    let slots = &job.opened.slots;
-    (0..slots.len())
-        .into_par_iter()
-        .map(|number| {
-            let rows = rows_of(&features[number], job.opened.widths[number])?;
-            let mut sampled = Vec::with_capacity(photo.points.len() * rows.ncols());
-            for &[column, row] in &photo.points {
-                sampled.extend(
-                    view.sample(rows, row, column)
-                        .map_err(slot_error(slots[number]))?,
-                );
-            }
-            Ok(sampled)
-        })
-        .collect()
-}
-
-pub(super) fn slot_error(slot: Slot) -> impl FnOnce(vitscope_probe::ProbeError) -> StudyError {
-    move |source| StudyError::Probe {
-        slot: slot.to_string(),
-        source,
-    }
-}
-
-/// Looks for every keypoint that pairs look for in one target.
-fn find(
-    job: &PhotoJob<'_>,
-    photo: &Photo,
-    view: &View,
-    features: &PhotoEmbeddings,
-    sources: &[Vec<Vec<f64>>],
-    matches: &mut [Vec<[u16; 2]>],
-    times: &mut Times,
-) -> Result<(), StudyError> {
-    let begun = Instant::now();
-    let patches: usize = job.opened.grid.iter().product();
-    let found = (0..job.opened.slots.len())
-        .into_par_iter()
-        .map(|number| {
-            let width = job.opened.widths[number];
-            let target = TargetImage::new(rows_of(&features[number], width)?, view)
-                .map_err(slot_error(job.opened.slots[number]))?;
-            let mut wanted = Vec::with_capacity(photo.wanted.len() * width);
-            for &(_, source, point) in &photo.wanted {
-                wanted.extend_from_slice(&sources[source][number][point * width..][..width]);
-            }
-            let products = target
-                .products(&wanted)
-                .map_err(slot_error(job.opened.slots[number]))?;
-            let mut search = Search::default();
-            let best = |products| {
-                let found = target.best(products, &mut search);
-                [found.column as u16, found.row as u16]
-            };
-            Ok(products.chunks_exact(patches).map(best).collect::<Vec<_>>())
-        })
-        .collect::<Result<Vec<_>, StudyError>>()?;
-    for (matches, found) in matches.iter_mut().zip(found) {
-        for (&(point, ..), at) in photo.wanted.iter().zip(found) {
-            matches[point] = at;
-        }
-    }
-    times.matching += begun.elapsed();
     Ok(())
 }

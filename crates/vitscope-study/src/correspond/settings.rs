@@ -50,9 +50,10 @@ pub struct CorrespondSettings {
     pub alphas: Vec<f64>,
     /// Pairs whose similarity maps are kept.
     pub examples: usize,
-    /// Embeddings of one category held at a time, in bytes.
+    /// Embeddings of one category held at a time, in bytes: of the host's memory 2 GiB unless set, of a card's
+    /// half of what is free when the search begins.
     #[serde(skip)]
-    pub memory: usize,
+    pub memory: Option<usize>,
 }
 
 impl Default for CorrespondSettings {
@@ -69,7 +70,7 @@ impl Default for CorrespondSettings {
             limit_pairs: None,
             alphas: vec![USUAL_ALPHA],
             examples: 6,
-            memory: 2 << 30,
+            memory: None,
         }
     }
 }

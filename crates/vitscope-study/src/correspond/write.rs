@@ -13,8 +13,7 @@ use vitscope_run::tensors::{self, Lazy};
 use vitscope_run::{Part, Record, Subject, Table, files, names, to_csv};
 
 use super::outcome::SlotPck;
-use super::photos::{PhotoJob, load, pixel_of, rows_of, run_inputs};
-use super::search::slot_error;
+use super::photos::{PhotoJob, load, pixel_of, rows_of, run_inputs, slot_error};
 use super::settings::at_alpha;
 use crate::error::StudyError;
 use crate::source::Backbone;
@@ -208,7 +207,7 @@ pub(super) fn write_examples(
             .map(|image| load(job, &image.image, image.size))
             .into_iter()
             .collect::<Result<Vec<_>, _>>()?;
-        let features = run_inputs(job, backbone, &inputs, slots)?;
+        let features = run_inputs(job, backbone, &inputs)?;
         let mut found = BTreeMap::new();
         for (number, &slot) in slots.iter().enumerate() {
             let width = job.opened.widths[number];

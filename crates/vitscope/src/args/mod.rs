@@ -334,10 +334,10 @@ pub struct CorrespondArgs {
     /// Pairs whose similarity maps are kept
     #[arg(long, default_value_t = 6, value_parser = whole::<usize>(0, 10_000))]
     pub examples: usize,
-    /// Memory for the embeddings of one category, in MiB; photographs beyond it are run twice, which
-    /// changes no number
-    #[arg(long, default_value_t = 2048, value_parser = whole::<usize>(0, 1 << 30))]
-    pub memory_mib: usize,
+    /// Memory for the embeddings of one category, in MiB: 2048 unless set, on a GPU half of what is free there.
+    /// Photographs beyond it are run twice, which changes no number
+    #[arg(long, value_parser = whole::<usize>(0, 1 << 30))]
+    pub memory_mib: Option<usize>,
     /// Threads; all cores unless set. Results do not depend on it
     #[arg(long, value_parser = whole::<usize>(1, MAX_THREADS))]
     pub threads: Option<usize>,

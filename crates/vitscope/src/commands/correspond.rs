@@ -51,7 +51,7 @@ pub fn run(cli: &Cli, args: &CorrespondArgs) -> anyhow::Result<()> {
             limit_pairs: args.limit_pairs,
             alphas: args.alpha.clone(),
             examples: args.examples,
-            memory: args.memory_mib.saturating_mul(1 << 20),
+            memory: args.memory_mib.map(|mib| mib.saturating_mul(1 << 20)),
         },
     };
     use_threads(args.threads)?;

@@ -165,7 +165,7 @@ fn look(
                 limit_pairs: None,
                 alphas: vec![0.1],
                 examples: 6,
-                memory: 1 << 30,
+                memory: Some(1 << 30),
             },
         },
         teller,

@@ -7,6 +7,8 @@
     reason = "a test fails by panicking; each test file uses its own part"
 )]
 
+pub mod pairs;
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::time::Duration;
@@ -49,6 +51,20 @@ impl Observer for Impatient {
     fn note(&mut self, _: &str) {}
     fn stop(&self) -> bool {
         true
+    }
+}
+
+/// Asks a run to stop once it has had so many chances.
+pub struct Patience(pub std::cell::Cell<usize>);
+
+impl Observer for Patience {
+    fn begin(&mut self, _: Phase, _: u64, _: u64) {}
+    fn advance(&mut self, _: u64, _: Option<f64>) {}
+    fn end(&mut self) {}
+    fn note(&mut self, _: &str) {}
+    fn stop(&self) -> bool {
+        self.0.set(self.0.get().saturating_sub(1));
+        self.0.get() == 0
     }
 }
 

@@ -1,93 +1,14 @@
 //! `vitscope correspond` end to end, on pairs made of drawn photographs by known warps.
 use std::path::Path;
 
-use crate::common::{assert_same, command, metrics, run_json, succeed};
-use image::{DynamicImage, GenericImageView, imageops::FilterType};
+use crate::common::pairs::{CATEGORIES, WARPS, make_set};
+use crate::common::{Patience, assert_same, command, metrics, run_json, succeed};
+use image::{DynamicImage, GenericImageView};
 use safetensors::{SafeTensors, serialize, tensor::Dtype, tensor::TensorView};
-use serde_json::json;
 use vitscope_data::resize::{RgbImage, pil_resize};
 use vitscope_study::correspond::{CorrespondRequest, CorrespondSettings, correspond};
-use vitscope_study::observer::{Observer, Phase, Silent};
-use vitscope_testkit::{samples, scenes};
-
-/// A photograph of the set and the place of a point of the original in it.
-struct Warp {
-    name: &'static str,
-    make: fn(&DynamicImage) -> DynamicImage,
-    place: fn([i64; 2], [i64; 2]) -> [i64; 2],
-}
-
-/// The original, itself once more, mirrored, and at another size and shape.
-const WARPS: [Warp; 4] = [
-    Warp {
-        name: "original",
-        make: |image| image.clone(),
-        place: |at, _| at,
-    },
-    Warp {
-        name: "copy",
-        make: |image| image.clone(),
-        place: |at, _| at,
-    },
-    Warp {
-        name: "mirrored",
-        make: DynamicImage::fliph,
-        place: |[x, y], [width, _]| [width - 1 - x, y],
-    },
-    Warp {
-        name: "squeezed",
-        make: |image| image.resize_exact(200, 260, FilterType::Triangle),
-        place: |[x, y], [width, height]| [(2 * x + 1) * 100 / width, (2 * y + 1) * 130 / height],
-    },
-];
-
-const CATEGORIES: [&str; 2] = ["bird", "train"];
-
-/// Pairs of the original with every other version, for two photographs as two categories.
-pub fn make_set(root: &Path) {
-    let mut list = String::new();
-    let pairs = root.join("PairAnnotation/test");
-    std::fs::create_dir_all(&pairs).unwrap();
-    for (category, path) in CATEGORIES.iter().zip(["0000.png", "0001.png"]) {
-        let folder = root.join("JPEGImages").join(category);
-        std::fs::create_dir_all(&folder).unwrap();
-        let image = image::open(scenes::photographs().join(path)).unwrap();
-        let size = [i64::from(image.width()), i64::from(image.height())];
-        let points: Vec<[i64; 2]> = (1..5)
-            .flat_map(|i| (1..4).map(move |j| [size[0] * i / 5 + j, size[1] * j / 4 - i]))
-            .collect();
-        for (number, warp) in WARPS.iter().enumerate() {
-            let made = (warp.make)(&image);
-            let file = folder.join(format!("{}.jpg", warp.name));
-            // Lossless, whatever the name says: the same pixels for everyone.
-            made.save_with_format(file, image::ImageFormat::Png)
-                .unwrap();
-            if number == 0 {
-                continue;
-            }
-            let (width, height) = made.dimensions();
-            let moved: Vec<_> = points.iter().map(|&at| (warp.place)(at, size)).collect();
-            let ids: Vec<String> = (0..points.len()).map(|id| id.to_string()).collect();
-            let pair = json!({
-                "src_imname": "original.jpg", "trg_imname": format!("{}.jpg", warp.name),
-                "src_imsize": [size[0], size[1], 3], "trg_imsize": [width, height, 3],
-                "src_bndbox": [0, 0, size[0] - 1, size[1] - 1],
-                "trg_bndbox": [0, 0, width / 2, height / 3],
-                "category": category, "src_kps": points, "trg_kps": moved, "kps_ids": ids,
-            });
-            let stem = format!(
-                "{:06}-original-{}:{category}",
-                list.lines().count(),
-                warp.name
-            );
-            std::fs::write(pairs.join(format!("{stem}.json")), pair.to_string()).unwrap();
-            list += &format!("{stem}\n");
-        }
-    }
-    let layout = root.join("Layout/large");
-    std::fs::create_dir_all(&layout).unwrap();
-    std::fs::write(layout.join("test.txt"), list).unwrap();
-}
+use vitscope_study::observer::Silent;
+use vitscope_testkit::samples;
 
 fn args(set: &Path, out: &Path, more: &[&str]) -> Vec<String> {
     let mut args = vec!["correspond".to_owned()];
@@ -300,20 +221,6 @@ fn neither_threads_nor_memory_change_a_byte() {
     for (found, truth) in copies.iter().zip(truth.chunks_exact(2)) {
         let off = (f32::from(found[0]) - truth[0]).hypot(f32::from(found[1]) - truth[1]);
         assert!(off <= 24.0, "{off}");
-    }
-}
-
-/// Asks a run to stop once it has had so many chances.
-struct Patience(std::cell::Cell<usize>);
-
-impl Observer for Patience {
-    fn begin(&mut self, _: Phase, _: u64, _: u64) {}
-    fn advance(&mut self, _: u64, _: Option<f64>) {}
-    fn end(&mut self) {}
-    fn note(&mut self, _: &str) {}
-    fn stop(&self) -> bool {
-        self.0.set(self.0.get().saturating_sub(1));
-        self.0.get() == 0
     }
 }
 

@@ -11,8 +11,8 @@ use image::imageops::FilterType;
 use serde_json::{Value, json};
 use vitscope_testkit::{fixture, scenes};
 
+use crate::common::pairs::make_set;
 use crate::common::{command, succeed};
-use crate::correspond::make_set;
 use crate::kinds::{cityscapes, coco_stuff};
 
 /// A plan that ships.

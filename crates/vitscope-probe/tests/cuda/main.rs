@@ -5,6 +5,8 @@
 #![cfg(feature = "cuda")]
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first error")]
 
+mod correspond;
+
 use std::sync::Arc;
 
 use ndarray::{Array2, Array3, Axis, s};
