@@ -1,12 +1,16 @@
-//! What the files of a finished run were when it ended, so that none is believed that has changed since.
+//! What the files of a finished run were when it ended, so that none is believed that has changed since; and what the
+//! record of a shard was.
 
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::slice;
 
+use serde_json::Value;
+use sha2::{Digest, Sha256};
+
 use crate::error::RunError;
 use crate::record::Record;
-use crate::{files, names};
+use crate::{files, limits, names};
 
 /// The files that hold what a run measured. Pictures and pages are drawn from them again.
 const PROVED: [&str; 13] = [
@@ -40,7 +44,42 @@ pub(crate) fn of(run: &Path) -> Result<BTreeMap<String, String>, RunError> {
     Ok(proofs)
 }
 
+/// The SHA-256 of what the record of a shard says, by which [`Record::prove_shard`] knows it again.
+///
+/// # Errors
+/// When it cannot be described.
+pub(crate) fn of_shard(run: &Path, record: &Record) -> Result<BTreeMap<String, String>, RunError> {
+    let value = serde_json::to_value(record)
+        .map_err(|error| RunError::file(run, format!("cannot be described: {error}")))?;
+    Ok(BTreeMap::from([(names::RECORD.to_owned(), said(value))]))
+}
+
+/// The SHA-256 of all that a record says but of its files.
+fn said(mut record: Value) -> String {
+    if let Some(fields) = record.as_object_mut() {
+        fields.shift_remove("files");
+    }
+    files::hex(&Sha256::digest(record.to_string()))
+}
+
 impl Record {
+    /// Checks that the record of a finished shard, which this is, says what the shard wrote.
+    ///
+    /// # Errors
+    /// A sentence, where it says anything else.
+    pub fn prove_shard(&self, run: &Path) -> Result<(), RunError> {
+        let path = run.join(names::RECORD);
+        let text = files::read_up_to(&path, limits::JSON_BYTES)?.unwrap_or_default();
+        let value = serde_json::from_slice(&text).map(said).ok();
+        match value {
+            Some(value) if self.files.get(names::RECORD) == Some(&value) => Ok(()),
+            _ => Err(RunError::file(
+                &path,
+                "is not what its shard wrote (its SHA-256 is another): put that back, or make this shard again in a new folder",
+            )),
+        }
+    }
+
     /// Checks that the files of a finished run are those with which it ended, as far as its version noted that.
     ///
     /// # Errors

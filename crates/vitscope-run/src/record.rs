@@ -276,7 +276,8 @@ pub struct Record {
     pub examples: Vec<String>,
     /// The layer at which each facet is shown.
     pub selection: BTreeMap<String, usize>,
-    /// SHA-256 of each file of numbers, once the run has ended: [`Record::prove`]. None in runs of earlier versions.
+    /// SHA-256 of each file of numbers, once the run has ended: [`Record::prove`]. None in runs of earlier versions. Of a shard
+    /// that has ended, that of this record: [`Record::prove_shard`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
     /// Things worth knowing.
@@ -392,12 +393,12 @@ impl Record {
             ("clusters", self.clusters, limits::CLUSTERS),
             ("depth", self.model.depth, limits::LAYERS),
             ("heads", self.model.heads.unwrap_or(0), limits::HEADS),
-            ("train", data.train, limits::IMAGES),
             (
                 "letters of its model's name, namely",
                 self.model.name.chars().count(),
                 limits::NAME,
             ),
+            ("train", data.train, limits::IMAGES),
             ("test", data.test, limits::IMAGES),
             ("classes of number", data.classes.len(), limits::CLASSES),
             ("examples of number", self.examples.len(), limits::EXAMPLES),

@@ -108,8 +108,10 @@ impl Session {
     /// When the disk refuses.
     pub fn set(&self, record: &mut Record, state: RunState) -> Result<(), RunError> {
         record.state = state;
-        if state == RunState::Complete {
-            record.files = proof::of(&self.run)?;
+        match state {
+            RunState::Complete => record.files = proof::of(&self.run)?,
+            RunState::Shard => record.files = proof::of_shard(&self.run, record)?,
+            RunState::Running | RunState::Interrupted => {}
         }
         record.write(&self.run)
     }

@@ -22,6 +22,9 @@ const MAX_HEADER: u64 = 100_000_000;
 /// Bytes of the SHA-256 at the end of a sealed file.
 const SEAL: usize = 32;
 
+/// The tensor that is the SHA-256 in a file that any reader of the format opens.
+const SEAL_NAME: &str = "sha256";
+
 /// Bytes that are hashed at a time.
 const HASHED: usize = 1 << 20;
 
@@ -85,7 +88,7 @@ pub fn write_lazily(
     tensors: Vec<(String, Lazy<'_>)>,
     metadata: Option<(&str, String)>,
 ) -> Result<(), RunError> {
-    write_file(path, tensors, metadata, false)
+    write_file(path, tensors, metadata, Seal::None)
 }
 
 /// [`write_lazily`], with the SHA-256 of all of it at the end, for [`TensorFile::open_sealed`]. Other readers
@@ -98,7 +101,29 @@ pub fn write_sealed(
     tensors: Vec<(String, Lazy<'_>)>,
     metadata: Option<(&str, String)>,
 ) -> Result<(), RunError> {
-    write_file(path, tensors, metadata, true)
+    write_file(path, tensors, metadata, Seal::Behind)
+}
+
+/// [`write_sealed`], with the SHA-256 as a last tensor of its own, `sha256`: every reader of the format opens such a file.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn write_sealed_within(
+    path: &Path,
+    tensors: Vec<(String, Lazy<'_>)>,
+    metadata: Option<(&str, String)>,
+) -> Result<(), RunError> {
+    write_file(path, tensors, metadata, Seal::Within)
+}
+
+/// Where the SHA-256 of a file lies in it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Seal {
+    None,
+    /// Behind the last tensor.
+    Behind,
+    /// In a last tensor.
+    Within,
 }
 
 /// Writes through, and hashes what it writes if there is a hash.
@@ -120,7 +145,7 @@ fn write_file(
     path: &Path,
     mut tensors: Vec<(String, Lazy<'_>)>,
     metadata: Option<(&str, String)>,
-    sealed: bool,
+    seal: Seal,
 ) -> Result<(), RunError> {
     // The order in which the format's own library writes them: widest numbers first, so that all are
     // aligned.
@@ -140,13 +165,22 @@ fn write_file(
     let impossible = |error: &dyn std::fmt::Display| {
         RunError::Internal(format!("{}: cannot be written: {error}", path.display()))
     };
-    let header = Metadata::new(metadata, infos.collect()).map_err(|error| impossible(&error))?;
+    let mut infos: Vec<(String, TensorInfo)> = infos.collect();
+    if seal == Seal::Within {
+        let info = TensorInfo {
+            dtype: Dtype::U8,
+            shape: vec![SEAL],
+            data_offsets: (end, end + SEAL),
+        };
+        infos.push((SEAL_NAME.to_owned(), info));
+    }
+    let header = Metadata::new(metadata, infos).map_err(|error| impossible(&error))?;
     let mut header = serde_json::to_vec(&header).map_err(|error| impossible(&error))?;
     header.resize(header.len().next_multiple_of(PREFIX), b' ');
     files::write_with(path, |out| {
         let mut out = Sealing {
             inner: out,
-            hash: sealed.then(Sha256::new),
+            hash: (seal != Seal::None).then(Sha256::new),
         };
         out.write(&(header.len() as u64).to_le_bytes())?;
         out.write(&header)?;
@@ -278,8 +312,8 @@ impl TensorFile {
         }))
     }
 
-    /// [`open`](Self::open), for a file that [`write_sealed`] wrote: every byte of it is read and checked
-    /// against its seal first.
+    /// [`open`](Self::open), for a file that [`write_sealed`] or [`write_sealed_within`] wrote: every byte of it is read
+    /// and checked against its seal first.
     ///
     /// # Errors
     /// As [`open`](Self::open), and where a byte is not what was written.
@@ -317,6 +351,27 @@ impl TensorFile {
         self.metadata.info(name).map(|info| info.shape.as_slice())
     }
 
+    /// What the numbers of a tensor are, and its shape; `None` where there is none of that name. Of a file that may be
+    /// a stranger's this is looked at before any of it is read.
+    #[must_use]
+    pub fn kind(&self, name: &str) -> Option<(Dtype, &[usize])> {
+        let info = self.metadata.info(name)?;
+        Some((info.dtype, info.shape.as_slice()))
+    }
+
+    /// [`read`](Self::read), for a file that may be a stranger's: what is longer than such a tensor can be is not read.
+    ///
+    /// # Errors
+    /// When it cannot be read, or is longer than `most` bytes.
+    pub fn read_up_to(&mut self, name: &str, most: usize) -> Result<Option<Stored>, RunError> {
+        if let Some(info) = self.metadata.info(name) {
+            let (start, end) = info.data_offsets;
+            let what = format!("bytes of {name}, namely");
+            limits::check(&self.path, &what, end - start, most)?;
+        }
+        self.read(name)
+    }
+
     /// Reads a tensor; `None` where there is none of that name.
     ///
     /// # Errors
@@ -351,27 +406,6 @@ fn is_sealed(file: &mut File) -> std::io::Result<bool> {
         let count = left.min(HASHED as u64) as usize;
         file.read_exact(&mut buffer[..count])?;
         hash.update(&buffer[..count]);
-    /// What the numbers of a tensor are, and its shape; `None` where there is none of that name. Of a file that may be
-    /// a stranger's this is looked at before any of it is read.
-    #[must_use]
-    pub fn kind(&self, name: &str) -> Option<(Dtype, &[usize])> {
-        let info = self.metadata.info(name)?;
-        Some((info.dtype, info.shape.as_slice()))
-    }
-
-    /// [`read`](Self::read), for a file that may be a stranger's: what is longer than such a tensor can be is not read.
-    ///
-    /// # Errors
-    /// When it cannot be read, or is longer than `most` bytes.
-    pub fn read_up_to(&mut self, name: &str, most: usize) -> Result<Option<Stored>, RunError> {
-        if let Some(info) = self.metadata.info(name) {
-            let (start, end) = info.data_offsets;
-            let what = format!("bytes of {name}, namely");
-            limits::check(&self.path, &what, end - start, most)?;
-        }
-        self.read(name)
-    }
-
         left -= count as u64;
     }
     let mut seal = [0; SEAL];
@@ -409,6 +443,12 @@ mod tests {
         assert_eq!(file.text("note"), Some("x"));
         assert_eq!(file.read("a").unwrap().unwrap().bytes, b);
         assert!(file.read("c").unwrap().is_none());
+        assert_eq!(file.kind("a"), Some((Dtype::U32, [1, 3].as_slice())));
+        assert!(file.kind("c").is_none());
+        assert_eq!(file.read_up_to("a", 12).unwrap().unwrap().bytes, b);
+        assert!(file.read_up_to("c", 0).unwrap().is_none());
+        let said = file.read_up_to("a", 11).unwrap_err().to_string();
+        assert!(said.contains("has bytes of a, namely 12"), "{said}");
     }
 
     #[test]
@@ -437,28 +477,30 @@ mod tests {
     fn any_flipped_bit_of_a_sealed_file_is_told() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("a.safetensors");
-        let tensor = || Lazy::of(Dtype::U8, vec![4], vec![7; 4]);
-        let note = Some(("note", "x".to_owned()));
-        write_sealed(&path, vec![("a".to_owned(), tensor())], note).unwrap();
-        let whole = std::fs::read(&path).unwrap();
         let damaged = |_: &dyn std::fmt::Display| RunError::Internal("damaged".to_owned());
-        let mut file = TensorFile::open_sealed(&path, damaged).unwrap().unwrap();
-        assert_eq!(file.kind("a"), Some((Dtype::U32, [1, 3].as_slice())));
-        assert!(file.kind("c").is_none());
-        assert_eq!(file.read_up_to("a", 12).unwrap().unwrap().bytes, b);
-        assert!(file.read_up_to("c", 0).unwrap().is_none());
-        let said = file.read_up_to("a", 11).unwrap_err().to_string();
-        assert!(said.contains("has bytes of a, namely 12"), "{said}");
-        assert_eq!(file.read("a").unwrap().unwrap().bytes, [7; 4]);
-        for bit in 0..8 * whole.len() {
-            let mut bytes = whole.clone();
-            bytes[bit / 8] ^= 1 << (bit % 8);
-            std::fs::write(&path, &bytes).unwrap();
-            assert!(TensorFile::open_sealed(&path, damaged).is_err(), "{bit}");
-        }
-        for length in 0..whole.len() {
-            std::fs::write(&path, &whole[..length]).unwrap();
-            assert!(TensorFile::open_sealed(&path, damaged).is_err(), "{length}");
+        for within in [false, true] {
+            let tensors = vec![("a".to_owned(), Lazy::of(Dtype::U8, vec![4], vec![7; 4]))];
+            let note = Some(("note", "x".to_owned()));
+            match within {
+                false => write_sealed(&path, tensors, note).unwrap(),
+                true => write_sealed_within(&path, tensors, note).unwrap(),
+            }
+            let whole = std::fs::read(&path).unwrap();
+            // Only one that is sealed within is one for the format's own library, too.
+            let theirs = safetensors::SafeTensors::deserialize(&whole);
+            assert_eq!(theirs.is_ok(), within);
+            let mut file = TensorFile::open_sealed(&path, damaged).unwrap().unwrap();
+            assert_eq!(file.read("a").unwrap().unwrap().bytes, [7; 4]);
+            for bit in 0..8 * whole.len() {
+                let mut bytes = whole.clone();
+                bytes[bit / 8] ^= 1 << (bit % 8);
+                std::fs::write(&path, &bytes).unwrap();
+                assert!(TensorFile::open_sealed(&path, damaged).is_err(), "{bit}");
+            }
+            for length in 0..whole.len() {
+                std::fs::write(&path, &whole[..length]).unwrap();
+                assert!(TensorFile::open_sealed(&path, damaged).is_err(), "{length}");
+            }
         }
     }
 }

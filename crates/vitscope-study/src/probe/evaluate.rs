@@ -245,13 +245,16 @@ pub struct Evaluation {
     pub truth: Option<Counts>,
     /// Per slot, of the kNN and of the linear reader; empty where they were not asked for.
     pub readers: Vec<[ReaderCounts; 2]>,
+    slot_ids: Vec<Slot>,
     names: Vec<String>,
+    /// Of the run.
+    fingerprint: String,
     shape: MapShape,
     /// Where the cluster maps of kept images wait for their classes.
     folders: Vec<PathBuf>,
     kept: HashMap<usize, String>,
-    /// Maps of kept images of this batch, and where they go.
-    waiting: Vec<(PathBuf, Vec<u8>)>,
+    /// Maps of kept images of this batch, where they go, and what they say that they are of.
+    waiting: Vec<(PathBuf, String, Vec<u8>)>,
     colors: Vec<[u8; 3]>,
 }
 
@@ -259,6 +262,12 @@ pub struct Evaluation {
 #[must_use]
 pub fn waiting_folder(run: &Path, slot: Slot) -> PathBuf {
     state::folder(run).join("labels").join(slot.to_string())
+}
+
+/// What a waiting cluster map says that it is of.
+#[must_use]
+pub fn waiting_map(fingerprint: &str, slot: Slot, image: &str) -> String {
+    state::identity(fingerprint, &[&slot.to_string(), image])
 }
 
 impl Evaluation {
@@ -273,7 +282,7 @@ impl Evaluation {
     pub fn new(
         settings: &Settings,
         data: &DataSet,
-        run: &Path,
+        (run, fingerprint): (&Path, &str),
         slots: &[Slot],
         clusters: usize,
         grid: (usize, usize),
@@ -313,7 +322,9 @@ impl Evaluation {
                 }
                 false => Vec::new(),
             },
+            slot_ids: slots.to_vec(),
             names: slots.iter().map(Slot::to_string).collect(),
+            fingerprint: fingerprint.to_owned(),
             shape,
             folders: slots
                 .iter()
@@ -385,7 +396,8 @@ impl Evaluation {
         for (image, labels) in seen.images.iter().zip(maps) {
             if let Some(name) = self.kept.get(image) {
                 let path = self.folders[slot].join(format!("{name}.png"));
-                self.waiting.push((path, labels.to_vec()));
+                let of = waiting_map(&self.fingerprint, self.slot_ids[slot], name);
+                self.waiting.push((path, of, labels.to_vec()));
             }
         }
     }
@@ -397,9 +409,9 @@ impl Evaluation {
     pub fn end_batch(&mut self, seen: &Seen) -> Result<(), StudyError> {
         let MapShape { grid, patch } = self.shape;
         let size = [grid.0 * patch, grid.1 * patch];
-        self.waiting
-            .par_drain(..)
-            .try_for_each(|(path, map)| picture::write_for_now(&path, size, &map, &self.colors))?;
+        self.waiting.par_drain(..).try_for_each(|(path, of, map)| {
+            picture::write_for_now(&path, size, &map, &self.colors, &of)
+        })?;
         if let (Some(counts), Some(truth)) = (&mut self.truth, &seen.truth) {
             let own = TestBatch {
                 images: &seen.images,

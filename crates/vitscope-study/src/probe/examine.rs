@@ -265,7 +265,7 @@ pub(crate) fn examine(
         evaluations.push(Evaluation::new(
             &run.settings,
             job.data,
-            &run.root,
+            (&run.root, &run.fingerprint),
             &opened.slots,
             run.clusters,
             grid,

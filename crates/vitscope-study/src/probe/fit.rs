@@ -135,7 +135,7 @@ fn take_stored(
     found: &mut [Option<SlotTransform>],
 ) -> Result<(), StudyError> {
     // Its own first: the run that it took them from may hold others by now.
-    let own = StoredTransforms::open(&run.root)?;
+    let own = StoredTransforms::open_unfinished(&run.root)?;
     let own = own.filter(|stored| stored.on.fingerprint == run.fingerprint);
     let mut stored = match (own, &run.settings.transform_from) {
         (Some(own), _) => own,

@@ -3,13 +3,15 @@
 use std::path::{Path, PathBuf};
 
 use vitscope_data::{DataSet, Geometry, Split};
+use vitscope_probe::Transform;
 use vitscope_run::tensors::TensorFile;
 use vitscope_run::{Record, RunState, Session, Slot, apart, files, names, session};
 
 use crate::attention::{self, Localities};
 use crate::baselines::TrainLabels;
 use crate::error::StudyError;
-use crate::evaluate::{self, Evaluation, waiting_folder};
+use crate::evaluate::{self, Evaluation, waiting_folder, waiting_map};
+use crate::inspected::Inspected;
 use crate::job::{counting_fingerprint, kept_indices};
 use crate::outcome::{self, ProbeOutcome};
 use crate::picture;
@@ -17,8 +19,9 @@ use crate::probe::patches;
 use crate::record;
 use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::state::{Origin, StoredState};
+use crate::state::{self, Origin, StoredState};
 use crate::training;
+use crate::transforms::StoredTransforms;
 
 /// What to merge.
 #[derive(Clone, Debug)]
@@ -48,6 +51,9 @@ impl ShardRun {
             StudyError::file(&path, format!("is not the record of a shard: {problem}"))
         };
         let record = Record::read(run)?;
+        if record.state == RunState::Shard {
+            record.prove_shard(run)?;
+        }
         let settings: Settings = serde_json::from_value(record.settings.clone().into())
             .map_err(|error| other(&error))?;
         settings.check()?;
@@ -75,6 +81,12 @@ impl ShardRun {
         let found = StoredState::open(run, training::NAME)?;
         let lost = || other(&"its folder `state` is missing: run this shard again with `resume`");
         let fingerprint = found.ok_or_else(lost)?.fingerprint().to_owned();
+        if record.fingerprint() != fingerprint {
+            return Err(StudyError::file(
+                &path,
+                "is the record of another run than its folder `state`: put that of this shard back, or make this shard again in a new folder",
+            ));
+        }
         Ok(Self {
             run: run.to_owned(),
             record,
@@ -83,6 +95,40 @@ impl ShardRun {
             fingerprint,
         })
     }
+}
+
+/// The files beside the counts of the first shard that the run takes over, each proved to be what that shard wrote:
+/// every shard has fitted the same transforms, and the first has looked for artifacts.
+fn beside(first: &ShardRun) -> Result<Vec<(&'static str, Vec<u8>)>, StudyError> {
+    let wanted = [
+        (
+            names::TRANSFORMS,
+            first.settings.transform != Transform::None,
+        ),
+        (
+            names::ARTIFACTS,
+            first.settings.artifacts && first.record.data.test > 0,
+        ),
+    ];
+    let mut found = Vec::new();
+    for (name, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
+        let path = first.run.join(name);
+        let own = match name {
+            names::TRANSFORMS => {
+                let own = StoredTransforms::open_unfinished(&first.run)?;
+                own.map(|own| own.on.fingerprint)
+            }
+            _ => Inspected::open(&first.run)?.map(|own| own.on.fingerprint),
+        };
+        match own {
+            Some(own) if own == first.fingerprint => {}
+            Some(_) => return Err(state::redone(&path, &"it is of another run")),
+            None => return Err(state::lost(&path)),
+        }
+        let bytes = std::fs::read(&path).map_err(StudyError::io(&path, "read"))?;
+        found.push((name, bytes));
+    }
+    Ok(found)
 }
 
 /// All shards of one run, in their order.
@@ -153,6 +199,7 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
     let training = training::load(&parts[0].run, &parts[0].fingerprint, settings.adam())?;
     let training = training.ok_or_else(|| StudyError::Internal("a lost training".to_owned()))?;
     let slots = slots(&parts[0].run)?;
+    let beside = beside(&parts[0])?;
     let settings = Settings {
         shard: None,
         ..settings.clone()
@@ -162,17 +209,14 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
     if session.complete().is_some() {
         return outcome::stored(session, settings.select);
     }
-    // Every shard has fitted the same transforms; the first has looked for artifacts.
-    for name in [names::TRANSFORMS, names::ARTIFACTS] {
-        if let Some(bytes) = files::read_if_there(&parts[0].run.join(name))? {
-            files::write(&request.out.join(name), &bytes)?;
-        }
+    for (name, bytes) in &beside {
+        files::write(&request.out.join(name), bytes)?;
     }
     let grid = (first.grid[0], first.grid[1]);
     let mut evaluation = Evaluation::new(
         &settings,
         &data,
-        &request.out,
+        (&request.out, &parts[0].fingerprint),
         &slots,
         first.clusters,
         grid,
@@ -189,8 +233,8 @@ pub fn merge(request: &MergeRequest) -> Result<ProbeOutcome, StudyError> {
     for part in &parts {
         add(part, &hash, &mut evaluation, localities.as_mut())?;
         take_labels(part, &request.out, &slots, &data, &settings)?;
-        let (test, own) = (first.data.test, part.shard.images(first.data.test));
-        patches::take(&part.run, &request.out, &settings, &data, &own, test)?;
+        let own = part.shard.images(first.data.test);
+        patches::take(&part.run, &request.out, &settings, &data, &own, first)?;
     }
     let geometry = Geometry { size: first.size };
     let labels = TrainLabels::new(&data, geometry, record.grid, record.data.train);
@@ -217,6 +261,7 @@ fn merged(parts: &[ShardRun], settings: &Settings) -> Record {
     let mut record = parts[0].record.clone();
     record.settings = crate::settings::object(settings);
     record.state = RunState::Running;
+    record.files.clear();
     for part in &parts[1..] {
         for (name, value) in &part.record.times {
             if name.starts_with("evaluate_") {
@@ -338,8 +383,9 @@ fn take_labels(
         for &image in &kept {
             let name = format!("{}.png", items[image].name);
             let from = waiting_folder(&part.run, slot).join(&name);
-            picture::read_indices(&from)
-                .map_err(|_| patches::lost_by_shard(&from, &"it is missing or not whole"))?;
+            let of = waiting_map(&part.fingerprint, slot, &items[image].name);
+            let lost = |problem: &dyn std::fmt::Display| patches::lost_by_shard(&from, problem);
+            picture::read_indices(&from, &of, &lost)?;
             let bytes = std::fs::read(&from).map_err(StudyError::io(&from, "read"))?;
             files::write(&waiting_folder(out, slot).join(&name), &bytes)?;
         }

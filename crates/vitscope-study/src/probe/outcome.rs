@@ -211,12 +211,12 @@ pub fn write(input: CountedRun<'_>) -> Result<ProbeOutcome, StudyError> {
     let matches: Vec<&[Option<usize>]> = done.iter().map(|done| &done.class_of[..]).collect();
     let classes = truth.is_some().then_some(&matches);
     write_codebooks(run, slots, input.codebooks, classes)?;
+    write_labels(run, settings, data, slots, &matches, &show, record)?;
     let test = record.data.test;
-    write_labels(run, settings, data, slots, &matches, &show, test)?;
     let examples = write_examples(run, settings, data, geometry, record.grid, test)?;
     let selection = selection(settings.select, &summaries);
     let which = (slots, &selection);
-    patches::write(run, settings, &examples, which, test)?;
+    patches::write(run, settings, &examples, which, record)?;
     Ok(ProbeOutcome {
         run: run.to_owned(),
         session: input.session,
@@ -237,7 +237,7 @@ fn add_stored(
     settings: &Settings,
     slots: &[Slot],
 ) -> Result<(), StudyError> {
-    if let Some(mut transforms) = StoredTransforms::open(run)? {
+    if let Some(mut transforms) = StoredTransforms::open_unfinished(run)? {
         for &slot in slots {
             if let Some(numbers) = transforms.numbers(slot)? {
                 rows::add_fit(table, slot, &numbers);

@@ -12,7 +12,7 @@ use vitscope_data::{DataSet, Split};
 use vitscope_probe::{CosineFit, Sketch, SketchBasis, covariance};
 use vitscope_protocol::Training;
 use vitscope_run::tensors::{Lazy, TensorFile};
-use vitscope_run::{Facet, Slot, names};
+use vitscope_run::{Facet, Record, Slot, names};
 use vitscope_vit::vit::Rows;
 
 use crate::error::StudyError;
@@ -41,8 +41,13 @@ fn kept(settings: &Settings, test: usize) -> Vec<usize> {
     kept
 }
 
-/// What the file of an image says that it is of.
-const IMAGE: &str = "image";
+/// The entry of what waits that says what it is of.
+const OF: &str = "of";
+
+/// What the sketches of an image say that they are of.
+fn identity(fingerprint: &str, image: &str) -> String {
+    state::identity(fingerprint, &[image])
+}
 
 /// Where the sketches of an image wait.
 fn waiting(run: &Path, image: &str) -> PathBuf {
@@ -55,6 +60,7 @@ fn waiting(run: &Path, image: &str) -> PathBuf {
 pub(crate) struct PatchKeeper {
     /// The run's folder.
     root: PathBuf,
+    fingerprint: String,
     /// Per slot.
     bases: Vec<SketchBasis>,
     slots: Vec<Slot>,
@@ -86,6 +92,7 @@ impl PatchKeeper {
         });
         Ok(Self {
             root: run.root.clone(),
+            fingerprint: run.fingerprint.clone(),
             bases: bases.collect::<Result<_, _>>()?,
             slots: job.opened.slots.clone(),
             kept,
@@ -143,7 +150,7 @@ impl PatchKeeper {
                 ]
             });
             let name = &self.kept[&image];
-            let of = Some((IMAGE, name.clone()));
+            let of = Some((OF, identity(&self.fingerprint, name)));
             tensors::write_sealed(&waiting(&self.root, name), stored.collect(), of)?;
         }
         Ok(())
@@ -174,14 +181,15 @@ pub(crate) fn take(
     settings: &Settings,
     data: &DataSet,
     images: &std::ops::Range<usize>,
-    test: usize,
+    record: &Record,
 ) -> Result<(), StudyError> {
-    let kept = kept(settings, test).into_iter();
+    let fingerprint = record.fingerprint();
+    let kept = kept(settings, record.data.test).into_iter();
     for image in kept.filter(|image| images.contains(image)) {
         let name = &data.split(Split::Test)[image].name;
         let path = waiting(from, name);
         let lost = |problem: &dyn std::fmt::Display| lost_by_shard(&path, problem);
-        open(&path, name, &lost)?;
+        open(&path, &identity(&fingerprint, name), &lost)?;
         let bytes = std::fs::read(&path).map_err(StudyError::io(&path, "read"))?;
         files::write(&waiting(out, name), &bytes)?;
     }
@@ -199,12 +207,12 @@ pub(super) fn lost_by_shard(path: &Path, problem: &dyn std::fmt::Display) -> Stu
 /// Opens what waits of an image, as it was written.
 fn open(
     path: &Path,
-    image: &str,
+    of: &str,
     damaged: &dyn Fn(&dyn std::fmt::Display) -> StudyError,
 ) -> Result<TensorFile, StudyError> {
     let file = TensorFile::open_sealed(path, damaged)?.ok_or_else(|| damaged(&"it is missing"))?;
-    if file.text(IMAGE) != Some(image) {
-        return Err(damaged(&"it is of another image"));
+    if file.text(OF) != Some(of) {
+        return Err(damaged(&"it is of another image or run"));
     }
     Ok(file)
 }
@@ -226,16 +234,17 @@ pub(super) fn write(
     settings: &Settings,
     examples: &Examples,
     (slots, shown): (&[Slot], &BTreeMap<String, usize>),
-    test: usize,
+    record: &Record,
 ) -> Result<(), StudyError> {
-    let count = kept(settings, test).len();
+    let fingerprint = record.fingerprint();
+    let count = kept(settings, record.data.test).len();
     if count == 0 {
         return Ok(());
     }
     let is_shown = |slot: Slot| shown.get(slot.facet.name()) == Some(&slot.layer);
     let mut found = Vec::new();
     for name in &examples.names[..count] {
-        let mut of_image = read(run, name, slots)?;
+        let mut of_image = read((run, &fingerprint), name, slots)?;
         // Of the others, signs are all that is asked for.
         for of in of_image.iter_mut().filter(|of| !is_shown(of.slot)) {
             let channels = of.codes.dim().2.min(CHANNELS);
@@ -279,17 +288,14 @@ pub(super) fn write(
 }
 
 /// Reads what waits of an image.
-fn read(run: &Path, image: &str, slots: &[Slot]) -> Result<Vec<SlotPatches>, StudyError> {
+fn read(
+    (run, fingerprint): (&Path, &str),
+    image: &str,
+    slots: &[Slot],
+) -> Result<Vec<SlotPatches>, StudyError> {
     let path = waiting(run, image);
-    let damaged = |problem: &dyn std::fmt::Display| {
-        StudyError::file(
-            &path,
-            format!(
-                "is damaged ({problem}): remove the run's folder `state`, then continue with `resume`"
-            ),
-        )
-    };
-    let mut file = open(&path, image, &damaged)?;
+    let damaged = |problem: &dyn std::fmt::Display| state::damaged(&path, problem);
+    let mut file = open(&path, &identity(fingerprint, image), &damaged)?;
     let mut of_slots = Vec::new();
     for &slot in slots {
         let stored = file.read(&names::patches(slot))?;
@@ -402,7 +408,7 @@ mod tests {
     #[test]
     fn what_waits_is_read_back_and_damage_is_told() {
         let run = tempfile::tempdir().unwrap();
-        let read = |image: &str, slots: &[Slot]| read(run.path(), image, slots);
+        let read = |image: &str, slots: &[Slot]| read((run.path(), "one"), image, slots);
         let error = |image: &str, slot| read(image, &[slot]).map(|_| ()).unwrap_err().to_string();
         assert!(error("a/b", slot(1)).contains("it is missing"));
         let sketch = Sketch {
@@ -416,6 +422,7 @@ mod tests {
         };
         let mut keeper = PatchKeeper {
             root: run.path().to_owned(),
+            fingerprint: "one".to_owned(),
             bases: Vec::new(),
             slots: vec![slot(1)],
             kept: HashMap::from([(4, "a/b".to_owned())]),
@@ -429,5 +436,9 @@ mod tests {
         // What is whole, but of another image.
         std::fs::copy(waiting(run.path(), "a/b"), waiting(run.path(), "c")).unwrap();
         assert!(error("c", slot(1)).contains("it is of another image"));
+        // And of another run.
+        let other = super::read((run.path(), "two"), "a/b", &[slot(1)]).map(|_| ());
+        let other = other.unwrap_err().to_string();
+        assert!(other.contains("it is of another image or run"), "{other}");
     }
 }

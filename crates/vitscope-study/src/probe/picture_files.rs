@@ -6,13 +6,13 @@ use ndarray::Array3;
 use rayon::prelude::*;
 use vitscope_data::{DataSet, Geometry, IGNORE, Split};
 use vitscope_measure::aggregate;
-use vitscope_run::{Slot, Subject, names};
+use vitscope_run::{Record, Slot, Subject, names};
 
 use crate::error::StudyError;
-use crate::evaluate::waiting_folder;
+use crate::evaluate::{waiting_folder, waiting_map};
 use crate::job::{example_indices, kept_indices};
-use crate::picture;
 use crate::settings::Settings;
+use crate::{picture, state};
 
 /// How clusters are shown: by the class that each is matched to, where every cluster has one of
 /// its own, else by themselves.
@@ -73,15 +73,16 @@ pub(super) fn write_labels(
     slots: &[Slot],
     matches: &[&[Option<usize>]],
     show: &Show,
-    test: usize,
+    record: &Record,
 ) -> Result<(), StudyError> {
     let items = data.split(Split::Test);
+    let fingerprint = record.fingerprint();
     let colors = if show.by_class {
         &show.classes
     } else {
         &show.clusters
     };
-    let kept = kept_indices(settings, test);
+    let kept = kept_indices(settings, record.data.test);
     slots
         .par_iter()
         .zip(matches)
@@ -92,9 +93,11 @@ pub(super) fn write_labels(
                 index_of[cluster] = index.map_or(IGNORE, |index| index as u8);
             }
             for &image in &kept {
-                let name = format!("{}.png", items[image].name);
-                let (size, mut labels) =
-                    picture::read_indices(&waiting_folder(run, slot).join(&name))?;
+                let name = &items[image].name;
+                let path = waiting_folder(run, slot).join(format!("{name}.png"));
+                let of = waiting_map(&fingerprint, slot, name);
+                let damaged = |problem: &dyn std::fmt::Display| state::damaged(&path, problem);
+                let (size, mut labels) = picture::read_indices(&path, &of, &damaged)?;
                 labels
                     .iter_mut()
                     .for_each(|label| *label = index_of[usize::from(*label)]);

@@ -2,7 +2,8 @@
 //!
 //! Per slot, `"{slot}.numbers"` `[numbers, 3]` f64: value, lower and upper end, NaN where undefined, in the order of
 //! [`NAMES`]; `"{slot}.lengths"` `[128]` i64, patch vectors by length (see [`bin`]); `"{slot}.outliers"` `[Hp, Wp]` u32,
-//! outliers at each place. The labels' own numbers are those of the subject `ground_truth`. Its text says which run it is of.
+//! outliers at each place. The labels' own numbers are those of the subject `ground_truth`. Its text says which run it is of,
+//! and its last tensor, `"sha256"`, is the hash of all before it: a run that is at work believes no other bytes.
 
 use std::path::{Path, PathBuf};
 
@@ -12,6 +13,7 @@ use vitscope_run::tensors::{self, Lazy, TensorFile};
 use vitscope_run::{Measured, Subject, names};
 
 use crate::error::StudyError;
+use crate::state;
 
 /// The entry of the file's text.
 const ENTRY: &str = "artifacts";
@@ -112,7 +114,11 @@ pub fn write(
             tensors.push((names::outliers(slot), outliers));
         }
     }
-    Ok(tensors::write_lazily(&path, tensors, Some((ENTRY, text)))?)
+    Ok(tensors::write_sealed_within(
+        &path,
+        tensors,
+        Some((ENTRY, text)),
+    )?)
 }
 
 /// The file of a run, opened.
@@ -125,14 +131,14 @@ pub struct Inspected {
 }
 
 impl Inspected {
-    /// Opens it; `None` where the run has none.
+    /// Opens that of a run at work, proved by its own seal; `None` where the run has none.
     ///
     /// # Errors
-    /// When the file is damaged.
+    /// When a byte is not what was written.
     pub fn open(run: &Path) -> Result<Option<Self>, StudyError> {
         let path = path(run);
-        let wrong = |problem: &dyn std::fmt::Display| damaged(&path, problem);
-        let Some(file) = TensorFile::open(&path, wrong)? else {
+        let wrong = |problem: &dyn std::fmt::Display| state::redone(&path, problem);
+        let Some(file) = TensorFile::open_sealed(&path, wrong)? else {
             return Ok(None);
         };
         let on = serde_json::from_str(file.text(ENTRY).unwrap_or_default());
@@ -148,13 +154,16 @@ impl Inspected {
         &mut self,
         subject: Subject,
     ) -> Result<Option<[Measured; NAMES.len()]>, StudyError> {
-        let Some(stored) = self.file.read(&format!("{subject}.numbers"))? else {
+        let most = 3 * NAMES.len() * size_of::<f64>();
+        let name = format!("{subject}.numbers");
+        let Some(stored) = self.file.read_up_to(&name, most)? else {
             return Ok(None);
         };
         let values = stored.f64s();
         let (rows, rest) = values.as_chunks::<3>();
         if rows.len() != NAMES.len() || !rest.is_empty() {
-            return Err(damaged(&self.path, &"it has another number of numbers"));
+            let problem = "it has another number of numbers";
+            return Err(state::redone(&self.path, &problem));
         }
         let defined = |value: f64| Some(value).filter(|value| !value.is_nan());
         Ok(Some(std::array::from_fn(|row| {
@@ -165,13 +174,6 @@ impl Inspected {
             }
         })))
     }
-}
-
-fn damaged(path: &Path, problem: &dyn std::fmt::Display) -> StudyError {
-    StudyError::file(
-        path,
-        format!("is damaged ({problem}): remove the folder of its run and make that again"),
-    )
 }
 
 #[cfg(test)]

@@ -7,12 +7,16 @@ use png::{BitDepth, ColorType, Compression, Encoder};
 use crate::error::StudyError;
 use crate::files;
 
+/// The entry of a waiting map's text.
+const OF: &str = "of";
+
 fn encode(
     path: &Path,
     [height, width]: [usize; 2],
     pixels: &[u8],
     palette: Option<&[[u8; 3]]>,
     compression: Compression,
+    of: Option<&str>,
 ) -> Result<(), StudyError> {
     let written = files::write_with(path, |out| {
         let mut encoder = Encoder::new(out, width as u32, height as u32);
@@ -24,7 +28,11 @@ fn encode(
         } else {
             encoder.set_color(ColorType::Rgb);
         }
-        let written = encoder.write_header().and_then(|mut writer| {
+        let said = of.map_or(Ok(()), |of| {
+            encoder.add_text_chunk(OF.to_owned(), of.to_owned())
+        });
+        let written = said.and_then(|()| encoder.write_header());
+        let written = written.and_then(|mut writer| {
             writer.write_image_data(pixels)?;
             writer.finish()
         });
@@ -45,7 +53,7 @@ fn encode(
 /// # Errors
 /// When the disk refuses.
 pub fn write_rgb(path: &Path, size: [usize; 2], pixels: &[u8]) -> Result<(), StudyError> {
-    encode(path, size, pixels, None, Compression::Balanced)
+    encode(path, size, pixels, None, Compression::Balanced, None)
 }
 
 /// Writes a map of indices with their colors; 255 is no index and gets a neutral grey.
@@ -67,10 +75,11 @@ pub fn write_indices(
         indices,
         Some(&full(colors)),
         Compression::Balanced,
+        None,
     )
 }
 
-/// [`write_indices`] for a map that is soon read again: quickly rather than small.
+/// [`write_indices`] for a map that is soon read again: quickly rather than small, and it says what it is `of`.
 ///
 /// # Errors
 /// When the disk refuses.
@@ -79,8 +88,17 @@ pub fn write_for_now(
     size: [usize; 2],
     indices: &[u8],
     colors: &[[u8; 3]],
+    of: &str,
 ) -> Result<(), StudyError> {
-    encode(path, size, indices, Some(&full(colors)), Compression::Fast)
+    let colors = full(colors);
+    encode(
+        path,
+        size,
+        indices,
+        Some(&colors),
+        Compression::Fast,
+        Some(of),
+    )
 }
 
 /// A palette for every index that a byte can be.
@@ -91,19 +109,20 @@ fn full(colors: &[[u8; 3]]) -> Vec<[u8; 3]> {
     palette
 }
 
-/// Reads the size (height, width) and the indices of a map that [`write_indices`] wrote.
+/// Reads the size (height, width) and the indices of a map that [`write_for_now`] wrote `of` this.
 ///
 /// # Errors
-/// When the file is missing or damaged.
-pub fn read_indices(path: &Path) -> Result<([usize; 2], Vec<u8>), StudyError> {
-    let file = files::open(path).map_err(StudyError::io(path, "open"))?;
-    let damaged = |error: &dyn std::fmt::Display| {
-        StudyError::file(
-            path,
-            format!(
-                "is damaged ({error}): remove the run's folder `state`, then continue with `resume`"
-            ),
-        )
+/// When the file is missing, damaged, or of something else; `damaged` makes an error of that.
+pub fn read_indices(
+    path: &Path,
+    of: &str,
+    damaged: &dyn Fn(&dyn std::fmt::Display) -> StudyError,
+) -> Result<([usize; 2], Vec<u8>), StudyError> {
+    let file = match files::open(path) {
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            return Err(damaged(&"it is missing"));
+        }
+        file => file.map_err(StudyError::io(path, "open"))?,
     };
     let mut decoder = png::Decoder::new(std::io::BufReader::new(file));
     decoder.set_transformations(png::Transformations::IDENTITY);
@@ -115,6 +134,13 @@ pub fn read_indices(path: &Path) -> Result<([usize; 2], Vec<u8>), StudyError> {
     let frame = reader
         .next_frame(&mut pixels)
         .map_err(|error| damaged(&error))?;
+    let said = &reader.info().uncompressed_latin1_text;
+    if !said
+        .iter()
+        .any(|said| said.keyword == OF && said.text == of)
+    {
+        return Err(damaged(&"it is of another image, slot or run"));
+    }
     Ok(([frame.height as usize, frame.width as usize], pixels))
 }
 
@@ -127,16 +153,27 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("map.png");
         let indices = [0, 1, 2, 255, 1, 0];
-        for write in [write_indices, write_for_now] {
-            write(&path, [2, 3], &indices, &[[1, 2, 3]; 3]).unwrap();
-            assert_eq!(read_indices(&path).unwrap(), ([2, 3], indices.to_vec()));
+        let told = |problem: &dyn std::fmt::Display| StudyError::setting(problem.to_string());
+        let read = |of: &str| read_indices(&path, of, &told);
+        let error = |of: &str| read(of).unwrap_err().to_string();
+        assert_eq!(error("one"), "it is missing");
+        let colors = [[1, 2, 3]; 3];
+        write_for_now(&path, [2, 3], &indices, &colors, "one").unwrap();
+        assert_eq!(read("one").unwrap(), ([2, 3], indices.to_vec()));
+        assert!(error("two").contains("it is of another image"));
+        // Every bit of what it says is guarded, too.
+        let whole = std::fs::read(&path).unwrap();
+        for place in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            let same = read("one").ok();
+            assert!(same.is_none_or(|found| found == ([2, 3], indices.to_vec())));
         }
+        // One that is shown says nothing.
+        write_indices(&path, [2, 3], &indices, &colors).unwrap();
+        assert!(error("one").contains("it is of another image"));
         std::fs::write(&path, b"no picture").unwrap();
-        assert!(
-            read_indices(&path)
-                .unwrap_err()
-                .to_string()
-                .contains("damaged")
-        );
+        assert!(!error("one").is_empty());
     }
 }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use safetensors::tensor::{Dtype, TensorView};
 use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
 
 use crate::error::StudyError;
+use crate::files;
 use crate::tensors::{self, Lazy, Stored, TensorFile};
 
 /// It is stored this often.
@@ -170,6 +172,25 @@ pub fn damaged(path: &Path, problem: &dyn std::fmt::Display) -> StudyError {
         path,
         format!("is damaged ({problem}): remove its folder `state`, then continue with `resume`"),
     )
+}
+
+/// The error for a file beside the unfinished work whose content cannot be: a run that goes on makes one that is missing.
+pub fn redone(path: &Path, problem: &dyn std::fmt::Display) -> StudyError {
+    StudyError::file(
+        path,
+        format!("is damaged ({problem}): remove it, then continue its run with `resume`"),
+    )
+}
+
+/// The error for a file beside the unfinished work that is gone.
+pub fn lost(path: &Path) -> StudyError {
+    StudyError::file(path, "is missing: continue its run with `resume`")
+}
+
+/// What a file that waits says that it is of: a run by its fingerprint, and a part of it. So that none is taken for another.
+#[must_use]
+pub fn identity(fingerprint: &str, part: &[&str]) -> String {
+    files::hex(&Sha256::digest(format!("{:?}", (fingerprint, part))))
 }
 
 /// Numbers as a tensor.

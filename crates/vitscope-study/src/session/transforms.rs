@@ -2,7 +2,8 @@
 //!
 //! Per slot: the arrays of the transform, `"{slot}.mean"` `[D]`, `".scale"` `[D]`, `".basis"` `[D, r]`, `".dual"`
 //! `[r, D]` f64 and `".map"` `[N, D]` f32, those that it has; what its fit says of position, `".numbers"`; and how much of the
-//! mean map it takes out at each place, `".removed"` `[Hp, Wp]`. Its text says what it was fitted on.
+//! mean map it takes out at each place, `".removed"` `[Hp, Wp]`. Its text says what it was fitted on, and its last tensor,
+//! `"sha256"`, is the hash of all before it: a run that is at work believes no other bytes.
 
 use std::path::{Path, PathBuf};
 
@@ -12,10 +13,11 @@ use serde::{Deserialize, Serialize};
 use vitscope_probe::transform::TransformParts;
 use vitscope_probe::{FittedTransform, Fitting, Transform};
 use vitscope_run::tensors::{self, Lazy, Stored, TensorFile};
-use vitscope_run::{Record, RunError, Slot, names};
+use vitscope_run::{Record, RunError, RunState, Slot, limits, names};
 
 use crate::error::StudyError;
 use crate::settings::{Side, TransformFit};
+use crate::state;
 
 /// The entry of the file's text.
 const ENTRY: &str = "transform";
@@ -150,7 +152,11 @@ pub fn write(
         let numbers = f64s(vec![one.numbers.0.len()], one.numbers.0.iter());
         tensors.push((format!("{slot}.numbers"), numbers));
     }
-    Ok(tensors::write_lazily(&path, tensors, Some((ENTRY, text)))?)
+    Ok(tensors::write_sealed_within(
+        &path,
+        tensors,
+        Some((ENTRY, text)),
+    )?)
 }
 
 fn f32s<'a>(shape: Vec<usize>, values: impl Iterator<Item = &'a f32>) -> Lazy<'static> {
@@ -175,16 +181,31 @@ pub struct StoredTransforms {
 }
 
 impl StoredTransforms {
-    /// Opens them; `None` where the run has none.
+    /// Opens those of a complete run, whose record proves them; `None` where it has none.
     ///
     /// # Errors
     /// When the file is damaged.
     pub fn open(run: &Path) -> Result<Option<Self>, StudyError> {
         let path = path(run);
-        let wrong = |problem: &dyn std::fmt::Display| damaged(&path, problem);
-        let Some(file) = TensorFile::open(&path, wrong)? else {
+        let file = TensorFile::open(&path, |problem| damaged(&path, problem))?;
+        Self::read_from(path, file)
+    }
+
+    /// Opens those of a run that is at work or was stopped, proved by their own seal; `None` where it has none.
+    ///
+    /// # Errors
+    /// When a byte is not what was written.
+    pub fn open_unfinished(run: &Path) -> Result<Option<Self>, StudyError> {
+        let path = path(run);
+        let file = TensorFile::open_sealed(&path, |problem| state::redone(&path, problem))?;
+        Self::read_from(path, file)
+    }
+
+    fn read_from(path: PathBuf, file: Option<TensorFile>) -> Result<Option<Self>, StudyError> {
+        let Some(file) = file else {
             return Ok(None);
         };
+        let wrong = |problem: &dyn std::fmt::Display| damaged(&path, problem);
         let on: FittedOn = serde_json::from_str(file.text(ENTRY).unwrap_or_default())
             .map_err(|error| wrong(&error))?;
         let transform = on
@@ -202,14 +223,17 @@ impl StoredTransforms {
     /// Those of a run that the user names.
     ///
     /// # Errors
-    /// A sentence, where it has none, or not those with which it ended.
+    /// A sentence, where it has none, or not those that it wrote.
     pub fn of(run: &Path) -> Result<Self, StudyError> {
-        match Record::read(run) {
-            Ok(record) => record.prove(run)?,
-            Err(RunError::NotARun { .. }) => {}
+        let found = match Record::read(run) {
+            Ok(record) if record.state == RunState::Complete => {
+                record.prove(run)?;
+                Self::open(run)?
+            }
+            Ok(_) | Err(RunError::NotARun { .. }) => Self::open_unfinished(run)?,
             Err(error) => return Err(error.into()),
-        }
-        Self::open(run)?.ok_or_else(|| {
+        };
+        found.ok_or_else(|| {
             StudyError::setting(format!(
                 "{}: holds no {}: give `transform-from` a run that was made with `transform`",
                 run.display(),
@@ -319,7 +343,8 @@ impl StoredTransforms {
     }
 
     fn read(&mut self, slot: Slot, part: &str) -> Result<Option<Stored>, StudyError> {
-        Ok(self.file.read(&format!("{slot}.{part}"))?)
+        let name = format!("{slot}.{part}");
+        Ok(self.file.read_up_to(&name, limits::TENSOR_BYTES)?)
     }
 
     fn matrix<T>(
@@ -406,6 +431,22 @@ mod tests {
         assert_eq!(found.numbers(other).unwrap(), None);
         let error = found.slot(other, 2).unwrap_err().to_string();
         assert!(error.contains("holds no transform of key.4"), "{error}");
+    }
+
+    #[test]
+    fn any_flipped_bit_of_transforms_without_a_finished_run_is_told() {
+        let run = tempfile::tempdir().unwrap();
+        stored(run.path());
+        let path = path(run.path());
+        let whole = std::fs::read(&path).unwrap();
+        for place in 0..whole.len() {
+            let mut bytes = whole.clone();
+            bytes[place] ^= 1;
+            std::fs::write(&path, bytes).unwrap();
+            let error = StoredTransforms::of(run.path()).unwrap_err().to_string();
+            assert!(error.contains(names::TRANSFORMS), "{error}");
+            assert!(error.contains("remove it, then continue"), "{error}");
+        }
     }
 
     #[test]

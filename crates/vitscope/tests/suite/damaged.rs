@@ -182,6 +182,208 @@ fn a_shard_is_believed_neither_in_its_counts_nor_in_its_codebooks() {
     merged("whole").unwrap();
 }
 
+/// A request whose run stores transforms and what is odd beside its state.
+fn edited(run: &Path, resume: bool) -> ProbeRequest {
+    let mut request = request(&camvid(), run, resume);
+    request.settings.attention = false;
+    request.settings.transform = "mean".parse().unwrap();
+    request.settings.artifacts = true;
+    request
+}
+
+/// Flips a bit in a file of these bytes, at a few places in turn, and looks that what is tried then is refused with its name.
+fn flip(path: &Path, refused: &dyn Fn() -> String) {
+    let whole = std::fs::read(path).unwrap();
+    let name = path.file_name().unwrap().to_string_lossy().into_owned();
+    for place in [0, 9, whole.len() / 2, whole.len() - 1] {
+        let mut bytes = whole.clone();
+        bytes[place] ^= 4;
+        std::fs::write(path, &bytes).unwrap();
+        let error = refused();
+        assert!(error.contains(&name), "{name} at {place}: {error}");
+    }
+    std::fs::write(path, &whole).unwrap();
+}
+
+#[test]
+fn what_lies_beside_unfinished_work_is_believed_no_more_than_that() {
+    let dir = tempfile::tempdir().unwrap();
+    let (run, whole) = (dir.path().join("run"), dir.path().join("whole"));
+    go_on(&edited(&whole, false)).unwrap();
+    stop(&edited(&run, false), Phase::EVALUATE, 4);
+    let resume = edited(&run, true);
+    let files = ["transforms.safetensors", "artifacts.safetensors"].map(|name| run.join(name));
+    for path in &files {
+        flip(path, &|| go_on(&resume).unwrap_err().to_string());
+    }
+    // Nor does another run take them over.
+    let mut other = request(&camvid(), &dir.path().join("other"), false);
+    other.settings.transform_from = Some(run.display().to_string());
+    flip(&files[0], &|| go_on(&other).unwrap_err().to_string());
+    // What the advice says is done, it works.
+    for path in &files {
+        std::fs::write(path, "no tensors").unwrap();
+        let error = go_on(&resume).unwrap_err().to_string();
+        assert!(error.contains("remove it, then continue"), "{error}");
+        std::fs::remove_file(path).unwrap();
+    }
+    go_on(&resume).unwrap();
+    for run in [&run, &whole] {
+        std::fs::remove_dir_all(run.join("state")).unwrap();
+    }
+    crate::common::assert_same(&whole, &run);
+}
+
+/// Puts each of two files in the other's place.
+fn exchange(a: &Path, b: &Path) {
+    let [of_a, of_b] = [a, b].map(|path| std::fs::read(path).unwrap());
+    assert!(of_a != of_b, "{} is {}", a.display(), b.display());
+    std::fs::write(a, of_b).unwrap();
+    std::fs::write(b, of_a).unwrap();
+}
+
+/// The waiting map of the first image of a slot, and that of another.
+fn maps(run: &Path, slot: &str) -> [PathBuf; 2] {
+    let maps = files_in(&run.join("state/labels").join(slot));
+    [maps[0].clone(), maps[maps.len() - 1].clone()]
+}
+
+#[test]
+fn a_waiting_map_is_taken_for_no_other() {
+    let dir = tempfile::tempdir().unwrap();
+    let [run, other] = ["run", "other"].map(|name| dir.path().join(name));
+    stop(&request(&camvid(), &run, false), Phase::EVALUATE, 8);
+    let mut of_other = request(&camvid(), &other, false);
+    of_other.settings.seed = 1;
+    stop(&of_other, Phase::EVALUATE, 8);
+    let resume = request(&camvid(), &run, true);
+    let [own, of_image] = maps(&run, "key.1");
+    let ([of_slot, _], [of_run, _]) = (maps(&run, "key.2"), maps(&other, "key.1"));
+    let patches = [&run, &other].map(|run| files_in(&run.join("state/patches")).remove(0));
+    let [patches, of_other] = &patches;
+    for (path, in_place) in [
+        (&own, &of_image),
+        (&own, &of_slot),
+        (&own, &of_run),
+        (patches, of_other),
+    ] {
+        exchange(path, in_place);
+        let error = go_on(&resume).unwrap_err().to_string();
+        assert!(
+            error.contains("/state/") && error.contains("it is of another image"),
+            "{error}"
+        );
+        exchange(path, in_place);
+    }
+    std::fs::remove_file(&own).unwrap();
+    let error = go_on(&resume).unwrap_err().to_string();
+    assert!(error.contains(&own.display().to_string()), "{error}");
+    assert!(
+        error.contains("it is missing): remove its folder `state`"),
+        "{error}"
+    );
+    std::fs::remove_dir_all(run.join("state")).unwrap();
+    go_on(&resume).unwrap();
+}
+
+#[test]
+fn a_shard_is_believed_neither_in_its_record_nor_in_what_lies_beside_its_counts() {
+    let dir = tempfile::tempdir().unwrap();
+    let [one, two, other] = ["one", "two", "other"].map(|name| dir.path().join(name));
+    let shard = |run: &Path, shard: &str, seed, resume| {
+        let mut request = edited(run, resume);
+        request.settings.shard = Some(shard.parse().unwrap());
+        request.settings.seed = seed;
+        go_on(&request).unwrap();
+    };
+    shard(&one, "1/2", 0, false);
+    shard(&two, "2/2", 0, false);
+    shard(&other, "1/2", 1, false);
+    let merged = |out: &str| {
+        let request = MergeRequest {
+            shards: vec![one.clone(), two.clone()],
+            data: None,
+            out: dir.path().join(out),
+        };
+        let merged = merge(&request).map(|_| ());
+        merged.map_err(|error| error.to_string())
+    };
+    let refused = || merged("refused").unwrap_err();
+    // Its record, and that of another seed.
+    for run in [&one, &two] {
+        let path = run.join("run.json");
+        let whole = std::fs::read_to_string(&path).unwrap();
+        for (from, to) in [
+            ("\"steps\": 6", "\"steps\": 7"),
+            ("\"seed\": 0", "\"seed\": 1"),
+            ("\"token_norm\": \"after\"", "\"token_norm\": \"before\""),
+            (
+                "\"model\": {\n    \"name\": \"",
+                "\"model\": {\n    \"name\": \"x",
+            ),
+            ("\"sha256\": \"", "\"sha256\": \"0"),
+            ("\"files\"", "\"filed\""),
+        ] {
+            assert!(whole.contains(from), "{from}");
+            std::fs::write(&path, whole.replacen(from, to, 1)).unwrap();
+            let error = refused();
+            let is_told = error.contains(&path.display().to_string());
+            assert!(
+                is_told && error.contains("is not what its shard wrote"),
+                "{error}"
+            );
+        }
+        let of_other = std::fs::read(other.join("run.json")).unwrap();
+        std::fs::write(&path, of_other).unwrap();
+        let error = refused();
+        assert!(error.contains("is the record of another run"), "{error}");
+        std::fs::write(&path, &whole).unwrap();
+    }
+    // What lies beside its counts, and that of another seed.
+    for name in ["transforms.safetensors", "artifacts.safetensors"] {
+        let path = one.join(name);
+        flip(&path, &refused);
+        let whole = std::fs::read(&path).unwrap();
+        std::fs::copy(other.join(name), &path).unwrap();
+        let error = refused();
+        assert!(
+            error.contains(name) && error.contains("of another run"),
+            "{error}"
+        );
+        std::fs::remove_file(&path).unwrap();
+        let error = refused();
+        assert!(
+            error.contains(name) && error.contains("is missing"),
+            "{error}"
+        );
+        // What the advice says is done.
+        shard(&one, "1/2", 0, true);
+        assert!(std::fs::read(&path).unwrap() == whole);
+    }
+    assert!(!dir.path().join("refused").exists());
+    // What waits.
+    let ([own, _], [of_slot, _], [of_other, _]) = (
+        maps(&one, "key.1"),
+        maps(&one, "key.2"),
+        maps(&other, "key.1"),
+    );
+    let patches = [&one, &other].map(|run| files_in(&run.join("state/patches")).remove(0));
+    for (index, (path, in_place)) in [
+        (&own, &of_slot),
+        (&own, &of_other),
+        (&patches[0], &patches[1]),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        exchange(path, in_place);
+        let error = merged(&format!("refused-{index}")).unwrap_err();
+        assert!(error.contains("it is of another image"), "{error}");
+        exchange(path, in_place);
+    }
+    merged("whole").unwrap();
+}
+
 /// Stored training with the sign of one number of a centroid turned.
 fn turned(stored: &[u8]) -> Vec<u8> {
     let (content, _) = stored.split_at(stored.len() - 32);
