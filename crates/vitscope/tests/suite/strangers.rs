@@ -114,7 +114,8 @@ fn names_of_strangers_are_shown_and_do_not_steer_the_terminal() {
     assert_eq!(json["test"]["classes"][1]["name"], format!("{EVIL}1"));
     std::fs::write(path(&format!("masks/{EVIL}.png")), b"junk").unwrap();
     assert!(plainly(&check).contains("\\u{1b}"));
-    let key = toml::Value::String(EVIL.to_owned());
+    // In one line, as a key must be.
+    let key = json!(EVIL);
     std::fs::write(&set, format!("{key} = 1\n")).unwrap();
     let plan = format!("[sweep]\nout = 'x'\n[base]\nmodel = 'm'\ndata = 'd'\n{key} = 1\n");
     std::fs::write(path("plan.toml"), plan).unwrap();
