@@ -467,7 +467,8 @@ fn names_cannot_break_out_of_the_page_or_a_figure() {
     write_manifest(run.path(), &manifest);
     let page = fs::read_to_string(draw(run.path()).unwrap().page).unwrap();
     assert!(!page.contains("<b onload"));
-    assert_eq!(island(&page)["runs"][0]["entries"][0]["name"], hostile);
+    let shown = hostile.replace('\u{1}', "\\u{1}");
+    assert_eq!(island(&page)["runs"][0]["entries"][0]["name"], shown);
     for name in FIGURES {
         Document::parse(&read(run.path(), &format!("figures/{name}.svg"))).unwrap();
     }
