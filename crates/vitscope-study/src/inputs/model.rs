@@ -426,10 +426,10 @@ mod tests {
         let (other, blobs) = (dir.path().join("model.bin"), dir.path().join("blobs"));
         std::fs::create_dir(&blobs).unwrap();
         std::fs::write(&other, "weights").unwrap();
-        let hash = hash_of(&[other.clone()]).unwrap();
+        let hash = hash_of(std::slice::from_ref(&other)).unwrap();
         let blob = blobs.join(&hash);
         std::fs::write(&blob, "weights").unwrap();
-        assert_eq!(hash_of(&[blob.clone()]).unwrap(), hash);
+        assert_eq!(hash_of(std::slice::from_ref(&blob)).unwrap(), hash);
         hash_of(&[other.clone(), blob.clone()]).unwrap();
         std::fs::write(&blob, "weighty").unwrap();
         for files in [vec![blob.clone()], vec![other, blob]] {

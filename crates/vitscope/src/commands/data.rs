@@ -178,7 +178,7 @@ fn describe_pairs(result: &PairCheck) -> String {
             let _ = writeln!(
                 text,
                 "{:<12} {:>7} {:>12} {:>11}",
-                shown(&category.name),
+                shown(category.name),
                 number(category.pairs as u64),
                 number(category.photographs as u64),
                 number(category.points as u64)
