@@ -43,7 +43,7 @@ impl Made<'_> {
         let record = serde_json::json!({
             "format": 1,
             "state": "complete",
-            "settings": {"token_norm": self.token_norm},
+            "settings": {"token_norm": self.token_norm, "resamples": 40},
             "model": {"name": name, "family": family, "size": size, "patch": 16, "depth": 12},
             "data": {"kind": self.kind, "list_hash": self.list, "root": "somewhere"},
             "selection": {"key": 2, "query": 2, "value": 2, "token": 2},
