@@ -220,28 +220,25 @@ T __shfl_sync(unsigned mask, T value, int lane) {
     return standin::exchange(value, threadIdx.x / 32 * 32 + unsigned(lane) % 32);
 }
 
-template <typename T>
-unsigned __match_any_sync(unsigned mask, T value) {
+// The lanes of a warp whose values are as this lane wants them, a bit each.
+template <typename T, typename Wanted>
+unsigned lanes_where(unsigned mask, T value, Wanted wanted) {
     if (mask != 0xffffffffu) standin::fail("whole warps only");
     static T values[1024];
     const unsigned first = threadIdx.x / 32 * 32;
     standin::barrier(standin::WARP);
     values[threadIdx.x] = value;
     standin::barrier(standin::WARP);
-    unsigned alike = 0;
-    for (unsigned lane = 0; lane < 32; lane++) alike |= unsigned(values[first + lane] == value) << lane;
-    return alike;
+    unsigned lanes = 0;
+    for (unsigned lane = 0; lane < 32; lane++) lanes |= unsigned(wanted(values[first + lane])) << lane;
+    return lanes;
+}
+template <typename T>
+unsigned __match_any_sync(unsigned mask, T value) {
+    return lanes_where(mask, value, [value](T other) { return other == value; });
 }
 inline unsigned __ballot_sync(unsigned mask, bool says) {
-    if (mask != 0xffffffffu) standin::fail("whole warps only");
-    static bool values[1024];
-    const unsigned first = threadIdx.x / 32 * 32;
-    standin::barrier(standin::WARP);
-    values[threadIdx.x] = says;
-    standin::barrier(standin::WARP);
-    unsigned all = 0;
-    for (unsigned lane = 0; lane < 32; lane++) all |= unsigned(values[first + lane]) << lane;
-    return all;
+    return lanes_where(mask, says, [](bool other) { return other; });
 }
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }

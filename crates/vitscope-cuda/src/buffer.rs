@@ -167,6 +167,14 @@ impl<T> Buffer<T> {
 }
 
 /// A failed allocation; a full card is told apart.
+/// Checks that an array has room.
+///
+/// # Panics
+/// When it has not.
+pub(crate) fn expect(what: &str, found: usize, needed: usize) {
+    assert!(found >= needed, "{what}: room for {found}, {needed} needed");
+}
+
 fn failed<T>(error: DriverError, len: usize) -> CudaError {
     if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
         return CudaError::Memory {

@@ -10,7 +10,7 @@ mod soft;
 
 use std::sync::Arc;
 
-use crate::buffer::{Buffer, Letter};
+use crate::buffer::{Buffer, Letter, expect};
 use crate::element::Element;
 use crate::error::CudaError;
 use crate::gpu::Gpu;
@@ -102,10 +102,6 @@ impl Assigned {
     }
 }
 
-fn expect(what: &str, found: usize, needed: usize) {
-    assert!(found >= needed, "{what}: room for {found}, {needed} needed");
-}
-
 /// Rows of a batch, which the kernels number in 32 bits.
 fn total(images: usize, patches: usize) -> usize {
     let total = images * patches;
@@ -146,22 +142,6 @@ impl Cluster {
     ) -> Result<(), CudaError> {
         // SAFETY: the caller's promise.
         unsafe { self.program.launch(&self.gpu, name, grid, args) }
-    }
-
-    /// Queues a kernel whose first arguments are rows.
-    ///
-    /// # Safety
-    /// As [`CompiledProgram::launch`].
-    unsafe fn launch(
-        &self,
-        name: &'static str,
-        grid: [usize; 3],
-        rows: &RowsView<'_>,
-        rest: &[Arg],
-    ) -> Result<(), CudaError> {
-        let args = [&rows.args()[..], rest].concat();
-        // SAFETY: the caller's promise.
-        unsafe { self.program.launch(&self.gpu, name, grid, &args) }
     }
 
     /// The centroid that every row is most similar to, the lowest on ties. `bad` becomes the lowest
@@ -211,7 +191,7 @@ impl Cluster {
         let grid = [total.div_ceil(SCORE_ROWS), 1, 1];
         // SAFETY: every array has the size that the kernel goes through, checked above, and the view
         // lies inside its own.
-        unsafe { self.launch("assign_rows", grid, rows, rest) }
+        unsafe { rows.launch(&self.program, "assign_rows", grid, rest) }
     }
 
     /// The scores of rows against a codebook. `bad` becomes the lowest `first` + image with a score
@@ -243,7 +223,7 @@ impl Cluster {
         ];
         let grid = [total.div_ceil(SCORE_ROWS), 1, 1];
         // SAFETY: as in `assign`.
-        unsafe { self.launch("score_rows", grid, rows, rest) }
+        unsafe { rows.launch(&self.program, "score_rows", grid, rest) }
     }
 
     /// Per image, the sums of the unit rows of every cluster and of their similarities.
@@ -290,7 +270,7 @@ impl Cluster {
             clusters.div_ceil(SUM_CLUSTERS),
         ];
         // SAFETY: as in `assign`; a cluster that a row does not have is passed over.
-        unsafe { self.launch("sum_rows", grid, rows, rest) }
+        unsafe { rows.launch(&self.program, "sum_rows", grid, rest) }
     }
 
     /// `total += parts` of every image, image by image; and the same of the similarities.

@@ -6,7 +6,7 @@
 
 use std::sync::Arc;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, expect};
 use crate::element::Element;
 use crate::error::CudaError;
 use crate::factors::Factors;
@@ -66,10 +66,6 @@ pub struct Dense {
 /// What scores of heads of `d` numbers are multiplied with where powers of two take the place of those of e.
 pub(crate) fn binary_scale(d: usize) -> f32 {
     std::f32::consts::LOG2_E / (d as f32).sqrt()
-}
-
-pub(crate) fn expect(what: &str, found: usize, needed: usize) {
-    assert!(found >= needed, "{what}: room for {found}, {needed} needed");
 }
 
 impl Dense {

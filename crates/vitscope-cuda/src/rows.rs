@@ -15,7 +15,7 @@ use crate::element::Element;
 use crate::error::CudaError;
 use crate::factors::Factors;
 use crate::gpu::Gpu;
-use crate::program::Arg;
+use crate::program::{Arg, CompiledProgram};
 
 /// The array that rows lie in.
 #[derive(Clone, Copy, Debug)]
@@ -235,6 +235,22 @@ impl<'a> RowsView<'a> {
         // Also after a failure: copies that were queued before it write to `out`.
         let waited = self.gpu.synchronize();
         queued.and(waited)
+    }
+
+    /// Queues a kernel whose first arguments are these rows.
+    ///
+    /// # Safety
+    /// As [`CompiledProgram::launch`].
+    pub(crate) unsafe fn launch(
+        &self,
+        program: &CompiledProgram,
+        name: &'static str,
+        grid: [usize; 3],
+        rest: &[Arg],
+    ) -> Result<(), CudaError> {
+        let args = [&self.args()[..], rest].concat();
+        // SAFETY: the caller's promise.
+        unsafe { program.launch(self.gpu, name, grid, &args) }
     }
 
     /// The first arguments of a kernel that reads rows: the first element, the elements between images

@@ -11,7 +11,7 @@ mod asked;
 
 use std::sync::Arc;
 
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, expect};
 use crate::element::Element;
 use crate::error::CudaError;
 use crate::factors::Factors;
@@ -46,10 +46,6 @@ pub(crate) const SOURCE: KernelSource = KernelSource {
 const LANES: usize = 16;
 const TILE_PATCHES: usize = 128;
 const NEAR: usize = 5;
-
-fn expect(what: &str, found: usize, needed: usize) {
-    assert!(found >= needed, "{what}: room for {found}, {needed} needed");
-}
 
 /// Rows that stay on the card when the batch that they were made in is gone, side by side.
 #[derive(Debug)]
@@ -146,22 +142,6 @@ impl SearchKernels {
         &self.gpu
     }
 
-    /// Queues a kernel whose first arguments are rows.
-    ///
-    /// # Safety
-    /// As [`CompiledProgram::launch`].
-    unsafe fn launch(
-        &self,
-        name: &'static str,
-        grid: [usize; 3],
-        rows: &RowsView<'_>,
-        rest: &[Arg],
-    ) -> Result<(), CudaError> {
-        let args = [&rows.args()[..], rest].concat();
-        // SAFETY: the caller's promise.
-        unsafe { self.program.launch(&self.gpu, name, grid, &args) }
-    }
-
     /// Samples the embeddings at some pixels as unit vectors; all zeros where they are zero. They become the rows
     /// of `sources` from `first` on. `bad` becomes `slot` where one is not finite, if it is not lower already.
     ///
@@ -204,10 +184,10 @@ impl SearchKernels {
         // SAFETY: the rows have all patches that the places name, and the sources room for them, as was checked
         // above; the view lies inside its array.
         unsafe {
-            self.launch(
+            rows.launch(
+                &self.program,
                 "sample_points",
                 [count.div_ceil(together), 1, 1],
-                rows,
                 rest,
             )
         }
@@ -231,7 +211,14 @@ impl SearchKernels {
         let rest = args![&*numbers, images, patches, width];
         let warps = (THREADS / WARP) as usize;
         // SAFETY: there is room for every row, made above, and the view lies inside its array.
-        unsafe { self.launch("hold_rows", [total.div_ceil(warps), 1, 1], rows, rest) }
+        unsafe {
+            rows.launch(
+                &self.program,
+                "hold_rows",
+                [total.div_ceil(warps), 1, 1],
+                rest,
+            )
+        }
     }
 
     /// Looks for keypoints in photographs. Of every search, `found` gets column and row of the pixel that is most
@@ -287,7 +274,7 @@ impl SearchKernels {
             let grid = [tiles.len(), patches.div_ceil(TILE_PATCHES), 1];
             // SAFETY: searches name photographs and keypoints that are there, and there is room for the products
             // of this part's, as was checked and made above; the view lies inside its array.
-            unsafe { self.launch("point_products", grid, rows, rest)? };
+            unsafe { rows.launch(&self.program, "point_products", grid, rest)? };
             let rest = args![
                 &views.heads,
                 &views.cells,
@@ -307,7 +294,14 @@ impl SearchKernels {
             let warps = (THREADS / WARP) as usize;
             // SAFETY: as above; cells name patches and pixels of their photographs, which was checked when the
             // views were made, and `found` has room for this part's searches.
-            unsafe { self.launch("find_matches", [count.div_ceil(warps), 1, 1], rows, rest)? };
+            unsafe {
+                rows.launch(
+                    &self.program,
+                    "find_matches",
+                    [count.div_ceil(warps), 1, 1],
+                    rest,
+                )?
+            };
         }
         Ok(())
     }
@@ -336,7 +330,7 @@ impl SearchKernels {
         ];
         let blocks = (photos * patches).div_ceil(THREADS as usize / LANES);
         // SAFETY: there is room for the numbers of every patch, made above, and the view lies inside its array.
-        unsafe { self.launch("neighbor_products", [blocks, 1, 1], rows, rest)? };
+        unsafe { rows.launch(&self.program, "neighbor_products", [blocks, 1, 1], rest)? };
         let args = args![
             &views.heads,
             &views.cells,

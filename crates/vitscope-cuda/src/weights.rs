@@ -9,8 +9,8 @@
 
 use std::sync::Arc;
 
-use crate::buffer::Buffer;
-use crate::dense::{FUSED_HEAD, binary_scale, expect};
+use crate::buffer::{Buffer, expect};
+use crate::dense::{FUSED_HEAD, binary_scale};
 use crate::element::Element;
 use crate::error::CudaError;
 use crate::factors::Factors;

@@ -63,8 +63,7 @@ impl Folder {
         // A mark may come from a stranger, with the folder.
         if let Some(name) = made.files.iter().find(|name| !is_inside(path, name)) {
             return refused(format!(
-                "says in {MARK}/{MADE} that vitscope wrote {}, which does not lie in it: remove that line, or choose another `out`",
-                name.escape_debug()
+                "says in {MARK}/{MADE} that vitscope wrote {name:?}, which does not lie in it: remove that line, or choose another `out`"
             ));
         }
         let lock = Lock::take(&mark, path)?;

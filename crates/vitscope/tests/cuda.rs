@@ -14,7 +14,7 @@ use common::{Patience, assert_same, floats, metrics, pairs, probe, run_json, suc
 use safetensors::tensor::TensorView;
 use safetensors::{SafeTensors, serialize};
 use vitscope_study::attention::{AttentionRequest, AttentionSettings, attention};
-use vitscope_study::correspond::{CorrespondRequest, CorrespondSettings, correspond};
+use vitscope_study::correspond::correspond;
 use vitscope_study::observer::Silent;
 use vitscope_testkit::fixture;
 use vitscope_vit::config::Device;
@@ -243,20 +243,9 @@ fn keypoints_are_found_on_a_gpu_as_on_the_cpu() {
         );
     }
 
-    let mut settle = common::settled();
-    settle.device = Device::Cuda;
     let broken = dir.path().join("broken");
-    let mut request = CorrespondRequest {
-        model: common::checkpoint(),
-        settle,
-        data: format!("spair71k:{}", set.display()),
-        out: Some(broken.clone()),
-        settings: CorrespondSettings {
-            size: 64,
-            ..CorrespondSettings::default()
-        },
-        resume: false,
-    };
+    let mut request = pairs::request(&set, &broken);
+    request.settle.device = Device::Cuda;
     // In the first category, and in the second.
     for patience in [2, 3] {
         correspond(&request, &mut Patience(patience.into())).unwrap_err();

@@ -4,9 +4,9 @@
     reason = "kernels are started here; every size is checked first"
 )]
 
-use super::{Cluster, SUM_COLUMNS, expect};
+use super::{Cluster, SUM_COLUMNS};
 use crate::blas::Product;
-use crate::buffer::Buffer;
+use crate::buffer::{Buffer, expect};
 use crate::error::CudaError;
 use crate::gpu::Gpu;
 use crate::matrix::{Matrix, ProductTarget};
@@ -57,7 +57,7 @@ impl Cluster {
         let rest = args![&*mean, patches, width];
         let grid = [width.div_ceil(SUM_COLUMNS), 1, 1];
         // SAFETY: the mean has the size that the kernel writes, and the view lies inside its array.
-        unsafe { self.launch("mean_row", grid, rows, rest) }
+        unsafe { rows.launch(&self.program, "mean_row", grid, rest) }
     }
 
     /// Adds images, `weights[image]` times, to sums of rows and of their outer products (of these the
@@ -105,7 +105,7 @@ impl Cluster {
         ];
         let grid = [width.div_ceil(SUM_COLUMNS), images, 1];
         // SAFETY: every array has the size that the kernel goes through, reserved or checked above.
-        unsafe { self.launch("shift_rows", grid, rows, rest) }?;
+        unsafe { rows.launch(&self.program, "shift_rows", grid, rest) }?;
         let shape = Product {
             rows: width,
             inputs: patches,
@@ -137,7 +137,7 @@ impl Cluster {
         let warps = (images * patches).div_ceil(4);
         let rest = args![&*inverse, images, patches, width];
         // SAFETY: a number per row was reserved, and the view lies inside its array.
-        unsafe { self.launch("inverse_lengths", [warps, 1, 1], rows, rest) }
+        unsafe { rows.launch(&self.program, "inverse_lengths", [warps, 1, 1], rest) }
     }
 
     /// Copies some rows as f32: `places` has of each its number among the images' patches, and the row
@@ -172,6 +172,6 @@ impl Cluster {
         let uploaded = Buffer::upload(&self.gpu, places.as_flattened())?;
         let rest = args![&uploaded, &*kept, patches, width];
         // SAFETY: every place was checked above.
-        unsafe { self.launch("keep_rows", [places.len(), 1, 1], rows, rest) }
+        unsafe { rows.launch(&self.program, "keep_rows", [places.len(), 1, 1], rest) }
     }
 }

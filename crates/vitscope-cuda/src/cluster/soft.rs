@@ -4,8 +4,8 @@
     reason = "kernels are started here; every size is checked first"
 )]
 
-use super::{Cluster, expect};
-use crate::buffer::Buffer;
+use super::Cluster;
+use crate::buffer::{Buffer, expect};
 use crate::error::CudaError;
 use crate::program::args;
 use crate::rows::RowsView;

@@ -4,6 +4,7 @@ use std::path::Path;
 
 use image::{DynamicImage, GenericImageView, imageops::FilterType};
 use serde_json::json;
+use vitscope_study::correspond::{CorrespondRequest, CorrespondSettings};
 use vitscope_testkit::scenes;
 
 /// A photograph of the set and the place of a point of the original in it.
@@ -83,4 +84,19 @@ pub fn make_set(root: &Path) {
     let layout = root.join("Layout/large");
     std::fs::create_dir_all(&layout).unwrap();
     std::fs::write(layout.join("test.txt"), list).unwrap();
+}
+
+/// What is asked of a run over such a set, at the checkpoint's size.
+pub fn request(set: &Path, out: &Path) -> CorrespondRequest {
+    CorrespondRequest {
+        model: super::checkpoint(),
+        settle: super::settled(),
+        data: format!("spair71k:{}", set.display()),
+        out: Some(out.to_owned()),
+        settings: CorrespondSettings {
+            size: 64,
+            ..CorrespondSettings::default()
+        },
+        resume: false,
+    }
 }

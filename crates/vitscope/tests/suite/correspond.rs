@@ -1,12 +1,12 @@
 //! `vitscope correspond` end to end, on pairs made of drawn photographs by known warps.
 use std::path::Path;
 
-use crate::common::pairs::{CATEGORIES, WARPS, make_set};
+use crate::common::pairs::{self, CATEGORIES, WARPS, make_set};
 use crate::common::{Patience, assert_same, command, metrics, run_json, succeed};
 use image::{DynamicImage, GenericImageView};
 use safetensors::{SafeTensors, serialize, tensor::Dtype, tensor::TensorView};
 use vitscope_data::resize::{RgbImage, pil_resize};
-use vitscope_study::correspond::{CorrespondRequest, CorrespondSettings, correspond};
+use vitscope_study::correspond::correspond;
 use vitscope_study::observer::Silent;
 use vitscope_testkit::samples;
 
@@ -233,17 +233,7 @@ fn a_broken_run_resumes_to_the_same_bytes() {
     make_set(&set);
     let [whole, broken] = ["whole", "broken"].map(|name| dir.path().join(name));
     succeed(command().args(args(&set, &whole, &[])).output().unwrap());
-    let mut request = CorrespondRequest {
-        model: crate::common::checkpoint(),
-        settle: crate::common::settled(),
-        data: format!("spair71k:{}", set.display()),
-        out: Some(broken.clone()),
-        settings: CorrespondSettings {
-            size: 64,
-            ..CorrespondSettings::default()
-        },
-        resume: false,
-    };
+    let mut request = pairs::request(&set, &broken);
     // Five photographs to a category: one chance to stop after they were run, one after each.
     for patience in [3, 8] {
         let error = correspond(&request, &mut Patience(patience.into())).unwrap_err();
