@@ -199,9 +199,18 @@ impl TypedCommand {
             false => sentence.to_owned(),
         };
         let mut told = String::new();
+        // Names as they stand in a file, of which its reader says: unknown field `a`, expected one of `b`, `c`.
+        let mut in_a_file = false;
         for (index, part) in sentence.split('`').enumerate() {
             let between = index % 2 == 1;
-            let is_flag = between && self.flags.iter().any(|flag| flag == part);
+            if !between {
+                let lists = part == ", " || part == " or ";
+                in_a_file = in_a_file && lists
+                    || ["field ", "variant ", "expected ", "one of "]
+                        .iter()
+                        .any(|before| part.ends_with(before));
+            }
+            let is_flag = between && !in_a_file && self.flags.iter().any(|flag| flag == part);
             match (between, is_flag) {
                 (true, true) => told += &format!("--{part}"),
                 (true, false) => told += &format!("`{part}`"),
@@ -413,6 +422,12 @@ mod tests {
             "choose --batch 12 or less"
         );
         assert_eq!(typed.told("`x` is no layer"), "`x` is no layer");
+        let of_a_file = "unknown field `batch`, expected one of `resume`, `batch`; correct it";
+        assert_eq!(typed.told(of_a_file), of_a_file);
+        assert_eq!(
+            typed.told("expected `batch` or `x` with `resume`"),
+            "expected `batch` or `x` with --resume"
+        );
         assert_eq!(typed.told("a lone ` stays"), "a lone ` stays");
         let sweep = TypedCommand {
             sweeps: true,

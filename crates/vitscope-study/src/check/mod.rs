@@ -49,7 +49,7 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<SetCheck,
         (survey, _) => survey?,
     };
     let geometry = Geometry::for_patch(request.size, request.patch);
-    let one_list = set.train == set.test;
+    let one_list = set.train == set.test && !set.test.is_empty();
     let mut looker = SetLooker {
         set: &set,
         geometry,
@@ -188,14 +188,14 @@ fn remarks(set: &DataSet, train: &SplitCheck, test: &SplitCheck, one_list: bool)
         notes.push("one list of images serves both splits: numbers are of the very images that the probes are fitted to.".to_owned());
     }
     let batch = crate::settings::Settings::default().batch;
-    if train.images < batch {
+    // A split with nothing in it stops a run, and is told as that.
+    if (1..batch).contains(&train.images) {
         notes.push(format!(
-            "the training split has {} images, fewer than a batch of {batch}: a run needs --batch {} or less.",
+            "the training split has {0} images, fewer than a batch of {batch}: a run needs --batch {0} or less.",
             train.images,
-            train.images.max(1)
         ));
     }
-    if !set.has_truth() {
+    if !set.has_truth() && test.images > 0 {
         notes.push(
             "there is no ground truth: clusters are shown, and nothing is matched or scored."
                 .to_owned(),

@@ -195,11 +195,11 @@ fn describe_split(split: &SplitCheck) -> String {
     if split.masks > 0 {
         let _ = write!(text, ", {} masks", number(split.masks as u64));
     }
-    if split.sound == split.images {
-        text.push_str(", all sound");
-    } else {
+    if split.sound < split.images {
         let bad = split.images - split.sound;
         let _ = write!(text, ", {} with something wrong", number(bad as u64));
+    } else if split.images > 0 {
+        text.push_str(", all sound");
     }
     match (split.smallest, split.largest) {
         (Some(small), Some(large)) if small == large => {
