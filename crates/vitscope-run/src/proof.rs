@@ -2,10 +2,10 @@
 //! record of a shard was.
 
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::slice;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use crate::error::RunError;
@@ -13,7 +13,7 @@ use crate::record::Record;
 use crate::{files, limits, names};
 
 /// The files that hold what a run measured. Pictures and pages are drawn from them again.
-const PROVED: [&str; 13] = [
+pub(crate) const PROVED: [&str; 13] = [
     names::METRICS,
     names::CODEBOOKS,
     names::COUNTS,
@@ -44,22 +44,27 @@ pub(crate) fn of(run: &Path) -> Result<BTreeMap<String, String>, RunError> {
     Ok(proofs)
 }
 
-/// The SHA-256 of what the record of a shard says, by which [`Record::prove_shard`] knows it again.
+/// The SHA-256 of each file of numbers that a shard has, and of what its record says, by which [`Record::prove_shard`] knows
+/// them again.
 ///
 /// # Errors
 /// When it cannot be described.
 pub(crate) fn of_shard(run: &Path, record: &Record) -> Result<BTreeMap<String, String>, RunError> {
-    let value = serde_json::to_value(record)
+    let mut proofs = of(run)?;
+    let record = serde_json::to_value(record)
         .map_err(|error| RunError::file(run, format!("cannot be described: {error}")))?;
-    Ok(BTreeMap::from([(names::RECORD.to_owned(), said(value))]))
+    let said = said(record, proofs.clone());
+    proofs.insert(names::RECORD.to_owned(), said);
+    Ok(proofs)
 }
 
-/// The SHA-256 of all that a record says but of its files.
-fn said(mut record: Value) -> String {
+/// The SHA-256 of all that a record says, with what it says of other files.
+fn said(mut record: Value, mut files: BTreeMap<String, String>) -> String {
     if let Some(fields) = record.as_object_mut() {
         fields.shift_remove("files");
     }
-    files::hex(&Sha256::digest(record.to_string()))
+    files.remove(names::RECORD);
+    files::hex(&Sha256::digest(json!([record, files]).to_string()))
 }
 
 impl Record {
@@ -70,12 +75,33 @@ impl Record {
     pub fn prove_shard(&self, run: &Path) -> Result<(), RunError> {
         let path = run.join(names::RECORD);
         let text = files::read_up_to(&path, limits::JSON_BYTES)?.unwrap_or_default();
-        let value = serde_json::from_slice(&text).map(said).ok();
-        match value {
-            Some(value) if self.files.get(names::RECORD) == Some(&value) => Ok(()),
-            _ => Err(RunError::file(
+        let value = serde_json::from_slice(&text).map(|record| said(record, self.files.clone()));
+        // The shard of an earlier build says nothing of its files.
+        let is_whole = self.files.contains_key(names::CODEBOOKS)
+            && value.is_ok_and(|value| self.files.get(names::RECORD) == Some(&value));
+        if !is_whole {
+            return Err(RunError::file(
                 &path,
                 "is not what its shard wrote (its SHA-256 is another): put that back, or make this shard again in a new folder",
+            ));
+        }
+        Ok(())
+    }
+
+    /// Checks that the files of numbers of a finished shard, whose proved record this is, are those with which it ended.
+    ///
+    /// # Errors
+    /// A sentence about the first that is missing, or another.
+    pub fn prove_files_of_shard(&self, run: &Path) -> Result<(), RunError> {
+        match self.other_file(run)? {
+            None => Ok(()),
+            Some((path, true)) => Err(RunError::file(
+                &path,
+                "is not what its shard wrote (its SHA-256 is another than run.json says): remove it, then run this shard again with `resume`",
+            )),
+            Some((path, false)) => Err(RunError::file(
+                &path,
+                "is missing: run this shard again with `resume`",
             )),
         }
     }
@@ -85,20 +111,25 @@ impl Record {
     /// # Errors
     /// A sentence about the first that is missing, or another.
     pub fn prove(&self, run: &Path) -> Result<(), RunError> {
-        for (name, hash) in &self.files {
+        match self.other_file(run)? {
+            None => Ok(()),
+            Some((path, true)) => Err(changed(&path)),
+            Some((path, false)) => Err(RunError::damaged(&path, "is missing from a complete run")),
+        }
+    }
+
+    /// The first file of numbers that is not what this record says, and whether it exists.
+    fn other_file(&self, run: &Path) -> Result<Option<(PathBuf, bool)>, RunError> {
+        // A record from elsewhere may name anything.
+        let noted = self.files.iter();
+        for (name, hash) in noted.filter(|(name, _)| PROVED.contains(&name.as_str())) {
             let path = run.join(name);
-            // A record from elsewhere may name anything.
-            if !PROVED.contains(&name.as_str()) {
-                continue;
-            }
-            if !path.exists() {
-                return Err(RunError::damaged(&path, "is missing from a complete run"));
-            }
-            if files::sha256_of(slice::from_ref(&path))? != *hash {
-                return Err(changed(&path));
+            let exists = path.exists();
+            if !exists || files::sha256_of(slice::from_ref(&path))? != *hash {
+                return Ok(Some((path, exists)));
             }
         }
-        Ok(())
+        Ok(None)
     }
 }
 

@@ -276,8 +276,8 @@ pub struct Record {
     pub examples: Vec<String>,
     /// The layer at which each facet is shown.
     pub selection: BTreeMap<String, usize>,
-    /// SHA-256 of each file of numbers, once the run has ended: [`Record::prove`]. None in runs of earlier versions. Of a shard
-    /// that has ended, that of this record: [`Record::prove_shard`].
+    /// SHA-256 of each file of numbers, once the run has ended: [`Record::prove`]. None in runs of earlier versions. In a shard
+    /// that has ended, that of this record, too: [`Record::prove_shard`].
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub files: BTreeMap<String, String>,
     /// Things worth knowing.

@@ -138,6 +138,17 @@ pub fn tidy(run: &Path) -> Result<(), RunError> {
     }
 }
 
+/// Drops all that an unfinished run has computed: its files of numbers, then its state.
+///
+/// # Errors
+/// When the disk refuses.
+pub fn undo(run: &Path) -> Result<(), RunError> {
+    for name in proof::PROVED {
+        files::remove_if_there(&run.join(name))?;
+    }
+    tidy(run)
+}
+
 /// Whether nothing of ours is left of the unfinished state of a run, nor of its removal.
 ///
 /// # Errors

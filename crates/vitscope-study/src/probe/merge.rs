@@ -3,7 +3,6 @@
 use std::path::{Path, PathBuf};
 
 use vitscope_data::{DataSet, Geometry, Split};
-use vitscope_probe::Transform;
 use vitscope_run::tensors::TensorFile;
 use vitscope_run::{Record, RunState, Session, Slot, apart, files, names, session};
 
@@ -11,7 +10,6 @@ use crate::attention::{self, Localities};
 use crate::baselines::TrainLabels;
 use crate::error::StudyError;
 use crate::evaluate::{self, Evaluation, waiting_folder, waiting_map};
-use crate::inspected::Inspected;
 use crate::job::{counting_fingerprint, kept_indices};
 use crate::outcome::{self, ProbeOutcome};
 use crate::picture;
@@ -19,9 +17,8 @@ use crate::probe::patches;
 use crate::record;
 use crate::settings::Settings;
 use crate::shard::Shard;
-use crate::state::{self, Origin, StoredState};
+use crate::state::{Origin, StoredState};
 use crate::training;
-use crate::transforms::StoredTransforms;
 
 /// What to merge.
 #[derive(Clone, Debug)]
@@ -87,6 +84,7 @@ impl ShardRun {
                 "is the record of another run than its folder `state`: put that of this shard back, or make this shard again in a new folder",
             ));
         }
+        record.prove_files_of_shard(run)?;
         Ok(Self {
             run: run.to_owned(),
             record,
@@ -97,38 +95,18 @@ impl ShardRun {
     }
 }
 
-/// The files beside the counts of the first shard that the run takes over, each proved to be what that shard wrote:
-/// every shard has fitted the same transforms, and the first has looked for artifacts.
+/// The files beside the counts of the first shard that the run takes over: every shard has fitted the same transforms, and
+/// the first has looked for artifacts.
 fn beside(first: &ShardRun) -> Result<Vec<(&'static str, Vec<u8>)>, StudyError> {
-    let wanted = [
-        (
-            names::TRANSFORMS,
-            first.settings.transform != Transform::None,
-        ),
-        (
-            names::ARTIFACTS,
-            first.settings.artifacts && first.record.data.test > 0,
-        ),
-    ];
-    let mut found = Vec::new();
-    for (name, _) in wanted.into_iter().filter(|(_, wanted)| *wanted) {
-        let path = first.run.join(name);
-        let own = match name {
-            names::TRANSFORMS => {
-                let own = StoredTransforms::open_unfinished(&first.run)?;
-                own.map(|own| own.on.fingerprint)
-            }
-            _ => Inspected::open(&first.run)?.map(|own| own.on.fingerprint),
-        };
-        match own {
-            Some(own) if own == first.fingerprint => {}
-            Some(_) => return Err(state::redone(&path, &"it is of another run")),
-            None => return Err(state::lost(&path)),
-        }
-        let bytes = std::fs::read(&path).map_err(StudyError::io(&path, "read"))?;
-        found.push((name, bytes));
-    }
-    Ok(found)
+    let of_shards = [names::TRANSFORMS, names::ARTIFACTS].into_iter();
+    let proved = of_shards.filter(|name| first.record.files.contains_key(*name));
+    proved
+        .map(|name| {
+            let path = first.run.join(name);
+            let bytes = std::fs::read(&path).map_err(StudyError::io(&path, "read"))?;
+            Ok((name, bytes))
+        })
+        .collect()
 }
 
 /// All shards of one run, in their order.
@@ -279,7 +257,7 @@ fn merged(parts: &[ShardRun], settings: &Settings) -> Record {
 /// Begins the run directory. What a killed merge of the same shards has left is made anew; there is
 /// nothing in it that the shards do not hold.
 fn begin(request: &MergeRequest, data: &DataSet, record: &Record) -> Result<Session, StudyError> {
-    let mut inputs = vec![data.root.as_path()];
+    let mut inputs = data.folders();
     inputs.extend(request.shards.iter().map(PathBuf::as_path));
     apart(&request.out, &inputs)?;
     let left = session::look_anew(&request.out, record)?;

@@ -182,11 +182,6 @@ pub fn redone(path: &Path, problem: &dyn std::fmt::Display) -> StudyError {
     )
 }
 
-/// The error for a file beside the unfinished work that is gone.
-pub fn lost(path: &Path) -> StudyError {
-    StudyError::file(path, "is missing: continue its run with `resume`")
-}
-
 /// What a file that waits says that it is of: a run by its fingerprint, and a part of it. So that none is taken for another.
 #[must_use]
 pub fn identity(fingerprint: &str, part: &[&str]) -> String {

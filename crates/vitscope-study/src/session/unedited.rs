@@ -52,8 +52,8 @@ pub fn check(run: &Path, now: &Stamps) -> Result<(), StudyError> {
     }
 }
 
-/// Looks once more when all is read, so that a run that nothing stopped is held to the same. What was counted of
-/// data that changed meanwhile is dropped.
+/// Looks once more when all is read, so that a run that nothing stopped is held to the same. What was computed of
+/// data that changed meanwhile is dropped: counts and rows, and the transforms and artifacts that another attempt would take up.
 ///
 /// # Errors
 /// Where an image or a mask changed since `before`.
@@ -61,11 +61,11 @@ pub fn check_again(run: &Path, before: &Stamps, now: &Stamps) -> Result<(), Stud
     let Some(how) = before.changed(now) else {
         return Ok(());
     };
-    vitscope_run::session::tidy(run)?;
+    vitscope_run::session::undo(run)?;
     Err(StudyError::file(
         run,
         format!(
-            "its data changed while they were read: {how}; what was counted of them is dropped: continue with `resume`, which begins anew"
+            "its data changed while they were read: {how}; what was computed of them is dropped: continue with `resume`, which begins anew"
         ),
     ))
 }
@@ -108,10 +108,13 @@ mod tests {
         let mine = state::folder(run.path()).join("notes.txt");
         std::fs::write(&mine, "mine").unwrap();
         let work = state::folder(run.path()).join("training.safetensors");
-        std::fs::write(&work, "work").unwrap();
+        let beside = run.path().join("transforms.safetensors");
+        for path in [&work, &beside] {
+            std::fs::write(path, "work").unwrap();
+        }
         let error = check_again(run.path(), &before, &stamps()).unwrap_err();
         assert!(error.to_string().contains("is dropped"), "{error}");
-        assert!(mine.exists() && !work.exists());
+        assert!(mine.exists() && !work.exists() && !beside.exists());
         std::fs::remove_file(mine).unwrap();
         check_again(run.path(), &before, &stamps()).unwrap_err();
         assert!(!state::folder(run.path()).exists());
