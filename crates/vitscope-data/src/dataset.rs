@@ -41,6 +41,8 @@ pub struct DataSet {
     /// The DATA argument that it was opened by.
     pub(crate) spec: String,
     pub(crate) notes: Vec<String>,
+    /// Folders in which its description has images or masks looked for.
+    pub(crate) searched: BTreeSet<PathBuf>,
     /// What [`doubts`](Self::doubts) found, as several parts of a run ask for it.
     pub(crate) doubted: OnceLock<Vec<Doubt>>,
 }
@@ -68,6 +70,7 @@ impl DataSet {
         let mut findings = Findings::strict();
         let mut set = Self::find(spec, &mut findings)?;
         set.notes = findings.notes;
+        set.searched = findings.searched;
         Ok(set)
     }
 
@@ -103,6 +106,7 @@ impl DataSet {
             table: Arc::new(table),
             spec: spec.to_owned(),
             notes: Vec::new(),
+            searched: BTreeSet::new(),
             doubted: OnceLock::new(),
         })
     }
@@ -136,13 +140,16 @@ impl DataSet {
         }
     }
 
-    /// Its root, and every folder in which one of its images lies, each once: nothing may be written there, since it could
-    /// become one of its images.
+    /// Its root, every folder in which one of its images lies, and those in which its description has images or masks looked
+    /// for, each once: nothing may be written there, since it could become one of them.
     #[must_use]
     pub fn folders(&self) -> Vec<&Path> {
         let items = self.train.iter().chain(&self.test);
         let lies_in = items.filter_map(|item| item.image.parent());
-        let folders: BTreeSet<&Path> = lies_in.chain([self.root.as_path()]).collect();
+        let folders: BTreeSet<&Path> = lies_in
+            .chain([self.root.as_path()])
+            .chain(self.searched.iter().map(PathBuf::as_path))
+            .collect();
         folders.into_iter().collect()
     }
 

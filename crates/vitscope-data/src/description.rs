@@ -342,10 +342,13 @@ fn expand(
     for pattern in patterns {
         let place = root.join(pattern);
         let found = if place.is_dir() {
+            findings.searched.insert(place.clone());
             listing::some_images_in(&place, findings)?
         } else if place.is_file() {
             vec![place]
         } else {
+            let searched = glob_images::searched(root, pattern);
+            findings.searched.insert(searched);
             glob_images::images_of(root, pattern).map_err(&wrong)?
         };
         if found.is_empty() {

@@ -1,7 +1,7 @@
 //! What opening a data set finds besides its images: notes, and problems that end a strict opening
 //! or are collected by a survey.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::DataError;
@@ -70,6 +70,8 @@ pub(crate) struct Findings {
     pub notes: Vec<String>,
     pub problems: Problems,
     pub unclaimed: Listed,
+    /// Folders in which everything of a kind of file is taken.
+    pub searched: BTreeSet<PathBuf>,
 }
 
 impl Findings {
@@ -80,6 +82,7 @@ impl Findings {
             notes: Vec::new(),
             problems: Problems::default(),
             unclaimed: Listed::default(),
+            searched: BTreeSet::new(),
         }
     }
 

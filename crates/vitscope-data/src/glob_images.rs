@@ -1,7 +1,7 @@
 //! The image files that a glob names.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 use crate::listing;
 
@@ -11,6 +11,17 @@ const OPTIONS: glob::MatchOptions = glob::MatchOptions {
     require_literal_separator: true,
     require_literal_leading_dot: true,
 };
+
+/// The folder that is searched for a glob below `root`: its path as far as it holds no wildcard.
+pub(crate) fn searched(root: &Path, pattern: &str) -> PathBuf {
+    let parts: Vec<_> = Path::new(pattern).components().collect();
+    let folders = &parts[..parts.len().saturating_sub(1)];
+    let is_plain = |part: &&Component<'_>| {
+        let part = part.as_os_str().to_string_lossy();
+        !part.contains(['*', '?', '['])
+    };
+    root.join(folders.iter().take_while(is_plain).collect::<PathBuf>())
+}
 
 /// The image files that a glob below `root` matches, in bytewise order, or what is wrong with it.
 pub(crate) fn images_of(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
@@ -75,6 +86,20 @@ fn circle(folder: &Path, above: &mut Vec<PathBuf>) -> Option<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_searched_ends_before_the_first_wildcard() {
+        let root = Path::new("root");
+        for (pattern, folder) in [
+            ("*.png", "root"),
+            ("a/b/*.png", "root/a/b"),
+            ("a/[bc]/d/*.png", "root/a"),
+            ("../a/**/*.png", "root/../a"),
+            ("/a/b*/*.png", "/a"),
+        ] {
+            assert_eq!(searched(root, pattern), Path::new(folder), "{pattern}");
+        }
+    }
 
     #[test]
     #[cfg(unix)]

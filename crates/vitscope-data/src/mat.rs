@@ -2,8 +2,8 @@
 //!
 //! Structures, text and real numeric arrays are read, compressed or not, in either byte order;
 //! cells, objects, sparse and complex arrays become [`MatValue::Other`]. Every length is checked
-//! against what is there before it is used, nesting is bounded, and a file that unpacks to more
-//! than [`MAX_BYTES`] is refused.
+//! against what is there before it is used, nesting is bounded, and so are the values and the text
+//! of a file; one that unpacks to more than [`MAX_BYTES`] is refused.
 
 use std::borrow::Cow;
 use std::io::Read;
@@ -15,6 +15,41 @@ const MAX_BYTES: u64 = 1 << 29;
 
 /// The deepest nesting of structures.
 const MAX_DEPTH: usize = 16;
+
+/// The most fields of a structure, and bytes of a field's name: MATLAB's own names take 64 with their end.
+const MAX_FIELDS: usize = 4096;
+const MAX_FIELD_NAME: usize = 1024;
+
+/// What a file may still come to in memory, where a value is larger than its 8 bytes in the file.
+struct Allowance {
+    /// Values in structures.
+    values: usize,
+    /// Bytes of text and of names.
+    text: usize,
+}
+
+impl Allowance {
+    /// Of a whole file: a thousand times what the annotation of a crowd holds.
+    fn whole() -> Self {
+        Self {
+            values: 1 << 20,
+            text: 1 << 24,
+        }
+    }
+
+    fn values(&mut self, count: usize) -> Result<(), String> {
+        let left = self.values.checked_sub(count);
+        self.values =
+            left.ok_or("has structures of more than 1,048,576 values, expected an annotation")?;
+        Ok(())
+    }
+
+    fn text(&mut self, bytes: usize) -> Result<(), String> {
+        let left = self.text.checked_sub(bytes);
+        self.text = left.ok_or("has more than 16 MiB of text, expected an annotation")?;
+        Ok(())
+    }
+}
 
 /// What a variable or a field holds.
 #[derive(Debug, Clone, PartialEq)]
@@ -161,6 +196,7 @@ pub(crate) fn read<T>(
         }
     }
     let mut variables = Vec::new();
+    let mut allowance = Allowance::whole();
     for content in &unpacked {
         let mut reader = MatReader {
             bytes: content,
@@ -168,7 +204,7 @@ pub(crate) fn read<T>(
         };
         let (kind, data) = reader.element()?;
         if kind == kind::MATRIX {
-            variables.push(matrix(data, big_endian, 0)?);
+            variables.push(matrix(data, big_endian, 0, &mut allowance)?);
         }
     }
     look(&variables)
@@ -235,7 +271,12 @@ fn width(kind: u32) -> Option<usize> {
 }
 
 /// A matrix element's name and value.
-fn matrix(data: &[u8], big_endian: bool, depth: usize) -> Result<(String, MatValue<'_>), String> {
+fn matrix<'a>(
+    data: &'a [u8],
+    big_endian: bool,
+    depth: usize,
+    allowance: &mut Allowance,
+) -> Result<(String, MatValue<'a>), String> {
     if data.is_empty() {
         return Ok((String::new(), MatValue::Other));
     }
@@ -273,10 +314,11 @@ fn matrix(data: &[u8], big_endian: bool, depth: usize) -> Result<(String, MatVal
         .checked_mul(shape.1)
         .ok_or("has an array of impossible size")?;
     let (_, name) = reader.element()?;
+    allowance.text(name.len())?;
     let name = String::from_utf8_lossy(name).into_owned();
     let value = match class {
-        2 => structs(&mut reader, count, depth)?,
-        4 => MatValue::Text(text(&mut reader)?),
+        2 => structs(&mut reader, count, depth, allowance)?,
+        4 => MatValue::Text(text(&mut reader, allowance)?),
         6..=15 if !complex => {
             let (kind, data) = reader.element()?;
             let width = width(kind).ok_or_else(|| format!("stores numbers as type {kind}"))?;
@@ -299,9 +341,10 @@ fn matrix(data: &[u8], big_endian: bool, depth: usize) -> Result<(String, MatVal
     Ok((name, value))
 }
 
-fn text(reader: &mut MatReader<'_>) -> Result<String, String> {
+fn text(reader: &mut MatReader<'_>, allowance: &mut Allowance) -> Result<String, String> {
     let big_endian = reader.big_endian;
     let (kind, data) = reader.element()?;
+    allowance.text(data.len())?;
     Ok(match width(kind) {
         Some(2) => {
             let units = data.chunks_exact(2).map(|pair| {
@@ -323,6 +366,7 @@ fn structs<'a>(
     reader: &mut MatReader<'a>,
     count: usize,
     depth: usize,
+    allowance: &mut Allowance,
 ) -> Result<MatValue<'a>, String> {
     let big_endian = reader.big_endian;
     let (_, length) = reader.element()?;
@@ -334,6 +378,12 @@ fn structs<'a>(
     let (_, names) = reader.element()?;
     if length == 0 || !names.len().is_multiple_of(length) {
         return Err("has a structure whose field names do not fit".to_owned());
+    }
+    if length > MAX_FIELD_NAME || names.len() / length > MAX_FIELDS {
+        return Err(format!(
+            "has a structure of {} fields with names of up to {length} bytes, expected at most {MAX_FIELDS} of {MAX_FIELD_NAME}",
+            names.len() / length
+        ));
     }
     let fields: Vec<String> = names
         .chunks_exact(length)
@@ -347,14 +397,82 @@ fn structs<'a>(
         // Every value takes at least the 8 bytes of its tag.
         .filter(|&total| total <= reader.bytes.len() / 8)
         .ok_or("has a structure of more fields than fit into it")?;
+    allowance.values(total)?;
     let mut values = Vec::with_capacity(total);
     for _ in 0..total {
         let (kind, data) = reader.element()?;
         values.push(if kind == kind::MATRIX {
-            matrix(data, big_endian, depth + 1)?.1
+            matrix(data, big_endian, depth + 1, allowance)?.1
         } else {
             MatValue::Other
         });
     }
     Ok(MatValue::Structs(Structs { fields, values }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An element of little-endian bytes, padded.
+    fn element(kind: u32, data: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(data.len()).unwrap();
+        let mut bytes = [kind.to_le_bytes(), length.to_le_bytes()].concat();
+        bytes.extend(data);
+        bytes.resize(bytes.len().next_multiple_of(8), 0);
+        bytes
+    }
+
+    fn words(words: &[u32]) -> Vec<u8> {
+        words.iter().flat_map(|word| word.to_le_bytes()).collect()
+    }
+
+    /// A matrix of a class, `[1, count]`, with what follows its name.
+    fn matrix_of(class: u32, count: u32, name: &[u8], rest: &[u8]) -> Vec<u8> {
+        let head = [
+            element(kind::UINT32, &words(&[class, 0])),
+            element(kind::INT32, &words(&[1, count])),
+            element(kind::INT8, name),
+            rest.to_vec(),
+        ];
+        element(kind::MATRIX, &head.concat())
+    }
+
+    fn structs_of(count: u32, length: u32, names: &[u8], values: &[u8]) -> Vec<u8> {
+        let rest = [
+            element(kind::INT32, &words(&[length])),
+            element(kind::INT8, names),
+            values.to_vec(),
+        ];
+        matrix_of(2, count, b"anno", &rest.concat())
+    }
+
+    fn said(content: &[u8]) -> Result<usize, String> {
+        let mut bytes = vec![b' '; 126];
+        bytes.extend(b"IM");
+        bytes.extend(content);
+        read(&bytes, |variables| Ok(variables.len()))
+    }
+
+    #[test]
+    fn what_a_file_comes_to_in_memory_is_bounded() {
+        let text =
+            |letters: usize| matrix_of(4, 1, b"t", &element(kind::UTF8, &vec![b'x'; letters]));
+        assert_eq!(said(&structs_of(1, 8, b"objects\0", &text(3))), Ok(1));
+        // A hundred million fields of one letter, and none of a structure without elements, need no value at all.
+        for (names, length) in [(vec![b'a'; 5000], 1), (vec![b'a'; 4096], 2048)] {
+            let refused = said(&structs_of(0, length, &names, b"")).unwrap_err();
+            assert!(refused.starts_with("has a structure of "), "{refused}");
+        }
+        let refused = said(&structs_of(1 << 21, 1, b"a", &vec![0; 8 << 21])).unwrap_err();
+        assert!(refused.contains("1,048,576 values"), "{refused}");
+        for content in [
+            text((1 << 24) + 1),
+            [text(1 << 23), text(1 << 23), text(1)].concat(),
+            matrix_of(4, 1, &vec![b'x'; 1 << 25], b""),
+        ] {
+            let refused = said(&content).unwrap_err();
+            assert!(refused.contains("16 MiB of text"), "{refused}");
+        }
+    }
 }

@@ -449,8 +449,9 @@ impl Pair {
                 )));
             };
             let [x1, y1, x2, y2] = bbox;
-            // Also false for what is no number.
-            let fits = x1 < x2 && y1 < y2 && x1 >= 0.0 && y1 >= 0.0;
+            // Also false for what is no number. Pixels of VOC count from 1, so that its boxes may end one behind the last.
+            let begins = x1 < x2 && y1 < y2 && x1 >= 0.0 && y1 >= 0.0;
+            let fits = begins && x2 <= width as f64 + 1.0 && y2 <= height as f64 + 1.0;
             if !fits || width == 0 || height == 0 {
                 return Err(wrong(format!(
                     "has the box {bbox:?} in the {width}x{height} photograph {name}, expected [x1, y1, x2, y2] within it"

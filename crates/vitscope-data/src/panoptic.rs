@@ -108,6 +108,14 @@ impl<'de> Deserialize<'de> for Annotations {
                         segments.push((id, class));
                     }
                     segments.sort_unstable();
+                    // The same twice is the same.
+                    segments.dedup();
+                    if let Some(pair) = segments.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+                        return Err(serde::de::Error::custom(format!(
+                            "{name} has the segment {} twice, of two classes, expected one",
+                            pair[0].0
+                        )));
+                    }
                     all.push((name, segments.into_boxed_slice()));
                 }
                 Ok(Annotations(all))
@@ -138,7 +146,13 @@ impl PanopticTable {
                 problem: format!("is no panoptic annotation ({error})"),
             })?;
         for (name, segments) in document.annotations.0 {
-            self.segments.insert(masks.join(name), segments);
+            let earlier = self.segments.entry(masks.join(&name));
+            if *earlier.or_insert_with(|| segments.clone()) != segments {
+                return Err(DataError::Annotation {
+                    path: json.to_path_buf(),
+                    problem: format!("has two entries for {name} that differ, expected one"),
+                });
+            }
         }
         Ok(())
     }

@@ -141,7 +141,10 @@ impl StampedFile {
         let metadata = file.metadata().map_err(failed)?;
         let length = metadata.len();
         let changed = metadata.modified().ok();
-        let since = changed.and_then(|time| time.duration_since(UNIX_EPOCH).ok());
+        let since = changed.map(|time| match time.duration_since(UNIX_EPOCH) {
+            Ok(since) => since.as_nanos().to_string(),
+            Err(before) => format!("-{}", before.duration().as_nanos()),
+        });
         let mut hash = Sha256::new();
         if content {
             let mut bytes = Vec::new();
@@ -157,7 +160,7 @@ impl StampedFile {
         }
         Ok(Self {
             length,
-            changed: since.map(|since| since.as_nanos().to_string()),
+            changed: since,
             content: content.then(|| hex(&hash.finalize()[..8])),
         })
     }
@@ -240,6 +243,14 @@ mod tests {
         fs::write(path("b.png"), vec![2; 200_000]).unwrap();
         set_time("b.png", of_b);
         assert_eq!(kept.changed(&stamps(folder.path())), None);
+        // Nor are two times before 1970 the same.
+        let early = |seconds| UNIX_EPOCH - std::time::Duration::from_secs(seconds);
+        set_time("b.png", early(60));
+        let before = stamps(folder.path());
+        assert_eq!(before.changed(&stamps(folder.path())), None);
+        set_time("b.png", early(50));
+        assert!(before.changed(&stamps(folder.path())).is_some());
+        set_time("b.png", of_b);
         fs::write(path("c.png"), [3; 10]).unwrap();
         changed("c.png was not part of the set");
         fs::remove_file(path("c.png")).unwrap();

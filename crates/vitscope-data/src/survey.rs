@@ -58,6 +58,7 @@ impl DataSet {
         let mut findings = Findings::collecting();
         let mut set = Self::find(spec, &mut findings)?;
         set.notes = findings.notes;
+        set.searched = findings.searched;
         Ok(Survey {
             set,
             problems: findings.problems,

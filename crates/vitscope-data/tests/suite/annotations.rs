@@ -368,6 +368,25 @@ fn what_panoptic_annotations_may_not_be() {
     fs::write(&json, r#"{"annotations": [{"file_name": "x.png", "segments_info": [{"id": 1, "category_id": 183}]}]}"#).unwrap();
     let text = message(DataSet::open(root.to_str().unwrap()));
     assert!(text.contains("category 183"), "{text}");
+    // What is said twice must be the same.
+    let segment = |category: u32| format!(r#"{{"id": 1, "category_id": {category}}}"#);
+    let entry =
+        |segments: &str| format!(r#"{{"file_name": "x.png", "segments_info": [{segments}]}}"#);
+    let (cat, dog) = (segment(17), segment(62));
+    for (entries, says) in [
+        (entry(&format!("{cat}, {dog}")), "has the segment 1 twice"),
+        (
+            format!("{}, {}", entry(&cat), entry(&dog)),
+            "has two entries for x.png that differ",
+        ),
+    ] {
+        fs::write(&json, format!(r#"{{"annotations": [{entries}]}}"#)).unwrap();
+        let text = message(DataSet::open(root.to_str().unwrap()));
+        assert!(text.contains(says), "{text}");
+    }
+    let same = format!("{}, {}", entry(&format!("{cat}, {cat}")), entry(&cat));
+    fs::write(&json, format!(r#"{{"annotations": [{same}]}}"#)).unwrap();
+    DataSet::open(root.to_str().unwrap()).unwrap();
     fs::write(&json, "{").unwrap();
     let text = message(DataSet::open(root.to_str().unwrap()));
     assert!(
@@ -480,7 +499,7 @@ fn what_a_pair_may_not_be() {
     assert_eq!(whole.name, "000017-2008_002719-2010_002065:aeroplane");
     assert_eq!(
         (whole.source.size, whole.target.size),
-        ((500, 333), (480, 360))
+        ((500, 333), (490, 360))
     );
     assert_eq!(whole.source.bbox, [200.0, 30.0, 480.0, 250.0]);
     assert_eq!(
@@ -498,6 +517,12 @@ fn what_a_pair_may_not_be() {
             "point id that is no number",
         ),
         ("[200, 30, 480, 250]", "[200, 30, 200, 250]", "has the box"),
+        ("[200, 30, 480, 250]", "[200, 30, 502, 250]", "has the box"),
+        (
+            "[200, 30, 480, 250]",
+            "[200, 30, 480, 1e300]",
+            "has the box",
+        ),
         ("[500, 333, 3]", "[500]", "no width and height"),
         (
             "\"2008_002719.jpg\"",
