@@ -52,7 +52,13 @@ pub(crate) fn draw(member: &Member) -> Result<Plate, FigureError> {
             sheet.absent("The run stored no attention matrices (`vitscope attention` does).")
         );
     };
-    let (matrices, queries) = parse(&path, &mut file)?;
+    let [rows, columns] = run.record.grid;
+    let patches = rows.saturating_mul(columns);
+    let most = patches
+        .saturating_mul(patches)
+        .saturating_mul(size_of::<f32>());
+    let most = most.min(limits::LARGE_TENSOR_BYTES);
+    let (matrices, queries) = parse(&path, &mut file, most)?;
     if matrices.is_empty() {
         return Ok(sheet.absent("The run stored no attention matrices yet."));
     }
@@ -146,17 +152,18 @@ impl Attention<'_> {
     }
 }
 
-/// The mean matrices by layer, and every query that was kept.
+/// The mean matrices by layer, of so many bytes at the most, and every query that was kept.
 fn parse(
     path: &Path,
     file: &mut TensorFile,
+    most: usize,
 ) -> Result<(BTreeMap<usize, SquareMatrix>, Vec<QueryPatch>), FigureError> {
     let bad = |problem| FigureError::malformed(path, problem);
     let (mut matrices, mut queries) = (BTreeMap::new(), Vec::new());
     for name in file.names() {
         let layer = name.strip_prefix("mean.").map(str::parse);
         if let Some(Ok(layer)) = layer
-            && let Some(tensor) = file.read_up_to(&name, limits::TENSOR_BYTES)?
+            && let Some(tensor) = file.read_up_to(&name, most)?
         {
             let (Dtype::F32, &[rows, columns]) = (tensor.dtype, tensor.shape.as_slice()) else {
                 return Err(bad(format!("has {name} that is not a matrix of type f32")));

@@ -371,7 +371,7 @@ impl RunView {
         let kinds = self.record.clusters.max(self.record.data.classes.len());
         let side = self.record.size.max(grid[0]).max(grid[1]);
         let most = size_of::<u32>() * kinds * side * side;
-        let most = most.min(4 * limits::TENSOR_BYTES);
+        let most = most.min(limits::LARGE_TENSOR_BYTES);
         for_each_tensor(&path, "position.", most, |subject, tensor| {
             let kinds = match subject {
                 Subject::Slot(_) => self.record.clusters,

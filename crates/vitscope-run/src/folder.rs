@@ -13,6 +13,9 @@ use crate::{FORMAT, files};
 const MARK: &str = ".vitscope";
 const MADE: &str = "made.json";
 
+/// Bytes of a name that file systems can have.
+const MOST_NAME: usize = 255;
+
 /// What a command has written into a folder.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -63,7 +66,7 @@ impl Folder {
         // A mark may come from a stranger, with the folder.
         if let Some(name) = made.files.iter().find(|name| !is_inside(path, name)) {
             return refused(format!(
-                "says in {MARK}/{MADE} that vitscope wrote {name:?}, which does not lie in it: remove that line, or choose another `out`"
+                "says in {MARK}/{MADE} that vitscope wrote the file {name:?}, which cannot be one in it: put back what was moved or linked elsewhere, or choose another `out`"
             ));
         }
         let lock = Lock::take(&mark, path)?;
@@ -135,13 +138,17 @@ impl Folder {
     /// When the disk refuses.
     pub fn finish_part(mut self, is_part: impl Fn(&str) -> bool) -> Result<(), RunError> {
         let old = self.made.files.difference(&self.placed);
-        let old: Vec<String> = old.filter(|name| is_part(name)).cloned().collect();
+        let old: BTreeSet<String> = old.filter(|name| is_part(name)).cloned().collect();
         for name in &old {
-            files::remove_if_there(&self.path.join(name))?;
+            let path = self.path.join(name);
+            // A folder in a file's place is not what was written.
+            if !path.is_dir() {
+                files::remove_if_there(&path)?;
+            }
         }
         if !old.is_empty() {
             // What comes under such a name later is not ours.
-            self.made.files.retain(|name| !old.contains(name));
+            self.made.files = self.made.files.difference(&old).cloned().collect();
             self.note()?;
         }
         Ok(())
@@ -155,10 +162,14 @@ impl Folder {
     }
 }
 
-/// Whether what has this name in a folder lies in it, links of its folders followed.
+/// Whether what has this name in a folder can be a file of ours in it, links of its folders followed.
 fn is_inside(folder: &Path, name: &str) -> bool {
     let plain = |component| matches!(component, Component::Normal(_));
-    if name.is_empty() || !Path::new(name).components().all(plain) {
+    let parts_fit = name.split('/').all(|part| part.len() <= MOST_NAME);
+    if name.is_empty() || name.contains('\0') || !parts_fit {
+        return false;
+    }
+    if !Path::new(name).components().all(plain) {
         return false;
     }
     let Ok(folder) = folder.canonicalize() else {
@@ -246,6 +257,11 @@ mod tests {
         again.finish().unwrap();
         assert!(out.join("a.csv").exists() && out.join("mine.csv").exists());
         assert!(!out.join("b.csv").exists());
+        std::fs::remove_file(out.join("a.csv")).unwrap();
+        std::fs::create_dir(out.join("a.csv")).unwrap();
+        let again = Folder::claim(&out, "compare", &[]).unwrap();
+        again.finish().unwrap();
+        assert!(out.join("a.csv").is_dir());
     }
 
     #[test]
@@ -258,12 +274,20 @@ mod tests {
         Folder::claim(&out, "compare", &[]).unwrap();
         std::os::unix::fs::symlink(&home, out.join("figures")).unwrap();
         let absolute = home.join("thesis.tex").display().to_string();
-        for name in ["../home/thesis.tex", &absolute, "figures/thesis.tex", ""] {
+        let long = "x".repeat(256);
+        for name in [
+            "../home/thesis.tex",
+            &absolute,
+            "figures/thesis.tex",
+            "",
+            "a\0b",
+            &long,
+        ] {
             let mark = serde_json::json!({"format": FORMAT, "command": "compare", "files": [name]});
             std::fs::create_dir_all(out.join(MARK)).unwrap();
             std::fs::write(out.join(MARK).join(MADE), mark.to_string()).unwrap();
             let error = Folder::claim(&out, "compare", &[]).unwrap_err().to_string();
-            assert!(error.contains("does not lie in it"), "{error}");
+            assert!(error.contains("cannot be one in it"), "{error}");
         }
         assert!(home.join("thesis.tex").exists());
     }

@@ -12,6 +12,8 @@ pub const JSON_BYTES: u64 = 16 << 20;
 pub const TABLE_BYTES: u64 = 256 << 20;
 /// Bytes of a tensor of which nothing narrower is known.
 pub const TENSOR_BYTES: usize = 1 << 30;
+/// Bytes of a tensor of counts, and of attention between all patches of an image: 181 x 181 of them.
+pub const LARGE_TENSOR_BYTES: usize = 4 << 30;
 /// Bytes of a stored picture's file.
 pub const PICTURE_BYTES: u64 = 256 << 20;
 /// Pixels of a stored picture, about 5800 x 5800.

@@ -75,11 +75,15 @@ impl Record {
     pub fn prove_shard(&self, run: &Path) -> Result<(), RunError> {
         let path = run.join(names::RECORD);
         let text = files::read_up_to(&path, limits::JSON_BYTES)?.unwrap_or_default();
+        let noted = [names::RECORD, names::CODEBOOKS].map(|name| self.files.get(name));
+        let [Some(hash), Some(_)] = noted else {
+            return Err(RunError::file(
+                &path,
+                "does not say what its shard wrote, as an earlier version did not: make this shard again in a new folder",
+            ));
+        };
         let value = serde_json::from_slice(&text).map(|record| said(record, self.files.clone()));
-        // The shard of an earlier build says nothing of its files.
-        let is_whole = self.files.contains_key(names::CODEBOOKS)
-            && value.is_ok_and(|value| self.files.get(names::RECORD) == Some(&value));
-        if !is_whole {
+        if !value.is_ok_and(|value| value == *hash) {
             return Err(RunError::file(
                 &path,
                 "is not what its shard wrote (its SHA-256 is another): put that back, or make this shard again in a new folder",

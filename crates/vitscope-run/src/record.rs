@@ -386,8 +386,16 @@ impl Record {
                 "has the example {stem:?}, which is not a plain stem"
             ));
         }
+        match self.beyond() {
+            None => Ok(()),
+            Some((what, found, most)) => limits::check(path, what, found, most),
+        }
+    }
+
+    /// What of a run is more than any run has, if something is: it, how many there are, and how many there may be.
+    pub(crate) fn beyond(&self) -> Option<(&'static str, usize, usize)> {
         let data = &self.data;
-        for (what, found, most) in [
+        let bounded = [
             ("grid", self.grid[0].max(self.grid[1]), limits::GRID),
             ("size", self.size, limits::SIDE),
             ("clusters", self.clusters, limits::CLUSTERS),
@@ -405,10 +413,9 @@ impl Record {
             ("notes of number", self.notes.len(), limits::NOTES),
             ("warnings of number", self.warnings.len(), limits::NOTES),
             ("skipped of number", self.skipped.len(), limits::NOTES),
-        ] {
-            limits::check(path, what, found, most)?;
-        }
-        Ok(())
+        ];
+        let mut bounded = bounded.into_iter();
+        bounded.find(|(_, found, most)| found > most)
     }
 
     /// What an identity says of which weights of a file are read and how images reach them: that can change

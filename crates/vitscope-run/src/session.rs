@@ -169,6 +169,12 @@ pub fn is_tidy(run: &Path) -> Result<bool, RunError> {
 /// for, or that holds another run.
 pub fn look(run: &Path, record: &Record, resume: bool) -> Result<Held, RunError> {
     let refused = |sentence: &str| Err(RunError::Refused(format!("{}: {sentence}", run.display())));
+    // What could not be read again is not made.
+    if let Some((what, found, most)) = record.beyond() {
+        return refused(&format!(
+            "would have {what} {found}, and a run may have no more than {most}"
+        ));
+    }
     let found = match Record::read(run) {
         Ok(found) => found,
         Err(RunError::NotARun { .. }) if files::is_blank(run)? => return Ok(Held::Blank),
@@ -317,6 +323,21 @@ mod tests {
         session.tidy().unwrap();
         let left: Vec<_> = std::fs::read_dir(&run).unwrap().collect();
         assert_eq!(left.len(), 1, "{left:?}");
+    }
+
+    #[test]
+    fn what_could_not_be_read_again_is_not_begun() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut own = record(32);
+        own.model.name = "x".repeat(1001);
+        let said = refusal(Session::begin(&dir.path().join("run"), &own, false));
+        assert!(
+            said.contains("letters of its model's name, namely 1001"),
+            "{said}"
+        );
+        assert!(!dir.path().join("run").exists());
+        own.model.name.pop();
+        Session::begin(&dir.path().join("run"), &own, false).unwrap();
     }
 
     #[test]

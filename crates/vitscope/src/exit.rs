@@ -326,7 +326,14 @@ pub fn report(result: anyhow::Result<()>, typed: &TypedCommand) -> u8 {
         4 => format!("{error:#}"),
         _ => error.to_string(),
     };
-    let sentence = format!("{}{}", typed.told(&sentence), typed.hint(&error));
+    let sentence = typed.told(&sentence);
+    // Some know better themselves what to do.
+    let has_advice = ["permissions", "free some space"].map(|advice| sentence.contains(advice));
+    let hint = match has_advice {
+        [false, false] => typed.hint(&error),
+        _ => "",
+    };
+    let sentence = format!("{sentence}{hint}");
     say(&format!("vitscope: {}", bounded(&sentence)));
     code(&error)
 }

@@ -15,7 +15,9 @@ use std::time::Instant;
 
 use vitscope_data::{DataSet, Split};
 use vitscope_run::session::default_place;
-use vitscope_run::{Fixed, Measured, Part, Record, RunKind, RunState, Session, Subject, apart};
+use vitscope_run::{
+    Fixed, Measured, Part, Record, RunKind, RunState, Session, Subject, apart, limits,
+};
 use vitscope_vit::identify::Settle;
 
 pub use self::localities::{LayerSummary, Localities};
@@ -73,6 +75,8 @@ pub fn attention(
         .layers
         .resolve(opened.record.depth)
         .map_err(StudyError::Setting)?;
+    check_grid(opened.grid)?;
+    crate::settings::check_resamples(settings.resamples)?;
     let images = data.split(settings.split);
     let count = images.len().min(settings.limit.unwrap_or(usize::MAX));
     let queries =
@@ -140,6 +144,24 @@ pub fn attention(
         session,
         layers,
     })
+}
+
+/// Refuses a grid whose matrices no run may hold.
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn check_grid([rows, columns]: [usize; 2]) -> Result<(), StudyError> {
+    let patches = rows.saturating_mul(columns);
+    let bytes = patches
+        .saturating_mul(patches)
+        .saturating_mul(size_of::<f32>());
+    if bytes > limits::LARGE_TENSOR_BYTES {
+        return Err(StudyError::setting(format!(
+            "attention between {rows} x {columns} patches takes {:.1} GiB a layer, and a run may hold 4: choose a smaller `size`",
+            bytes as f64 / (1u64 << 30) as f64
+        )));
+    }
+    Ok(())
 }
 
 /// What a run came to that is complete, from its directory.

@@ -14,7 +14,7 @@ use vitscope_data::{DataError, DataSet, Evidence, Geometry, Split, Survey};
 
 use crate::error::StudyError;
 use crate::observer::{self, Observer};
-use crate::picture;
+use crate::{picture, settings};
 
 use look::SetLooker;
 pub use position::PositionCheck;
@@ -37,9 +37,7 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<SetCheck,
             )));
         }
     }
-    if request.resamples == 1 {
-        return Err(StudyError::setting("`resamples` must be 0, or at least 2"));
-    }
+    settings::check_resamples(request.resamples)?;
     let Survey {
         set,
         mut problems,
@@ -187,7 +185,7 @@ fn remarks(set: &DataSet, train: &SplitCheck, test: &SplitCheck, one_list: bool)
     if one_list {
         notes.push("one list of images serves both splits: numbers are of the very images that the probes are fitted to.".to_owned());
     }
-    let batch = crate::settings::Settings::default().batch;
+    let batch = settings::Settings::default().batch;
     // A split with nothing in it stops a run, and is told as that.
     if (1..batch).contains(&train.images) {
         notes.push(format!(

@@ -70,7 +70,7 @@ pub struct Line {
 }
 
 /// A comparison.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Comparison {
     /// Every facet of every run at its shown layer.
     pub lines: Vec<Line>,

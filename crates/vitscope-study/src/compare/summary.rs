@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use vitscope_run::files;
+use vitscope_run::{files, plain};
 
 use super::Comparison;
 use super::checks::RunCheck;
@@ -86,8 +86,8 @@ const MARKDOWN: &str =
 const JUNIT: &str = "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<testsuite name=\"vitscope\"";
 
 fn markdown(comparison: &Comparison) -> String {
-    // A bar would end a cell, and a line the table.
-    let cell = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+    // A bar would end a cell, and a line the table or the list; nor does a name steer the terminal that shows it.
+    let cell = |text: &str| plain::line(text).replace('|', "\\|");
     let mut text = MARKDOWN.to_owned();
     if !comparison.checks.is_empty() {
         let failed = comparison.checks.iter().filter(|check| check.failed);
@@ -106,14 +106,14 @@ fn markdown(comparison: &Comparison) -> String {
     if let Some(series) = &comparison.series {
         text += "\nBest step of each facet, by mIoU:\n\n";
         for best in &series.best {
-            let _ = writeln!(text, "- {}", best.sentence());
+            let _ = writeln!(text, "- {}", plain::line(&best.sentence()));
         }
     }
     if !comparison.notes.is_empty() {
         text += "\nNotes:\n\n";
     }
     for note in &comparison.notes {
-        let _ = writeln!(text, "- {note}");
+        let _ = writeln!(text, "- {}", plain::line(note));
     }
     text
 }
@@ -144,16 +144,16 @@ fn junit(checks: &[RunCheck]) -> String {
     text + "</testsuite>\n"
 }
 
-/// Text as an attribute of XML; what XML cannot hold becomes a question mark.
+/// Text as an attribute of XML; what XML cannot hold, or a page would not show, is told by its number.
 fn escape(text: &str) -> String {
     let mut escaped = String::new();
-    for letter in text.chars() {
+    for letter in plain::line(text).chars() {
         match letter {
             '&' => escaped += "&amp;",
             '<' => escaped += "&lt;",
             '>' => escaped += "&gt;",
             '"' => escaped += "&quot;",
-            letter if letter.is_control() => escaped.push('?'),
+            '\u{fffe}' | '\u{ffff}' => escaped.push('?'),
             letter => escaped.push(letter),
         }
     }
@@ -181,6 +181,29 @@ mod tests {
         assert!(text.contains("tests=\"2\" failures=\"1\""));
         assert!(text.contains("classname=\"a &amp; &quot;b&quot;\" name=\"nmi_excess &gt; 0.1 (nmi_excess of key.9)\"/>"));
         assert_eq!(text.matches("<failure ").count(), 1);
+    }
+
+    #[test]
+    fn names_steer_nothing() {
+        let evil = "a\u{1b}[31m\u{202e}\n|b";
+        let checks: Vec<RunCheck> = checks()
+            .into_iter()
+            .map(|check| RunCheck {
+                run: evil.to_owned(),
+                asked: evil.to_owned(),
+                sentence: evil.to_owned(),
+                ..check
+            })
+            .collect();
+        let comparison = Comparison {
+            checks: checks.clone(),
+            notes: vec![evil.to_owned()],
+            ..Comparison::default()
+        };
+        for text in [markdown(&comparison), junit(&checks)] {
+            assert!(text.contains("a\\u{1b}[31m\\u{202e}\\n"), "{text}");
+            assert!(!text.contains(['\u{1b}', '\u{202e}']), "{text}");
+        }
     }
 
     #[test]

@@ -74,6 +74,7 @@ pub fn correspond(
     let Source::Backbone(mut backbone) = source else {
         return Err(StudyError::Internal("a checkpoint gave no backbone".into()));
     };
+    write::check_examples(settings.examples, pairs, opened.slots.len())?;
     let place = || default_place(&[&opened.stem, "spair71k"]);
     let run = request.out.clone().unwrap_or_else(place);
     apart(&run, &[&set.root, &request.model])?;

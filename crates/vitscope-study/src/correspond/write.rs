@@ -10,7 +10,7 @@ use vitscope_data::pairs::{CATEGORIES, Pair, PairImage};
 use vitscope_measure::{Pck, pck};
 use vitscope_probe::TargetImage;
 use vitscope_run::tensors::{self, Lazy};
-use vitscope_run::{Part, Record, Subject, Table, files, names, to_csv};
+use vitscope_run::{Part, Record, Subject, Table, files, limits, names, to_csv};
 
 use super::outcome::SlotPck;
 use super::photos::{PhotoJob, load, pixel_of, rows_of, run_inputs, slot_error};
@@ -169,6 +169,34 @@ struct ExamplePair {
     matches: BTreeMap<String, Vec<[u16; 2]>>,
 }
 
+/// The pairs that are kept as examples: evenly spread over all.
+fn chosen(examples: usize, pairs: usize) -> Vec<usize> {
+    let count = examples.min(pairs);
+    (0..count).map(|k| k * pairs / count).collect()
+}
+
+/// Refuses examples whose list would be longer than what is read of one.
+///
+/// # Errors
+/// A sentence.
+pub(super) fn check_examples(
+    examples: usize,
+    pairs: &[Pair],
+    slots: usize,
+) -> Result<(), StudyError> {
+    let chosen = chosen(examples, pairs.len()).into_iter();
+    let points: usize = chosen.map(|index| pairs[index].target.points.len()).sum();
+    // As it is written: two points as numbers of up to 17 digits, and a pixel for each slot.
+    let bytes = points.saturating_mul(200 + 60 * slots) as u64;
+    if bytes > limits::JSON_BYTES {
+        return Err(StudyError::setting(format!(
+            "{points} keypoints of {} examples at {slots} slots are more than a run may list: lower `examples`, or choose fewer `layers` or `facets`",
+            examples.min(pairs.len())
+        )));
+    }
+    Ok(())
+}
+
 /// Copies a photograph into the run directory, as it is, and returns its place there: figures are drawn
 /// from the directory alone.
 fn keep(
@@ -193,8 +221,7 @@ pub(super) fn write_examples(
     pairs: &[Pair],
     matches: &[Vec<[u16; 2]>],
 ) -> Result<Vec<String>, StudyError> {
-    let count = job.settings.examples.min(pairs.len());
-    let chosen: Vec<usize> = (0..count).map(|k| k * pairs.len() / count).collect();
+    let chosen = chosen(job.settings.examples, pairs.len());
     let slots = &job.opened.slots;
     let [rows, columns] = job.opened.grid;
     let mut tensors: Vec<(String, Lazy<'_>)> = Vec::new();
@@ -255,6 +282,32 @@ mod tests {
     use vitscope_run::{Facet, Slot};
 
     use super::*;
+
+    #[test]
+    fn examples_that_could_not_be_read_again_are_refused() {
+        let photo = PairImage {
+            image: "a.jpg".into(),
+            size: (64, 64),
+            bbox: [0.0, 0.0, 64.0, 64.0],
+            points: vec![[1.0, 2.0]; 1000],
+        };
+        let pair = Pair {
+            name: "a".to_owned(),
+            category: 0,
+            source: photo.clone(),
+            target: photo,
+            point_ids: vec![0; 1000],
+        };
+        let pairs = vec![pair; 8];
+        check_examples(5, &pairs, 48).unwrap();
+        let refused = check_examples(6, &pairs, 48).unwrap_err().to_string();
+        assert!(
+            refused.starts_with("6000 keypoints of 6 examples at 48 slots"),
+            "{refused}"
+        );
+        check_examples(6, &pairs, 4).unwrap();
+        assert_eq!(chosen(3, 8), [0, 2, 5]);
+    }
 
     #[test]
     fn the_best_layer_is_the_first_of_the_largest_pck() {

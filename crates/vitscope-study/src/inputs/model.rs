@@ -187,17 +187,19 @@ pub(crate) fn load(checkpoint: &Checkpoint, settle: &Settle) -> Result<Vit, Stud
     Ok(Vit::on(settle.device, config, params, settle.precision)?)
 }
 
-/// The SHA-256 of a checkpoint's files. A download is kept under its own, so that what the disk made of it since is told.
+/// The SHA-256 of a checkpoint's files. A download is kept under its own (`models--NAME/blobs`, beside `snapshots`), so that
+/// what the disk made of it since is told.
 fn hash_of(files: &[PathBuf]) -> Result<String, StudyError> {
     let hash = sha256_of(files)?;
     for file in files {
         let Ok(kept) = file.canonicalize() else {
             continue;
         };
-        let folder = kept.parent().and_then(Path::file_name);
+        let folder = kept.parent().filter(|folder| folder.ends_with("blobs"));
+        let is_cache = folder.is_some_and(|folder| folder.with_file_name("snapshots").is_dir());
         let name = kept.file_name().unwrap_or_default().to_string_lossy();
         let is_hash = name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit());
-        if folder != Some("blobs".as_ref()) || !is_hash {
+        if !is_cache || !is_hash {
             continue;
         }
         let found = match files {
@@ -432,6 +434,9 @@ mod tests {
         assert_eq!(hash_of(std::slice::from_ref(&blob)).unwrap(), hash);
         hash_of(&[other.clone(), blob.clone()]).unwrap();
         std::fs::write(&blob, "weighty").unwrap();
+        // Somebody's own folder of that name is no cache.
+        hash_of(std::slice::from_ref(&blob)).unwrap();
+        std::fs::create_dir(dir.path().join("snapshots")).unwrap();
         for files in [vec![blob.clone()], vec![other, blob]] {
             let error = hash_of(&files).unwrap_err().to_string();
             assert!(error.contains("is damaged"), "{error}");

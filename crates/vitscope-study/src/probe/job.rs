@@ -4,12 +4,13 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use vitscope_data::{DataSet, Split};
+use vitscope_data::{DataSet, Geometry, Split};
 use vitscope_probe::{MAX_CLUSTERS, ProbeError};
 use vitscope_protocol::{Protocol, ProtocolError, Setup};
 use vitscope_run::session::default_place;
-use vitscope_run::{Facet, Fixed, Record, RunKind, Session, Slot, apart, names, session};
+use vitscope_run::{Facet, Fixed, Record, RunKind, Session, Slot, apart, limits, names, session};
 
+use crate::attention;
 use crate::error::StudyError;
 use crate::model::Opened;
 use crate::observer::Observer;
@@ -17,7 +18,7 @@ use crate::probe::prepared::Prepared;
 use crate::probe::probed::{Probed, reading_edit};
 use crate::probe::request::ProbeRequest;
 use crate::record;
-use crate::settings::{SaveLabels, Settings, TransformFit};
+use crate::settings::{SaveCounts, SaveLabels, Settings, TransformFit};
 use crate::shard::Shard;
 use crate::source::{Pass, Reading, Turn};
 use crate::variants::Vary;
@@ -322,6 +323,19 @@ fn clusters(settings: &Settings, data: &DataSet) -> Result<usize, StudyError> {
     Ok(clusters)
 }
 
+/// Refuses counts of every pixel that no run may hold.
+fn check_counts(settings: &Settings, kinds: usize, geometry: Geometry) -> Result<(), StudyError> {
+    let bytes = size_of::<u32>() * kinds * geometry.size * geometry.size;
+    if settings.save_counts == SaveCounts::Pixel && bytes > limits::LARGE_TENSOR_BYTES {
+        return Err(StudyError::setting(format!(
+            "counts of {kinds} clusters or classes at each of {0} x {0} pixels take {1:.1} GiB, and a run may hold 4: choose a smaller `size`, or leave `save-counts` at grid",
+            geometry.size,
+            bytes as f64 / (1u64 << 30) as f64
+        )));
+    }
+    Ok(())
+}
+
 fn describe(
     settings: &Settings,
     job: &Job<'_>,
@@ -330,11 +344,20 @@ fn describe(
 ) -> Result<Record, StudyError> {
     let opened = job.opened;
     let notes = opened.notes.iter().chain(job.data.notes()).cloned();
+    let clusters = clusters(settings, job.data)?;
+    if settings.attention {
+        attention::check_grid(opened.grid)?;
+    }
+    check_counts(
+        settings,
+        clusters.max(job.data.classes.len()),
+        opened.geometry,
+    )?;
     let fixed = Fixed {
         settings: serde_json::to_value(settings).unwrap_or_default(),
         model: opened.record.clone(),
         data: record::of_data(job.data, counts[0], counts[1]),
-        clusters: clusters(settings, job.data)?,
+        clusters,
         grid: opened.grid,
         size: opened.geometry.size,
         seed: settings.seed,

@@ -293,6 +293,17 @@ impl Settings {
     }
 }
 
+/// Refuses the one number of bootstrap samples that makes no interval: see `resamples` of [`Settings`].
+///
+/// # Errors
+/// A sentence.
+pub(crate) fn check_resamples(resamples: usize) -> Result<(), StudyError> {
+    match resamples {
+        1 => Err(StudyError::setting("`resamples` must be 0, or at least 2")),
+        _ => Ok(()),
+    }
+}
+
 /// Settings as `run.json` shows them.
 #[must_use]
 pub fn object<T: Serialize>(settings: &T) -> serde_json::Map<String, serde_json::Value> {

@@ -322,7 +322,6 @@ fn a_shard_is_believed_neither_in_its_record_nor_in_what_lies_beside_its_counts(
                 "\"model\": {\n    \"name\": \"x",
             ),
             ("\"sha256\": \"", "\"sha256\": \"0"),
-            ("\"files\"", "\"filed\""),
         ] {
             assert!(whole.contains(from), "{from}");
             std::fs::write(&path, whole.replacen(from, to, 1)).unwrap();
@@ -333,6 +332,13 @@ fn a_shard_is_believed_neither_in_its_record_nor_in_what_lies_beside_its_counts(
                 "{error}"
             );
         }
+        let (before, behind) = whole.rsplit_once("\"files\"").unwrap();
+        std::fs::write(&path, format!("{before}\"filed\"{behind}")).unwrap();
+        let error = refused();
+        assert!(
+            error.contains("does not say what its shard wrote"),
+            "{error}"
+        );
         let of_other = std::fs::read(other.join("run.json")).unwrap();
         std::fs::write(&path, of_other).unwrap();
         let error = refused();
