@@ -6,9 +6,9 @@
 //! received stays, and the next attempt asks for the rest, if the SHA-256 is known, so that a
 //! wrong beginning cannot go unnoticed.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -16,7 +16,7 @@ use vitscope_run::files::step;
 
 use crate::cache::{RepoCache, is_commit, make_parent};
 use crate::error::HubError;
-use crate::http::{Client, HubAnswer, Method, escaped};
+use crate::http::{Client, HubAnswer, Method, Pace, escaped};
 use crate::name::{is_relative, near};
 use crate::progress::Progress;
 use crate::settings::Settings;
@@ -68,6 +68,18 @@ impl<'a> Remote<'a> {
         })
     }
 
+    /// In one attempt, which ends after `time`.
+    pub fn within(self, time: Duration) -> Self {
+        Self {
+            client: self.client.until(Instant::now() + time),
+            ..self
+        }
+    }
+
+    fn attempts(&self) -> u32 {
+        if self.client.is_hasty() { 1 } else { ATTEMPTS }
+    }
+
     /// The page that a person would visit.
     pub fn page(&self) -> String {
         format!("{}/{}", self.settings.endpoint, self.id)
@@ -89,7 +101,7 @@ impl<'a> Remote<'a> {
             url: url.clone(),
             problem: problem.to_owned(),
         };
-        let text = Client::text(answer)?;
+        let text = self.client.text(answer)?;
         let json: Value = serde_json::from_slice(&text)
             .map_err(|_| wrong("its description of a repository is no JSON"))?;
         let commit = json
@@ -141,7 +153,7 @@ impl<'a> Remote<'a> {
         let etag = &announced.etag;
         let blob = self.cache.blob(etag);
         make_parent(&blob)?;
-        let _lock = lock(&self.cache.lock(etag), file, progress)?;
+        let _lock = self.lock(etag, file, progress)?;
         // Another program may have brought it while this one waited.
         if !blob.is_file() {
             self.receive(&url, file, &announced, progress)?;
@@ -184,7 +196,7 @@ impl<'a> Remote<'a> {
                 Ok(answer) => is_passing(answer.status),
                 Err(error) => matches!(error, HubError::Unreachable { .. }),
             };
-            if !passing || attempt == ATTEMPTS {
+            if !passing || attempt >= self.attempts() {
                 return result;
             }
             attempt += 1;
@@ -229,7 +241,7 @@ impl<'a> Remote<'a> {
             } else {
                 fruitless += 1;
             }
-            if fruitless + 1 == ATTEMPTS {
+            if fruitless + 1 >= self.attempts() {
                 break Some(cause);
             }
             if announced.sha256.is_none() {
@@ -309,7 +321,7 @@ impl<'a> Remote<'a> {
         let mut buffer = vec![0; 1 << 17];
         let bounds = self.settings.bounds;
         let most = announced.size.unwrap_or(bounds.unannounced);
-        let (mut since, mut then) = (Instant::now(), sink.length);
+        let mut pace = Pace::new(bounds.slowest);
         loop {
             let count = match reader.read(&mut buffer) {
                 Ok(0) => break,
@@ -334,21 +346,45 @@ impl<'a> Remote<'a> {
                     }
                 };
             }
-            let (bytes, time) = bounds.slowest;
-            if since.elapsed() >= time {
-                if sink.length < then + bytes {
-                    return Ok(Some(format!(
-                        "it sends less than {bytes} bytes in {} s",
-                        time.as_secs_f64()
-                    )));
-                }
-                (since, then) = (Instant::now(), sink.length);
+            if let Some(slow) = pace.count(count) {
+                return Ok(Some(slow));
             }
         }
         Ok(match announced.size {
             Some(size) if sink.length < size => Some("the connection was closed".to_owned()),
             _ => None,
         })
+    }
+
+    /// Takes the lock that Hugging Face's tools take for the same file, so that it is brought once.
+    /// A file system without locks is no reason to stop: the hash decides in the end.
+    fn lock(
+        &self,
+        etag: &str,
+        file: &str,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<File>, HubError> {
+        let path = self.cache.lock(etag);
+        make_parent(&path)?;
+        step();
+        let handle = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&path)
+            .map_err(HubError::io(&path, "open the lock"))?;
+        match handle.try_lock() {
+            Ok(()) => return Ok(Some(handle)),
+            Err(TryLockError::WouldBlock) if self.client.is_hasty() => {
+                return Err(HubError::io(&path, "wait for the lock")(
+                    ErrorKind::WouldBlock.into(),
+                ));
+            }
+            Err(_) => {}
+        }
+        progress.note(&format!(
+            "{file}: waiting for another program that is downloading it"
+        ));
+        Ok(handle.lock().is_ok().then_some(handle))
     }
 
     /// What an answer other than success means.
@@ -443,23 +479,4 @@ fn is_etag(etag: &str) -> bool {
         && etag
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-}
-
-/// Takes the lock that Hugging Face's tools take for the same file, so that it is brought once.
-/// A file system without locks is no reason to stop: the SHA-256 decides in the end.
-fn lock(path: &Path, file: &str, progress: &mut dyn Progress) -> Result<Option<File>, HubError> {
-    make_parent(path)?;
-    step();
-    let handle = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(HubError::io(path, "open the lock"))?;
-    if handle.try_lock().is_ok() {
-        return Ok(Some(handle));
-    }
-    progress.note(&format!(
-        "{file}: waiting for another program that is downloading it"
-    ));
-    Ok(handle.lock().is_ok().then_some(handle))
 }

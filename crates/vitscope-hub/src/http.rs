@@ -3,7 +3,8 @@
 //! Redirects are followed here and not by the HTTP library, for two reasons: the hub's own answer
 //! carries the headers that describe a file, and the token must not follow to another host.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::time::{Duration, Instant};
 
 use ureq::Agent;
 use ureq::http::HeaderMap;
@@ -44,11 +45,45 @@ impl HubAnswer {
     }
 }
 
+/// Watches how fast a body comes.
+pub(crate) struct Pace {
+    slowest: (u64, Duration),
+    since: Instant,
+    came: u64,
+}
+
+impl Pace {
+    pub fn new(slowest: (u64, Duration)) -> Self {
+        Self {
+            slowest,
+            since: Instant::now(),
+            came: 0,
+        }
+    }
+
+    /// Counts bytes that came. Returns why the connection is given up, if it is too slow.
+    pub fn count(&mut self, bytes: usize) -> Option<String> {
+        self.came += bytes as u64;
+        let (least, time) = self.slowest;
+        if self.since.elapsed() < time {
+            return None;
+        }
+        if self.came < least {
+            let seconds = time.as_secs_f64();
+            return Some(format!("it sends less than {least} bytes in {seconds} s"));
+        }
+        *self = Self::new(self.slowest);
+        None
+    }
+}
+
 /// A connection to one hub.
 pub(crate) struct Client {
     agent: Agent,
     pub endpoint: String,
     token: Option<String>,
+    slowest: (u64, Duration),
+    until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +96,6 @@ pub(crate) enum Method {
 
 impl Client {
     pub fn new(settings: &Settings) -> Result<Self, HubError> {
-        use std::time::Duration;
         let roots = match &settings.certificates {
             None => RootCerts::WebPki,
             Some(path) => {
@@ -91,7 +125,22 @@ impl Client {
                 .token
                 .as_ref()
                 .map(|token| token.value().to_owned()),
+            slowest: settings.bounds.slowest,
+            until: None,
         })
+    }
+
+    /// Ends whatever is not over by then, be it in the middle of a body.
+    pub fn until(self, end: Instant) -> Self {
+        Self {
+            until: Some(end),
+            ..self
+        }
+    }
+
+    /// Whether there is an end, so that nothing is tried twice and nobody is waited for.
+    pub fn is_hasty(&self) -> bool {
+        self.until.is_some()
     }
 
     /// Sends a request, from byte `from` on, and follows redirects.
@@ -115,6 +164,12 @@ impl Client {
             }
             if from > 0 {
                 request = request.header("Range", format!("bytes={from}-"));
+            }
+            if let Some(end) = self.until {
+                // No time at all would mean no limit to some of the library's timers.
+                let left = end.saturating_duration_since(Instant::now());
+                let left = left.max(Duration::from_millis(1));
+                request = request.config().timeout_global(Some(left)).build();
             }
             let answer = request.call().map_err(|error| HubError::Unreachable {
                 url: url.clone(),
@@ -166,19 +221,27 @@ impl Client {
         })
     }
 
-    /// Reads an answer's text, of bounded length.
-    pub fn text(answer: HubAnswer) -> Result<Vec<u8>, HubError> {
+    /// Reads an answer's text, of bounded length and at a bounded pace.
+    pub fn text(&self, answer: HubAnswer) -> Result<Vec<u8>, HubError> {
         let url = answer.url.clone();
+        let mut reader = answer.reader().take(JSON_LIMIT);
+        let mut pace = Pace::new(self.slowest);
         let mut text = Vec::new();
-        answer
-            .reader()
-            .take(JSON_LIMIT)
-            .read_to_end(&mut text)
-            .map_err(|error| HubError::Unreachable {
-                url,
-                cause: error.to_string(),
-            })?;
-        Ok(text)
+        let mut buffer = vec![0; 1 << 16];
+        let cause = loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(text),
+                Ok(count) => {
+                    text.extend_from_slice(&buffer[..count]);
+                    if let Some(slow) = pace.count(count) {
+                        break slow;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break error.to_string(),
+            }
+        };
+        Err(HubError::Unreachable { url, cause })
     }
 }
 

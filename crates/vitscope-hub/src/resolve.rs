@@ -192,7 +192,12 @@ fn obtain(
         if !described && settings.offline.is_none() {
             // Other programs cache weights alone. What tells their format is small and worth
             // asking for; without it, what is there is used.
-            let _ = complete(settings, &cache, asked, &commit, &main, progress);
+            if let Err(error) = complete(settings, &cache, asked, &commit, &main, progress) {
+                progress.note(&format!(
+                    "{}: its cached weights are used without the files that tell what they are: {error}",
+                    asked.id
+                ));
+            }
         }
         return Ok(Located {
             path: cache.snapshot(&commit).join(main),
@@ -329,11 +334,8 @@ fn complete(
     use crate::fetch::Remote;
 
     // One short attempt: whoever has the weights should not wait for a hub that is away.
-    let hasty = Settings {
-        pause: std::time::Duration::ZERO,
-        ..settings.clone()
-    };
-    let remote = Remote::new(&hasty, cache.clone(), asked.id, commit)?;
+    let remote = Remote::new(settings, cache.clone(), asked.id, commit)?;
+    let remote = remote.within(settings.bounds.patience);
     let listing = remote.listing()?;
     for name in sidecars(main) {
         if listing.files.contains(&name) {

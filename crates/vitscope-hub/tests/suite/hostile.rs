@@ -1,0 +1,175 @@
+//! Servers that are no hub, and caches in which others have put things.
+
+use std::io::{Read, Write};
+use std::net::{TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use vitscope_hub::progress::{Progress, SilentProgress};
+use vitscope_hub::settings::{Bounds, Settings};
+use vitscope_hub::{HubError, Located, resolve_with};
+use vitscope_testkit::hub::{COMMIT, sha256};
+
+const ID: &str = "owner/name";
+const WEIGHTS: &[u8] = b"the weights of a model";
+
+/// A server of one's own: `answer` gets the request's head and writes whatever it likes.
+fn server(answer: impl Fn(&str, &mut TcpStream) + Send + Sync + Clone + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let answer = answer.clone();
+            std::thread::spawn(move || {
+                let head = head_of(&mut stream);
+                answer(&head, &mut stream);
+            });
+        }
+    });
+    format!("http://{address}")
+}
+
+/// A request up to its blank line.
+fn head_of(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    let mut byte = [0];
+    while !head.ends_with(b"\r\n\r\n") && stream.read(&mut byte).is_ok_and(|count| count == 1) {
+        head.push(byte[0]);
+    }
+    String::from_utf8(head).unwrap()
+}
+
+/// Sends an answer as a whole. A client that hangs up is no fault of the server.
+fn send(stream: &mut TcpStream, status: u16, headers: &str, body: &[u8]) {
+    let head = format!("HTTP/1.1 {status} X\r\nConnection: close\r\n{headers}\r\n");
+    let _ = stream.write_all(&[head.as_bytes(), body].concat());
+}
+
+/// Sends an answer with its length.
+fn send_whole(stream: &mut TcpStream, status: u16, headers: &str, body: &[u8]) {
+    let length = body.len();
+    send(
+        stream,
+        status,
+        &format!("Content-Length: {length}\r\n{headers}"),
+        body,
+    );
+}
+
+/// The description of a repository.
+fn listing(files: &[&str]) -> Vec<u8> {
+    let siblings: Vec<String> = files
+        .iter()
+        .map(|name| format!(r#"{{"rfilename":"{name}"}}"#))
+        .collect();
+    let list = siblings.join(",");
+    format!(r#"{{"sha":"{COMMIT}","siblings":[{list}]}}"#).into_bytes()
+}
+
+struct Case {
+    _folder: tempfile::TempDir,
+    settings: Settings,
+}
+
+/// A hub at an address, and an empty cache.
+fn case(endpoint: &str) -> Case {
+    let folder = tempfile::tempdir().unwrap();
+    let settings = Settings {
+        endpoint: endpoint.to_owned(),
+        cache: folder.path().join("hub"),
+        token: None,
+        offline: None,
+        certificates: None,
+        pause: Duration::from_millis(1),
+        bounds: Bounds::default(),
+    };
+    Case {
+        _folder: folder,
+        settings,
+    }
+}
+
+impl Case {
+    fn get(&self) -> Result<Located, HubError> {
+        resolve_with(&self.settings, Path::new(ID), None, &mut SilentProgress)
+    }
+
+    fn refused(&self) -> String {
+        let text = self.get().unwrap_err().to_string();
+        assert!(!text.contains('\n') && !text.ends_with('.'), "{text}");
+        text
+    }
+
+    fn repository(&self) -> PathBuf {
+        self.settings.cache.join("models--owner--name")
+    }
+
+    /// The weights as another program has cached them, with nothing beside them.
+    fn with_weights(self) -> Self {
+        let [blobs, refs] = ["blobs", "refs"].map(|name| self.repository().join(name));
+        let snapshot = self.repository().join("snapshots").join(COMMIT);
+        for folder in [&blobs, &refs, &snapshot] {
+            std::fs::create_dir_all(folder).unwrap();
+        }
+        std::fs::write(refs.join("main"), COMMIT).unwrap();
+        std::fs::write(blobs.join(sha256(WEIGHTS)), WEIGHTS).unwrap();
+        let target = Path::new("../../blobs").join(sha256(WEIGHTS));
+        std::os::unix::fs::symlink(target, snapshot.join("model.safetensors")).unwrap();
+        self
+    }
+}
+
+/// Bytes that come one at a time.
+fn drip(stream: &mut TcpStream) {
+    send(stream, 200, "Content-Length: 100000\r\n", b"");
+    for _ in 0..100_000 {
+        std::thread::sleep(Duration::from_millis(20));
+        if stream.write_all(b" ").is_err() {
+            return;
+        }
+    }
+}
+
+#[test]
+fn a_crawling_list_of_files_is_given_up() {
+    let mut case = case(&server(|_, stream| drip(stream)));
+    case.settings.bounds.slowest = (1000, Duration::from_millis(200));
+    let begun = Instant::now();
+    let crawling = case.refused();
+    assert!(
+        crawling.contains("it sends less than 1000 bytes in 0.2 s"),
+        "{crawling}"
+    );
+    assert!(begun.elapsed() < Duration::from_secs(20));
+}
+
+#[derive(Default)]
+struct Notes(Vec<String>);
+
+impl Progress for Notes {
+    fn begin(&mut self, _: &str, _: u64, _: Option<u64>) {}
+    fn advance(&mut self, _: u64) {}
+    fn end(&mut self) {}
+    fn note(&mut self, text: &str) {
+        self.0.push(text.to_owned());
+    }
+}
+
+/// Whoever has the weights does not wait for a hub that says nothing, or next to nothing.
+#[test]
+fn cached_weights_wait_for_nobody() {
+    let silent = |_: &str, _: &mut TcpStream| std::thread::sleep(Duration::from_secs(100));
+    for endpoint in [server(silent), server(|_, stream| drip(stream))] {
+        let mut case = case(&endpoint).with_weights();
+        case.settings.bounds.patience = Duration::from_millis(300);
+        let begun = Instant::now();
+        let mut notes = Notes::default();
+        let found = resolve_with(&case.settings, Path::new(ID), None, &mut notes).unwrap();
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert_eq!(std::fs::read(found.path).unwrap(), WEIGHTS);
+        let [note] = notes.0.as_slice() else {
+            panic!("{:?}", notes.0);
+        };
+        assert!(note.contains("HF_HUB_OFFLINE"), "{note}");
+    }
+}
