@@ -204,11 +204,13 @@ pub enum HubError {
     },
     /// A download with other contents than the hub announced.
     #[error(
-        "{file} should have SHA-256 {expected} but has {found}: nothing of it was kept, try again"
+        "{file} should have {kind} {expected} but has {found}: nothing of it was kept, try again"
     )]
     Hash {
         /// Id and file.
         file: String,
+        /// Which hash.
+        kind: &'static str,
         /// Announced.
         expected: String,
         /// Computed.

@@ -1,7 +1,7 @@
 //! What a hub says about a repository, and its files brought into the cache.
 //!
-//! A file is received into `blobs/ETAG.incomplete`. Only when its length and, for large files,
-//! its SHA-256 are those that the hub announced does it get its own name and a link in a snapshot:
+//! A file is received into `blobs/ETAG.incomplete`. Only when its length and its hash (SHA-256 of
+//! large files, Git's of small ones) are those that the hub announced does it get its own name and a link in a snapshot:
 //! whatever breaks before, no program finds half a file under a name that it looks for. What was
 //! received stays, and the next attempt asks for the rest, if the SHA-256 is known, so that a
 //! wrong beginning cannot go unnoticed.
@@ -40,6 +40,8 @@ struct Announced {
     etag: String,
     size: Option<u64>,
     sha256: Option<String>,
+    /// Git's hash, or the SHA-1 that some mirrors give instead.
+    sha1: Option<String>,
     commit: Option<String>,
 }
 
@@ -167,19 +169,23 @@ impl<'a> Remote<'a> {
             return Err(self.refusal(&answer, Some(file)));
         }
         let headers = answer.headers;
-        let etag = headers
-            .linked_etag
-            .or(headers.etag)
-            .as_deref()
+        let given = headers.linked_etag.or(headers.etag).unwrap_or_default();
+        // A weak one promises the meaning of a file, not its bytes.
+        let is_weak = given.starts_with("W/");
+        let etag = Some(given.as_str())
             .map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_owned())
             .filter(|etag| is_etag(etag))
             .ok_or_else(|| HubError::Protocol {
                 url: url.to_owned(),
                 problem: "it gives no usable ETag for a file".to_owned(),
             })?;
-        let is_sha256 = etag.len() == 64 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let hash = |digits: usize| {
+            let is_hash = etag.len() == digits && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+            is_hash.then(|| etag.to_ascii_lowercase())
+        };
         Ok(Announced {
-            sha256: is_sha256.then(|| etag.to_ascii_lowercase()),
+            sha256: hash(64),
+            sha1: hash(40).filter(|_| !is_weak),
             etag,
             size: headers.linked_size.or(headers.length),
             commit: headers.commit,
@@ -266,21 +272,7 @@ impl<'a> Remote<'a> {
                 kept,
             });
         }
-        let received = sink.length;
-        let found = sink.finish()?;
-        let wrong = match (announced.size, &announced.sha256) {
-            (Some(expected), _) if expected != received => Some(HubError::Size {
-                file: title,
-                expected,
-                received,
-            }),
-            (_, Some(expected)) if *expected != found => Some(HubError::Hash {
-                file: title,
-                expected: expected.clone(),
-                found,
-            }),
-            _ => None,
-        };
+        let wrong = fault(title, announced, sink)?;
         step();
         if let Some(wrong) = wrong {
             std::fs::remove_file(&partial).map_err(HubError::io(&partial, "remove"))?;
@@ -461,6 +453,37 @@ impl<'a> Remote<'a> {
             token,
         }
     }
+}
+
+/// What is wrong with a file that has come, if anything is.
+fn fault(
+    file: String,
+    announced: &Announced,
+    mut sink: Sink,
+) -> Result<Option<HubError>, HubError> {
+    let received = sink.length;
+    if let Some(expected) = announced.size.filter(|size| *size != received) {
+        return Ok(Some(HubError::Size {
+            file,
+            expected,
+            received,
+        }));
+    }
+    let sha1 = match &announced.sha1 {
+        Some(expected) => Some(("the Git hash", expected, sink.sha1(expected)?)),
+        None => None,
+    };
+    let found = sink.finish()?;
+    let sha256 = announced.sha256.as_ref();
+    let wrong = sha1
+        .or_else(|| Some(("SHA-256", sha256?, found)))
+        .filter(|(_, expected, found)| *expected != found);
+    Ok(wrong.map(|(kind, expected, found)| HubError::Hash {
+        file,
+        kind,
+        expected: expected.clone(),
+        found,
+    }))
 }
 
 /// Whether a status is likely to pass by itself.

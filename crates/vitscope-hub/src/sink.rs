@@ -1,11 +1,12 @@
 //! Where a file is received: its bytes on the disk, and their hash.
 
 use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
+use sha1::Sha1;
 use sha2::{Digest, Sha256};
-use vitscope_run::files::step;
+use vitscope_run::files::{hex, step};
 
 use crate::error::HubError;
 
@@ -39,15 +40,8 @@ impl Sink {
             sink.restart()?;
             return Ok(sink);
         }
-        let mut buffer = vec![0; 1 << 20];
-        while sink.length < stored {
-            let count = sink.file.read(&mut buffer).map_err(io("read"))?;
-            if count == 0 {
-                break;
-            }
-            sink.hash.update(&buffer[..count]);
-            sink.length += count as u64;
-        }
+        sink.length =
+            read_all(&mut sink.file, |bytes| sink.hash.update(bytes)).map_err(io("read"))?;
         Ok(sink)
     }
 
@@ -75,12 +69,42 @@ impl Sink {
         Ok(())
     }
 
+    /// Git's hash of what has come; or its SHA-1, where that is the one expected. Git hashes the length first,
+    /// which need not be known before the end, so that the file is read again: it is a small one.
+    pub(crate) fn sha1(&mut self, expected: &str) -> Result<String, HubError> {
+        let mut git = Sha1::new_with_prefix(format!("blob {}\0", self.length));
+        let mut plain = Sha1::new();
+        self.file
+            .seek(SeekFrom::Start(0))
+            .map_err(HubError::io(&self.path, "read"))?;
+        read_all(&mut self.file, |bytes| {
+            git.update(bytes);
+            plain.update(bytes);
+        })
+        .map_err(HubError::io(&self.path, "read"))?;
+        let [git, plain] = [git, plain].map(|hash| hex(&hash.finalize()));
+        Ok(if plain == expected { plain } else { git })
+    }
+
     /// Everything is on the disk; its SHA-256.
     pub(crate) fn finish(self) -> Result<String, HubError> {
         self.file
             .sync_all()
             .map_err(HubError::io(&self.path, "write"))?;
-        let digest = self.hash.finalize();
-        Ok(digest.iter().map(|byte| format!("{byte:02x}")).collect())
+        Ok(hex(&self.hash.finalize()))
+    }
+}
+
+/// Hands out the rest of a file, and returns its length.
+fn read_all(file: &mut File, mut each: impl FnMut(&[u8])) -> std::io::Result<u64> {
+    let mut buffer = vec![0; 1 << 20];
+    let mut length = 0;
+    loop {
+        let count = file.read(&mut buffer)?;
+        if count == 0 {
+            return Ok(length);
+        }
+        each(&buffer[..count]);
+        length += count as u64;
     }
 }

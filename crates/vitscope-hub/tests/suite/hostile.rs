@@ -173,3 +173,80 @@ fn cached_weights_wait_for_nobody() {
         assert!(note.contains("HF_HUB_OFFLINE"), "{note}");
     }
 }
+
+/// A hub of weights and a small file beside them, which has this ETag and comes as these bytes.
+fn hub_with_config(etag: String, sent: &'static [u8], length: &'static str) -> String {
+    server(move |head, stream| {
+        let path = head.split(' ').nth(1).unwrap();
+        let is_head = head.starts_with("HEAD");
+        if path.starts_with("/api/") {
+            send_whole(
+                stream,
+                200,
+                "",
+                &listing(&["config.json", "model.safetensors"]),
+            );
+        } else if path.ends_with("config.json") {
+            let body = if is_head { b"" } else { sent };
+            send(
+                stream,
+                200,
+                &format!("ETag: {etag}\r\nX-Repo-Commit: {COMMIT}\r\n{length}"),
+                body,
+            );
+        } else {
+            let length = WEIGHTS.len();
+            let told = format!(
+                "ETag: \"{}\"\r\nContent-Length: {length}\r\n",
+                sha256(WEIGHTS)
+            );
+            send(stream, 200, &told, if is_head { b"" } else { WEIGHTS });
+        }
+    })
+}
+
+const CONFIG: &[u8] = br#"{"model_type": "vit"}"#;
+/// Of the same length.
+const OTHER: &[u8] = br#"{"model_type": "xyz"}"#;
+/// `git hash-object` and `sha1sum` of [`CONFIG`].
+const GIT: &str = "09906378791dc1e4b7285bfaaed5e2a73a9986f0";
+const SHA1: &str = "320d77c3935c5cd0f8eea94b8cc815732f708555";
+
+/// Small files carry Git's hash, be they weights or not: what came instead of them, or half of them, is refused.
+#[test]
+fn git_hashes_are_checked() {
+    for (sent, length) in [
+        (OTHER, "Content-Length: 21\r\n"),
+        (OTHER, ""),
+        (&CONFIG[..10], ""),
+    ] {
+        let case = case(&hub_with_config(format!("\"{GIT}\""), sent, length));
+        let wrong = case.refused();
+        let told = format!("config.json should have the Git hash {GIT} but has ");
+        assert!(wrong.contains(&told), "{wrong}");
+        let left = std::fs::read_dir(case.repository().join("blobs")).unwrap();
+        assert_eq!(left.count(), 0);
+        assert!(!case.repository().join("refs").exists());
+    }
+}
+
+/// What is right comes, under Git's hash and under the plain one of some mirrors; what is no hash proves nothing.
+#[test]
+fn right_hashes_and_others_pass() {
+    let upper = GIT.to_uppercase();
+    for (etag, sent) in [
+        (format!("\"{GIT}\""), CONFIG),
+        (format!("\"{upper}\""), CONFIG),
+        (format!("\"{SHA1}\""), CONFIG),
+        (format!("W/\"{GIT}\""), OTHER),
+        ("\"some-name-of-a-version\"".to_owned(), OTHER),
+    ] {
+        let case = case(&hub_with_config(etag.clone(), sent, ""));
+        let found = case.get().unwrap().path;
+        assert_eq!(
+            std::fs::read(found.with_file_name("config.json")).unwrap(),
+            sent,
+            "{etag}"
+        );
+    }
+}
