@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
+use vitscope_run::files::read_up_to;
 use vitscope_vit::files::{SHARD_LIMIT, SIDECARS, WEIGHTS, can_be, is_weights};
 use vitscope_vit::identify::Format;
 
 use crate::error::{listed, printable};
 use crate::name::is_relative;
+
+/// No file of JSON that is read is longer: what the reader of checkpoints takes.
+pub(crate) const JSON_LIMIT: u64 = 16 << 20;
 
 /// What is wanted of a repository.
 #[derive(Clone, Copy, Debug)]
@@ -142,8 +146,9 @@ pub(crate) fn is_index(file: &str) -> bool {
 /// Whether every shard of an index lies in a folder, where `file` is an index.
 pub(crate) fn is_complete(snapshot: &Path, file: &str) -> bool {
     !is_index(file)
-        || std::fs::read(snapshot.join(file))
+        || read_up_to(&snapshot.join(file), JSON_LIMIT)
             .ok()
+            .flatten()
             .and_then(|text| shards(file, &text))
             .is_some_and(|names| names.iter().all(|name| snapshot.join(name).is_file()))
 }

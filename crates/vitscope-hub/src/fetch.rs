@@ -6,7 +6,7 @@
 //! received stays, and the next attempt asks for the rest, if the SHA-256 is known, so that a
 //! wrong beginning cannot go unnoticed.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -18,6 +18,7 @@ use crate::cache::{RepoCache, is_commit, make_parent};
 use crate::error::HubError;
 use crate::http::{Client, HubAnswer, Method, Pace, escaped};
 use crate::name::{is_relative, near};
+use crate::place;
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::sink::Sink;
@@ -358,12 +359,7 @@ impl<'a> Remote<'a> {
     ) -> Result<Option<File>, HubError> {
         let path = self.cache.lock(etag);
         make_parent(&path)?;
-        step();
-        let handle = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&path)
-            .map_err(HubError::io(&path, "open the lock"))?;
+        let handle = place::open(&path)?;
         match handle.try_lock() {
             Ok(()) => return Ok(Some(handle)),
             Err(TryLockError::WouldBlock) if self.client.is_hasty() => {

@@ -1,7 +1,7 @@
 //! Where a file is received: its bytes on the disk, and their hash.
 
-use std::fs::{File, OpenOptions};
-use std::io::{ErrorKind, Read, Seek, SeekFrom, Write};
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 
 use sha1::Sha1;
@@ -9,6 +9,7 @@ use sha2::{Digest, Sha256};
 use vitscope_run::files::{hex, step};
 
 use crate::error::HubError;
+use crate::place;
 
 /// A file that is being received, with the hash of what has come.
 pub(crate) struct Sink {
@@ -22,13 +23,7 @@ impl Sink {
     /// Opens what came earlier where that can be used, or an empty file.
     pub(crate) fn open(path: &Path, resumable: bool, size: Option<u64>) -> Result<Self, HubError> {
         let io = |action| HubError::io(path, action);
-        step();
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .read(true)
-            .open(path)
-            .map_err(io("write"))?;
+        let file = place::open(path)?;
         let mut sink = Self {
             path: path.to_owned(),
             file,
@@ -47,13 +42,9 @@ impl Sink {
 
     pub(crate) fn restart(&mut self) -> Result<(), HubError> {
         step();
-        // What cannot be cut, such as a device, is at its beginning anyway.
-        match self.file.set_len(0) {
-            Err(error) if error.kind() != ErrorKind::InvalidInput => {
-                return Err(HubError::io(&self.path, "write")(error));
-            }
-            _ => {}
-        }
+        self.file
+            .set_len(0)
+            .map_err(HubError::io(&self.path, "write"))?;
         self.hash = Sha256::new();
         self.length = 0;
         Ok(())
@@ -106,5 +97,26 @@ fn read_all(file: &mut File, mut each: impl FnMut(&[u8])) -> std::io::Result<u64
         }
         each(&buffer[..count]);
         length += count as u64;
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_full_disk_says_what_to_do() {
+        let path = Path::new("/dev/full");
+        let mut sink = Sink {
+            path: path.to_owned(),
+            file: File::options().append(true).open(path).unwrap(),
+            hash: Sha256::new(),
+            length: 0,
+        };
+        let full = sink.write(b"x").unwrap_err().to_string();
+        assert!(
+            full.contains("free some space") && full.contains("HF_HUB_CACHE"),
+            "{full}"
+        );
     }
 }

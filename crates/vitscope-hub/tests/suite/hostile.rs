@@ -2,6 +2,7 @@
 
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
+use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -114,7 +115,7 @@ impl Case {
         std::fs::write(refs.join("main"), COMMIT).unwrap();
         std::fs::write(blobs.join(sha256(WEIGHTS)), WEIGHTS).unwrap();
         let target = Path::new("../../blobs").join(sha256(WEIGHTS));
-        std::os::unix::fs::symlink(target, snapshot.join("model.safetensors")).unwrap();
+        symlink(target, snapshot.join("model.safetensors")).unwrap();
         self
     }
 }
@@ -249,4 +250,111 @@ fn right_hashes_and_others_pass() {
             "{etag}"
         );
     }
+}
+
+/// A working hub of weights and a small file.
+fn good_hub() -> String {
+    hub_with_config(format!("\"{GIT}\""), CONFIG, "")
+}
+
+/// The files of the cache that a download writes into, but the blobs themselves.
+fn written(case: &Case) -> [PathBuf; 7] {
+    let repository = case.repository();
+    let locks = case.settings.cache.join(".locks/models--owner--name");
+    let weights = sha256(WEIGHTS);
+    let absent = repository.join(".no_exist").join(COMMIT);
+    let [large, small] =
+        [&*weights, GIT].map(|etag| repository.join(format!("blobs/{etag}.incomplete")));
+    [
+        large,
+        small,
+        absent.join("preprocessor_config.json"),
+        locks.join("ref.lock"),
+        locks.join("ref.writing"),
+        locks.join(format!("{weights}.lock")),
+        repository.join("refs/main"),
+    ]
+}
+
+/// Puts something in the place of a file of the cache.
+fn put(path: &Path, make: impl FnOnce(&Path)) {
+    std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+    make(path);
+}
+
+#[test]
+fn links_in_the_cache_are_not_followed() {
+    const MINE: &str = "a file of the user's";
+    for hard in [false, true] {
+        let case = case(&good_hub());
+        let mine = case.settings.cache.with_file_name("mine");
+        std::fs::write(&mine, MINE).unwrap();
+        for path in written(&case) {
+            put(&path, |path| {
+                if hard {
+                    std::fs::hard_link(&mine, path).unwrap();
+                } else {
+                    symlink(&mine, path).unwrap();
+                }
+            });
+        }
+        let found = case.get().unwrap().path;
+        assert_eq!(std::fs::read(&found).unwrap(), WEIGHTS);
+        assert_eq!(
+            std::fs::read(found.with_file_name("config.json")).unwrap(),
+            CONFIG
+        );
+        assert_eq!(std::fs::read_to_string(&mine).unwrap(), MINE);
+        let branch = case.repository().join("refs/main");
+        assert!(branch.symlink_metadata().unwrap().is_file());
+        assert_eq!(std::fs::read_to_string(branch).unwrap(), COMMIT);
+    }
+}
+
+fn make_pipe(path: &Path) {
+    let made = std::process::Command::new("mkfifo").arg(path).status();
+    assert!(made.unwrap().success());
+}
+
+#[test]
+fn pipes_in_the_cache_are_not_waited_for() {
+    for number in 0..7 {
+        let case = case(&good_hub());
+        let path = &written(&case)[number];
+        put(path, make_pipe);
+        // What stands for nothing as a pipe is replaced or passed over.
+        if path.ends_with("refs/main") || path.ends_with("preprocessor_config.json") {
+            case.get().unwrap();
+            continue;
+        }
+        let refused = case.refused();
+        let told = format!(
+            "{}: cannot write: it is not a regular file; remove it and run again",
+            path.display()
+        );
+        assert_eq!(refused, told);
+    }
+}
+
+#[test]
+fn a_reference_of_any_length_is_none() {
+    let case = case(&good_hub());
+    let branch = case.repository().join("refs/main");
+    put(&branch, |path| {
+        std::fs::write(path, vec![b'a'; 5000]).unwrap();
+    });
+    case.get().unwrap();
+    assert_eq!(std::fs::read_to_string(branch).unwrap(), COMMIT);
+}
+
+#[test]
+fn links_in_circles_are_not_walked() {
+    let case = case(&good_hub()).with_weights();
+    let snapshot = case.repository().join("snapshots").join(COMMIT);
+    for number in 0..9 {
+        symlink(".", snapshot.join(number.to_string())).unwrap();
+    }
+    let begun = Instant::now();
+    assert_eq!(std::fs::read(case.get().unwrap().path).unwrap(), WEIGHTS);
+    assert!(begun.elapsed() < Duration::from_secs(10));
 }
