@@ -23,7 +23,7 @@ use vitscope_run::files::step;
 #[cfg(feature = "network")]
 use crate::error::HubError;
 #[cfg(feature = "network")]
-use crate::place;
+use crate::place::{mark, open_empty, open_own};
 
 /// The part of the cache that holds one repository.
 #[derive(Clone, Debug)]
@@ -144,7 +144,7 @@ impl RepoCache {
     pub fn note_absent(&self, commit: &str, file: &str) -> Result<(), HubError> {
         let path = self.absence(commit, file);
         make_parent(&path)?;
-        place::mark(&path)
+        mark(&path)
     }
 
     /// Records what a branch or tag stands for.
@@ -161,10 +161,10 @@ impl RepoCache {
         let locks = self.root.join(".locks").join(&self.folder);
         let beside = locks.join("ref.writing");
         make_parent(&beside)?;
-        let lock = place::open(&locks.join("ref.lock"))?;
+        let lock = open_own(&locks.join("ref.lock"))?;
         // A file system without locks: two that write at once write the same commit, or one of two.
         let _ = lock.lock();
-        let mut written = place::open_empty(&beside)?;
+        let mut written = open_empty(&beside)?;
         step();
         written
             .write_all(commit.as_bytes())
@@ -192,7 +192,7 @@ impl RepoCache {
             let blob = self.blob(etag);
             if std::fs::hard_link(&blob, &pointer).is_err() {
                 let copy = pointer.with_extension("incomplete");
-                let mut written = place::open_empty(&copy)?;
+                let mut written = open_empty(&copy)?;
                 step();
                 File::open(&blob)
                     .and_then(|mut blob| std::io::copy(&mut blob, &mut written))

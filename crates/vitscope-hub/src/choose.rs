@@ -28,8 +28,8 @@ pub(crate) enum WantedFiles<'a> {
 /// Why no file was chosen.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Undecided {
-    /// The wanted file, or every file of weights, is missing; what there is instead.
-    Missing(String),
+    /// The wanted file, or every file of weights, is missing; what there is instead, if anything is.
+    Missing(Option<String>),
     /// Several would do.
     Several(Vec<String>),
 }
@@ -99,17 +99,13 @@ fn is_shard(name: &str) -> bool {
     number(parts.next()) && parts.next() == Some("of") && number(parts.next())
 }
 
-fn instead(files: &[String]) -> String {
+fn instead(files: &[String]) -> Option<String> {
     let shown: Vec<String> = files
         .iter()
         .filter(|name| !name.starts_with('.'))
         .map(|name| printable(name))
         .collect();
-    if shown.is_empty() {
-        "it holds no files".to_owned()
-    } else {
-        format!("it holds {}", listed(&shown, " and "))
-    }
+    (!shown.is_empty()).then(|| format!("it holds {}", listed(&shown, " and ")))
 }
 
 /// The files that tell what the weights in `main` are, among `files`.

@@ -6,19 +6,22 @@
 //! received stays, and the next attempt asks for the rest, if the SHA-256 is known, so that a
 //! wrong beginning cannot go unnoticed.
 
+use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use vitscope_run::files::step;
 
 use crate::cache::{RepoCache, is_commit, make_parent};
+use crate::choose::JSON_LIMIT;
 use crate::error::HubError;
 use crate::http::{Client, HubAnswer, Method, Pace, escaped};
 use crate::name::{is_relative, near};
-use crate::place;
+use crate::place::open_own;
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::sink::Sink;
@@ -34,6 +37,44 @@ const PROGRESS: u64 = 64 << 10;
 pub(crate) struct Listing {
     pub commit: String,
     pub files: Vec<String>,
+}
+
+/// What is read of a hub's description of a repository.
+#[derive(Deserialize)]
+struct Described {
+    sha: Option<String>,
+    siblings: Option<FileList>,
+}
+
+/// The names in a list of files that can be a file's. Nothing else of the list takes memory, however long it is.
+struct FileList(Vec<String>);
+
+impl<'de> Deserialize<'de> for FileList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FileListVisitor)
+    }
+}
+
+struct FileListVisitor;
+
+impl<'de> Visitor<'de> for FileListVisitor {
+    type Value = FileList;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of files")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<FileList, A::Error> {
+        #[derive(Deserialize)]
+        struct Sibling {
+            rfilename: Option<String>,
+        }
+        let mut names = Vec::new();
+        while let Some(entry) = list.next_element::<Sibling>()? {
+            names.extend(entry.rfilename.filter(|name| is_relative(name)));
+        }
+        Ok(FileList(names))
+    }
 }
 
 /// What the hub announces of a file.
@@ -105,23 +146,20 @@ impl<'a> Remote<'a> {
             problem: problem.to_owned(),
         };
         let text = self.client.text(answer)?;
-        let json: Value = serde_json::from_slice(&text)
-            .map_err(|_| wrong("its description of a repository is no JSON"))?;
-        let commit = json
-            .get("sha")
-            .and_then(Value::as_str)
+        let described: Described = serde_json::from_slice(&text).map_err(|error| {
+            wrong(if error.is_data() {
+                "its description of a repository is not of the known form"
+            } else {
+                "its description of a repository is no JSON"
+            })
+        })?;
+        let commit = described
+            .sha
             .filter(|sha| is_commit(sha))
-            .ok_or_else(|| wrong("its description of a repository names no commit"))?
-            .to_owned();
-        let files = json
-            .get("siblings")
-            .and_then(Value::as_array)
-            .ok_or_else(|| wrong("its description of a repository lists no files"))?
-            .iter()
-            .filter_map(|entry| entry.get("rfilename")?.as_str())
-            .filter(|name| is_relative(name))
-            .map(str::to_owned)
-            .collect();
+            .ok_or_else(|| wrong("its description of a repository names no commit"))?;
+        let FileList(files) = described
+            .siblings
+            .ok_or_else(|| wrong("its description of a repository lists no files"))?;
         Ok(Listing { commit, files })
     }
 
@@ -151,6 +189,14 @@ impl<'a> Remote<'a> {
             return Err(HubError::Protocol {
                 url,
                 problem: "it answers with another commit than was asked for".to_owned(),
+            });
+        }
+        if let Some(size) = announced.size.filter(|&size| size > longest(file)) {
+            return Err(HubError::TooLong {
+                file: format!("{}/{file}", self.id),
+                size,
+                most: longest(file),
+                page: self.page(),
             });
         }
         let etag = &announced.etag;
@@ -285,6 +331,36 @@ impl<'a> Remote<'a> {
         Ok(())
     }
 
+    /// Asks for what is missing of a file. Where the server does not go on from there, what came is dropped,
+    /// and the file begins anew.
+    fn request(
+        &self,
+        url: &str,
+        file: &str,
+        announced: &Announced,
+        sink: &mut Sink,
+        progress: &mut dyn Progress,
+    ) -> Result<HubAnswer, HubError> {
+        let answer = self.client.send(Method::Get, url, sink.length)?;
+        let begins = answer.headers.begins;
+        let goes_on = match answer.status {
+            200 => false,
+            416 => std::mem::replace(&mut sink.anew, true),
+            206 => begins.is_none_or(|first| first == sink.length),
+            _ => true,
+        };
+        if sink.length == 0 || goes_on {
+            return Ok(answer);
+        }
+        sink.restart()?;
+        progress.begin(file, 0, announced.size);
+        if answer.status == 200 {
+            // The server knows no ranges, and is at the beginning already.
+            return Ok(answer);
+        }
+        self.client.send(Method::Get, url, 0)
+    }
+
     /// One connection's worth of a file. Returns why it broke off, if it did.
     fn transfer(
         &self,
@@ -294,17 +370,11 @@ impl<'a> Remote<'a> {
         sink: &mut Sink,
         progress: &mut dyn Progress,
     ) -> Result<Option<String>, HubError> {
-        let answer = self.client.send(Method::Get, url, sink.length)?;
+        let answer = self.request(url, file, announced, sink, progress)?;
         match answer.status {
-            206 => {}
-            // The server knows no ranges and begins at the beginning.
-            200 if sink.length > 0 => {
-                sink.restart()?;
-                progress.begin(file, 0, announced.size);
-            }
-            200 => {}
-            // There is no more than what has come: the check will say whether that is all.
-            416 => return Ok(None),
+            200 | 206 => {}
+            // A second time, it was all that there is: the check will say that it is not what was announced.
+            416 if sink.length > 0 => return Ok(None),
             status if is_passing(status) => {
                 return Ok(Some(format!("the server answered with status {status}")));
             }
@@ -313,7 +383,9 @@ impl<'a> Remote<'a> {
         let mut reader = answer.reader();
         let mut buffer = vec![0; 1 << 17];
         let bounds = self.settings.bounds;
-        let most = announced.size.unwrap_or(bounds.unannounced);
+        let most = announced
+            .size
+            .unwrap_or(bounds.unannounced.min(longest(file)));
         let mut pace = Pace::new(bounds.slowest);
         loop {
             let count = match reader.read(&mut buffer) {
@@ -359,7 +431,7 @@ impl<'a> Remote<'a> {
     ) -> Result<Option<File>, HubError> {
         let path = self.cache.lock(etag);
         make_parent(&path)?;
-        let handle = place::open(&path)?;
+        let handle = open_own(&path)?;
         match handle.try_lock() {
             Ok(()) => return Ok(Some(handle)),
             Err(TryLockError::WouldBlock) if self.client.is_hasty() => {
@@ -480,6 +552,15 @@ fn fault(
         expected: expected.clone(),
         found,
     }))
+}
+
+/// How long a file may be. What describes a model is short, or it would not be read.
+fn longest(file: &str) -> u64 {
+    if file.ends_with(".json") {
+        JSON_LIMIT
+    } else {
+        u64::MAX
+    }
 }
 
 /// Whether a status is likely to pass by itself.

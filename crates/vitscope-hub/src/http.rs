@@ -27,6 +27,8 @@ pub(crate) struct Headers {
     pub linked_etag: Option<String>,
     pub linked_size: Option<u64>,
     pub length: Option<u64>,
+    /// The first byte of a part.
+    pub begins: Option<u64>,
     pub error_code: Option<String>,
     pub error_message: Option<String>,
 }
@@ -263,6 +265,10 @@ fn gather(headers: &mut Headers, map: &HeaderMap) {
     headers.linked_size = headers.linked_size.or_else(|| number("x-linked-size"));
     headers.etag = text("etag");
     headers.length = number("content-length");
+    headers.begins = text("content-range").and_then(|range| {
+        let (first, _) = range.trim().strip_prefix("bytes ")?.split_once('-')?;
+        first.trim().parse().ok()
+    });
     headers.error_code = text("x-error-code");
     headers.error_message = text("x-error-message").map(|text| printable(&text));
 }
@@ -280,17 +286,29 @@ pub(crate) fn origin(url: &str) -> &str {
 
 /// Where a redirect leads.
 fn join(url: &str, location: &str) -> String {
-    if location.contains("://") {
-        location.to_owned()
+    if let Some((scheme, rest)) = with_scheme(location) {
+        format!("{}://{rest}", scheme.to_ascii_lowercase())
     } else if let Some(rest) = location.strip_prefix("//") {
         let scheme = url.split("://").next().unwrap_or("https");
         format!("{scheme}://{rest}")
     } else if location.starts_with('/') {
         format!("{}{location}", origin(url))
     } else {
-        let folder = url.rfind('/').map_or(url, |slash| &url[..=slash]);
+        // A query may hold slashes of its own.
+        let path = url.split(['?', '#']).next().unwrap_or(url);
+        let folder = path.rfind('/').map_or(path, |slash| &path[..=slash]);
         format!("{folder}{location}")
     }
+}
+
+/// The scheme of an address and what follows `://`, where it begins with one: a query may hold another address.
+fn with_scheme(location: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = location.split_once("://")?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    is_scheme.then_some((scheme, rest))
 }
 
 /// A path inside a URL; slashes stay.
@@ -327,6 +345,15 @@ mod tests {
         assert_eq!(join(url, "https://cdn.example/y"), "https://cdn.example/y");
         assert_eq!(join(url, "//cdn.example/y"), "https://cdn.example/y");
         assert_eq!(join(url, "g"), "https://hub.example/a/b/resolve/main/g");
+        assert_eq!(
+            join(url, "/x?next=http://a/b"),
+            "https://hub.example/x?next=http://a/b"
+        );
+        assert_eq!(
+            join("https://hub.example/a/f?to=b/c", "g?next=http://a/b"),
+            "https://hub.example/a/g?next=http://a/b"
+        );
+        assert_eq!(join(url, "HTTPS://cdn.example/Y"), "https://cdn.example/Y");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use vitscope_run::files::step;
 use crate::error::HubError;
 
 /// Opens a file for reading and for writing at its end, and makes it where there is none.
-pub(crate) fn open(path: &Path) -> Result<File, HubError> {
+pub(crate) fn open_own(path: &Path) -> Result<File, HubError> {
     loop {
         let is_there = make_way(path).map_err(HubError::io(path, "write"))?;
         step();
@@ -36,7 +36,7 @@ pub(crate) fn open(path: &Path) -> Result<File, HubError> {
 
 /// Opens a file of no contents.
 pub(crate) fn open_empty(path: &Path) -> Result<File, HubError> {
-    let file = open(path)?;
+    let file = open_own(path)?;
     step();
     file.set_len(0).map_err(HubError::io(path, "write"))?;
     Ok(file)

@@ -2,17 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "network")]
+use serde::de::IgnoredAny;
+#[cfg(feature = "network")]
+use vitscope_run::files::read_up_to;
 use vitscope_vit::identify::Format;
 use vitscope_vit::known::{KnownModel, models};
 
+#[cfg(feature = "network")]
+use crate::cache::is_commit;
 use crate::cache::{RepoCache, cached_ids};
 #[cfg(feature = "network")]
-use crate::choose::Undecided;
+use crate::choose::{JSON_LIMIT, Undecided};
 use crate::choose::{WantedFiles, choose, is_complete, sidecars};
 use crate::error::{HubError, listed};
 use crate::name::{HubName, has_file_ending, near, short_name};
 use crate::progress::Progress;
 use crate::settings::Settings;
+#[cfg(feature = "network")]
+use crate::sink::FileSha1;
 
 /// A model on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,9 +194,15 @@ fn obtain(
 ) -> Result<Located, HubError> {
     let cache = RepoCache::new(&settings.cache, asked.id);
     if let Some((commit, main)) = cached(&cache, asked) {
-        let described = sidecars(&main).any(|name| {
-            cache.snapshot(&commit).join(&name).is_file() || cache.is_absent(&commit, &name)
-        });
+        #[cfg(feature = "network")]
+        if let Some(path) = damaged(&cache, &commit, &main) {
+            return Err(HubError::Damaged { path });
+        }
+        let at = |name: &str| cache.snapshot(&commit).join(name);
+        let described = sidecars(&main)
+            .any(|name| at(&name).is_file() || cache.is_absent(&commit, &name))
+            // A link whose contents were removed is to be filled again.
+            && !sidecars(&main).any(|name| at(&name).is_symlink() && !at(&name).is_file());
         if !described && settings.offline.is_none() {
             // Other programs cache weights alone. What tells their format is small and worth
             // asking for; without it, what is there is used.
@@ -290,7 +304,7 @@ fn download(
     let listing = remote.listing()?;
     let commit = listing.commit;
     let main = choose(&listing.files, asked.wanted, asked.format, |_| true)
-        .map_err(|undecided| explain(asked, undecided))?;
+        .map_err(|undecided| explain(asked, undecided, &remote.page()))?;
     for name in sidecars(&main) {
         if listing.files.contains(&name) {
             remote.file(&commit, &name, progress)?;
@@ -300,11 +314,14 @@ fn download(
     }
     let path = remote.file(&commit, &main, progress)?;
     if is_index(&main) {
-        let text = std::fs::read(&path).map_err(HubError::io(&path, "read"))?;
-        let names = shards(&main, &text).ok_or_else(|| HubError::Protocol {
-            url: format!("{}/blob/{commit}/{main}", remote.page()),
-            problem: "it should list the shards of a model and does not".to_owned(),
-        })?;
+        // One that was cached before may be of any length.
+        let text = read_up_to(&path, JSON_LIMIT).ok().flatten();
+        let names =
+            text.and_then(|text| shards(&main, &text))
+                .ok_or_else(|| HubError::Protocol {
+                    url: format!("{}/blob/{commit}/{main}", remote.page()),
+                    problem: "it should list the shards of a model and does not".to_owned(),
+                })?;
         for name in names {
             remote.file(&commit, &name, progress)?;
         }
@@ -318,6 +335,25 @@ fn download(
             commit,
             downloaded: true,
         },
+    })
+}
+
+/// The first of the cached files that tell what weights are which is no JSON and not what its name says, as its
+/// blob. Of a name alone that is no hash of the contents nothing follows: others than the hub's need not be hashes.
+#[cfg(feature = "network")]
+fn damaged(cache: &RepoCache, commit: &str, main: &str) -> Option<PathBuf> {
+    sidecars(main).find_map(|name| {
+        let blob = cache.snapshot(commit).join(name).canonicalize().ok()?;
+        let expected = blob.file_name()?.to_str()?.to_ascii_lowercase();
+        // Git's hashes look like a commit.
+        if !is_commit(&expected) {
+            return None;
+        }
+        let text = read_up_to(&blob, JSON_LIMIT).ok()??;
+        let is_json = serde_json::from_slice::<IgnoredAny>(&text).is_ok();
+        let mut hash = FileSha1::new(text.len() as u64);
+        hash.update(&text);
+        (!is_json && hash.finish(&expected) != expected).then_some(blob)
     })
 }
 
@@ -349,18 +385,21 @@ fn complete(
 
 /// Says why no file of a repository was chosen.
 #[cfg(feature = "network")]
-fn explain(asked: &RepoRequest<'_>, undecided: Undecided) -> HubError {
+fn explain(asked: &RepoRequest<'_>, undecided: Undecided, page: &str) -> HubError {
     let id = asked.id.to_owned();
+    let nothing = || format!("it lists no file that could be opened; see {page}");
     match (undecided, asked.wanted) {
         (Undecided::Missing(found), WantedFiles::File(file)) => HubError::NoEntry {
             id,
             file: file.to_owned(),
             revision: asked.revision.to_owned(),
-            found,
+            found: found.unwrap_or_else(nothing),
         },
         (Undecided::Missing(found), _) => HubError::NoWeights {
             id,
-            found: format!("{found}; name one as {}:FILE", asked.id),
+            found: found.map_or_else(nothing, |found| {
+                format!("{found}; name one as {}:FILE", asked.id)
+            }),
         },
         (Undecided::Several(files), _) => HubError::NoWeights {
             id,

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use vitscope_run::files::{hex, step};
 
 use crate::error::HubError;
-use crate::place;
+use crate::place::open_own;
 
 /// A file that is being received, with the hash of what has come.
 pub(crate) struct Sink {
@@ -17,18 +17,21 @@ pub(crate) struct Sink {
     file: File,
     hash: Sha256,
     pub(crate) length: u64,
+    /// Whether it began anew because the server has nothing beyond what had come.
+    pub(crate) anew: bool,
 }
 
 impl Sink {
     /// Opens what came earlier where that can be used, or an empty file.
     pub(crate) fn open(path: &Path, resumable: bool, size: Option<u64>) -> Result<Self, HubError> {
         let io = |action| HubError::io(path, action);
-        let file = place::open(path)?;
+        let file = open_own(path)?;
         let mut sink = Self {
             path: path.to_owned(),
             file,
             hash: Sha256::new(),
             length: 0,
+            anew: false,
         };
         let stored = sink.file.metadata().map_err(io("read"))?.len();
         if !resumable || size.is_none_or(|size| stored > size) {
@@ -63,18 +66,13 @@ impl Sink {
     /// Git's hash of what has come; or its SHA-1, where that is the one expected. Git hashes the length first,
     /// which need not be known before the end, so that the file is read again: it is a small one.
     pub(crate) fn sha1(&mut self, expected: &str) -> Result<String, HubError> {
-        let mut git = Sha1::new_with_prefix(format!("blob {}\0", self.length));
-        let mut plain = Sha1::new();
+        let mut hash = FileSha1::new(self.length);
         self.file
             .seek(SeekFrom::Start(0))
             .map_err(HubError::io(&self.path, "read"))?;
-        read_all(&mut self.file, |bytes| {
-            git.update(bytes);
-            plain.update(bytes);
-        })
-        .map_err(HubError::io(&self.path, "read"))?;
-        let [git, plain] = [git, plain].map(|hash| hex(&hash.finalize()));
-        Ok(if plain == expected { plain } else { git })
+        read_all(&mut self.file, |bytes| hash.update(bytes))
+            .map_err(HubError::io(&self.path, "read"))?;
+        Ok(hash.finish(expected))
     }
 
     /// Everything is on the disk; its SHA-256.
@@ -83,6 +81,33 @@ impl Sink {
             .sync_all()
             .map_err(HubError::io(&self.path, "write"))?;
         Ok(hex(&self.hash.finalize()))
+    }
+}
+
+/// Both hashes of 40 digits that an ETag may be.
+pub(crate) struct FileSha1 {
+    git: Sha1,
+    plain: Sha1,
+}
+
+impl FileSha1 {
+    /// For a file of so many bytes.
+    pub(crate) fn new(length: u64) -> Self {
+        Self {
+            git: Sha1::new_with_prefix(format!("blob {length}\0")),
+            plain: Sha1::new(),
+        }
+    }
+
+    pub(crate) fn update(&mut self, bytes: &[u8]) {
+        self.git.update(bytes);
+        self.plain.update(bytes);
+    }
+
+    /// Git's hash; or the plain one, where that is the one expected.
+    pub(crate) fn finish(self, expected: &str) -> String {
+        let [git, plain] = [self.git, self.plain].map(|hash| hex(&hash.finalize()));
+        if plain == expected { plain } else { git }
     }
 }
 
@@ -100,18 +125,20 @@ fn read_all(file: &mut File, mut each: impl FnMut(&[u8])) -> std::io::Result<u64
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
-    use super::*;
-
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_full_disk_says_what_to_do() {
+        use super::*;
+
         let path = Path::new("/dev/full");
         let mut sink = Sink {
             path: path.to_owned(),
             file: File::options().append(true).open(path).unwrap(),
             hash: Sha256::new(),
             length: 0,
+            anew: false,
         };
         let full = sink.write(b"x").unwrap_err().to_string();
         assert!(

@@ -358,3 +358,196 @@ fn links_in_circles_are_not_walked() {
     assert_eq!(std::fs::read(case.get().unwrap().path).unwrap(), WEIGHTS);
     assert!(begun.elapsed() < Duration::from_secs(10));
 }
+
+/// A hub that lists what it is told to and has nothing else.
+fn hub_that_lists(list: Vec<u8>) -> String {
+    server(move |_, stream| send_whole(stream, 200, "", &list))
+}
+
+#[test]
+fn a_list_of_files_is_read_for_their_names_alone() {
+    let nothing = format!(
+        r#"{{"sha":"{COMMIT}","siblings":[{}{{}}]}}"#,
+        r#"{"size":{"":[]}},"#.repeat(100_000)
+    );
+    let unsafe_names = listing(&["../model.safetensors", "/model.safetensors"]);
+    for list in [nothing.into_bytes(), unsafe_names] {
+        let case = case(&hub_that_lists(list));
+        let told = format!(
+            "owner/name does not say which file holds its weights: it lists no file that could be opened; see {}/owner/name",
+            case.settings.endpoint
+        );
+        assert_eq!(case.refused(), told);
+    }
+    for (list, problem) in [
+        ("<html>".to_owned(), "is no JSON"),
+        (
+            r#"{"sha":1,"siblings":{}}"#.to_owned(),
+            "is not of the known form",
+        ),
+        (r#"{"siblings":[]}"#.to_owned(), "names no commit"),
+        (format!(r#"{{"sha":"{COMMIT}"}}"#), "lists no files"),
+    ] {
+        let refused = case(&hub_that_lists(list.into_bytes())).refused();
+        assert!(refused.contains(problem), "{refused}");
+    }
+}
+
+/// A hub of weights alone, whose first part is cached: `part` answers the request for the rest.
+fn hub_with_parts(part: impl Fn(&mut TcpStream) + Send + Sync + Clone + 'static) -> String {
+    server(move |head, stream| {
+        let told = format!("ETag: \"{}\"\r\n", sha256(WEIGHTS));
+        if head.starts_with("GET /api/") {
+            send_whole(stream, 200, "", &listing(&["model.safetensors"]));
+        } else if head.starts_with("HEAD") {
+            let length = WEIGHTS.len();
+            send(
+                stream,
+                200,
+                &format!("Content-Length: {length}\r\n{told}"),
+                b"",
+            );
+        } else if head.to_lowercase().contains("range: bytes=5-") {
+            part(stream);
+        } else {
+            send_whole(stream, 200, &told, WEIGHTS);
+        }
+    })
+}
+
+#[test]
+fn what_cannot_go_on_begins_anew() {
+    let wrong_part = |stream: &mut TcpStream| {
+        let length = WEIGHTS.len();
+        let range = format!("Content-Range: bytes 0-{}/{length}\r\n", length - 1);
+        send_whole(stream, 206, &range, WEIGHTS);
+    };
+    let right_part = |stream: &mut TcpStream| {
+        let length = WEIGHTS.len();
+        let range = format!("Content-Range: bytes 5-{}/{length}\r\n", length - 1);
+        send_whole(stream, 206, &range, &WEIGHTS[5..]);
+    };
+    for endpoint in [
+        hub_with_parts(|stream| send_whole(stream, 416, "", b"")),
+        hub_with_parts(wrong_part),
+        hub_with_parts(right_part),
+    ] {
+        let case = case(&endpoint);
+        let name = format!("blobs/{}.incomplete", sha256(WEIGHTS));
+        put(&case.repository().join(name), |path| {
+            std::fs::write(path, &WEIGHTS[..5]).unwrap();
+        });
+        assert_eq!(std::fs::read(case.get().unwrap().path).unwrap(), WEIGHTS);
+    }
+    // A server that gives no part and not the whole either is not asked without end.
+    let never = server(|head, stream| {
+        let told = format!("ETag: \"{}\"\r\n", sha256(WEIGHTS));
+        if head.starts_with("GET /api/") {
+            send_whole(stream, 200, "", &listing(&["model.safetensors"]));
+        } else if head.starts_with("HEAD") {
+            send(stream, 200, &told, b"");
+        } else {
+            send_whole(stream, 416, "", b"");
+        }
+    });
+    let refused = case(&never).refused();
+    assert!(
+        refused.contains("status 416") && refused.contains("check HF_ENDPOINT"),
+        "{refused}"
+    );
+}
+
+/// What describes a model and is too long to be read is not downloaded.
+#[test]
+fn a_description_of_any_length_is_not_fetched() {
+    let too_long = |announced: bool| {
+        server(move |head, stream| {
+            if head.starts_with("GET /api/") {
+                let files = ["config.json", "model.safetensors"];
+                return send_whole(stream, 200, "", &listing(&files));
+            }
+            let told = format!("ETag: \"{GIT}\"\r\n");
+            match (head.starts_with("HEAD"), announced) {
+                (true, true) => send(
+                    stream,
+                    200,
+                    &format!("Content-Length: 200000000\r\n{told}"),
+                    b"",
+                ),
+                (true, false) => send(stream, 200, &told, b""),
+                (false, _) => send(stream, 200, "", &vec![b' '; 20 << 20]),
+            }
+        })
+    };
+    for (announced, problem) in [
+        (
+            true,
+            "owner/name/config.json has 200000000 bytes, and of such a file at most 16777216",
+        ),
+        (
+            false,
+            "more than 16777216 bytes of a file whose size it does not announce",
+        ),
+    ] {
+        let case = case(&too_long(announced));
+        let refused = case.refused();
+        assert!(refused.contains(problem), "{refused}");
+        for entry in std::fs::read_dir(case.repository().join("blobs"))
+            .into_iter()
+            .flatten()
+        {
+            assert_eq!(entry.unwrap().metadata().unwrap().len(), 0);
+        }
+    }
+}
+
+#[test]
+fn only_what_may_pass_is_to_be_tried_later() {
+    for (status, told) in [
+        (204, "check HF_ENDPOINT"),
+        (302, "check HF_ENDPOINT"),
+        (400, "check HF_ENDPOINT"),
+        (503, "try again later"),
+    ] {
+        let refused = case(&server(move |_, stream| {
+            send_whole(stream, status, "", b"")
+        }))
+        .refused();
+        assert!(refused.contains(&format!("status {status}")), "{refused}");
+        assert!(refused.contains(told), "{refused}");
+        assert_eq!(
+            refused.contains("try again later"),
+            status == 503,
+            "{refused}"
+        );
+    }
+}
+
+#[test]
+fn a_file_in_the_place_of_the_cache_is_told() {
+    let case = case(&good_hub());
+    std::fs::write(&case.settings.cache, "mine").unwrap();
+    let refused = case.refused();
+    assert!(
+        refused.contains("a file is in the place of a folder"),
+        "{refused}"
+    );
+}
+
+/// A small file that was cut before its hash was checked says how it is mended, and is.
+#[test]
+fn a_damaged_description_in_the_cache_is_told_and_comes_again() {
+    let case = case(&good_hub());
+    let config = case.get().unwrap().path.with_file_name("config.json");
+    let blob = case.repository().join("blobs").join(GIT);
+    std::fs::write(&blob, &CONFIG[..10]).unwrap();
+    let refused = case.refused();
+    let told = format!("{GIT}: the cached file is damaged");
+    assert!(
+        refused.contains(&told) && refused.ends_with("it is downloaded again"),
+        "{refused}"
+    );
+    std::fs::remove_file(&blob).unwrap();
+    case.get().unwrap();
+    assert_eq!(std::fs::read(config).unwrap(), CONFIG);
+}
