@@ -19,7 +19,7 @@ use vitscope_run::files::step;
 use crate::cache::{RepoCache, is_commit, make_parent};
 use crate::choose::JSON_LIMIT;
 use crate::error::HubError;
-use crate::http::{Client, HubAnswer, Method, Pace, escaped};
+use crate::http::{Client, HubAnswer, Method, Pace, body_cause, escaped};
 use crate::name::{is_relative, near};
 use crate::place::open_own;
 use crate::progress::Progress;
@@ -392,7 +392,7 @@ impl<'a> Remote<'a> {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Ok(Some(error.to_string())),
+                Err(error) => return Ok(Some(body_cause(&error))),
             };
             sink.write(&buffer[..count])?;
             progress.advance(count as u64);

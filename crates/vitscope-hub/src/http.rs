@@ -240,7 +240,7 @@ impl Client {
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
-                Err(error) => break error.to_string(),
+                Err(error) => break body_cause(&error),
             }
         };
         Err(HubError::Unreachable { url, cause })
@@ -322,6 +322,12 @@ pub(crate) fn escaped(path: &str) -> String {
         }
     }
     text
+}
+
+/// Why a body broke off.
+pub(crate) fn body_cause(error: &std::io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    inner.map_or_else(|| printable(&error.to_string()), cause)
 }
 
 fn cause(error: &ureq::Error) -> String {

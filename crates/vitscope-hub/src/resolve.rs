@@ -194,11 +194,11 @@ fn obtain(
 ) -> Result<Located, HubError> {
     let cache = RepoCache::new(&settings.cache, asked.id);
     if let Some((commit, main)) = cached(&cache, asked) {
+        let at = |name: &str| cache.snapshot(&commit).join(name);
         #[cfg(feature = "network")]
-        if let Some(path) = damaged(&cache, &commit, &main) {
+        if let Some(path) = sidecars(&main).find_map(|name| damaged(&at(&name))) {
             return Err(HubError::Damaged { path });
         }
-        let at = |name: &str| cache.snapshot(&commit).join(name);
         let described = sidecars(&main)
             .any(|name| at(&name).is_file() || cache.is_absent(&commit, &name))
             // A link whose contents were removed is to be filled again.
@@ -316,12 +316,14 @@ fn download(
     if is_index(&main) {
         // One that was cached before may be of any length.
         let text = read_up_to(&path, JSON_LIMIT).ok().flatten();
-        let names =
-            text.and_then(|text| shards(&main, &text))
-                .ok_or_else(|| HubError::Protocol {
-                    url: format!("{}/blob/{commit}/{main}", remote.page()),
-                    problem: "it should list the shards of a model and does not".to_owned(),
-                })?;
+        let names = text.and_then(|text| shards(&main, &text));
+        let names = names.ok_or_else(|| match damaged(&path) {
+            Some(path) => HubError::Damaged { path },
+            None => HubError::Protocol {
+                url: format!("{}/blob/{commit}/{main}", remote.page()),
+                problem: "it should list the shards of a model and does not".to_owned(),
+            },
+        })?;
         for name in names {
             remote.file(&commit, &name, progress)?;
         }
@@ -338,23 +340,21 @@ fn download(
     })
 }
 
-/// The first of the cached files that tell what weights are which is no JSON and not what its name says, as its
-/// blob. Of a name alone that is no hash of the contents nothing follows: others than the hub's need not be hashes.
+/// The blob of a cached file of JSON that is none, and not what its name says. From a name alone that is no hash of
+/// the contents nothing follows: those of other servers need not be hashes.
 #[cfg(feature = "network")]
-fn damaged(cache: &RepoCache, commit: &str, main: &str) -> Option<PathBuf> {
-    sidecars(main).find_map(|name| {
-        let blob = cache.snapshot(commit).join(name).canonicalize().ok()?;
-        let expected = blob.file_name()?.to_str()?.to_ascii_lowercase();
-        // Git's hashes look like a commit.
-        if !is_commit(&expected) {
-            return None;
-        }
-        let text = read_up_to(&blob, JSON_LIMIT).ok()??;
-        let is_json = serde_json::from_slice::<IgnoredAny>(&text).is_ok();
-        let mut hash = FileSha1::new(text.len() as u64);
-        hash.update(&text);
-        (!is_json && hash.finish(&expected) != expected).then_some(blob)
-    })
+fn damaged(file: &Path) -> Option<PathBuf> {
+    let blob = file.canonicalize().ok()?;
+    let expected = blob.file_name()?.to_str()?.to_ascii_lowercase();
+    // Git's hashes look like a commit.
+    if !is_commit(&expected) {
+        return None;
+    }
+    let text = read_up_to(&blob, JSON_LIMIT).ok()??;
+    let is_json = serde_json::from_slice::<IgnoredAny>(&text).is_ok();
+    let mut hash = FileSha1::new(text.len() as u64);
+    hash.update(&text);
+    (!is_json && hash.finish(&expected) != expected).then_some(blob)
 }
 
 /// Brings the files that tell what cached weights are.

@@ -171,8 +171,25 @@ fn cached_weights_wait_for_nobody() {
         let [note] = notes.0.as_slice() else {
             panic!("{:?}", notes.0);
         };
-        assert!(note.contains("HF_HUB_OFFLINE"), "{note}");
+        assert!(
+            note.contains("it did not answer in time") && note.contains("HF_HUB_OFFLINE"),
+            "{note}"
+        );
     }
+}
+
+/// Nor for another program that is bringing the same file.
+#[test]
+fn cached_weights_wait_for_no_lock() {
+    let case = case(&good_hub()).with_weights();
+    let locks = case.settings.cache.join(".locks/models--owner--name");
+    std::fs::create_dir_all(&locks).unwrap();
+    let lock = std::fs::File::create(locks.join(format!("{GIT}.lock"))).unwrap();
+    lock.lock().unwrap();
+    assert_eq!(std::fs::read(case.get().unwrap().path).unwrap(), WEIGHTS);
+    drop(lock);
+    let found = case.get().unwrap().path;
+    assert!(found.with_file_name("config.json").is_file());
 }
 
 /// A hub of weights and a small file beside them, which has this ETag and comes as these bytes.
@@ -550,4 +567,19 @@ fn a_damaged_description_in_the_cache_is_told_and_comes_again() {
     std::fs::remove_file(&blob).unwrap();
     case.get().unwrap();
     assert_eq!(std::fs::read(config).unwrap(), CONFIG);
+}
+
+#[test]
+fn a_damaged_index_in_the_cache_is_told() {
+    let index = "model.safetensors.index.json";
+    let case = case(&hub_that_lists(listing(&[index])));
+    let [blob, pointer] = [
+        case.repository().join("blobs").join(GIT),
+        case.repository().join("snapshots").join(COMMIT).join(index),
+    ];
+    put(&blob, |path| std::fs::write(path, b"{").unwrap());
+    put(&pointer, |path| symlink(&blob, path).unwrap());
+    let refused = case.refused();
+    let told = format!("{GIT}: the cached file is damaged");
+    assert!(refused.contains(&told), "{refused}");
 }
