@@ -10,13 +10,20 @@
 //! .locks/models--owner--name/ETAG.lock
 //! ```
 
+#[cfg(feature = "network")]
+use std::fs::File;
+#[cfg(feature = "network")]
+use std::io::Write;
 use std::path::{Path, PathBuf};
 
+use vitscope_run::files::read_up_to;
 #[cfg(feature = "network")]
 use vitscope_run::files::step;
 
 #[cfg(feature = "network")]
 use crate::error::HubError;
+#[cfg(feature = "network")]
+use crate::place::{mark, open_empty, open_own};
 
 /// The part of the cache that holds one repository.
 #[derive(Clone, Debug)]
@@ -48,11 +55,8 @@ impl RepoCache {
 
     /// The commit that a revision stood for when it was cached.
     pub fn commit_of(&self, revision: &str) -> Option<String> {
-        let stored = std::fs::read_to_string(self.repository().join("refs").join(revision));
-        let commit = match stored {
-            Ok(text) => text.trim().to_owned(),
-            Err(_) => revision.to_owned(),
-        };
+        let stored = stored_ref(&self.repository().join("refs").join(revision));
+        let commit = stored.unwrap_or_else(|| revision.to_owned());
         is_commit(&commit).then_some(commit)
     }
 
@@ -74,7 +78,14 @@ impl RepoCache {
     }
 }
 
-/// Snapshots are shallow; the limit ends a loop of links.
+/// What a reference names. It may be anything that others put there, so little of it is read.
+fn stored_ref(path: &Path) -> Option<String> {
+    const LONGEST: u64 = 1000;
+    let text = read_up_to(path, LONGEST).ok()??;
+    Some(String::from_utf8(text).ok()?.trim().to_owned())
+}
+
+/// Snapshots are shallow, and their folders are no links, which might lead in circles.
 fn collect(folder: &Path, prefix: &str, depth: usize, files: &mut Vec<String>) {
     const DEEPEST: usize = 8;
     let Ok(entries) = std::fs::read_dir(folder) else {
@@ -83,10 +94,12 @@ fn collect(folder: &Path, prefix: &str, depth: usize, files: &mut Vec<String>) {
     for entry in entries.flatten() {
         let name = format!("{prefix}{}", entry.file_name().to_string_lossy());
         let path = entry.path();
-        if path.is_file() {
+        if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            if depth < DEEPEST {
+                collect(&path, &format!("{name}/"), depth + 1, files);
+            }
+        } else if path.is_file() {
             files.push(name);
-        } else if path.is_dir() && depth < DEEPEST {
-            collect(&path, &format!("{name}/"), depth + 1, files);
         }
     }
 }
@@ -131,10 +144,7 @@ impl RepoCache {
     pub fn note_absent(&self, commit: &str, file: &str) -> Result<(), HubError> {
         let path = self.absence(commit, file);
         make_parent(&path)?;
-        step();
-        std::fs::File::create(&path)
-            .map(|_| ())
-            .map_err(HubError::io(&path, "write"))
+        mark(&path)
     }
 
     /// Records what a branch or tag stands for.
@@ -143,7 +153,7 @@ impl RepoCache {
             return Ok(());
         }
         let path = self.repository().join("refs").join(revision);
-        if std::fs::read_to_string(&path).is_ok_and(|stored| stored == commit) {
+        if stored_ref(&path).is_some_and(|stored| stored == commit) {
             return Ok(());
         }
         // Written among the locks, where no program looks for references, under a name that the next one
@@ -151,12 +161,14 @@ impl RepoCache {
         let locks = self.root.join(".locks").join(&self.folder);
         let beside = locks.join("ref.writing");
         make_parent(&beside)?;
-        let lock =
-            std::fs::File::create(locks.join("ref.lock")).map_err(HubError::io(&path, "write"))?;
+        let lock = open_own(&locks.join("ref.lock"))?;
         // A file system without locks: two that write at once write the same commit, or one of two.
         let _ = lock.lock();
+        let mut written = open_empty(&beside)?;
         step();
-        std::fs::write(&beside, commit).map_err(HubError::io(&path, "write"))?;
+        written
+            .write_all(commit.as_bytes())
+            .map_err(HubError::io(&path, "write"))?;
         make_parent(&path)?;
         step();
         std::fs::rename(&beside, &path).map_err(HubError::io(&path, "write"))
@@ -180,8 +192,11 @@ impl RepoCache {
             let blob = self.blob(etag);
             if std::fs::hard_link(&blob, &pointer).is_err() {
                 let copy = pointer.with_extension("incomplete");
+                let mut written = open_empty(&copy)?;
                 step();
-                std::fs::copy(&blob, &copy).map_err(HubError::io(&copy, "copy the file"))?;
+                File::open(&blob)
+                    .and_then(|mut blob| std::io::copy(&mut blob, &mut written))
+                    .map_err(HubError::io(&copy, "copy the file"))?;
                 step();
                 std::fs::rename(&copy, &pointer)
                     .map_err(HubError::io(&pointer, "put the copy in place"))?;

@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use serde_json::Value;
+use vitscope_run::files::read_up_to;
 use vitscope_vit::files::{SHARD_LIMIT, SIDECARS, WEIGHTS, can_be, is_weights};
 use vitscope_vit::identify::Format;
 
 use crate::error::{listed, printable};
 use crate::name::is_relative;
+
+/// No file of JSON that is read is longer: what the reader of checkpoints takes.
+pub(crate) const JSON_LIMIT: u64 = 16 << 20;
 
 /// What is wanted of a repository.
 #[derive(Clone, Copy, Debug)]
@@ -24,8 +28,8 @@ pub(crate) enum WantedFiles<'a> {
 /// Why no file was chosen.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) enum Undecided {
-    /// The wanted file, or every file of weights, is missing; what there is instead.
-    Missing(String),
+    /// The wanted file, or every file of weights, is missing; what there is instead, if anything is.
+    Missing(Option<String>),
     /// Several would do.
     Several(Vec<String>),
 }
@@ -95,17 +99,13 @@ fn is_shard(name: &str) -> bool {
     number(parts.next()) && parts.next() == Some("of") && number(parts.next())
 }
 
-fn instead(files: &[String]) -> String {
+fn instead(files: &[String]) -> Option<String> {
     let shown: Vec<String> = files
         .iter()
         .filter(|name| !name.starts_with('.'))
         .map(|name| printable(name))
         .collect();
-    if shown.is_empty() {
-        "it holds no files".to_owned()
-    } else {
-        format!("it holds {}", listed(&shown, " and "))
-    }
+    (!shown.is_empty()).then(|| format!("it holds {}", listed(&shown, " and ")))
 }
 
 /// The files that tell what the weights in `main` are, among `files`.
@@ -142,8 +142,9 @@ pub(crate) fn is_index(file: &str) -> bool {
 /// Whether every shard of an index lies in a folder, where `file` is an index.
 pub(crate) fn is_complete(snapshot: &Path, file: &str) -> bool {
     !is_index(file)
-        || std::fs::read(snapshot.join(file))
+        || read_up_to(&snapshot.join(file), JSON_LIMIT)
             .ok()
+            .flatten()
             .and_then(|text| shards(file, &text))
             .is_some_and(|names| names.iter().all(|name| snapshot.join(name).is_file()))
 }

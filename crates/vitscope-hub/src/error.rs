@@ -159,7 +159,7 @@ pub enum HubError {
         cause: String,
     },
     /// An answer that is an error.
-    #[error("{url} answered with status {status}{message}: try again later")]
+    #[error("{url} answered with status {status}{message}: {}", after_status(*status))]
     Status {
         /// The address.
         url: String,
@@ -202,13 +202,38 @@ pub enum HubError {
         /// Received.
         received: u64,
     },
+    /// A file that is longer than any of its kind that is read.
+    #[error(
+        "{file} has {size} bytes, and of such a file at most {most} are read: look at {page} what it is, or download the weights alone and give their path"
+    )]
+    TooLong {
+        /// Id and file.
+        file: String,
+        /// Announced.
+        size: u64,
+        /// What is read at most.
+        most: u64,
+        /// The repository's page.
+        page: String,
+    },
+    /// A cached file that is not what its name says.
+    #[error(
+        "{}: the cached file is damaged, since it is no JSON and its hash is not its name: remove it, and it is downloaded again",
+        path.display()
+    )]
+    Damaged {
+        /// The file among the blobs.
+        path: PathBuf,
+    },
     /// A download with other contents than the hub announced.
     #[error(
-        "{file} should have SHA-256 {expected} but has {found}: nothing of it was kept, try again"
+        "{file} should have {kind} {expected} but has {found}: nothing of it was kept, try again"
     )]
     Hash {
         /// Id and file.
         file: String,
+        /// Which hash.
+        kind: &'static str,
         /// Announced.
         expected: String,
         /// Computed.
@@ -262,6 +287,15 @@ fn of(total: Option<u64>) -> String {
     total.map_or(String::new(), |total| format!(" of {total}"))
 }
 
+fn after_status(status: u16) -> &'static str {
+    match status {
+        408 | 425 | 429 | 500..=599 => "try again later",
+        _ => {
+            "no hub answers so where there is a file; check HF_ENDPOINT, and HTTPS_PROXY if there is a proxy"
+        }
+    }
+}
+
 fn hint(source: &std::io::Error) -> &'static str {
     match source.kind() {
         std::io::ErrorKind::StorageFull => {
@@ -269,6 +303,9 @@ fn hint(source: &std::io::Error) -> &'static str {
         }
         std::io::ErrorKind::PermissionDenied | std::io::ErrorKind::ReadOnlyFilesystem => {
             "; check its permissions, or choose another place with HF_HUB_CACHE"
+        }
+        std::io::ErrorKind::NotADirectory | std::io::ErrorKind::AlreadyExists => {
+            "; a file is in the place of a folder: remove it, or choose another place with HF_HUB_CACHE"
         }
         _ => "",
     }

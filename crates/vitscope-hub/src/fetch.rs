@@ -1,23 +1,27 @@
 //! What a hub says about a repository, and its files brought into the cache.
 //!
-//! A file is received into `blobs/ETAG.incomplete`. Only when its length and, for large files,
-//! its SHA-256 are those that the hub announced does it get its own name and a link in a snapshot:
+//! A file is received into `blobs/ETAG.incomplete`. Only when its length and its hash (SHA-256 of
+//! large files, Git's of small ones) are those that the hub announced does it get its own name and a link in a snapshot:
 //! whatever breaks before, no program finds half a file under a name that it looks for. What was
 //! received stays, and the next attempt asks for the rest, if the SHA-256 is known, so that a
 //! wrong beginning cannot go unnoticed.
 
-use std::fs::{File, OpenOptions};
+use std::fmt;
+use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use serde_json::Value;
+use serde::Deserialize;
+use serde::de::{Deserializer, SeqAccess, Visitor};
 use vitscope_run::files::step;
 
 use crate::cache::{RepoCache, is_commit, make_parent};
+use crate::choose::JSON_LIMIT;
 use crate::error::HubError;
-use crate::http::{Client, HubAnswer, Method, escaped};
+use crate::http::{Client, HubAnswer, Method, Pace, body_cause, escaped};
 use crate::name::{is_relative, near};
+use crate::place::open_own;
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::sink::Sink;
@@ -35,11 +39,51 @@ pub(crate) struct Listing {
     pub files: Vec<String>,
 }
 
+/// What is read of a hub's description of a repository.
+#[derive(Deserialize)]
+struct Described {
+    sha: Option<String>,
+    siblings: Option<FileList>,
+}
+
+/// The names in a list of files that can be a file's. Nothing else of the list takes memory, however long it is.
+struct FileList(Vec<String>);
+
+impl<'de> Deserialize<'de> for FileList {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_seq(FileListVisitor)
+    }
+}
+
+struct FileListVisitor;
+
+impl<'de> Visitor<'de> for FileListVisitor {
+    type Value = FileList;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of files")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<FileList, A::Error> {
+        #[derive(Deserialize)]
+        struct Sibling {
+            rfilename: Option<String>,
+        }
+        let mut names = Vec::new();
+        while let Some(entry) = list.next_element::<Sibling>()? {
+            names.extend(entry.rfilename.filter(|name| is_relative(name)));
+        }
+        Ok(FileList(names))
+    }
+}
+
 /// What the hub announces of a file.
 struct Announced {
     etag: String,
     size: Option<u64>,
     sha256: Option<String>,
+    /// Git's hash, or the SHA-1 that some mirrors give instead.
+    sha1: Option<String>,
     commit: Option<String>,
 }
 
@@ -68,6 +112,18 @@ impl<'a> Remote<'a> {
         })
     }
 
+    /// In one attempt, which ends after `time`.
+    pub fn within(self, time: Duration) -> Self {
+        Self {
+            client: self.client.until(Instant::now() + time),
+            ..self
+        }
+    }
+
+    fn attempts(&self) -> u32 {
+        if self.client.is_hasty() { 1 } else { ATTEMPTS }
+    }
+
     /// The page that a person would visit.
     pub fn page(&self) -> String {
         format!("{}/{}", self.settings.endpoint, self.id)
@@ -89,24 +145,21 @@ impl<'a> Remote<'a> {
             url: url.clone(),
             problem: problem.to_owned(),
         };
-        let text = Client::text(answer)?;
-        let json: Value = serde_json::from_slice(&text)
-            .map_err(|_| wrong("its description of a repository is no JSON"))?;
-        let commit = json
-            .get("sha")
-            .and_then(Value::as_str)
+        let text = self.client.text(answer)?;
+        let described: Described = serde_json::from_slice(&text).map_err(|error| {
+            wrong(if error.is_data() {
+                "its description of a repository is not of the known form"
+            } else {
+                "its description of a repository is no JSON"
+            })
+        })?;
+        let commit = described
+            .sha
             .filter(|sha| is_commit(sha))
-            .ok_or_else(|| wrong("its description of a repository names no commit"))?
-            .to_owned();
-        let files = json
-            .get("siblings")
-            .and_then(Value::as_array)
-            .ok_or_else(|| wrong("its description of a repository lists no files"))?
-            .iter()
-            .filter_map(|entry| entry.get("rfilename")?.as_str())
-            .filter(|name| is_relative(name))
-            .map(str::to_owned)
-            .collect();
+            .ok_or_else(|| wrong("its description of a repository names no commit"))?;
+        let FileList(files) = described
+            .siblings
+            .ok_or_else(|| wrong("its description of a repository lists no files"))?;
         Ok(Listing { commit, files })
     }
 
@@ -138,10 +191,18 @@ impl<'a> Remote<'a> {
                 problem: "it answers with another commit than was asked for".to_owned(),
             });
         }
+        if let Some(size) = announced.size.filter(|&size| size > longest(file)) {
+            return Err(HubError::TooLong {
+                file: format!("{}/{file}", self.id),
+                size,
+                most: longest(file),
+                page: self.page(),
+            });
+        }
         let etag = &announced.etag;
         let blob = self.cache.blob(etag);
         make_parent(&blob)?;
-        let _lock = lock(&self.cache.lock(etag), file, progress)?;
+        let _lock = self.lock(etag, file, progress)?;
         // Another program may have brought it while this one waited.
         if !blob.is_file() {
             self.receive(&url, file, &announced, progress)?;
@@ -155,19 +216,23 @@ impl<'a> Remote<'a> {
             return Err(self.refusal(&answer, Some(file)));
         }
         let headers = answer.headers;
-        let etag = headers
-            .linked_etag
-            .or(headers.etag)
-            .as_deref()
+        let given = headers.linked_etag.or(headers.etag).unwrap_or_default();
+        // A weak one promises the meaning of a file, not its bytes.
+        let is_weak = given.starts_with("W/");
+        let etag = Some(given.as_str())
             .map(|etag| etag.trim_start_matches("W/").trim_matches('"').to_owned())
             .filter(|etag| is_etag(etag))
             .ok_or_else(|| HubError::Protocol {
                 url: url.to_owned(),
                 problem: "it gives no usable ETag for a file".to_owned(),
             })?;
-        let is_sha256 = etag.len() == 64 && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+        let hash = |digits: usize| {
+            let is_hash = etag.len() == digits && etag.bytes().all(|byte| byte.is_ascii_hexdigit());
+            is_hash.then(|| etag.to_ascii_lowercase())
+        };
         Ok(Announced {
-            sha256: is_sha256.then(|| etag.to_ascii_lowercase()),
+            sha256: hash(64),
+            sha1: hash(40).filter(|_| !is_weak),
             etag,
             size: headers.linked_size.or(headers.length),
             commit: headers.commit,
@@ -184,7 +249,7 @@ impl<'a> Remote<'a> {
                 Ok(answer) => is_passing(answer.status),
                 Err(error) => matches!(error, HubError::Unreachable { .. }),
             };
-            if !passing || attempt == ATTEMPTS {
+            if !passing || attempt >= self.attempts() {
                 return result;
             }
             attempt += 1;
@@ -229,7 +294,7 @@ impl<'a> Remote<'a> {
             } else {
                 fruitless += 1;
             }
-            if fruitless + 1 == ATTEMPTS {
+            if fruitless + 1 >= self.attempts() {
                 break Some(cause);
             }
             if announced.sha256.is_none() {
@@ -254,21 +319,7 @@ impl<'a> Remote<'a> {
                 kept,
             });
         }
-        let received = sink.length;
-        let found = sink.finish()?;
-        let wrong = match (announced.size, &announced.sha256) {
-            (Some(expected), _) if expected != received => Some(HubError::Size {
-                file: title,
-                expected,
-                received,
-            }),
-            (_, Some(expected)) if *expected != found => Some(HubError::Hash {
-                file: title,
-                expected: expected.clone(),
-                found,
-            }),
-            _ => None,
-        };
+        let wrong = fault(title, announced, sink)?;
         step();
         if let Some(wrong) = wrong {
             std::fs::remove_file(&partial).map_err(HubError::io(&partial, "remove"))?;
@@ -280,6 +331,36 @@ impl<'a> Remote<'a> {
         Ok(())
     }
 
+    /// Asks for what is missing of a file. Where the server does not go on from there, what came is dropped,
+    /// and the file begins anew.
+    fn request(
+        &self,
+        url: &str,
+        file: &str,
+        announced: &Announced,
+        sink: &mut Sink,
+        progress: &mut dyn Progress,
+    ) -> Result<HubAnswer, HubError> {
+        let answer = self.client.send(Method::Get, url, sink.length)?;
+        let begins = answer.headers.begins;
+        let goes_on = match answer.status {
+            200 => false,
+            416 => std::mem::replace(&mut sink.anew, true),
+            206 => begins.is_none_or(|first| first == sink.length),
+            _ => true,
+        };
+        if sink.length == 0 || goes_on {
+            return Ok(answer);
+        }
+        sink.restart()?;
+        progress.begin(file, 0, announced.size);
+        if answer.status == 200 {
+            // The server knows no ranges, and is at the beginning already.
+            return Ok(answer);
+        }
+        self.client.send(Method::Get, url, 0)
+    }
+
     /// One connection's worth of a file. Returns why it broke off, if it did.
     fn transfer(
         &self,
@@ -289,17 +370,11 @@ impl<'a> Remote<'a> {
         sink: &mut Sink,
         progress: &mut dyn Progress,
     ) -> Result<Option<String>, HubError> {
-        let answer = self.client.send(Method::Get, url, sink.length)?;
+        let answer = self.request(url, file, announced, sink, progress)?;
         match answer.status {
-            206 => {}
-            // The server knows no ranges and begins at the beginning.
-            200 if sink.length > 0 => {
-                sink.restart()?;
-                progress.begin(file, 0, announced.size);
-            }
-            200 => {}
-            // There is no more than what has come: the check will say whether that is all.
-            416 => return Ok(None),
+            200 | 206 => {}
+            // A second time, it was all that there is: the check will say that it is not what was announced.
+            416 if sink.length > 0 => return Ok(None),
             status if is_passing(status) => {
                 return Ok(Some(format!("the server answered with status {status}")));
             }
@@ -308,14 +383,16 @@ impl<'a> Remote<'a> {
         let mut reader = answer.reader();
         let mut buffer = vec![0; 1 << 17];
         let bounds = self.settings.bounds;
-        let most = announced.size.unwrap_or(bounds.unannounced);
-        let (mut since, mut then) = (Instant::now(), sink.length);
+        let most = announced
+            .size
+            .unwrap_or(bounds.unannounced.min(longest(file)));
+        let mut pace = Pace::new(bounds.slowest);
         loop {
             let count = match reader.read(&mut buffer) {
                 Ok(0) => break,
                 Ok(count) => count,
                 Err(error) if error.kind() == ErrorKind::Interrupted => continue,
-                Err(error) => return Ok(Some(error.to_string())),
+                Err(error) => return Ok(Some(body_cause(&error))),
             };
             sink.write(&buffer[..count])?;
             progress.advance(count as u64);
@@ -334,21 +411,40 @@ impl<'a> Remote<'a> {
                     }
                 };
             }
-            let (bytes, time) = bounds.slowest;
-            if since.elapsed() >= time {
-                if sink.length < then + bytes {
-                    return Ok(Some(format!(
-                        "it sends less than {bytes} bytes in {} s",
-                        time.as_secs_f64()
-                    )));
-                }
-                (since, then) = (Instant::now(), sink.length);
+            if let Some(slow) = pace.count(count) {
+                return Ok(Some(slow));
             }
         }
         Ok(match announced.size {
             Some(size) if sink.length < size => Some("the connection was closed".to_owned()),
             _ => None,
         })
+    }
+
+    /// Takes the lock that Hugging Face's tools take for the same file, so that it is brought once.
+    /// A file system without locks is no reason to stop: the hash decides in the end.
+    fn lock(
+        &self,
+        etag: &str,
+        file: &str,
+        progress: &mut dyn Progress,
+    ) -> Result<Option<File>, HubError> {
+        let path = self.cache.lock(etag);
+        make_parent(&path)?;
+        let handle = open_own(&path)?;
+        match handle.try_lock() {
+            Ok(()) => return Ok(Some(handle)),
+            Err(TryLockError::WouldBlock) if self.client.is_hasty() => {
+                return Err(HubError::io(&path, "wait for the lock")(
+                    ErrorKind::WouldBlock.into(),
+                ));
+            }
+            Err(_) => {}
+        }
+        progress.note(&format!(
+            "{file}: waiting for another program that is downloading it"
+        ));
+        Ok(handle.lock().is_ok().then_some(handle))
     }
 
     /// What an answer other than success means.
@@ -427,6 +523,46 @@ impl<'a> Remote<'a> {
     }
 }
 
+/// What is wrong with a file that has come, if anything is.
+fn fault(
+    file: String,
+    announced: &Announced,
+    mut sink: Sink,
+) -> Result<Option<HubError>, HubError> {
+    let received = sink.length;
+    if let Some(expected) = announced.size.filter(|size| *size != received) {
+        return Ok(Some(HubError::Size {
+            file,
+            expected,
+            received,
+        }));
+    }
+    let sha1 = match &announced.sha1 {
+        Some(expected) => Some(("the Git hash", expected, sink.sha1(expected)?)),
+        None => None,
+    };
+    let found = sink.finish()?;
+    let sha256 = announced.sha256.as_ref();
+    let wrong = sha1
+        .or_else(|| Some(("SHA-256", sha256?, found)))
+        .filter(|(_, expected, found)| *expected != found);
+    Ok(wrong.map(|(kind, expected, found)| HubError::Hash {
+        file,
+        kind,
+        expected: expected.clone(),
+        found,
+    }))
+}
+
+/// How long a file may be. What describes a model is short, or it would not be read.
+fn longest(file: &str) -> u64 {
+    if file.ends_with(".json") {
+        JSON_LIMIT
+    } else {
+        u64::MAX
+    }
+}
+
 /// Whether a status is likely to pass by itself.
 fn is_passing(status: u16) -> bool {
     matches!(status, 429 | 500 | 502 | 503 | 504)
@@ -443,23 +579,4 @@ fn is_etag(etag: &str) -> bool {
         && etag
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte))
-}
-
-/// Takes the lock that Hugging Face's tools take for the same file, so that it is brought once.
-/// A file system without locks is no reason to stop: the SHA-256 decides in the end.
-fn lock(path: &Path, file: &str, progress: &mut dyn Progress) -> Result<Option<File>, HubError> {
-    make_parent(path)?;
-    step();
-    let handle = OpenOptions::new()
-        .create(true)
-        .append(true)
-        .open(path)
-        .map_err(HubError::io(path, "open the lock"))?;
-    if handle.try_lock().is_ok() {
-        return Ok(Some(handle));
-    }
-    progress.note(&format!(
-        "{file}: waiting for another program that is downloading it"
-    ));
-    Ok(handle.lock().is_ok().then_some(handle))
 }

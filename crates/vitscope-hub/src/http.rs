@@ -3,7 +3,8 @@
 //! Redirects are followed here and not by the HTTP library, for two reasons: the hub's own answer
 //! carries the headers that describe a file, and the token must not follow to another host.
 
-use std::io::Read;
+use std::io::{ErrorKind, Read};
+use std::time::{Duration, Instant};
 
 use ureq::Agent;
 use ureq::http::HeaderMap;
@@ -26,6 +27,8 @@ pub(crate) struct Headers {
     pub linked_etag: Option<String>,
     pub linked_size: Option<u64>,
     pub length: Option<u64>,
+    /// The first byte of a part.
+    pub begins: Option<u64>,
     pub error_code: Option<String>,
     pub error_message: Option<String>,
 }
@@ -44,11 +47,45 @@ impl HubAnswer {
     }
 }
 
+/// Watches how fast a body comes.
+pub(crate) struct Pace {
+    slowest: (u64, Duration),
+    since: Instant,
+    came: u64,
+}
+
+impl Pace {
+    pub fn new(slowest: (u64, Duration)) -> Self {
+        Self {
+            slowest,
+            since: Instant::now(),
+            came: 0,
+        }
+    }
+
+    /// Counts bytes that came. Returns why the connection is given up, if it is too slow.
+    pub fn count(&mut self, bytes: usize) -> Option<String> {
+        self.came += bytes as u64;
+        let (least, time) = self.slowest;
+        if self.since.elapsed() < time {
+            return None;
+        }
+        if self.came < least {
+            let seconds = time.as_secs_f64();
+            return Some(format!("it sends less than {least} bytes in {seconds} s"));
+        }
+        *self = Self::new(self.slowest);
+        None
+    }
+}
+
 /// A connection to one hub.
 pub(crate) struct Client {
     agent: Agent,
     pub endpoint: String,
     token: Option<String>,
+    slowest: (u64, Duration),
+    until: Option<Instant>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -61,7 +98,6 @@ pub(crate) enum Method {
 
 impl Client {
     pub fn new(settings: &Settings) -> Result<Self, HubError> {
-        use std::time::Duration;
         let roots = match &settings.certificates {
             None => RootCerts::WebPki,
             Some(path) => {
@@ -91,7 +127,22 @@ impl Client {
                 .token
                 .as_ref()
                 .map(|token| token.value().to_owned()),
+            slowest: settings.bounds.slowest,
+            until: None,
         })
+    }
+
+    /// Ends whatever is not over by then, be it in the middle of a body.
+    pub fn until(self, end: Instant) -> Self {
+        Self {
+            until: Some(end),
+            ..self
+        }
+    }
+
+    /// Whether there is an end, so that nothing is tried twice and nobody is waited for.
+    pub fn is_hasty(&self) -> bool {
+        self.until.is_some()
     }
 
     /// Sends a request, from byte `from` on, and follows redirects.
@@ -115,6 +166,12 @@ impl Client {
             }
             if from > 0 {
                 request = request.header("Range", format!("bytes={from}-"));
+            }
+            if let Some(end) = self.until {
+                // No time at all would mean no limit to some of the library's timers.
+                let left = end.saturating_duration_since(Instant::now());
+                let left = left.max(Duration::from_millis(1));
+                request = request.config().timeout_global(Some(left)).build();
             }
             let answer = request.call().map_err(|error| HubError::Unreachable {
                 url: url.clone(),
@@ -166,19 +223,27 @@ impl Client {
         })
     }
 
-    /// Reads an answer's text, of bounded length.
-    pub fn text(answer: HubAnswer) -> Result<Vec<u8>, HubError> {
+    /// Reads an answer's text, of bounded length and at a bounded pace.
+    pub fn text(&self, answer: HubAnswer) -> Result<Vec<u8>, HubError> {
         let url = answer.url.clone();
+        let mut reader = answer.reader().take(JSON_LIMIT);
+        let mut pace = Pace::new(self.slowest);
         let mut text = Vec::new();
-        answer
-            .reader()
-            .take(JSON_LIMIT)
-            .read_to_end(&mut text)
-            .map_err(|error| HubError::Unreachable {
-                url,
-                cause: error.to_string(),
-            })?;
-        Ok(text)
+        let mut buffer = vec![0; 1 << 16];
+        let cause = loop {
+            match reader.read(&mut buffer) {
+                Ok(0) => return Ok(text),
+                Ok(count) => {
+                    text.extend_from_slice(&buffer[..count]);
+                    if let Some(slow) = pace.count(count) {
+                        break slow;
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(error) => break body_cause(&error),
+            }
+        };
+        Err(HubError::Unreachable { url, cause })
     }
 }
 
@@ -200,6 +265,10 @@ fn gather(headers: &mut Headers, map: &HeaderMap) {
     headers.linked_size = headers.linked_size.or_else(|| number("x-linked-size"));
     headers.etag = text("etag");
     headers.length = number("content-length");
+    headers.begins = text("content-range").and_then(|range| {
+        let (first, _) = range.trim().strip_prefix("bytes ")?.split_once('-')?;
+        first.trim().parse().ok()
+    });
     headers.error_code = text("x-error-code");
     headers.error_message = text("x-error-message").map(|text| printable(&text));
 }
@@ -217,17 +286,29 @@ pub(crate) fn origin(url: &str) -> &str {
 
 /// Where a redirect leads.
 fn join(url: &str, location: &str) -> String {
-    if location.contains("://") {
-        location.to_owned()
+    if let Some((scheme, rest)) = with_scheme(location) {
+        format!("{}://{rest}", scheme.to_ascii_lowercase())
     } else if let Some(rest) = location.strip_prefix("//") {
         let scheme = url.split("://").next().unwrap_or("https");
         format!("{scheme}://{rest}")
     } else if location.starts_with('/') {
         format!("{}{location}", origin(url))
     } else {
-        let folder = url.rfind('/').map_or(url, |slash| &url[..=slash]);
+        // A query may hold slashes of its own.
+        let path = url.split(['?', '#']).next().unwrap_or(url);
+        let folder = path.rfind('/').map_or(path, |slash| &path[..=slash]);
         format!("{folder}{location}")
     }
+}
+
+/// The scheme of an address and what follows `://`, where it begins with one: a query may hold another address.
+fn with_scheme(location: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = location.split_once("://")?;
+    let is_scheme = scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+        && scheme
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte));
+    is_scheme.then_some((scheme, rest))
 }
 
 /// A path inside a URL; slashes stay.
@@ -241,6 +322,12 @@ pub(crate) fn escaped(path: &str) -> String {
         }
     }
     text
+}
+
+/// Why a body broke off.
+pub(crate) fn body_cause(error: &std::io::Error) -> String {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    inner.map_or_else(|| printable(&error.to_string()), cause)
 }
 
 fn cause(error: &ureq::Error) -> String {
@@ -264,6 +351,15 @@ mod tests {
         assert_eq!(join(url, "https://cdn.example/y"), "https://cdn.example/y");
         assert_eq!(join(url, "//cdn.example/y"), "https://cdn.example/y");
         assert_eq!(join(url, "g"), "https://hub.example/a/b/resolve/main/g");
+        assert_eq!(
+            join(url, "/x?next=http://a/b"),
+            "https://hub.example/x?next=http://a/b"
+        );
+        assert_eq!(
+            join("https://hub.example/a/f?to=b/c", "g?next=http://a/b"),
+            "https://hub.example/a/g?next=http://a/b"
+        );
+        assert_eq!(join(url, "HTTPS://cdn.example/Y"), "https://cdn.example/Y");
     }
 
     #[test]

@@ -22,6 +22,8 @@ mod fetch;
 #[cfg(feature = "network")]
 mod http;
 pub mod name;
+#[cfg(feature = "network")]
+mod place;
 pub mod progress;
 pub mod resolve;
 pub mod settings;

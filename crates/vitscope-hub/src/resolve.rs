@@ -2,17 +2,25 @@
 
 use std::path::{Path, PathBuf};
 
+#[cfg(feature = "network")]
+use serde::de::IgnoredAny;
+#[cfg(feature = "network")]
+use vitscope_run::files::read_up_to;
 use vitscope_vit::identify::Format;
 use vitscope_vit::known::{KnownModel, models};
 
+#[cfg(feature = "network")]
+use crate::cache::is_commit;
 use crate::cache::{RepoCache, cached_ids};
 #[cfg(feature = "network")]
-use crate::choose::Undecided;
+use crate::choose::{JSON_LIMIT, Undecided};
 use crate::choose::{WantedFiles, choose, is_complete, sidecars};
 use crate::error::{HubError, listed};
 use crate::name::{HubName, has_file_ending, near, short_name};
 use crate::progress::Progress;
 use crate::settings::Settings;
+#[cfg(feature = "network")]
+use crate::sink::FileSha1;
 
 /// A model on this machine.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -186,13 +194,24 @@ fn obtain(
 ) -> Result<Located, HubError> {
     let cache = RepoCache::new(&settings.cache, asked.id);
     if let Some((commit, main)) = cached(&cache, asked) {
-        let described = sidecars(&main).any(|name| {
-            cache.snapshot(&commit).join(&name).is_file() || cache.is_absent(&commit, &name)
-        });
+        let at = |name: &str| cache.snapshot(&commit).join(name);
+        #[cfg(feature = "network")]
+        if let Some(path) = sidecars(&main).find_map(|name| damaged(&at(&name))) {
+            return Err(HubError::Damaged { path });
+        }
+        let described = sidecars(&main)
+            .any(|name| at(&name).is_file() || cache.is_absent(&commit, &name))
+            // A link whose contents were removed is to be filled again.
+            && !sidecars(&main).any(|name| at(&name).is_symlink() && !at(&name).is_file());
         if !described && settings.offline.is_none() {
             // Other programs cache weights alone. What tells their format is small and worth
             // asking for; without it, what is there is used.
-            let _ = complete(settings, &cache, asked, &commit, &main, progress);
+            if let Err(error) = complete(settings, &cache, asked, &commit, &main, progress) {
+                progress.note(&format!(
+                    "{}: its cached weights are used without the files that tell what they are: {error}",
+                    asked.id
+                ));
+            }
         }
         return Ok(Located {
             path: cache.snapshot(&commit).join(main),
@@ -285,7 +304,7 @@ fn download(
     let listing = remote.listing()?;
     let commit = listing.commit;
     let main = choose(&listing.files, asked.wanted, asked.format, |_| true)
-        .map_err(|undecided| explain(asked, undecided))?;
+        .map_err(|undecided| explain(asked, undecided, &remote.page()))?;
     for name in sidecars(&main) {
         if listing.files.contains(&name) {
             remote.file(&commit, &name, progress)?;
@@ -295,10 +314,15 @@ fn download(
     }
     let path = remote.file(&commit, &main, progress)?;
     if is_index(&main) {
-        let text = std::fs::read(&path).map_err(HubError::io(&path, "read"))?;
-        let names = shards(&main, &text).ok_or_else(|| HubError::Protocol {
-            url: format!("{}/blob/{commit}/{main}", remote.page()),
-            problem: "it should list the shards of a model and does not".to_owned(),
+        // One that was cached before may be of any length.
+        let text = read_up_to(&path, JSON_LIMIT).ok().flatten();
+        let names = text.and_then(|text| shards(&main, &text));
+        let names = names.ok_or_else(|| match damaged(&path) {
+            Some(path) => HubError::Damaged { path },
+            None => HubError::Protocol {
+                url: format!("{}/blob/{commit}/{main}", remote.page()),
+                problem: "it should list the shards of a model and does not".to_owned(),
+            },
         })?;
         for name in names {
             remote.file(&commit, &name, progress)?;
@@ -316,6 +340,23 @@ fn download(
     })
 }
 
+/// The blob of a cached file of JSON that is none, and not what its name says. From a name alone that is no hash of
+/// the contents nothing follows: those of other servers need not be hashes.
+#[cfg(feature = "network")]
+fn damaged(file: &Path) -> Option<PathBuf> {
+    let blob = file.canonicalize().ok()?;
+    let expected = blob.file_name()?.to_str()?.to_ascii_lowercase();
+    // Git's hashes look like a commit.
+    if !is_commit(&expected) {
+        return None;
+    }
+    let text = read_up_to(&blob, JSON_LIMIT).ok()??;
+    let is_json = serde_json::from_slice::<IgnoredAny>(&text).is_ok();
+    let mut hash = FileSha1::new(text.len() as u64);
+    hash.update(&text);
+    (!is_json && hash.finish(&expected) != expected).then_some(blob)
+}
+
 /// Brings the files that tell what cached weights are.
 #[cfg(feature = "network")]
 fn complete(
@@ -329,11 +370,8 @@ fn complete(
     use crate::fetch::Remote;
 
     // One short attempt: whoever has the weights should not wait for a hub that is away.
-    let hasty = Settings {
-        pause: std::time::Duration::ZERO,
-        ..settings.clone()
-    };
-    let remote = Remote::new(&hasty, cache.clone(), asked.id, commit)?;
+    let remote = Remote::new(settings, cache.clone(), asked.id, commit)?;
+    let remote = remote.within(settings.bounds.patience);
     let listing = remote.listing()?;
     for name in sidecars(main) {
         if listing.files.contains(&name) {
@@ -347,18 +385,21 @@ fn complete(
 
 /// Says why no file of a repository was chosen.
 #[cfg(feature = "network")]
-fn explain(asked: &RepoRequest<'_>, undecided: Undecided) -> HubError {
+fn explain(asked: &RepoRequest<'_>, undecided: Undecided, page: &str) -> HubError {
     let id = asked.id.to_owned();
+    let nothing = || format!("it lists no file that could be opened; see {page}");
     match (undecided, asked.wanted) {
         (Undecided::Missing(found), WantedFiles::File(file)) => HubError::NoEntry {
             id,
             file: file.to_owned(),
             revision: asked.revision.to_owned(),
-            found,
+            found: found.unwrap_or_else(nothing),
         },
         (Undecided::Missing(found), _) => HubError::NoWeights {
             id,
-            found: format!("{found}; name one as {}:FILE", asked.id),
+            found: found.map_or_else(nothing, |found| {
+                format!("{found}; name one as {}:FILE", asked.id)
+            }),
         },
         (Undecided::Several(files), _) => HubError::NoWeights {
             id,

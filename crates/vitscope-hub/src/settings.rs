@@ -36,6 +36,8 @@ pub struct Bounds {
     pub slowest: (u64, Duration),
     /// The longest file, in bytes, whose size the hub does not announce.
     pub unannounced: u64,
+    /// How long cached weights wait for the files that tell what they are.
+    pub patience: Duration,
 }
 
 impl Default for Bounds {
@@ -43,6 +45,7 @@ impl Default for Bounds {
         Self {
             slowest: (16 << 10, Duration::from_secs(60)),
             unannounced: 4 << 30,
+            patience: Duration::from_secs(5),
         }
     }
 }

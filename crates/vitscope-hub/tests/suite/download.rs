@@ -595,23 +595,6 @@ fn what_python_has_cached_is_found() {
     assert_eq!(case.hub.take_log(), [""; 0]);
 }
 
-#[cfg(target_os = "linux")]
-#[test]
-fn a_full_disk_is_told_and_leaves_nothing_whole() {
-    let case = case();
-    let bytes = std::fs::read(fixture("dino-timm/model.safetensors")).unwrap();
-    let blobs = case.repository(ID).join("blobs");
-    std::fs::create_dir_all(&blobs).unwrap();
-    let partial = blobs.join(format!("{}.incomplete", sha256(&bytes)));
-    std::os::unix::fs::symlink("/dev/full", &partial).unwrap();
-    let full = sentence(case.get(ID));
-    assert!(
-        full.contains("free some space") && full.contains("HF_HUB_CACHE"),
-        "{full}"
-    );
-    assert!(resolve_with(&case.offline(), Path::new(ID), None, &mut SilentProgress).is_err());
-}
-
 #[test]
 fn two_at_once_download_once() {
     let case = case();

@@ -7,3 +7,5 @@
 
 #[cfg(feature = "network")]
 mod download;
+#[cfg(all(feature = "network", unix))]
+mod hostile;
