@@ -12,7 +12,7 @@ use crate::error::SweepError;
 use crate::jobs::{PlannedJob, Sweep};
 use crate::number_list::{COLUMNS, rows};
 use crate::pages;
-use crate::report_table::Report;
+use crate::report_table::{INDEX, Report};
 use crate::standing::is_done;
 
 /// A figure or table that the plan names.
@@ -44,8 +44,9 @@ pub struct Reported {
 /// Compares everything that is done, and makes what the plan names.
 ///
 /// # Errors
-/// One sentence, where a run is damaged or the disk refuses.
+/// One sentence, where a run is damaged, the folder of the sweep was removed or the disk refuses.
 pub fn report(sweep: &Sweep) -> Result<Reported, SweepError> {
+    sweep.is_there()?;
     // Before it is seen what is done: whoever comes later sees more.
     let _turn = pages::begin(sweep)?;
     let (done, missing): (Vec<&PlannedJob>, Vec<&PlannedJob>) = sweep
@@ -113,7 +114,7 @@ fn all_named(
         ]
     };
     let header = ["name", "report", "files", "missing_because"];
-    let path = folder.place("index.csv")?;
+    let path = folder.place(&format!("{INDEX}.csv"))?;
     files::write(&path, &to_csv(header, reported.named.iter().map(row)))?;
     folder.finish()?;
     Ok(())
