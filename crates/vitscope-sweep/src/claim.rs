@@ -29,6 +29,9 @@ const STALE: u64 = 300;
 /// Seconds by which no clock is wrong.
 const DAY: u64 = 24 * 3600;
 
+/// Whether a file that is locked can be read by others: elsewhere claims are made without.
+const LOCKS: bool = cfg!(unix);
+
 /// Bytes of the longest claim.
 const LONGEST: u64 = 64 << 10;
 
@@ -148,10 +151,10 @@ fn look(path: &Path) -> Result<Option<Found>, SweepError> {
     read.map_err(SweepError::io(path, "read"))?;
     let claimant = serde_json::from_slice(&text).map_err(|_| foreign())?;
     // Shared, so that of several that look none is taken for the maker.
-    let is_locked = match file.try_lock_shared() {
-        Ok(()) => Some(false),
-        Err(TryLockError::WouldBlock) => Some(true),
-        Err(TryLockError::Error(_)) => None,
+    let is_locked = match LOCKS.then(|| file.try_lock_shared()) {
+        Some(Ok(())) => Some(false),
+        Some(Err(TryLockError::WouldBlock)) => Some(true),
+        Some(Err(TryLockError::Error(_))) | None => None,
     };
     Ok(Some(Found {
         text,
@@ -170,13 +173,13 @@ pub fn claimant(run: &Path) -> Option<Claimant> {
 
 /// A claim of this process.
 #[derive(Debug)]
-struct Held {
+struct OwnClaim {
     path: PathBuf,
     /// Open, for its lock.
-    _file: File,
+    _file: Option<File>,
 }
 
-impl Held {
+impl OwnClaim {
     /// Says again that this process is alive, unless somebody else has taken the claim: a process may be halted for
     /// long.
     fn renew(&mut self) {
@@ -199,7 +202,7 @@ fn is_own(path: &Path) -> bool {
 }
 
 /// A claim of this process that has no name yet, and the same file as what holds its lock.
-fn written(path: &Path) -> Result<(NamedTempFile, File), SweepError> {
+fn written(path: &Path) -> Result<(NamedTempFile, Option<File>), SweepError> {
     let folder = path.parent().unwrap_or(Path::new("."));
     let text =
         serde_json::to_vec(&Claimant::this()).map_err(|error| SweepError::file(path, error))?;
@@ -209,18 +212,19 @@ fn written(path: &Path) -> Result<(NamedTempFile, File), SweepError> {
     beside.write_all(&text).map_err(io("write"))?;
     // No power cut leaves an empty file under the name of a claim.
     beside.as_file().sync_data().map_err(io("write"))?;
-    let file = beside.as_file().try_clone().map_err(io("write"))?;
+    let file = LOCKS.then(|| beside.as_file().try_clone()).transpose();
+    let file = file.map_err(io("write"))?;
     Ok((beside, file))
 }
 
 /// Runs that this process works on, for as long as this lives.
 #[derive(Debug)]
 pub struct Claims {
-    held: Vec<Held>,
+    held: Vec<OwnClaim>,
     /// Dropped to end the renewing.
     stop: Option<Sender<()>>,
     /// Gives back what is held.
-    renewing: Option<JoinHandle<Vec<Held>>>,
+    renewing: Option<JoinHandle<Vec<OwnClaim>>>,
 }
 
 impl Claims {
@@ -244,7 +248,7 @@ impl Claims {
         claims.stop = Some(stop);
         claims.renewing = Some(std::thread::spawn(move || {
             while stopped.recv_timeout(RENEWED) == Err(RecvTimeoutError::Timeout) {
-                held.iter_mut().for_each(Held::renew);
+                held.iter_mut().for_each(OwnClaim::renew);
             }
             held
         }));
@@ -252,7 +256,7 @@ impl Claims {
     }
 }
 
-fn claim(run: &Path, patience: Patience, stop: &dyn Fn() -> bool) -> Result<Held, SweepError> {
+fn claim(run: &Path, patience: Patience, stop: &dyn Fn() -> bool) -> Result<OwnClaim, SweepError> {
     let path = file(run);
     let (mut beside, file) = written(&path)?;
     let own = Claimant::this().process;
@@ -260,7 +264,7 @@ fn claim(run: &Path, patience: Patience, stop: &dyn Fn() -> bool) -> Result<Held
     let mut first: Option<Vec<u8>> = None;
     loop {
         match files::put_if_free(beside, &path)? {
-            None => return Ok(Held { path, _file: file }),
+            None => return Ok(OwnClaim { path, _file: file }),
             Some(file) => beside = file,
         }
         let Some(found) = look(&path)? else {

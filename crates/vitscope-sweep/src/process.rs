@@ -1,6 +1,7 @@
 //! Which process of which machine one is, so that it can be told from a later one of the same number.
 
 use std::path::Path;
+use std::sync::OnceLock;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,8 +21,13 @@ pub struct Process {
 }
 
 impl Process {
-    /// This one.
+    /// This one, as it was when it first asked: a machine may be given another name.
     pub(crate) fn this() -> Self {
+        static OWN: OnceLock<Process> = OnceLock::new();
+        OWN.get_or_init(Self::seen).clone()
+    }
+
+    fn seen() -> Self {
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
         Self {
             host: host(),
@@ -72,14 +78,14 @@ fn started(name: &str) -> Option<u64> {
 }
 
 #[cfg(test)]
-#[cfg(target_os = "linux")]
 mod tests {
     use super::*;
 
     #[test]
+    #[cfg(target_os = "linux")]
     fn a_number_that_another_process_has_now_is_not_the_same_process() {
         let own = Process::this();
-        assert_eq!(own, Process::this());
+        assert_eq!(own, Process::seen());
         assert_eq!(own.is_running(&own), Some(true));
         let mut other = std::process::Command::new("sleep")
             .arg("60")

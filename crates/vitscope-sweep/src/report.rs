@@ -301,3 +301,35 @@ fn copy(
     }
     Ok(copied)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::Weights;
+    use crate::plan::Plan;
+    use crate::standing::note_failure;
+    use vitscope_hub::progress::SilentProgress;
+
+    #[test]
+    fn a_folder_that_was_removed_is_not_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, out) = (dir.path().join("plan.toml"), dir.path().join("out"));
+        let text =
+            format!("[sweep]\nout = {out:?}\n[base]\nmodel = 'none.pth'\ndata = 'folder:none'\n");
+        std::fs::write(&path, text).unwrap();
+        let open = || {
+            let plan = Plan::read(&path, &[]).unwrap();
+            Sweep::open(plan, Weights::AsTheyAre, &mut SilentProgress)
+        };
+        let sweep = open().unwrap();
+        std::fs::remove_dir_all(&out).unwrap();
+        let told = report(&sweep).unwrap_err().to_string();
+        assert!(told.contains("was removed while the sweep"), "{told}");
+        note_failure(&sweep, &sweep.jobs[0].name, "why").unwrap();
+        assert!(!out.exists());
+        std::fs::create_dir_all(out.join("runs")).unwrap();
+        let told = open().unwrap_err().to_string();
+        // The binary writes a setting in backticks as a flag, and `sweep` has none of this name.
+        assert!(told.contains("another out under [sweep]"), "{told}");
+    }
+}
