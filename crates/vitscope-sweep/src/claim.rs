@@ -1,46 +1,66 @@
 //! Whose a run is at the moment: a file beside its directory, made by whoever works on it, so that two
 //! machines with one file system never do the same work. No daemon, no database.
+//!
+//! The file is locked, by the system, as long as its maker lives, and is renewed every minute. On one machine the lock
+//! tells everything, and where the file system has none, the process's number and start. Of another machine the
+//! lock may not be seen, or outlive it, so that there the renewing counts.
 
-use std::io::Write;
+use std::fs::{File, TryLockError};
+use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
+use tempfile::NamedTempFile;
 use vitscope_run::files;
 
 use crate::error::SweepError;
+use crate::process::Process;
 
 /// How often a claim says that its process is alive.
 const RENEWED: Duration = Duration::from_secs(60);
 
-/// How long a process of this machine is waited for: one that was asked to stop ends its batch first.
-const WAITED: Duration = Duration::from_secs(60);
-
-/// A claim that was not renewed for so long is nobody's.
+/// Seconds after which a claim that was not renewed is doubted, or before which one is that comes from the future:
+/// either may be a clock that is wrong.
 const STALE: u64 = 300;
+
+/// Seconds by which no clock is wrong.
+const DAY: u64 = 24 * 3600;
+
+/// Whether a file that is locked can be read by others: elsewhere claims are made without.
+const LOCKS: bool = cfg!(unix);
+
+/// Bytes of the longest claim.
+const LONGEST: u64 = 64 << 10;
+
+/// How long others are waited for.
+#[derive(Clone, Copy)]
+struct Patience {
+    /// For a process of this machine: one that was asked to stop ends its batch first.
+    end: Duration,
+    /// For a claim that is doubted to be renewed: a network file system shows that late.
+    renewal: Duration,
+}
+
+const PATIENCE: Patience = Patience {
+    end: Duration::from_secs(60),
+    renewal: Duration::from_secs(180),
+};
 
 /// What a claim says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Claimant {
-    /// The machine.
-    pub host: String,
-    /// The process.
-    pub pid: u32,
+    /// Who made it.
+    #[serde(flatten)]
+    pub process: Process,
     /// The scheduler's job, which stays the same when it is queued again.
     pub job: Option<String>,
     /// How often the scheduler has started that job again.
     pub restart: Option<String>,
     /// Seconds since 1970 when it was last renewed.
     pub time: u64,
-}
-
-/// The name of this machine.
-fn host() -> String {
-    let system = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
-    let name = system.or_else(|| std::env::var("HOSTNAME").ok());
-    name.map_or_else(|| "unknown".to_owned(), |name| name.trim().to_owned())
 }
 
 fn now() -> u64 {
@@ -51,33 +71,54 @@ fn now() -> u64 {
 impl Claimant {
     fn this() -> Self {
         Self {
-            host: host(),
-            pid: std::process::id(),
+            process: Process::this(),
             job: std::env::var("SLURM_JOB_ID").ok(),
             restart: std::env::var("SLURM_RESTART_COUNT").ok(),
             time: now(),
         }
     }
-
-    /// Whether it still works on the run, as far as can be seen from here.
-    #[must_use]
-    pub fn is_alive(&self) -> bool {
-        let own = Self::this();
-        if self.job.is_some() && self.job == own.job && self.restart != own.restart {
-            // The scheduler started this job again: the process before it is gone.
-            return false;
-        }
-        if self.host == own.host && Path::new("/proc/self").exists() {
-            return is_running(self.pid);
-        }
-        now().saturating_sub(self.time) < STALE
-    }
 }
 
-/// Whether this machine has a process of that number, as far as it tells.
-fn is_running(pid: u32) -> bool {
-    let processes = Path::new("/proc");
-    !processes.join("self").exists() || processes.join(pid.to_string()).exists()
+/// Whether whoever made a claim still works on the run, as far as can be seen from here.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Life {
+    AtWork,
+    Gone,
+    /// Only whether it is renewed can tell.
+    Doubted,
+}
+
+/// A claim as it was found.
+struct Found {
+    text: Vec<u8>,
+    claimant: Claimant,
+    /// Whether a process holds its lock; `None` on a file system without locks.
+    is_locked: Option<bool>,
+}
+
+impl Found {
+    /// Whether its maker is at work, as seen by `own`.
+    fn life(&self, own: &Claimant) -> Life {
+        let (by, is_locked) = (&self.claimant, self.is_locked);
+        if by.job.is_some() && by.job == own.job && by.restart != own.restart {
+            // The scheduler started this job again: the process before it is gone.
+            return Life::Gone;
+        }
+        if by.process.is_beside(&own.process) {
+            match (is_locked, by.process.is_running(&own.process)) {
+                (Some(true), _) | (_, Some(true)) => return Life::AtWork,
+                (_, Some(false)) | (Some(false), None) => return Life::Gone,
+                (None, None) => {}
+            }
+        }
+        // This machine before it was started again, or another of the same name.
+        let may_be_gone = by.process.host == own.process.host && is_locked == Some(false);
+        match by.time.abs_diff(own.time) {
+            ..STALE if !may_be_gone => Life::AtWork,
+            DAY.. if is_locked != Some(true) => Life::Gone,
+            _ => Life::Doubted,
+        }
+    }
 }
 
 fn file(run: &Path) -> PathBuf {
@@ -87,94 +128,164 @@ fn file(run: &Path) -> PathBuf {
     ))
 }
 
+/// The claim at a path; `None` where nothing is.
+fn look(path: &Path) -> Result<Option<Found>, SweepError> {
+    let foreign = || {
+        SweepError::Usage(format!(
+            "{}: is no claim that vitscope sweep made, and lies where one belongs: move it away",
+            path.display()
+        ))
+    };
+    match path.symlink_metadata() {
+        Ok(there) if !there.is_file() => return Err(foreign()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        _ => {}
+    }
+    let file = match files::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(SweepError::io(path, "read")(error)),
+    };
+    let mut text = Vec::new();
+    let read = (&file).take(LONGEST).read_to_end(&mut text);
+    read.map_err(SweepError::io(path, "read"))?;
+    let claimant = serde_json::from_slice(&text).map_err(|_| foreign())?;
+    // Shared, so that of several that look none is taken for the maker.
+    let is_locked = match LOCKS.then(|| file.try_lock_shared()) {
+        Some(Ok(())) => Some(false),
+        Some(Err(TryLockError::WouldBlock)) => Some(true),
+        Some(Err(TryLockError::Error(_))) | None => None,
+    };
+    Ok(Some(Found {
+        text,
+        claimant,
+        is_locked,
+    }))
+}
+
 /// Who works on a run.
 #[must_use]
 pub fn claimant(run: &Path) -> Option<Claimant> {
-    alive(&std::fs::read(file(run)).ok()?)
+    let found = look(&file(run)).ok()??;
+    let is_at_work = found.life(&Claimant::this()) == Life::AtWork;
+    is_at_work.then_some(found.claimant)
 }
 
-/// What a claim says, if whoever made it is still there.
-fn alive(claim: &[u8]) -> Option<Claimant> {
-    let found: Claimant = serde_json::from_slice(claim).ok()?;
-    found.is_alive().then_some(found)
+/// A claim of this process.
+#[derive(Debug)]
+struct OwnClaim {
+    path: PathBuf,
+    /// Open, for its lock.
+    _file: Option<File>,
+}
+
+impl OwnClaim {
+    /// Says again that this process is alive, unless somebody else has taken the claim: a process may be halted for
+    /// long.
+    fn renew(&mut self) {
+        if !is_own(&self.path) {
+            return;
+        }
+        // A disk that refuses now may not refuse in a minute.
+        if let Ok((beside, file)) = written(&self.path)
+            && files::put(beside, &self.path).is_ok()
+        {
+            self._file = file;
+        }
+    }
+}
+
+/// Whether a claim is this process's.
+fn is_own(path: &Path) -> bool {
+    let found = look(path).ok().flatten();
+    found.is_some_and(|found| found.claimant.process == Process::this())
+}
+
+/// A claim of this process that has no name yet, and the same file as what holds its lock.
+fn written(path: &Path) -> Result<(NamedTempFile, Option<File>), SweepError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let text =
+        serde_json::to_vec(&Claimant::this()).map_err(|error| SweepError::file(path, error))?;
+    files::make_dir(folder)?;
+    let mut beside = files::temporary(folder, path)?;
+    let io = |action| SweepError::io(path, action);
+    beside.write_all(&text).map_err(io("write"))?;
+    // No power cut leaves an empty file under the name of a claim.
+    beside.as_file().sync_data().map_err(io("write"))?;
+    let file = LOCKS.then(|| beside.as_file().try_clone()).transpose();
+    let file = file.map_err(io("write"))?;
+    Ok((beside, file))
 }
 
 /// Runs that this process works on, for as long as this lives.
 #[derive(Debug)]
 pub struct Claims {
-    files: Vec<PathBuf>,
+    held: Vec<OwnClaim>,
     /// Dropped to end the renewing.
     stop: Option<Sender<()>>,
-    renewing: Option<JoinHandle<()>>,
+    /// Gives back what is held.
+    renewing: Option<JoinHandle<Vec<OwnClaim>>>,
 }
 
 impl Claims {
-    /// Claims runs; while another process of this machine ends its work on one, it waits, unless it is asked to
-    /// `stop`.
+    /// Claims runs; while another process of this machine ends its work on one, it waits, and where it is in doubt
+    /// whether one of another machine works, it watches for that, unless it is asked to `stop`.
     ///
     /// # Errors
-    /// [`SweepError::Stopped`]; a sentence, where another process works on one of them; and when the disk refuses.
+    /// [`SweepError::Stopped`]; a sentence, where another process works on one of them, or something that is no claim
+    /// lies in its place; and when the disk refuses.
     pub fn take(runs: &[PathBuf], stop: &dyn Fn() -> bool) -> Result<Self, SweepError> {
         let mut claims = Self {
-            files: Vec::new(),
+            held: Vec::new(),
             stop: None,
             renewing: None,
         };
         for run in runs {
-            let path = file(run);
-            claim(run, &path, stop)?;
-            claims.files.push(path);
+            claims.held.push(claim(run, PATIENCE, stop)?);
         }
         let (stop, stopped) = channel();
-        let files = claims.files.clone();
+        let mut held = std::mem::take(&mut claims.held);
         claims.stop = Some(stop);
         claims.renewing = Some(std::thread::spawn(move || {
             while stopped.recv_timeout(RENEWED) == Err(RecvTimeoutError::Timeout) {
-                for path in files.iter().filter(|path| is_own(path)) {
-                    // A disk that refuses now may not refuse in a minute.
-                    let _ = text().map(|text| files::write(path, &text));
-                }
+                held.iter_mut().for_each(OwnClaim::renew);
             }
+            held
         }));
         Ok(claims)
     }
 }
 
-/// Whether a claim is still this process's: of one that was halted for long, somebody else may have taken it.
-fn is_own(path: &Path) -> bool {
-    let claim = std::fs::read(path).ok();
-    let claim = claim.and_then(|claim| serde_json::from_slice::<Claimant>(&claim).ok());
-    claim.is_some_and(|claim| claim.host == host() && claim.pid == std::process::id())
-}
-
-fn text() -> Result<Vec<u8>, serde_json::Error> {
-    serde_json::to_vec(&Claimant::this())
-}
-
-fn claim(run: &Path, path: &Path, stop: &dyn Fn() -> bool) -> Result<(), SweepError> {
-    let text = text().map_err(|error| SweepError::file(path, error))?;
-    let folder = path.parent().unwrap_or(Path::new("."));
-    files::make_dir(folder)?;
-    let mut beside = files::temporary(folder, path)?;
-    beside
-        .write_all(&text)
-        .map_err(SweepError::io(path, "write"))?;
+fn claim(run: &Path, patience: Patience, stop: &dyn Fn() -> bool) -> Result<OwnClaim, SweepError> {
+    let path = file(run);
+    let (mut beside, file) = written(&path)?;
+    let own = Claimant::this().process;
     let begun = Instant::now();
+    let mut first: Option<Vec<u8>> = None;
     loop {
-        match files::put_if_free(beside, path)? {
-            None => return Ok(()),
+        match files::put_if_free(beside, &path)? {
+            None => return Ok(OwnClaim { path, _file: file }),
             Some(file) => beside = file,
         }
-        let seen = std::fs::read(path).ok();
-        if let Some(other) = seen.as_deref().and_then(alive) {
-            if stop() {
-                return Err(SweepError::Stopped);
-            }
-            let here = other.host == host() && other.pid != std::process::id();
-            if here && begun.elapsed() < WAITED {
-                std::thread::sleep(Duration::from_millis(200));
-                continue;
-            }
+        let Some(found) = look(&path)? else {
+            continue;
+        };
+        let is_same = first.get_or_insert_with(|| found.text.clone()) == &found.text;
+        let life = match found.life(&Claimant::this()) {
+            Life::Doubted if !is_same => Life::AtWork,
+            Life::Doubted if begun.elapsed() >= patience.renewal => Life::Gone,
+            life => life,
+        };
+        if life == Life::Gone {
+            free(&path, &found.text)?;
+            continue;
+        }
+        if stop() {
+            return Err(SweepError::Stopped);
+        }
+        let other = &found.claimant.process;
+        let is_ending = other.is_beside(&own) && *other != own && begun.elapsed() < patience.end;
+        if life == Life::AtWork && !is_ending {
             return Err(SweepError::Usage(format!(
                 "{}: {} is at work on it (process {}): wait for its end",
                 run.display(),
@@ -182,56 +293,44 @@ fn claim(run: &Path, path: &Path, stop: &dyn Fn() -> bool) -> Result<(), SweepEr
                 other.pid
             )));
         }
-        free(path, seen)?;
+        std::thread::sleep(Duration::from_millis(200));
     }
 }
 
-/// How a claim ends that a process of this machine takes away, before the number of that process.
-fn aside() -> String {
-    format!(".stale-{}-", host())
-}
-
-/// Takes a claim away that is nobody's, as it was `seen`: of several that try, one does.
-fn free(path: &Path, seen: Option<Vec<u8>>) -> Result<(), SweepError> {
-    let name = path.file_stem().unwrap_or_default().to_string_lossy();
-    let aside = path.with_file_name(format!("{name}{}{}", aside(), std::process::id()));
+/// Takes a claim away that is nobody's, as it was `seen`: of several that try, one does. Meanwhile it has a name by
+/// which every sweep removes what a killed process leaves.
+fn free(path: &Path, seen: &[u8]) -> Result<(), SweepError> {
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let aside = files::temporary(folder, path)?.into_temp_path();
     files::step();
-    if std::fs::rename(path, &aside).is_ok() {
-        if std::fs::read(&aside).ok() != seen {
-            // Meanwhile somebody else took it: it goes back.
-            let _ = std::fs::hard_link(&aside, path);
-        }
-        files::remove_if_there(&aside)?;
+    if std::fs::rename(path, &aside).is_ok()
+        && std::fs::read(&aside).is_ok_and(|taken| taken != seen)
+    {
+        // Meanwhile somebody else took it: it goes back.
+        let _ = std::fs::hard_link(&aside, path);
     }
-    Ok(())
+    Ok(files::remove_if_there(&aside)?)
 }
 
-/// Removes what killed processes of this machine left in a folder of runs: their claims, and claims that they were
-/// taking away. Whether a process of another machine is alive is not seen for certain from here, and nothing waits for
-/// that but whoever wants its run.
+/// Removes the claims that killed processes of this machine left in a folder of runs. Whether a process of another
+/// machine is alive is not seen for certain from here, and nothing waits for that but whoever wants its run.
 ///
 /// # Errors
 /// When the disk refuses.
 pub(crate) fn sweep(runs: &Path) -> Result<(), SweepError> {
-    let is_gone = |pid: &str| pid.parse().is_ok_and(|pid: u32| !is_running(pid));
+    let own = Claimant::this();
     for entry in std::fs::read_dir(runs).map_err(SweepError::io(runs, "list"))? {
         let path = entry.map_err(SweepError::io(runs, "list"))?.path();
-        let name = path.file_name().unwrap_or_default().to_string_lossy();
-        let is_claim = name.ends_with(".claim");
-        let taken = name.rsplit_once(aside().as_str());
-        let is_left = taken.is_some_and(|(_, pid)| is_gone(pid));
-        if !is_claim && !is_left {
+        if path.extension().is_none_or(|ending| ending != "claim") {
             continue;
         }
-        let seen = std::fs::read(&path).ok();
-        let said = seen
-            .as_deref()
-            .and_then(|claim| serde_json::from_slice::<Claimant>(claim).ok());
-        // What says nothing of the kind is not ours.
-        match said {
-            Some(_) if is_left => files::remove_if_there(&path)?,
-            Some(said) if said.host == host() && !said.is_alive() => free(&path, seen)?,
-            _ => {}
+        // What is no claim is not ours.
+        let Ok(Some(found)) = look(&path) else {
+            continue;
+        };
+        let is_here = found.claimant.process.is_beside(&own.process);
+        if is_here && found.life(&own) == Life::Gone {
+            free(&path, &found.text)?;
         }
     }
     Ok(())
@@ -240,11 +339,11 @@ pub(crate) fn sweep(runs: &Path) -> Result<(), SweepError> {
 impl Drop for Claims {
     fn drop(&mut self) {
         self.stop = None;
-        if let Some(renewing) = self.renewing.take() {
-            let _ = renewing.join();
+        if let Some(Ok(held)) = self.renewing.take().map(JoinHandle::join) {
+            self.held = held;
         }
-        for path in self.files.iter().filter(|path| is_own(path)) {
-            let _ = files::remove_if_there(path);
+        for held in self.held.iter().filter(|held| is_own(&held.path)) {
+            let _ = files::remove_if_there(&held.path);
         }
     }
 }
@@ -252,6 +351,30 @@ impl Drop for Claims {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const HASTE: Patience = Patience {
+        end: Duration::ZERO,
+        renewal: Duration::from_millis(500),
+    };
+
+    fn lay(run: &Path, claim: &Claimant) {
+        std::fs::write(file(run), serde_json::to_vec(claim).unwrap()).unwrap();
+    }
+
+    /// Takes a claim and gives it back.
+    fn take(run: &Path) -> Result<(), String> {
+        let held = claim(run, HASTE, &|| false).map_err(|error| error.to_string())?;
+        assert!(is_own(&held.path));
+        std::fs::remove_file(&held.path).unwrap();
+        Ok(())
+    }
+
+    fn elsewhere() -> Claimant {
+        let mut other = Claimant::this();
+        other.process.host = "elsewhere".to_owned();
+        other.process.boot = None;
+        other
+    }
 
     #[test]
     fn a_run_is_one_processs_at_a_time() {
@@ -267,50 +390,137 @@ mod tests {
     }
 
     #[test]
-    fn a_claim_of_a_dead_process_is_nobodys() {
+    fn a_claim_stays_locked_when_it_is_renewed() {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().join("a");
-        let of = |other: Claimant| std::fs::write(file(&run), serde_json::to_vec(&other).unwrap());
-        let other = Claimant {
-            host: "elsewhere".to_owned(),
-            pid: 1,
-            job: None,
-            restart: None,
-            time: now(),
-        };
-        of(other.clone()).unwrap();
-        assert!(Claims::take(std::slice::from_ref(&run), &|| false).is_err());
-        // Not renewed for long; or of this machine, and no process of that number.
-        let stale = Claimant {
-            time: now() - STALE - 1,
-            ..other.clone()
-        };
-        let dead = Claimant {
-            host: host(),
-            pid: u32::MAX,
-            ..other
-        };
-        let mine = dir.path().join("mine.claim");
-        std::fs::write(&mine, "mine").unwrap();
-        sweep(dir.path()).unwrap();
-        assert!(file(&run).exists() && mine.exists());
-        for nobodys in [&stale, &dead] {
-            of(nobodys.clone()).unwrap();
-            drop(Claims::take(std::slice::from_ref(&run), &|| false).unwrap());
+        let mut held = claim(&run, HASTE, &|| false).unwrap();
+        let locked = || look(&file(&run)).unwrap().unwrap().is_locked;
+        assert_eq!(locked(), Some(true));
+        held.renew();
+        assert_eq!(locked(), Some(true));
+        drop(held);
+        assert_eq!(locked(), Some(false));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_claim_of_a_dead_process_is_nobodys_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("a");
+        // The same number, of a process that was started before; and of another container, which ended.
+        let own = Claimant::this();
+        let (mut before, mut container) = (own.clone(), own.clone());
+        before.process.started = Some(1);
+        container.process.pids = Some("pid:[1]".to_owned());
+        for dead in [&before, &container] {
+            lay(&run, dead);
+            assert!(claimant(&run).is_none());
+            take(&run).unwrap();
+            lay(&run, dead);
+            sweep(dir.path()).unwrap();
+            assert!(!file(&run).exists());
         }
-        // Another machine's may only be slow to be seen.
-        of(stale).unwrap();
+        // That container, at work.
+        lay(&run, &container);
+        let at_work = File::open(file(&run)).unwrap();
+        at_work.lock().unwrap();
+        assert!(claimant(&run).is_some());
+        assert!(take(&run).unwrap_err().contains("is at work"));
         sweep(dir.path()).unwrap();
         assert!(file(&run).exists());
-        of(dead.clone()).unwrap();
-        // One that was killed while it took a claim away.
-        let ends = [u32::MAX, 1].map(|pid| format!("a{}{pid}", aside()));
-        let [left, taking] = ends.map(|name| dir.path().join(name));
-        for path in [&left, &taking] {
-            std::fs::write(path, serde_json::to_vec(&dead).unwrap()).unwrap();
+    }
+
+    #[test]
+    fn another_machines_claim_counts_while_it_is_renewed() {
+        let dir = tempfile::tempdir().unwrap();
+        let run = dir.path().join("a");
+        let other = elsewhere();
+        let at = |time| Claimant {
+            time,
+            ..other.clone()
+        };
+        lay(&run, &other);
+        assert!(claimant(&run).is_some());
+        assert!(take(&run).unwrap_err().contains("elsewhere is at work"));
+        // No clock is as wrong as these.
+        for time in [1000, 99_999_999_999] {
+            lay(&run, &at(time));
+            let begun = Instant::now();
+            take(&run).unwrap();
+            assert!(begun.elapsed() < HASTE.renewal);
         }
+        // It may only be slow to be seen, or its clock be wrong.
+        for time in [now() - 2 * STALE, now() + 2 * STALE] {
+            lay(&run, &at(time));
+            assert!(claimant(&run).is_none());
+            sweep(dir.path()).unwrap();
+            let begun = Instant::now();
+            take(&run).unwrap();
+            assert!(begun.elapsed() >= HASTE.renewal);
+            lay(&run, &at(time));
+            let renewing = std::thread::scope(|scope| {
+                let taking = scope.spawn(|| take(&run));
+                std::thread::sleep(HASTE.renewal / 2);
+                files::write(&file(&run), &serde_json::to_vec(&at(time + 1)).unwrap()).unwrap();
+                taking.join().unwrap()
+            });
+            assert!(renewing.unwrap_err().contains("elsewhere is at work"));
+        }
+    }
+
+    #[test]
+    fn a_machine_that_was_started_again_is_doubted() {
+        let mut before = Claimant::this();
+        before.process.boot = Some("before".to_owned());
+        let found = |is_locked| Found {
+            text: Vec::new(),
+            claimant: before.clone(),
+            is_locked,
+        };
+        let own = Claimant::this();
+        assert_eq!(found(Some(false)).life(&own), Life::Doubted);
+        assert_eq!(found(Some(true)).life(&own), Life::AtWork);
+        assert_eq!(found(None).life(&own), Life::AtWork);
+    }
+
+    #[test]
+    fn a_job_that_the_scheduler_started_again_has_its_own_claim() {
+        let of = |restart: &str| Claimant {
+            job: Some("7".to_owned()),
+            restart: Some(restart.to_owned()),
+            ..elsewhere()
+        };
+        let found = Found {
+            text: Vec::new(),
+            claimant: of("0"),
+            is_locked: Some(true),
+        };
+        assert_eq!(found.life(&of("1")), Life::Gone);
+        assert_eq!(found.life(&of("0")), Life::AtWork);
+    }
+
+    #[test]
+    #[cfg(unix)]
+    fn what_is_no_claim_is_left_and_told() {
+        let dir = tempfile::tempdir().unwrap();
+        let runs = ["notes", "folder", "link", "pipe"].map(|name| dir.path().join(name));
+        let [notes, folder, link, pipe] = runs.each_ref().map(|run| file(run));
+        std::fs::write(&notes, "my notes").unwrap();
+        std::fs::create_dir(&folder).unwrap();
+        std::os::unix::fs::symlink("/nowhere", &link).unwrap();
+        let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+        assert!(made.unwrap().success());
         sweep(dir.path()).unwrap();
-        assert!(!file(&run).exists() && !left.exists());
-        assert!(mine.exists() && taking.exists());
+        for run in &runs {
+            let told = take(run).unwrap_err();
+            assert!(
+                told.contains(".claim: is no claim") && told.ends_with("move it away"),
+                "{told}"
+            );
+            assert!(claimant(run).is_none());
+            assert!(file(run).symlink_metadata().is_ok());
+        }
+        assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), runs.len());
+        assert_eq!(std::fs::read(&notes).unwrap(), b"my notes");
     }
 }

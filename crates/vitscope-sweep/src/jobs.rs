@@ -129,6 +129,20 @@ impl Sweep {
         self.runs().join(name)
     }
 
+    /// Whether the folder is still the sweep's: a user may remove it at any moment.
+    ///
+    /// # Errors
+    /// A sentence, where its mark is gone.
+    pub(crate) fn is_there(&self) -> Result<(), SweepError> {
+        match self.plan.out.join(MARK).exists() {
+            true => Ok(()),
+            false => Err(SweepError::Usage(format!(
+                "{}: was removed while the sweep was at work in it: remove what was written there since, and repeat the sweep",
+                self.plan.out.display()
+            ))),
+        }
+    }
+
     /// A job by the name of its run.
     ///
     /// # Errors
@@ -147,6 +161,14 @@ impl Sweep {
 /// What says that a folder is a sweep's.
 const MARK: &str = ".vitscope-sweep";
 
+/// [`apart`] for the folder of a sweep, which is chosen in the plan and not by a setting of a command.
+fn lies_beside(out: &Path, inputs: &[&Path]) -> Result<(), SweepError> {
+    apart(out, inputs).map_err(|error| {
+        let sentence = error.to_string();
+        SweepError::Usage(sentence.replace("another `out`", "another out under [sweep]"))
+    })
+}
+
 /// Refuses a folder that lies in what the jobs read, or has it in it, before anything is written there. The root
 /// that a description names is known once it is read.
 fn lies_apart(plan: &Plan) -> Result<(), SweepError> {
@@ -161,7 +183,7 @@ fn lies_apart(plan: &Plan) -> Result<(), SweepError> {
         inputs.extend([Path::new(&spec.data), Path::new(root), &spec.model]);
     }
     let inputs: Vec<&Path> = inputs.into_iter().collect();
-    Ok(apart(&plan.out, &inputs)?)
+    lies_beside(&plan.out, &inputs)
 }
 
 /// Takes a folder for a sweep: one that is new, or empty, or a sweep's already.
@@ -172,7 +194,7 @@ fn take(out: &Path) -> Result<(), SweepError> {
     }
     if out.exists() && !files::is_blank(out)? {
         return Err(SweepError::Usage(format!(
-            "{}: holds something, and no mark that vitscope sweep made it: choose another `out`",
+            "{}: holds something, and no mark that vitscope sweep made it: choose another out under [sweep], or, where it was removed while a sweep was at work in it, remove what that has left",
             out.display()
         )));
     }
@@ -270,6 +292,8 @@ impl Finder<'_> {
                 let format = format.filter(|&format| format != Format::Own);
                 let located = match self.weights {
                     Weights::Fetched => resolve(path, format, self.progress),
+                    // What lies here needs no settings of downloads, which may be wrong.
+                    Weights::AsTheyAre if path.exists() => resolve(path, format, self.progress),
                     Weights::AsTheyAre => HubSettings::from_env().and_then(|settings| {
                         let settings = HubSettings {
                             // What the user set keeps its own sentence.
@@ -323,7 +347,7 @@ impl Finder<'_> {
         let is_built_in = spec.data.starts_with(builtin::PREFIX);
         let found = found.and_then(|found| match is_built_in {
             true => Ok(found),
-            false => apart(self.out, &[Path::new(&found.root)])
+            false => lies_beside(self.out, &[Path::new(&found.root)])
                 .map(|()| found)
                 .map_err(|error| error.to_string()),
         });
@@ -424,5 +448,13 @@ mod tests {
         open();
         assert!(left.iter().all(|path| !path.exists()));
         assert!(mine.exists() && written.path().exists());
+    }
+
+    #[test]
+    fn advice_about_the_folder_names_the_key_of_the_plan() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = lies_beside(&dir.path().join("out"), &[dir.path()]);
+        let told = told.unwrap_err().to_string();
+        assert!(told.ends_with("choose another out under [sweep]"), "{told}");
     }
 }

@@ -112,7 +112,7 @@ impl Local {
     /// Does all pieces; one that fails does not stop the others.
     ///
     /// # Errors
-    /// When a process cannot be started or the disk refuses.
+    /// When a process cannot be started, the folder of the sweep was removed or the disk refuses.
     pub fn run(
         &self,
         sweep: &Sweep,
@@ -132,6 +132,7 @@ impl Local {
                 let Some(piece) = waiting.pop_front() else {
                     break;
                 };
+                sweep.is_there()?;
                 free.pop();
                 let mut command = self.command(sweep, &piece);
                 command.args(["--threads", &threads.to_string()]);
@@ -328,6 +329,7 @@ fn finish(
                     "its process was killed: the system may have run out of memory".to_owned()
                 }
             };
+            sweep.is_there()?;
             // A process that was killed could not note it.
             for name in own.piece.names() {
                 note_failure(sweep, name, &why)?;

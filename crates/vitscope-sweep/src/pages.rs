@@ -113,7 +113,7 @@ impl Sweep {
         }
         if let Some(claimant) = claimant(&comparison(self)) {
             return Pages::Running {
-                host: claimant.host,
+                host: claimant.process.host,
             };
         }
         let read = std::fs::read(file(self)).ok();

@@ -32,7 +32,7 @@ use vitscope_run::{Select, files};
 use crate::error::SweepError;
 use crate::expand::expand;
 use crate::keys::Spec;
-use crate::problems::{PlanProblems, is_plain, named, tables};
+use crate::problems::{PLAIN, PlanProblems, is_plain, named, tables};
 use crate::report_table::Report;
 use crate::slurm_table::Slurm;
 
@@ -126,8 +126,8 @@ impl Plan {
             let place = format!("[sweep] {key}");
             match (key.as_str(), value) {
                 ("name", Value::String(text)) if is_plain(text) => name.clone_from(text),
-                ("name", _) => problems.add(&place, "expected a name of letters, digits, - and _"),
-                ("out", Value::String(text)) => out = Some(PathBuf::from(text)),
+                ("name", _) => problems.add(&place, PLAIN),
+                ("out", Value::String(text)) if !text.is_empty() => out = Some(PathBuf::from(text)),
                 ("out", _) => problems.add(&place, "expected a folder"),
                 ("together", &Value::Integer(most)) if most > 0 => together = most as usize,
                 ("together", _) => problems.add(&place, "expected a whole number from 1"),
@@ -276,12 +276,20 @@ mod tests {
     use super::*;
     use crate::problems::TOLD;
 
-    /// What is wrong with a plan of this text.
-    fn refused(text: &str) -> Vec<String> {
+    fn read_text(text: &str) -> Result<Plan, SweepError> {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("plan.toml");
         std::fs::write(&path, text).unwrap();
-        match Plan::read(&path, &[]) {
+        Plan::read(&path, &[])
+    }
+
+    fn accepted(text: &str) -> Plan {
+        read_text(text).unwrap()
+    }
+
+    /// What is wrong with a plan of this text.
+    fn refused(text: &str) -> Vec<String> {
+        match read_text(text) {
             Err(SweepError::Plan(list)) => list,
             other => panic!("{other:?}"),
         }
@@ -303,6 +311,40 @@ mod tests {
         let many = "[[include]]\nseed = 1\n".repeat(10_001);
         let said = refused(&format!("[base]\nmodel = 'm'\ndata = 'd'\n{many}"));
         assert!(said[0].contains("[[include]]: comes to 10001"), "{said:?}");
+    }
+
+    #[test]
+    fn a_name_that_no_folder_takes_is_refused_before_any_work() {
+        let jobs = "[base]\nmodel = 'm'\ndata = 'd'\n";
+        let table = "{ metric = 'miou' }";
+        let [fits, long] = [100, 101].map(|length| "f".repeat(length));
+        let with = |name: &str| {
+            [
+                format!("[sweep]\nname = '{name}'\n{jobs}"),
+                format!("{jobs}[[report]]\nname = '{name}'\n"),
+                format!("{jobs}[[report]]\nfigures = {{ {name} = 'miou-by-layer' }}\n"),
+                format!("{jobs}[[report]]\ntables = {{ {name} = {table} }}\n"),
+            ]
+        };
+        for text in with(&long) {
+            let said = refused(&text);
+            assert!(said[0].ends_with(PLAIN), "{said:?}");
+        }
+        for text in with(&fits) {
+            accepted(&text);
+        }
+        for text in &with("index")[2..] {
+            let said = refused(text);
+            assert!(
+                said[0].contains("[[report]]: index: is the list"),
+                "{said:?}"
+            );
+        }
+        let said = refused(&format!("[sweep]\nout = ''\n{jobs}"));
+        assert!(
+            said[0].ends_with("[sweep] out: expected a folder"),
+            "{said:?}"
+        );
     }
 
     #[test]

@@ -51,9 +51,15 @@ impl PlanProblems {
     }
 }
 
+/// Letters of the longest name: a file of it has a run's name and an ending, too, and file systems take 255 bytes.
+const LONGEST: usize = 100;
+
+/// What a name is that [`is_plain`] refuses.
+pub(crate) const PLAIN: &str = "expected a name of at most 100 letters, digits, - and _";
+
 /// Whether a text can name a file or folder of a sweep.
 pub(crate) fn is_plain(text: &str) -> bool {
-    !text.is_empty()
+    (1..=LONGEST).contains(&text.len())
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte))

@@ -12,7 +12,7 @@ use crate::error::SweepError;
 use crate::jobs::{PlannedJob, Sweep};
 use crate::number_list::{COLUMNS, rows};
 use crate::pages;
-use crate::report_table::Report;
+use crate::report_table::{INDEX, Report};
 use crate::standing::is_done;
 
 /// A figure or table that the plan names.
@@ -44,8 +44,9 @@ pub struct Reported {
 /// Compares everything that is done, and makes what the plan names.
 ///
 /// # Errors
-/// One sentence, where a run is damaged or the disk refuses.
+/// One sentence, where a run is damaged, the folder of the sweep was removed or the disk refuses.
 pub fn report(sweep: &Sweep) -> Result<Reported, SweepError> {
+    sweep.is_there()?;
     // Before it is seen what is done: whoever comes later sees more.
     let _turn = pages::begin(sweep)?;
     let (done, missing): (Vec<&PlannedJob>, Vec<&PlannedJob>) = sweep
@@ -113,7 +114,7 @@ fn all_named(
         ]
     };
     let header = ["name", "report", "files", "missing_because"];
-    let path = folder.place("index.csv")?;
+    let path = folder.place(&format!("{INDEX}.csv"))?;
     files::write(&path, &to_csv(header, reported.named.iter().map(row)))?;
     folder.finish()?;
     Ok(())
@@ -299,4 +300,36 @@ fn copy(
         }
     }
     Ok(copied)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::jobs::Weights;
+    use crate::plan::Plan;
+    use crate::standing::note_failure;
+    use vitscope_hub::progress::SilentProgress;
+
+    #[test]
+    fn a_folder_that_was_removed_is_not_made_again() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, out) = (dir.path().join("plan.toml"), dir.path().join("out"));
+        let text =
+            format!("[sweep]\nout = {out:?}\n[base]\nmodel = 'none.pth'\ndata = 'folder:none'\n");
+        std::fs::write(&path, text).unwrap();
+        let open = || {
+            let plan = Plan::read(&path, &[]).unwrap();
+            Sweep::open(plan, Weights::AsTheyAre, &mut SilentProgress)
+        };
+        let sweep = open().unwrap();
+        std::fs::remove_dir_all(&out).unwrap();
+        let told = report(&sweep).unwrap_err().to_string();
+        assert!(told.contains("was removed while the sweep"), "{told}");
+        note_failure(&sweep, &sweep.jobs[0].name, "why").unwrap();
+        assert!(!out.exists());
+        std::fs::create_dir_all(out.join("runs")).unwrap();
+        let told = open().unwrap_err().to_string();
+        // The binary writes a setting in backticks as a flag, and `sweep` has none of this name.
+        assert!(told.contains("another out under [sweep]"), "{told}");
+    }
 }

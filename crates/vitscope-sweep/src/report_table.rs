@@ -15,7 +15,7 @@ use toml::{Table, Value};
 use vitscope_run::{Facet, Select};
 
 use crate::keys::{Spec, known};
-use crate::problems::{PlanProblems, is_plain};
+use crate::problems::{PLAIN, PlanProblems, is_plain};
 
 /// A comparison of some of a sweep's runs, and what is taken from it under other names.
 #[derive(Clone, Debug)]
@@ -34,6 +34,9 @@ pub struct Report {
     pub(crate) tables: Vec<(String, NumberList)>,
 }
 
+/// The name, without its ending, of the list of what the plan names, which lies beside it.
+pub(crate) const INDEX: &str = "index";
+
 const KEYS: &str = "name, of, select, paper, figures, tables";
 
 impl Report {
@@ -51,9 +54,7 @@ impl Report {
                 let place = format!("[[report]] {} {key}", index + 1);
                 match (key.as_str(), value) {
                     ("name", Value::String(text)) if is_plain(text) => report.name.clone_from(text),
-                    ("name", _) => {
-                        problems.add(&place, "expected a name of letters, digits, - and _");
-                    }
+                    ("name", _) => problems.add(&place, PLAIN),
                     ("of", Value::Table(of)) => {
                         let unknown = of.keys().filter(|key| !known(key, &place, problems));
                         let is_known = unknown.count() == 0;
@@ -103,8 +104,12 @@ impl Report {
         };
         let named: Vec<String> = reports.iter().flat_map(own).collect();
         for name in named.iter().filter(|name| !is_plain(name)) {
-            let problem = format!("{name:?}: expected a name of letters, digits, - and _");
-            problems.add("[[report]]", problem);
+            problems.add("[[report]]", format!("{name:?}: {PLAIN}"));
+        }
+        // Some file systems take letters of either case for the same.
+        if named.iter().any(|name| name.eq_ignore_ascii_case(INDEX)) {
+            let problem = "is the list of all that is named: choose another name";
+            problems.add("[[report]]", format!("{INDEX}: {problem}"));
         }
         // They all lie in one folder.
         apart(named.iter().collect(), problems);

@@ -71,11 +71,15 @@ fn failure_file(sweep: &Sweep, name: &str) -> PathBuf {
     sweep.plan.out.join("failed").join(format!("{name}.json"))
 }
 
-/// Notes why a job failed, until it is tried again.
+/// Notes why a job failed, until it is tried again; not where somebody else is at work on it, who has its end to tell,
+/// nor where the folder of the sweep was removed.
 ///
 /// # Errors
 /// When the disk refuses.
 pub(crate) fn note_failure(sweep: &Sweep, name: &str, why: &str) -> Result<(), SweepError> {
+    if sweep.at_work(name).is_some() || sweep.is_there().is_err() {
+        return Ok(());
+    }
     let path = failure_file(sweep, name);
     let failure = Failure {
         why: why.to_owned(),
@@ -142,7 +146,7 @@ impl Sweep {
         }
         if let Some(claimant) = self.at_work(&job.name) {
             return Standing::Running {
-                host: claimant.host,
+                host: claimant.process.host,
             };
         }
         let failure = std::fs::read(failure_file(self, &job.name)).ok();
@@ -196,5 +200,32 @@ impl Sweep {
         let jobs = self.jobs.iter();
         jobs.filter(|job| matches!(self.standing(job), Standing::Failed { .. }))
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::claim::Claims;
+    use crate::jobs::Weights;
+    use crate::plan::Plan;
+    use vitscope_hub::progress::SilentProgress;
+
+    #[test]
+    fn a_job_that_somebody_else_is_at_work_on_has_not_failed() {
+        let dir = tempfile::tempdir().unwrap();
+        let (path, out) = (dir.path().join("plan.toml"), dir.path().join("out"));
+        let text =
+            format!("[sweep]\nout = {out:?}\n[base]\nmodel = 'none.pth'\ndata = 'folder:none'\n");
+        std::fs::write(&path, text).unwrap();
+        let plan = Plan::read(&path, &[]).unwrap();
+        let sweep = Sweep::open(plan, Weights::AsTheyAre, &mut SilentProgress).unwrap();
+        let name = &sweep.jobs[0].name;
+        let held = Claims::take(&[sweep.run(name)], &|| false).unwrap();
+        note_failure(&sweep, name, "it is at work on it").unwrap();
+        assert!(!failure_file(&sweep, name).exists());
+        drop(held);
+        note_failure(&sweep, name, "the disk is full").unwrap();
+        assert!(failure_file(&sweep, name).exists());
     }
 }

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 use vitscope_data::{RgbCrop, palette};
-use vitscope_run::{EARNED, Part, Subject};
+use vitscope_run::{EARNED, Part, Subject, plain};
 
 use crate::error::ViewError;
 use crate::pane::{Pane, SlotReading};
@@ -28,8 +28,11 @@ pub struct AboutPane {
 impl AboutPane {
     pub(crate) fn of(pane: &Pane) -> Self {
         Self {
-            label: pane.label.clone(),
-            run: pane.run.as_ref().map(|run| run.root.display().to_string()),
+            label: plain::line(&pane.label).into_owned(),
+            run: pane.run.as_ref().map(|run| {
+                let root = run.root.display().to_string();
+                plain::line(&root).into_owned()
+            }),
             depth: pane.opened.record.depth,
             size: pane.opened.geometry.size,
             grid: pane.opened.grid,

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use vitscope_data::resize::RgbImage;
 use vitscope_data::{DataSet, Geometry, RgbCrop, Split, spread};
 use vitscope_probe::{LabelScratch, Labeler};
+use vitscope_run::plain;
 
 use crate::answers::{
     AboutDesk, AboutPane, AboutPicture, ClusterLine, ClusterMap, ColorMap, Colors, CosineMap,
@@ -120,13 +121,14 @@ impl Desk {
         })
     }
 
-    /// Puts an image of the data set on the desk, or finds it there.
+    /// Puts an image of the data set on the desk, or finds it there. Its name may be as it is, or as it is shown.
     ///
     /// # Errors
     /// A sentence, where there is no image of that name, or it cannot be read.
     pub fn pick(&mut self, name: &str) -> Result<AboutPicture, ViewError> {
-        if let Some(there) = self.pictures.iter().find(|picture| picture.name == name) {
-            return Ok(there.about());
+        let there = || self.pictures.iter().map(|picture| picture.name.as_str());
+        if let Some(at) = named(there, name) {
+            return Ok(self.pictures[at].about());
         }
         let none = || {
             ViewError::asked(format!(
@@ -134,9 +136,11 @@ impl Desk {
             ))
         };
         let data = self.data.take().ok_or_else(none)?;
-        let mut items = data.test.iter().chain(&data.train);
-        let placed = match items.find(|item| item.name == name) {
-            Some(item) => self.place(name.to_owned(), |geometry| Ok(data.image(item, geometry)?)),
+        let items: Vec<_> = data.test.iter().chain(&data.train).collect();
+        let placed = match named(|| items.iter().map(|item| item.name.as_str()), name) {
+            Some(at) => self.place(items[at].name.clone(), |geometry| {
+                Ok(data.image(items[at], geometry)?)
+            }),
             None => Err(none()),
         };
         self.data = Some(data);
@@ -432,9 +436,16 @@ impl DeskPicture {
     fn about(&self) -> AboutPicture {
         AboutPicture {
             id: self.id,
-            name: self.name.clone(),
+            name: plain::line(&self.name).into_owned(),
         }
     }
+}
+
+/// Which of some names is meant by one that may have come back from the page: the same, else one that is shown so.
+fn named<'a, I: Iterator<Item = &'a str>>(names: impl Fn() -> I, asked: &str) -> Option<usize> {
+    names()
+        .position(|name| name == asked)
+        .or_else(|| names().position(|name| plain::line(name) == asked))
 }
 
 /// The data set of a run, if it is still the one that the run saw.
@@ -455,7 +466,8 @@ fn open_data(asked: &str, hash: &str) -> Result<DataSet, String> {
 fn names(data: &DataSet) -> Vec<String> {
     let items: Vec<_> = data.test.iter().chain(&data.train).collect();
     let chosen = spread(items.len(), MOST_NAMES).into_iter();
-    let mut names: Vec<String> = chosen.map(|at| items[at].name.clone()).collect();
+    let shown = |at: usize| plain::line(&items[at].name).into_owned();
+    let mut names: Vec<String> = chosen.map(shown).collect();
     let mut seen = std::collections::BTreeSet::new();
     names.retain(|name| seen.insert(name.clone()));
     names

@@ -14,6 +14,7 @@ mod desk;
 mod error;
 mod page;
 mod pane;
+mod patient;
 mod routes;
 mod server;
 mod similar;

@@ -86,11 +86,7 @@ impl Answerer for Served {
             })
         } else {
             let body = self.json(&asked, &query);
-            body.map(|value| Answer {
-                status: 200,
-                kind: "application/json",
-                body: value.to_string().into_bytes(),
-            })
+            body.map(|value| Answer::json(200, &value))
         };
         answered.unwrap_or_else(|error| Answer::refusal(status(&error), &error.to_string()))
     }

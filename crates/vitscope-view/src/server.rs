@@ -2,8 +2,9 @@
 //!
 //! It listens on 127.0.0.1 and answers only requests whose path begins with a random token and whose `Host` is that
 //! address: another user of the machine does not know the token, and a page of the web that has its name resolved to
-//! 127.0.0.1 comes with another host. It sends no header that lets other pages read what it says. Connections, heads
-//! and bodies are bounded in number, size and time, and what panics in a request answers that request only.
+//! 127.0.0.1 comes with another host. It sends no header that lets other pages read what it says. Connections, heads,
+//! bodies and what is sent are bounded in number, size or time; a request that is refused ends its connection, since
+//! who has no token shall not hold one of the few places; and what panics in a request answers that request only.
 
 use std::convert::Infallible;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
@@ -12,13 +13,15 @@ use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, LengthLimitError, Limited};
 use hyper::body::{Bytes, Incoming};
-use hyper::header::{CONTENT_TYPE, HOST, HeaderName, ORIGIN};
+use hyper::header::{CONNECTION, CONTENT_TYPE, HOST, HeaderName, HeaderValue, ORIGIN};
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, Semaphore};
+use vitscope_run::plain;
 
 use crate::error::ViewError;
+use crate::patient::Patient;
 
 /// The largest body, which is an image file.
 pub const MOST_BYTES: usize = 64 << 20;
@@ -28,7 +31,7 @@ const CONNECTIONS: usize = 32;
 const HEAD: usize = 16 << 10;
 /// How long a head may take, and a connection that asks nothing may stay: it holds one of the few places.
 const HEAD_PATIENCE: Duration = Duration::from_secs(3);
-/// How long a body may take.
+/// How long a body may take, and a client to take anything of an answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// Random bytes of a token.
 const TOKEN: usize = 16;
@@ -58,16 +61,23 @@ pub struct Answer {
 }
 
 impl Answer {
-    /// One sentence about what went wrong.
+    /// A value for the page, in whose texts letters that are not shown by themselves are.
     #[must_use]
-    pub fn refusal(status: u16, sentence: &str) -> Self {
+    pub fn json(status: u16, value: &serde_json::Value) -> Self {
         Self {
             status,
             kind: "application/json",
-            body: serde_json::json!({ "error": sentence })
-                .to_string()
-                .into_bytes(),
+            body: plain::json(&value.to_string()).into_bytes(),
         }
+    }
+
+    /// One sentence about what went wrong.
+    #[must_use]
+    pub fn refusal(status: u16, sentence: &str) -> Self {
+        Self::json(
+            status,
+            &serde_json::json!({ "error": plain::line(sentence) }),
+        )
     }
 }
 
@@ -172,8 +182,9 @@ async fn accept<A: Answerer>(listener: tokio::net::TcpListener, guard: Arc<Guard
             http.timer(TokioTimer::new())
                 .header_read_timeout(HEAD_PATIENCE)
                 .max_buf_size(HEAD);
+            let stream = TokioIo::new(Patient::new(stream, PATIENCE));
             // A connection that breaks is its client's affair.
-            let _ = http.serve_connection(TokioIo::new(stream), service).await;
+            let _ = http.serve_connection(stream, service).await;
         });
     }
 }
@@ -183,7 +194,12 @@ async fn handle<A: Answerer>(
     guard: Arc<Guard<A>>,
 ) -> Result<Response<Full<Bytes>>, Infallible> {
     let answer = match guard.admit(&request) {
-        Err(refusal) => refusal,
+        Err(refusal) => {
+            let mut refused = response(refusal);
+            let close = HeaderValue::from_static("close");
+            refused.headers_mut().insert(CONNECTION, close);
+            return Ok(refused);
+        }
         Ok(path) => {
             let is_change = request.method() == Method::POST;
             let query = request.uri().query().unwrap_or_default().to_owned();
@@ -309,7 +325,7 @@ fn response(answer: Answer) -> Response<Full<Bytes>> {
     for (name, value) in headers {
         response
             .headers_mut()
-            .insert(name, hyper::header::HeaderValue::from_static(value));
+            .insert(name, HeaderValue::from_static(value));
     }
     response
 }

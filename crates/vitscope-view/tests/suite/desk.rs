@@ -244,6 +244,31 @@ fn bomb(side: u32) -> Vec<u8> {
 }
 
 #[test]
+#[cfg(unix)]
+fn a_name_with_hidden_letters_is_shown_with_them_and_found_by_either() {
+    let dir = tempfile::tempdir().unwrap();
+    let source = data();
+    let file = source.test[0].image.clone();
+    let odd = "a\u{202e}\u{2028}\u{9b}.png";
+    std::fs::copy(&file, dir.path().join(odd)).unwrap();
+    let data = DataSet::open(&format!("folder:{}", dir.path().display())).unwrap();
+    let name = data.test[0].name.clone();
+    assert!(name.contains('\u{202e}'), "{name:?}");
+    let mut desk = Desk::new(vec![plain()], Some(data));
+    let about = serde_json::to_value(desk.about()).unwrap();
+    let shown = about["names"][0].as_str().unwrap().to_owned();
+    assert!(shown.contains("a\\u{202e}\\u{2028}\\u{9b}"), "{shown:?}");
+    let picked = desk.pick(&shown).unwrap();
+    assert_eq!(picked.name, shown);
+    assert_eq!(desk.pick(&name).unwrap().id, picked.id);
+    assert_eq!(desk.pick(&shown).unwrap().id, picked.id);
+    // What the page gets of anything else that holds them.
+    let refused = vitscope_view::Answer::refusal(404, "a\u{202e}b");
+    let body = String::from_utf8(refused.body).unwrap();
+    assert_eq!(body, "{\"error\":\"a\\\\u{202e}b\"}");
+}
+
+#[test]
 fn what_cannot_be_shown_is_said_in_a_sentence() {
     let mut desk = Desk::new(vec![plain()], None);
     sentence(desk.add("note.txt", b"not an image"), "note.txt");

@@ -248,6 +248,38 @@ fn a_panic_answers_its_own_request_only_and_requests_run_side_by_side() {
 }
 
 #[test]
+fn who_has_no_token_keeps_no_connection() {
+    let running = Running::start();
+    let pipelined = b"GET /x HTTP/1.1\r\nHost: x\r\n\r\n".repeat(20);
+    let (status, text) = running.send(&pipelined);
+    // What it was not read of may have broken the connection before the answer came.
+    assert!(status == 403 || text.is_empty(), "{text}");
+    assert!(text.matches("HTTP/1.1").count() <= 1, "{text}");
+    // More clients than there are places, which send without end and read nothing.
+    let clients: Vec<TcpStream> = (0..40)
+        .map(|_| {
+            let mut stream = TcpStream::connect(("127.0.0.1", running.port)).unwrap();
+            stream.set_nonblocking(true).unwrap();
+            let _ = stream.write(&pipelined.repeat(100));
+            stream
+        })
+        .collect();
+    let begun = Instant::now();
+    assert_eq!(running.get("about").0, 200);
+    assert!(begun.elapsed() < Duration::from_secs(15));
+    drop(clients);
+    // With it, a connection serves one request after another.
+    let own = format!(
+        "GET /{}/about HTTP/1.1\r\nHost: 127.0.0.1:{}\r\n",
+        running.token, running.port
+    );
+    let both = format!("{own}\r\n{own}Connection: close\r\n\r\n");
+    let (_, text) = running.send(both.as_bytes());
+    assert_eq!(text.matches("HTTP/1.1 200").count(), 2, "{text}");
+    running.end();
+}
+
+#[test]
 fn a_port_that_is_taken_is_told() {
     let taken = std::net::TcpListener::bind(("127.0.0.1", 0)).unwrap();
     let port = taken.local_addr().unwrap().port();

@@ -11,7 +11,7 @@ use vitscope_sweep::{
 };
 
 use self::dry_run::dry_run;
-use self::told::{counted, plural, print_report, print_submitted, states, status};
+use self::told::{all_done, counted, plural, print_report, print_submitted, states, status};
 use super::locate::DownloadTeller;
 use super::note::note;
 use super::threads::use_threads;
@@ -133,7 +133,10 @@ fn make(
         return Err(SweepError::Stopped.into());
     }
     match vitscope_sweep::report(sweep) {
-        Ok(reported) => print_report(cli, sweep, &reported),
+        Ok(reported) => {
+            print_report(cli, sweep, &reported)?;
+            all_done(sweep, jobs)
+        }
         // What is done is told even where it cannot be compared, as on a full disk.
         Err(error) => {
             if cli.output() == Output::Human {

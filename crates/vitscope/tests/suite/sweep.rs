@@ -257,6 +257,45 @@ fn a_damaged_checkpoint_fails_alone_and_what_is_missing_is_told_at_once() {
 }
 
 #[test]
+fn a_job_that_somebody_else_is_at_work_on_is_undone_and_not_failed() {
+    let trial = Trial::new("[matrix]\nseed = [0]\n");
+    let run = trial.run("seed", "0");
+    let claim = run.with_file_name(format!(
+        "{}.claim",
+        run.file_name().unwrap().to_str().unwrap()
+    ));
+    std::fs::create_dir_all(run.parent().unwrap()).unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
+    let other = serde_json::json!({"host": "elsewhere", "pid": 1, "time": now.unwrap().as_secs()});
+    std::fs::write(&claim, other.to_string()).unwrap();
+    let output = trial.sweep(&[]);
+    let told = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{told}");
+    assert!(told.contains("1 job is not done"), "{told}");
+    assert_eq!(states(&trial.json(&["status"])), ["running"]);
+    // A user's own file in its place.
+    std::fs::write(&claim, "my notes").unwrap();
+    assert_eq!(states(&trial.json(&["status"])), ["waiting"]);
+    assert_eq!(trial.sweep(&[]).status.code(), Some(1));
+    let status = trial.json(&["status"]);
+    let why = status["jobs"][0]["standing"]["why"].as_str().unwrap();
+    assert!(why.contains("is no claim"), "{why}");
+    assert_eq!(std::fs::read(&claim).unwrap(), b"my notes");
+    // A process of this machine's number, long ago.
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let gone = serde_json::json!({"host": host.trim(), "pid": std::process::id(), "time": 1000});
+    std::fs::write(&claim, gone.to_string()).unwrap();
+    succeed(trial.sweep(&[]));
+    assert!(!claim.exists());
+    // What lies here is found whatever is wrong with the settings of downloads.
+    let mut status = command();
+    status.args(trial.args(&["status"])).env_remove("HOME");
+    let output = status.env("HF_ENDPOINT", "foo").output().unwrap();
+    let status: Value = serde_json::from_str(&succeed(output)).unwrap();
+    assert_eq!(states(&status), ["done"]);
+}
+
+#[test]
 fn a_folder_that_is_no_sweeps_is_left_alone() {
     let trial = Trial::new("[matrix]\nseed = [0]\n");
     std::fs::create_dir(trial.out()).unwrap();
@@ -266,7 +305,7 @@ fn a_folder_that_is_no_sweeps_is_left_alone() {
     let told = String::from_utf8_lossy(&output.stderr).into_owned();
     assert_eq!(output.status.code(), Some(2), "{told}");
     assert!(
-        told.contains("no mark that vitscope sweep made it"),
+        told.contains("no mark that vitscope sweep made it: choose another out under [sweep]"),
         "{told}"
     );
     assert_eq!(std::fs::read(&own).unwrap(), b"mine");

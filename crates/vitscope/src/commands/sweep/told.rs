@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use serde_json::json;
-use vitscope_sweep::{Pages, PlannedJob, Reported, Sweep, SweepError, slurm};
+use vitscope_sweep::{Pages, PlannedJob, Reported, Sweep, SweepError, is_done, slurm};
 
 use crate::args::{Cli, Output};
 use crate::commands::compare::columns;
@@ -189,5 +189,17 @@ pub(super) fn print_report(cli: &Cli, sweep: &Sweep, reported: &Reported) -> any
             all: sweep.jobs.len(),
         }
         .into()),
+    }
+}
+
+/// An error where one of the `asked` jobs is not done, though none failed: somebody else is at work on it.
+pub(super) fn all_done(sweep: &Sweep, asked: &[&PlannedJob]) -> anyhow::Result<()> {
+    let left = |job: &&&PlannedJob| !is_done(&sweep.run(&job.name));
+    match asked.iter().filter(left).count() {
+        0 => Ok(()),
+        count => Err(missed(format!(
+            "{} not done: `vitscope sweep status` says who is at work on what is running, and the same command does what is left",
+            plural(count, "job is", "jobs are")
+        ))),
     }
 }
