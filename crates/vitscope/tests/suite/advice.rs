@@ -164,10 +164,10 @@ const SHARDS: &[Sentence] = &[
     Sentence {
         before: &["!spoil one/codebooks.safetensors"],
         typed: "merge one two --out merged",
-        says: "remove the folder of its run and make that again",
+        says: "remove it, then run this shard again with --resume",
         advised: &[
-            "!rm one",
-            "probe MODEL DATA SMALL --out one --shard 1/2",
+            "!rm one/codebooks.safetensors",
+            "probe MODEL DATA SMALL --out one --shard 1/2 --resume",
             "merge one two --out merged",
         ],
     },
