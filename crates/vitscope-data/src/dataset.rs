@@ -14,6 +14,7 @@ use crate::doubt::Doubt;
 use crate::error::DataError;
 use crate::findings::Findings;
 use crate::geometry::Geometry;
+use crate::glob_images::Searched;
 use crate::kind::Kind;
 use crate::kinds;
 use crate::labels::LabelTable;
@@ -41,8 +42,8 @@ pub struct DataSet {
     /// The DATA argument that it was opened by.
     pub(crate) spec: String,
     pub(crate) notes: Vec<String>,
-    /// Folders in which its description has images or masks looked for.
-    pub(crate) searched: BTreeSet<PathBuf>,
+    /// Where its description has images and masks looked for.
+    pub(crate) searched: BTreeSet<Searched>,
     /// What [`doubts`](Self::doubts) found, as several parts of a run ask for it.
     pub(crate) doubted: OnceLock<Vec<Doubt>>,
 }
@@ -140,15 +141,17 @@ impl DataSet {
         }
     }
 
-    /// Its root, every folder in which one of its images lies, and those in which its description has images or masks looked
-    /// for, each once: nothing may be written there, since it could become one of them.
+    /// The folders in which an output may not lie, each once, since it could become one of the images or masks: its root, every
+    /// folder in which one of its images lies, and where its description would find what lies in `out`.
     #[must_use]
-    pub fn folders(&self) -> Vec<&Path> {
+    pub fn folders(&self, out: &Path) -> Vec<&Path> {
         let items = self.train.iter().chain(&self.test);
+        let reached = self.searched.iter();
+        let reached = reached.filter(|searched| searched.reaches(out));
         let lies_in = items.filter_map(|item| item.image.parent());
         let folders: BTreeSet<&Path> = lies_in
             .chain([self.root.as_path()])
-            .chain(self.searched.iter().map(PathBuf::as_path))
+            .chain(reached.map(|searched| searched.folder.as_path()))
             .collect();
         folders.into_iter().collect()
     }

@@ -47,7 +47,7 @@ use crate::contents::{Class, Contents};
 use crate::decode;
 use crate::error::DataError;
 use crate::findings::Findings;
-use crate::glob_images;
+use crate::glob_images::{self, Searched};
 use crate::kind::Kind;
 use crate::kinds::pascal_part;
 use crate::labels::{ColorTable, IdTable, LabelTable};
@@ -342,13 +342,15 @@ fn expand(
     for pattern in patterns {
         let place = root.join(pattern);
         let found = if place.is_dir() {
-            findings.searched.insert(place.clone());
+            findings.searched.insert(Searched {
+                folder: place.clone(),
+                parts: Vec::new(),
+            });
             listing::some_images_in(&place, findings)?
         } else if place.is_file() {
             vec![place]
         } else {
-            let searched = glob_images::searched(root, pattern);
-            findings.searched.insert(searched);
+            findings.searched.insert(Searched::by(root, pattern));
             glob_images::images_of(root, pattern).map_err(&wrong)?
         };
         if found.is_empty() {

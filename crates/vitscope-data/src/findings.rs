@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::DataError;
+use crate::glob_images::Searched;
 
 /// How many problems, or paths, are kept one by one; more are only counted.
 const KEPT: usize = 1000;
@@ -70,8 +71,8 @@ pub(crate) struct Findings {
     pub notes: Vec<String>,
     pub problems: Problems,
     pub unclaimed: Listed,
-    /// Folders in which everything of a kind of file is taken.
-    pub searched: BTreeSet<PathBuf>,
+    /// Where images and masks are looked for, whatever lies there.
+    pub searched: BTreeSet<Searched>,
 }
 
 impl Findings {

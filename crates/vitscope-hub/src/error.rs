@@ -202,6 +202,12 @@ pub enum HubError {
         /// Received.
         received: u64,
     },
+    /// A file that another program is bringing, for longer than can be waited.
+    #[error("{file} is being downloaded by another program: run again when that is done")]
+    Busy {
+        /// Id and file.
+        file: String,
+    },
     /// A file that is longer than any of its kind that is read.
     #[error(
         "{file} has {size} bytes, and of such a file at most {most} are read: look at {page} what it is, or download the weights alone and give their path"
@@ -227,7 +233,7 @@ pub enum HubError {
     },
     /// A download with other contents than the hub announced.
     #[error(
-        "{file} should have {kind} {expected} but has {found}: nothing of it was kept, try again"
+        "{file} should have {kind} {expected} but has {found}: nothing of it was kept, so try again; where that helps nothing, download it otherwise and give its path"
     )]
     Hash {
         /// Id and file.

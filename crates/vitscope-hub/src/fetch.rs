@@ -112,7 +112,7 @@ impl<'a> Remote<'a> {
         })
     }
 
-    /// In one attempt, which ends after `time`.
+    /// Within so much time, whatever it takes; who cannot be reached at all is not asked again.
     pub fn within(self, time: Duration) -> Self {
         Self {
             client: self.client.until(Instant::now() + time),
@@ -120,8 +120,14 @@ impl<'a> Remote<'a> {
         }
     }
 
-    fn attempts(&self) -> u32 {
-        if self.client.is_hasty() { 1 } else { ATTEMPTS }
+    /// Waits before another attempt, for longer each time; whether there is time for one.
+    fn may_repeat(&self, pause: &mut Duration) -> bool {
+        if self.client.left().is_some_and(|left| left <= *pause) {
+            return false;
+        }
+        std::thread::sleep(*pause);
+        *pause *= 2;
+        true
     }
 
     /// The page that a person would visit.
@@ -247,13 +253,14 @@ impl<'a> Remote<'a> {
             let result = self.client.send(method, url, 0);
             let passing = match &result {
                 Ok(answer) => is_passing(answer.status),
-                Err(error) => matches!(error, HubError::Unreachable { .. }),
+                Err(error) => {
+                    self.client.left().is_none() && matches!(error, HubError::Unreachable { .. })
+                }
             };
-            if !passing || attempt >= self.attempts() {
+            if !passing || attempt >= ATTEMPTS || !self.may_repeat(&mut pause) {
                 return result;
             }
             attempt += 1;
-            wait(&mut pause);
         }
     }
 
@@ -294,7 +301,7 @@ impl<'a> Remote<'a> {
             } else {
                 fruitless += 1;
             }
-            if fruitless + 1 >= self.attempts() {
+            if fruitless + 1 >= ATTEMPTS {
                 break Some(cause);
             }
             if announced.sha256.is_none() {
@@ -303,7 +310,9 @@ impl<'a> Remote<'a> {
             if fruitless == 0 {
                 pause = self.settings.pause;
             }
-            wait(&mut pause);
+            if !self.may_repeat(&mut pause) {
+                break Some(cause);
+            }
         };
         if let Some(cause) = cause {
             let kept = if announced.sha256.is_some() {
@@ -432,19 +441,28 @@ impl<'a> Remote<'a> {
         let path = self.cache.lock(etag);
         make_parent(&path)?;
         let handle = open_own(&path)?;
-        match handle.try_lock() {
-            Ok(()) => return Ok(Some(handle)),
-            Err(TryLockError::WouldBlock) if self.client.is_hasty() => {
-                return Err(HubError::io(&path, "wait for the lock")(
-                    ErrorKind::WouldBlock.into(),
-                ));
-            }
-            Err(_) => {}
+        if handle.try_lock().is_ok() {
+            return Ok(Some(handle));
         }
         progress.note(&format!(
             "{file}: waiting for another program that is downloading it"
         ));
-        Ok(handle.lock().is_ok().then_some(handle))
+        if self.client.left().is_none() {
+            return Ok(handle.lock().is_ok().then_some(handle));
+        }
+        let mut pause = Duration::from_millis(20);
+        loop {
+            match handle.try_lock() {
+                Ok(()) => return Ok(Some(handle)),
+                Err(TryLockError::Error(_)) => return Ok(None),
+                Err(TryLockError::WouldBlock) if self.may_repeat(&mut pause) => {}
+                Err(TryLockError::WouldBlock) => {
+                    return Err(HubError::Busy {
+                        file: format!("{}/{file}", self.id),
+                    });
+                }
+            }
+        }
     }
 
     /// What an answer other than success means.
@@ -566,11 +584,6 @@ fn longest(file: &str) -> u64 {
 /// Whether a status is likely to pass by itself.
 fn is_passing(status: u16) -> bool {
     matches!(status, 429 | 500 | 502 | 503 | 504)
-}
-
-fn wait(pause: &mut Duration) {
-    std::thread::sleep(*pause);
-    *pause *= 2;
 }
 
 /// Whether an ETag can be the name of a file.

@@ -140,9 +140,10 @@ impl Client {
         }
     }
 
-    /// Whether there is an end, so that nothing is tried twice and nobody is waited for.
-    pub fn is_hasty(&self) -> bool {
-        self.until.is_some()
+    /// The time that is left, where there is an end.
+    pub fn left(&self) -> Option<Duration> {
+        let end = self.until?;
+        Some(end.saturating_duration_since(Instant::now()))
     }
 
     /// Sends a request, from byte `from` on, and follows redirects.

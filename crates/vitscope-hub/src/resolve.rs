@@ -199,17 +199,19 @@ fn obtain(
         if let Some(path) = sidecars(&main).find_map(|name| damaged(&at(&name))) {
             return Err(HubError::Damaged { path });
         }
-        let described = sidecars(&main)
-            .any(|name| at(&name).is_file() || cache.is_absent(&commit, &name))
-            // A link whose contents were removed is to be filled again.
-            && !sidecars(&main).any(|name| at(&name).is_symlink() && !at(&name).is_file());
-        if !described && settings.offline.is_none() {
+        // A link whose contents were removed is to be filled again.
+        let is_open = |name: &String| {
+            !at(name).is_file() && (at(name).is_symlink() || !cache.is_absent(&commit, name))
+        };
+        let open: Vec<String> = sidecars(&main).filter(is_open).collect();
+        if !open.is_empty() && settings.offline.is_none() {
             // Other programs cache weights alone. What tells their format is small and worth
             // asking for; without it, what is there is used.
             if let Err(error) = complete(settings, &cache, asked, &commit, &main, progress) {
                 progress.note(&format!(
-                    "{}: its cached weights are used without the files that tell what they are: {error}",
-                    asked.id
+                    "{}: its cached weights are used without {}, which may tell what they are: {error}",
+                    asked.id,
+                    listed(&open, " and ")
                 ));
             }
         }
@@ -369,7 +371,7 @@ fn complete(
 ) -> Result<(), HubError> {
     use crate::fetch::Remote;
 
-    // One short attempt: whoever has the weights should not wait for a hub that is away.
+    // For a short time: whoever has the weights should not wait for a hub that is away.
     let remote = Remote::new(settings, cache.clone(), asked.id, commit)?;
     let remote = remote.within(settings.bounds.patience);
     let listing = remote.listing()?;

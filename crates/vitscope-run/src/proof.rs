@@ -79,7 +79,7 @@ impl Record {
         let [Some(hash), Some(_)] = noted else {
             return Err(RunError::file(
                 &path,
-                "does not say what its shard wrote, as an earlier version did not: make this shard again in a new folder",
+                "does not say what its shard wrote, as an earlier version did not: run this shard again with `resume`",
             ));
         };
         let value = serde_json::from_slice(&text).map(|record| said(record, self.files.clone()));

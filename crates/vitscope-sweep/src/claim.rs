@@ -5,16 +5,19 @@
 //! tells everything, and where the file system has none, the process's number and start. Of another machine the
 //! lock may not be seen, or outlive it, so that there the renewing counts.
 
+use std::collections::BTreeMap;
 use std::fs::{File, TryLockError};
 use std::io::{ErrorKind, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use tempfile::NamedTempFile;
 use vitscope_run::files;
+use vitscope_study::observer::Observer;
 
 use crate::error::SweepError;
 use crate::process::Process;
@@ -113,6 +116,13 @@ impl Found {
         }
         // This machine before it was started again, or another of the same name.
         let may_be_gone = by.process.host == own.process.host && is_locked == Some(false);
+        if may_be_gone && by.process.boot.is_none() && own.process.boot.is_some() {
+            // An earlier version of the program, which said no more than its number.
+            return match by.process.number_is_free() {
+                true => Life::Gone,
+                false => Life::AtWork,
+            };
+        }
         match by.time.abs_diff(own.time) {
             ..STALE if !may_be_gone => Life::AtWork,
             DAY.. if is_locked != Some(true) => Life::Gone,
@@ -220,71 +230,147 @@ fn written(path: &Path) -> Result<(NamedTempFile, Option<File>), SweepError> {
 /// Runs that this process works on, for as long as this lives.
 #[derive(Debug)]
 pub struct Claims {
-    held: Vec<OwnClaim>,
+    held: Arc<Mutex<Vec<OwnClaim>>>,
     /// Dropped to end the renewing.
     stop: Option<Sender<()>>,
-    /// Gives back what is held.
-    renewing: Option<JoinHandle<Vec<OwnClaim>>>,
+    renewing: Option<JoinHandle<()>>,
 }
 
 impl Claims {
     /// Claims runs; while another process of this machine ends its work on one, it waits, and where it is in doubt
-    /// whether one of another machine works, it watches for that, unless it is asked to `stop`.
+    /// whether one of another machine works, it says so and watches for that, all of them at once, unless the
+    /// observer wants it to stop.
     ///
     /// # Errors
     /// [`SweepError::Stopped`]; a sentence, where another process works on one of them, or something that is no claim
     /// lies in its place; and when the disk refuses.
-    pub fn take(runs: &[PathBuf], stop: &dyn Fn() -> bool) -> Result<Self, SweepError> {
-        let mut claims = Self {
-            held: Vec::new(),
-            stop: None,
-            renewing: None,
-        };
-        for run in runs {
-            claims.held.push(claim(run, PATIENCE, stop)?);
-        }
+    pub fn take(runs: &[PathBuf], observer: &mut dyn Observer) -> Result<Self, SweepError> {
+        Self::take_with(runs, PATIENCE, observer)
+    }
+
+    fn take_with(
+        runs: &[PathBuf],
+        patience: Patience,
+        observer: &mut dyn Observer,
+    ) -> Result<Self, SweepError> {
         let (stop, stopped) = channel();
-        let mut held = std::mem::take(&mut claims.held);
-        claims.stop = Some(stop);
-        claims.renewing = Some(std::thread::spawn(move || {
+        let held: Arc<Mutex<Vec<OwnClaim>>> = Arc::default();
+        let renewed = Arc::clone(&held);
+        // From the first on: whoever waits for the last must not lose it meanwhile.
+        let renewing = std::thread::spawn(move || {
             while stopped.recv_timeout(RENEWED) == Err(RecvTimeoutError::Timeout) {
-                held.iter_mut().for_each(OwnClaim::renew);
+                all(&renewed).iter_mut().for_each(OwnClaim::renew);
             }
-            held
-        }));
+        });
+        let claims = Self {
+            held,
+            stop: Some(stop),
+            renewing: Some(renewing),
+        };
+        let mut watch = Watch::begin(runs, patience);
+        for run in runs {
+            let claim = claim(run, &mut watch, observer)?;
+            all(&claims.held).push(claim);
+        }
         Ok(claims)
     }
 }
 
-fn claim(run: &Path, patience: Patience, stop: &dyn Fn() -> bool) -> Result<OwnClaim, SweepError> {
+/// What is held, whatever became of another thread that held it.
+fn all(held: &Mutex<Vec<OwnClaim>>) -> MutexGuard<'_, Vec<OwnClaim>> {
+    held.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Claims of others, watched from one moment on.
+struct Watch {
+    patience: Patience,
+    begun: Instant,
+    /// What each said then.
+    first: BTreeMap<PathBuf, Vec<u8>>,
+    is_told: bool,
+}
+
+impl Watch {
+    fn begin(runs: &[PathBuf], patience: Patience) -> Self {
+        let paths = runs.iter().map(|run| file(run));
+        // What cannot be read is told when its turn comes.
+        let first = paths.filter_map(|path| Some((path.clone(), look(&path).ok()??.text)));
+        Self {
+            patience,
+            begun: Instant::now(),
+            first: first.collect(),
+            is_told: false,
+        }
+    }
+
+    /// Whether the maker of a claim is at work.
+    fn life(&mut self, path: &Path, found: &Found) -> Life {
+        match found.life(&Claimant::this()) {
+            Life::Doubted => {}
+            life => return life,
+        }
+        match self.first.get(path) {
+            Some(first) if *first != found.text => Life::AtWork,
+            Some(_) if self.begun.elapsed() >= self.patience.renewal => Life::Gone,
+            Some(_) => Life::Doubted,
+            // It came after the watch began, and is as new as that.
+            None => Life::AtWork,
+        }
+    }
+
+    /// Says once that it is waited.
+    fn tell(&mut self, run: &Path, other: &Process, observer: &mut dyn Observer) {
+        if !self.is_told {
+            self.is_told = true;
+            observer.note(&format!(
+                "{}: process {} of {} may have ended without giving it back: it is taken in {} s unless its claim is renewed meanwhile",
+                run.display(),
+                other.pid,
+                other.host,
+                self.patience.renewal.saturating_sub(self.begun.elapsed()).as_secs()
+            ));
+        }
+    }
+}
+
+fn claim(
+    run: &Path,
+    watch: &mut Watch,
+    observer: &mut dyn Observer,
+) -> Result<OwnClaim, SweepError> {
     let path = file(run);
     let (mut beside, file) = written(&path)?;
     let own = Claimant::this().process;
     let begun = Instant::now();
-    let mut first: Option<Vec<u8>> = None;
     loop {
         match files::put_if_free(beside, &path)? {
-            None => return Ok(OwnClaim { path, _file: file }),
+            None => {
+                let mut claim = OwnClaim { path, _file: file };
+                // What it says of the time is as old as the waiting was long.
+                if begun.elapsed() > Duration::from_secs(1) {
+                    claim.renew();
+                }
+                return Ok(claim);
+            }
             Some(file) => beside = file,
         }
         let Some(found) = look(&path)? else {
             continue;
         };
-        let is_same = first.get_or_insert_with(|| found.text.clone()) == &found.text;
-        let life = match found.life(&Claimant::this()) {
-            Life::Doubted if !is_same => Life::AtWork,
-            Life::Doubted if begun.elapsed() >= patience.renewal => Life::Gone,
-            life => life,
-        };
+        let life = watch.life(&path, &found);
         if life == Life::Gone {
             free(&path, &found.text)?;
             continue;
         }
-        if stop() {
+        if observer.stop() {
             return Err(SweepError::Stopped);
         }
         let other = &found.claimant.process;
-        let is_ending = other.is_beside(&own) && *other != own && begun.elapsed() < patience.end;
+        if life == Life::Doubted {
+            watch.tell(run, other, observer);
+        }
+        let is_ending =
+            other.is_beside(&own) && *other != own && begun.elapsed() < watch.patience.end;
         if life == Life::AtWork && !is_ending {
             return Err(SweepError::Usage(format!(
                 "{}: {} is at work on it (process {}): wait for its end",
@@ -339,10 +425,11 @@ pub(crate) fn sweep(runs: &Path) -> Result<(), SweepError> {
 impl Drop for Claims {
     fn drop(&mut self) {
         self.stop = None;
-        if let Some(Ok(held)) = self.renewing.take().map(JoinHandle::join) {
-            self.held = held;
+        if let Some(renewing) = self.renewing.take() {
+            // It ends with what it waits for, and has nothing to tell.
+            let _ = renewing.join();
         }
-        for held in self.held.iter().filter(|held| is_own(&held.path)) {
+        for held in all(&self.held).iter().filter(|held| is_own(&held.path)) {
             let _ = files::remove_if_there(&held.path);
         }
     }
@@ -350,6 +437,8 @@ impl Drop for Claims {
 
 #[cfg(test)]
 mod tests {
+    use vitscope_study::observer::{Phase, Silent};
+
     use super::*;
 
     const HASTE: Patience = Patience {
@@ -363,7 +452,9 @@ mod tests {
 
     /// Takes a claim and gives it back.
     fn take(run: &Path) -> Result<(), String> {
-        let held = claim(run, HASTE, &|| false).map_err(|error| error.to_string())?;
+        let runs = [run.to_owned()];
+        let mut watch = Watch::begin(&runs, HASTE);
+        let held = claim(run, &mut watch, &mut Silent).map_err(|error| error.to_string())?;
         assert!(is_own(&held.path));
         std::fs::remove_file(&held.path).unwrap();
         Ok(())
@@ -380,20 +471,21 @@ mod tests {
     fn a_run_is_one_processs_at_a_time() {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().join("runs/a");
-        let held = Claims::take(std::slice::from_ref(&run), &|| false).unwrap();
-        let refused = Claims::take(std::slice::from_ref(&run), &|| false).unwrap_err();
+        let held = Claims::take(std::slice::from_ref(&run), &mut Silent).unwrap();
+        let refused = Claims::take(std::slice::from_ref(&run), &mut Silent).unwrap_err();
         assert!(refused.to_string().contains("is at work"), "{refused}");
         assert!(claimant(&run).is_some());
         drop(held);
         assert!(claimant(&run).is_none());
-        Claims::take(&[run], &|| false).unwrap();
+        Claims::take(&[run], &mut Silent).unwrap();
     }
 
     #[test]
     fn a_claim_stays_locked_when_it_is_renewed() {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().join("a");
-        let mut held = claim(&run, HASTE, &|| false).unwrap();
+        let mut watch = Watch::begin(std::slice::from_ref(&run), HASTE);
+        let mut held = claim(&run, &mut watch, &mut Silent).unwrap();
         let locked = || look(&file(&run)).unwrap().unwrap().is_locked;
         assert_eq!(locked(), Some(true));
         held.renew();
@@ -481,6 +573,59 @@ mod tests {
         assert_eq!(found(Some(false)).life(&own), Life::Doubted);
         assert_eq!(found(Some(true)).life(&own), Life::AtWork);
         assert_eq!(found(None).life(&own), Life::AtWork);
+    }
+
+    #[test]
+    fn claims_that_are_doubted_are_watched_together_and_that_is_said_once() {
+        struct Told(Vec<String>);
+        impl Observer for Told {
+            fn begin(&mut self, _: Phase, _: u64, _: u64) {}
+            fn advance(&mut self, _: u64, _: Option<f64>) {}
+            fn end(&mut self) {}
+            fn note(&mut self, note: &str) {
+                self.0.push(note.to_owned());
+            }
+            fn stop(&self) -> bool {
+                false
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let runs: Vec<PathBuf> = (0..4).map(|run| dir.path().join(run.to_string())).collect();
+        for run in &runs {
+            let mut old = elsewhere();
+            old.time -= 2 * STALE;
+            lay(run, &old);
+        }
+        let (begun, mut told) = (Instant::now(), Told(Vec::new()));
+        let held = Claims::take_with(&runs, HASTE, &mut told).unwrap();
+        assert!((HASTE.renewal..3 * HASTE.renewal).contains(&begun.elapsed()));
+        let [said] = &told.0[..] else {
+            panic!("{:?}", told.0);
+        };
+        assert!(said.contains("of elsewhere may have ended"), "{said}");
+        assert!(runs.iter().all(|run| is_own(&file(run))));
+        drop(held);
+        assert!(runs.iter().all(|run| !file(run).exists()));
+    }
+
+    #[test]
+    #[cfg(target_os = "linux")]
+    fn a_claim_of_an_earlier_version_goes_by_its_number() {
+        let mut before = Claimant::this();
+        (before.process.boot, before.process.started) = (None, None);
+        let found = |pid| {
+            let mut claimant = before.clone();
+            claimant.process.pid = pid;
+            Found {
+                text: Vec::new(),
+                claimant,
+                is_locked: Some(false),
+            }
+        };
+        let own = Claimant::this();
+        assert_eq!(found(own.process.pid).life(&own), Life::AtWork);
+        // Beyond the largest that there is.
+        assert_eq!(found(1 << 30).life(&own), Life::Gone);
     }
 
     #[test]

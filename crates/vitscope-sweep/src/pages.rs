@@ -6,6 +6,7 @@ use std::slice;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use vitscope_run::files;
+use vitscope_study::observer::Silent;
 
 use crate::claim::{Claims, claimant};
 use crate::error::SweepError;
@@ -81,7 +82,7 @@ fn asked(sweep: &Sweep) -> String {
 /// Takes the turn to write the pages: another process that did jobs of the same sweep ends with the same files, one
 /// after the other.
 pub(crate) fn begin(sweep: &Sweep) -> Result<Claims, SweepError> {
-    let claims = Claims::take(slice::from_ref(&comparison(sweep)), &|| false)?;
+    let claims = Claims::take(slice::from_ref(&comparison(sweep)), &mut Silent)?;
     files::remove_if_there(&file(sweep))?;
     Ok(claims)
 }

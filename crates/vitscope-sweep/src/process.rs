@@ -43,6 +43,11 @@ impl Process {
         (&self.host, &self.boot) == (&other.host, &other.boot)
     }
 
+    /// Whether no process of this machine has its number.
+    pub(crate) fn number_is_free(&self) -> bool {
+        started(&self.pid.to_string()).is_none()
+    }
+
     /// Whether it is there still; `None` where `own`, on the same machine, does not see it by its number.
     pub(crate) fn is_running(&self, own: &Self) -> Option<bool> {
         let then = self.started?;

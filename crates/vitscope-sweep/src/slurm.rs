@@ -12,6 +12,7 @@ use std::slice;
 
 use serde::{Deserialize, Serialize};
 use vitscope_run::files;
+use vitscope_study::observer::Silent;
 
 use crate::claim::Claims;
 use crate::error::{Again, SweepError};
@@ -128,7 +129,7 @@ pub fn submit(
     more: &[String],
 ) -> Result<Submission, SweepError> {
     // Another process that submits the same: this one then finds its arrays in the queue.
-    let _turn = Claims::take(slice::from_ref(&folder(sweep)), &|| false)?;
+    let _turn = Claims::take(slice::from_ref(&folder(sweep)), &mut Silent)?;
     let queued = elements(sweep)?;
     let is_free = |job: &&&PlannedJob| {
         let mut pieces = queued.iter().map(|own| &own.piece);

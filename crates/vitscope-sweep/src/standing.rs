@@ -205,6 +205,8 @@ impl Sweep {
 
 #[cfg(test)]
 mod tests {
+    use vitscope_study::observer::Silent;
+
     use super::*;
     use crate::claim::Claims;
     use crate::jobs::Weights;
@@ -221,7 +223,7 @@ mod tests {
         let plan = Plan::read(&path, &[]).unwrap();
         let sweep = Sweep::open(plan, Weights::AsTheyAre, &mut SilentProgress).unwrap();
         let name = &sweep.jobs[0].name;
-        let held = Claims::take(&[sweep.run(name)], &|| false).unwrap();
+        let held = Claims::take(&[sweep.run(name)], &mut Silent).unwrap();
         note_failure(&sweep, name, "it is at work on it").unwrap();
         assert!(!failure_file(&sweep, name).exists());
         drop(held);

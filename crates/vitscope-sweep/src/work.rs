@@ -76,7 +76,7 @@ fn attempt(
         _ => sweep.runs(),
     };
     let runs: Vec<PathBuf> = jobs.iter().map(|job| folder.join(&job.name)).collect();
-    let _claims = Claims::take(&runs, &|| observer.stop())?;
+    let _claims = Claims::take(&runs, observer)?;
     // Whoever had them before may have come to the end.
     let jobs: Vec<&PlannedJob> = jobs
         .iter()

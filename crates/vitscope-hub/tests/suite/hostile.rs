@@ -178,17 +178,24 @@ fn cached_weights_wait_for_nobody() {
     }
 }
 
-/// Nor for another program that is bringing the same file.
+/// Nor long for another program that is bringing the same file.
 #[test]
 fn cached_weights_wait_for_no_lock() {
-    let case = case(&good_hub()).with_weights();
+    let mut case = case(&good_hub()).with_weights();
+    case.settings.bounds.patience = Duration::from_millis(300);
     let locks = case.settings.cache.join(".locks/models--owner--name");
     std::fs::create_dir_all(&locks).unwrap();
     let lock = std::fs::File::create(locks.join(format!("{GIT}.lock"))).unwrap();
     lock.lock().unwrap();
     assert_eq!(std::fs::read(case.get().unwrap().path).unwrap(), WEIGHTS);
-    drop(lock);
-    let found = case.get().unwrap().path;
+    // Who is done in time is waited for.
+    case.settings.bounds.patience = Duration::from_secs(60);
+    let found = std::thread::scope(|scope| {
+        let getting = scope.spawn(|| case.get().unwrap().path);
+        std::thread::sleep(Duration::from_millis(200));
+        drop(lock);
+        getting.join().unwrap()
+    });
     assert!(found.with_file_name("config.json").is_file());
 }
 

@@ -83,7 +83,7 @@ pub fn attention(
         watch::find_queries(&settings.queries, &data, settings.split, count, opened.grid)?;
     let place = || default_place(&[&opened.stem, data.kind.name(), "attention"]);
     let run = request.out.clone().unwrap_or_else(place);
-    apart(&run, &[data.folders(), vec![&request.model]].concat())?;
+    apart(&run, &[data.folders(&run), vec![&request.model]].concat())?;
     let mut record = describe(request, &data, &opened, count);
     let session = Session::begin(&run, &record, request.resume)?;
     if session.complete().is_some() {

@@ -112,7 +112,7 @@ pub fn causes(
     let [train, test] = images(&data, request)?;
     let place = || default_place(&[&opened.stem, data.kind.name(), "causes"]);
     let run = request.out.clone().unwrap_or_else(place);
-    apart(&run, &[data.folders(), vec![&request.model]].concat())?;
+    apart(&run, &[data.folders(&run), vec![&request.model]].concat())?;
     let mut record = describe(request, &data, &opened, [train, test], clusters);
     let session = Session::begin(&run, &record, request.resume)?;
     if session.complete().is_some() {

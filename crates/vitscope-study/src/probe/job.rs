@@ -377,7 +377,7 @@ pub(crate) fn look(job: &Job<'_>, records: &[Record]) -> Result<bool, StudyError
             job.out.display()
         )));
     }
-    let mut inputs = job.data.folders();
+    let mut inputs = job.data.folders(&job.out);
     inputs.push(Path::new(&job.opened.record.path));
     apart(&job.out, &inputs)?;
     let mut complete = true;
