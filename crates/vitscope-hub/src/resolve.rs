@@ -371,15 +371,17 @@ fn complete(
 ) -> Result<(), HubError> {
     use crate::fetch::Remote;
 
-    // For a short time: whoever has the weights should not wait for a hub that is away.
-    let remote = Remote::new(settings, cache.clone(), asked.id, commit)?;
-    let remote = remote.within(settings.bounds.patience);
-    let listing = remote.listing()?;
+    // Each for a short time: whoever has the weights should not wait for a hub that is away, but for a slow one.
+    let remote = || -> Result<Remote<'_>, HubError> {
+        let remote = Remote::new(settings, cache.clone(), asked.id, commit)?;
+        Ok(remote.within(settings.bounds.patience))
+    };
+    let listing = remote()?.listing()?;
     for name in sidecars(main) {
         if listing.files.contains(&name) {
-            remote.file(commit, &name, progress)?;
+            remote()?.file(commit, &name, progress)?;
         } else {
-            remote.cache.note_absent(commit, &name)?;
+            cache.note_absent(commit, &name)?;
         }
     }
     Ok(())

@@ -36,7 +36,7 @@ pub struct Bounds {
     pub slowest: (u64, Duration),
     /// The longest file, in bytes, whose size the hub does not announce.
     pub unannounced: u64,
-    /// How long cached weights wait for the files that tell what they are.
+    /// How long cached weights wait for each of the files that tell what they are, and for the list of them.
     pub patience: Duration,
 }
 
