@@ -178,6 +178,44 @@ fn cached_weights_wait_for_nobody() {
     }
 }
 
+/// What is not there is asked for, though another such file is there, and though the hub refuses once.
+#[test]
+fn cached_weights_ask_for_every_file_that_may_describe_them() {
+    let asked = std::sync::Arc::new(std::sync::atomic::AtomicUsize::new(0));
+    let lists = asked.clone();
+    let endpoint = server(move |head, stream| {
+        let path = head.split(' ').nth(1).unwrap();
+        if path.starts_with("/api/") {
+            match lists.fetch_add(1, std::sync::atomic::Ordering::SeqCst) {
+                0 => send_whole(stream, 503, "", b""),
+                _ => {
+                    let files = ["preprocessor_config.json", "model.safetensors"];
+                    send_whole(stream, 200, "", &listing(&files));
+                }
+            }
+        } else {
+            let told = format!(
+                "ETag: \"{GIT}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {}\r\n",
+                CONFIG.len()
+            );
+            let body = if head.starts_with("HEAD") {
+                b""
+            } else {
+                CONFIG
+            };
+            send(stream, 200, &told, body);
+        }
+    });
+    let case = case(&endpoint).with_weights();
+    let snapshot = case.repository().join("snapshots").join(COMMIT);
+    std::fs::write(snapshot.join("config.json"), "{}").unwrap();
+    case.get().unwrap();
+    assert!(snapshot.join("preprocessor_config.json").is_file());
+    // The others are known to be absent now.
+    case.get().unwrap();
+    assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 2);
+}
+
 /// Nor long for another program that is bringing the same file.
 #[test]
 fn cached_weights_wait_for_no_lock() {
