@@ -115,13 +115,13 @@ impl Found {
             }
         }
         // This machine before it was started again, or another of the same name.
-        let may_be_gone = by.process.host == own.process.host && is_locked == Some(false);
+        let mut may_be_gone = by.process.host == own.process.host && is_locked == Some(false);
         if may_be_gone && by.process.boot.is_none() && own.process.boot.is_some() {
-            // An earlier version of the program, which said no more than its number.
-            return match by.process.number_is_free() {
-                true => Life::Gone,
-                false => Life::AtWork,
-            };
+            // An earlier version of the program, which said no more than its number, and renewed its claims as well.
+            if by.process.number_is_free() {
+                return Life::Gone;
+            }
+            may_be_gone = false;
         }
         match by.time.abs_diff(own.time) {
             ..STALE if !may_be_gone => Life::AtWork,
@@ -624,6 +624,10 @@ mod tests {
         };
         let own = Claimant::this();
         assert_eq!(found(own.process.pid).life(&own), Life::AtWork);
+        // The number of another process by now.
+        let mut old = found(own.process.pid);
+        old.claimant.time = 1000;
+        assert_eq!(old.life(&own), Life::Gone);
         // Beyond the largest that there is.
         assert_eq!(found(1 << 30).life(&own), Life::Gone);
     }
