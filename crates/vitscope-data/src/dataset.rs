@@ -14,13 +14,13 @@ use crate::doubt::Doubt;
 use crate::error::DataError;
 use crate::findings::Findings;
 use crate::geometry::Geometry;
-use crate::glob_images::Searched;
 use crate::kind::Kind;
 use crate::kinds;
 use crate::labels::LabelTable;
 use crate::listing::Item;
 use crate::resize::resize_window;
 use crate::rgb_image::RgbImage;
+use crate::searched::Searched;
 use crate::split::Split;
 
 /// The images of a data set with their classes and splits.

@@ -47,7 +47,7 @@ use crate::contents::{Class, Contents};
 use crate::decode;
 use crate::error::DataError;
 use crate::findings::Findings;
-use crate::glob_images::{self, Searched};
+use crate::glob_images;
 use crate::kind::Kind;
 use crate::kinds::pascal_part;
 use crate::labels::{ColorTable, IdTable, LabelTable};
@@ -55,6 +55,7 @@ use crate::listing::{self, Item};
 use crate::pairing;
 use crate::palette::palette;
 use crate::parts::PartSettings;
+use crate::searched::Searched;
 
 /// The file as typed.
 #[derive(Debug, Deserialize)]

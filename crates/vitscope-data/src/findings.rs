@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::DataError;
-use crate::glob_images::Searched;
+use crate::searched::Searched;
 
 /// How many problems, or paths, are kept one by one; more are only counted.
 const KEPT: usize = 1000;

@@ -87,6 +87,7 @@ pub mod parts;
 mod refused;
 pub mod resize;
 mod rgb_image;
+mod searched;
 mod split;
 mod stamps;
 pub mod stream;

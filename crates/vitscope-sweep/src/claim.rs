@@ -267,7 +267,7 @@ impl Claims {
             stop: Some(stop),
             renewing: Some(renewing),
         };
-        let mut watch = Watch::begin(runs, patience);
+        let mut watch = ClaimWatch::begin(runs, patience);
         for run in runs {
             let claim = claim(run, &mut watch, observer)?;
             all(&claims.held).push(claim);
@@ -282,7 +282,7 @@ fn all(held: &Mutex<Vec<OwnClaim>>) -> MutexGuard<'_, Vec<OwnClaim>> {
 }
 
 /// Claims of others, watched from one moment on.
-struct Watch {
+struct ClaimWatch {
     patience: Patience,
     begun: Instant,
     /// What each said then.
@@ -290,7 +290,7 @@ struct Watch {
     is_told: bool,
 }
 
-impl Watch {
+impl ClaimWatch {
     fn begin(runs: &[PathBuf], patience: Patience) -> Self {
         let paths = runs.iter().map(|run| file(run));
         // What cannot be read is told when its turn comes.
@@ -335,7 +335,7 @@ impl Watch {
 
 fn claim(
     run: &Path,
-    watch: &mut Watch,
+    watch: &mut ClaimWatch,
     observer: &mut dyn Observer,
 ) -> Result<OwnClaim, SweepError> {
     let path = file(run);
@@ -453,7 +453,7 @@ mod tests {
     /// Takes a claim and gives it back.
     fn take(run: &Path) -> Result<(), String> {
         let runs = [run.to_owned()];
-        let mut watch = Watch::begin(&runs, HASTE);
+        let mut watch = ClaimWatch::begin(&runs, HASTE);
         let held = claim(run, &mut watch, &mut Silent).map_err(|error| error.to_string())?;
         assert!(is_own(&held.path));
         std::fs::remove_file(&held.path).unwrap();
@@ -484,7 +484,7 @@ mod tests {
     fn a_claim_stays_locked_when_it_is_renewed() {
         let dir = tempfile::tempdir().unwrap();
         let run = dir.path().join("a");
-        let mut watch = Watch::begin(std::slice::from_ref(&run), HASTE);
+        let mut watch = ClaimWatch::begin(std::slice::from_ref(&run), HASTE);
         let mut held = claim(&run, &mut watch, &mut Silent).unwrap();
         let locked = || look(&file(&run)).unwrap().unwrap().is_locked;
         assert_eq!(locked(), Some(true));
