@@ -14,7 +14,6 @@ mod desk;
 mod error;
 mod page;
 mod pane;
-mod patient;
 mod routes;
 mod server;
 mod similar;

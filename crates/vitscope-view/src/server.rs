@@ -18,10 +18,10 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::sync::{Notify, Semaphore};
+use tokio_io_timeout::TimeoutStream;
 use vitscope_run::plain;
 
 use crate::error::ViewError;
-use crate::patient::Patient;
 
 /// The largest body, which is an image file.
 pub const MOST_BYTES: usize = 64 << 20;
@@ -182,7 +182,9 @@ async fn accept<A: Answerer>(listener: tokio::net::TcpListener, guard: Arc<Guard
             http.timer(TokioTimer::new())
                 .header_read_timeout(HEAD_PATIENCE)
                 .max_buf_size(HEAD);
-            let stream = TokioIo::new(Patient::new(stream, PATIENCE));
+            let mut stream = TimeoutStream::new(stream);
+            stream.set_write_timeout(Some(PATIENCE));
+            let stream = TokioIo::new(Box::pin(stream));
             // A connection that breaks is its client's affair.
             let _ = http.serve_connection(stream, service).await;
         });
