@@ -142,7 +142,7 @@ impl DataSet {
     }
 
     /// The folders in which an output may not lie, each once, since it could become one of the images or masks: its root, every
-    /// folder in which one of its images lies, and where its description would find what lies in `out`.
+    /// folder in which one of its images lies, and where its description would find what lies in `out`, a path without links.
     #[must_use]
     pub fn folders(&self, out: &Path) -> Vec<&Path> {
         let items = self.train.iter().chain(&self.test);

@@ -447,19 +447,22 @@ impl<'a> Remote<'a> {
         progress.note(&format!(
             "{file}: waiting for another program that is downloading it"
         ));
-        if self.client.left().is_none() {
+        let Some(left) = self.client.left() else {
             return Ok(handle.lock().is_ok().then_some(handle));
-        }
-        let mut pause = Duration::from_millis(20);
+        };
+        let end = Instant::now() + left;
         loop {
+            let left = end.saturating_duration_since(Instant::now());
             match handle.try_lock() {
                 Ok(()) => return Ok(Some(handle)),
                 Err(TryLockError::Error(_)) => return Ok(None),
-                Err(TryLockError::WouldBlock) if self.may_repeat(&mut pause) => {}
-                Err(TryLockError::WouldBlock) => {
+                Err(TryLockError::WouldBlock) if left.is_zero() => {
                     return Err(HubError::Busy {
                         file: format!("{}/{file}", self.id),
                     });
+                }
+                Err(TryLockError::WouldBlock) => {
+                    std::thread::sleep(left.min(Duration::from_millis(100)));
                 }
             }
         }

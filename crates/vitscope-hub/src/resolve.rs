@@ -203,15 +203,15 @@ fn obtain(
         let is_open = |name: &String| {
             !at(name).is_file() && (at(name).is_symlink() || !cache.is_absent(&commit, name))
         };
-        let open: Vec<String> = sidecars(&main).filter(is_open).collect();
-        if !open.is_empty() && settings.offline.is_none() {
+        let open = || sidecars(&main).filter(is_open).collect::<Vec<String>>();
+        if !open().is_empty() && settings.offline.is_none() {
             // Other programs cache weights alone. What tells their format is small and worth
             // asking for; without it, what is there is used.
-            if let Err(error) = complete(settings, &cache, asked, &commit, &main, progress) {
+            if let Err(error) = complete(settings, &cache, asked, &commit, &open(), progress) {
                 progress.note(&format!(
                     "{}: its cached weights are used without {}, which may tell what they are: {error}",
                     asked.id,
-                    listed(&open, " and ")
+                    listed(&open(), " and ")
                 ));
             }
         }
@@ -286,7 +286,7 @@ fn complete(
     _: &RepoCache,
     _: &RepoRequest<'_>,
     _: &str,
-    _: &str,
+    _: &[String],
     _: &mut dyn Progress,
 ) -> Result<(), HubError> {
     Ok(())
@@ -366,7 +366,7 @@ fn complete(
     cache: &RepoCache,
     asked: &RepoRequest<'_>,
     commit: &str,
-    main: &str,
+    open: &[String],
     progress: &mut dyn Progress,
 ) -> Result<(), HubError> {
     use crate::fetch::Remote;
@@ -377,14 +377,16 @@ fn complete(
         Ok(remote.within(settings.bounds.patience))
     };
     let listing = remote()?.listing()?;
-    for name in sidecars(main) {
-        if listing.files.contains(&name) {
-            remote()?.file(commit, &name, progress)?;
-        } else {
-            cache.note_absent(commit, &name)?;
-        }
+    let mut missed = Ok(());
+    for name in open {
+        let brought = match listing.files.contains(name) {
+            true => remote()?.file(commit, name, progress).map(|_| ()),
+            false => cache.note_absent(commit, name),
+        };
+        // One that does not come keeps no other away.
+        missed = missed.and(brought);
     }
-    Ok(())
+    missed
 }
 
 /// Says why no file of a repository was chosen.

@@ -37,6 +37,10 @@ pub trait Observer: Send {
     fn end(&mut self);
     /// Something worth a line.
     fn note(&mut self, text: &str);
+    /// The work waits for somebody else, and why.
+    fn wait(&mut self, why: &str) {
+        self.note(why);
+    }
     /// Whether the work shall stop. Asked after every batch.
     fn stop(&self) -> bool {
         false

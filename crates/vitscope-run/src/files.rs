@@ -58,6 +58,13 @@ pub fn make_dir(path: &Path) -> Result<(), RunError> {
     if path.is_dir() {
         return Ok(());
     }
+    let is_astray = |place: &&Path| place.is_symlink() && !place.exists();
+    if let Some(link) = path.ancestors().find(is_astray) {
+        return Err(RunError::Refused(format!(
+            "{}: is a link that leads nowhere: remove it, or make what it leads to",
+            link.display()
+        )));
+    }
     step();
     std::fs::create_dir_all(path).map_err(RunError::io(path, "create the folder"))
 }

@@ -210,18 +210,23 @@ pub fn apart(out: &Path, inputs: &[&Path]) -> Result<(), RunError> {
     Ok(())
 }
 
-/// A path without links as far as it exists.
-fn whole(path: &Path) -> PathBuf {
+/// A path without links as far as it exists, and without `..`.
+#[must_use]
+pub fn whole(path: &Path) -> PathBuf {
     let absolute = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-    for ancestor in absolute.ancestors() {
-        if let (Ok(found), Ok(rest)) = (ancestor.canonicalize(), absolute.strip_prefix(ancestor)) {
-            return match rest.as_os_str().is_empty() {
-                true => found,
-                false => found.join(rest),
-            };
+    let mut found = PathBuf::new();
+    for part in absolute.components() {
+        // What is not there is made as a folder, so that `..` leads back out of it.
+        if part == Component::ParentDir {
+            found.pop();
+        } else {
+            found.push(part);
+        }
+        if let Ok(real) = found.canonicalize() {
+            found = real;
         }
     }
-    absolute
+    found
 }
 
 #[cfg(test)]
@@ -317,9 +322,25 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let data = dir.path().join("data");
         std::fs::create_dir_all(data.join("images")).unwrap();
-        for out in ["data", "data/run", "data/images/../run", ""] {
+        for out in [
+            "data",
+            "data/run",
+            "data/images/../run",
+            "new/../data/run",
+            "new/newer/../../data/images/../run",
+            "",
+        ] {
             let error = apart(&dir.path().join(out), &[&data]);
             assert!(error.is_err(), "{out}");
+        }
+        #[cfg(unix)]
+        {
+            let link = dir.path().join("link");
+            std::os::unix::fs::symlink(data.join("images"), &link).unwrap();
+            for out in ["new/../link/run", "link/../run"] {
+                let error = apart(&dir.path().join(out), &[&data]);
+                assert!(error.is_err(), "{out}");
+            }
         }
         apart(&dir.path().join("data-run"), &[&data]).unwrap();
         let file = dir.path().join("weights");

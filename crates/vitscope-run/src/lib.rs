@@ -73,7 +73,7 @@ pub mod tensors;
 mod varying;
 
 pub use error::RunError;
-pub use folder::{Folder, apart};
+pub use folder::{Folder, apart, whole};
 pub use metrics::{COLUMNS, EARNED, Measured, Metrics, Part, Row, Table, cell, to_csv};
 pub use numbers::{NUMBERS, Number, number};
 pub use record::{

@@ -16,7 +16,7 @@ use vitscope_vit::error::VitError;
 use vitscope_vit::identify::Format;
 
 use crate::builtin;
-use crate::claim;
+use crate::claims;
 use crate::error::SweepError;
 use crate::hashes::Hashes;
 use crate::keys::{Spec, Work};
@@ -77,7 +77,7 @@ impl Sweep {
         for folder in [plan.out.clone(), plan.out.join("shards")] {
             let _ = files::sweep_left(&folder, 1);
         }
-        let _ = claim::sweep(&plan.out.join("runs"));
+        let _ = claims::sweep(&plan.out.join("runs"));
         let mut finder = Finder {
             out: &plan.out,
             weights,
@@ -416,26 +416,27 @@ fn fits(spec: &Spec, seen: &SeenModel, images: [usize; 2]) -> Result<(), String>
 }
 
 #[cfg(test)]
+impl Sweep {
+    /// A sweep of one job, whose model and data are not there, in `dir`/out.
+    pub(crate) fn of_nothing(dir: &Path) -> Result<Self, SweepError> {
+        let (path, out) = (dir.join("plan.toml"), dir.join("out"));
+        let text =
+            format!("[sweep]\nout = {out:?}\n[base]\nmodel = 'none.pth'\ndata = 'folder:none'\n");
+        std::fs::write(&path, text).map_err(SweepError::io(&path, "write"))?;
+        let progress = &mut vitscope_hub::progress::SilentProgress;
+        Self::open(Plan::read(&path, &[])?, Weights::AsTheyAre, progress)
+    }
+}
+
+#[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn what_a_killed_sweep_was_writing_is_swept_away() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, out) = (dir.path().join("plan.toml"), dir.path().join("out"));
-        let text =
-            format!("[sweep]\nout = {out:?}\n[base]\nmodel = 'none.pth'\ndata = 'folder:none'\n");
-        std::fs::write(&path, text).unwrap();
-        let open = || {
-            let plan = Plan::read(&path, &[]).unwrap();
-            Sweep::open(
-                plan,
-                Weights::AsTheyAre,
-                &mut vitscope_hub::progress::SilentProgress,
-            )
-            .unwrap()
-        };
-        open();
+        let out = dir.path().join("out");
+        Sweep::of_nothing(dir.path()).unwrap();
         let folders = ["", "runs", "shards/1-of-2"].map(|name| out.join(name));
         let left = folders.map(|folder| {
             std::fs::create_dir_all(&folder).unwrap();
@@ -445,7 +446,7 @@ mod tests {
         let mine = out.join(".vitscope-mine");
         std::fs::write(&mine, "mine").unwrap();
         let written = files::temporary(&out, &out.join("y")).unwrap();
-        open();
+        Sweep::of_nothing(dir.path()).unwrap();
         assert!(left.iter().all(|path| !path.exists()));
         assert!(mine.exists() && written.path().exists());
     }

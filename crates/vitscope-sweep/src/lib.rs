@@ -26,6 +26,7 @@
 
 mod builtin;
 pub mod claim;
+mod claims;
 mod error;
 mod estimate;
 mod expand;

@@ -287,12 +287,13 @@ fn hear(own: &mut Running, line: &str, news: &mut dyn Watch) {
         return;
     };
     match told["event"].as_str() {
-        Some("note") => {
-            let _ = writeln!(
-                own.log,
-                "note: {}",
-                told["text"].as_str().unwrap_or_default()
-            );
+        Some(event @ ("note" | "wait")) => {
+            let text = told["text"].as_str().unwrap_or_default();
+            let _ = writeln!(own.log, "note: {text}");
+            // What a run notes stands in it; for whom it waits is news now.
+            if event == "wait" {
+                news.note(text);
+            }
         }
         Some(event) => {
             let phase = told["phase"].as_str().unwrap_or_default();

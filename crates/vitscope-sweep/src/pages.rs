@@ -6,9 +6,10 @@ use std::slice;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use vitscope_run::files;
-use vitscope_study::observer::Silent;
+use vitscope_study::observer::Observer;
 
-use crate::claim::{Claims, claimant};
+use crate::claim::claimant;
+use crate::claims::Claims;
 use crate::error::SweepError;
 use crate::jobs::Sweep;
 use crate::standing::is_done;
@@ -81,8 +82,8 @@ fn asked(sweep: &Sweep) -> String {
 
 /// Takes the turn to write the pages: another process that did jobs of the same sweep ends with the same files, one
 /// after the other.
-pub(crate) fn begin(sweep: &Sweep) -> Result<Claims, SweepError> {
-    let claims = Claims::take(slice::from_ref(&comparison(sweep)), &mut Silent)?;
+pub(crate) fn begin(sweep: &Sweep, observer: &mut dyn Observer) -> Result<Claims, SweepError> {
+    let claims = Claims::take(slice::from_ref(&comparison(sweep)), observer)?;
     files::remove_if_there(&file(sweep))?;
     Ok(claims)
 }

@@ -43,11 +43,6 @@ impl Process {
         (&self.host, &self.boot) == (&other.host, &other.boot)
     }
 
-    /// Whether no process of this machine has its number.
-    pub(crate) fn number_is_free(&self) -> bool {
-        started(&self.pid.to_string()).is_none()
-    }
-
     /// Whether it is there still; `None` where `own`, on the same machine, does not see it by its number.
     pub(crate) fn is_running(&self, own: &Self) -> Option<bool> {
         let then = self.started?;
@@ -74,12 +69,18 @@ fn own_pids() -> Option<String> {
     Some(pids.to_string_lossy().into_owned())
 }
 
-/// When a process was started, by its name in `/proc`.
+/// When a process was started, by its name in `/proc`; nothing of one that has ended.
 fn started(name: &str) -> Option<u64> {
     let stat = std::fs::read_to_string(Path::new("/proc").join(name).join("stat")).ok()?;
     // The 22nd field; the second is the program's name, which may hold blanks and parentheses.
     let (_, behind) = stat.rsplit_once(')')?;
-    behind.split_whitespace().nth(19)?.parse().ok()
+    let mut fields = behind.split_whitespace();
+    // One that has ended is shown until its parent asks how.
+    let has_ended = matches!(fields.next()?, "Z" | "X" | "x");
+    if has_ended {
+        return None;
+    }
+    fields.nth(18)?.parse().ok()
 }
 
 #[cfg(test)]
@@ -114,6 +115,12 @@ mod tests {
         assert_eq!(container.is_running(&own), None);
         assert!(container.is_beside(&own));
         other.kill().unwrap();
+        let stat = Path::new("/proc").join(pid.to_string()).join("stat");
+        while !std::fs::read_to_string(&stat).unwrap().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        // Nobody has asked yet how it ended.
+        assert_eq!(of(now).is_running(&own), Some(false));
         other.wait().unwrap();
         assert_eq!(of(now).is_running(&own), Some(false));
         let elsewhere = Process {

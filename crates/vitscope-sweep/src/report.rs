@@ -7,6 +7,7 @@ use vitscope_figure::{CompareOptions, ImageChoice, Look};
 use vitscope_run::{Folder, Run, RunKind, Select, files, to_csv};
 use vitscope_study::StudyError;
 use vitscope_study::compare::{CompareRequest, Comparison, compare};
+use vitscope_study::observer::Observer;
 
 use crate::error::SweepError;
 use crate::jobs::{PlannedJob, Sweep};
@@ -45,10 +46,11 @@ pub struct Reported {
 ///
 /// # Errors
 /// One sentence, where a run is damaged, the folder of the sweep was removed or the disk refuses.
-pub fn report(sweep: &Sweep) -> Result<Reported, SweepError> {
+/// [`SweepError::Stopped`], where `observer` asked for it while another process writes the same.
+pub fn report(sweep: &Sweep, observer: &mut dyn Observer) -> Result<Reported, SweepError> {
     sweep.is_there()?;
     // Before it is seen what is done: whoever comes later sees more.
-    let _turn = pages::begin(sweep)?;
+    let _turn = pages::begin(sweep, observer)?;
     let (done, missing): (Vec<&PlannedJob>, Vec<&PlannedJob>) = sweep
         .jobs
         .iter()
@@ -304,31 +306,52 @@ fn copy(
 
 #[cfg(test)]
 mod tests {
+    use vitscope_study::observer::{Phase, Silent};
+
     use super::*;
-    use crate::jobs::Weights;
-    use crate::plan::Plan;
+    use crate::claim::{Claimant, STALE};
     use crate::standing::note_failure;
-    use vitscope_hub::progress::SilentProgress;
+
+    #[test]
+    fn whoever_waits_for_the_pages_says_so_and_can_be_stopped() {
+        struct Stopping(Vec<String>);
+        impl Observer for Stopping {
+            fn begin(&mut self, _: Phase, _: u64, _: u64) {}
+            fn advance(&mut self, _: u64, _: Option<f64>) {}
+            fn end(&mut self) {}
+            fn note(&mut self, _: &str) {}
+            fn wait(&mut self, why: &str) {
+                self.0.push(why.to_owned());
+            }
+            fn stop(&self) -> bool {
+                !self.0.is_empty()
+            }
+        }
+        let dir = tempfile::tempdir().unwrap();
+        let sweep = Sweep::of_nothing(dir.path()).unwrap();
+        let claim = sweep.plan.out.join("comparison.claim");
+        let mut old = Claimant::elsewhere();
+        old.time -= 2 * STALE;
+        std::fs::write(&claim, serde_json::to_vec(&old).unwrap()).unwrap();
+        let mut observer = Stopping(Vec::new());
+        let ended = report(&sweep, &mut observer).unwrap_err();
+        assert!(matches!(ended, SweepError::Stopped), "{ended}");
+        assert!(observer.0[0].contains("of elsewhere may have ended"));
+        assert!(claim.exists());
+    }
 
     #[test]
     fn a_folder_that_was_removed_is_not_made_again() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, out) = (dir.path().join("plan.toml"), dir.path().join("out"));
-        let text =
-            format!("[sweep]\nout = {out:?}\n[base]\nmodel = 'none.pth'\ndata = 'folder:none'\n");
-        std::fs::write(&path, text).unwrap();
-        let open = || {
-            let plan = Plan::read(&path, &[]).unwrap();
-            Sweep::open(plan, Weights::AsTheyAre, &mut SilentProgress)
-        };
-        let sweep = open().unwrap();
+        let out = dir.path().join("out");
+        let sweep = Sweep::of_nothing(dir.path()).unwrap();
         std::fs::remove_dir_all(&out).unwrap();
-        let told = report(&sweep).unwrap_err().to_string();
+        let told = report(&sweep, &mut Silent).unwrap_err().to_string();
         assert!(told.contains("was removed while the sweep"), "{told}");
         note_failure(&sweep, &sweep.jobs[0].name, "why").unwrap();
         assert!(!out.exists());
         std::fs::create_dir_all(out.join("runs")).unwrap();
-        let told = open().unwrap_err().to_string();
+        let told = Sweep::of_nothing(dir.path()).unwrap_err().to_string();
         // The binary writes a setting in backticks as a flag, and `sweep` has none of this name.
         assert!(told.contains("another out under [sweep]"), "{told}");
     }

@@ -75,6 +75,10 @@ impl Observer for Attentive<'_> {
         self.observer.note(text);
     }
 
+    fn wait(&mut self, why: &str) {
+        self.observer.wait(why);
+    }
+
     fn stop(&self) -> bool {
         self.asked.stop() || self.observer.stop()
     }

@@ -12,9 +12,9 @@ use std::slice;
 
 use serde::{Deserialize, Serialize};
 use vitscope_run::files;
-use vitscope_study::observer::Silent;
+use vitscope_study::observer::Observer;
 
-use crate::claim::Claims;
+use crate::claims::Claims;
 use crate::error::{Again, SweepError};
 use crate::jobs::{PlannedJob, Sweep};
 use crate::pieces::Piece;
@@ -127,9 +127,10 @@ pub fn submit(
     jobs: &[&PlannedJob],
     program: &Path,
     more: &[String],
+    observer: &mut dyn Observer,
 ) -> Result<Submission, SweepError> {
     // Another process that submits the same: this one then finds its arrays in the queue.
-    let _turn = Claims::take(slice::from_ref(&folder(sweep)), &mut Silent)?;
+    let _turn = Claims::take(slice::from_ref(&folder(sweep)), observer)?;
     let queued = elements(sweep)?;
     let is_free = |job: &&&PlannedJob| {
         let mut pieces = queued.iter().map(|own| &own.piece);

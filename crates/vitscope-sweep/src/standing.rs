@@ -208,20 +208,12 @@ mod tests {
     use vitscope_study::observer::Silent;
 
     use super::*;
-    use crate::claim::Claims;
-    use crate::jobs::Weights;
-    use crate::plan::Plan;
-    use vitscope_hub::progress::SilentProgress;
+    use crate::claims::Claims;
 
     #[test]
     fn a_job_that_somebody_else_is_at_work_on_has_not_failed() {
         let dir = tempfile::tempdir().unwrap();
-        let (path, out) = (dir.path().join("plan.toml"), dir.path().join("out"));
-        let text =
-            format!("[sweep]\nout = {out:?}\n[base]\nmodel = 'none.pth'\ndata = 'folder:none'\n");
-        std::fs::write(&path, text).unwrap();
-        let plan = Plan::read(&path, &[]).unwrap();
-        let sweep = Sweep::open(plan, Weights::AsTheyAre, &mut SilentProgress).unwrap();
+        let sweep = Sweep::of_nothing(dir.path()).unwrap();
         let name = &sweep.jobs[0].name;
         let held = Claims::take(&[sweep.run(name)], &mut Silent).unwrap();
         note_failure(&sweep, name, "it is at work on it").unwrap();

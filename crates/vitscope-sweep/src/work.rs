@@ -15,7 +15,7 @@ use vitscope_study::shard::Shard;
 use vitscope_study::variants::{Variant, Vary};
 use vitscope_vit::identify::Settle;
 
-use crate::claim::Claims;
+use crate::claims::Claims;
 use crate::error::SweepError;
 use crate::jobs::{PlannedJob, Sweep};
 use crate::keys::Work;
@@ -30,7 +30,7 @@ use crate::standing::{forget_failure, is_done, look, note_failure};
 /// for it: the next call goes on from what is stored.
 pub fn work(sweep: &Sweep, piece: &Piece, observer: &mut dyn Observer) -> Result<(), SweepError> {
     if *piece == Piece::Compare {
-        return report(sweep).map(|_| ());
+        return report(sweep, observer).map(|_| ());
     }
     let mut jobs = Vec::new();
     for name in piece.names() {

@@ -2,7 +2,6 @@
 //! phase.
 
 use std::io::IsTerminal;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
@@ -41,10 +40,15 @@ impl Style {
 
     /// Tells something worth a line, beside a bar if there is one.
     pub fn note(&self, bar: &ProgressBar, text: &str) {
+        self.tell("note", bar, text);
+    }
+
+    /// [`Style::note`] of another kind.
+    fn tell(&self, event: &str, bar: &ProgressBar, text: &str) {
         match self {
             Self::Quiet => {}
             Self::Json => {
-                say_exactly(&serde_json::json!({"event": "note", "text": text}).to_string())
+                say_exactly(&serde_json::json!({"event": event, "text": text}).to_string())
             }
             Self::Bars => bar.suspend(|| say(&format!("note: {text}"))),
             Self::Lines => say(&format!("note: {text}")),
@@ -52,10 +56,23 @@ impl Style {
     }
 }
 
+/// Whether the user asked to stop. Of a process, since it can have one handler only.
+static STOP: AtomicBool = AtomicBool::new(false);
+
+/// Listens for Ctrl-C: the first asks the work to stop in order; a second one ends the program.
+fn listen() {
+    // It listens already where somebody else was told before.
+    let _ = ctrlc::set_handler(|| {
+        if STOP.swap(true, Ordering::SeqCst) {
+            std::process::exit(130);
+        }
+        say("vitscope: stopping after this batch (Ctrl-C again ends at once)");
+    });
+}
+
 /// Tells about a run, and listens for Ctrl-C.
 pub struct Teller {
     style: Style,
-    stop: Arc<AtomicBool>,
     bar: ProgressBar,
     phase: &'static str,
     started: Instant,
@@ -67,22 +84,12 @@ pub struct Teller {
 }
 
 impl Teller {
-    /// A teller that fits the terminal and the flags. The first Ctrl-C asks the run to stop in
-    /// order; a second one ends the program.
+    /// A teller that fits the terminal and the flags.
     pub fn new(cli: &Cli) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&stop);
-        // Only the first handler of a process can be set; a second teller shares its fate.
-        let _ = ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-            say("vitscope: stopping after this batch (Ctrl-C again ends at once)");
-        });
+        listen();
         let now = Instant::now();
         Self {
             style: Style::new(cli),
-            stop,
             bar: ProgressBar::hidden(),
             phase: "",
             started: now,
@@ -176,15 +183,18 @@ impl Observer for Teller {
         self.style.note(&self.bar, text);
     }
 
+    fn wait(&mut self, why: &str) {
+        self.style.tell("wait", &self.bar, why);
+    }
+
     fn stop(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
+        STOP.load(Ordering::SeqCst)
     }
 }
 
 /// Tells about a sweep: one line that moves on a terminal, else a line per piece of work.
 pub struct SweepTeller {
     style: Style,
-    stop: Arc<AtomicBool>,
     bar: ProgressBar,
     all: usize,
     done: usize,
@@ -195,14 +205,7 @@ pub struct SweepTeller {
 impl SweepTeller {
     /// A teller of so many jobs, of which `left` are to be done.
     pub fn new(cli: &Cli, all: usize, left: usize) -> Self {
-        let stop = Arc::new(AtomicBool::new(false));
-        let flag = Arc::clone(&stop);
-        let _ = ctrlc::set_handler(move || {
-            if flag.swap(true, Ordering::SeqCst) {
-                std::process::exit(130);
-            }
-            say("vitscope: stopping after this batch (Ctrl-C again ends at once)");
-        });
+        listen();
         let style = Style::new(cli);
         let bar = match style {
             Style::Bars => ProgressBar::new(all as u64),
@@ -219,7 +222,6 @@ impl SweepTeller {
         bar.set_position((all - left) as u64);
         Self {
             style,
-            stop,
             bar,
             all,
             done: all - left,
@@ -313,7 +315,7 @@ impl Watch for SweepTeller {
     }
 
     fn stop(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
+        STOP.load(Ordering::SeqCst)
     }
 }
 

@@ -26,15 +26,7 @@ fn case() -> Case {
         &["config.json", "model.safetensors"],
     );
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings {
-        endpoint: hub.endpoint.clone(),
-        cache: folder.path().join("hub"),
-        token: None,
-        offline: None,
-        certificates: None,
-        pause: Duration::from_millis(1),
-        bounds: Bounds::default(),
-    };
+    let settings = crate::settings(&hub.endpoint, &folder);
     Case {
         hub,
         folder,

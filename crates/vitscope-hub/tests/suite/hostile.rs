@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use vitscope_hub::progress::{Progress, SilentProgress};
-use vitscope_hub::settings::{Bounds, Settings};
+use vitscope_hub::settings::Settings;
 use vitscope_hub::{HubError, Located, resolve_with};
 use vitscope_testkit::hub::{COMMIT, sha256};
 
@@ -75,15 +75,7 @@ struct Case {
 /// A hub at an address, and an empty cache.
 fn case(endpoint: &str) -> Case {
     let folder = tempfile::tempdir().unwrap();
-    let settings = Settings {
-        endpoint: endpoint.to_owned(),
-        cache: folder.path().join("hub"),
-        token: None,
-        offline: None,
-        certificates: None,
-        pause: Duration::from_millis(1),
-        bounds: Bounds::default(),
-    };
+    let settings = crate::settings(endpoint, &folder);
     Case {
         _folder: folder,
         settings,
@@ -214,6 +206,40 @@ fn cached_weights_ask_for_every_file_that_may_describe_them() {
     // The others are known to be absent now.
     case.get().unwrap();
     assert_eq!(asked.load(std::sync::atomic::Ordering::SeqCst), 2);
+}
+
+/// One that does not come keeps no other away, and the note names that one alone.
+#[test]
+fn cached_weights_miss_only_what_did_not_come() {
+    let endpoint = server(|head, stream| {
+        let path = head.split(' ').nth(1).unwrap();
+        let told = format!("ETag: \"{GIT}\"\r\nX-Repo-Commit: {COMMIT}\r\n");
+        if path.starts_with("/api/") {
+            let files = ["config.json", "preprocessor_config.json"];
+            send_whole(stream, 200, "", &listing(&files));
+        } else if path.ends_with("/config.json") {
+            send_whole(stream, 403, "", b"");
+        } else if head.starts_with("HEAD") {
+            let length = CONFIG.len();
+            send(
+                stream,
+                200,
+                &format!("{told}Content-Length: {length}\r\n"),
+                b"",
+            );
+        } else {
+            send_whole(stream, 200, &told, CONFIG);
+        }
+    });
+    let case = case(&endpoint).with_weights();
+    let mut notes = Notes::default();
+    let found = resolve_with(&case.settings, Path::new(ID), None, &mut notes).unwrap();
+    let beside = found.path.with_file_name("preprocessor_config.json");
+    assert_eq!(std::fs::read(beside).unwrap(), CONFIG);
+    let [note] = notes.0.as_slice() else {
+        panic!("{:?}", notes.0);
+    };
+    assert!(note.contains("without config.json, which"), "{note}");
 }
 
 /// Nor long for another program that is bringing the same file.

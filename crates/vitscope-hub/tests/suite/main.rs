@@ -9,3 +9,17 @@
 mod download;
 #[cfg(all(feature = "network", unix))]
 mod hostile;
+
+/// A hub at an address, and a cache in a folder.
+#[cfg(feature = "network")]
+fn settings(endpoint: &str, folder: &tempfile::TempDir) -> vitscope_hub::settings::Settings {
+    vitscope_hub::settings::Settings {
+        endpoint: endpoint.to_owned(),
+        cache: folder.path().join("hub"),
+        token: None,
+        offline: None,
+        certificates: None,
+        pause: std::time::Duration::from_millis(1),
+        bounds: vitscope_hub::settings::Bounds::default(),
+    }
+}

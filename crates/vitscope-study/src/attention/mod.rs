@@ -16,7 +16,7 @@ use std::time::Instant;
 use vitscope_data::{DataSet, Split};
 use vitscope_run::session::default_place;
 use vitscope_run::{
-    Fixed, Measured, Part, Record, RunKind, RunState, Session, Subject, apart, limits,
+    Fixed, Measured, Part, Record, RunKind, RunState, Session, Subject, apart, limits, whole,
 };
 use vitscope_vit::identify::Settle;
 
@@ -83,7 +83,10 @@ pub fn attention(
         watch::find_queries(&settings.queries, &data, settings.split, count, opened.grid)?;
     let place = || default_place(&[&opened.stem, data.kind.name(), "attention"]);
     let run = request.out.clone().unwrap_or_else(place);
-    apart(&run, &[data.folders(&run), vec![&request.model]].concat())?;
+    apart(
+        &run,
+        &[data.folders(&whole(&run)), vec![&request.model]].concat(),
+    )?;
     let mut record = describe(request, &data, &opened, count);
     let session = Session::begin(&run, &record, request.resume)?;
     if session.complete().is_some() {

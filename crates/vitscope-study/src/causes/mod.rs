@@ -22,7 +22,7 @@ use vitscope_data::DataSet;
 use vitscope_measure::ResamplingPlan;
 use vitscope_run::session::default_place;
 use vitscope_run::{
-    Fixed, Part, Record, RunKind, RunState, Session, Slot, Subject, Table, apart, names,
+    Fixed, Part, Record, RunKind, RunState, Session, Slot, Subject, Table, apart, names, whole,
 };
 use vitscope_vit::config::Device;
 use vitscope_vit::identify::Settle;
@@ -112,7 +112,10 @@ pub fn causes(
     let [train, test] = images(&data, request)?;
     let place = || default_place(&[&opened.stem, data.kind.name(), "causes"]);
     let run = request.out.clone().unwrap_or_else(place);
-    apart(&run, &[data.folders(&run), vec![&request.model]].concat())?;
+    apart(
+        &run,
+        &[data.folders(&whole(&run)), vec![&request.model]].concat(),
+    )?;
     let mut record = describe(request, &data, &opened, [train, test], clusters);
     let session = Session::begin(&run, &record, request.resume)?;
     if session.complete().is_some() {

@@ -126,7 +126,8 @@ fn write(
     geometry: Geometry,
     picture: Option<&[u8]>,
 ) -> Result<Option<String>, StudyError> {
-    let mut folder = vitscope_run::Folder::claim(out, "data check", &set.folders(out))?;
+    let mut folder =
+        vitscope_run::Folder::claim(out, "data check", &set.folders(&vitscope_run::whole(out)))?;
     let mut aggregate = None;
     if let Some(picture) = picture {
         let path = folder.place("ground_truth.png")?;

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use vitscope_data::{DataSet, Split};
-use vitscope_run::{Facet, Folder, Slot, files};
+use vitscope_run::{Facet, Folder, Slot, files, whole};
 use vitscope_vit::identify::Settle;
 use vitscope_vit::vit::Rows;
 
@@ -121,7 +121,7 @@ pub fn extract_data(
     let mut folder = Folder::claim(
         &what.out,
         COMMAND,
-        &[data.folders(&what.out), vec![&what.model]].concat(),
+        &[data.folders(&whole(&what.out)), vec![&what.model]].concat(),
     )?;
     let counts = [
         (Split::Test, cut.limit_test),

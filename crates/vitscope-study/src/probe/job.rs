@@ -8,7 +8,9 @@ use vitscope_data::{DataSet, Geometry, Split};
 use vitscope_probe::{MAX_CLUSTERS, ProbeError};
 use vitscope_protocol::{Protocol, ProtocolError, Setup};
 use vitscope_run::session::default_place;
-use vitscope_run::{Facet, Fixed, Record, RunKind, Session, Slot, apart, limits, names, session};
+use vitscope_run::{
+    Facet, Fixed, Record, RunKind, Session, Slot, apart, limits, names, session, whole,
+};
 
 use crate::attention;
 use crate::error::StudyError;
@@ -377,7 +379,7 @@ pub(crate) fn look(job: &Job<'_>, records: &[Record]) -> Result<bool, StudyError
             job.out.display()
         )));
     }
-    let mut inputs = job.data.folders(&job.out);
+    let mut inputs = job.data.folders(&whole(&job.out));
     inputs.push(Path::new(&job.opened.record.path));
     apart(&job.out, &inputs)?;
     let mut complete = true;

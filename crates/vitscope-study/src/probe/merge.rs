@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use vitscope_data::{DataSet, Geometry, Split};
 use vitscope_run::tensors::TensorFile;
-use vitscope_run::{Record, RunState, Session, Slot, apart, files, names, session};
+use vitscope_run::{Record, RunState, Session, Slot, apart, files, names, session, whole};
 
 use crate::attention::{self, Localities};
 use crate::baselines::TrainLabels;
@@ -257,7 +257,7 @@ fn merged(parts: &[ShardRun], settings: &Settings) -> Record {
 /// Begins the run directory. What a killed merge of the same shards has left is made anew; there is
 /// nothing in it that the shards do not hold.
 fn begin(request: &MergeRequest, data: &DataSet, record: &Record) -> Result<Session, StudyError> {
-    let mut inputs = data.folders(&request.out);
+    let mut inputs = data.folders(&whole(&request.out));
     inputs.extend(request.shards.iter().map(PathBuf::as_path));
     apart(&request.out, &inputs)?;
     let left = session::look_anew(&request.out, record)?;

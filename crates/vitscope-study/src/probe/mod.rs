@@ -250,14 +250,7 @@ pub(crate) fn trainings(
         trainings.push(match (trained, own) {
             (Some(folder), None) => {
                 let other = folder_of(folder, name);
-                let nothing = || {
-                    StudyError::file(
-                        &other,
-                        "holds no training: give `trained` the directory of a shard, or of a run that was stopped",
-                    )
-                };
-                let training = training::load(&other, &run.fingerprint, adam)?;
-                Some(training.ok_or_else(nothing)?)
+                Some(training::load_from(&other, &run.fingerprint, adam)?)
             }
             (_, own) => own,
         });

@@ -48,6 +48,29 @@ pub(crate) fn save(training: &Training, run: &Path, fingerprint: &str) -> Result
     state::store(run, NAME, fingerprint.into(), state.step, tensors)
 }
 
+/// Takes up the trainers of another run, which makes the same codebooks.
+///
+/// # Errors
+/// When there are none, and when they are damaged or belong to a run of other settings, model or data.
+pub(crate) fn load_from(
+    other: &Path,
+    fingerprint: &str,
+    adam: AdamSettings,
+) -> Result<Training, StudyError> {
+    if StoredState::open(other, NAME)?.is_some_and(|found| !found.is_of(fingerprint)) {
+        return Err(StudyError::setting(format!(
+            "{}: was trained with other settings, model, data or program version: ask for the same ones, or leave `trained` out",
+            other.display()
+        )));
+    }
+    load(other, fingerprint, adam)?.ok_or_else(|| {
+        StudyError::file(
+            other,
+            "holds no training: give `trained` the directory of a shard, or of a run that was stopped",
+        )
+    })
+}
+
 /// Takes up stored trainers; `None` where there are none.
 ///
 /// # Errors

@@ -114,17 +114,21 @@ impl StoredState {
     /// A sentence, for a damaged file, for one of another run, and for counts of other codebooks.
     pub fn of(run: &Path, name: &str, origin: Origin<'_>) -> Result<Option<Self>, StudyError> {
         match Self::open(run, name)? {
-            Some(found) if found.header.fingerprint != origin.run => {
-                Err(StudyError::setting(format!(
-                    "{}: belongs to a run of other settings, model, data or program version: repeat the command that began it, or choose another `out`",
-                    run.display()
-                )))
-            }
+            Some(found) if !found.is_of(origin.run) => Err(StudyError::setting(format!(
+                "{}: belongs to a run of other settings, model, data or program version: repeat the command that began it, or choose another `out`",
+                run.display()
+            ))),
             Some(found) if found.header.codebooks != origin.codebooks => {
                 Err(found.damaged("it counts the labels of other codebooks"))
             }
             found => Ok(found),
         }
+    }
+
+    /// Whether it is of a run with this fingerprint.
+    #[must_use]
+    pub fn is_of(&self, fingerprint: &str) -> bool {
+        self.header.fingerprint == fingerprint
     }
 
     /// How much of it is done.

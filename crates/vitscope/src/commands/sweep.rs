@@ -63,7 +63,7 @@ pub fn run(cli: &Cli, args: &SweepArgs) -> anyhow::Result<()> {
         }
         (Some(SweepVerb::Report(plan)), _) => {
             let sweep = of(plan, Weights::AsTheyAre)?;
-            let reported = vitscope_sweep::report(&sweep)?;
+            let reported = vitscope_sweep::report(&sweep, &mut Teller::new(cli))?;
             print_report(cli, &sweep, &reported)
         }
         (Some(SweepVerb::Script(plan)), _) => {
@@ -118,7 +118,13 @@ fn make(
 ) -> anyhow::Result<()> {
     let local = local(Some(executor), set)?;
     if executor.executor == ExecutorWord::Slurm {
-        let submitted = slurm::submit(sweep, jobs, &local.program, &local.more)?;
+        let submitted = slurm::submit(
+            sweep,
+            jobs,
+            &local.program,
+            &local.more,
+            &mut Teller::new(cli),
+        )?;
         return print_submitted(cli, sweep, &submitted);
     }
     let pieces = whole(sweep, jobs.iter().copied());
@@ -132,7 +138,7 @@ fn make(
     if stopped {
         return Err(SweepError::Stopped.into());
     }
-    match vitscope_sweep::report(sweep) {
+    match vitscope_sweep::report(sweep, &mut Teller::new(cli)) {
         Ok(reported) => {
             print_report(cli, sweep, &reported)?;
             all_done(sweep, jobs)
