@@ -141,8 +141,9 @@ impl DataSet {
         }
     }
 
-    /// The folders in which an output may not lie, each once, since it could become one of the images or masks: its root, every
-    /// folder in which one of its images lies, and where its description would find what lies in `out`, a path without links.
+    /// The folders in which an output may not lie, each once, since it could become one of the images or masks: every folder in
+    /// which one of its images lies, its root, or, of a set that is described, where the description would find what lies in
+    /// `out`, a path without links: the description itself often lies where all work of a user does.
     #[must_use]
     pub fn folders(&self, out: &Path) -> Vec<&Path> {
         let items = self.train.iter().chain(&self.test);
@@ -150,7 +151,7 @@ impl DataSet {
         let reached = reached.filter(|searched| searched.reaches(out));
         let lies_in = items.filter_map(|item| item.image.parent());
         let folders: BTreeSet<&Path> = lies_in
-            .chain([self.root.as_path()])
+            .chain((self.kind != Kind::Described).then_some(self.root.as_path()))
             .chain(reached.map(|searched| searched.folder.as_path()))
             .collect();
         folders.into_iter().collect()

@@ -487,6 +487,27 @@ fn arguments_that_name_no_set() {
     assert!(text.contains("is a file"), "{text}");
 }
 
+#[test]
+fn outputs_may_lie_beside_a_description() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = &fs::canonicalize(dir.path()).unwrap();
+    for image in ["photos/a.png", "one.png"] {
+        fs::create_dir_all(root.join(image).parent().unwrap()).unwrap();
+        write_image(&root.join(image), SIZE);
+    }
+    let of = |text: &str| describe(root, text).unwrap();
+    let set = of("test.images = \"photos/*.png\"");
+    assert_eq!(set.folders(&root.join("runs")), [root.join("photos")]);
+    // A folder in which an image lies is one of images.
+    let set = of("test.images = [\"one.png\", \"photos\"]");
+    assert!(set.folders(&root.join("runs")).contains(&root.as_path()));
+    let set = of("test.images = \"**/*.png\"");
+    assert!(set.folders(&root.join("runs")).contains(&root.as_path()));
+    // The folder of any other set could hold more of it.
+    let set = open("folder", root);
+    assert!(set.is_err() || set.unwrap().folders(root).contains(&root.as_path()));
+}
+
 fn describe(root: &Path, text: &str) -> Result<DataSet, vitscope_data::DataError> {
     fs::write(root.join("set.toml"), text).unwrap();
     DataSet::open(root.join("set.toml").to_str().unwrap())

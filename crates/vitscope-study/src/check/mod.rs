@@ -46,6 +46,12 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<SetCheck,
         (Err(error), Some(path)) => return Err(begin_draft(&request.data, path, error)?),
         (survey, _) => survey?,
     };
+    // Before every image is decoded.
+    let folder = request.out.as_ref().map(|out| {
+        let inputs = set.folders(&vitscope_run::whole(out));
+        vitscope_run::Folder::claim(out, "data check", &inputs)
+    });
+    let folder = folder.transpose()?;
     let geometry = Geometry::for_patch(request.size, request.patch);
     let one_list = set.train == set.test && !set.test.is_empty();
     let mut looker = SetLooker {
@@ -76,8 +82,8 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<SetCheck,
         }
         _ => (None, None),
     };
-    let aggregate = match &request.out {
-        Some(out) => write(out, &set, geometry, picture.as_deref())?,
+    let aggregate = match folder {
+        Some(folder) => write(folder, &set, geometry, picture.as_deref())?,
         None => None,
     };
     let mut notes = set.notes().to_vec();
@@ -121,13 +127,11 @@ pub fn warnings(set: &DataSet) -> Vec<String> {
 
 /// Writes the aggregate map and the lists of images; comes back with the map's path.
 fn write(
-    out: &Path,
+    mut folder: vitscope_run::Folder,
     set: &DataSet,
     geometry: Geometry,
     picture: Option<&[u8]>,
 ) -> Result<Option<String>, StudyError> {
-    let mut folder =
-        vitscope_run::Folder::claim(out, "data check", &set.folders(&vitscope_run::whole(out)))?;
     let mut aggregate = None;
     if let Some(picture) = picture {
         let path = folder.place("ground_truth.png")?;
