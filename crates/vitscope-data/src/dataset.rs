@@ -145,16 +145,16 @@ impl DataSet {
     /// which one of its images lies, its root, or, of a set that is described, where the description would find what lies in
     /// `out`, a path without links: the description itself often lies where all work of a user does.
     #[must_use]
-    pub fn folders(&self, out: &Path) -> Vec<&Path> {
+    pub fn folders(&self, out: &Path) -> Vec<PathBuf> {
         let items = self.train.iter().chain(&self.test);
-        let reached = self.searched.iter();
-        let reached = reached.filter(|searched| searched.reaches(out));
         let lies_in = items.filter_map(|item| item.image.parent());
-        let folders: BTreeSet<&Path> = lies_in
+        let read: BTreeSet<&Path> = lies_in
             .chain((self.kind != Kind::Described).then_some(self.root.as_path()))
-            .chain(reached.map(|searched| searched.folder.as_path()))
             .collect();
-        folders.into_iter().collect()
+        let reached = self.searched.iter();
+        let reached = reached.filter_map(|searched| searched.reaches(out));
+        let read = read.into_iter().map(Path::to_owned);
+        read.chain(reached.collect::<BTreeSet<_>>()).collect()
     }
 
     /// Whether the test images have masks.

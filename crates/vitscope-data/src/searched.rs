@@ -35,53 +35,52 @@ impl Searched {
         }
     }
 
-    /// Whether a file in the folder `out`, or below it, could be found. Its path holds no links.
-    pub fn reaches(&self, out: &Path) -> bool {
+    /// The folder by way of which a file in the folder `out`, or below it or around it, could be found: this one, or one that
+    /// a link leads to. `out` holds no links.
+    pub fn reaches(&self, out: &Path) -> Option<PathBuf> {
         // What is not there was not searched.
-        fs::canonicalize(&self.folder).is_ok_and(|folder| comes_by(&folder, &self.parts, out))
+        let folder = fs::canonicalize(&self.folder).ok()?;
+        comes_by(&folder, &self.parts, out)
     }
 }
 
-/// Whether parts of a path, looked for below `folder`, could find a file in `out`, links of folders followed. Neither path
-/// holds links.
-fn comes_by(folder: &Path, parts: &[String], out: &Path) -> bool {
+/// [`Searched::reaches`] for parts of a path that are looked for below a folder, which holds no links either.
+fn comes_by(folder: &Path, parts: &[String], out: &Path) -> Option<PathBuf> {
     if could_find(folder, parts, out) {
-        return true;
+        return Some(folder.to_owned());
     }
     let [first, rest @ ..] = parts else {
-        return false;
+        return None;
     };
     // The last part is a file's.
     if rest.is_empty() {
-        return false;
+        return None;
+    }
+    if first == ".." {
+        return comes_by(folder.parent()?, rest, out);
     }
     let is_any = first == "**";
-    if is_any && comes_by(folder, rest, out) {
-        return true;
+    if is_any && let Some(found) = comes_by(folder, rest, out) {
+        return Some(found);
     }
     let behind = if is_any { parts } else { rest };
-    let pattern = glob::Pattern::new(if is_any { "*" } else { first });
-    let (Ok(pattern), Ok(entries)) = (pattern, fs::read_dir(folder)) else {
-        return false;
-    };
-    for entry in entries.flatten() {
-        let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
-        if pattern.matches_with(&entry.file_name().to_string_lossy(), OPTIONS)
-            && entry.path().is_dir()
-        {
-            let below = match is_link {
-                true => fs::canonicalize(entry.path()),
-                false => Ok(entry.path()),
-            };
-            if below.is_ok_and(|below| comes_by(&below, behind, out)) {
-                return true;
-            }
+    let pattern = glob::Pattern::new(if is_any { "*" } else { first }).ok()?;
+    let entries = fs::read_dir(folder).ok()?.flatten();
+    let mut below = entries.filter_map(|entry| {
+        let kind = entry.file_type().ok()?;
+        let may_lead_on = kind.is_dir() || kind.is_symlink();
+        if !may_lead_on || !pattern.matches_with(&entry.file_name().to_string_lossy(), OPTIONS) {
+            return None;
         }
-    }
-    false
+        match kind.is_symlink() {
+            true => fs::canonicalize(entry.path()).ok().filter(|to| to.is_dir()),
+            false => Some(entry.path()),
+        }
+    });
+    below.find_map(|below| comes_by(&below, behind, out))
 }
 
-/// [`comes_by`] without links.
+/// Whether [`comes_by`] is so without links.
 fn could_find(folder: &Path, parts: &[String], out: &Path) -> bool {
     let Ok(below) = out.strip_prefix(folder) else {
         return folder.starts_with(out);
@@ -133,13 +132,14 @@ mod tests {
         ] {
             let searched = Searched::by(root, pattern);
             let found = searched.reaches(&root.join(out));
-            assert_eq!(found, reaches, "{pattern} {out}");
+            assert_eq!(found.is_some(), reaches, "{pattern} {out}");
         }
         let folder = Searched {
             folder: root.join("masks"),
             parts: Vec::new(),
         };
-        assert!(folder.reaches(&root.join("masks/run")) && !folder.reaches(&root.join("run")));
+        assert!(folder.reaches(&root.join("masks/run")).is_some());
+        assert!(folder.reaches(&root.join("run")).is_none());
     }
     #[test]
     #[cfg(unix)]
@@ -149,21 +149,29 @@ mod tests {
         let (root, elsewhere) = (dir.join("set"), dir.join("elsewhere"));
         fs::create_dir_all(root.join("photos/deep")).unwrap();
         fs::create_dir_all(elsewhere.join("a")).unwrap();
-        for link in ["photos/link", "photos/deep/link"] {
-            std::os::unix::fs::symlink(&elsewhere, root.join(link)).unwrap();
+        for (link, to) in [
+            ("photos/link", &elsewhere),
+            ("photos/deep/link", &elsewhere),
+            ("up", &dir),
+        ] {
+            std::os::unix::fs::symlink(to, root.join(link)).unwrap();
         }
-        for (pattern, out, reaches) in [
-            ("photos/**/*.png", "elsewhere/run", true),
-            ("photos/*/*.png", "elsewhere", true),
-            ("photos/*/*.png", "elsewhere/run", false),
-            ("photos/*/*/*.png", "elsewhere/run", true),
-            ("photos/deep/li*/*.png", "elsewhere", true),
-            ("photos/[xy]*/*.png", "elsewhere", false),
-            ("photos/*.png", "elsewhere", false),
-            ("photos/**/*.png", "beside", false),
+        for (pattern, out, by) in [
+            ("photos/**/*.png", "elsewhere/run", Some("elsewhere")),
+            ("photos/*/*.png", "elsewhere", Some("elsewhere")),
+            ("photos/*/*.png", "elsewhere/run", None),
+            ("photos/*/*/*.png", "elsewhere/run", Some("elsewhere")),
+            ("photos/deep/li*/*.png", "elsewhere", Some("elsewhere")),
+            ("photos/[xy]*/*.png", "elsewhere", None),
+            ("photos/*.png", "elsewhere", None),
+            ("photos/**/*.png", "beside", None),
+            ("*/../../else*/*.png", "elsewhere", Some("")),
+            ("*/../../else*/*/*.png", "elsewhere/run", Some("")),
+            ("photos/*/../b*/*.png", "b", Some("")),
+            ("up/*/*.png", "else", Some("")),
         ] {
             let found = Searched::by(&root, pattern).reaches(&dir.join(out));
-            assert_eq!(found, reaches, "{pattern} {out}");
+            assert_eq!(found, by.map(|by| dir.join(by)), "{pattern} {out}");
         }
     }
 }

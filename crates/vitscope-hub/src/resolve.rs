@@ -207,7 +207,9 @@ fn obtain(
         if !open().is_empty() && settings.offline.is_none() {
             // Other programs cache weights alone. What tells their format is small and worth
             // asking for; without it, what is there is used.
-            if let Err(error) = complete(settings, &cache, asked, &commit, &open(), progress) {
+            if let Err(error) = complete(settings, &cache, asked, &commit, &open(), progress)
+                && !open().is_empty()
+            {
                 progress.note(&format!(
                     "{}: its cached weights are used without {}, which may tell what they are: {error}",
                     asked.id,
@@ -383,8 +385,15 @@ fn complete(
             true => remote()?.file(commit, name, progress).map(|_| ()),
             false => cache.note_absent(commit, name),
         };
-        // One that does not come keeps no other away.
+        let is_of_the_hub = matches!(
+            brought,
+            Err(HubError::Unreachable { .. } | HubError::Gated { .. } | HubError::Token { .. })
+        );
+        // One that does not come keeps no other away, unless all would be asked for in vain.
         missed = missed.and(brought);
+        if is_of_the_hub {
+            break;
+        }
     }
     missed
 }

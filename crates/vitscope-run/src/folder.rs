@@ -43,7 +43,7 @@ impl Folder {
     /// # Errors
     /// [`RunError::Refused`], for a folder that is not ours and not empty, that another process is at
     /// work in, and that lies in an input or around it.
-    pub fn claim(path: &Path, command: &str, inputs: &[&Path]) -> Result<Self, RunError> {
+    pub fn claim(path: &Path, command: &str, inputs: &[PathBuf]) -> Result<Self, RunError> {
         apart(path, inputs)?;
         let refused =
             |sentence: String| Err(RunError::Refused(format!("{}: {sentence}", path.display())));
@@ -187,7 +187,7 @@ fn is_inside(folder: &Path, name: &str) -> bool {
 ///
 /// # Errors
 /// [`RunError::Refused`].
-pub fn apart(out: &Path, inputs: &[&Path]) -> Result<(), RunError> {
+pub fn apart(out: &Path, inputs: &[PathBuf]) -> Result<(), RunError> {
     let place = whole(out);
     for input in inputs {
         // A file among others is no folder that could be written into.
@@ -330,7 +330,7 @@ mod tests {
             "new/newer/../../data/images/../run",
             "",
         ] {
-            let error = apart(&dir.path().join(out), &[&data]);
+            let error = apart(&dir.path().join(out), std::slice::from_ref(&data));
             assert!(error.is_err(), "{out}");
         }
         #[cfg(unix)]
@@ -338,13 +338,13 @@ mod tests {
             let link = dir.path().join("link");
             std::os::unix::fs::symlink(data.join("images"), &link).unwrap();
             for out in ["new/../link/run", "link/../run"] {
-                let error = apart(&dir.path().join(out), &[&data]);
+                let error = apart(&dir.path().join(out), std::slice::from_ref(&data));
                 assert!(error.is_err(), "{out}");
             }
         }
-        apart(&dir.path().join("data-run"), &[&data]).unwrap();
+        apart(&dir.path().join("data-run"), std::slice::from_ref(&data)).unwrap();
         let file = dir.path().join("weights");
         std::fs::write(&file, "").unwrap();
-        apart(&dir.path().join("run"), &[&file]).unwrap();
+        apart(&dir.path().join("run"), &[file]).unwrap();
     }
 }

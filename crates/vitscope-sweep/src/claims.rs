@@ -140,7 +140,8 @@ struct ClaimWatch {
     begun: Instant,
     /// What each said then.
     first: BTreeMap<PathBuf, Vec<u8>>,
-    is_told: bool,
+    /// Which kinds of waiting were told.
+    told: Vec<Life>,
 }
 
 impl ClaimWatch {
@@ -152,7 +153,7 @@ impl ClaimWatch {
             patience,
             begun: Instant::now(),
             first: first.collect(),
-            is_told: false,
+            told: Vec::new(),
         }
     }
 
@@ -171,18 +172,24 @@ impl ClaimWatch {
         }
     }
 
-    /// Says once that it is waited.
-    fn tell(&mut self, run: &Path, other: &Process, observer: &mut dyn Observer) {
-        if !self.is_told {
-            self.is_told = true;
-            observer.wait(&format!(
-                "{}: process {} of {} may have ended without giving it back: it is taken in {} s unless its claim is renewed meanwhile",
-                run.display(),
-                other.pid,
-                other.host,
-                self.patience.renewal.saturating_sub(self.begun.elapsed()).as_secs()
-            ));
+    /// Says once for whom it is waited, and for how long.
+    fn tell(&mut self, run: &Path, other: &Process, life: Life, observer: &mut dyn Observer) {
+        if self.told.contains(&life) {
+            return;
         }
+        self.told.push(life);
+        let (run, pid, host) = (run.display(), other.pid, &other.host);
+        let left = |patience: Duration| patience.saturating_sub(self.begun.elapsed()).as_secs();
+        observer.wait(&match life {
+            Life::Doubted => format!(
+                "{run}: process {pid} of {host} may have ended without giving it back: it is taken over in {} s, or left to that process if its claim is renewed meanwhile",
+                left(self.patience.renewal)
+            ),
+            _ => format!(
+                "{run}: process {pid} is at work on it: its end is waited for, for {} s at most",
+                left(self.patience.end)
+            ),
+        });
     }
 }
 
@@ -219,12 +226,11 @@ fn claim(
             return Err(SweepError::Stopped);
         }
         let other = &found.claimant.process;
-        if life == Life::Doubted {
-            watch.tell(run, other, observer);
-        }
         let is_ending =
             other.is_beside(&own) && *other != own && begun.elapsed() < watch.patience.end;
-        if life == Life::AtWork && !is_ending {
+        if life == Life::Doubted || is_ending {
+            watch.tell(run, other, life, observer);
+        } else {
             return Err(SweepError::Usage(format!(
                 "{}: {} is at work on it (process {}): wait for its end",
                 run.display(),

@@ -7,7 +7,7 @@ use vitscope_data::{DataSet, PairSet, Split};
 use vitscope_hub::progress::Progress;
 use vitscope_hub::settings::Settings as HubSettings;
 use vitscope_hub::{HubError, resolve, resolve_with};
-use vitscope_run::{DataRecord, apart, files};
+use vitscope_run::{DataRecord, apart, files, whole};
 use vitscope_study::StudyError;
 use vitscope_study::model::{Glance, Model};
 use vitscope_study::record;
@@ -162,17 +162,17 @@ impl Sweep {
 const MARK: &str = ".vitscope-sweep";
 
 /// [`apart`] for the folder of a sweep, which is chosen in the plan and not by a setting of a command.
-fn lies_beside(out: &Path, inputs: &[&Path]) -> Result<(), SweepError> {
+fn lies_beside(out: &Path, inputs: &[PathBuf]) -> Result<(), SweepError> {
     apart(out, inputs).map_err(|error| {
         let sentence = error.to_string();
         SweepError::Usage(sentence.replace("another `out`", "another out under [sweep]"))
     })
 }
 
-/// Refuses a folder that lies in what the jobs read, or has it in it, before anything is written there. The root
-/// that a description names is known once it is read.
+/// Refuses a folder that lies in what the jobs read, or has it in it, before anything is written there. Where a
+/// description has files looked for is known once it is read.
 fn lies_apart(plan: &Plan) -> Result<(), SweepError> {
-    let mut inputs: BTreeSet<&Path> = BTreeSet::new();
+    let mut inputs: BTreeSet<PathBuf> = BTreeSet::new();
     for spec in &plan.specs {
         // What is built in is made in the folder itself.
         if spec.data.starts_with(builtin::PREFIX) {
@@ -180,9 +180,9 @@ fn lies_apart(plan: &Plan) -> Result<(), SweepError> {
         }
         // `kind:root`, or a path.
         let root = spec.data.split_once(':').map_or("", |(_, root)| root);
-        inputs.extend([Path::new(&spec.data), Path::new(root), &spec.model]);
+        inputs.extend([spec.data.as_str().into(), root.into(), spec.model.clone()]);
     }
-    let inputs: Vec<&Path> = inputs.into_iter().collect();
+    let inputs: Vec<PathBuf> = inputs.into_iter().collect();
     lies_beside(&plan.out, &inputs)
 }
 
@@ -333,21 +333,22 @@ impl Finder<'_> {
             Work::Correspond(own) => PairSet::open(path, own.split, own.layout).and_then(|set| {
                 let contents = set.stamps(set.pairs.len())?.contents();
                 let record = record::of_pairs(&set.root, &set.pairs);
-                Ok(DataRecord { contents, ..record })
+                Ok((DataRecord { contents, ..record }, vec![set.root]))
             }),
             _ => DataSet::open(path).and_then(|set| {
                 let count = |split| set.split(split).len();
                 let (train, test) = (count(Split::Train), count(Split::Test));
                 let contents = set.stamps(train, test)?.contents();
                 let record = record::of_data(&set, train, test);
-                Ok(DataRecord { contents, ..record })
+                let read = set.folders(&whole(self.out));
+                Ok((DataRecord { contents, ..record }, read))
             }),
         };
         let found = found.map_err(|error| error.to_string());
         let is_built_in = spec.data.starts_with(builtin::PREFIX);
-        let found = found.and_then(|found| match is_built_in {
+        let found = found.and_then(|(found, read)| match is_built_in {
             true => Ok(found),
-            false => lies_beside(self.out, &[Path::new(&found.root)])
+            false => lies_beside(self.out, &read)
                 .map(|()| found)
                 .map_err(|error| error.to_string()),
         });
@@ -454,7 +455,7 @@ mod tests {
     #[test]
     fn advice_about_the_folder_names_the_key_of_the_plan() {
         let dir = tempfile::tempdir().unwrap();
-        let told = lies_beside(&dir.path().join("out"), &[dir.path()]);
+        let told = lies_beside(&dir.path().join("out"), &[dir.path().to_owned()]);
         let told = told.unwrap_err().to_string();
         assert!(told.ends_with("choose another out under [sweep]"), "{told}");
     }

@@ -26,8 +26,8 @@ pub trait Watch {
     fn progress(&mut self, piece: &Piece, phase: &str, done: u64, total: u64);
     /// A piece ended, well or for a reason.
     fn ended(&mut self, piece: &Piece, secs: f64, failed: Option<&str>);
-    /// Something worth a line.
-    fn note(&mut self, text: &str);
+    /// A piece waits for somebody else, and why.
+    fn wait(&mut self, why: &str);
     /// Whether the user asked to stop.
     fn stop(&self) -> bool;
 }
@@ -292,7 +292,7 @@ fn hear(own: &mut Running, line: &str, news: &mut dyn Watch) {
             let _ = writeln!(own.log, "note: {text}");
             // What a run notes stands in it; for whom it waits is news now.
             if event == "wait" {
-                news.note(text);
+                news.wait(text);
             }
         }
         Some(event) => {

@@ -46,11 +46,16 @@ pub struct Reported {
 ///
 /// # Errors
 /// One sentence, where a run is damaged, the folder of the sweep was removed or the disk refuses.
-/// [`SweepError::Stopped`], where `observer` asked for it while another process writes the same.
+/// [`SweepError::Stopped`], where `observer` asked for it.
 pub fn report(sweep: &Sweep, observer: &mut dyn Observer) -> Result<Reported, SweepError> {
     sweep.is_there()?;
     // Before it is seen what is done: whoever comes later sees more.
     let _turn = pages::begin(sweep, observer)?;
+    let go_on = || match observer.stop() {
+        true => Err(SweepError::Stopped),
+        false => Ok(()),
+    };
+    go_on()?;
     let (done, missing): (Vec<&PlannedJob>, Vec<&PlannedJob>) = sweep
         .jobs
         .iter()
@@ -73,6 +78,7 @@ pub fn report(sweep: &Sweep, observer: &mut dyn Observer) -> Result<Reported, Sw
             Err(error) => return Err(error),
         }
     }
+    go_on()?;
     if !sweep.plan.reports.is_empty() {
         all_named(sweep, &done, &mut reported)?;
     }

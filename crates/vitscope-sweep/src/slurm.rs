@@ -121,7 +121,7 @@ pub struct Submission {
 /// Submits what makes these jobs, and the comparison; what is in the queue already, or cannot begin, is left out.
 ///
 /// # Errors
-/// What the scheduler answered.
+/// What the scheduler answered; [`SweepError::Stopped`], where `observer` asked for it.
 pub fn submit(
     sweep: &Sweep,
     jobs: &[&PlannedJob],
@@ -179,6 +179,10 @@ pub fn submit(
         );
         arguments.push(path.display().to_string());
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        // What was submitted before stands, and is not submitted again.
+        if observer.stop() {
+            return Err(SweepError::Stopped);
+        }
         let answer = ask("sbatch", &words)?;
         let id = answer
             .trim()

@@ -166,7 +166,7 @@ fn code(error: &anyhow::Error) -> u8 {
 
 /// What was typed, as far as errors speak of it.
 pub struct TypedCommand {
-    /// The flags of every command, without dashes.
+    /// The flags of every command, without dashes; of a sweep its own: what its jobs are asked for stands in a plan.
     flags: Vec<String>,
     /// Whether the command can continue what it has begun.
     resumes: bool,
@@ -181,12 +181,19 @@ impl TypedCommand {
             let longs = command.get_arguments().filter_map(clap::Arg::get_long);
             longs.map(str::to_owned).collect()
         };
-        let flags = cli.get_subcommands().flat_map(longs).collect();
         let own = cli.find_subcommand(command);
+        let sweeps = command == "sweep";
+        let flags = match own.filter(|_| sweeps) {
+            Some(own) => longs(own)
+                .into_iter()
+                .chain(own.get_subcommands().flat_map(longs))
+                .collect(),
+            None => cli.get_subcommands().flat_map(longs).collect(),
+        };
         Self {
             flags,
             resumes: own.is_some_and(|own| longs(own).iter().any(|flag| flag == "resume")),
-            sweeps: command == "sweep",
+            sweeps,
         }
     }
 

@@ -66,7 +66,7 @@ fn listen() {
         if STOP.swap(true, Ordering::SeqCst) {
             std::process::exit(130);
         }
-        say("vitscope: stopping after this batch (Ctrl-C again ends at once)");
+        say("vitscope: stopping in order (Ctrl-C again ends at once)");
     });
 }
 
@@ -310,8 +310,8 @@ impl Watch for SweepTeller {
         self.show();
     }
 
-    fn note(&mut self, text: &str) {
-        self.style.note(&self.bar, text);
+    fn wait(&mut self, why: &str) {
+        self.style.tell("wait", &self.bar, why);
     }
 
     fn stop(&self) -> bool {

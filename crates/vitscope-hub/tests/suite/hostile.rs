@@ -218,7 +218,7 @@ fn cached_weights_miss_only_what_did_not_come() {
             let files = ["config.json", "preprocessor_config.json"];
             send_whole(stream, 200, "", &listing(&files));
         } else if path.ends_with("/config.json") {
-            send_whole(stream, 403, "", b"");
+            send_whole(stream, 410, "", b"");
         } else if head.starts_with("HEAD") {
             let length = CONFIG.len();
             send(

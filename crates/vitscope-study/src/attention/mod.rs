@@ -85,7 +85,7 @@ pub fn attention(
     let run = request.out.clone().unwrap_or_else(place);
     apart(
         &run,
-        &[data.folders(&whole(&run)), vec![&request.model]].concat(),
+        &[data.folders(&whole(&run)), vec![request.model.clone()]].concat(),
     )?;
     let mut record = describe(request, &data, &opened, count);
     let session = Session::begin(&run, &record, request.resume)?;

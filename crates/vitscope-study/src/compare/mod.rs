@@ -11,7 +11,7 @@ pub mod stored;
 pub mod summary;
 mod tables;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
 use vitscope_run::{Facet, Folder, Measured, Record, Select, Varying, names};
@@ -122,7 +122,7 @@ pub fn compare(request: &CompareRequest) -> Result<Comparison, StudyError> {
     let relations = relations(&runs, &mut notes)?;
     let causes = causes(&runs, request.select)?;
     let inputs = request.runs.iter().chain(&request.baseline);
-    let inputs: Vec<&Path> = inputs.map(PathBuf::as_path).collect();
+    let inputs: Vec<PathBuf> = inputs.cloned().collect();
     let mut folder = Folder::claim(&request.out, "compare", &inputs)?;
     let mut files = vec![
         write_comparison(&mut folder, &runs, request.select)?,

@@ -77,7 +77,7 @@ pub fn correspond(
     write::check_examples(settings.examples, pairs, opened.slots.len())?;
     let place = || default_place(&[&opened.stem, "spair71k"]);
     let run = request.out.clone().unwrap_or_else(place);
-    apart(&run, &[&set.root, &request.model])?;
+    apart(&run, &[set.root.clone(), request.model.clone()])?;
     let mut record = describe(request, &set, pairs, &opened);
     let session = Session::begin(&run, &record, request.resume)?;
     if session.complete().is_some() {

@@ -121,7 +121,7 @@ pub fn extract_data(
     let mut folder = Folder::claim(
         &what.out,
         COMMAND,
-        &[data.folders(&whole(&what.out)), vec![&what.model]].concat(),
+        &[data.folders(&whole(&what.out)), vec![what.model.clone()]].concat(),
     )?;
     let counts = [
         (Split::Test, cut.limit_test),

@@ -67,7 +67,7 @@ pub fn extract_tensor(
         tensors: Vec::new(),
     };
     vit.forward(images, &taps, &mut work, |tapped| found.take(tapped))?;
-    let mut folder = Folder::claim(&what.out, COMMAND, &[&what.model])?;
+    let mut folder = Folder::claim(&what.out, COMMAND, std::slice::from_ref(&what.model))?;
     let path = folder.place("features.safetensors")?;
     let dtype = if what.half { Dtype::F16 } else { Dtype::F32 };
     let views = found

@@ -380,7 +380,7 @@ pub(crate) fn look(job: &Job<'_>, records: &[Record]) -> Result<bool, StudyError
         )));
     }
     let mut inputs = job.data.folders(&whole(&job.out));
-    inputs.push(Path::new(&job.opened.record.path));
+    inputs.push(PathBuf::from(&job.opened.record.path));
     apart(&job.out, &inputs)?;
     let mut complete = true;
     for (run, record) in job.runs.iter().zip(records) {

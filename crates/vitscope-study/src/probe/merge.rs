@@ -258,7 +258,7 @@ fn merged(parts: &[ShardRun], settings: &Settings) -> Record {
 /// nothing in it that the shards do not hold.
 fn begin(request: &MergeRequest, data: &DataSet, record: &Record) -> Result<Session, StudyError> {
     let mut inputs = data.folders(&whole(&request.out));
-    inputs.extend(request.shards.iter().map(PathBuf::as_path));
+    inputs.extend_from_slice(&request.shards);
     apart(&request.out, &inputs)?;
     let left = session::look_anew(&request.out, record)?;
     Ok(Session::begin(&request.out, record, left)?)

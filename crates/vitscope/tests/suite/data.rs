@@ -559,3 +559,34 @@ fn features_written_in_python_are_probed() {
             .contains(&example[start..end])
     );
 }
+
+/// A description often lies where all work of a user does, and what it finds may lie behind a link.
+#[test]
+#[cfg(unix)]
+fn outputs_lie_where_a_description_finds_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let (photos, elsewhere) = (dir.path().join("work/photos"), dir.path().join("elsewhere"));
+    for folder in [&photos, &elsewhere] {
+        fs::create_dir_all(folder).unwrap();
+    }
+    for name in ["a.png", "b.png"] {
+        RgbImage::new(32, 32).save(elsewhere.join(name)).unwrap();
+    }
+    std::os::unix::fs::symlink(&elsewhere, photos.join("link")).unwrap();
+    let work = dir.path().join("work");
+    fs::write(work.join("set.toml"), "test.images = \"photos/**/*.png\"\n").unwrap();
+    let check = |out: &str| {
+        let mut check = command();
+        check.args(["data", "check", "set.toml", "--size", "32", "--out", out]);
+        check.current_dir(&work).output().unwrap()
+    };
+    for out in ["../elsewhere/new", "photos/link/new", "new/../photos/new"] {
+        let output = check(out);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{out}: {said}");
+        assert!(said.contains("is never written into"), "{said}");
+    }
+    assert!(!work.join("new").exists());
+    succeed(check("runs/new"));
+    assert!(work.join("runs/new/test.txt").is_file());
+}

@@ -446,4 +446,19 @@ fn a_sweep_in_its_data_is_refused_before_anything_is_written() {
         );
         assert!(!inside.exists(), "{words:?}");
     }
+    // Beside a description it may lie, and not where that finds something.
+    let description = trial.dir.path().join("set.toml");
+    std::fs::write(&description, "test.images = \"set/test/*.png\"\n").unwrap();
+    trial.write("");
+    let text = std::fs::read_to_string(trial.plan()).unwrap();
+    let described = text.replace(&camvid(), &description.display().to_string());
+    std::fs::write(trial.plan(), &described).unwrap();
+    assert_eq!(states(&trial.json(&["status"])), ["waiting"]);
+    let inside = data.join("test");
+    let within = described.replace(
+        &trial.out().display().to_string(),
+        &inside.display().to_string(),
+    );
+    std::fs::write(trial.plan(), within).unwrap();
+    assert!(!trial.sweep(&["status"]).status.success());
 }
