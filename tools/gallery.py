@@ -5,7 +5,7 @@
 
 WORK is a folder that is new or was filled by this before; what is finished there is not made again. Needs Pillow, and
 Chromium for the two pictures of pages. Pictures that are not of the demo (docs/gallery.md says which) are left as they
-are. Takes five minutes on two cores.
+are. Takes ten minutes on two cores.
 """
 
 import argparse
@@ -44,8 +44,8 @@ FIGURES = {
     "relations": ("compared", 1000),
     "matrix": ("matrix", 1000),
     "sensitivity": ("sensitivity", 1000),
-    "attention": ("demo/masked-attention", 1000),
-    "locality-by-layer": ("demo/masked-attention", 500),
+    "attention": ("attention", 1000),
+    "locality-by-layer": ("attention", 500),
     "pck-by-layer": ("demo/contrastive-correspond", 500),
     "pck-by-category": ("demo/contrastive-correspond", 500),
     "similarity": ("demo/contrastive-correspond", 1000),
@@ -79,12 +79,13 @@ def main():
 def make(vitscope, work):
     if not (work / "demo/demo.json").exists():
         vitscope("demo", "--out", "demo")
-    for run in ("masked-attention", "contrastive-correspond"):
-        vitscope("report", f"demo/{run}")
+    vitscope("report", "demo/contrastive-correspond")
     runs = [f"demo/{name}{part}" for part in ("", "-attention", "-correspond") for name in MODELS[:2]]
     vitscope("compare", *runs, "--out", "compared")
     probe = ["--data", "demo/scenes", *SMALL, "--resume"]
     model = "demo/models/{}.toml".format
+    vitscope("attention", model("masked"), "--data", "demo/scenes", "--size", "128", "--queries", "0010:4,5", "0031:10,8",
+             "--out", "attention", "--resume")
     vitscope("probe", model("contrastive"), *probe, "--steps", "200", "--batch", "8", "--facets", "key,token",
              "--extra-clusters", "30", "--limit-test", "16", "--out", "clusters")
     for name in MODELS:
@@ -107,6 +108,8 @@ def shots(browser, program, work, folder):
     target, _ = open_page(browser, work / "demo/contrastive/report.html", 1240, 1860)
     take_shot(browser, folder / "page.png")
     close_page(browser, target)
+    with Image.open(folder / "page.png") as picture:
+        picture.crop((0, 0, 1240, 1860)).save(folder / "page.png")
     put(folder / "page.png", IMAGES / "gallery/page.png", 620)
     server = subprocess.Popen([program, "view", "demo/masked", "demo/contrastive", "--format", "json"], cwd=work,
                               stdout=subprocess.PIPE)
