@@ -1,5 +1,6 @@
 //! Where a description has files looked for, so that no output comes to lie there.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
@@ -40,13 +41,20 @@ impl Searched {
     pub fn reaches(&self, out: &Path) -> Option<PathBuf> {
         // What is not there was not searched.
         let folder = fs::canonicalize(&self.folder).ok()?;
-        comes_by(&folder, &self.parts, out)
+        comes_by(&folder, &self.parts, out, &mut BTreeSet::new())
     }
 }
 
-/// [`Searched::reaches`] for parts of a path that are looked for below a folder, which holds no links either.
-fn comes_by(folder: &Path, parts: &[String], out: &Path) -> Option<PathBuf> {
-    if could_find(folder, parts, out) {
+/// Folders with how many parts of a path are looked for below them.
+type Seen = BTreeSet<(PathBuf, usize)>;
+
+/// [`Searched::reaches`] for parts of a path that are looked for below a folder, which holds no links either. What was
+/// `seen` is not looked at again: links may lead in circles.
+fn comes_by(folder: &Path, parts: &[String], out: &Path, seen: &mut Seen) -> Option<PathBuf> {
+    if !seen.insert((folder.to_owned(), parts.len())) {
+        return None;
+    }
+    if could_find(folder, parts, out, seen) {
         return Some(folder.to_owned());
     }
     let [first, rest @ ..] = parts else {
@@ -57,50 +65,68 @@ fn comes_by(folder: &Path, parts: &[String], out: &Path) -> Option<PathBuf> {
         return None;
     }
     if first == ".." {
-        return comes_by(folder.parent()?, rest, out);
+        return comes_by(folder.parent()?, rest, out, seen);
     }
     let is_any = first == "**";
-    if is_any && let Some(found) = comes_by(folder, rest, out) {
+    if is_any && let Some(found) = comes_by(folder, rest, out, seen) {
         return Some(found);
     }
     let behind = if is_any { parts } else { rest };
     let pattern = glob::Pattern::new(if is_any { "*" } else { first }).ok()?;
-    let entries = fs::read_dir(folder).ok()?.flatten();
-    let mut below = entries.filter_map(|entry| {
-        let kind = entry.file_type().ok()?;
+    for entry in fs::read_dir(folder).ok()?.flatten() {
+        let Ok(kind) = entry.file_type() else {
+            continue;
+        };
         let may_lead_on = kind.is_dir() || kind.is_symlink();
         if !may_lead_on || !pattern.matches_with(&entry.file_name().to_string_lossy(), OPTIONS) {
-            return None;
+            continue;
         }
-        match kind.is_symlink() {
+        let below = match kind.is_symlink() {
             true => fs::canonicalize(entry.path()).ok().filter(|to| to.is_dir()),
             false => Some(entry.path()),
+        };
+        if let Some(found) = below.and_then(|below| comes_by(&below, behind, out, seen)) {
+            return Some(found);
         }
-    });
-    below.find_map(|below| comes_by(&below, behind, out))
+    }
+    None
 }
 
-/// Whether [`comes_by`] is so without links.
-fn could_find(folder: &Path, parts: &[String], out: &Path) -> bool {
+/// Whether [`comes_by`] is so by folders that may not be there yet.
+fn could_find(folder: &Path, parts: &[String], out: &Path, seen: &mut Seen) -> bool {
     let Ok(below) = out.strip_prefix(folder) else {
         return folder.starts_with(out);
     };
-    let mut left = parts.iter();
-    for name in below.components() {
-        match left.next().map(String::as_str) {
-            None => return parts.is_empty(),
-            Some("**" | "..") => return true,
-            Some(part) => {
-                let name = name.as_os_str().to_string_lossy();
+    let names: Vec<_> = below
+        .components()
+        .map(|name| name.as_os_str().to_string_lossy())
+        .collect();
+    for (at, part) in parts.iter().enumerate() {
+        match (part.as_str(), names.get(at)) {
+            ("..", _) => {
+                let Some((_, above)) = names[..at].split_last() else {
+                    return false;
+                };
+                let mut place = folder.to_owned();
+                place.extend(above.iter().map(|name| &**name));
+                return comes_by(&place, &parts[at + 1..], out, seen).is_some();
+            }
+            // The last part is a file's, and one before it leads on into the output.
+            (_, None) => return true,
+            ("**", Some(_)) => {
+                let is_hidden = names[at..].iter().any(|name| name.starts_with('.'));
+                return !is_hidden || parts[at..].iter().any(|part| part.starts_with('.'));
+            }
+            (part, Some(name)) => {
                 let pattern = glob::Pattern::new(part);
-                if !pattern.is_ok_and(|pattern| pattern.matches_with(&name, OPTIONS)) {
+                if !pattern.is_ok_and(|pattern| pattern.matches_with(name, OPTIONS)) {
                     return false;
                 }
             }
         }
     }
-    // The last part is a file's.
-    parts.is_empty() || left.next().is_some()
+    // Without parts, everything is taken.
+    parts.is_empty()
 }
 
 #[cfg(test)]
@@ -128,7 +154,12 @@ mod tests {
             ("ph*/a/*.png", "runs/x", false),
             ("a/**/*.png", "a/x/y/z", true),
             ("a/**/*.png", "b/x", false),
+            ("a/**/*.png", "a/.x", false),
+            ("a/**/.x/*.png", "a/b/.x", true),
             ("../*/**/*.png", "runs", true),
+            ("*/../masks/*.png", "runs", false),
+            ("*/../masks/*.png", "masks", true),
+            ("*/../runs/*.png", "runs", true),
         ] {
             let searched = Searched::by(root, pattern);
             let found = searched.reaches(&root.join(out));
@@ -150,6 +181,7 @@ mod tests {
         fs::create_dir_all(root.join("photos/deep")).unwrap();
         fs::create_dir_all(elsewhere.join("a")).unwrap();
         for (link, to) in [
+            ("photos/deep/circle", &root.join("photos")),
             ("photos/link", &elsewhere),
             ("photos/deep/link", &elsewhere),
             ("up", &dir),

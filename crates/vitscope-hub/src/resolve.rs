@@ -387,7 +387,10 @@ fn complete(
         };
         let is_of_the_hub = matches!(
             brought,
-            Err(HubError::Unreachable { .. } | HubError::Gated { .. } | HubError::Token { .. })
+            Err(HubError::Unreachable { .. }
+                | HubError::Broken { .. }
+                | HubError::Gated { .. }
+                | HubError::Token { .. })
         );
         // One that does not come keeps no other away, unless all would be asked for in vain.
         missed = missed.and(brought);

@@ -172,22 +172,34 @@ impl ClaimWatch {
         }
     }
 
-    /// Says once for whom it is waited, and for how long.
-    fn tell(&mut self, run: &Path, other: &Process, life: Life, observer: &mut dyn Observer) {
+    /// Says once for whom it is waited, from when on for this run, and for how long.
+    fn tell(
+        &mut self,
+        run: &Path,
+        other: &Process,
+        life: Life,
+        begun: Instant,
+        observer: &mut dyn Observer,
+    ) {
         if self.told.contains(&life) {
             return;
         }
         self.told.push(life);
         let (run, pid, host) = (run.display(), other.pid, &other.host);
-        let left = |patience: Duration| patience.saturating_sub(self.begun.elapsed()).as_secs();
+        let left = |patience: Duration, begun: Instant| {
+            patience
+                .saturating_sub(begun.elapsed())
+                .as_secs_f64()
+                .ceil()
+        };
         observer.wait(&match life {
             Life::Doubted => format!(
                 "{run}: process {pid} of {host} may have ended without giving it back: it is taken over in {} s, or left to that process if its claim is renewed meanwhile",
-                left(self.patience.renewal)
+                left(self.patience.renewal, self.begun)
             ),
             _ => format!(
                 "{run}: process {pid} is at work on it: its end is waited for, for {} s at most",
-                left(self.patience.end)
+                left(self.patience.end, begun)
             ),
         });
     }
@@ -229,7 +241,7 @@ fn claim(
         let is_ending =
             other.is_beside(&own) && *other != own && begun.elapsed() < watch.patience.end;
         if life == Life::Doubted || is_ending {
-            watch.tell(run, other, life, observer);
+            watch.tell(run, other, life, begun, observer);
         } else {
             return Err(SweepError::Usage(format!(
                 "{}: {} is at work on it (process {}): wait for its end",

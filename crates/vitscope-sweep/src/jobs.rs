@@ -169,8 +169,7 @@ fn lies_beside(out: &Path, inputs: &[PathBuf]) -> Result<(), SweepError> {
     })
 }
 
-/// Refuses a folder that lies in what the jobs read, or has it in it, before anything is written there. Where a
-/// description has files looked for is known once it is read.
+/// Refuses a folder that lies in what the jobs read, or has it in it, before anything is written there.
 fn lies_apart(plan: &Plan) -> Result<(), SweepError> {
     let mut inputs: BTreeSet<PathBuf> = BTreeSet::new();
     for spec in &plan.specs {
@@ -181,6 +180,15 @@ fn lies_apart(plan: &Plan) -> Result<(), SweepError> {
         // `kind:root`, or a path.
         let root = spec.data.split_once(':').map_or("", |(_, root)| root);
         inputs.extend([spec.data.as_str().into(), root.into(), spec.model.clone()]);
+    }
+    let described: BTreeSet<&str> = plan.specs.iter().map(|spec| spec.data.as_str()).collect();
+    for data in described {
+        // What cannot be read is told of its jobs.
+        if Path::new(data).is_file()
+            && let Ok(set) = DataSet::open(data)
+        {
+            inputs.extend(set.folders(&whole(&plan.out)));
+        }
     }
     let inputs: Vec<PathBuf> = inputs.into_iter().collect();
     lies_beside(&plan.out, &inputs)

@@ -114,6 +114,8 @@ pub fn queued(sweep: &Sweep) -> Result<Vec<(String, String)>, SweepError> {
 pub struct Submission {
     /// Its arrays.
     pub arrays: Vec<Submitted>,
+    /// Whether they are all, since it was not stopped.
+    pub is_whole: bool,
     /// What has no estimate.
     pub note: Option<String>,
 }
@@ -121,7 +123,7 @@ pub struct Submission {
 /// Submits what makes these jobs, and the comparison; what is in the queue already, or cannot begin, is left out.
 ///
 /// # Errors
-/// What the scheduler answered; [`SweepError::Stopped`], where `observer` asked for it.
+/// What the scheduler answered; [`SweepError::Stopped`], where `observer` asked for it while another process submits.
 pub fn submit(
     sweep: &Sweep,
     jobs: &[&PlannedJob],
@@ -161,6 +163,7 @@ pub fn submit(
     files::make_dir(&sweep.plan.out.join("logs"))?;
     let mut ids = Vec::new();
     let mut made = Vec::new();
+    let mut is_whole = true;
     for (index, batch) in all.iter().enumerate() {
         let list = place(sweep, submission, index, "txt");
         let lines: String = batch
@@ -180,8 +183,9 @@ pub fn submit(
         arguments.push(path.display().to_string());
         let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
         // What was submitted before stands, and is not submitted again.
-        if observer.stop() {
-            return Err(SweepError::Stopped);
+        is_whole = !observer.stop();
+        if !is_whole {
+            break;
         }
         let answer = ask("sbatch", &words)?;
         let id = answer
@@ -205,7 +209,11 @@ pub fn submit(
             serde_json::to_vec_pretty(&before).map_err(|error| SweepError::file(&place, error))?;
         files::write(&place, &text)?;
     }
-    Ok(Submission { arrays: made, note })
+    Ok(Submission {
+        arrays: made,
+        is_whole,
+        note,
+    })
 }
 
 /// The pieces of work in a list.
@@ -231,9 +239,12 @@ fn max_array() -> usize {
 }
 
 fn ask(program: &str, arguments: &[&str]) -> Result<String, SweepError> {
-    let output = Command::new(program)
-        .args(arguments)
-        .stdin(Stdio::null())
+    let mut command = Command::new(program);
+    command.args(arguments).stdin(Stdio::null());
+    // Ctrl-C is for this program, which ends when the answer is noted.
+    #[cfg(unix)]
+    std::os::unix::process::CommandExt::process_group(&mut command, 0);
+    let output = command
         .output()
         .map_err(|error| {
             SweepError::Scheduler(format!(

@@ -58,7 +58,8 @@ fn run_check(cli: &Cli, args: &DataCheckArgs) -> anyhow::Result<()> {
 
 /// Passes a result on; a set of which nothing can be made is told in JSON too where JSON is asked.
 fn unreadable<T>(cli: &Cli, result: Result<T, StudyError>) -> anyhow::Result<T> {
-    if let (Output::Json, Err(error)) = (cli.output(), &result) {
+    let is_stopped = matches!(result, Err(StudyError::StoppedEarly));
+    if let (Output::Json, Err(error), false) = (cli.output(), &result, is_stopped) {
         let report = serde_json::json!({"usable": false, "error": error.to_string()});
         print_exactly(&serde_json::to_string_pretty(&report)?)?;
     }

@@ -125,7 +125,13 @@ fn make(
             &local.more,
             &mut Teller::new(cli),
         )?;
-        return print_submitted(cli, sweep, &submitted);
+        if submitted.is_whole || !submitted.arrays.is_empty() {
+            print_submitted(cli, sweep, &submitted)?;
+        }
+        return match submitted.is_whole {
+            true => Ok(()),
+            false => Err(SweepError::Stopped.into()),
+        };
     }
     let pieces = whole(sweep, jobs.iter().copied());
     let mut teller = SweepTeller::new(cli, sweep.jobs.len(), jobs.len());

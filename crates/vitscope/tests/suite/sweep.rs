@@ -448,17 +448,22 @@ fn a_sweep_in_its_data_is_refused_before_anything_is_written() {
     }
     // Beside a description it may lie, and not where that finds something.
     let description = trial.dir.path().join("set.toml");
-    std::fs::write(&description, "test.images = \"set/test/*.png\"\n").unwrap();
+    std::fs::write(&description, "test.images = \"set/**/*.png\"\n").unwrap();
     trial.write("");
     let text = std::fs::read_to_string(trial.plan()).unwrap();
     let described = text.replace(&camvid(), &description.display().to_string());
     std::fs::write(trial.plan(), &described).unwrap();
     assert_eq!(states(&trial.json(&["status"])), ["waiting"]);
-    let inside = data.join("test");
     let within = described.replace(
         &trial.out().display().to_string(),
         &inside.display().to_string(),
     );
     std::fs::write(trial.plan(), within).unwrap();
-    assert!(!trial.sweep(&["status"]).status.success());
+    for words in [&["status"][..], &["--dry-run"], &["script"], &[]] {
+        let output = trial.sweep(words);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{words:?}: {said}");
+        assert!(said.contains("is never written into"), "{said}");
+        assert!(!inside.exists(), "{words:?}");
+    }
 }
