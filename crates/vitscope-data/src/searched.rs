@@ -46,15 +46,15 @@ impl Searched {
 }
 
 /// Folders with how many parts of a path are looked for below them.
-type Seen = BTreeSet<(PathBuf, usize)>;
+type Visited = BTreeSet<(PathBuf, usize)>;
 
 /// [`Searched::reaches`] for parts of a path that are looked for below a folder, which holds no links either. What was
-/// `seen` is not looked at again: links may lead in circles.
-fn comes_by(folder: &Path, parts: &[String], out: &Path, seen: &mut Seen) -> Option<PathBuf> {
-    if !seen.insert((folder.to_owned(), parts.len())) {
+/// `visited` is not looked at again: links may lead in circles.
+fn comes_by(folder: &Path, parts: &[String], out: &Path, visited: &mut Visited) -> Option<PathBuf> {
+    if !visited.insert((folder.to_owned(), parts.len())) {
         return None;
     }
-    if could_find(folder, parts, out, seen) {
+    if could_find(folder, parts, out, visited) {
         return Some(folder.to_owned());
     }
     let [first, rest @ ..] = parts else {
@@ -65,10 +65,10 @@ fn comes_by(folder: &Path, parts: &[String], out: &Path, seen: &mut Seen) -> Opt
         return None;
     }
     if first == ".." {
-        return comes_by(folder.parent()?, rest, out, seen);
+        return comes_by(folder.parent()?, rest, out, visited);
     }
     let is_any = first == "**";
-    if is_any && let Some(found) = comes_by(folder, rest, out, seen) {
+    if is_any && let Some(found) = comes_by(folder, rest, out, visited) {
         return Some(found);
     }
     let behind = if is_any { parts } else { rest };
@@ -85,7 +85,7 @@ fn comes_by(folder: &Path, parts: &[String], out: &Path, seen: &mut Seen) -> Opt
             true => fs::canonicalize(entry.path()).ok().filter(|to| to.is_dir()),
             false => Some(entry.path()),
         };
-        if let Some(found) = below.and_then(|below| comes_by(&below, behind, out, seen)) {
+        if let Some(found) = below.and_then(|below| comes_by(&below, behind, out, visited)) {
             return Some(found);
         }
     }
@@ -93,7 +93,7 @@ fn comes_by(folder: &Path, parts: &[String], out: &Path, seen: &mut Seen) -> Opt
 }
 
 /// Whether [`comes_by`] is so by folders that may not be there yet.
-fn could_find(folder: &Path, parts: &[String], out: &Path, seen: &mut Seen) -> bool {
+fn could_find(folder: &Path, parts: &[String], out: &Path, visited: &mut Visited) -> bool {
     let Ok(below) = out.strip_prefix(folder) else {
         return folder.starts_with(out);
     };
@@ -109,7 +109,7 @@ fn could_find(folder: &Path, parts: &[String], out: &Path, seen: &mut Seen) -> b
                 };
                 let mut place = folder.to_owned();
                 place.extend(above.iter().map(|name| &**name));
-                return comes_by(&place, &parts[at + 1..], out, seen).is_some();
+                return comes_by(&place, &parts[at + 1..], out, visited).is_some();
             }
             // The last part is a file's, and one before it leads on into the output.
             (_, None) => return true,
