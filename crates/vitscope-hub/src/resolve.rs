@@ -390,7 +390,11 @@ fn complete(
             Err(HubError::Unreachable { .. }
                 | HubError::Broken { .. }
                 | HubError::Gated { .. }
-                | HubError::Token { .. })
+                | HubError::Token { .. }
+                | HubError::Status {
+                    status: 429 | 500..,
+                    ..
+                })
         );
         // One that does not come keeps no other away, unless all would be asked for in vain.
         missed = missed.and(brought);

@@ -57,6 +57,14 @@ fn send_whole(stream: &mut TcpStream, status: u16, headers: &str, body: &[u8]) {
     );
 }
 
+/// Sends a file with its length, of which `HEAD` asks for the headers alone.
+fn send_file(head: &str, stream: &mut TcpStream, headers: &str, body: &[u8]) {
+    let length = body.len();
+    let headers = format!("Content-Length: {length}\r\n{headers}");
+    let is_head = head.starts_with("HEAD");
+    send(stream, 200, &headers, if is_head { b"" } else { body });
+}
+
 /// The description of a repository.
 fn listing(files: &[&str]) -> Vec<u8> {
     let siblings: Vec<String> = files
@@ -186,16 +194,8 @@ fn cached_weights_ask_for_every_file_that_may_describe_them() {
                 }
             }
         } else {
-            let told = format!(
-                "ETag: \"{GIT}\"\r\nX-Repo-Commit: {COMMIT}\r\nContent-Length: {}\r\n",
-                CONFIG.len()
-            );
-            let body = if head.starts_with("HEAD") {
-                b""
-            } else {
-                CONFIG
-            };
-            send(stream, 200, &told, body);
+            let told = format!("ETag: \"{GIT}\"\r\nX-Repo-Commit: {COMMIT}\r\n");
+            send_file(head, stream, &told, CONFIG);
         }
     });
     let case = case(&endpoint).with_weights();
@@ -219,16 +219,8 @@ fn cached_weights_miss_only_what_did_not_come() {
             send_whole(stream, 200, "", &listing(&files));
         } else if path.ends_with("/config.json") {
             send_whole(stream, 410, "", b"");
-        } else if head.starts_with("HEAD") {
-            let length = CONFIG.len();
-            send(
-                stream,
-                200,
-                &format!("{told}Content-Length: {length}\r\n"),
-                b"",
-            );
         } else {
-            send_whole(stream, 200, &told, CONFIG);
+            send_file(head, stream, &told, CONFIG);
         }
     });
     let case = case(&endpoint).with_weights();
@@ -240,6 +232,26 @@ fn cached_weights_miss_only_what_did_not_come() {
         panic!("{:?}", notes.0);
     };
     assert!(note.contains("without config.json, which"), "{note}");
+}
+
+/// A hub that is down is not asked for one file after the other.
+#[test]
+fn cached_weights_give_up_a_hub_that_is_down() {
+    let asked = std::sync::Arc::new(std::sync::Mutex::new(std::collections::BTreeSet::new()));
+    let files = asked.clone();
+    let endpoint = server(move |head, stream| {
+        let path = head.split(' ').nth(1).unwrap();
+        if path.starts_with("/api/") {
+            let files = ["config.json", "preprocessor_config.json"];
+            send_whole(stream, 200, "", &listing(&files));
+        } else {
+            files.lock().unwrap().insert(path.to_owned());
+            send_whole(stream, 503, "", b"");
+        }
+    });
+    let case = case(&endpoint).with_weights();
+    assert_eq!(std::fs::read(case.get().unwrap().path).unwrap(), WEIGHTS);
+    assert_eq!(asked.lock().unwrap().len(), 1);
 }
 
 /// Nor long for another program that is bringing the same file.
@@ -487,18 +499,10 @@ fn hub_with_parts(part: impl Fn(&mut TcpStream) + Send + Sync + Clone + 'static)
         let told = format!("ETag: \"{}\"\r\n", sha256(WEIGHTS));
         if head.starts_with("GET /api/") {
             send_whole(stream, 200, "", &listing(&["model.safetensors"]));
-        } else if head.starts_with("HEAD") {
-            let length = WEIGHTS.len();
-            send(
-                stream,
-                200,
-                &format!("Content-Length: {length}\r\n{told}"),
-                b"",
-            );
         } else if head.to_lowercase().contains("range: bytes=5-") {
             part(stream);
         } else {
-            send_whole(stream, 200, &told, WEIGHTS);
+            send_file(head, stream, &told, WEIGHTS);
         }
     })
 }
