@@ -71,13 +71,6 @@ impl Sweep {
         weights: Weights,
         progress: &mut dyn Progress,
     ) -> Result<Self, SweepError> {
-        lies_apart(&plan)?;
-        take(&plan.out)?;
-        // What a killed process was writing. Runs see to themselves, and what cannot be removed is in nobody's way.
-        for folder in [plan.out.clone(), plan.out.join("shards")] {
-            let _ = files::sweep_left(&folder, 1);
-        }
-        let _ = claims::sweep(&plan.out.join("runs"));
         let mut finder = Finder {
             out: &plan.out,
             weights,
@@ -86,6 +79,13 @@ impl Sweep {
             models: Vec::new(),
             data: Vec::new(),
         };
+        finder.lies_apart(&plan)?;
+        take(&plan.out)?;
+        // What a killed process was writing. Runs see to themselves, and what cannot be removed is in nobody's way.
+        for folder in [plan.out.clone(), plan.out.join("shards")] {
+            let _ = files::sweep_left(&folder, 1);
+        }
+        let _ = claims::sweep(&plan.out.join("runs"));
         let mut jobs: Vec<PlannedJob> = Vec::new();
         for spec in &plan.specs {
             let job = finder.job(spec)?;
@@ -169,31 +169,6 @@ fn lies_beside(out: &Path, inputs: &[PathBuf]) -> Result<(), SweepError> {
     })
 }
 
-/// Refuses a folder that lies in what the jobs read, or has it in it, before anything is written there.
-fn lies_apart(plan: &Plan) -> Result<(), SweepError> {
-    let mut inputs: BTreeSet<PathBuf> = BTreeSet::new();
-    for spec in &plan.specs {
-        // What is built in is made in the folder itself.
-        if spec.data.starts_with(builtin::PREFIX) {
-            continue;
-        }
-        // `kind:root`, or a path.
-        let root = spec.data.split_once(':').map_or("", |(_, root)| root);
-        inputs.extend([spec.data.as_str().into(), root.into(), spec.model.clone()]);
-    }
-    let described: BTreeSet<&str> = plan.specs.iter().map(|spec| spec.data.as_str()).collect();
-    for data in described {
-        // What cannot be read is told of its jobs.
-        if Path::new(data).is_file()
-            && let Ok(set) = DataSet::open(data)
-        {
-            inputs.extend(set.folders(&whole(&plan.out)));
-        }
-    }
-    let inputs: Vec<PathBuf> = inputs.into_iter().collect();
-    lies_beside(&plan.out, &inputs)
-}
-
 /// Takes a folder for a sweep: one that is new, or empty, or a sweep's already.
 fn take(out: &Path) -> Result<(), SweepError> {
     let mark = out.join(MARK);
@@ -247,14 +222,43 @@ struct Finder<'a> {
     progress: &'a mut dyn Progress,
     hashes: Hashes,
     models: Vec<(String, Result<SeenModel, Unread>)>,
-    data: Vec<(String, Result<DataRecord, String>)>,
+    data: Vec<(String, Result<FoundData, String>)>,
+}
+
+/// A data set that was read.
+#[derive(Clone, Debug)]
+struct FoundData {
+    record: DataRecord,
+    /// The folders of which no output may lie in any.
+    read: Vec<PathBuf>,
 }
 
 impl Finder<'_> {
+    /// Refuses a folder that lies in what the jobs read, or has it in it, before anything is written there.
+    fn lies_apart(&mut self, plan: &Plan) -> Result<(), SweepError> {
+        // What is built in is made in the folder itself.
+        let is_foreign = |spec: &&Spec| !spec.data.starts_with(builtin::PREFIX);
+        let specs = || plan.specs.iter().filter(is_foreign);
+        let mut inputs: BTreeSet<PathBuf> = BTreeSet::new();
+        for spec in specs() {
+            // `kind:root`, or a path.
+            let root = spec.data.split_once(':').map_or("", |(_, root)| root);
+            inputs.extend([spec.data.as_str().into(), root.into(), spec.model.clone()]);
+        }
+        lies_beside(self.out, &inputs.into_iter().collect::<Vec<_>>())?;
+        for spec in specs() {
+            // What cannot be read is told of its job.
+            if let Ok(found) = self.data(spec, &spec.data) {
+                lies_beside(self.out, &found.read)?;
+            }
+        }
+        Ok(())
+    }
+
     fn job(&mut self, spec: &Spec) -> Result<PlannedJob, SweepError> {
         let data_path = builtin::data(self.out, &spec.data)?;
         let seen = self.model(spec)?;
-        let data = self.data(spec, &data_path);
+        let data = self.data(spec, &data_path).map(|found| found.record);
         let images = data.as_ref().map_or([0; 2], |data| used(spec, data));
         let mut problems: Vec<String> = seen.as_ref().err().map(told).into_iter().collect();
         problems.extend(data.as_ref().err().cloned());
@@ -329,7 +333,7 @@ impl Finder<'_> {
         })
     }
 
-    fn data(&mut self, spec: &Spec, path: &str) -> Result<DataRecord, String> {
+    fn data(&mut self, spec: &Spec, path: &str) -> Result<FoundData, String> {
         let key = match &spec.work {
             Work::Correspond(own) => format!("{path} {} {}", own.split.name(), own.layout.name()),
             _ => path.to_owned(),
@@ -341,7 +345,10 @@ impl Finder<'_> {
             Work::Correspond(own) => PairSet::open(path, own.split, own.layout).and_then(|set| {
                 let contents = set.stamps(set.pairs.len())?.contents();
                 let record = record::of_pairs(&set.root, &set.pairs);
-                Ok((DataRecord { contents, ..record }, vec![set.root]))
+                Ok(FoundData {
+                    record: DataRecord { contents, ..record },
+                    read: vec![set.root],
+                })
             }),
             _ => DataSet::open(path).and_then(|set| {
                 let count = |split| set.split(split).len();
@@ -349,17 +356,13 @@ impl Finder<'_> {
                 let contents = set.stamps(train, test)?.contents();
                 let record = record::of_data(&set, train, test);
                 let read = set.folders(&whole(self.out));
-                Ok((DataRecord { contents, ..record }, read))
+                Ok(FoundData {
+                    record: DataRecord { contents, ..record },
+                    read,
+                })
             }),
         };
         let found = found.map_err(|error| error.to_string());
-        let is_built_in = spec.data.starts_with(builtin::PREFIX);
-        let found = found.and_then(|(found, read)| match is_built_in {
-            true => Ok(found),
-            false => lies_beside(self.out, &read)
-                .map(|()| found)
-                .map_err(|error| error.to_string()),
-        });
         self.data.push((key, found.clone()));
         found
     }
@@ -411,7 +414,7 @@ fn fits(spec: &Spec, seen: &SeenModel, images: [usize; 2]) -> Result<(), String>
         own.check().map_err(|error| error.to_string())?;
         if images[0] < own.batch {
             return Err(format!(
-                "{}: has {} training images, fewer than one batch of {}: choose a smaller `batch`",
+                "{}: {} training images are used, fewer than one batch of {}: choose `batch` {1} or less",
                 spec.data, images[0], own.batch
             ));
         }

@@ -251,7 +251,7 @@ impl Job<'_> {
     ) -> Result<(), StudyError> {
         if train < settings.batch {
             return Err(StudyError::setting(format!(
-                "the training split has {train} images, fewer than one batch of {}: choose `batch` {train} or less",
+                "{train} training images are used, fewer than one batch of {}: choose `batch` {train} or less",
                 settings.batch
             )));
         }
