@@ -25,18 +25,19 @@ impl Phase {
     }
 }
 
-/// Receives news of the work, and may ask it to stop. It can be sent to another thread together with the
-/// work.
+/// Receives news of the work, and may ask it to stop; what it has no use for passes by. It can be sent to another
+/// thread together with the work.
+#[expect(unused_variables, reason = "they are for those who listen")]
 pub trait Observer: Send {
     /// A phase begins; `done` of its `total` images were done before.
-    fn begin(&mut self, phase: Phase, done: u64, total: u64);
+    fn begin(&mut self, phase: Phase, done: u64, total: u64) {}
     /// `images` more images of the phase are done; `loss` is the loss of the step that just ended, if one
     /// did (the mean over slots where there are several).
-    fn advance(&mut self, images: u64, loss: Option<f64>);
+    fn advance(&mut self, images: u64, loss: Option<f64>) {}
     /// The phase is over.
-    fn end(&mut self);
+    fn end(&mut self) {}
     /// Something worth a line.
-    fn note(&mut self, text: &str);
+    fn note(&mut self, text: &str) {}
     /// The work waits for somebody else, and why.
     fn wait(&mut self, why: &str) {
         self.note(why);
@@ -51,9 +52,4 @@ pub trait Observer: Send {
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Silent;
 
-impl Observer for Silent {
-    fn begin(&mut self, _: Phase, _: u64, _: u64) {}
-    fn advance(&mut self, _: u64, _: Option<f64>) {}
-    fn end(&mut self) {}
-    fn note(&mut self, _: &str) {}
-}
+impl Observer for Silent {}

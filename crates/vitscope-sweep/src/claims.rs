@@ -308,7 +308,7 @@ impl Drop for Claims {
 
 #[cfg(test)]
 mod tests {
-    use vitscope_study::observer::{Phase, Silent};
+    use vitscope_study::observer::Silent;
 
     use super::*;
     use crate::claim::{STALE, claimant, now};
@@ -429,14 +429,8 @@ mod tests {
     fn claims_that_are_doubted_are_watched_together_and_that_is_said_once() {
         struct Told(Vec<String>);
         impl Observer for Told {
-            fn begin(&mut self, _: Phase, _: u64, _: u64) {}
-            fn advance(&mut self, _: u64, _: Option<f64>) {}
-            fn end(&mut self) {}
             fn note(&mut self, note: &str) {
                 self.0.push(note.to_owned());
-            }
-            fn stop(&self) -> bool {
-                false
             }
         }
         let dir = tempfile::tempdir().unwrap();

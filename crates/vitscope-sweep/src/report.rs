@@ -312,7 +312,7 @@ fn copy(
 
 #[cfg(test)]
 mod tests {
-    use vitscope_study::observer::{Phase, Silent};
+    use vitscope_study::observer::Silent;
 
     use super::*;
     use crate::claim::{Claimant, STALE};
@@ -322,10 +322,6 @@ mod tests {
     fn whoever_waits_for_the_pages_says_so_and_can_be_stopped() {
         struct Stopping(Vec<String>);
         impl Observer for Stopping {
-            fn begin(&mut self, _: Phase, _: u64, _: u64) {}
-            fn advance(&mut self, _: u64, _: Option<f64>) {}
-            fn end(&mut self) {}
-            fn note(&mut self, _: &str) {}
             fn wait(&mut self, why: &str) {
                 self.0.push(why.to_owned());
             }

@@ -169,8 +169,6 @@ impl Observer for Clock<'_> {
         }
     }
 
-    fn note(&mut self, _: &str) {}
-
     fn stop(&self) -> bool {
         self.observer.stop()
     }

@@ -8,25 +8,13 @@ use vitscope_run::{Facet, Slot};
 use vitscope_study::extract::{Cut, Extraction, extract_data};
 use vitscope_study::features::FeatureDir;
 use vitscope_study::layers::Layers;
-use vitscope_study::observer::{Observer, Phase};
+use vitscope_study::observer::Silent;
 use vitscope_study::settings::Side;
 use vitscope_testkit::{fixture, scenes};
 use vitscope_view::{Desk, MOST_PICTURES, Pane, SlotReading, ViewError, png_of};
 use vitscope_vit::identify::{Family, Settle};
 
 const SIZE: usize = 64;
-
-struct Silent;
-
-impl Observer for Silent {
-    fn begin(&mut self, _: Phase, _: u64, _: u64) {}
-    fn advance(&mut self, _: u64, _: Option<f64>) {}
-    fn end(&mut self) {}
-    fn note(&mut self, _: &str) {}
-    fn stop(&self) -> bool {
-        false
-    }
-}
 
 fn settled() -> Settle {
     Settle {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use safetensors::tensor::{Dtype, TensorView};
 use safetensors::{SafeTensors, serialize};
 use vitscope_data::{DataSet, Geometry, Split};
-use vitscope_study::observer::{Observer, Phase};
+use vitscope_study::observer::Observer;
 use vitscope_testkit::{fixture, scenes};
 use vitscope_vit::identify::{Family, Settle};
 
@@ -45,10 +45,6 @@ pub fn settled() -> Settle {
 pub struct Impatient;
 
 impl Observer for Impatient {
-    fn begin(&mut self, _: Phase, _: u64, _: u64) {}
-    fn advance(&mut self, _: u64, _: Option<f64>) {}
-    fn end(&mut self) {}
-    fn note(&mut self, _: &str) {}
     fn stop(&self) -> bool {
         true
     }
@@ -58,10 +54,6 @@ impl Observer for Impatient {
 pub struct Patience(pub std::cell::Cell<usize>);
 
 impl Observer for Patience {
-    fn begin(&mut self, _: Phase, _: u64, _: u64) {}
-    fn advance(&mut self, _: u64, _: Option<f64>) {}
-    fn end(&mut self) {}
-    fn note(&mut self, _: &str) {}
     fn stop(&self) -> bool {
         self.0.set(self.0.get().saturating_sub(1));
         self.0.get() == 0

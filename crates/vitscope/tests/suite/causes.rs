@@ -274,8 +274,6 @@ impl Observer for StopsAt {
     fn advance(&mut self, images: u64, _: Option<f64>) {
         self.done += images;
     }
-    fn end(&mut self) {}
-    fn note(&mut self, _: &str) {}
     fn stop(&self) -> bool {
         self.now == Some(self.phase) && self.done >= self.after
     }

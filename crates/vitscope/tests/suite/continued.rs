@@ -47,10 +47,6 @@ impl Observer for Counter {
         }
     }
 
-    fn end(&mut self) {}
-
-    fn note(&mut self, _: &str) {}
-
     fn stop(&self) -> bool {
         self.counted >= self.images
     }

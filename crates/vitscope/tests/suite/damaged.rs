@@ -442,12 +442,6 @@ impl Observer for Editor {
             std::fs::write(&self.0, &self.1).unwrap();
         }
     }
-    fn advance(&mut self, _: u64, _: Option<f64>) {}
-    fn end(&mut self) {}
-    fn note(&mut self, _: &str) {}
-    fn stop(&self) -> bool {
-        false
-    }
 }
 
 #[test]
