@@ -38,6 +38,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--begin", type=Path, help="a model of this objective to go on from, and its rate rises sooner")
+    parser.add_argument("--teacher", type=Path, help="another model, from which a distilled one learns in place of its own mean")
     parser.add_argument("--judged", type=int, default=4, help="how often the validation scenes are looked at")
     parser.add_argument("--eager", action="store_true", help="no CUDA graph")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the objective")
@@ -54,15 +55,18 @@ def main() -> None:
                 for name, value in (pair.split("=") for pair in args.set)}
     model = OBJECTIVES[args.objective](**settings).to(device)
     if args.begin:
-        model.vit.load_state_dict(load_file(args.begin))
+        (model.begin if isinstance(model, Distilled) else model.vit.load_state_dict)(load_file(args.begin))
+    if args.teacher:
+        model.learn_from(load_file(args.teacher))
     train, held, masks = (torch.from_numpy(awaited(args.scenes / name)).to(device)
                           for name in ("train.npy", "validation.npy", "validation.masks.npy"))
     about = {"objective": args.objective, **settings, "batch": args.batch, "rate": args.rate, "seed": args.seed,
              "scenes": len(train), "torch": torch.__version__,
              "device": torch.cuda.get_device_name() if device == "cuda" else "CPU"}
-    if args.begin:
-        with safe_open(args.begin, "pt") as before:
-            about["begun_with"] = json.loads(before.metadata()["training"])
+    for name, path in (("begun_with", args.begin), ("teacher", args.teacher)):
+        if path:
+            with safe_open(path, "pt") as before:
+                about[name] = json.loads(before.metadata()["training"])
     learned = [p for p in model.parameters() if p.requires_grad]
     groups = [{"params": [p for p in learned if p.ndim >= 2], "weight_decay": 0.05},
               {"params": [p for p in learned if p.ndim < 2], "weight_decay": 0.0}]
