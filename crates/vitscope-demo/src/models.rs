@@ -40,9 +40,10 @@ pub static CONTRASTIVE: BuiltIn = BuiltIn {
 };
 
 /// Learned to say of a view with holes what its own running mean says of another, and to paint the holes.
+/// In between it learned from the contrastive model.
 pub static DISTILLED: BuiltIn = BuiltIn {
     name: "distilled",
-    objective: "self-distilled with hidden patches",
+    objective: "self-distilled with hidden patches, and for a while taught by the contrastive model",
     weights: include_bytes!("../models/distilled.safetensors"),
     description: include_str!("../models/distilled.toml"),
 };
