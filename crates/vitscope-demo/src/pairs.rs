@@ -16,6 +16,7 @@ use crate::error::DemoError;
 use crate::files;
 use crate::render::Picture;
 use crate::scene::{SIDE, Scene, SceneSplit};
+use crate::things::Thing;
 
 /// A thing in each of two scenes.
 #[derive(Clone, Debug)]
@@ -87,8 +88,9 @@ fn category(class: SceneClass) -> &'static str {
 const FEWEST: usize = 4;
 
 impl ScenePair {
-    /// Pair number `index`, if its two scenes show things of one class well enough. Both things face the
-    /// same way: which end of a bus is its front cannot be seen.
+    /// Pair number `index`, if its two scenes show things of one class well enough. The target shows no other
+    /// of that class, on which a match would be as true. Both things face the same way: which end of a bus is
+    /// its front cannot be seen.
     #[must_use]
     pub fn new(seed: u64, index: u64) -> Option<Self> {
         let [source, target] =
@@ -100,7 +102,7 @@ impl ScenePair {
         Chance::new([seed, SceneSplit::Pairs as u64, index, 1]).shuffle(&mut choices);
         choices.into_iter().find_map(|[one, other]| {
             let points = shared_points([&source, &target], [one, other]);
-            (points.len() >= FEWEST).then_some(())?;
+            (points.len() >= FEWEST && is_only(&target, other)).then_some(())?;
             Some(Self {
                 source: source.picture(),
                 target: target.picture(),
@@ -110,6 +112,13 @@ impl ScenePair {
             })
         })
     }
+}
+
+/// Whether a scene shows no other thing of this one's class.
+fn is_only(scene: &Scene, thing: usize) -> bool {
+    let of_class = |&other: &usize| scene.things()[other].class == scene.things()[thing].class;
+    let mut others = (0..scene.things().len()).filter(|other| *other != thing && of_class(other));
+    others.all(|other| visible(scene, other).next().is_none())
 }
 
 /// The keypoints that both scenes show of their things.
@@ -137,17 +146,23 @@ fn shared_points(scenes: [&Scene; 2], things: [usize; 2]) -> Vec<(usize, [usize;
         .collect()
 }
 
+/// The pixels at which a scene shows a thing.
+fn visible(scene: &Scene, thing: usize) -> impl Iterator<Item = [usize; 2]> {
+    let Thing { middle, radius, .. } = scene.things()[thing];
+    let [columns, rows] = middle.map(|at| {
+        let [from, to] = [at - 1.25 * radius, at + 1.25 * radius];
+        // What is below 0 ends there.
+        from as usize..SIDE.min(to.ceil() as usize)
+    });
+    rows.flat_map(move |y| columns.clone().map(move |x| [x, y]))
+        .filter(move |at| scene.thing_at(at.map(|at| at as f64 + 0.5)) == Some(thing))
+}
+
 /// The box around what a scene shows of a thing.
 fn box_of(scene: &Scene, thing: usize) -> Option<[usize; 4]> {
-    let mut found: Option<[usize; 4]> = None;
-    for y in 0..SIDE {
-        for x in 0..SIDE {
-            if scene.thing_at([x as f64 + 0.5, y as f64 + 0.5]) == Some(thing) {
-                let [x1, y1, x2, y2] = found.unwrap_or([x, y, x, y]);
-                found = Some([x1.min(x), y1.min(y), x2.max(x), y2.max(y)]);
-            }
-        }
-    }
+    let found = visible(scene, thing)
+        .map(|[x, y]| [x, y, x, y])
+        .reduce(|[x1, y1, x2, y2], [x, y, ..]| [x1.min(x), y1.min(y), x2.max(x), y2.max(y)]);
     found.filter(|[x1, y1, x2, y2]| x1 < x2 && y1 < y2)
 }
 

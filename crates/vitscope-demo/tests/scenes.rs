@@ -102,7 +102,7 @@ fn the_dial_goes_from_no_spatial_bias_to_a_strong_one() {
 
 #[test]
 fn keypoints_lie_on_both_things_and_keep_their_order() {
-    let pairs: Vec<ScenePair> = (0..48)
+    let pairs: Vec<ScenePair> = (0..96)
         .filter_map(|index| ScenePair::new(4, index))
         .collect();
     assert!(pairs.len() > 8, "{} pairs", pairs.len());
@@ -115,6 +115,14 @@ fn keypoints_lie_on_both_things_and_keep_their_order() {
             for ([x1, y1, x2, y2], [x, y]) in pair.boxes.into_iter().zip([[x, y], [u, v]]) {
                 assert!((x1..=x2).contains(&x) && (y1..=y2).contains(&y));
             }
+        }
+        // The target shows no other of the class: a match there would be as true.
+        let [x1, y1, x2, y2] = pair.boxes[1];
+        for (at, _) in (0..)
+            .zip(&pair.target.mask)
+            .filter(|&(_, &class)| class == pair.class.index())
+        {
+            assert!((x1..=x2).contains(&(at % SIDE)) && (y1..=y2).contains(&(at / SIDE)));
         }
         // One similarity takes all points of the source to those of the target: things differ in size,
         // tilt and place alone. It is found from two points and must hold for the others.

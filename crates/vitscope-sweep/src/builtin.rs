@@ -19,7 +19,7 @@ const SCENES: Scenes = Scenes {
 };
 
 /// As many pairs as it has.
-const PAIRS: usize = 60;
+const PAIRS: usize = 80;
 
 /// Makes a folder unless it is there.
 fn made(

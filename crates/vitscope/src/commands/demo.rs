@@ -30,7 +30,7 @@ const SCENES: Scenes = Scenes {
 };
 
 /// Pairs of held-out scenes for the correspondence test.
-const PAIRS: usize = 60;
+const PAIRS: usize = 80;
 
 /// The file with all results, which is there when the demo has come to its end.
 const FOUND: &str = "demo.json";

@@ -23,7 +23,7 @@ fn args(set: &Path, out: &Path, more: &[&str]) -> Vec<String> {
     args
 }
 
-fn tensor(file: &Path, name: &str) -> (Vec<usize>, Vec<u8>) {
+pub(crate) fn tensor(file: &Path, name: &str) -> (Vec<usize>, Vec<u8>) {
     let bytes = std::fs::read(file).unwrap();
     let tensors = SafeTensors::deserialize(&bytes).unwrap();
     let view = tensors.tensor(name).unwrap();
@@ -38,7 +38,8 @@ fn floats(bytes: &[u8]) -> Vec<f32> {
         .collect()
 }
 
-fn matches(run: &Path, slot: &str) -> Vec<[u16; 2]> {
+/// Where a slot finds each keypoint, in pixels of the target.
+pub(crate) fn matches(run: &Path, slot: &str) -> Vec<[u16; 2]> {
     let (shape, bytes) = tensor(&run.join("pairs.safetensors"), &format!("match.{slot}"));
     let (chunks, _) = bytes.as_chunks::<4>();
     assert_eq!(shape, [chunks.len(), 2]);

@@ -183,44 +183,43 @@ fn interval(summary: &SlotSummary) -> String {
 
 /// The models in order of what their keys know of the place, and of what their clusters know of the classes.
 fn said(found: &[DemoFound]) -> String {
-    let mut keys: Vec<(&str, (f64, f64, f64))> = found
-        .iter()
-        .filter_map(|found| {
-            let most = found.best_by(Facet::Key, |summary| summary.nmi)?;
-            Some((found.model.name, most.excess?))
-        })
-        .collect();
-    keys.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
-    let apart = keys.windows(2).all(|pair| pair[0].1.1 > pair[1].1.2);
-    let list: Vec<String> = keys
+    let keys = found.iter().filter_map(|found| {
+        let most = found.best_by(Facet::Key, |summary| summary.nmi)?;
+        Some((found.model.name, most.excess?))
+    });
+    let classes = found.iter().filter_map(|found| {
+        let slots = found.probe.slots.iter();
+        let known = slots.filter_map(|summary| {
+            let (low, high) = summary.miou_interval?;
+            Some((summary.miou?, low, high))
+        });
+        let best = known.reduce(|best, slot| if slot.0 > best.0 { slot } else { best })?;
+        Some((found.model.name, best))
+    });
+    format!(
+        "How much keys follow the place beyond chance, from most to least: {}.\n\
+         How well the best clusters follow the classes (mIoU), from best to worst: {}.\n",
+        ranked(keys.collect()),
+        ranked(classes.collect())
+    )
+}
+
+/// Models with their values, greatest first, and which of them their intervals do not tell apart.
+fn ranked(mut models: Vec<(&str, (f64, f64, f64))>) -> String {
+    models.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
+    let list: Vec<String> = models
         .iter()
         .map(|(name, (value, ..))| format!("{name} {value:.3}"))
         .collect();
-    let mut text = format!(
-        "How much keys follow the place beyond chance, from most to least: {} ({}).\n",
-        list.join(", "),
-        if apart {
-            "95 % intervals apart"
-        } else {
-            "95 % intervals of neighbors overlap"
-        }
-    );
-    let mut classes: Vec<(&str, f64)> = found
-        .iter()
-        .filter_map(|found| {
-            let best = found.probe.slots.iter().filter_map(|summary| summary.miou);
-            Some((found.model.name, best.reduce(f64::max)?))
-        })
+    let alike: Vec<String> = models
+        .windows(2)
+        .filter(|pair| pair[0].1.1 <= pair[1].1.2)
+        .map(|pair| format!("of {} and {}", pair[0].0, pair[1].0))
         .collect();
-    classes.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let list: Vec<String> = classes
-        .iter()
-        .map(|(name, value)| format!("{name} {value:.3}"))
-        .collect();
-    let _ = writeln!(
-        text,
-        "How well the best clusters follow the classes (mIoU), from best to worst: {}.",
-        list.join(", ")
-    );
-    text
+    let told = if alike.is_empty() {
+        "apart".to_owned()
+    } else {
+        format!("{} overlap", alike.join(", "))
+    };
+    format!("{} (95 % intervals {told})", list.join(", "))
 }
