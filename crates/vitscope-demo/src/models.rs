@@ -34,7 +34,7 @@ pub static MASKED: BuiltIn = BuiltIn {
 /// Learned to tell scenes, and places in them, apart.
 pub static CONTRASTIVE: BuiltIn = BuiltIn {
     name: "contrastive",
-    objective: "contrastive",
+    objective: "contrast between scenes, and between places in them",
     weights: include_bytes!("../models/contrastive.safetensors"),
     description: include_str!("../models/contrastive.toml"),
 };

@@ -244,6 +244,18 @@ impl Finder<'_> {
             // `kind:root`, or a path.
             let root = spec.data.split_once(':').map_or("", |(_, root)| root);
             inputs.extend([spec.data.as_str().into(), root.into(), spec.model.clone()]);
+            let root = Path::new(if root.is_empty() {
+                spec.data.as_str()
+            } else {
+                root
+            });
+            if !root.exists() && whole(self.out).starts_with(whole(root)) {
+                return Err(SweepError::Usage(format!(
+                    "{}: lies in {}, a data set that is not there: choose another out under [sweep], or another data set",
+                    self.out.display(),
+                    root.display()
+                )));
+            }
         }
         lies_beside(self.out, &inputs.into_iter().collect::<Vec<_>>())?;
         for spec in specs() {
@@ -431,7 +443,11 @@ fn fits(spec: &Spec, seen: &SeenModel, images: [usize; 2]) -> Result<(), String>
 impl Sweep {
     /// A sweep of one job, whose model and data are not there, in `dir`/out.
     pub(crate) fn of_nothing(dir: &Path) -> Result<Self, SweepError> {
-        let (path, out) = (dir.join("plan.toml"), dir.join("out"));
+        Self::of_nothing_in(dir, &dir.join("out"))
+    }
+
+    fn of_nothing_in(dir: &Path, out: &Path) -> Result<Self, SweepError> {
+        let path = dir.join("plan.toml");
         let text =
             format!("[sweep]\nout = {out:?}\n[base]\nmodel = 'none.pth'\ndata = 'folder:none'\n");
         std::fs::write(&path, text).map_err(SweepError::io(&path, "write"))?;
@@ -461,6 +477,15 @@ mod tests {
         Sweep::of_nothing(dir.path()).unwrap();
         assert!(left.iter().all(|path| !path.exists()));
         assert!(mine.exists() && written.path().exists());
+    }
+
+    #[test]
+    fn a_data_set_that_is_not_there_is_not_made_by_what_is_written() {
+        let dir = tempfile::tempdir().unwrap();
+        let told = Sweep::of_nothing_in(dir.path(), &dir.path().join("none/out"));
+        let told = told.err().unwrap().to_string();
+        assert!(told.contains("a data set that is not there"), "{told}");
+        assert!(!dir.path().join("none").exists());
     }
 
     #[test]

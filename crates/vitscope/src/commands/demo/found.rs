@@ -150,7 +150,11 @@ pub(super) fn text(found: &[DemoFound], scenes: usize, page: &Path) -> String {
     text.push('\n');
     for found in found {
         let findings = found.verdict.findings.join(" ");
-        let _ = writeln!(text, "{}: {findings}\n", found.model.name);
+        let _ = writeln!(
+            text,
+            "{} ({}): {findings}\n",
+            found.model.name, found.model.objective
+        );
     }
     text += &said(found);
     text.push('\n');
@@ -211,15 +215,18 @@ fn ranked(mut models: Vec<(&str, (f64, f64, f64))>) -> String {
         .iter()
         .map(|(name, (value, ..))| format!("{name} {value:.3}"))
         .collect();
-    let alike: Vec<String> = models
-        .windows(2)
-        .filter(|pair| pair[0].1.1 <= pair[1].1.2)
-        .map(|pair| format!("of {} and {}", pair[0].0, pair[1].0))
+    let pairs = models
+        .iter()
+        .enumerate()
+        .flat_map(|(i, one)| models[i + 1..].iter().map(move |other| (one, other)));
+    let alike: Vec<String> = pairs
+        .filter(|(one, other)| one.1.1 <= other.1.2)
+        .map(|(one, other)| format!("of {} and {}", one.0, other.0))
         .collect();
     let told = if alike.is_empty() {
         "apart".to_owned()
     } else {
         format!("{} overlap", alike.join(", "))
     };
-    format!("{} (95 % intervals {told})", list.join(", "))
+    format!("{} (95 % intervals over scenes {told})", list.join(", "))
 }
