@@ -448,8 +448,8 @@ impl Sweep {
 
     fn of_nothing_in(dir: &Path, out: &Path) -> Result<Self, SweepError> {
         let path = dir.join("plan.toml");
-        let text =
-            format!("[sweep]\nout = {out:?}\n[base]\nmodel = 'none.pth'\ndata = 'folder:none'\n");
+        let data = format!("folder:{}", dir.join("none").display());
+        let text = format!("[sweep]\nout = {out:?}\n[base]\nmodel = 'none.pth'\ndata = {data:?}\n");
         std::fs::write(&path, text).map_err(SweepError::io(&path, "write"))?;
         let progress = &mut vitscope_hub::progress::SilentProgress;
         Self::open(Plan::read(&path, &[])?, Weights::AsTheyAre, progress)
