@@ -25,6 +25,15 @@ pub struct Scenes {
 }
 
 impl Scenes {
+    /// Those of `vitscope demo`: what centroids are trained on (the models saw it too), and held-out ones on
+    /// which everything is measured. What lies where is chance: any positional effect is the model's own.
+    pub const DEMO: Self = Self {
+        seed: 0,
+        bias: 0.0,
+        train: 320,
+        test: 128,
+    };
+
     /// Writes the data set into a folder that is not there yet.
     ///
     /// # Errors

@@ -34,6 +34,9 @@ pub struct ScenePair {
     pub points: Vec<(usize, [usize; 2], [f64; 2])>,
 }
 
+/// How many pairs `vitscope demo` has.
+pub const DEMO_PAIRS: usize = 80;
+
 /// Keypoints of each class in the frame of the thing.
 fn key_points(class: SceneClass) -> &'static [[f64; 2]] {
     match class {

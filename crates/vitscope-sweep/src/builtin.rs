@@ -3,23 +3,13 @@
 
 use std::path::{Path, PathBuf};
 
-use vitscope_demo::{BuiltIn, DemoError, Scenes, models::write_models, pairs::write_pairs};
+use vitscope_demo::pairs::{DEMO_PAIRS, write_pairs};
+use vitscope_demo::{BuiltIn, DemoError, Scenes, models::write_models};
 
 use crate::error::SweepError;
 
 /// How the name of something built in begins.
 pub(crate) const PREFIX: &str = "demo:";
-
-/// The scenes of `vitscope demo`.
-const SCENES: Scenes = Scenes {
-    seed: 0,
-    bias: 0.0,
-    train: 320,
-    test: 128,
-};
-
-/// As many pairs as it has.
-const PAIRS: usize = 80;
 
 /// Makes a folder unless it is there.
 fn made(
@@ -67,11 +57,13 @@ pub(crate) fn data(out: &Path, typed: &str) -> Result<String, SweepError> {
     let folder = out.join("demo").join(name);
     match name {
         "scenes" => {
-            made(&folder, |folder| SCENES.write(folder))?;
+            made(&folder, |folder| Scenes::DEMO.write(folder))?;
             Ok(format!("folder:{}", folder.display()))
         }
         "pairs" => {
-            made(&folder, |folder| write_pairs(folder, SCENES.seed, PAIRS))?;
+            made(&folder, |folder| {
+                write_pairs(folder, Scenes::DEMO.seed, DEMO_PAIRS)
+            })?;
             Ok(format!("spair71k:{}", folder.display()))
         }
         _ => Err(SweepError::Usage(format!(

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 
 use vitscope_data::Split;
 use vitscope_data::pairs::{Layout, PairSplit};
-use vitscope_demo::{BuiltIn, Scenes, models::write_models, pairs::write_pairs};
+use vitscope_demo::pairs::{DEMO_PAIRS, write_pairs};
+use vitscope_demo::{BuiltIn, Scenes, models::write_models};
 use vitscope_figure::CompareOptions;
 use vitscope_run::{Facet, Folder, Select, files};
 use vitscope_study::layers::Layers;
@@ -19,18 +20,6 @@ use self::found::DemoFound;
 use crate::args::{Cli, DemoArgs, Output};
 use crate::progress::Teller;
 use crate::stdout::{print, print_exactly};
-
-/// The scenes that centroids are trained on (the models saw them too) and the held-out ones on which
-/// everything is measured. What lies where is chance in them: any positional effect is the model's own.
-const SCENES: Scenes = Scenes {
-    seed: 0,
-    bias: 0.0,
-    train: 320,
-    test: 128,
-};
-
-/// Pairs of held-out scenes for the correspondence test.
-const PAIRS: usize = 80;
 
 /// The file with all results, which is there when the demo has come to its end.
 const FOUND: &str = "demo.json";
@@ -45,8 +34,8 @@ pub fn run(cli: &Cli, args: &DemoArgs) -> anyhow::Result<()> {
     let mut teller = Teller::new(cli);
     let (scenes, pairs, models) = (out.join("scenes"), out.join("pairs"), out.join("models"));
     teller.note("drawing scenes");
-    SCENES.write(&scenes)?;
-    write_pairs(&pairs, SCENES.seed, PAIRS)?;
+    Scenes::DEMO.write(&scenes)?;
+    write_pairs(&pairs, Scenes::DEMO.seed, DEMO_PAIRS)?;
     write_models(&models)?;
     let found = BuiltIn::all()
         .map(|model| {
@@ -66,7 +55,7 @@ pub fn run(cli: &Cli, args: &DemoArgs) -> anyhow::Result<()> {
     let text = serde_json::to_string_pretty(&results)? + "\n";
     files::write(&folder.place(FOUND)?, text.as_bytes())?;
     match cli.output() {
-        Output::Human => print(&found::text(&found, SCENES.test, &page)),
+        Output::Human => print(&found::text(&found, Scenes::DEMO.test, &page)),
         Output::Json => print_exactly(&serde_json::to_string(&results)?),
     }
 }
