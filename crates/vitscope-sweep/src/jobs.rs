@@ -242,13 +242,9 @@ impl Finder<'_> {
         let mut inputs: BTreeSet<PathBuf> = BTreeSet::new();
         for spec in specs() {
             // `kind:root`, or a path.
-            let root = spec.data.split_once(':').map_or("", |(_, root)| root);
-            inputs.extend([spec.data.as_str().into(), root.into(), spec.model.clone()]);
-            let root = Path::new(if root.is_empty() {
-                spec.data.as_str()
-            } else {
-                root
-            });
+            let data = spec.data.as_str();
+            let root = Path::new(data.split_once(':').map_or(data, |(_, root)| root));
+            inputs.extend([data.into(), root.to_owned(), spec.model.clone()]);
             if !root.exists() && whole(self.out).starts_with(whole(root)) {
                 return Err(SweepError::Usage(format!(
                     "{}: lies in {}, a data set that is not there: choose another out under [sweep], or another data set",
