@@ -43,6 +43,8 @@ def main() -> None:
     parser.add_argument("--eager", action="store_true", help="no CUDA graph")
     parser.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="a setting of the objective")
     args = parser.parse_args()
+    if args.teacher and args.objective != "distilled":
+        parser.error(f"--teacher: {args.objective} learns from no other model; distilled does")
     begun = time.time()
     until = args.until or begun + args.secs
     device = "cuda" if torch.cuda.is_available() else "cpu"
