@@ -181,6 +181,13 @@ void invoke(void (*kernel)(A...), void** p) {
     unpack(kernel, p, std::index_sequence_for<A...>{});
 }
 
+// Bytes of every argument, and a zero.
+template <typename... A>
+const size_t* sizes(void (*)(A...)) {
+    static const size_t all[] = {sizeof(A)..., 0};
+    return all;
+}
+
 }  // namespace standin
 
 extern "C" void standin_run(void (*kernel)(void**), void** arguments, const unsigned* grid,
@@ -203,7 +210,8 @@ extern "C" void standin_run(void (*kernel)(void**), void** arguments, const unsi
 }
 
 #define STANDIN_KERNEL(name) \
-    extern "C" void name##__call(void** p) { standin::invoke(&name, p); }
+    extern "C" void name##__call(void** p) { standin::invoke(&name, p); } \
+    extern "C" const size_t* name##__sizes() { return standin::sizes(&name); }
 
 inline void __syncthreads() { standin::barrier(standin::BLOCK); }
 inline void __syncwarp() { standin::barrier(standin::WARP); }

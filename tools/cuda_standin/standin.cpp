@@ -3,6 +3,9 @@
 // compute and that the host asks for the right things in the right order; it proves nothing about
 // speed, about real concurrency, or about what NVIDIA's compiler and libraries do.
 //
+// What is queued is done when somebody waits for it and not before: a host that uses memory again
+// which a copy has yet to read, or reads what nobody waited for, finds out.
+//
 // Only what vitscope calls is here; a call of anything else ends with the name of what is missing.
 // "Device" memory is filled with NaNs when allocated and fenced, so that reading what was never
 // written shows and leaving an array ends the process.
@@ -15,10 +18,13 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <deque>
 #include <fstream>
+#include <functional>
 #include <map>
 #include <mutex>
 #include <regex>
+#include <set>
 #include <sstream>
 #include <string>
 #include <vector>
@@ -50,6 +56,8 @@ struct Block {
     size_t mapped, room, size;
 };
 std::map<uint64_t, Block> memory;
+// Of these, what the host and the device share.
+std::set<uint64_t> shared;
 
 // The array ends less than 256 bytes before a page that cannot be touched; these bytes are a fence.
 uint64_t allocate(size_t size) {
@@ -87,6 +95,21 @@ void check_fence(uint64_t address, const Block& block) {
     }
 }
 
+bool is_shared(uint64_t address) {
+    auto next = shared.upper_bound(address);
+    if (next == shared.begin()) return false;
+    const uint64_t start = *--next;
+    return address < start + memory[start].size;
+}
+
+void let_go(uint64_t address) {
+    auto found = memory.find(address);
+    if (found == memory.end()) fail("freed what was not allocated");
+    check_fence(address, found->second);
+    munmap(found->second.pages, found->second.mapped);
+    memory.erase(found);
+}
+
 // Whether bytes lie inside one array.
 void inside(uint64_t address, size_t bytes, const char* who) {
     auto next = memory.upper_bound(address);
@@ -94,6 +117,25 @@ void inside(uint64_t address, size_t bytes, const char* who) {
     auto& [start, block] = *--next;
     if (address + bytes > start + block.size) fail(std::string(who) + " leaves its array");
 }
+
+// ---- queue ----
+
+// Work that nobody has waited for, with the addresses that it was given.
+struct Work {
+    std::function<void()> run;
+    std::vector<uint64_t> given;
+};
+std::deque<Work> queue;
+// What has been done, ever.
+uint64_t done = 0;
+
+void finish(uint64_t until) {
+    for (; done < until && !queue.empty(); done++) {
+        queue.front().run();
+        queue.pop_front();
+    }
+}
+void finish_all() { finish(UINT64_MAX); }
 
 // ---- compiler ----
 
@@ -311,11 +353,8 @@ int cuMemAlloc_v2(uint64_t* out, size_t size) {
 int cuMemFree_v2(uint64_t address) {
     bound();
     std::lock_guard<std::mutex> guard(lock);
-    auto found = memory.find(address);
-    if (found == memory.end()) fail("freed what was not allocated");
-    check_fence(address, found->second);
-    munmap(found->second.pages, found->second.mapped);
-    memory.erase(found);
+    finish_all();
+    let_go(address);
     return 0;
 }
 int cuMemGetInfo_v2(size_t* free, size_t* total) {
@@ -328,20 +367,37 @@ int cuMemGetInfo_v2(size_t* free, size_t* total) {
 int cuMemsetD8Async(uint64_t address, unsigned char value, size_t bytes, void*) {
     bound();
     std::lock_guard<std::mutex> guard(lock);
-    inside(address, bytes, "a memset");
-    memset(reinterpret_cast<void*>(address), value, bytes);
+    queue.push_back({[=] {
+        inside(address, bytes, "a memset");
+        memset(reinterpret_cast<void*>(address), value, bytes);
+    }, {address}});
     return 0;
 }
 int cuMemcpyHtoDAsync_v2(uint64_t to, const void* from, size_t bytes, void*) {
     bound();
     std::lock_guard<std::mutex> guard(lock);
-    inside(to, bytes, "a copy to the device");
-    memcpy(reinterpret_cast<void*>(to), from, bytes);
+    const uint64_t source = reinterpret_cast<uint64_t>(from);
+    if (is_shared(source)) {
+        queue.push_back({[=] {
+            inside(to, bytes, "a copy to the device");
+            inside(source, bytes, "a copy from the host");
+            memcpy(reinterpret_cast<void*>(to), from, bytes);
+        }, {to, source}});
+        return 0;
+    }
+    // Other memory of the host is read at once.
+    const std::string staged(static_cast<const char*>(from), bytes);
+    queue.push_back({[=] {
+        inside(to, bytes, "a copy to the device");
+        memcpy(reinterpret_cast<void*>(to), staged.data(), bytes);
+    }, {to}});
     return 0;
 }
 int cuMemcpyDtoHAsync_v2(void* to, uint64_t from, size_t bytes, void*) {
     bound();
     std::lock_guard<std::mutex> guard(lock);
+    if (is_shared(reinterpret_cast<uint64_t>(to))) fail("copies from the device go to memory that is not shared");
+    finish_all();
     inside(from, bytes, "a copy from the device");
     memcpy(to, reinterpret_cast<void*>(from), bytes);
     return 0;
@@ -365,6 +421,7 @@ int cuMemcpy2DAsync_v2(const Copy2D* copy, void*) {
     if (copy->from_kind != 2 || copy->to_kind != 1 || copy->from_x || copy->from_y || copy->to_x || copy->to_y)
         fail("copies of rows go from the device to the host");
     if (copy->from_pitch < copy->bytes || copy->to_pitch < copy->bytes) return 1;
+    finish_all();
     for (size_t row = 0; row < copy->rows; row++) {
         const uint64_t from = copy->from_device + row * copy->from_pitch;
         inside(from, copy->bytes, "a copy of rows");
@@ -376,31 +433,63 @@ int cuMemcpy2DAsync_v2(const Copy2D* copy, void*) {
 int cuMemHostAlloc(void** out, size_t size, unsigned) {
     bound();
     std::lock_guard<std::mutex> guard(lock);
-    *out = reinterpret_cast<void*>(allocate(size));
-    return *out ? 0 : 2;
+    const uint64_t address = allocate(size);
+    *out = reinterpret_cast<void*>(address);
+    if (address) shared.insert(address);
+    return address ? 0 : 2;
 }
-int cuMemFreeHost(void* address) { return cuMemFree_v2(reinterpret_cast<uint64_t>(address)); }
+// Nobody promises that this waits.
+int cuMemFreeHost(void* memory_of_host) {
+    bound();
+    std::lock_guard<std::mutex> guard(lock);
+    const uint64_t address = reinterpret_cast<uint64_t>(memory_of_host);
+    const auto found = memory.find(address);
+    if (found == memory.end()) fail("freed what was not allocated");
+    for (const Work& work : queue) {
+        for (uint64_t given : work.given) {
+            if (given >= address && given < address + found->second.size)
+                fail("freed memory of the host that queued work was given");
+        }
+    }
+    shared.erase(address);
+    let_go(address);
+    return 0;
+}
+// An event is how much has to be done; one that was never recorded is over.
 int cuEventCreate(void** out, unsigned) {
     bound();
-    *out = new int(0);
+    *out = new uint64_t(0);
     return 0;
 }
 int cuEventDestroy_v2(void* event) {
-    delete static_cast<int*>(event);
+    delete static_cast<uint64_t*>(event);
     return 0;
 }
-// Everything is done by the time it was queued.
-int cuEventRecord(void*, void*) { return 0; }
-int cuEventSynchronize(void*) { return 0; }
+int cuEventRecord(void* event, void*) {
+    bound();
+    std::lock_guard<std::mutex> guard(lock);
+    *static_cast<uint64_t*>(event) = done + queue.size();
+    return 0;
+}
+int cuEventSynchronize(void* event) {
+    bound();
+    std::lock_guard<std::mutex> guard(lock);
+    finish(*static_cast<uint64_t*>(event));
+    return 0;
+}
+// There is one stream.
 int cuStreamWaitEvent(void*, void*, unsigned) { return 0; }
 int cuStreamSynchronize(void*) {
     bound();
+    std::lock_guard<std::mutex> guard(lock);
+    finish_all();
     return 0;
 }
 
 struct Function {
     void (*call)(void**);
     void (*run)(void (*)(void**), void**, const unsigned*, const unsigned*);
+    const size_t* sizes;
 };
 int cuModuleLoadData(void** module, const void* image) {
     bound();
@@ -415,7 +504,8 @@ int cuModuleGetFunction(void** out, void* module, const char* name) {
     auto call = reinterpret_cast<void (*)(void**)>(dlsym(module, (std::string(name) + "__call").c_str()));
     if (!call) return 500;
     auto run = reinterpret_cast<decltype(Function::run)>(dlsym(module, "standin_run"));
-    *out = new Function{call, run};
+    auto sizes = reinterpret_cast<const size_t* (*)()>(dlsym(module, (std::string(name) + "__sizes").c_str()));
+    *out = new Function{call, run, sizes()};
     return 0;
 }
 int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsigned bx, unsigned by,
@@ -424,9 +514,19 @@ int cuLaunchKernel(void* function, unsigned gx, unsigned gy, unsigned gz, unsign
     std::lock_guard<std::mutex> guard(lock);
     if (shared != 0 || extra) fail("kernels with dynamic shared memory or packed arguments");
     if (gx == 0 || gy == 0 || gz == 0 || gy > 65535 || gz > 65535 || gx > 2147483647u) return 1;
-    const unsigned grid[] = {gx, gy, gz}, block[] = {bx, by, bz};
-    auto* kernel = static_cast<Function*>(function);
-    kernel->run(kernel->call, arguments, grid, block);
+    const Function kernel = *static_cast<Function*>(function);
+    std::vector<uint64_t> words;
+    for (size_t i = 0; kernel.sizes[i]; i++) {
+        if (kernel.sizes[i] > sizeof(uint64_t)) fail("an argument is larger than a word");
+        words.push_back(0);
+        memcpy(&words.back(), arguments[i], kernel.sizes[i]);
+    }
+    queue.push_back({[=]() mutable {
+        const unsigned grid[] = {gx, gy, gz}, block[] = {bx, by, bz};
+        std::vector<void*> places;
+        for (uint64_t& word : words) places.push_back(&word);
+        kernel.run(kernel.call, places.data(), grid, block);
+    }, words});
     return 0;
 }
 
@@ -544,43 +644,46 @@ int cublasLtMatmul(void*, void* description, const float* alpha, const void* a, 
                    void* d, void* d_layout, const uint64_t* algorithm, void*, size_t, void*) {
     bound();
     std::lock_guard<std::mutex> guard(lock);
-    const auto& desc = *static_cast<Description*>(description);
-    const auto &la = *static_cast<Layout*>(a_layout), &lb = *static_cast<Layout*>(b_layout),
-               &lc = *static_cast<Layout*>(c_layout);
+    const Description desc = *static_cast<Description*>(description);
+    const Layout la = *static_cast<Layout*>(a_layout), lb = *static_cast<Layout*>(b_layout),
+                 lc = *static_cast<Layout*>(c_layout);
     if (*alpha != 1.0f || (*beta != 0.0f && *beta != 1.0f) || c != d || c_layout != d_layout) fail("plain products only");
+    const bool added = *beta == 1.0f;
     check_products(desc, la, lb, lc);
     const void* pointers[] = {a, b, c, d};
     for (int i = 0; i < 4; i++) {
         if (algorithm[i] == 0 || reinterpret_cast<uint64_t>(pointers[i]) % algorithm[i] != 0)
             fail("a matrix is not aligned as was promised");
     }
-    const uint64_t m = lc.rows, n = lc.columns;
-    const uint64_t k = desc.transposed_a ? la.rows : la.columns;
-    // A bias is of the type of what is written.
-    if (desc.epilogue == 4) inside(desc.bias, m * size_of(lc.type), "a bias");
-    std::vector<float> column(m);
-    for (int batch = 0; batch < lc.batch; batch++) {
-        auto at = [&](const void* start, const Layout& layout) {
-            return reinterpret_cast<uint64_t>(start) + batch * layout.apart * size_of(layout.type);
-        };
-        const std::vector<float> left = load(at(a, la), la, desc.transposed_a, "a left factor");
-        const std::vector<float> right = load(at(b, lb), lb, desc.transposed_b, "a right factor");
-        const uint64_t target = at(d, lc);
-        inside(target, ((n - 1) * lc.stride + m) * size_of(lc.type), "a product");
-        for (uint64_t j = 0; j < n; j++) {
-            std::fill(column.begin(), column.end(), 0.0f);
-            for (uint64_t l = 0; l < k; l++) {
-                const float factor = right[j * k + l];
-                for (uint64_t i = 0; i < m; i++) column[i] += left[l * m + i] * factor;
-            }
-            for (uint64_t i = 0; i < m; i++) {
-                float value = column[i];
-                if (*beta == 1.0f) value += number(target, lc.type, j * lc.stride + i);
-                if (desc.epilogue == 4) value += number(desc.bias, lc.type, i);
-                put(target, lc.type, j * lc.stride + i, value);
+    queue.push_back({[=] {
+        const uint64_t m = lc.rows, n = lc.columns;
+        const uint64_t k = desc.transposed_a ? la.rows : la.columns;
+        // A bias is of the type of what is written.
+        if (desc.epilogue == 4) inside(desc.bias, m * size_of(lc.type), "a bias");
+        std::vector<float> column(m);
+        for (int batch = 0; batch < lc.batch; batch++) {
+            auto at = [&](const void* start, const Layout& layout) {
+                return reinterpret_cast<uint64_t>(start) + batch * layout.apart * size_of(layout.type);
+            };
+            const std::vector<float> left = load(at(a, la), la, desc.transposed_a, "a left factor");
+            const std::vector<float> right = load(at(b, lb), lb, desc.transposed_b, "a right factor");
+            const uint64_t target = at(d, lc);
+            inside(target, ((n - 1) * lc.stride + m) * size_of(lc.type), "a product");
+            for (uint64_t j = 0; j < n; j++) {
+                std::fill(column.begin(), column.end(), 0.0f);
+                for (uint64_t l = 0; l < k; l++) {
+                    const float factor = right[j * k + l];
+                    for (uint64_t i = 0; i < m; i++) column[i] += left[l * m + i] * factor;
+                }
+                for (uint64_t i = 0; i < m; i++) {
+                    float value = column[i];
+                    if (added) value += number(target, lc.type, j * lc.stride + i);
+                    if (desc.epilogue == 4) value += number(desc.bias, lc.type, i);
+                    put(target, lc.type, j * lc.stride + i, value);
+                }
             }
         }
-    }
+    }, {}});
     return 0;
 }
 

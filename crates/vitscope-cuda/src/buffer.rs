@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use bytemuck::Pod;
 use cudarc::driver::{
-    CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, PinnedHostSlice, ValidAsZeroBits,
-    sys,
+    CudaEvent, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, PinnedHostSlice,
+    ValidAsZeroBits, sys,
 };
 
 use crate::error::CudaError;
@@ -188,8 +188,34 @@ fn failed<T>(error: DriverError, len: usize) -> CudaError {
 /// two halves, one is filled while the other may still be on its way.
 #[derive(Debug)]
 pub struct Staging {
-    halves: [Option<PinnedHostSlice<u8>>; 2],
+    halves: [Option<StagingHalf>; 2],
     turn: usize,
+}
+
+/// Memory, and what happens when the card has copied it. (cudarc's own event of the memory is recorded only where it
+/// keeps several streams in order.)
+#[derive(Debug)]
+struct StagingHalf {
+    copied: CudaEvent,
+    memory: PinnedHostSlice<u8>,
+}
+
+impl StagingHalf {
+    fn new(gpu: &Gpu, bytes: usize) -> Result<Self, DriverError> {
+        // SAFETY: every byte is a number, and those that are sent are written first.
+        let memory = unsafe { gpu.context().alloc_pinned_with_flags(bytes, 0) }?;
+        Ok(Self {
+            copied: gpu.context().new_event(None)?,
+            memory,
+        })
+    }
+}
+
+impl Drop for StagingHalf {
+    fn drop(&mut self) {
+        // The card may still be copying. There is no one to tell of a failure.
+        let _ = self.copied.synchronize();
+    }
 }
 
 impl Default for Staging {
@@ -215,42 +241,51 @@ impl Staging {
         if bytes.is_empty() {
             return Ok(());
         }
-        let failed = || CudaError::driver("copy images to the card");
         self.turn = 1 - self.turn;
         let half = &mut self.halves[self.turn];
         // A half is copied as a whole.
-        if half.as_ref().is_none_or(|half| half.len() != bytes.len()) {
+        if half
+            .as_ref()
+            .is_some_and(|half| half.memory.len() != bytes.len())
+        {
             *half = None;
-            // SAFETY: every byte is a number, and those that are sent are written first.
-            let memory = unsafe { gpu.context().alloc_pinned_with_flags(bytes.len(), 0) };
-            *half = Some(memory.map_err(failed())?);
         }
-        let Some(half) = half else { return Ok(()) };
-        // Waits until the copy before the last has left this half.
-        half.as_mut_slice().map_err(failed())?[..bytes.len()].copy_from_slice(bytes);
-        let mut front = to.slice.slice_mut(..bytes.len());
-        gpu.stream().memcpy_htod(half, &mut front).map_err(failed())
+        let mut copy = || {
+            let half = match half {
+                Some(half) => half,
+                None => half.insert(StagingHalf::new(gpu, bytes.len())?),
+            };
+            // The copy before the last has to have left this half.
+            half.copied.synchronize()?;
+            half.memory.as_mut_slice()?.copy_from_slice(bytes);
+            let mut front = to.slice.slice_mut(..bytes.len());
+            gpu.stream().memcpy_htod(&half.memory, &mut front)?;
+            half.copied.record(gpu.stream())
+        };
+        copy().map_err(CudaError::driver("copy images to the card"))
     }
 }
 
-/// Two numbers in the host's memory that the card writes, so that reading them takes no copy.
+/// Pairs of numbers in the host's memory that the card writes, so that reading them takes no copy.
 #[derive(Debug)]
-pub struct Letter {
+pub(crate) struct Letters {
     stream: Arc<CudaStream>,
     memory: PinnedHostSlice<f64>,
 }
 
-impl Letter {
-    /// Two zeros.
+impl Letters {
+    /// So many pairs of zeros.
     ///
     /// # Errors
     /// When the driver refuses.
-    pub fn new(gpu: &Gpu) -> Result<Self, CudaError> {
+    pub(crate) fn new(gpu: &Gpu, pairs: usize) -> Result<Self, CudaError> {
         let failed = || CudaError::driver("share memory with the host");
-        // SAFETY: the two numbers are written below.
+        // The driver refuses to allocate nothing.
+        let count = 2 * pairs.max(1);
+        // SAFETY: the numbers are written below.
         let memory = unsafe {
             gpu.context()
-                .alloc_pinned_with_flags(2, sys::CU_MEMHOSTALLOC_DEVICEMAP)
+                .alloc_pinned_with_flags(count, sys::CU_MEMHOSTALLOC_DEVICEMAP)
         };
         let mut memory = memory.map_err(failed())?;
         memory.as_mut_slice().map_err(failed())?.fill(0.0);
@@ -264,7 +299,7 @@ impl Letter {
     ///
     /// # Errors
     /// When any of it failed.
-    pub fn read(&mut self) -> Result<[f64; 2], CudaError> {
+    pub(crate) fn read(&mut self) -> Result<&[[f64; 2]], CudaError> {
         self.stream
             .synchronize()
             .map_err(CudaError::driver("finish its work"))?;
@@ -272,7 +307,7 @@ impl Letter {
             .memory
             .as_slice()
             .map_err(CudaError::driver("share memory with the host"))?;
-        Ok([written[0], written[1]])
+        Ok(written.as_chunks().0)
     }
 
     /// Where it lies, for the card as for the host: both see one address space.
@@ -283,9 +318,40 @@ impl Letter {
     }
 }
 
-impl Drop for Letter {
+impl Drop for Letters {
     fn drop(&mut self) {
         // A kernel that is still queued may write here. There is no one to tell of a failure.
         let _ = self.stream.synchronize();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody waits between the batches, of which some are smaller: every one arrives as it was sent.
+    #[test]
+    fn bytes_arrive_as_they_were_sent() {
+        let gpu = match Gpu::open() {
+            Ok(gpu) => gpu,
+            Err(error) => {
+                println!("not run: {error}");
+                return;
+            }
+        };
+        let sizes = [4 << 20, 4 << 20, 4 << 20, 3 << 20, 4 << 20, 4 << 20];
+        let batch = |index: usize| vec![index as u8 + 1; sizes[index]];
+        let mut staging = Staging::default();
+        let mut arrived: Vec<Buffer<u8>> = sizes
+            .iter()
+            .map(|&bytes| Buffer::new(&gpu, bytes).expect("it fits"))
+            .collect();
+        for (index, to) in arrived.iter_mut().enumerate() {
+            staging.send(&gpu, &batch(index), to).expect("it works");
+        }
+        drop(staging);
+        for (index, buffer) in arrived.iter().enumerate() {
+            assert!(buffer.download(&gpu).expect("it works") == batch(index));
+        }
     }
 }

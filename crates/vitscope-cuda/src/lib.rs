@@ -32,8 +32,10 @@ mod sources;
 mod weights;
 
 pub use blas::Product;
-pub use buffer::{Buffer, Letter, Staging};
-pub use cluster::{Adam, Assigned, Axis, Cluster, MomentScratch};
+pub use buffer::{Buffer, Staging};
+pub use cluster::{
+    Adam, Assigned, Axis, CentroidShape, Centroids, Cluster, MomentScratch, SlotRows,
+};
 pub use compiler::{compile, compiler_is_here};
 pub use count::{CardCounts, CountParts, CountScratch, CountShape};
 pub use dense::{Activation, Dense};

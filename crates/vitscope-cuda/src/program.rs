@@ -166,7 +166,7 @@ impl CompiledProgram {
 }
 
 /// One argument of a kernel, its bits in the low end of a word.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Arg(u64);
 
 impl Arg {

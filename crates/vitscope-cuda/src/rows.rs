@@ -137,6 +137,11 @@ impl<'a> RowsView<'a> {
         self.shape
     }
 
+    /// Whether two views differ in nothing but where they begin.
+    pub(crate) fn lies_like(&self, other: &Self) -> bool {
+        self.shape == other.shape && self.args()[1..] == other.args()[1..]
+    }
+
     /// Some of the images.
     ///
     /// # Panics

@@ -1,8 +1,8 @@
 //! The seam between the protocol and the device that its stages run on.
 //!
 //! Everything else in this crate knows a stage by the three types of this file, and rows by [`PatchRows`]:
-//! it does not know where either lies. On the host, a [`Gatherer`] is [`Moments`], a [`Learner`] a
-//! [`Trainer`], a [`Painter`] a [`Labeler`]. On an NVIDIA GPU (feature `cuda`) they are the counterparts
+//! it does not know where either lies. On the host, a [`Gatherer`] is [`Moments`], [`Learners`] are
+//! [`Trainer`]s, a [`Painter`] is a [`Labeler`]. On an NVIDIA GPU (feature `cuda`) they are the counterparts
 //! of [`vitscope_probe`]'s module `cuda`, whose rows never leave the card. *Another device* is a variant of
 //! each of the five types; *counting on a device* is another body of [`Painter::count`].
 #![cfg_attr(
@@ -11,9 +11,10 @@
 )]
 
 use ndarray::{Array2, ArrayView3, Axis, Slice};
+use rayon::prelude::*;
 #[cfg(feature = "cuda")]
 use vitscope_probe::cuda::{
-    Buffer, DeviceLabeler, DeviceMoments, DeviceTrainer, Gpu, RowsView, StageScratch,
+    Buffer, DeviceLabeler, DeviceMoments, DeviceTrainers, Gpu, RowsView, StageScratch,
 };
 use vitscope_probe::{
     AdamSettings, Labeler, Moments, ProbeError, Reservoir, Trainer, TrainerState,
@@ -163,81 +164,90 @@ impl Gatherer {
     }
 }
 
-/// A trainer, at rest on the host.
+/// The trainers of the slots of a setup, at rest on the host.
 #[derive(Debug)]
-pub(crate) enum Learner {
-    Host(Trainer),
+pub(crate) enum Learners {
+    Host(Vec<Trainer>),
     #[cfg(feature = "cuda")]
-    Card(Box<DeviceTrainer>),
+    Card(Box<DeviceTrainers>),
 }
 
-impl Learner {
-    /// Goes where the rows will be.
+impl Learners {
+    /// Go where the rows will be.
     pub(crate) fn enter(&mut self, site: &Site, adam: AdamSettings) -> Result<(), ProbeError> {
         #[cfg(feature = "cuda")]
         if let Some(card) = &site.card {
-            let state = self.to_state()?;
-            let trainer = DeviceTrainer::from_state(&card.cluster, &state, adam)?;
-            *self = Self::Card(Box::new(trainer));
+            let states = self.to_states()?;
+            let trainers = DeviceTrainers::from_states(&card.cluster, &states, adam)?;
+            *self = Self::Card(Box::new(trainers));
         }
         Ok(())
     }
 
-    /// Comes back to the host.
+    /// Come back to the host.
     pub(crate) fn leave(&mut self, adam: AdamSettings) -> Result<(), ProbeError> {
         if !matches!(self, Self::Host(_)) {
-            *self = Self::Host(Trainer::from_state(&self.to_state()?, adam)?);
+            let states = self.to_states()?;
+            let trainers = states.iter().map(|state| Trainer::from_state(state, adam));
+            *self = Self::Host(trainers.collect::<Result<_, _>>()?);
         }
         Ok(())
     }
 
+    /// Add rows to the current step, each with slot and reading.
     pub(crate) fn add(
         &mut self,
-        rows: &PatchRows<'_>,
+        rows: &[(usize, usize, &PatchRows<'_>)],
         site: &mut Site,
-        failed: impl Fn(ProbeError) -> ProtocolError,
     ) -> Result<(), ProtocolError> {
-        match (self, rows) {
-            (Self::Host(trainer), PatchRows::Host(rows)) => trainer.add(*rows).map_err(failed),
+        match self {
+            Self::Host(trainers) => rows
+                .iter()
+                .try_for_each(|(slot, reading, rows)| match rows {
+                    PatchRows::Host(rows) => trainers[*slot]
+                        .add(*rows)
+                        .map_err(ProtocolError::stage(*reading)),
+                    #[cfg(feature = "cuda")]
+                    PatchRows::Card(_) => Err(ProtocolError::Elsewhere),
+                }),
             #[cfg(feature = "cuda")]
-            (Self::Card(trainer), PatchRows::Card(rows)) => {
-                trainer.add(rows, site.scratch()?).map_err(failed)
+            Self::Card(trainers) => {
+                let Some((_, reading, _)) = rows.first() else {
+                    return Ok(());
+                };
+                let on_card = rows.iter().map(|(slot, _, rows)| match rows {
+                    PatchRows::Card(rows) => Ok((*slot, *rows)),
+                    PatchRows::Host(_) => Err(ProtocolError::Elsewhere),
+                });
+                let on_card: Vec<(usize, RowsView<'_>)> = on_card.collect::<Result<_, _>>()?;
+                trainers
+                    .add(&on_card, site.scratch()?)
+                    .map_err(ProtocolError::stage(*reading))
             }
-            #[cfg(feature = "cuda")]
-            _ => Err(ProtocolError::Elsewhere),
         }
     }
 
-    /// Sets out to end a step where that takes waiting, so that all slots can be waited for at once.
-    pub(crate) fn begin_step(&mut self) -> Result<(), ProbeError> {
+    /// The losses of the step that ends here, by slot; an error comes with its slot.
+    pub(crate) fn finish_step(&mut self) -> Result<Vec<f64>, (usize, ProbeError)> {
         match self {
-            Self::Host(_) => Ok(()),
+            Self::Host(trainers) => Ok(trainers.par_iter_mut().map(Trainer::finish_step).collect()),
             #[cfg(feature = "cuda")]
-            Self::Card(trainer) => trainer.begin_step(),
+            Self::Card(trainers) => trainers.finish_step(),
         }
     }
 
-    /// The loss of the step that ends here.
-    pub(crate) fn finish_step(&mut self) -> Result<f64, ProbeError> {
+    pub(crate) fn to_states(&self) -> Result<Vec<TrainerState>, ProbeError> {
         match self {
-            Self::Host(trainer) => Ok(trainer.finish_step()),
+            Self::Host(trainers) => Ok(trainers.iter().map(Trainer::to_state).collect()),
             #[cfg(feature = "cuda")]
-            Self::Card(trainer) => trainer.finish_step(),
+            Self::Card(trainers) => trainers.to_states(),
         }
     }
 
-    pub(crate) fn to_state(&self) -> Result<TrainerState, ProbeError> {
+    /// Trainers that are at rest.
+    pub(crate) fn at_rest(&self) -> Result<&[Trainer], ProtocolError> {
         match self {
-            Self::Host(trainer) => Ok(trainer.to_state()),
-            #[cfg(feature = "cuda")]
-            Self::Card(trainer) => trainer.to_state(),
-        }
-    }
-
-    /// The centroids at unit length, `[K, D]`, of a trainer that is at rest.
-    pub(crate) fn codebook(&self) -> Result<Array2<f32>, ProtocolError> {
-        match self {
-            Self::Host(trainer) => Ok(trainer.codebook()),
+            Self::Host(trainers) => Ok(trainers),
             #[cfg(feature = "cuda")]
             Self::Card(_) => Err(ProtocolError::Elsewhere),
         }

@@ -124,7 +124,7 @@ impl CheckedProtocol {
             for round in &shared.rounds {
                 let mut batches = round.images.chunks(MICRO_BATCH).peekable();
                 while let Some(images) = batches.next() {
-                    pass.add(0, &PatchRows::Host(reader.rows(images)?))?;
+                    pass.add(&[(0, PatchRows::Host(reader.rows(images)?))])?;
                     let loss = match batches.peek() {
                         Some(_) => None,
                         None => pass.end_round()?,

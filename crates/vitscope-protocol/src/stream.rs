@@ -177,7 +177,7 @@ impl ProbeStream {
         let Stage::Learning(training) = &mut self.stage else {
             return Err(NOT_STARTED);
         };
-        training.add(0, 0, &PatchRows::Host(rows), &mut self.site)?;
+        training.add(&[(0, 0, &PatchRows::Host(rows))], &mut self.site)?;
         let step = training.finish_step();
         step.map_err(|(_, error)| ProtocolError::stage(0)(error))
     }

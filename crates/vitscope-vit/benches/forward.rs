@@ -189,8 +189,9 @@ fn on_card(
     let levels = [std::array::from_fn(|byte| byte as f32 / 64.0 - 2.0); 3];
     let mut queue = |count: usize| {
         for _ in 0..count {
-            let hand = |_: Tapped<'_>| Ok::<(), DeviceError>(());
-            vit.forward_bytes(&bytes, &levels, taps, work, hand)
+            let hand = |_: Vec<Tapped<'_>>| Ok::<(), DeviceError>(());
+            work.send(|pixels| pixels.extend_from_slice(&bytes))
+                .and_then(|()| vit.forward_sent(&levels, taps, work, hand))
                 .expect("the device works");
         }
         #[cfg(feature = "cuda")]

@@ -72,14 +72,16 @@ enum Engine {
     Cuda(Arc<cuda::CardModel>),
 }
 
-/// What takes the tapped tensors.
-type TapSink<'a, E> = &'a mut dyn FnMut(Tapped<'_>) -> Result<(), E>;
+/// What takes the tapped tensors, those that exist at the same time together.
+type TapSink<'a, E> = &'a mut dyn FnMut(Vec<Tapped<'_>>) -> Result<(), E>;
 
 /// Buffers of one model for one input size, reused from batch to batch.
 #[derive(Debug)]
 pub struct Workspace {
     pixels: [usize; 2],
     grid: [usize; 2],
+    /// RGB images that were sent, `[batch, height, width, 3]`.
+    sent: Vec<u8>,
     stages: Box<dyn Stages>,
 }
 
@@ -88,6 +90,27 @@ impl Workspace {
     #[must_use]
     pub fn grid(&self) -> [usize; 2] {
         self.grid
+    }
+
+    /// Takes RGB images for the next [`Vit::forward_sent`]: `fill` puts them into an empty vector, `[batch, height,
+    /// width, 3]`. A card copies them while it is at work on what was queued before, so who sends a batch before
+    /// waiting for the results of the last one does not keep the card waiting.
+    ///
+    /// # Errors
+    /// What the device reports; then nothing was sent.
+    ///
+    /// # Panics
+    /// When these are not whole images of the workspace's size.
+    pub fn send(&mut self, fill: impl FnOnce(&mut Vec<u8>)) -> Result<(), DeviceError> {
+        self.sent.clear();
+        fill(&mut self.sent);
+        let size = 3 * self.pixels[0] * self.pixels[1];
+        assert!(self.sent.len().is_multiple_of(size), "whole images");
+        let sent = self.stages.send(&self.sent);
+        if sent.is_err() {
+            self.sent.clear();
+        }
+        sent
     }
 }
 
@@ -211,6 +234,7 @@ impl Vit {
         Ok(Workspace {
             pixels,
             grid,
+            sent: Vec::new(),
             stages,
         })
     }
@@ -238,32 +262,33 @@ impl Vit {
             [channels, height, width],
             [3, work.pixels[0], work.pixels[1]]
         );
-        self.run(Input::Normalized(images), taps, work, &mut sink)
+        let mut each = |tapped: Vec<Tapped<'_>>| tapped.into_iter().try_for_each(&mut sink);
+        self.run(Input::Normalized(images), taps, work, &mut each)
     }
 
-    /// The same for RGB images, which are normalized where they are run: `levels[channel][byte]` is the
-    /// number that a byte stands for.
-    ///
-    /// # Shapes
-    /// `pixels` `[batch, height, width, 3]`, with the workspace's height and width.
+    /// The same for the RGB images that were sent last with [`Workspace::send`], which are used up. They are
+    /// normalized where they are run: `levels[channel][byte]` is the number that a byte stands for. Tensors that exist at
+    /// the same time, as queries, keys and values of a layer do, are handed out together.
     ///
     /// # Errors
     /// Whatever `sink` returns, and what the device reports; the pass stops there.
-    ///
-    /// # Panics
-    /// When the images do not have the workspace's size.
-    pub fn forward_bytes<E: From<DeviceError>>(
+    pub fn forward_sent<E: From<DeviceError>>(
         &self,
-        pixels: &[u8],
         levels: &[[f32; 256]; 3],
         taps: &Taps,
         work: &mut Workspace,
-        mut sink: impl FnMut(Tapped<'_>) -> Result<(), E>,
+        mut sink: impl FnMut(Vec<Tapped<'_>>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let size = 3 * work.pixels[0] * work.pixels[1];
-        assert!(pixels.len().is_multiple_of(size), "whole images");
-        let input = Input::Bytes { pixels, levels };
-        self.run(input, taps, work, &mut sink)
+        let sent = std::mem::take(&mut work.sent);
+        let input = Input::Sent {
+            pixels: &sent,
+            levels,
+        };
+        let ran = self.run(input, taps, work, &mut sink);
+        // Its room is used again.
+        work.sent = sent;
+        work.sent.clear();
+        ran
     }
 
     fn run<E: From<DeviceError>>(
@@ -276,18 +301,21 @@ impl Vit {
         let stages = &mut *work.stages;
         let hand =
             |stages: &dyn Stages, layer, parts: &[(TapKind, BatchTensor)], sink: TapSink<'_, E>| {
-                for &(kind, tensor) in parts {
-                    if taps.wants(layer, kind) {
-                        let [prefix, patches] = stages.rows(tensor);
-                        sink(Tapped::Rows {
-                            layer,
-                            kind,
-                            prefix,
-                            patches,
-                        })?;
+                let wanted = parts.iter().filter(|(kind, _)| taps.wants(layer, *kind));
+                let tapped = wanted.map(|&(kind, tensor)| {
+                    let [prefix, patches] = stages.rows(tensor);
+                    Tapped::Rows {
+                        layer,
+                        kind,
+                        prefix,
+                        patches,
                     }
+                });
+                let tapped: Vec<Tapped<'_>> = tapped.collect();
+                match tapped.is_empty() {
+                    true => Ok(()),
+                    false => sink(tapped),
                 }
-                Ok::<(), E>(())
             };
 
         stages.project_patches(images)?;
@@ -319,7 +347,7 @@ impl Vit {
             stages.attention(keep)?;
             if keep {
                 let weights = stages.weights();
-                sink(Tapped::Attention { layer, weights })?;
+                sink(vec![Tapped::Attention { layer, weights }])?;
             }
             if layer == deepest && !taps.wants_any(layer, &beyond[1..]) {
                 break;

@@ -280,9 +280,13 @@ fn heads_of_64_are_those_of_the_cpu_on_a_gpu() {
         let vit = Vit::on(device, config.clone(), params.clone(), precision).unwrap();
         let mut work = vit.workspace([side, side]).unwrap();
         let mut outputs = Vec::new();
-        vit.forward_bytes(&bytes, &levels, &taps, &mut work, |tapped| {
-            if let Tapped::Rows { patches, .. } = tapped {
-                outputs.push(patches.host()?.into_owned());
+        work.send(|pixels| pixels.extend_from_slice(&bytes))
+            .unwrap();
+        vit.forward_sent(&levels, &taps, &mut work, |together| {
+            for tapped in together {
+                if let Tapped::Rows { patches, .. } = tapped {
+                    outputs.push(patches.host()?.into_owned());
+                }
             }
             Ok::<(), DeviceError>(())
         })

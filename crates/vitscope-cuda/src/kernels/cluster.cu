@@ -2,6 +2,16 @@
 // sum has one order that does not depend on which images share a call. Rows are those of rows.cu.
 // Blocks have 128 threads.
 
+// What trains takes up to three arrays of rows that lie alike, as queries, keys and values of a layer do: one
+// alone is too few blocks for a large card. Each is of one of the slots that are trained together, whose
+// centroids lie side by side; what is made of them on the way lies in the order of the arrays.
+#define SLOTS const void* second, const void* third, Count slot, Count second_slot, Count third_slot
+
+template <typename T>
+__device__ inline T of_three(unsigned which, T first, T second, T third) {
+    return which == 0 ? first : which == 1 ? second : third;
+}
+
 // ---- scores ----
 
 // A block multiplies 64 rows with 32 centroids, 32 columns at a time; a thread has four of each. The
@@ -181,18 +191,21 @@ __device__ inline void assign_tile(
     }
 }
 
-// The centroid that every row is most similar to, the lowest on ties, and the cosine; one over the
-// row's length (0 for a row of zeros). `bad` becomes the lowest `first` + image with a row that is not
-// finite.
+// The centroid that every row (an array per grid y) is most similar to, the lowest on ties, and the cosine; one
+// over the row's length (0 for a row of zeros). A slot's `bad` becomes the lowest `first` + image with a row that
+// is not finite.
 extern "C" __global__ __launch_bounds__(128) void assign_rows(
-    ROWS,
-    const float* codebook, int* best, float* similarity, double* inverse, int* bad, Count images,
+    ROWS, SLOTS,
+    const float* codebooks, int* best, float* similarity, double* inverse, int* bad, Count images,
     Count patches, Count width, Count clusters, Count first) {
     __shared__ Tiles tiles;
     __shared__ double partial[SCORE_ROWS][2];
-    Rows from = {start, image_stride, row_stride, (unsigned)patches, (unsigned)width, quads};
-    BY_KIND(kind, assign_tile<KIND>(from, codebook, best, similarity, inverse, bad, (unsigned)(images * patches),
-                                    first, (unsigned)clusters, tiles, partial));
+    unsigned which = blockIdx.y, total = (unsigned)(images * patches);
+    const void* rows = of_three(which, start, second, third);
+    Count own = of_three(which, slot, second_slot, third_slot), offset = (Count)which * total;
+    Rows from = {rows, image_stride, row_stride, (unsigned)patches, (unsigned)width, quads};
+    BY_KIND(kind, assign_tile<KIND>(from, codebooks + own * clusters * width, best + offset, similarity + offset,
+                                    inverse + offset, bad + own, total, first, (unsigned)clusters, tiles, partial));
 }
 
 template <int KIND>
@@ -268,17 +281,25 @@ __device__ inline void sum_columns(
     }
 }
 
-// Per image (grid y) and cluster (32 of them per grid z), the sum of the unit rows that were assigned:
-// sums [images, clusters, width]; and of every image's similarities.
+// Per image (grid y), array and cluster (32 clusters of one array per grid z), the sum of the unit rows that were
+// assigned: sums [arrays, images, clusters, width]; and of every image's similarities.
 extern "C" __global__ __launch_bounds__(128) void sum_rows(
-    ROWS, const int* best,
+    ROWS, SLOTS, const int* best,
     const float* similarity, const double* inverse, double* sums, double* similarities, Count patches,
     Count width, Count clusters) {
     __shared__ double quarter[4][SUM_CLUSTERS][32];
-    unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, first = blockIdx.z * SUM_CLUSTERS;
+    unsigned parts = (unsigned)(clusters + SUM_CLUSTERS - 1) / SUM_CLUSTERS, which = blockIdx.z / parts;
+    unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32, first = blockIdx.z % parts * SUM_CLUSTERS;
+    Count before = (Count)which * gridDim.y;
+    best += before * patches;
+    similarity += before * patches;
+    inverse += before * patches;
+    sums += before * clusters * width;
+    similarities += before;
     for (unsigned i = threadIdx.x; i < 4 * SUM_CLUSTERS * 32; i += 128) (&quarter[0][0][0])[i] = 0.0;
     __syncthreads();
-    Rows from = {start, image_stride, row_stride, (unsigned)patches, (unsigned)width, quads};
+    const void* rows = of_three(which, start, second, third);
+    Rows from = {rows, image_stride, row_stride, (unsigned)patches, (unsigned)width, quads};
     BY_KIND(kind, sum_columns<KIND>(from, best, inverse, quarter, first));
     __syncthreads();
     unsigned column = blockIdx.x * 32 + lane;
@@ -288,7 +309,7 @@ extern "C" __global__ __launch_bounds__(128) void sum_rows(
                 (quarter[0][k][lane] + quarter[1][k][lane]) + (quarter[2][k][lane] + quarter[3][k][lane]);
         }
     }
-    if (blockIdx.x == 0 && blockIdx.z == 0) {
+    if (blockIdx.x == 0 && first == 0) {
         double sum = 0.0;
         if (warp == 0) {
             for (unsigned i = lane; i < patches; i += 32) {
@@ -300,15 +321,16 @@ extern "C" __global__ __launch_bounds__(128) void sum_rows(
     }
 }
 
-// total [groups] += the sums of every image, image by image; parts [images, groups]. One more thread
-// adds the similarities [images] to theirs.
+// total [slots, groups] += the sums of every image, image by image; parts [arrays, images, groups], an array per
+// grid y. One more thread adds the similarities [arrays, images] to theirs.
 extern "C" __global__ void add_images(
     const double* parts, double* total, const double* similarities, double* similarity, Count images,
-    Count groups) {
+    Count groups, Count slot, Count second_slot, Count third_slot) {
     Count at = (Count)blockIdx.x * blockDim.x + threadIdx.x;
     if (at > groups) return;
-    const double* from = at < groups ? parts + at : similarities;
-    double* to = at < groups ? total + at : similarity;
+    Count own = of_three(blockIdx.y, slot, second_slot, third_slot), before = blockIdx.y * images;
+    const double* from = at < groups ? parts + before * groups + at : similarities + before;
+    double* to = at < groups ? total + own * groups + at : similarity + own;
     Count stride = at < groups ? groups : 1;
     double sum = *to;
     for (Count image = 0; image < images; image++) sum += from[image * stride];
@@ -323,18 +345,19 @@ __device__ inline double block_sum(double value, double* partial) {
     return (partial[0] + partial[1]) + (partial[2] + partial[3]);
 }
 
-// One step of Adam for every row of values [clusters, width], from the sums of the rows assigned
+// One step of Adam for every row of values [slots, clusters, width], from the sums of the rows assigned
 // (scale: one over their number); then the sums are zero and the codebook is the rows at unit
-// length. A block per row. Where a vector of this step was bad, no step is taken. The letter to the
-// host gets the sum of similarities, which begins anew, and what is bad.
+// length. A block per row, a slot per grid y. Where a vector of this step was bad in any slot, no step is taken in
+// any. The letters to the host get every slot's sum of similarities, which begins anew, and what is bad.
 extern "C" __global__ void adam(
     double* values, double* first, double* second, double* sums, float* codebook, Count width,
     double scale, double step_size, double beta1, double beta2, double correction2, double eps,
-    bool step, const int* bad, double* similarity, double* letter) {
+    bool step, const int* bad, double* similarity, double* letters) {
     __shared__ double partial[4];
-    Count start = blockIdx.x * width;
-    bool good = *bad == 2147483647;
-    double squares = 0.0, along = 0.0;
+    Count start = ((Count)blockIdx.y * gridDim.x + blockIdx.x) * width;
+    double refused = 0.0, squares = 0.0, along = 0.0;
+    for (unsigned slot = threadIdx.x; slot < gridDim.y; slot += blockDim.x) refused += bad[slot] != 2147483647;
+    bool good = block_sum(refused, partial) == 0.0;
     for (Count i = start + threadIdx.x; i < start + width; i += blockDim.x) {
         squares += values[i] * values[i];
         along += values[i] * sums[i];
@@ -365,8 +388,8 @@ extern "C" __global__ void adam(
         codebook[i] = (float)(values[i] * inverse);
     }
     if (step && blockIdx.x == 0 && threadIdx.x == 0) {
-        letter[0] = *similarity;
-        letter[1] = (double)*bad;
-        *similarity = 0.0;
+        letters[2 * blockIdx.y] = similarity[blockIdx.y];
+        letters[2 * blockIdx.y + 1] = (double)bad[blockIdx.y];
+        similarity[blockIdx.y] = 0.0;
     }
 }

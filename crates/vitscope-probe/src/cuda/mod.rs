@@ -12,7 +12,7 @@ mod trainer;
 pub use labeler::DeviceLabeler;
 pub use matcher::{DeviceMatcher, DeviceTargets};
 pub use moments::DeviceMoments;
-pub use trainer::DeviceTrainer;
+pub use trainer::DeviceTrainers;
 pub use vitscope_cuda::{
     Buffer, CardCounts, Cluster, CountParts, CountScratch, CountShape, CudaError, Gpu, HeldRows,
     KeypointPlaces, RowsView,
@@ -30,9 +30,6 @@ pub struct StageScratch {
     moments: MomentScratch,
     scores: Buffer<f32>,
     mixes: Buffer<f32>,
-    /// Per image.
-    sums: Buffer<f64>,
-    similarities: Buffer<f64>,
     inverse: Buffer<f64>,
     labels: Buffer<u8>,
     bad: Flag,
@@ -50,8 +47,6 @@ impl StageScratch {
             moments: MomentScratch::new(gpu)?,
             scores: Buffer::new(gpu, 0)?,
             mixes: Buffer::new(gpu, 0)?,
-            sums: Buffer::new(gpu, 0)?,
-            similarities: Buffer::new(gpu, 0)?,
             inverse: Buffer::new(gpu, 0)?,
             labels: Buffer::new(gpu, 0)?,
             bad: Flag::new(gpu)?,

@@ -13,7 +13,7 @@ use ndarray::{Array2, Array3, Axis, s};
 use vitscope_cuda::{Buffer, Element, Factors, RowsView};
 use vitscope_measure::{Positions, QualityResampling, Resampling, ResamplingPlan, Tally};
 use vitscope_probe::cuda::{
-    CardCounts, Cluster, CountScratch, CountShape, DeviceLabeler, DeviceMoments, DeviceTrainer,
+    CardCounts, Cluster, CountScratch, CountShape, DeviceLabeler, DeviceMoments, DeviceTrainers,
     Gpu, StageScratch,
 };
 use vitscope_probe::{
@@ -81,7 +81,7 @@ fn training_goes_on_on_either_device() {
     let start = rng.matrix(7, 24).mapv(f64::from);
     let adam = AdamSettings::default();
     let mut host = Trainer::new(start, adam).unwrap();
-    let mut device = DeviceTrainer::from_state(&cluster, &host.to_state(), adam).unwrap();
+    let mut device = DeviceTrainers::from_states(&cluster, &[host.to_state()], adam).unwrap();
     let mut scratch = StageScratch::new(gpu).unwrap();
     let mut losses = 0.0_f64;
     for step in 0..60 {
@@ -89,17 +89,17 @@ fn training_goes_on_on_either_device() {
             let rows = x.select(Axis(0), &images);
             host.add(rows.view()).unwrap();
             let lying = Lying::new(gpu, &rows);
-            device.add(&lying.view(gpu), &mut scratch).unwrap();
+            device.add(&[(0, lying.view(gpu))], &mut scratch).unwrap();
         }
-        losses = losses.max((host.finish_step() - device.finish_step().unwrap()).abs());
+        losses = losses.max((host.finish_step() - device.finish_step().unwrap()[0]).abs());
         if step == 29 {
-            let (on_host, on_device) = (host.to_state(), device.to_state().unwrap());
+            let (on_host, on_device) = (host.to_state(), device.to_states().unwrap().remove(0));
             assert!(worst(&on_host.values, &on_device.values) < 1e-6);
             host = Trainer::from_state(&on_device, adam).unwrap();
-            device = DeviceTrainer::from_state(&cluster, &on_host, adam).unwrap();
+            device = DeviceTrainers::from_states(&cluster, &[on_host], adam).unwrap();
         }
     }
-    let (on_host, on_device) = (host.to_state(), device.to_state().unwrap());
+    let (on_host, on_device) = (host.to_state(), device.to_states().unwrap().remove(0));
     assert_eq!(on_host.steps, on_device.steps);
     let off = worst(&on_host.values, &on_device.values);
     println!("parameters off by at most {off:.1e}, losses by {losses:.1e}");
@@ -117,18 +117,82 @@ fn a_step_does_not_depend_on_how_it_is_split() {
     let mut states = Vec::new();
     for split in [&[6][..], &[1, 5], &[2, 2, 2]] {
         let adam = AdamSettings::default();
-        let mut trainer = DeviceTrainer::from_state(&cluster, &start.to_state(), adam).unwrap();
+        let mut trainer = DeviceTrainers::from_states(&cluster, &[start.to_state()], adam).unwrap();
         let mut first = 0;
         for &count in split {
             let part = x.slice(s![first..first + count, .., ..]).to_owned();
             let lying = Lying::new(gpu, &part);
-            trainer.add(&lying.view(gpu), &mut scratch).unwrap();
+            trainer.add(&[(0, lying.view(gpu))], &mut scratch).unwrap();
             first += count;
         }
         trainer.finish_step().unwrap();
-        states.push(trainer.to_state().unwrap());
+        states.push(trainer.to_states().unwrap());
     }
     assert!(states.iter().all(|state| *state == states[0]));
+}
+
+/// Queries, keys and values of a layer, a fourth array that lies otherwise, and two more that lie like the first: together
+/// they end in the bytes of each alone, and one that is not fit for use keeps all from the step.
+#[test]
+fn slots_together_are_slots_apart() {
+    let Some(cluster) = card() else { return };
+    let gpu = cluster.gpu();
+    let adam = AdamSettings::default();
+    let (images, patches, width, clusters) = (3, 70, 40, 37);
+    let mut rng = Lcg(8);
+    let mut all = features(&mut rng, (images, patches, 3 * width), 9, 0.25);
+    let plain = features(&mut rng, (images, patches, width), 9, 0.25);
+    let starts: Vec<Trainer> = (0..6)
+        .map(|_| Trainer::new(rng.matrix(clusters, width).mapv(f64::from), adam).unwrap())
+        .collect();
+    let states: Vec<_> = starts.iter().map(Trainer::to_state).collect();
+    let mut scratch = StageScratch::new(gpu).unwrap();
+    // In another order than that of the slots.
+    let slots = [4, 0, 5, 2, 1, 3];
+    let train = |all: &Array3<f32>, scratch: &mut StageScratch| {
+        let packed = Buffer::upload(gpu, all.as_slice().unwrap()).unwrap();
+        let alone = Buffer::upload(gpu, plain.as_slice().unwrap()).unwrap();
+        let shape = [images, patches, width];
+        let view = |part: usize| match part {
+            3 => RowsView::new(gpu, &alone, 0, shape, [patches * width, width]),
+            _ => {
+                let strides = [patches * 3 * width, 3 * width];
+                RowsView::new(gpu, &packed, part % 3 * width, shape, strides)
+            }
+        };
+        let rows: Vec<_> = (0..6).map(|part| (slots[part], view(part))).collect();
+        let mut together = DeviceTrainers::from_states(&cluster, &states, adam).unwrap();
+        let mut apart: Vec<DeviceTrainers> = states
+            .iter()
+            .map(|state| {
+                DeviceTrainers::from_states(&cluster, std::slice::from_ref(state), adam).unwrap()
+            })
+            .collect();
+        let mut losses = Vec::new();
+        for _ in 0..4 {
+            together.add(&rows, scratch).unwrap();
+            losses.push(together.finish_step());
+            let mut own = vec![f64::NAN; 6];
+            for &(slot, view) in &rows {
+                apart[slot].add(&[(0, view)], scratch).unwrap();
+                own[slot] = apart[slot].finish_step().map_or(f64::NAN, |loss| loss[0]);
+            }
+            if let Some(Ok(together)) = losses.last() {
+                assert_eq!(*together, own);
+            }
+        }
+        let apart = apart.iter().map(|one| one.to_states().unwrap().remove(0));
+        (losses, together.to_states().unwrap(), apart.collect())
+    };
+    let (losses, together, apart): (Vec<_>, _, Vec<_>) = train(&all, &mut scratch);
+    assert!(losses.iter().all(Result::is_ok));
+    assert!(together == apart && together[0].steps == 4);
+    // The values of the second image: parts 2 and 5, of whose slots the lower is told.
+    all[(1, 3, 2 * width + 5)] = f32::NAN;
+    let (losses, together, _) = train(&all, &mut scratch);
+    let refused = Err((3, ProbeError::NonFinite { image: 1 }));
+    assert!(losses.iter().all(|step| *step == refused));
+    assert!(together == states);
 }
 
 #[test]
@@ -145,18 +209,19 @@ fn values_that_are_not_finite_name_their_image() {
 
     let start = Trainer::new(rng.matrix(3, 8).mapv(f64::from), AdamSettings::default()).unwrap();
     let adam = AdamSettings::default();
-    let mut trainer = DeviceTrainer::from_state(&cluster, &start.to_state(), adam).unwrap();
-    assert!(trainer.finish_step().unwrap().is_nan());
-    trainer.add(&good.view(gpu), &mut scratch).unwrap();
-    trainer.add(&bad.view(gpu), &mut scratch).unwrap();
+    let mut trainer = DeviceTrainers::from_states(&cluster, &[start.to_state()], adam).unwrap();
+    assert!(trainer.finish_step().unwrap()[0].is_nan());
+    for rows in [&good, &bad] {
+        trainer.add(&[(0, rows.view(gpu))], &mut scratch).unwrap();
+    }
     // The second image of the second call.
     assert_eq!(
         trainer.finish_step(),
-        Err(ProbeError::NonFinite { image: 4 })
+        Err((0, ProbeError::NonFinite { image: 4 }))
     );
-    assert_eq!(trainer.to_state().unwrap(), start.to_state());
-    trainer.add(&good.view(gpu), &mut scratch).unwrap();
-    assert!(trainer.finish_step().unwrap().is_finite());
+    assert_eq!(trainer.to_states().unwrap(), [start.to_state()]);
+    trainer.add(&[(0, good.view(gpu))], &mut scratch).unwrap();
+    assert!(trainer.finish_step().unwrap()[0].is_finite());
 
     let mut moments = DeviceMoments::new(&cluster, 8).unwrap();
     moments
@@ -294,9 +359,9 @@ fn rows_of_sixteen_bits_are_rows() {
         let factors = Factors::upload(gpu, element, &values).unwrap();
         let rows = RowsView::factors(gpu, &factors, 0, shape, [patches * width, width]);
         assert_eq!(rows.download().unwrap(), values);
-        let mut trainer = DeviceTrainer::from_state(&cluster, &start.to_state(), adam).unwrap();
-        trainer.add(&rows, &mut scratch).unwrap();
-        let loss = trainer.finish_step().unwrap();
+        let mut trainer = DeviceTrainers::from_states(&cluster, &[start.to_state()], adam).unwrap();
+        trainer.add(&[(0, rows)], &mut scratch).unwrap();
+        let loss = trainer.finish_step().unwrap()[0];
         let mut moments = DeviceMoments::new(&cluster, width).unwrap();
         moments.add(&rows, &[1, 3], &mut scratch).unwrap();
         let codebook = start.codebook();
@@ -307,7 +372,7 @@ fn rows_of_sixteen_bits_are_rows() {
             .unwrap();
         outcomes.push((
             loss.to_bits(),
-            trainer.to_state().unwrap(),
+            trainer.to_states().unwrap(),
             moments.to_moments().unwrap().to_state(),
             labels,
         ));

@@ -9,6 +9,7 @@ use vitscope_run::Slot;
 use vitscope_vit::Vit;
 use vitscope_vit::edit::Edit;
 use vitscope_vit::facet::{TapKind, Taps};
+use vitscope_vit::vit::Tapped;
 
 use super::image_labels::ImageLabels;
 use super::kept::Storing;
@@ -95,15 +96,16 @@ impl<'a> ViewLooker<'a> {
         }
         let side = self.grid.side * self.patch();
         let mut work = self.vit.workspace_edited([side; 2], edit)?;
+        work.send(|sent| sent.extend_from_slice(pixels))?;
         self.vit
-            .forward_bytes(pixels, self.levels, &taps, &mut work, |tapped| {
-                let Some((tensor, patches)) = tapped.patches() else {
-                    return Ok(());
-                };
-                let rows = patches.host()?;
-                let slots = self.kinds.iter().enumerate();
-                let mut slots = slots.filter(|(_, own)| **own == tensor);
-                slots.try_for_each(|(slot, _)| show(slot, rows.index_axis(Axis(0), 0)))
+            .forward_sent(self.levels, &taps, &mut work, |together| {
+                for (tensor, patches) in together.iter().filter_map(Tapped::patches) {
+                    let rows = patches.host()?;
+                    let slots = self.kinds.iter().enumerate();
+                    let mut slots = slots.filter(|(_, own)| **own == tensor);
+                    slots.try_for_each(|(slot, _)| show(slot, rows.index_axis(Axis(0), 0)))?;
+                }
+                Ok(())
             })
     }
 

@@ -10,7 +10,7 @@ use vitscope_vit::facet::{TapKind, Taps};
 use vitscope_vit::vit::{Tapped, Workspace};
 
 use crate::error::StudyError;
-use crate::pass::{Facets, Pass, PassTimes, Reading, Visitor};
+use crate::pass::{Facets, Pass, PassTimes, Reading, Seen, Visitor};
 use crate::settings::Side;
 
 /// Images that go through the backbone together on a card, which is not filled by fewer. What a batch adds is summed image by image there,
@@ -116,11 +116,16 @@ impl Backbone {
         &mut self,
         squares: &[&[u8]],
         taps: &Taps,
-        sink: impl FnMut(Tapped<'_>) -> Result<(), StudyError>,
+        mut sink: impl FnMut(Tapped<'_>) -> Result<(), StudyError>,
     ) -> Result<(), StudyError> {
-        let pixels = squares.concat();
+        self.work.send(|pixels| {
+            let squares = squares.iter();
+            squares.for_each(|square| pixels.extend_from_slice(square));
+        })?;
         self.vit
-            .forward_bytes(&pixels, &self.levels, taps, &mut self.work, sink)
+            .forward_sent(&self.levels, taps, &mut self.work, |tapped| {
+                tapped.into_iter().try_for_each(&mut sink)
+            })
     }
 }
 
@@ -144,50 +149,46 @@ impl Facets for Backbone {
             pass.threads,
         );
         let side = self.geometry.size;
-        let mut pixels = Vec::new();
         let stalled = times.stall;
+        let mut due = None;
         for (batch, last) in pass.batches(unit) {
-            let samples = stream.by_ref().take(batch.len());
-            let samples: Vec<Sample> = samples.collect::<Result<_, _>>()?;
+            let samples: Result<Vec<Sample>, _> = stream.by_ref().take(batch.len()).collect();
             times.stall = stalled + stream.stall();
+            if samples.is_err() {
+                // What was seen before them counts.
+                end_batch(&mut due, visitor, times)?;
+            }
+            let samples = samples?;
             let mut left = &samples[..];
             while !left.is_empty() {
                 let (now, after) = left.split_at(unit.min(left.len()));
                 let mut seen = pass.nothing_seen();
-                pixels.clear();
                 for sample in now {
-                    let start = pixels.len();
-                    pixels.extend_from_slice(&sample.image.pixels);
-                    pass.turn.apply(&mut pixels[start..], side);
                     seen.push(sample.index, sample.label.as_ref(), side * side);
                 }
+                // Before the visitor ends the batch before, for which it may have to wait for a card: that has the
+                // next images then.
+                let sent = self.work.send(|pixels| {
+                    for sample in now {
+                        let start = pixels.len();
+                        pixels.extend_from_slice(&sample.image.pixels);
+                        pass.turn.apply(&mut pixels[start..], side);
+                    }
+                });
+                end_batch(&mut due, visitor, times)?;
                 let (visit, work) = (&mut times.visit, &mut self.work);
                 let mut shown = false;
-                let ran = self
-                    .vit
-                    .forward_bytes(&pixels, &self.levels, &taps, work, |tapped| {
-                        let start = Instant::now();
-                        shown = true;
-                        let looked = match tapped {
-                            Tapped::Rows {
-                                layer,
-                                kind,
-                                prefix,
-                                patches,
-                            } => {
-                                let tensor = (layer, kind);
-                                let mut own = (0..kinds.len()).filter(|&own| kinds[own] == tensor);
-                                own.try_for_each(|own| visitor.reading(own, &patches, &seen))
-                                    .and_then(|()| visitor.tapped(tensor, [&prefix, &patches]))
-                            }
-                            Tapped::Attention { layer, weights } => {
-                                visitor.attention(layer, &weights, &seen)
-                            }
-                        };
-                        *visit += start.elapsed();
-                        looked.map_err(|error| pass.named(error, &seen, None))
-                    });
-                match ran {
+                let mut run = || {
+                    self.vit
+                        .forward_sent(&self.levels, &taps, work, |together| {
+                            let start = Instant::now();
+                            shown = true;
+                            let looked = show(&together, &kinds, visitor, &seen);
+                            *visit += start.elapsed();
+                            looked.map_err(|error| pass.named(error, &seen, None))
+                        })
+                };
+                match sent.map_err(StudyError::from).and_then(|()| run()) {
                     // Too many at a time for this card: from here on fewer.
                     Err(StudyError::Device(error))
                         if error.is_memory() && !shown && now.len() > 1 =>
@@ -198,15 +199,53 @@ impl Facets for Backbone {
                     ran => ran?,
                 }
                 left = after;
-                // Before the visitor, which may end the pass when it has taken them.
-                times.images += seen.images.len() as u64;
-                let start = Instant::now();
-                visitor.batch(&seen, last && left.is_empty())?;
-                times.visit += start.elapsed();
+                due = Some((seen, last && left.is_empty()));
             }
         }
-        Ok(())
+        end_batch(&mut due, visitor, times)
     }
+}
+
+/// Shows a visitor the tensors that exist together, each of which may be any number of readings.
+fn show(
+    together: &[Tapped<'_>],
+    kinds: &[(usize, TapKind)],
+    visitor: &mut dyn Visitor,
+    seen: &Seen,
+) -> Result<(), StudyError> {
+    let own = |tensor| (0..kinds.len()).filter(move |&own| kinds[own] == tensor);
+    let rows = together.iter().filter_map(Tapped::patches);
+    let readings = rows.flat_map(|(tensor, rows)| own(tensor).map(move |own| (own, rows)));
+    visitor.readings(&readings.collect::<Vec<_>>(), seen)?;
+    for tapped in together {
+        match tapped {
+            Tapped::Rows {
+                layer,
+                kind,
+                prefix,
+                patches,
+            } => visitor.tapped((*layer, *kind), [prefix, patches])?,
+            Tapped::Attention { layer, weights } => visitor.attention(*layer, weights, seen)?,
+        }
+    }
+    Ok(())
+}
+
+/// Ends the batch that is due, if one is.
+fn end_batch(
+    due: &mut Option<(Seen, bool)>,
+    visitor: &mut dyn Visitor,
+    times: &mut PassTimes,
+) -> Result<(), StudyError> {
+    let Some((seen, last)) = due.take() else {
+        return Ok(());
+    };
+    // Before the visitor, which may end the pass when it has taken them.
+    times.images += seen.images.len() as u64;
+    let start = Instant::now();
+    visitor.batch(&seen, last)?;
+    times.visit += start.elapsed();
+    Ok(())
 }
 
 #[cfg(test)]

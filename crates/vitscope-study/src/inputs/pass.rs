@@ -55,6 +55,15 @@ pub trait Visitor {
     /// Ends the pass.
     fn reading(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError>;
 
+    /// Readings of a batch that exist at the same time, by their numbers; one at a time unless told otherwise.
+    ///
+    /// # Errors
+    /// Ends the pass.
+    fn readings(&mut self, readings: &[(usize, &Rows<'_>)], seen: &Seen) -> Result<(), StudyError> {
+        let mut readings = readings.iter();
+        readings.try_for_each(|&(reading, rows)| self.reading(reading, rows, seen))
+    }
+
     /// Whether a reading will be looked at in the batch that comes; one that is not may be left out.
     fn wants(&self, _reading: usize) -> bool {
         true

@@ -25,8 +25,14 @@ struct Rounds<'a> {
 }
 
 impl Visitor for Rounds<'_> {
-    fn reading(&mut self, reading: usize, rows: &Rows<'_>, _: &Seen) -> Result<(), StudyError> {
-        let added = self.pass.add(reading, &device::patch_rows(rows));
+    fn reading(&mut self, reading: usize, rows: &Rows<'_>, seen: &Seen) -> Result<(), StudyError> {
+        self.readings(&[(reading, rows)], seen)
+    }
+
+    fn readings(&mut self, readings: &[(usize, &Rows<'_>)], _: &Seen) -> Result<(), StudyError> {
+        let rows = readings.iter();
+        let rows = rows.map(|&(reading, rows)| (reading, device::patch_rows(rows)));
+        let added = self.pass.add(&rows.collect::<Vec<_>>());
         added.map_err(|error| self.job.failed(error))
     }
 

@@ -382,6 +382,10 @@ fn normalized(pixels: &[u8], area: usize, levels: &[[f32; 256]; 3]) -> Vec<f32> 
 }
 
 impl Stages for Cpu {
+    fn send(&mut self, _: &[u8]) -> Result<(), DeviceError> {
+        Ok(())
+    }
+
     fn project_patches(&mut self, images: Input<'_>) -> Result<(), DeviceError> {
         let size = 3 * self.geometry.pixels[0] * self.geometry.pixels[1];
         let images: Cow<'_, [f32]> = match images {
@@ -389,7 +393,7 @@ impl Stages for Cpu {
                 Some(images) => Cow::Borrowed(images),
                 None => Cow::Owned(images.iter().copied().collect()),
             },
-            Input::Bytes { pixels, levels } => Cow::Owned(normalized(pixels, size / 3, levels)),
+            Input::Sent { pixels, levels } => Cow::Owned(normalized(pixels, size / 3, levels)),
         };
         let rows = images.len() / size * self.tokens();
         let d = self.model.config.width;

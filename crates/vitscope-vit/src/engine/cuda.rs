@@ -169,7 +169,7 @@ impl Cuda {
         let area = self.geometry.pixels.iter().product::<usize>();
         self.batch = match images {
             Input::Normalized(images) => images.dim().0,
-            Input::Bytes { pixels, .. } => pixels.len() / (3 * area),
+            Input::Sent { pixels, .. } => pixels.len() / (3 * area),
         };
         let batch = self.batch;
         if let Err(error) = self.reserve() {
@@ -190,9 +190,7 @@ impl Cuda {
                 work.images.write(gpu, images)?;
                 dense.patchify(&work.images, shape, side, &mut work.a, inputs)?;
             }
-            Input::Bytes { pixels, levels } => {
-                work.bytes.reserve(gpu, pixels.len())?;
-                work.staging.send(gpu, pixels, &mut work.bytes)?;
+            Input::Sent { levels, .. } => {
                 work.levels.reserve(gpu, 3 * 256)?;
                 work.levels.write(gpu, levels.as_flattened())?;
                 let pixels = (&work.bytes, &work.levels);
@@ -329,6 +327,14 @@ impl Cuda {
 }
 
 impl Stages for Cuda {
+    /// One stream: the copy comes after whatever still reads the images before.
+    fn send(&mut self, pixels: &[u8]) -> Result<(), DeviceError> {
+        let gpu = self.model.gpu();
+        let CardBuffers { bytes, staging, .. } = &mut self.work;
+        bytes.reserve(gpu, pixels.len())?;
+        Ok(staging.send(gpu, pixels, bytes)?)
+    }
+
     fn project_patches(&mut self, images: Input<'_>) -> Result<(), DeviceError> {
         Ok(self.project_images(images)?)
     }

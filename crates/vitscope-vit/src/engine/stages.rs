@@ -15,8 +15,8 @@ use crate::tapped::{AttentionWeights, Rows};
 pub(crate) enum Input<'a> {
     /// Normalized, `[batch, 3, height, width]`.
     Normalized(ArrayView4<'a, f32>),
-    /// RGB bytes, with what each of the 256 values of a channel stands for.
-    Bytes {
+    /// RGB bytes that were sent last, with what each of the 256 values of a channel stands for.
+    Sent {
         /// `[batch, height, width, 3]`
         pixels: &'a [u8],
         levels: &'a [[f32; 256]; 3],
@@ -43,6 +43,10 @@ pub(crate) enum BatchTensor {
 /// The stages of a forward pass, each over a whole batch. [`crate::Vit::forward`] calls them in
 /// order; blocks count from 0.
 pub(crate) trait Stages: fmt::Debug + Send {
+    /// RGB images, `[batch, height, width, 3]`, which the next pass runs as [`Input::Sent`]: what takes time before they
+    /// can be run begins.
+    fn send(&mut self, pixels: &[u8]) -> Result<(), DeviceError>;
+
     /// The projection of patches, with its bias.
     ///
     /// The images have the size that the stages were made for.

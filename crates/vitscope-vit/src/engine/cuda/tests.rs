@@ -175,7 +175,7 @@ fn bytes_are_normalized_on_the_card() {
     let images = Array4::from_shape_fn((2, 3, 12, 12), image);
     let inputs = [
         Input::Normalized(images.view()),
-        Input::Bytes {
+        Input::Sent {
             pixels: &bytes,
             levels: &levels,
         },
@@ -183,8 +183,10 @@ fn bytes_are_normalized_on_the_card() {
     let [one, other] = inputs.map(|input| {
         let mut stages = Cuda::new(Arc::clone(&model), geometry.clone()).expect("it fits");
         // Twice, so that both halves of the host's memory are used.
-        stages.project_patches(input).expect("it works");
-        stages.project_patches(input).expect("it works");
+        for _ in 0..2 {
+            stages.send(&bytes).expect("it works");
+            stages.project_patches(input).expect("it works");
+        }
         stages.embed().expect("it works");
         rows(&stages, BatchTensor::Residual)
     });
