@@ -178,7 +178,12 @@ pub(crate) fn read_input(path: &Path, bytes: &[u8]) -> Result<([usize; 4], Vec<f
         .map_err(|error| wrong(format!("is no safetensors file ({error})")))?;
     let input = file
         .tensor("input")
-        .map_err(|_| wrong("holds no tensor named input".to_owned()))?;
+        .map_err(|_| {
+            wrong(
+                "holds no tensor named 'input': give a file that has the normalized images under that name, F32 [batch, 3, height, width]"
+                    .to_owned(),
+            )
+        })?;
     let shape: [usize; 4] = match <[usize; 4]>::try_from(input.shape()) {
         Ok(shape @ [batch, 3, _, _]) if batch > 0 && input.dtype() == Dtype::F32 => shape,
         _ => {

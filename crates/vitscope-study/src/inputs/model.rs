@@ -13,6 +13,7 @@ use vitscope_vit::identify::{Identity, Settle};
 use crate::error::StudyError;
 use crate::features::FeatureDir;
 use crate::layers::Layers;
+use crate::settings::Settings;
 use crate::source::{Backbone, Source};
 
 /// What the user points at.
@@ -318,6 +319,11 @@ fn open_features(
     let notes = if dir.about.patch.is_none() && dir.about.size.is_none() {
         vec![format!(
             "features.json does not name patch or size: crops of {} pixels, patches of {patch}, are taken from `size`",
+            geometry.size
+        )]
+    } else if size != geometry.size && size != Settings::default().size {
+        vec![format!(
+            "`size` {size} is not used: these features are of crops of {} pixels",
             geometry.size
         )]
     } else {

@@ -392,10 +392,15 @@ fn a_plan_that_cannot_be_is_told_whole_before_anything_starts() {
     }
     // What only model and data can tell.
     trial.write("[matrix]\nbatch = [400]\n");
-    let output = trial.sweep(&[]);
-    let told = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert_eq!(output.status.code(), Some(2));
-    assert!(told.contains("fewer than one batch of 400"), "{told}");
+    for words in [&[][..], &["--dry-run"], &["--dry-run", "--no-estimate"]] {
+        let output = trial.sweep(words);
+        let told = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(2), "{words:?}");
+        assert!(told.contains("fewer than one batch of 400"), "{told}");
+        let table = String::from_utf8_lossy(&output.stdout).into_owned();
+        assert_eq!(table.contains("to make"), !words.is_empty(), "{table}");
+        assert!(!table.contains("fewer than one batch"), "{table}");
+    }
     let unknown = trial.sweep(&["--set", "dat=x"]);
     let told = String::from_utf8_lossy(&unknown.stderr).into_owned();
     assert!(told.contains("has no dat"), "{told}");

@@ -169,7 +169,7 @@ fn recordings_that_cannot_be_used_are_refused() {
     let blind = changed(folder.path(), |tensors| {
         tensors.retain(|entry| entry.0 != "input");
     });
-    refused(&blind, &[], 3, "no tensor named input");
+    refused(&blind, &[], 3, "no tensor named 'input'");
     refused("nowhere.safetensors", &[], 3, "nowhere.safetensors");
     refused(&fixture("dino-timm/meta.json"), &[], 3, "meta.json");
     let good = fixture("dino-timm/expected.safetensors");

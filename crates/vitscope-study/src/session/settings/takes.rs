@@ -133,7 +133,9 @@ impl FromTyped for Vec<Facet> {
 
 /// Bytes, as they are typed: `20GB`.
 pub(super) fn bytes(text: &str) -> Result<Option<u64>, String> {
-    text.parse::<ByteSize>().map(|size| Some(size.as_u64()))
+    let size = text.parse::<ByteSize>();
+    size.map(|size| Some(size.as_u64()))
+        .map_err(|_| "expected a number of bytes, such as 20GB, 500MiB or 0".to_owned())
 }
 
 #[cfg(test)]
@@ -179,5 +181,6 @@ mod tests {
         let read: Vec<Facet> = FromTyped::typed("token, key,key").unwrap();
         assert_eq!(read, [Facet::Key, Facet::Token]);
         assert_eq!(bytes("20GB"), Ok(Some(20_000_000_000)));
+        assert!(bytes("3XB").is_err_and(|problem| problem.contains("such as 20GB")));
     }
 }

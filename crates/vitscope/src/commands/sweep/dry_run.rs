@@ -15,7 +15,8 @@ use crate::stdout::{print, print_exactly};
 /// What a piece takes, where that is known, or why its rehearsal failed.
 type Rehearsed = Result<Option<Cost>, String>;
 
-/// A table of all jobs with what they would take, and what they would take together.
+/// A table of all jobs with what they would take, and what they would take together; then, as the sweep itself
+/// would, it fails where a job cannot begin.
 pub(super) fn dry_run(cli: &Cli, sweep: &Sweep, local: &Local, bare: bool) -> anyhow::Result<()> {
     let pending: Vec<&PlannedJob> = sweep
         .pending()
@@ -56,8 +57,9 @@ pub(super) fn dry_run(cli: &Cli, sweep: &Sweep, local: &Local, bare: bool) -> an
         .iter()
         .filter(|(_, cost)| !matches!(cost, Ok(Some(_))))
         .count();
+    let ready = sweep.ready();
     if cli.output() == Output::Json {
-        return print_exactly(&serde_json::to_string(&json!({
+        print_exactly(&serde_json::to_string(&json!({
             "jobs": jobs_json(sweep),
             "pieces": costs.iter().map(|(piece, cost)| json!({
                 "piece": piece.to_string(),
@@ -65,7 +67,8 @@ pub(super) fn dry_run(cli: &Cli, sweep: &Sweep, local: &Local, bare: bool) -> an
                 "problem": cost.as_ref().err(),
             })).collect::<Vec<_>>(),
             "secs": secs, "memory": memory, "disk": disk, "scratch": scratch, "unknown": unknown,
-        }))?);
+        }))?)?;
+        return Ok(ready?);
     }
     let mut text = columns(&cost_rows(sweep, &costs));
     let _ = writeln!(
@@ -88,8 +91,14 @@ pub(super) fn dry_run(cli: &Cli, sweep: &Sweep, local: &Local, bare: bool) -> an
         .iter()
         .filter_map(|(piece, cost)| Some(format!("{}: {}", piece.names()[0], cost.as_ref().err()?)))
         .collect();
-    why.extend(problems(sweep));
-    print(&(text + &lines(&why)))
+    let refused = ready
+        .as_ref()
+        .err()
+        .map_or_else(String::new, ToString::to_string);
+    let others = problems(sweep).into_iter();
+    why.extend(others.filter(|problem| !refused.contains(problem)));
+    print(&(text + &lines(&why)))?;
+    Ok(ready?)
 }
 
 /// A row for every job: how far it is, in which pass it is made, and what that takes.
