@@ -93,51 +93,51 @@ impl DataSet {
     }
 }
 
-/// The folder of images and that of their masks: the two that share most stems, or the largest alone, before others one
-/// whose files do not look like masks.
+/// The folder of images and that of their masks: the two that share most stems, or the largest alone. Which of them is
+/// which, their files say as they do where the directory is refused.
 fn likeliest(folders: &BTreeMap<PathBuf, Vec<PathBuf>>) -> (&Path, Option<&Path>) {
-    let stems: Vec<(&PathBuf, BTreeSet<String>, bool)> = folders
+    let known: Vec<PictureFolder> = folders
         .iter()
         .take(FOLDERS)
-        .map(|(folder, files)| {
-            let png = files.iter().all(|file| {
+        .map(|(path, files)| PictureFolder {
+            path,
+            stems: files.iter().map(|file| listing::stem(file)).collect(),
+            png: files.iter().all(|file| {
                 file.extension()
                     .is_some_and(|e| e.eq_ignore_ascii_case("png"))
-            });
-            (
-                folder,
-                files.iter().map(|file| listing::stem(file)).collect(),
-                png,
-            )
+            }),
+            ids: files.first().is_some_and(|first| stores_ids(first)),
         })
         .collect();
-    let mut best: Option<(usize, &Path, &Path)> = None;
-    for (images, of_images, _) in &stems {
-        for (masks, of_masks, png) in &stems {
-            let shared = of_images.intersection(of_masks).count();
-            // Masks are PNG files; of two folders of these, the second in order is taken for them.
-            let apart = *png && images != masks;
-            if apart && shared > best.map_or(0, |(most, ..)| most) {
-                best = Some((shared, images, masks));
+    let mut best: Option<((usize, bool), &Path, &Path)> = None;
+    for images in &known {
+        for masks in &known {
+            let shared = images.stems.intersection(&masks.stems).count();
+            // Masks are PNG files; of two folders of these that look alike, the second in order is taken for them.
+            let apart = masks.png && images.path != masks.path && shared > 0;
+            let rank = (shared, masks.ids && !images.ids);
+            if apart && best.is_none_or(|(most, ..)| rank > most) {
+                best = Some((rank, images.path, masks.path));
             }
         }
     }
-    match best {
-        Some((_, images, masks)) => (images, Some(masks)),
-        None => {
-            let rank = |folder: &PathBuf, count: usize| {
-                let first = folders[folder].first();
-                (first.is_some_and(|first| !stores_ids(first)), count)
-            };
-            // Of equals the first in order.
-            let largest = stems
-                .iter()
-                .rev()
-                .max_by_key(|(folder, stems, _)| rank(folder, stems.len()));
-            (
-                largest.map_or(Path::new("."), |(folder, ..)| folder.as_path()),
-                None,
-            )
-        }
+    if let Some((_, images, masks)) = best {
+        return (images, Some(masks));
     }
+    // Of equals the first in order.
+    let largest = known
+        .iter()
+        .rev()
+        .max_by_key(|folder| (!folder.ids, folder.stems.len()));
+    (largest.map_or(Path::new("."), |folder| folder.path), None)
+}
+
+/// A folder that holds pictures.
+struct PictureFolder<'a> {
+    path: &'a Path,
+    stems: BTreeSet<String>,
+    /// All of them are PNG files by their names.
+    png: bool,
+    /// The first looks like a mask.
+    ids: bool,
 }

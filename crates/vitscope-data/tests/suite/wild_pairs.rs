@@ -444,6 +444,23 @@ fn a_draft_of_unequal_names_takes_the_first_of_two_folders_for_images() {
 }
 
 #[test]
+fn a_draft_takes_the_folder_for_masks_that_the_refusal_takes() {
+    // Whichever of the two comes first in order.
+    for (images, masks) in [("zzz", "pics1"), ("pics1", "zzz")] {
+        let root = tempfile::tempdir().unwrap();
+        let place = |i: u32| (format!("{images}/{i}.png"), format!("{masks}/{i}.png"));
+        set_of(root.path(), place, ids(0, 1));
+        let said = format!("test = {{ images = \"{images}\", masks = \"{masks}\" }}");
+        let spec = root.path().to_str().unwrap();
+        let refusal = DataSet::open(spec).unwrap_err().to_string();
+        assert!(refusal.contains(&said), "{refusal}");
+        let draft = DataSet::begin_draft(spec, &root.path().join("set.toml"));
+        let draft = draft.unwrap().unwrap();
+        assert!(draft.contains(&said), "{draft}");
+    }
+}
+
+#[test]
 fn names_that_begin_with_ids_name_those() {
     let named = |text: &'static str| {
         let (_folder, said) = case(|root| {
