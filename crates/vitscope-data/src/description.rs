@@ -352,7 +352,8 @@ fn expand(
             vec![place]
         } else {
             findings.searched.insert(Searched::by(root, pattern));
-            glob_images::images_of(root, pattern).map_err(&wrong)?
+            let named = glob_images::images_of(root, pattern).map_err(&wrong)?;
+            listing::files_of(named, findings)?
         };
         if found.is_empty() {
             let root = root.display();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use crate::listing;
 use crate::searched::OPTIONS;
 
-/// The image files that a glob below `root` matches, in bytewise order, or what is wrong with it.
+/// What a glob below `root` matches under names of images, in bytewise order, or what is wrong with it.
 pub(crate) fn images_of(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, String> {
     let Some(root) = root.to_str() else {
         return Err(format!(
@@ -39,7 +39,7 @@ pub(crate) fn images_of(root: &Path, pattern: &str) -> Result<Vec<PathBuf>, Stri
         }
     }
     let mut files = matches(&full)?;
-    files.retain(|file| listing::is_image_name(file) && file.is_file());
+    files.retain(|file| listing::is_image_name(file));
     listing::sort(&mut files);
     Ok(files)
 }

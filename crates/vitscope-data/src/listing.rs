@@ -4,6 +4,7 @@ use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use crate::decode;
@@ -57,15 +58,39 @@ pub(crate) fn files_in(
     directory: &Path,
     findings: &mut Findings,
 ) -> Result<Vec<PathBuf>, DataError> {
-    entries(directory, findings, |kind| kind.is_file())
+    only_files(entries(directory)?, findings)
+}
+
+/// Those of some paths that are files, in the same order.
+pub(crate) fn files_of(
+    paths: Vec<PathBuf>,
+    findings: &mut Findings,
+) -> Result<Vec<PathBuf>, DataError> {
+    let kinds = paths.into_iter().map(|path| {
+        let kind = fs::metadata(&path).map(|target| target.file_type());
+        (path, kind)
+    });
+    only_files(kinds, findings)
+}
+
+fn only_files(
+    paths: impl IntoIterator<Item = (PathBuf, io::Result<fs::FileType>)>,
+    findings: &mut Findings,
+) -> Result<Vec<PathBuf>, DataError> {
+    let mut files = Vec::new();
+    for (path, kind) in paths {
+        if findings.or_nothing(is_file(&path, kind))? {
+            files.push(path);
+        }
+    }
+    Ok(files)
 }
 
 /// The directories directly in a directory, hidden ones left out, in bytewise order.
-pub(crate) fn directories_in(
-    directory: &Path,
-    findings: &mut Findings,
-) -> Result<Vec<PathBuf>, DataError> {
-    entries(directory, findings, |kind| kind.is_dir())
+pub(crate) fn directories_in(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut entries = entries(directory)?;
+    entries.retain(|(_, kind)| kind.as_ref().is_ok_and(fs::FileType::is_dir));
+    Ok(entries.into_iter().map(|(path, _)| path).collect())
 }
 
 /// The image files directly in a directory, in bytewise order of their names.
@@ -91,12 +116,9 @@ pub(crate) fn nested(root: &Path, inner: &[&str], fits: impl Fn(&Path) -> bool) 
 }
 
 /// The commonest ending of the files of a directory, and how many have it.
-pub(crate) fn other_ending(
-    directory: &Path,
-    findings: &mut Findings,
-) -> Result<Option<(String, usize)>, DataError> {
+pub(crate) fn other_ending(directory: &Path) -> Result<Option<(String, usize)>, DataError> {
     let mut endings: BTreeMap<String, usize> = BTreeMap::new();
-    for file in files_in(directory, findings)? {
+    for file in files_in(directory, &mut Findings::collecting())? {
         let ending = file.extension().unwrap_or_default().to_string_lossy();
         *endings
             .entry(format!(".{}", ending.to_lowercase()))
@@ -122,37 +144,40 @@ pub(crate) fn some_images_in(
     Ok(images)
 }
 
-fn entries(
-    directory: &Path,
-    findings: &mut Findings,
-    wanted: impl Fn(fs::FileType) -> bool,
-) -> Result<Vec<PathBuf>, DataError> {
+/// What lies directly in a directory, hidden names left out, in bytewise order; links are followed.
+fn entries(directory: &Path) -> Result<Vec<(PathBuf, io::Result<fs::FileType>)>, DataError> {
     let failed = |source| DataError::read(directory, source);
-    let mut paths = Vec::new();
+    let mut found = Vec::new();
     for entry in fs::read_dir(directory).map_err(failed)? {
         let entry = entry.map_err(failed)?;
         if entry.file_name().as_encoded_bytes().starts_with(b".") {
             continue;
         }
-        let mut kind = entry.file_type().map_err(failed)?;
-        if kind.is_symlink() {
-            let path = entry.path();
-            kind = match fs::metadata(&path) {
-                Ok(target) => target.file_type(),
-                // A dangling link to an image must not vanish in silence.
-                Err(source) if is_image_name(&path) => {
-                    findings.problem(DataError::read(&path, source))?;
-                    continue;
-                }
-                Err(_) => continue,
-            };
+        let path = entry.path();
+        let mut kind = Ok(entry.file_type().map_err(failed)?);
+        if kind.as_ref().is_ok_and(fs::FileType::is_symlink) {
+            kind = fs::metadata(&path).map(|target| target.file_type());
         }
-        if wanted(kind) {
-            paths.push(entry.path());
-        }
+        found.push((path, kind));
     }
-    sort(&mut paths);
-    Ok(paths)
+    found.sort_unstable_by(|(a, _), (b, _)| bytewise(a, b));
+    Ok(found)
+}
+
+/// Whether a path is a file's. What is named as an image and is none that can be read (a link that leads nowhere, a
+/// named pipe) must not vanish in silence.
+fn is_file(path: &Path, kind: io::Result<fs::FileType>) -> Result<bool, DataError> {
+    match kind {
+        Ok(kind) if kind.is_file() => Ok(true),
+        Ok(kind) if !kind.is_dir() && is_image_name(path) => Err(DataError::NotAnImage {
+            path: path.to_path_buf(),
+            found: "a named pipe, a socket or a device",
+            expected: "a regular file",
+            remedy: "put a picture there, or take it away",
+        }),
+        Err(source) if is_image_name(path) => Err(DataError::read(path, source)),
+        _ => Ok(false),
+    }
 }
 
 /// Sorts paths bytewise.
@@ -271,7 +296,7 @@ fn below(
         return Ok(());
     }
     files.extend(images_in(directory, findings)?);
-    for inner in directories_in(directory, findings)? {
+    for inner in directories_in(directory)? {
         if depth > 0 {
             below(&inner, depth - 1, seen, files, findings)?;
         } else if holds_images(&inner) {
@@ -291,7 +316,7 @@ pub(crate) fn holds_images(directory: &Path) -> bool {
         let some = |files: Result<Vec<PathBuf>, DataError>| files.is_ok_and(|f| !f.is_empty());
         some(images_in(directory, findings))
             || depth > 0
-                && directories_in(directory, findings)
+                && directories_in(directory)
                     .unwrap_or_default()
                     .iter()
                     .any(|inner| look(inner, depth - 1))

@@ -66,7 +66,7 @@ fn split(root: &Path, name: &str, findings: &mut Findings) -> Result<Vec<Item>, 
     listing::need_directory(&images, &format!("the cities of cityscapes' {name} split"))?;
     listing::need_directory(&masks, &format!("the masks of cityscapes' {name} split"))?;
     let mut items = Vec::new();
-    for city in listing::directories_in(&images, findings)? {
+    for city in listing::directories_in(&images)? {
         let masks = masks.join(city.file_name().unwrap_or_default());
         for image in listing::images_in(&city, findings)? {
             let stem = listing::stem(&image);

@@ -76,13 +76,9 @@ fn unlabeled(train: Vec<Item>, test: Vec<Item>) -> Contents {
 /// The images of one split with their masks, if the directory for those exists.
 fn items(place: &FilePlace, findings: &mut Findings) -> Result<Vec<Item>, DataError> {
     let images = &place.images;
-    let mut files = listing::images_in(images, findings)?;
-    let nested = files.is_empty();
-    if nested {
-        files = listing::images_below(images, findings)?;
-    }
+    let (mut files, nested) = pictures(images, findings)?;
     if files.is_empty() {
-        files = listing::some_images_in(images, findings)?;
+        files = listing::some_images_in(images, &mut Findings::collecting())?;
     }
     let masks = place.masks.as_ref();
     if !nested {
@@ -110,19 +106,16 @@ fn items(place: &FilePlace, findings: &mut Findings) -> Result<Vec<Item>, DataEr
             SplitWord::Pairs(items) => Ok(items),
         };
     };
-    let mut mask_files = listing::images_in(masks, findings)?;
-    let direct = !mask_files.is_empty();
+    let (mask_files, nested_masks) = pictures(masks, findings)?;
+    let direct = !nested_masks;
     if direct {
         on_one_level(masks, mask_files.len(), None, findings)?;
     }
     if direct && !nested {
         return listing::paired(files, mask_files, masks, findings);
     }
-    if !direct {
-        mask_files = listing::images_below(masks, findings)?;
-    }
     if mask_files.is_empty()
-        && let Some((ending, count)) = listing::other_ending(masks, findings)?
+        && let Some((ending, count)) = listing::other_ending(masks)?
     {
         findings.problem(DataError::layout(
             masks,
@@ -144,6 +137,17 @@ fn items(place: &FilePlace, findings: &mut Findings) -> Result<Vec<Item>, DataEr
     let keys: Vec<String> = files.iter().map(|file| key(images, file)).collect();
     let of_masks = listing::by_stem(mask_files, |file| key(masks, file), findings)?;
     listing::with_masks(&names, &keys, files, of_masks, masks, findings)
+}
+
+/// The pictures in a directory, or those below it where there are none; and whether it is these.
+fn pictures(directory: &Path, findings: &mut Findings) -> Result<(Vec<PathBuf>, bool), DataError> {
+    // What is no file is told once: by the listing that is taken.
+    let nested = listing::images_in(directory, &mut Findings::collecting())?.is_empty();
+    let files = match nested {
+        true => listing::images_below(directory, findings)?,
+        false => listing::images_in(directory, findings)?,
+    };
+    Ok((files, nested))
 }
 
 /// Tells of pictures that lie below those that are taken of a directory. Where they are the more of the two, which of

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::decode;
 use crate::error::DataError;
 use crate::findings::Findings;
-use crate::listing;
+use crate::listing::{self, directories_in};
 
 /// Names of folders of images, in lower case; the first is preferred to the others.
 const IMAGES: [&str; 15] = [
@@ -102,11 +102,7 @@ fn name_of(path: &Path) -> String {
         .into_owned()
 }
 
-/// Listings only to look around: what is wrong with a file is told when the split is listed.
-fn directories_in(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
-    listing::directories_in(directory, &mut Findings::collecting())
-}
-
+/// A listing only to look around: what is wrong with a file is told when the split is listed.
 fn images_in(directory: &Path) -> Result<Vec<PathBuf>, DataError> {
     listing::images_in(directory, &mut Findings::collecting())
 }

@@ -64,6 +64,64 @@ fn links_are_followed_and_broken_ones_named() {
     assert_eq!((survey.problems.count(), survey.set.test.len()), (1, 2));
 }
 
+#[cfg(unix)]
+#[test]
+fn what_is_no_file_under_a_pictures_name_is_refused_once() {
+    use std::os::unix::fs::symlink;
+    let root = tempfile::tempdir().unwrap();
+    let root = root.path();
+    for stem in ["a", "b"] {
+        write_image(&root.join(format!("set/images/{stem}.png")), SIZE);
+        write_mask(&root.join(format!("set/masks/{stem}.png")), SIZE, 1);
+    }
+    for (name, test) in [
+        ("folders", "images = \"images\", masks = \"masks\""),
+        ("globs", "images = \"images/**/*.png\", masks = \"masks/*\""),
+    ] {
+        let classes = "[[classes]]\nname = \"a\"\nids = [1]\n";
+        let text = format!("root = \"set\"\ntest = {{ {test} }}\n{classes}");
+        fs::write(root.join(format!("{name}.toml")), text).unwrap();
+    }
+    let pipe = root.join("pipe");
+    let made = std::process::Command::new("mkfifo").arg(&pipe).status();
+    assert!(made.unwrap().success());
+    let no_file = |path: &Path| format!("{} is a named pipe, a socket", path.display());
+    for data in ["set", "folders.toml", "globs.toml"] {
+        let data = root.join(data);
+        assert_eq!(open(&data).unwrap().test.len(), 2);
+        for (name, to) in [
+            ("images/c.png", pipe.as_path()),
+            ("images/c.png", Path::new("/dev/null")),
+            ("images/c.png", Path::new("nowhere")),
+            ("masks/c.png", pipe.as_path()),
+        ] {
+            let odd = root.join("set").join(name);
+            symlink(to, &odd).unwrap();
+            let expected = match to.ends_with("nowhere") {
+                true => format!("{} cannot be read", odd.display()),
+                false => no_file(&odd),
+            };
+            let text = message(open(&data));
+            assert!(text.starts_with(&expected), "{text}");
+            let survey = DataSet::survey(data.to_str().unwrap()).unwrap();
+            assert_eq!(survey.problems.count(), 1, "{:?}", survey.problems);
+            assert_eq!(survey.set.test.len(), 2);
+            fs::remove_file(odd).unwrap();
+        }
+    }
+    // Below folders, where both levels are looked through.
+    fs::create_dir(root.join("set/images/more")).unwrap();
+    for stem in ["a.png", "b.png"] {
+        let images = root.join("set/images");
+        fs::rename(images.join(stem), images.join("more").join(stem)).unwrap();
+    }
+    let odd = root.join("set/images/c.png");
+    fs::rename(pipe, &odd).unwrap();
+    assert!(message(open(&root.join("set"))).starts_with(&no_file(&odd)));
+    let survey = DataSet::survey(root.join("set").to_str().unwrap()).unwrap();
+    assert_eq!(survey.problems.count(), 1, "{:?}", survey.problems);
+}
+
 #[cfg(target_os = "linux")]
 #[test]
 fn names_that_are_no_text() {
