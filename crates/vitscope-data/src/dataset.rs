@@ -1,5 +1,6 @@
 //! A data set: its classes, its images, and one image or label map at a time.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
@@ -96,8 +97,7 @@ impl DataSet {
                 count: classes.len(),
             });
         }
-        let apart = name_apart(&mut train, &test);
-        findings.or_nothing(apart)?;
+        name_apart(&mut train, &test, findings)?;
         Ok(Self {
             kind,
             root,
@@ -317,9 +317,16 @@ pub(crate) fn size_error(
 
 /// Makes item names unique: within a split two equal names are an error; a training image that
 /// only shares its name with another image of the test split is named `train.NAME`.
-fn name_apart(train: &mut [Item], test: &[Item]) -> Result<(), DataError> {
-    let in_test = unique_names(test)?;
-    unique_names(train)?;
+fn name_apart(train: &mut [Item], test: &[Item], findings: &mut Findings) -> Result<(), DataError> {
+    let in_test = unique_names(test.iter(), findings)?;
+    // One list for both splits is told of once.
+    if train == test {
+        return Ok(());
+    }
+    let in_train = unique_names(train.iter(), findings)?;
+    // What shares its name with one of these was told just now.
+    let mut firsts: BTreeSet<PathBuf> =
+        in_train.values().map(|image| image.to_path_buf()).collect();
     for item in train.iter_mut() {
         if in_test
             .get(item.name.as_str())
@@ -328,22 +335,31 @@ fn name_apart(train: &mut [Item], test: &[Item]) -> Result<(), DataError> {
             item.name = format!("train.{}", item.name);
         }
     }
-    let in_train = unique_names(train)?;
-    for (name, image) in in_train {
+    let firsts = train.iter().filter(|item| firsts.remove(&item.image));
+    for (name, image) in unique_names(firsts, findings)? {
         if let Some(other) = in_test.get(name).filter(|other| **other != image) {
             let (first, second) = (image.to_path_buf(), other.to_path_buf());
-            return Err(DataError::DuplicateStem { first, second });
+            findings.problem(DataError::DuplicateStem { first, second })?;
         }
     }
     Ok(())
 }
 
-fn unique_names(items: &[Item]) -> Result<BTreeMap<&str, &Path>, DataError> {
+/// The first item of each name, and an error for each other one.
+fn unique_names<'a>(
+    items: impl Iterator<Item = &'a Item>,
+    findings: &mut Findings,
+) -> Result<BTreeMap<&'a str, &'a Path>, DataError> {
     let mut names: BTreeMap<&str, &Path> = BTreeMap::new();
     for item in items {
-        if let Some(first) = names.insert(&item.name, &item.image) {
-            let (first, second) = (first.to_path_buf(), item.image.clone());
-            return Err(DataError::DuplicateStem { first, second });
+        match names.entry(&item.name) {
+            Entry::Vacant(entry) => {
+                entry.insert(&item.image);
+            }
+            Entry::Occupied(first) => findings.problem(DataError::DuplicateStem {
+                first: first.get().to_path_buf(),
+                second: item.image.clone(),
+            })?,
         }
     }
     Ok(names)

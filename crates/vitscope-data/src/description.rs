@@ -298,11 +298,12 @@ fn split(
     let masks = listing::by_stem(masks, mask_key, findings)?;
     let paired = pairing::pair(&keys, masks, &beside, findings);
     let mut items = Vec::with_capacity(images.len());
-    let mut seen = BTreeSet::new();
+    let (mut seen, mut named) = (BTreeSet::new(), BTreeSet::new());
     let images = images.into_iter().zip(names);
     let found = paired.masks.into_iter().zip(paired.expected);
     for (((image, name), (mask, expected)), key) in images.zip(found).zip(keys) {
-        if mask.is_none() {
+        // Two images of one name are told of as that, where all names are compared.
+        if named.insert(name.clone()) && mask.is_none() {
             findings.problem(if seen.contains(&key) {
                 let problem = format!("{} and another image have the stem {key}", image.display());
                 DataError::Description {

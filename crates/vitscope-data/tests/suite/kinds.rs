@@ -166,6 +166,48 @@ fn what_a_folder_may_not_be() {
 }
 
 #[test]
+fn every_stem_that_occurs_twice_is_told_once() {
+    let root = root();
+    let root = root.path();
+    let files = ["gray.png", "gray.jpg", "rgb.png", "rgb.jpg", "alone.png"];
+    let told = |data: &Path| {
+        let problems = DataSet::survey(data.to_str().unwrap()).unwrap().problems;
+        let counts = problems.counts().iter();
+        counts
+            .map(|(&sort, &count)| (sort, count))
+            .collect::<Vec<_>>()
+    };
+    // One list for both splits.
+    images(&root.join("one"), &files);
+    assert_eq!(told(&root.join("one")), [("duplicate stem", 2)]);
+    assert!(message(recognize(&root.join("one"))).contains("gray.png have the same stem"));
+    // Each split's own; those that only share a name with an image of the other are no problem.
+    for split in ["train", "test"] {
+        images(&root.join("two/images").join(split), &files);
+    }
+    assert_eq!(told(&root.join("two")), [("duplicate stem", 4)]);
+    // A training image that gives way, and one that is called so already.
+    images(
+        &root.join("away/images"),
+        &["train/a.png", "train/train.a.png", "test/a.png"],
+    );
+    assert_eq!(told(&root.join("away")), [("duplicate stem", 1)]);
+    // A description, with masks.
+    masks(
+        &root.join("one"),
+        &[
+            ("masks/gray.png", 0),
+            ("masks/rgb.png", 0),
+            ("masks/alone.png", 0),
+        ],
+    );
+    let text = "root = \"one\"\ntest = { images = \"*.*\", masks = \"masks\" }\n\
+                [[classes]]\nname = \"a\"\nids = [0]\n";
+    fs::write(root.join("set.toml"), text).unwrap();
+    assert_eq!(told(&root.join("set.toml")), [("duplicate stem", 2)]);
+}
+
+#[test]
 fn an_image_that_is_none_is_kept_and_named_when_read() {
     let root = root();
     images(root.path(), &["a.png"]);
