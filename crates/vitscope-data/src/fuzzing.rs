@@ -70,7 +70,7 @@ pub fn pair(bytes: &[u8]) -> Result<(), DataError> {
 /// # Errors
 /// As a file would give.
 pub fn list(bytes: &[u8]) -> Result<(), DataError> {
-    listing::lines_of(here(), bytes.to_vec()).map(|_| ())
+    listing::lines_of(here(), bytes.to_vec(), "image").map(|_| ())
 }
 
 /// A TOML description.

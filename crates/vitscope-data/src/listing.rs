@@ -373,18 +373,25 @@ pub(crate) fn need_directory(path: &Path, expected: &str) -> Result<(), DataErro
     })
 }
 
-/// The lines of a list file with their numbers from 1, blank ones left out.
-pub(crate) fn list_lines(path: &Path) -> Result<Vec<(usize, String)>, DataError> {
+/// The lines of a list file with their numbers from 1, blank ones left out; errors call what a line holds `what`.
+pub(crate) fn list_lines(path: &Path, what: &str) -> Result<Vec<(usize, String)>, DataError> {
     let bytes = decode::read_up_to(path, decode::LONGEST)?;
-    lines_of(path, bytes)
+    lines_of(path, bytes, what)
 }
 
 /// The lines of a list file's content.
-pub(crate) fn lines_of(path: &Path, bytes: Vec<u8>) -> Result<Vec<(usize, String)>, DataError> {
-    let text = String::from_utf8(bytes).map_err(|_| DataError::ListLine {
-        path: path.to_path_buf(),
-        line: 1,
-        problem: "or a later one is not UTF-8 text, expected one image per line".to_owned(),
+pub(crate) fn lines_of(
+    path: &Path,
+    bytes: Vec<u8>,
+    what: &str,
+) -> Result<Vec<(usize, String)>, DataError> {
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let before = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+        DataError::ListLine {
+            path: path.to_path_buf(),
+            line: before.iter().filter(|&&byte| byte == b'\n').count() + 1,
+            problem: format!("is not UTF-8 text, expected one {what} per line"),
+        }
     })?;
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
     let lines = text
@@ -393,7 +400,7 @@ pub(crate) fn lines_of(path: &Path, bytes: Vec<u8>) -> Result<Vec<(usize, String
         .map(|(index, line)| (index + 1, line.trim().to_owned()));
     let lines: Vec<_> = lines.filter(|(_, line)| !line.is_empty()).collect();
     if lines.is_empty() {
-        let problem = "lists nothing, expected one image per line";
+        let problem = format!("lists nothing, expected one {what} per line");
         return Err(DataError::layout(path, problem, "fill or remove the list"));
     }
     Ok(lines)

@@ -295,7 +295,7 @@ impl PairSet {
             .join(format!("{}.txt", split.name()));
         let files = if list.is_file() {
             let mut files = Vec::new();
-            for (line, stem) in listing::list_lines(&list)? {
+            for (line, stem) in listing::list_lines(&list, "pair")? {
                 let file =
                     annotation_file(&annotations, &stem).ok_or_else(|| DataError::ListLine {
                         path: list.clone(),

@@ -54,7 +54,7 @@ fn split(root: &Path, name: &str, findings: &mut Findings) -> Result<Vec<Item>, 
     let list = root.join(format!("{name}.txt"));
     if list.is_file() {
         let mut items = Vec::new();
-        for (line, text) in listing::list_lines(&list)? {
+        for (line, text) in listing::list_lines(&list, "image")? {
             let item = listed(root, &list, line, &text).map(Some);
             items.extend(findings.or_nothing(item)?);
         }

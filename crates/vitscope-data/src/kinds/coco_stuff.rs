@@ -152,7 +152,7 @@ fn split(
     let mut images_of = listing::by_stem(files, listing::stem, findings)?;
     let mut masks_of = listing::by_stem(mask_files, listing::stem, findings)?;
     let mut items = Vec::new();
-    for (line, stem) in listing::list_lines(&list)? {
+    for (line, stem) in listing::list_lines(&list, "image")? {
         let Some(image) = images_of.remove(&stem) else {
             let problem = format!(
                 "names {stem}, which is no image of {} or is named twice",

@@ -2,7 +2,7 @@
 //! with `masks/`, or a plain directory of images, and what people have in their place
 //! ([`layout`](super::layout)).
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -198,7 +198,7 @@ fn numbered(lines: &[(usize, String)]) -> Option<(Vec<String>, Vec<u16>)> {
 
 /// The lines of `classes.txt`: line `n`, from 0, names id `n`, unless all of them give an id themselves.
 fn named_ids(path: &Path, findings: &mut Findings) -> Result<(Vec<String>, Vec<u16>), DataError> {
-    let lines = listing::list_lines(path)?;
+    let lines = listing::list_lines(path, "class name")?;
     if let Some((line, _)) = lines
         .iter()
         .zip(1..)
@@ -228,10 +228,32 @@ fn named_ids(path: &Path, findings: &mut Findings) -> Result<(Vec<String>, Vec<u
                 names[0]
             ));
         }
+        named_once(path, &names, findings)?;
         return Ok((names, ids));
     }
     let ids = (0..lines.len() as u16).collect();
-    Ok((lines.into_iter().map(|(_, name)| name).collect(), ids))
+    let names: Vec<String> = lines.into_iter().map(|(_, name)| name).collect();
+    named_once(path, &names, findings)?;
+    Ok((names, ids))
+}
+
+/// Refuses a name that two lines give: no table or figure would tell the two classes apart.
+fn named_once(path: &Path, names: &[String], findings: &mut Findings) -> Result<(), DataError> {
+    let mut first: BTreeMap<&str, usize> = BTreeMap::new();
+    for (name, line) in names.iter().zip(1..) {
+        let before = *first.entry(name).or_insert(line);
+        if before != line {
+            findings.problem(DataError::ListLine {
+                path: path.to_path_buf(),
+                line,
+                problem: format!(
+                    "names '{name}', as line {before} does, expected each class once (to make one class of two ids, \
+                     describe the set in a TOML file with 'ids = [...]' for it)"
+                ),
+            })?;
+        }
+    }
+    Ok(())
 }
 
 /// The ids that occur in the masks, 255 left out, in rising order.

@@ -133,7 +133,7 @@ fn listed(
 ) -> Result<Vec<Item>, DataError> {
     let mut seen = BTreeSet::new();
     let mut stems = Vec::new();
-    for (line, text) in listing::list_lines(list)? {
+    for (line, text) in listing::list_lines(list, "image")? {
         let stem = text.split_whitespace().next().unwrap_or_default();
         let problem = if stem.contains(['/', '\\']) {
             "names a path, expected the stem of an image"

@@ -106,7 +106,7 @@ fn listed(
     findings: &mut Findings,
 ) -> Result<Vec<Item>, DataError> {
     let mut items = Vec::new();
-    for (_, stem) in listing::list_lines(list)? {
+    for (_, stem) in listing::list_lines(list, "image")? {
         let expected = masks.join(format!("{stem}.png"));
         let item = with_image(images, expected.clone()).map(Some);
         let Some(mut item) = findings.or_nothing(item)? else {

@@ -138,6 +138,27 @@ fn a_folder_with_class_names() {
         text.starts_with("line 2 of ") && text.contains("is blank"),
         "{text}"
     );
+    fs::write(root.join("classes.txt"), b"ground\ntr\xe9e\nsky\n").unwrap();
+    let text = message(recognize(root));
+    let end = "classes.txt is not UTF-8 text, expected one class name per line; \
+               correct that line or remove the list";
+    assert!(
+        text.starts_with("line 2 of ") && text.ends_with(end),
+        "{text}"
+    );
+    fs::write(root.join("classes.txt"), "").unwrap();
+    let text = message(recognize(root));
+    assert!(text.contains("expected one class name per line"), "{text}");
+    for names in ["sky\nground\nsky\n", "0: sky\n7: ground\n1: sky\n"] {
+        fs::write(root.join("classes.txt"), names).unwrap();
+        let text = message(recognize(root));
+        assert!(
+            text.starts_with("line 3 of ") && text.contains("names 'sky', as line 1 does"),
+            "{text}"
+        );
+        let survey = DataSet::survey(root.to_str().unwrap()).unwrap();
+        assert_eq!(survey.problems.count(), 1, "{:?}", survey.problems);
+    }
 }
 
 #[test]
