@@ -358,7 +358,9 @@ impl<'a> DoubtFinder<'a> {
         let mut colors: Vec<(u32, MaskValue)> =
             evidence.colors.iter().map(|(&c, &v)| (c, v)).collect();
         let total = colors.len();
-        if self.interpolated().is_some() {
+        // Where no color has an inside, edges are not what is blended.
+        let solid = colors.iter().any(|(_, value)| !value.is_thin());
+        if solid && self.interpolated().is_some() {
             colors.retain(|(_, value)| !value.is_thin());
         }
         let blended = match total - colors.len() {

@@ -427,6 +427,26 @@ fn color_masks_are_named_with_their_colors() {
     let grey = |_: u32, mask: GrayImage| DynamicImage::from(DynamicImage::from(mask).to_rgb8());
     let (_folder, said) = case(|root| set_of(root, usual, grey));
     assert_doubt(&said, "color masks", &["ids saved as RGB"]);
+    // Noise, of which no pixel has its own kind around it: no color is left out, and none is grey.
+    let noise = |_: u32, mask: GrayImage| -> DynamicImage {
+        let bit = |hash: u32, at: u32| 255 * (hash >> at & 1) as u8;
+        RgbImage::from_fn(mask.width(), mask.height(), |x, y| {
+            let hash = (x * 193 + y * 3079 + 7).wrapping_mul(2_654_435_761);
+            image::Rgb([29, 23, 17].map(|at| bit(hash, at)))
+        })
+        .into()
+    };
+    let (_folder, said) = case(|root| set_of(root, usual, noise));
+    assert!(
+        said.doubts
+            .iter()
+            .any(|(sort, _)| *sort == "interpolated masks")
+    );
+    assert_doubt(
+        &said,
+        "color masks",
+        &["of 8 colors: #", "#ffffff", "#0000ff"],
+    );
 }
 
 #[test]
