@@ -274,13 +274,14 @@ fn occurring_ids(
         .map(|path| decode::guarded(path, || ids_of(path)))
         .collect();
     let mut ids = BTreeSet::new();
+    let mut unread = 0;
     // In file order, so that of several bad masks the same one is always named. A survey looks at
     // every mask once more and tells of the bad ones then.
     for seen in found {
         match seen {
             Ok(seen) => ids.extend(seen),
             Err(error) if findings.is_strict() => return Err(error),
-            Err(_) => {}
+            Err(_) => unread += 1,
         }
     }
     ids.remove(&u16::from(IGNORE));
@@ -292,14 +293,15 @@ fn occurring_ids(
         })?;
         ids = ids.into_iter().take(MAX_CLASSES).collect();
     }
-    if ids.is_empty() && findings.is_strict() {
+    // Masks that cannot be read may hold others.
+    if ids.is_empty() && unread == 0 {
         let problem = "has masks that hold nothing but 255 (ignored), expected at least one class";
-        return Err(DataError::layout(
+        findings.problem(DataError::layout(
             root,
             problem,
             "label some pixels, remove masks/, or if 255 is a class describe the set in a TOML file \
              with 'ignore = []' and 'ids = [255]' ('vitscope data check DATA --draft set.toml' writes it)",
-        ));
+        ))?;
     }
     Ok(ids.into_iter().collect())
 }

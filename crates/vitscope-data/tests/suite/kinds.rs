@@ -175,7 +175,16 @@ fn what_a_folder_may_not_be() {
         "{text}"
     );
     masks(root, &[("masks/b.png", 255), ("masks/a.png", 255)]);
-    assert!(message(recognize(root)).contains("nothing but 255"));
+    let text = message(recognize(root));
+    assert!(text.contains("nothing but 255"), "{text}");
+    let survey = DataSet::survey(root.to_str().unwrap()).unwrap();
+    let told: Vec<String> = survey
+        .problems
+        .kept()
+        .iter()
+        .map(ToString::to_string)
+        .collect();
+    assert_eq!(told, [text]);
     write_image(&root.join("images/a.jpg"), SIZE);
     let text = message(recognize(root));
     assert!(
