@@ -5,6 +5,8 @@
 //! without the bad ones, so they are in no batch, no count and no resampling, and a resumed run
 //! leaves out the same ones.
 
+use std::collections::BTreeSet;
+
 use rayon::prelude::*;
 use vitscope_data::{DataError, DataSet, Geometry, Split};
 use vitscope_run::Skipped;
@@ -15,12 +17,12 @@ use crate::observer::{self, Observer};
 /// Images looked at together, per thread.
 const PER_THREAD: usize = 8;
 
-/// The set without its bad images, of which there may be `allowed` in both splits together, and
-/// what was left out. `used` says how many sound images of each split (train, test) are wanted;
-/// images past those are not looked at.
+/// The set without its bad images, of which there may be `allowed` in both splits together (one that
+/// serves both is one), and what was left out. `used` says how many sound images of each split
+/// (train, test) are wanted; images past those are not looked at.
 ///
 /// # Errors
-/// The problem of the first image beyond those allowed.
+/// More bad images than are allowed, with the problem of the first beyond those.
 pub fn screen(
     data: DataSet,
     geometry: Geometry,
@@ -29,6 +31,7 @@ pub fn screen(
     observer: &mut dyn Observer,
 ) -> Result<(DataSet, Vec<Skipped>), StudyError> {
     let mut skipped = Vec::new();
+    let mut files = BTreeSet::new();
     let mut bad = [Vec::new(), Vec::new()];
     let splits = [Split::Train, Split::Test];
     let total = |split: Split, used: usize| data.split(split).len().min(used) as u64;
@@ -56,8 +59,13 @@ pub fn screen(
                 if sound >= used {
                     break;
                 }
-                if skipped.len() == allowed {
-                    return Err(error.into());
+                files.insert(&item.image);
+                if files.len() > allowed {
+                    let problem = format!(
+                        "at least {} images cannot be used, and `skip-bad` allows {allowed}: raise `skip-bad`, or mend what 'vitscope data check' lists, such as this: {error}",
+                        files.len()
+                    );
+                    return Err(StudyError::file(&data.root, problem));
                 }
                 bad.push(index);
                 skipped.push(Skipped {

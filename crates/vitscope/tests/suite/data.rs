@@ -433,6 +433,8 @@ fn bad_images_are_left_out_as_far_as_allowed() {
     assert_eq!(stopped.status.code(), Some(3));
     let stderr = String::from_utf8(stopped.stderr).unwrap();
     assert!(stderr.contains("tiny-mask.png"), "{stderr}");
+    let told = "at least 3 images cannot be used, and --skip-bad allows 2: raise --skip-bad, or";
+    assert!(stderr.contains(told), "{stderr}");
     let (done, run) = probe("c", &["--limit-train", "24", "--skip-bad", "3"]);
     succeed(done);
     let record = run_json(&run);
@@ -457,6 +459,26 @@ fn bad_images_are_left_out_as_far_as_allowed() {
     let (done, clean) = probe("d", &["--limit-train", "24"]);
     succeed(done);
     crate::common::assert_same(&run, &clean);
+}
+
+#[test]
+fn a_bad_image_of_both_splits_is_one() {
+    let dir = tempfile::tempdir().unwrap();
+    let root = dir.path().join("set");
+    for folder in ["images", "masks"] {
+        fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    for index in 0..13 {
+        pair(&root, ".", &format!("{index:02}"));
+    }
+    fs::write(root.join("images/07.png"), "no image").unwrap();
+    let run = dir.path().join("run");
+    let mut args = probe_args(&run, &["--skip-bad", "1"]);
+    let at = args.iter().position(|arg| *arg == camvid()).unwrap();
+    args[at] = root.display().to_string();
+    succeed(command().args(args).output().unwrap());
+    let record = run_json(&run);
+    assert_eq!(record["skipped"].as_array().unwrap().len(), 2);
 }
 
 /// A Python with NumPy and safetensors: the one that `VITSCOPE_PYTHON` names, else `python3`.
