@@ -22,7 +22,8 @@ const PER_THREAD: usize = 8;
 /// (train, test) are wanted; images past those are not looked at.
 ///
 /// # Errors
-/// More bad images than are allowed, with the problem of the first beyond those.
+/// More bad images than are allowed, with the problem of the first beyond those; a split of which no
+/// image is left.
 pub fn screen(
     data: DataSet,
     geometry: Geometry,
@@ -30,7 +31,7 @@ pub fn screen(
     allowed: usize,
     observer: &mut dyn Observer,
 ) -> Result<(DataSet, Vec<Skipped>), StudyError> {
-    let mut skipped = Vec::new();
+    let mut skipped: Vec<Skipped> = Vec::new();
     let mut files = BTreeSet::new();
     let mut bad = [Vec::new(), Vec::new()];
     let splits = [Split::Train, Split::Test];
@@ -78,6 +79,14 @@ pub fn screen(
             if observer.stop() {
                 return Err(StudyError::StoppedEarly);
             }
+        }
+        if sound == 0 && !bad.is_empty() {
+            let first = &skipped[skipped.len() - bad.len()].problem;
+            let problem = format!(
+                "none of its {} {split} images can be used, and a run needs at least one: mend what 'vitscope data check' lists, such as this: {first}",
+                bad.len()
+            );
+            return Err(StudyError::file(&data.root, problem));
         }
     }
     observer.end();

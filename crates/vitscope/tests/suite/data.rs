@@ -479,6 +479,16 @@ fn a_bad_image_of_both_splits_is_one() {
     succeed(command().args(args).output().unwrap());
     let record = run_json(&run);
     assert_eq!(record["skipped"].as_array().unwrap().len(), 2);
+    // Where no test image is left, nothing is begun.
+    fs::write(root.join("classes.txt"), "ground\n").unwrap();
+    let none = dir.path().join("none");
+    let mut args = probe_args(&none, &["--skip-bad", "13"]);
+    args[at] = root.display().to_string();
+    let refused = command().args(args).output().unwrap();
+    assert_eq!(refused.status.code(), Some(3));
+    let stderr = String::from_utf8(refused.stderr).unwrap();
+    let told = "none of its 13 test images can be used";
+    assert!(stderr.contains(told) && !none.exists(), "{stderr}");
 }
 
 /// A Python with NumPy and safetensors: the one that `VITSCOPE_PYTHON` names, else `python3`.
