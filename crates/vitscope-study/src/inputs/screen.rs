@@ -1,6 +1,7 @@
-//! `--skip-bad`: images that cannot be used are found before the run begins and left out of it.
+//! Images that cannot be used are found before the run begins.
 //!
-//! Every image that the run would use is decoded once, and the masks of the test images with it: a
+//! Test images come after training, which may take hours: [`look_over`] reads them first. With
+//! `--skip-bad`, [`screen`] leaves bad ones out of the run: every image that the run would use is decoded once, and the masks of the test images with it: a
 //! few milliseconds each, against hundreds for a forward pass. The run then works on the set
 //! without the bad ones, so they are in no batch, no count and no resampling, and a resumed run
 //! leaves out the same ones.
@@ -16,6 +17,40 @@ use crate::observer::{self, Observer};
 
 /// Images looked at together, per thread.
 const PER_THREAD: usize = 8;
+
+/// Test images that are looked at before a run, at most; of more, so many that are evenly spaced.
+const LOOKED_AT: usize = 4096;
+
+/// Decodes the first `used` test images with their masks, so that a bad one ends a run before it begins.
+///
+/// # Errors
+/// The problem of the first that cannot be used.
+pub fn look_over(
+    data: &DataSet,
+    geometry: Geometry,
+    used: usize,
+    observer: &mut dyn Observer,
+) -> Result<(), StudyError> {
+    let items = data.split(Split::Test);
+    let items = &items[..used.min(items.len())];
+    let count = items.len().min(LOOKED_AT);
+    observer.begin(observer::CHECK, 0, count as u64);
+    let chosen: Vec<usize> = (0..count).map(|at| at * items.len() / count).collect();
+    for together in chosen.chunks(PER_THREAD * rayon::current_num_threads()) {
+        let looked: Vec<Result<(), DataError>> = together
+            .par_iter()
+            .map(|&index| data.try_item(&items[index], &geometry, true))
+            .collect();
+        // The first in order, whichever thread is first.
+        looked.into_iter().collect::<Result<(), _>>()?;
+        observer.advance(together.len() as u64, None);
+        if observer.stop() {
+            return Err(StudyError::StoppedEarly);
+        }
+    }
+    observer.end();
+    Ok(())
+}
 
 /// The set without its bad images, of which there may be `allowed` in both splits together (one that
 /// serves both is one), and what was left out. `used` says how many sound images of each split

@@ -426,9 +426,13 @@ fn bad_images_are_left_out_as_far_as_allowed() {
         args[at].clone_from(&data);
         (command().args(args).output().unwrap(), run)
     };
-    // Without the flag, or with too few allowed, the run stops with the image's name.
-    let (stopped, _) = probe("a", &["--limit-train", "24"]);
+    // Without the flag, or with too few allowed, the run stops with the image's name; for a test image, which comes
+    // after all training, before anything is begun.
+    let (stopped, run) = probe("a", &["--limit-train", "24"]);
     assert_eq!(stopped.status.code(), Some(3));
+    let stderr = String::from_utf8(stopped.stderr).unwrap();
+    assert!(stderr.contains("tiny-mask.png"), "{stderr}");
+    assert!(!run.exists());
     let (stopped, _) = probe("b", &["--limit-train", "24", "--skip-bad", "2"]);
     assert_eq!(stopped.status.code(), Some(3));
     let stderr = String::from_utf8(stopped.stderr).unwrap();
