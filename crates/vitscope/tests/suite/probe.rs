@@ -216,7 +216,7 @@ fn an_interrupted_run_is_readable() {
     let first: serde_json::Value = serde_json::from_str(stderr.lines().next().unwrap()).unwrap();
     assert_eq!(
         (&first["event"], &first["phase"]),
-        (&"begin".into(), &"cache".into())
+        (&"begin".into(), &"check".into())
     );
     assert!(stderr.contains("--resume"), "{stderr}");
 }
