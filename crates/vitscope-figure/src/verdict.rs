@@ -22,7 +22,7 @@ use slots::{capitalized_name, ranked, sound, tied, with_interval};
 
 /// The paper's number of steps: with fewer, probes may not have settled.
 const STEPS: u64 = 5_000;
-/// From here on, a data set's own positional effect is called strong.
+/// A data set is called strongly tied to position where the interval of its own effect beyond chance begins here or above.
 const STRONG: f64 = 0.4;
 /// Three channels with more than this share of a slot's energy drown the others.
 const FEW_CHANNELS: f64 = 0.5;
@@ -192,9 +192,13 @@ fn position(run: &RunView) -> Option<String> {
         return Some(sentence + ".");
     };
     sentence.push_str(&format!("; the data set's own is {own:.3}"));
+    let excess = run.get(Subject::GroundTruth, "nmi_excess");
+    if excess.value.is_some() {
+        sentence.push_str(&format!(", beyond chance {}", with_interval(excess)));
+    }
     if let Some(above) = above_truth(run) {
         sentence.push_str(&match above {
-            0 => ", and no slot follows position more than its labels do".to_owned(),
+            0 => ", and no slot can be said to follow position more than its labels do".to_owned(),
             1 => ", and 1 slot follows position more than its labels do".to_owned(),
             count => format!(", and {count} slots follow position more than its labels do"),
         });
@@ -203,37 +207,35 @@ fn position(run: &RunView) -> Option<String> {
 }
 
 /// How many slots follow position more than the data set's labels do: those whose interval lies above
-/// that of the ground truth. What is beyond chance decides where it was measured, since the plain value
-/// grows as images get fewer. `None` where there are no intervals to say it by.
+/// that of the ground truth. What is beyond chance decides, since the plain value grows as images get fewer.
+/// `None` where there are no intervals to say it by.
 fn above_truth(run: &RunView) -> Option<usize> {
-    ["nmi_excess", "nmi"].into_iter().find_map(|metric| {
-        let (_, own) = run.get(Subject::GroundTruth, metric).interval?;
-        let ranked = ranked(run, metric, sound(run));
-        let lows = ranked.iter().filter_map(|(_, value)| value.interval);
-        let lows: Vec<f64> = lows.map(|(low, _)| low).collect();
-        (!lows.is_empty()).then(|| lows.iter().filter(|&&low| low > own).count())
-    })
+    let (_, own) = run.get(Subject::GroundTruth, "nmi_excess").interval?;
+    let ranked = ranked(run, "nmi_excess", sound(run));
+    let lows = ranked.iter().filter_map(|(_, value)| value.interval);
+    let lows: Vec<f64> = lows.map(|(low, _)| low).collect();
+    (!lows.is_empty()).then(|| lows.iter().filter(|&&low| low > own).count())
 }
 
-/// How many slots know nothing of position beyond chance.
+/// Of how many slots chance may have made the positional effect.
 fn beyond_chance(run: &RunView) -> Option<String> {
     let ranked = ranked(run, "nmi_excess", sound(run));
-    let with = ranked.iter().filter_map(|(_, excess)| excess.interval);
-    let none = with.filter(|&(low, _)| low <= 0.0).count();
+    let none = ranked.iter().filter(|(_, excess)| reaches_chance(*excess));
+    let none = none.count();
     if none > 0 && none == ranked.len() {
-        return Some("No slot has a positional effect beyond chance.".to_owned());
+        return Some("No slot can be said to have a positional effect beyond chance.".to_owned());
     }
     (none > 0).then(|| {
         format!(
-            "Of {} {} no positional effect beyond chance.",
+            "Of {} {none} cannot be said to have a positional effect beyond chance.",
             counted(ranked.len(), "slot"),
-            if none == 1 {
-                "1 has".to_owned()
-            } else {
-                format!("{none} have")
-            }
         )
     })
+}
+
+/// Whether the interval of what is beyond chance holds nothing, or less.
+fn reaches_chance(excess: Measured) -> bool {
+    excess.interval.is_some_and(|(low, _)| low <= 0.0)
 }
 
 /// The slots of which this holds, and "key, layer 4 (1/11 clusters used)" for the worst of them.
@@ -298,11 +300,14 @@ fn thin(run: &RunView) -> Option<String> {
 }
 
 /// The clusters of sound slots that are tied to position, most tightly first; each slot with its
-/// tightest.
-pub(crate) fn locked_in(run: &RunView) -> Vec<(Slot, Vec<Locked>)> {
+/// tightest. Of few images every cluster seems tied, so that slots whose effect chance may have made have none.
+fn locked_in(run: &RunView) -> Vec<(Slot, Vec<Locked>)> {
     let truth = locked::by_position(run, Subject::GroundTruth);
     let mut slots = Vec::new();
     for slot in sound(run) {
+        if reaches_chance(run.get(Subject::Slot(slot), "nmi_excess")) {
+            continue;
+        }
         let mut clusters = locked::by_position(run, Subject::Slot(slot));
         clusters.retain(|cluster| locked::is_locked(cluster, &truth));
         if !clusters.is_empty() {
@@ -367,10 +372,16 @@ pub(crate) fn label_of(run: &RunView, slot: Slot, cluster: &Locked) -> String {
     known.unwrap_or_else(|| format!("cluster k{}", cluster.cluster))
 }
 
+/// Whether the data set itself follows position. The plain value is high for few images whatever they show, so
+/// that what is beyond chance decides, and without an interval nothing does.
 fn bias(run: &RunView) -> Option<String> {
-    let own = run.get(Subject::GroundTruth, "nmi").value?;
-    (own >= STRONG).then(|| {
-        format!("The data set itself is strongly tied to position (NMI {own:.3}): much of a mIoU needs no more than the place.")
+    let own = run.get(Subject::GroundTruth, "nmi_excess");
+    let (low, _) = own.interval?;
+    (low >= STRONG).then(|| {
+        format!(
+            "The data set itself is strongly tied to position (NMI beyond chance {}): the place alone tells much of its labels.",
+            with_interval(own)
+        )
     })
 }
 

@@ -219,8 +219,11 @@ fn a_position_only_model_does_not_beat_the_place_and_its_clusters_are_named() {
         .number("ground_truth", "place_alone", 0.2, None)
         .miou("key.1", 0.15, 0.02)
         .miou("key.2", 0.18, 0.01)
-        .number("key.1", "nmi", 0.8, Some((0.78, 0.82)))
-        .number("key.2", "nmi", 0.7, Some((0.68, 0.72)))
+        .number("ground_truth", "nmi_excess", 0.08, Some((0.06, 0.1)))
+        .number("key.1", "nmi_excess", 0.78, Some((0.76, 0.8)))
+        .number("key.2", "nmi_excess", 0.68, Some((0.66, 0.7)))
+        .number("key.1", "nmi", 0.8, None)
+        .number("key.2", "nmi", 0.7, None)
         .positions("ground_truth", even)
         .positions("key.1", strips)
         .positions("key.2", even)
@@ -331,18 +334,40 @@ fn corners_are_found_and_a_name_that_is_not_earned_is_a_question() {
 fn a_biased_data_set_and_a_short_run_are_warned_of() {
     let mut planted = Planted::new()
         .number("ground_truth", "nmi", 0.54, None)
+        .number("ground_truth", "nmi_excess", 0.48, Some((0.45, 0.51)))
         .miou("key.1", 0.3, 0.02)
         .miou("key.2", 0.2, 0.02);
     planted.steps = 150;
     let verdict = planted.verdict();
     assert!(says(
         &verdict.warnings,
-        "The data set itself is strongly tied to position (NMI 0.540)"
+        "The data set itself is strongly tied to position (NMI beyond chance 0.480 [0.450, 0.510]): the place alone tells much of its labels."
     ));
     assert!(says(
         &verdict.warnings,
         "150 steps were taken; the paper's protocol takes 5000"
     ));
+}
+
+/// Four images of scenes without a layout have such numbers: the plain value is all chance.
+#[test]
+fn few_images_do_not_make_a_data_set_biased() {
+    for (excess, interval) in [
+        (-0.02, Some((-0.193, 0.149))),
+        (0.45, Some((0.39, 0.51))),
+        (0.45, None),
+    ] {
+        let verdict = Planted::new()
+            .number("ground_truth", "nmi", 0.6, None)
+            .number("ground_truth", "nmi_excess", excess, interval)
+            .miou("key.1", 0.3, 0.02)
+            .miou("key.2", 0.2, 0.02)
+            .number("key.1", "nmi", 0.9, Some((0.8, 1.0)))
+            .number("key.1", "nmi_excess", 0.0, None)
+            .verdict();
+        assert_eq!(verdict.warnings, [""; 0], "{excess} {interval:?}");
+        assert!(!says(&verdict.findings, "more than its labels do"));
+    }
 }
 
 #[test]
@@ -355,7 +380,36 @@ fn chance_is_said_from_the_intervals_of_the_excess() {
         .verdict();
     assert!(says(
         &verdict.findings,
-        "Of 2 slots 1 has no positional effect beyond chance."
+        "Of 2 slots 1 cannot be said to have a positional effect beyond chance."
+    ));
+}
+
+#[test]
+fn clusters_of_a_slot_that_chance_may_have_made_are_not_called_tied() {
+    let planted = |low: f64| {
+        Planted::new()
+            .miou("key.1", 0.3, 0.02)
+            .number("ground_truth", "nmi", 0.41, None)
+            .number("ground_truth", "nmi_excess", -0.02, Some((-0.19, 0.15)))
+            .number("key.1", "nmi", 0.5, None)
+            .number("key.1", "nmi_excess", 0.1, Some((low, 0.2)))
+            .positions("ground_truth", even)
+            .positions("key.1", strips)
+            .verdict()
+    };
+    let chance = planted(-0.01);
+    assert_eq!(chance.warnings, [""; 0]);
+    assert!(says(
+        &chance.findings,
+        "the data set's own is 0.410, beyond chance -0.020 [-0.190, 0.150], and no slot can be said to follow position more than its labels do."
+    ));
+    assert!(says(
+        &chance.findings,
+        "No slot can be said to have a positional effect beyond chance."
+    ));
+    assert!(says(
+        &planted(0.01).warnings,
+        "is a band across the picture"
     ));
 }
 
