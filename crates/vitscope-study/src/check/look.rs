@@ -53,16 +53,18 @@ impl SetLooker<'_> {
                     let examined = set.examine(item, &geometry);
                     let label = examined.label.as_ref();
                     let cells = label
-                        .zip(shape)
+                        .zip(shape.filter(|_| which == Split::Test))
                         .map(|(label, (grid, patch))| CellCounts::new(&label.ids, grid, patch));
                     (examined, cells)
                 })
                 .collect();
             for ((examined, cells), index) in examined.into_iter().zip(first..) {
-                if let (Some(counts), Some(label), Some(cells)) =
-                    (counts.as_deref_mut(), &examined.label, cells)
-                {
-                    counts.add(index, &label.ids, cells).map_err(mix_up)?;
+                if let (Some(counts), Some(label)) = (counts.as_deref_mut(), &examined.label) {
+                    match cells {
+                        Some(cells) => counts.add(index, &label.ids, cells),
+                        None => counts.add_training(&label.ids),
+                    }
+                    .map_err(mix_up)?;
                 }
                 self.add(which, &mut split, &items[index - first], examined);
             }

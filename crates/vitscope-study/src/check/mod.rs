@@ -1,6 +1,7 @@
 //! What a data set is worth before any model is run on it: what is wrong with its files, how its
 //! labels are distributed, and how much position alone tells of them (paper 3.1.1).
 
+mod left_out;
 mod look;
 pub mod pairs;
 mod position;
@@ -17,8 +18,8 @@ use crate::observer::{self, Observer};
 use crate::{picture, settings};
 
 use look::SetLooker;
-pub use position::PositionCheck;
 use position::SetCounts;
+pub use position::{AccuraciesFrom, PositionCheck};
 pub use report::{
     ClassCheck, FORMAT, OffTable, PathList, Problem, ProblemList, SetCheck, SplitCheck, Warning,
 };
@@ -69,7 +70,7 @@ pub fn check(request: &Request, observer: &mut dyn Observer) -> Result<SetCheck,
     let train = if one_list {
         test.clone()
     } else {
-        looker.look(Split::Train, &set.train, None)?
+        looker.look(Split::Train, &set.train, counts.as_mut())?
     };
     looker.observer.end();
     let off_the_table = looker.off_the_table.into_values().collect();

@@ -3,9 +3,10 @@
 use serde::Serialize;
 use vitscope_data::{DataSet, Geometry};
 use vitscope_measure::{
-    CellCounts, MeasureError, Positions, Resampling, Tally, aggregate, positional,
+    CellCounts, MeasureError, Positions, Resampling, Tally, aggregate, baselines, positional,
 };
 
+use super::left_out::LeftOut;
 use super::request::Request;
 use crate::error::StudyError;
 
@@ -34,16 +35,33 @@ pub struct PositionCheck {
     pub nmi_z: Option<f64>,
     /// Part of the mutual information that each class holds, in nats.
     pub class_mi: Vec<f64>,
-    /// Pixel accuracy of always naming the commonest class, 0 to 1.
-    pub accuracy_of_commonest: f64,
-    /// Pixel accuracy of naming the commonest class of each patch position, 0 to 1: what a model
-    /// could reach on these images that sees nothing but where it is.
-    pub accuracy_of_position: f64,
+    /// Pixel accuracy on the test images of always naming the commonest class, 0 to 1 (*one class*,
+    /// docs/protocol.md section 14).
+    pub accuracy_of_commonest: Option<f64>,
+    /// Pixel accuracy on the test images of naming the commonest class of each pixel, 0 to 1 (*place
+    /// alone*): what a model could reach that sees nothing but where it is. Undefined, as the other one is,
+    /// where there are no training labels and fewer than two test images have labels.
+    pub accuracy_of_position: Option<f64>,
+    /// Which labels say what is commonest.
+    pub accuracies_from: AccuraciesFrom,
+}
+
+/// Which labels say what class is commonest, overall and at each pixel.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum AccuraciesFrom {
+    /// Those of the training images, as those of a run.
+    TrainingLabels,
+    /// Those of all other test images, for each: training images have no labels, or are the test images.
+    OtherTestLabels,
 }
 
 /// What is counted of the crops' labels.
 pub(super) struct SetCounts {
     pub(super) tally: Tally,
+    /// Of the training images, where they are others.
+    training: Tally,
+    left_out: LeftOut,
     resampling: Option<Resampling>,
     /// Rows and columns of patches, and their side.
     pub(super) shape: ((usize, usize), usize),
@@ -70,6 +88,8 @@ impl SetCounts {
         };
         Ok(Some(Self {
             tally: Tally::new(classes, 0, (side, side), patch),
+            training: Tally::new(classes, 0, (side, side), patch),
+            left_out: LeftOut::new(classes, (side * patch).pow(2)),
             resampling,
             shape: ((side, side), patch),
         }))
@@ -82,10 +102,15 @@ impl SetCounts {
         cells: Result<CellCounts, MeasureError>,
     ) -> Result<(), MeasureError> {
         self.tally.add(labels, None, Positions::All)?;
+        self.left_out.add(labels);
         match &mut self.resampling {
             Some(resampling) => resampling.add_counts(index, cells?),
             None => Ok(()),
         }
+    }
+
+    pub(super) fn add_training(&mut self, labels: &[u8]) -> Result<(), MeasureError> {
+        self.training.add(labels, None, Positions::All)
     }
 
     /// The figures, and the aggregate map `[size, size, 3]`.
@@ -107,18 +132,23 @@ impl SetCounts {
             .map(|resampling| resampling.finish(grid.view()).map_err(mix_up))
             .transpose()?;
         let nmi = test.and_then(|test| test.nmi);
-        let total: u64 = grid.iter().map(|&count| u64::from(count)).sum();
-        let share = |count: u64| count as f64 / total.max(1) as f64;
-        let of_class = |plane: ndarray::ArrayView2<'_, u32>| -> u64 {
-            plane.iter().map(|&count| u64::from(count)).sum()
-        };
-        let commonest = grid.outer_iter().map(of_class).max().unwrap_or(0);
-        let best = |lane: ndarray::ArrayView1<'_, u32>| lane.iter().copied().max().unwrap_or(0);
-        let by_position = grid
-            .lanes(ndarray::Axis(0))
-            .into_iter()
-            .map(|lane| u64::from(best(lane)))
-            .sum();
+        // A map that was fitted on the very labels that it is measured on would always seem to know something.
+        let training = self.training.position_pixel();
+        let (accuracies_from, [by_position, by_one_class]) =
+            match baselines(training.view(), pixel.view()).map_err(mix_up)? {
+                Some(found) => (
+                    AccuraciesFrom::TrainingLabels,
+                    [found.place_alone.accuracy, found.one_class.accuracy],
+                ),
+                None => (
+                    AccuraciesFrom::OtherTestLabels,
+                    self.left_out
+                        .finish(pixel.view())
+                        .map_or([None; 2], |named| {
+                            [Some(named.by_position), Some(named.by_one_class)]
+                        }),
+                ),
+            };
         let position = PositionCheck {
             images: self.tally.images(),
             mi: effect.mi,
@@ -131,8 +161,9 @@ impl SetCounts {
             nmi_excess_high: nmi.map(|nmi| nmi.high),
             nmi_z: nmi.and_then(|nmi| nmi.z),
             class_mi: effect.class_mi,
-            accuracy_of_commonest: share(commonest),
-            accuracy_of_position: share(by_position),
+            accuracy_of_commonest: by_one_class,
+            accuracy_of_position: by_position,
+            accuracies_from,
         };
         Ok((position, picture))
     }
@@ -147,16 +178,21 @@ pub(super) fn mix_up(error: MeasureError) -> StudyError {
 mod tests {
     use super::*;
 
-    /// Two by two patches of one pixel, of the classes of a set, in these images.
-    fn finished(images: &[[u8; 4]]) -> PositionCheck {
+    /// Two by two patches of one pixel, of the classes of a set, in these test images; and in these training images.
+    fn finished(images: &[[u8; 4]], training: &[[u8; 4]]) -> PositionCheck {
         let root = vitscope_testkit::scenes::camvid().display();
         let set = DataSet::open(&format!("camvid:{root}")).unwrap();
         let classes = set.classes.len();
         let mut counts = SetCounts {
             tally: Tally::new(classes, 0, (2, 2), 1),
+            training: Tally::new(classes, 0, (2, 2), 1),
+            left_out: LeftOut::new(classes, 4),
             resampling: None,
             shape: ((2, 2), 1),
         };
+        for labels in training {
+            counts.add_training(labels).unwrap();
+        }
         for (index, labels) in images.iter().enumerate() {
             let cells = CellCounts::new(labels, (2, 2), 1);
             counts.add(index, labels, cells).unwrap();
@@ -166,26 +202,42 @@ mod tests {
 
     #[test]
     fn labels_that_stand_where_they_always_stand_are_told_by_place() {
-        let found = finished(&[[0, 0, 1, 1]; 3]);
+        let found = finished(&[[0, 0, 1, 1]; 3], &[]);
         assert_eq!(found.images, 3);
         assert!((found.nmi.unwrap() - 1.0).abs() < 1e-12);
         assert!((found.entropy - 2.0_f64.ln()).abs() < 1e-12);
-        assert_eq!(found.accuracy_of_commonest, 0.5);
-        assert_eq!(found.accuracy_of_position, 1.0);
+        assert_eq!(found.accuracy_of_commonest, Some(0.5));
+        assert_eq!(found.accuracy_of_position, Some(1.0));
         assert_eq!((found.nmi_null, found.nmi_excess), (None, None));
     }
 
     #[test]
     fn labels_that_stand_anywhere_are_not() {
-        // Each class once at each place.
-        let found = finished(&[[0, 1, 0, 1], [1, 0, 1, 0]]);
+        // Each class once at each place: what the other image has there is wrong.
+        let found = finished(&[[0, 1, 0, 1], [1, 0, 1, 0]], &[]);
         assert!(found.mi.abs() < 1e-12);
-        assert_eq!(found.accuracy_of_position, 0.5);
+        assert_eq!(found.accuracy_of_position, Some(0.0));
         // Three of four at every place are of one class.
-        let found = finished(&[[0, 0, 0, 2], [0, 0, 2, 0], [0, 2, 0, 0], [2, 0, 0, 0]]);
+        let found = finished(
+            &[[0, 0, 0, 2], [0, 0, 2, 0], [0, 2, 0, 0], [2, 0, 0, 0]],
+            &[],
+        );
+        assert_eq!(found.accuracies_from, AccuraciesFrom::OtherTestLabels);
         assert_eq!(
             (found.accuracy_of_commonest, found.accuracy_of_position),
-            (0.75, 0.75)
+            (Some(0.75), Some(0.75))
         );
+        // No image tells anything of the only one.
+        assert_eq!(finished(&[[0; 4]], &[]).accuracy_of_position, None);
+    }
+
+    /// A map that is fitted on what it is measured on would name three of four here, whatever the images show.
+    #[test]
+    fn training_labels_say_what_is_commonest_where_there_are_some() {
+        let found = finished(&[[0, 1, 2, 0]], &[[0, 1, 255, 1], [0, 1, 255, 1]]);
+        assert_eq!(found.accuracies_from, AccuraciesFrom::TrainingLabels);
+        // Pixels 0 and 1; pixel 2 has no label in training and takes the commonest class, 1.
+        assert_eq!(found.accuracy_of_position, Some(0.5));
+        assert_eq!(found.accuracy_of_commonest, Some(0.25));
     }
 }

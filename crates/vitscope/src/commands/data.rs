@@ -6,7 +6,9 @@ use std::path::Path;
 use vitscope_data::Kind;
 use vitscope_run::plain;
 use vitscope_study::StudyError;
-use vitscope_study::check::{PositionCheck, ProblemList, Request, SetCheck, SplitCheck, check};
+use vitscope_study::check::{
+    AccuraciesFrom, PositionCheck, ProblemList, Request, SetCheck, SplitCheck, check,
+};
 use vitscope_study::check_pairs::{PairCheck, check_pairs};
 
 use super::compare::shown;
@@ -327,16 +329,31 @@ fn describe_position(result: &SetCheck, position: &PositionCheck) -> String {
             "  beyond chance   {excess:.4} [95 % interval {low:.4}, {high:.4}]{z}"
         );
     }
-    let _ = writeln!(
-        text,
-        "  pixel accuracy  {:.1} % by naming the commonest class of each position, {:.1} % the commonest of all",
-        100.0 * position.accuracy_of_position,
-        100.0 * position.accuracy_of_commonest
-    );
-    text.push_str(
-        "  the nearer the two accuracies, the fairer the set: what lies between them needs no look at the image\n",
-    );
-    text
+    text + &describe_accuracies(position)
+}
+
+/// What can be had without a look at the image, by labels that are not those that are named.
+fn describe_accuracies(position: &PositionCheck) -> String {
+    let (Some(place), Some(one)) = (
+        position.accuracy_of_position,
+        position.accuracy_of_commonest,
+    ) else {
+        return "  pixel accuracy  undefined: fewer than two images have labels\n".to_owned();
+    };
+    let whose = match position.accuracies_from {
+        AccuraciesFrom::TrainingLabels => "of the training labels",
+        AccuraciesFrom::OtherTestLabels => "of all other test images' labels",
+    };
+    let says = if place > one {
+        "what the first has over the second needs no look at the image"
+    } else {
+        "the place adds nothing to the commonest class"
+    };
+    format!(
+        "  pixel accuracy  {:.2} % by naming the commonest class of each position, {:.2} % the commonest of all, {whose}\n  {says}\n",
+        100.0 * place,
+        100.0 * one
+    )
 }
 
 fn problems(result: &SetCheck) -> String {

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use crate::common::{camvid, command, probe_args, run, run_json, succeed};
+use crate::common::{camvid, command, metrics, probe_args, run, run_json, succeed};
 use image::{GrayImage, ImageBuffer, Luma, Rgb, RgbImage, Rgba};
 use serde_json::Value;
 use vitscope_testkit::{samples, scenes};
@@ -40,6 +40,52 @@ fn a_drawn_camvid_is_sound() {
         assert_eq!(report[split]["ignored_pixels"], pixels[11], "{split}");
     }
     assert_eq!(report["test"]["classes"][3]["name"], "Road");
+}
+
+/// What `data check` says of a model that sees no image is what a run sets beside its slots; without training labels,
+/// each image is named by the others.
+#[test]
+fn the_accuracies_of_no_look_are_those_of_a_run() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("run");
+    let all = ["--limit-train", "40", "--limit-test", "94"];
+    let more = ["--layers", "1", "--facets", "key", "--size", "64"];
+    let args = probe_args(&out, &[&more[..], &all].concat());
+    succeed(command().args(args).output().unwrap());
+    let check = |data: &str, more: &[&str]| {
+        let args = ["data", "check", data, "--patch", "8", "--resamples", "0"];
+        succeed(run(&[&args[..], more].concat()))
+    };
+    let report = json(&check(&camvid(), &["--size", "64", "--format", "json"]));
+    let rows = metrics(&out);
+    for (of_run, of_check) in [
+        ("place_alone_accuracy", "accuracy_of_position"),
+        ("one_class_accuracy", "accuracy_of_commonest"),
+    ] {
+        let row = rows.iter().find(|row| row[2] == of_run).unwrap();
+        let value: f64 = row[4].parse().unwrap();
+        assert_eq!(report["position"][of_check], value, "{of_check}");
+    }
+    assert_eq!(report["position"]["accuracies_from"], "training_labels");
+
+    // One list: what an image shows is not what names it.
+    let set = dir.path().join("set");
+    for folder in ["images", "masks"] {
+        fs::create_dir_all(set.join(folder)).unwrap();
+    }
+    for (index, classes) in [[0, 1], [1, 0]].into_iter().enumerate() {
+        let name = format!("{index}.png");
+        let image = RgbImage::from_fn(32, 32, |x, y| Rgb([x as u8 * 6, y as u8 * 8, index as u8]));
+        image.save(set.join("images").join(&name)).unwrap();
+        let mask = GrayImage::from_fn(32, 32, |x, _| Luma([classes[usize::from(x > 15)]]));
+        mask.save(set.join("masks").join(&name)).unwrap();
+    }
+    let human = check(&set.display().to_string(), &["--size", "32"]);
+    assert!(
+        human.contains("0.00 % by naming the commonest class of each position, 50.00 % the commonest of all, of all other test images' labels")
+            && human.contains("the place adds nothing to the commonest class"),
+        "{human}"
+    );
 }
 
 /// The counts that NumPy gives, in the note beside the samples.
