@@ -151,7 +151,7 @@ fn place_of(known: &mut Vec<String>, name: &str) -> usize {
 }
 
 /// What two runs of one model share, whatever was measured on it.
-fn same_weights(run: &RunView) -> (String, String) {
+pub(crate) fn same_weights(run: &RunView) -> (String, String) {
     let model = &run.record.model;
     (model.sha256.clone(), model.name.clone())
 }

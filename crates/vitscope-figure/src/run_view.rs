@@ -147,6 +147,11 @@ impl RunView {
         self.values(metric).any(|value| value.interval.is_some())
     }
 
+    /// Whether the run measured this number of a subject, be it undefined.
+    pub(crate) fn measured(&self, subject: Subject, metric: &str) -> bool {
+        self.metrics.whole(subject, metric).is_some()
+    }
+
     /// Whether any slot has a value of this number.
     pub(crate) fn has(&self, metric: &str) -> bool {
         self.values(metric).any(|value| value.value.is_some())

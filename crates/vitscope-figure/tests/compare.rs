@@ -220,6 +220,86 @@ fn attention_runs_are_drawn() {
     assert!(
         found.iter().any(|text| text == "street.000")
             && found.iter().any(|text| text == "row 0, column 1")
+/// The rows of the page's table of all slots that have this run's name, this facet and this layer.
+fn rows_of(page: &str, run: &str, facet: &str, layer: usize) -> Vec<String> {
+    let rows = page.split("<tr").skip(1);
+    let rows = rows.filter_map(|row| row.split("</tr>").next());
+    let rows = rows.filter(|row| {
+        row.contains(&format!("<td data-sort=\"{run}\">"))
+            && row.contains(&format!("data-sort=\"{facet}\">"))
+            && row.contains(&format!(
+                "<td class=\"number\" data-sort=\"{layer}\">{layer}</td>"
+            ))
+    });
+    rows.map(str::to_owned).collect()
+}
+
+#[test]
+fn keypoints_stand_in_the_rows_of_the_same_slots_and_what_was_not_measured_is_not_undefined() {
+    let root = tempfile::tempdir().unwrap();
+    let runs = five(root.path());
+    let out = root.path().join("out");
+    let page = |runs: &[PathBuf]| {
+        let drawn = compare(runs, &out, &CompareOptions::default()).unwrap();
+        fs::read_to_string(drawn.page).unwrap()
+    };
+    let joined = page(&runs);
+    for run in ["vit_base, seed 0", "vit_base, seed 7"] {
+        let [row]: [String; 1] = rows_of(&joined, run, "key", 3).try_into().unwrap();
+        assert!(row.contains("data-sort=\"0.5\">0.500</td>"), "{row}");
+        // No query was matched.
+        let [row]: [String; 1] = rows_of(&joined, run, "query", 3).try_into().unwrap();
+        assert!(
+            row.contains("data-sort=\"\">–</td>") && !row.contains("undefined"),
+            "{row}"
+        );
+    }
+    // Nor any slot of this model.
+    let [row]: [String; 1] = rows_of(&joined, "vit_small", "key", 3).try_into().unwrap();
+    assert!(
+        row.contains("data-sort=\"\">–</td>") && !row.contains("undefined"),
+        "{row}"
+    );
+    assert!(rows_of(&joined, "vit_base", "key", 3).is_empty());
+
+    // Where keypoints of two runs differ, each run has rows of its own.
+    let other = root.path().join("other");
+    write_correspond(&other);
+    let metrics = fs::read_to_string(other.join("metrics.csv")).unwrap();
+    fs::write(
+        other.join("metrics.csv"),
+        metrics.replace(",pck,,0.5,", ",pck,,0.4,"),
+    )
+    .unwrap();
+    let apart = page(&[runs[0].clone(), runs[4].clone(), other]);
+    let [row]: [String; 1] = rows_of(&apart, "vit_base", "key", 3).try_into().unwrap();
+    assert!(
+        row.contains("data-sort=\"\">–</td>") && !row.contains("undefined"),
+        "{row}"
+    );
+    for (run, pck) in [("correspond", "0.500"), ("other", "0.400")] {
+        let name = format!("vit_base ({run})");
+        let [row]: [String; 1] = rows_of(&apart, &name, "key", 3).try_into().unwrap();
+        assert!(
+            row.contains(&format!(">{pck}</td>")) && !row.contains("undefined"),
+            "{row}"
+        );
+    }
+    // A name for two commands is told apart.
+    let mut many = runs[2..].to_vec();
+    let renamed = root.path().join("renamed");
+    write_correspond(&renamed);
+    let record = fs::read_to_string(renamed.join("run.json")).unwrap();
+    fs::write(
+        renamed.join("run.json"),
+        record.replace("vit_base", "vit_small"),
+    )
+    .unwrap();
+    many.push(renamed);
+    let named = page(&many);
+    assert_eq!(rows_of(&named, "vit_small (correspond)", "key", 3).len(), 1);
+}
+
     );
     let csv = fs::read_to_string(run.path().join("figures/locality-by-layer.csv")).unwrap();
     assert!(

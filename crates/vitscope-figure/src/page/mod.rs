@@ -318,7 +318,8 @@ fn sorted(plates: &[Plate]) -> (Vec<PageFigure<'_>>, Vec<(String, &str)>) {
 fn footnotes_of(run: &RunView) -> Vec<String> {
     const FACETS: &str = "Facets: key, query and value are the projections inside a layer's \
                           attention; token is the layer's output. Layers count from 1.";
-    const UNDEFINED: &str = "\"undefined\" means that a number has no value here, which is not 0.";
+    const UNDEFINED: &str = "\"undefined\" means that a number has no value here, which is not 0; \
+                             \"–\", that it was not measured here, or is of something else.";
     let mut notes: Vec<String> = match run.kind() {
         RunKind::Probe => vec![
             FACETS.to_owned(),

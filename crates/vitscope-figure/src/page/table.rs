@@ -1,10 +1,10 @@
 //! The numbers of every slot: the page's table, and the same columns for the explorer.
 
-use vitscope_run::{Measured, Part, RunKind, Subject};
+use vitscope_run::{Measured, Part, RunKind, Slot, Subject};
 
 use crate::cluster_use::ClusterUse;
 use crate::many::MANY;
-use crate::members::Member;
+use crate::members::{Member, same_weights};
 use crate::run_view::RunView;
 use crate::words;
 
@@ -146,7 +146,12 @@ impl TableColumn {
         })
     }
 
-    fn cell(&self, run: &RunView, about: RowSubject) -> TableCell {
+    /// `beside` is the run that matched keypoints with the same model, where this one did not.
+    fn cell(&self, run: &RunView, beside: Option<&RunView>, about: RowSubject) -> TableCell {
+        let run = match (self.metric, beside) {
+            ("pck" | "pck_image", Some(beside)) => beside,
+            _ => run,
+        };
         let measured = about.measured(run, self.metric);
         let slot = match about {
             RowSubject::Subject(Subject::Slot(slot)) => Some(slot),
@@ -159,8 +164,13 @@ impl TableColumn {
                 .map_or_else(|| format!("{value:.1}"), ClusterUse::label),
             (Some(value), _) => words::number(Some(value)),
             // The ground truth is not measured against itself, nor is it trained; a baseline is no
-            // slot; facets have no locality, and attention nothing else.
-            _ if about.is_reference() || (self.metric == "locality") != (slot.is_none()) => {
+            // slot; facets have no locality, and attention nothing else; and no run measures all numbers.
+            _ if about.is_reference()
+                || (self.metric == "locality") != (slot.is_none())
+                || about
+                    .subject()
+                    .is_some_and(|subject| !run.measured(subject, self.metric)) =>
+            {
                 "–".to_owned()
             }
             _ => words::number(None),
@@ -211,11 +221,54 @@ pub(super) fn numbers(run: &RunView, subject: Subject) -> Vec<(&'static str, Str
     TableColumn::of(&[run])
         .filter(|column| column.metric != "locality")
         .map(|column| {
-            let cell = column.cell(run, RowSubject::Subject(subject));
+            let cell = column.cell(run, None, RowSubject::Subject(subject));
             let text = format!("{} {}", cell.text, cell.interval);
             (column.name, text.trim_end().to_owned())
         })
         .collect()
+}
+
+/// The run of correspondences whose PCK stands beside a probe run's slots, as `compare` joins them: of the same
+/// model, and of the same last token rather than another; none where several differ, and none where something was
+/// taken out of the slots before they were probed.
+fn matched<'a>(runs: &[&'a RunView], run: &RunView) -> Option<&'a RunView> {
+    if run.kind() != RunKind::Probe || run.is_edited() {
+        return None;
+    }
+    let norm = |run: &RunView| run.record.settings.get("token_norm").cloned();
+    let others = runs.iter().copied().filter(|other| {
+        other.kind() == RunKind::Correspond && same_weights(other) == same_weights(run)
+    });
+    let (alike, rest): (Vec<_>, Vec<_>) = others.partition(|other| norm(other) == norm(run));
+    let others = if alike.is_empty() { rest } else { alike };
+    let first = *others.first()?;
+    others
+        .iter()
+        .all(|other| same_matches(other, first))
+        .then_some(first)
+}
+
+/// Whether two runs found the same keypoints; another seed draws other intervals.
+fn same_matches(one: &RunView, other: &RunView) -> bool {
+    let found = |run: &RunView| -> Vec<(Slot, Option<f64>)> {
+        let slots = run.slots().into_iter();
+        let pck = slots.map(|slot| (slot, run.get(Subject::Slot(slot), "pck").value));
+        pck.collect()
+    };
+    same_weights(one) == same_weights(other) && found(one) == found(other)
+}
+
+/// A run's name, with its command where a run of another one has the same.
+fn told_apart(members: &[&Member], member: &Member) -> String {
+    let kind = member.run.kind();
+    let mut others = members.iter();
+    if kind != RunKind::Probe
+        && others.any(|other| other.label == member.label && other.run.kind() != kind)
+    {
+        format!("{} ({})", member.label, kind.name())
+    } else {
+        member.label.clone()
+    }
 }
 
 impl SlotTable {
@@ -226,15 +279,28 @@ impl SlotTable {
         // Of many runs, the chosen slots alone: more rows than that no reader goes through.
         let is_many = members.len() > MANY;
         let mut rows = Vec::new();
-        for member in members {
+        let beside: Vec<Option<&RunView>> = runs.iter().map(|run| matched(&runs, run)).collect();
+        for (member, &beside_it) in members.iter().zip(&beside) {
             let run = &member.run;
+            // Its numbers stand in the rows of the same slots.
+            let is_joined = |(other, beside): (&&RunView, &Option<&RunView>)| {
+                let holds = |slot: &Slot| other.slots().contains(slot);
+                beside.is_some_and(|beside| same_matches(beside, run))
+                    && run.slots().iter().all(holds)
+            };
+            if !is_many
+                && run.kind() == RunKind::Correspond
+                && runs.iter().zip(&beside).any(is_joined)
+            {
+                continue;
+            }
             let chosen = chosen(run);
             let is_shown = |about: &RowSubject| match about.subject() {
                 Some(subject @ Subject::Slot(_)) => !is_many || chosen.contains(&subject),
                 _ => !is_many || run.kind() != RunKind::Probe,
             };
             rows.extend(subjects(run).into_iter().filter(is_shown).map(|about| TableRow {
-                run: member.label.clone(),
+                run: told_apart(members, member),
                 is_truth: about.is_reference(),
                 facet: about.name(),
                 layer: match about {
@@ -251,7 +317,7 @@ impl SlotTable {
                 is_collapsed: matches!(about, RowSubject::Subject(Subject::Slot(slot)) if run.is_collapsed(slot)),
                 cells: columns
                     .iter()
-                    .map(|column| column.cell(run, about))
+                    .map(|column| column.cell(run, beside_it, about))
                     .collect(),
             }));
         }

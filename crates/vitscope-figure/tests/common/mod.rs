@@ -448,7 +448,7 @@ pub fn write_correspond(run: &Path) {
     let manifest = json!({
         "format": 1, "state": "complete", "command": "correspond",
         "settings": { "fit": "stretch", "alphas": [0.1] },
-        "model": { "name": "vit_base", "depth": 3 },
+        "model": { "name": "vit_base", "sha256": format!("{:064x}", 8), "depth": 3 },
         "data": { "kind": "spair71k", "test": 2, "classes": classes, "has_truth": true },
         "grid": [4, 4], "size": 64, "examples": ["p0:aeroplane", "p1:bird"], "selection": { "key": 3 }
     });
