@@ -182,6 +182,19 @@ fn correlations_are_read_and_their_absence_is_said() {
         text.contains("All facets: Pearson −0.59 [−0.70, −0.45], Spearman −0.61, n = 36."),
         "{text}"
     );
+    assert!(text.contains("In brackets: 95 % intervals."), "{text}");
+    // Of one model there is no interval, as on the page of a single run.
+    let table = "relation,group,n,pearson,pearson_low,pearson_high,spearman,spearman_low,spearman_high\n\
+                 nmi~log_miou,all,12,-0.59,,,-0.61,,\n";
+    fs::write(out.join("relations.csv"), table).unwrap();
+    let text = caption();
+    assert!(
+        text.contains("All facets: Pearson −0.59, Spearman −0.61, n = 12.")
+            && !text.contains("In brackets"),
+        "{text}"
+    );
+    let words = "the slots of one model, which are not independent of one another: no interval can be given.";
+    assert!(text.contains(words), "{text}");
     fs::write(out.join("relations.csv"), "relation,n\n").unwrap();
     let error = compare(&runs, &out, &CompareOptions::default())
         .unwrap_err()
@@ -207,19 +220,6 @@ fn locality_of_an_attention_run_joins_the_probe_run_of_the_same_weights() {
     assert!(!csv.contains("nmi~locality,\"vit_base, seed 0\",2,value"));
 }
 
-#[test]
-fn attention_runs_are_drawn() {
-    let run = tempfile::tempdir().unwrap();
-    write_attention(run.path());
-    let drawn = draw(run.path()).unwrap();
-    assert_eq!(names(&drawn.figures), ["locality-by-layer", "attention"]);
-    let svg = fs::read_to_string(run.path().join("figures/attention.svg")).unwrap();
-    // Three layers, each a matrix and one query.
-    assert_eq!(svg.matches("<image").count(), 6);
-    let found = texts(&svg);
-    assert!(
-        found.iter().any(|text| text == "street.000")
-            && found.iter().any(|text| text == "row 0, column 1")
 /// The rows of the page's table of all slots that have this run's name, this facet and this layer.
 fn rows_of(page: &str, run: &str, facet: &str, layer: usize) -> Vec<String> {
     let rows = page.split("<tr").skip(1);
@@ -300,6 +300,19 @@ fn keypoints_stand_in_the_rows_of_the_same_slots_and_what_was_not_measured_is_no
     assert_eq!(rows_of(&named, "vit_small (correspond)", "key", 3).len(), 1);
 }
 
+#[test]
+fn attention_runs_are_drawn() {
+    let run = tempfile::tempdir().unwrap();
+    write_attention(run.path());
+    let drawn = draw(run.path()).unwrap();
+    assert_eq!(names(&drawn.figures), ["locality-by-layer", "attention"]);
+    let svg = fs::read_to_string(run.path().join("figures/attention.svg")).unwrap();
+    // Three layers, each a matrix and one query.
+    assert_eq!(svg.matches("<image").count(), 6);
+    let found = texts(&svg);
+    assert!(
+        found.iter().any(|text| text == "street.000")
+            && found.iter().any(|text| text == "row 0, column 1")
     );
     let csv = fs::read_to_string(run.path().join("figures/locality-by-layer.csv")).unwrap();
     assert!(

@@ -8,6 +8,9 @@ use vitscope_run::Measured;
 use crate::compared::{ComparedTable, field};
 use crate::error::FigureError;
 
+/// Why the coefficients of one model have no interval.
+pub(super) const ONE_MODEL: &str = "Coefficients over the slots of one model, which are not independent of one another: no interval can be given.";
+
 /// Correlations by relation and group.
 pub(crate) struct Relations {
     rows: BTreeMap<(String, String), Correlation>,
@@ -67,5 +70,19 @@ impl Relations {
             Some(format!("n = {}", row.n)),
         ];
         Some(parts.into_iter().flatten().collect::<Vec<_>>().join(", "))
+    }
+
+    /// What the intervals of these relations are, or why there are none.
+    pub(super) fn note<'a>(
+        &self,
+        relations: impl Iterator<Item = &'a str>,
+    ) -> Option<&'static str> {
+        let rows = relations.filter_map(|name| self.rows.get(&(name.to_owned(), "all".to_owned())));
+        let read: Vec<Measured> = rows.flat_map(|row| [row.pearson, row.spearman]).collect();
+        if read.iter().any(|measured| measured.interval.is_some()) {
+            return Some("In brackets: 95 % intervals.");
+        }
+        let any = read.iter().any(|measured| measured.value.is_some());
+        any.then_some(ONE_MODEL)
     }
 }

@@ -93,13 +93,13 @@ pub(crate) fn draw(
         sheet.notes(sentence.map(|text| format!("{title}: {text}.")));
     }
     match correlations {
-        Correlations::Read(_) => sheet.note("In brackets: 95 % intervals."),
+        Correlations::Read(stored) => {
+            sheet.notes(stored.note(relations.iter().map(|relation| relation.name)));
+        }
         Correlations::Absent => {
             sheet.note("No correlations: relations.csv is not there, so they were not computed.");
         }
-        Correlations::NotMeant => sheet.note(
-            "Coefficients over the slots of one run, which are not independent of one another: no interval can be given.",
-        ),
+        Correlations::NotMeant => sheet.note(correlations::ONE_MODEL),
     }
     if !full {
         sheet.note("Locality of attention was not measured.");

@@ -30,7 +30,8 @@ const LEVEL: f64 = 0.95;
 pub struct Coefficient {
     /// In `[-1, 1]`; `None` where it is undefined.
     pub value: Option<f64>,
-    /// Its 95 % interval from a bootstrap over the points.
+    /// Its 95 % interval from a bootstrap over the points; `None` for points of one model, which are no
+    /// independent draws.
     pub interval: Option<(f64, f64)>,
 }
 
@@ -170,7 +171,10 @@ pub fn relations(runs: &[StoredRun], notes: &mut Vec<String>) -> Result<Vec<Rela
                     "{name} is not computed over runs of different data sets: compare those of one data set at a time"
                 ));
             }
-            list.push(relate(name, group, &chosen, mixed));
+            let one_model = chosen
+                .windows(2)
+                .all(|pair| runs[pair[0].run].is_same_model(&runs[pair[1].run]));
+            list.push(relate(name, group, &chosen, mixed, one_model));
         };
         add("all", points.iter().collect());
         for index in probes() {
@@ -185,7 +189,13 @@ pub fn relations(runs: &[StoredRun], notes: &mut Vec<String>) -> Result<Vec<Rela
     Ok(list)
 }
 
-fn relate(relation: &'static str, group: &str, points: &[&Point], mixed: bool) -> Relation {
+fn relate(
+    relation: &'static str,
+    group: &str,
+    points: &[&Point],
+    mixed: bool,
+    one_model: bool,
+) -> Relation {
     let (x, y): (Vec<f64>, Vec<f64>) = points.iter().map(|point| (point.x, point.y)).unzip();
     let coefficient = |statistic: fn(&[f64], &[f64]) -> Option<f64>| {
         if mixed || x.len() < FEWEST {
@@ -193,8 +203,9 @@ fn relate(relation: &'static str, group: &str, points: &[&Point], mixed: bool) -
         }
         let value = statistic(&x, &y);
         let mut rng = ChaCha8Rng::seed_from_u64(0);
-        let interval =
-            value.and_then(|_| bootstrap_interval(&x, &y, statistic, REPLICATES, LEVEL, &mut rng));
+        let interval = value
+            .filter(|_| !one_model)
+            .and_then(|_| bootstrap_interval(&x, &y, statistic, REPLICATES, LEVEL, &mut rng));
         Coefficient { value, interval }
     };
     Relation {
@@ -224,13 +235,20 @@ mod tests {
     fn a_relation_is_of_its_points() {
         let list = points(&[(0.0, 1.0), (1.0, 0.0), (2.0, 1.0), (3.0, 2.0)]);
         let all: Vec<&Point> = list.iter().collect();
-        let found = relate(QUALITY, "all", &all, false);
+        let found = relate(QUALITY, "all", &all, false, false);
         // Deviations from the means: x -1.5, -.5, .5, 1.5; y 0, -1, 0, 1: 2 / sqrt(5 * 2).
         let expected = 2.0 / 10.0_f64.sqrt();
         assert!((found.pearson.value.unwrap() - expected).abs() < 1e-12);
         let (low, high) = found.pearson.interval.unwrap();
         assert!(low <= expected && expected <= high);
         assert_eq!(found.n, 4);
+        // Slots of one model are not drawn independently: the same coefficient, without an interval.
+        let alone = relate(QUALITY, "a", &all, false, true);
+        assert_eq!(alone.pearson.value, found.pearson.value);
+        assert_eq!(
+            (alone.pearson.interval, alone.spearman.interval),
+            (None, None)
+        );
     }
 
     #[test]
@@ -238,8 +256,8 @@ mod tests {
         let list = points(&[(0.0, 1.0), (1.0, 0.0), (2.0, 1.0)]);
         let all: Vec<&Point> = list.iter().collect();
         for found in [
-            relate(QUALITY, "all", &all[..2], false),
-            relate(QUALITY, "all", &all, true),
+            relate(QUALITY, "all", &all[..2], false, false),
+            relate(QUALITY, "all", &all, true, false),
         ] {
             assert_eq!(found.pearson, Coefficient::default());
             assert_eq!(found.spearman, Coefficient::default());
