@@ -35,9 +35,9 @@ pub fn run(cli: &Cli, runs: &[PathBuf], words: &[String], asked: &LookArgs) -> a
 /// What `--label`, `--no-caption` and `--letters` mean for so many runs.
 pub fn look(args: &LookArgs, runs: usize) -> anyhow::Result<Look> {
     let labels = args.labels.clone();
-    if labels.len() > runs {
+    if !labels.is_empty() && labels.len() != runs {
         let problem = format!(
-            "--label is given {} times for {runs} runs: give it once for each",
+            "--label: {} given, {runs} wanted: give it once for each run",
             labels.len()
         );
         return Err(usage(anyhow::anyhow!(problem)));

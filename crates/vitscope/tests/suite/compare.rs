@@ -370,6 +370,15 @@ fn what_does_not_belong_together_is_not_joined() {
         2,
         "layer:N",
     );
+    // A name for one of two runs leaves open which, and for a third there is none.
+    for count in [1, 3] {
+        let labels = ["--label", "one"].repeat(count);
+        refused(
+            compare(&out, &[a.clone(), b.clone()], &labels),
+            2,
+            &format!("--label: {count} given, 2 wanted: give it once for each run"),
+        );
+    }
     let text = std::fs::read_to_string(a.join("run.json")).unwrap();
     std::fs::write(a.join("run.json"), text.replace("complete", "interrupted")).unwrap();
     refused(compare(&out, std::slice::from_ref(&a), &[]), 3, "--resume");
