@@ -205,6 +205,8 @@ def test_features_that_cannot_be_probed_are_told(train, tmp_path: Path) -> None:
         grid = (3, 4) if getattr(given, "shape", (0, 16))[1] == 12 else 4
         with pytest.raises(vs.InputError, match=sentence):
             vs.probe_features(given, grid=grid, out=tmp_path / "run", steps=3, batch=4)
+    with pytest.raises(vs.InputError, match="two classes are named '1'"):
+        vs.probe_features(train, grid=4, out=tmp_path / "run", steps=3, batch=4, classes=[*"0121"] + [*"abcdefgh"])
     assert list(tmp_path.iterdir()) == []
 
 

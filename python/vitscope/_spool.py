@@ -181,6 +181,9 @@ class Spool:
             raise InputError(
                 f"masks hold class {self._classes - 1}, and there are {len(names)} classes: they count from 0"
             )
+        twice = next((name for place, name in enumerate(names) if name in names[:place]), None)
+        if twice is not None:
+            raise InputError(f"two classes are named {twice!r}: give every class a name of its own")
         return names
 
     def _draw(self, split: str, count: int, masks: Any, images: Any, ignore: int) -> None:

@@ -1,5 +1,7 @@
 //! The page's heading: what was run on what, in a glance, and every setting.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 use vitscope_run::RunKind;
 
@@ -94,10 +96,13 @@ fn data(run: &RunView) -> String {
         "no ground truth".to_owned()
     };
     let (train, test) = (run.record.data.train, run.record.data.test);
+    // One that serves both splits has one name.
+    let left_out = run.record.skipped.iter().map(|image| &image.name);
+    let left_out: BTreeSet<&String> = left_out.collect();
     join([
         counted(train, "training image"),
         counted(test, "test image"),
-        counted(run.record.skipped.len(), "image").map(|left| left + " left out"),
+        counted(left_out.len(), "image").map(|left| left + " left out"),
         Some(truth),
     ])
 }
