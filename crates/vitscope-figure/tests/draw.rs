@@ -428,7 +428,7 @@ fn a_run_that_has_just_begun_gives_a_page() {
     let drawn = draw(run.path()).unwrap();
     assert!(drawn.figures.is_empty());
     let page = fs::read_to_string(drawn.page).unwrap();
-    assert!(page.contains("This run is still going."));
+    assert!(page.contains("This run is not finished: it is at work, or was ended."));
     assert!(page.contains("No slot has been measured yet."));
     assert!(page.contains("The run has not measured anything yet."));
 }

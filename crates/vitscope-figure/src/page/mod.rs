@@ -101,7 +101,7 @@ pub(crate) fn of_run(member: &Member, plates: &[Plate]) -> Result<String, Figure
         state: match run.record.state {
             RunState::Complete | RunState::Shard => "",
             RunState::Running => {
-                "This run is still going. The page shows what was finished when it was drawn."
+                "This run is not finished: it is at work, or was ended. The page shows what was done when it was drawn."
             }
             RunState::Interrupted => {
                 "This run was interrupted. The page shows what was finished before."
@@ -166,7 +166,7 @@ pub(crate) fn of_comparison(
         notes.extend(own.map(|note| format!("{}: {note}", member.label)));
         let unfinished = match member.run.record.state {
             RunState::Complete | RunState::Shard => continue,
-            RunState::Running => "still going",
+            RunState::Running => "not finished",
             RunState::Interrupted => "interrupted",
         };
         notes.push(format!("{}: this run is {unfinished}.", member.label));

@@ -1,13 +1,13 @@
 //! Relations between numbers over slots and models (docs/protocol.md section 11; paper 3.3).
 //!
-//! - `nmi~log_miou`: positional effect against the natural logarithm of mIoU, every slot a point.
+//! - `nmi~log_miou`: positional effect against the natural logarithm of mIoU, every slot a point that is not collapsed.
 //! - `nmi~locality`: positional effect of keys and queries against the locality bias of their layer.
 
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 use vitscope_measure::{bootstrap_interval, pearson, spearman};
-use vitscope_run::{Facet, Part, Subject};
+use vitscope_run::{Facet, Part, Slot, Subject};
 
 use crate::error::StudyError;
 use crate::stored::StoredRun;
@@ -136,6 +136,10 @@ pub fn relations(runs: &[StoredRun], notes: &mut Vec<String>) -> Result<Vec<Rela
         }
         for facet in Facet::ALL {
             for layer in run.run.metrics.layers(Some(facet)) {
+                // One whose clusters are one says nothing of what goes with what.
+                if run.is_collapsed(Slot { facet, layer }) {
+                    continue;
+                }
                 let value = |metric| run.number(Some(facet), layer, metric)?.value;
                 let point = |list: &mut Vec<Point>, y: Option<f64>| {
                     if let (Some(x), Some(y)) = (value("nmi"), y) {

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use vitscope_run::{Facet, Measured, Run, RunKind, Subject};
+use vitscope_measure::Usage;
+use vitscope_run::{Facet, Measured, Run, RunKind, Slot, Subject};
 
 use crate::error::StudyError;
 use crate::settings::Side;
@@ -95,6 +96,21 @@ impl StoredRun {
     #[must_use]
     pub fn number(&self, facet: Option<Facet>, layer: usize, metric: &str) -> Option<Measured> {
         self.run.metrics.whole(subject(facet, layer), metric)
+    }
+
+    /// Whether a slot is collapsed (docs/protocol.md section 14).
+    #[must_use]
+    pub fn is_collapsed(&self, slot: Slot) -> bool {
+        let value = |metric| self.run.metrics.value(Subject::Slot(slot), metric);
+        let usage = || {
+            Some(Usage {
+                clusters: self.run.record.clusters,
+                used: value("clusters_used")?,
+                largest: value("largest_cluster")?,
+                dead: 0,
+            })
+        };
+        usage().is_some_and(|usage| usage.is_collapsed())
     }
 
     /// Whether any row holds such a number.

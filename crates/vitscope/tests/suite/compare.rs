@@ -221,6 +221,23 @@ fn relations_are_scipys() {
 }
 
 #[test]
+fn a_collapsed_slot_is_no_point_of_a_relation() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut made = Made::default();
+    for (layer, largest) in [(1, 0.3), (2, 0.2), (3, 0.99), (4, 0.25)] {
+        made.row(layer, "key", "miou", &format!("0.{layer}"));
+        made.row(layer, "key", "nmi", &format!("0.{}", 7 * layer % 5 + 1));
+        made.row(layer, "key", "clusters_used", "9");
+        made.row(layer, "key", "largest_cluster", &largest.to_string());
+    }
+    let (run, out) = (made.write(&dir.path().join("run")), dir.path().join("out"));
+    succeed(compare(&out, &[run], &[]));
+    let table = rows(&out.join("relations.csv"));
+    let all = table.iter().find(|row| row[1] == "all").unwrap();
+    assert_eq!(all[2], "3", "{all:?}");
+}
+
+#[test]
 fn every_row_is_kept_and_the_shown_layer_named() {
     let dir = tempfile::tempdir().unwrap();
     let out = dir.path().join("out");

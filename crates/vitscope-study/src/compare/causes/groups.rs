@@ -159,15 +159,7 @@ impl<'a> Tried<'a> {
     }
 
     pub(super) fn is_collapsed(&self, slot: Slot) -> bool {
-        let usage = || {
-            Some(vitscope_measure::Usage {
-                clusters: self.run.run.record.clusters,
-                used: self.value(slot, "clusters_used")?,
-                largest: self.value(slot, "largest_cluster")?,
-                dead: 0,
-            })
-        };
-        usage().is_some_and(|usage| usage.is_collapsed())
+        self.run.is_collapsed(slot)
     }
 
     /// mIoU less that of another run of the same seed.
