@@ -314,7 +314,7 @@ int cuDeviceGetAttribute(int* value, int attribute, int) {
     switch (attribute) {
         case 75: *value = 8; return 0;   // compute capability, major
         case 76: *value = 0; return 0;   // minor
-        case 115: *value = 0; return 0;  // memory pools
+        case 115: *value = 1; return 0;  // memory pools
     }
     fail("asked for device attribute " + std::to_string(attribute));
 }
@@ -355,6 +355,22 @@ int cuMemFree_v2(uint64_t address) {
     std::lock_guard<std::mutex> guard(lock);
     finish_all();
     let_go(address);
+    return 0;
+}
+// In the order of what is queued; memory that queued work will let go is there when nothing else is.
+int cuMemAllocAsync(uint64_t* out, size_t size, void*) {
+    bound();
+    if (size == 0) return 1;
+    std::lock_guard<std::mutex> guard(lock);
+    if (taken() + size > card_memory()) finish_all();
+    if (taken() + size > card_memory()) return 2;
+    *out = allocate(size);
+    return *out ? 0 : 2;
+}
+int cuMemFreeAsync(uint64_t address, void*) {
+    bound();
+    std::lock_guard<std::mutex> guard(lock);
+    queue.push_back({[=] { let_go(address); }, {address}});
     return 0;
 }
 int cuMemGetInfo_v2(size_t* free, size_t* total) {

@@ -243,11 +243,8 @@ impl Staging {
         }
         self.turn = 1 - self.turn;
         let half = &mut self.halves[self.turn];
-        // A half is copied as a whole.
-        if half
-            .as_ref()
-            .is_some_and(|half| half.memory.len() != bytes.len())
-        {
+        let is_too_small = |half: &StagingHalf| half.memory.len() < bytes.len();
+        if half.as_ref().is_some_and(is_too_small) {
             *half = None;
         }
         let mut copy = || {
@@ -257,9 +254,10 @@ impl Staging {
             };
             // The copy before the last has to have left this half.
             half.copied.synchronize()?;
-            half.memory.as_mut_slice()?.copy_from_slice(bytes);
+            let staged = &mut half.memory.as_mut_slice()?[..bytes.len()];
+            staged.copy_from_slice(bytes);
             let mut front = to.slice.slice_mut(..bytes.len());
-            gpu.stream().memcpy_htod(&half.memory, &mut front)?;
+            gpu.stream().memcpy_htod(&*staged, &mut front)?;
             half.copied.record(gpu.stream())
         };
         copy().map_err(CudaError::driver("copy images to the card"))
@@ -329,7 +327,7 @@ impl Drop for Letters {
 mod tests {
     use super::*;
 
-    /// Nobody waits between the batches, of which some are smaller: every one arrives as it was sent.
+    /// Nobody waits between the batches, of which some are smaller or larger: every one arrives as it was sent.
     #[test]
     fn bytes_arrive_as_they_were_sent() {
         let gpu = match Gpu::open() {
@@ -339,7 +337,7 @@ mod tests {
                 return;
             }
         };
-        let sizes = [4 << 20, 4 << 20, 4 << 20, 3 << 20, 4 << 20, 4 << 20];
+        let sizes = [3 << 20, 3 << 20, 3 << 20, 2 << 20, 4 << 20, 3 << 20, 1, 5];
         let batch = |index: usize| vec![index as u8 + 1; sizes[index]];
         let mut staging = Staging::default();
         let mut arrived: Vec<Buffer<u8>> = sizes

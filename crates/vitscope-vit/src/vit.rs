@@ -93,8 +93,8 @@ impl Workspace {
     }
 
     /// Takes RGB images for the next [`Vit::forward_sent`]: `fill` puts them into an empty vector, `[batch, height,
-    /// width, 3]`. A card copies them while it is at work on what was queued before, so who sends a batch before
-    /// waiting for the results of the last one does not keep the card waiting.
+    /// width, 3]`. For a card they are gathered where it copies from by itself, as soon as it has done what was queued
+    /// before: who sends a batch before waiting for the results of the last one has the card wait for nothing but that copy.
     ///
     /// # Errors
     /// What the device reports; then nothing was sent.

@@ -14,8 +14,10 @@ use crate::rows::RowsView;
 /// Clusters that a block sums, as in `cluster.cu`.
 const SUM_CLUSTERS: usize = 32;
 
-/// Arrays that go through a kernel together, as in `cluster.cu`: queries, keys and values.
+/// Arrays that go through a kernel together, as in `cluster.cu`: queries, keys and values; fewer where the sums of
+/// their images would be more numbers than this.
 const TOGETHER: usize = 3;
+const MAX_SUMS: usize = 32 << 20;
 
 /// The numbers of one step of Adam.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -173,12 +175,15 @@ impl Assigned {
 pub struct SlotRows<'a, 'r>(&'r [(usize, RowsView<'a>)]);
 
 impl<'a, 'r> SlotRows<'a, 'r> {
-    /// The first array with those after it that lie alike; `None` where there is none.
+    /// The first array with those after it that lie alike, as far as they are added up together; `None` where there
+    /// is none.
     #[must_use]
-    pub fn first_alike(rows: &'r [(usize, RowsView<'a>)]) -> Option<Self> {
+    pub fn first_alike(rows: &'r [(usize, RowsView<'a>)], shape: CentroidShape) -> Option<Self> {
         let (_, first) = rows.first()?;
         let alike = rows.iter().take_while(|(_, rows)| rows.lies_like(first));
-        Some(Self(&rows[..alike.count().min(TOGETHER)]))
+        let sums = first.shape()[0] * shape.of_slot();
+        let most = (MAX_SUMS / sums.max(1)).clamp(1, TOGETHER);
+        Some(Self(&rows[..alike.count().min(most)]))
     }
 
     /// The numbers of their slots.

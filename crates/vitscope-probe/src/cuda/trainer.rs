@@ -101,12 +101,12 @@ impl DeviceTrainers {
         rows: &[(usize, RowsView<'_>)],
         scratch: &mut StageScratch,
     ) -> Result<(), ProbeError> {
-        let width = self.centroids.shape().width;
+        let shape = self.centroids.shape();
         for (_, rows) in rows {
-            check("width of the patch vectors", width, rows.shape()[2])?;
+            check("width of the patch vectors", shape.width, rows.shape()[2])?;
         }
         let mut left = rows;
-        while let Some(alike) = SlotRows::first_alike(left) {
+        while let Some(alike) = SlotRows::first_alike(left, shape) {
             left = &left[alike.slots().len()..];
             let [images, patches, _] = alike.shape();
             let before = alike

@@ -48,6 +48,7 @@ use crate::outcome::ProbeOutcome;
 use crate::probe::inspect::inspect;
 use crate::probe::prepared::Prepared;
 use crate::probe::readers::Readers;
+use crate::screen::look_over;
 use crate::shard::Shard;
 use crate::source::Source;
 use crate::start::start;
@@ -128,6 +129,12 @@ pub(crate) fn run(
     }
     // Before anything is made: what is missing here leaves no folder behind.
     let trainings = trainings(job, trained)?;
+    // Those that learn nothing, or were looked at when they began, lose nothing by what comes late; nor do stored features.
+    let takes_long = matches!(source, Source::Backbone(_)) && trainings.iter().any(Option::is_none);
+    if takes_long && job.common.skip_bad == 0 {
+        let used = job.common.limit_test.unwrap_or(usize::MAX);
+        look_over(job.data, job.opened.geometry, used, observer)?;
+    }
     let sessions = begin(job, &records)?;
     let stamps = note_data(job, &sessions, &mut records, observer)?;
     for (run, training) in job.runs.iter().zip(&trainings) {

@@ -8,7 +8,7 @@ use crate::error::StudyError;
 use crate::model::{Opened, check_counts};
 use crate::observer::Observer;
 use crate::probe::request::ProbeRequest;
-use crate::screen::{look_over, screen};
+use crate::screen::screen;
 use crate::settings::{Settings, TransformFit};
 use crate::source::Source;
 use crate::variants::{Variant, Vary};
@@ -100,7 +100,7 @@ fn check_selection(select: Select, opened: &Opened) -> Result<(), StudyError> {
     }
 }
 
-/// Looks at the images before the run does, and applies `--skip-bad` where it was asked for.
+/// Applies `--skip-bad`, where it was asked for.
 fn leave_out_bad(
     data: DataSet,
     settings: &Settings,
@@ -108,20 +108,15 @@ fn leave_out_bad(
     opened: &Opened,
     observer: &mut dyn Observer,
 ) -> Result<(DataSet, Vec<Skipped>), StudyError> {
-    let used = [settings.limit_train, settings.limit_test];
-    let used = used.map(|limit| limit.unwrap_or(usize::MAX));
-    let stored = matches!(source, Source::Features(_));
     if settings.skip_bad == 0 {
-        // Stored features take no time before masks are read.
-        if !stored {
-            look_over(&data, opened.geometry, used[1], observer)?;
-        }
         return Ok((data, Vec::new()));
     }
-    if stored {
+    if matches!(source, Source::Features(_)) {
         return Err(StudyError::setting(
             "`skip-bad` needs a model: a feature directory holds every image of the data set already",
         ));
     }
+    let used = [settings.limit_train, settings.limit_test];
+    let used = used.map(|limit| limit.unwrap_or(usize::MAX));
     screen(data, opened.geometry, used, settings.skip_bad, observer)
 }
