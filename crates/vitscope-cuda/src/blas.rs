@@ -12,6 +12,7 @@ use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
+use crate::buffer::know_card;
 use crate::element::Element;
 use crate::error::CudaError;
 
@@ -77,6 +78,8 @@ impl Drop for ProductPlan {
 impl Drop for Blas {
     fn drop(&mut self) {
         self.plans.clear();
+        // As a `Buffer` does: the workspace goes after this.
+        know_card(self.workspace.stream());
         // SAFETY: made by `Blas::new` and destroyed nowhere else.
         let _ = unsafe { result::destroy_handle(self.handle) };
     }

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytemuck::Pod;
 use cudarc::driver::{
     CudaEvent, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, PinnedHostSlice,
-    ValidAsZeroBits, sys,
+    ValidAsZeroBits, result, sys,
 };
 
 use crate::error::CudaError;
@@ -146,6 +146,12 @@ impl<T: DeviceRepr + Pod> Buffer<T> {
     }
 }
 
+impl<T> Drop for Buffer<T> {
+    fn drop(&mut self) {
+        know_card(self.slice.stream());
+    }
+}
+
 impl<T> Buffer<T> {
     /// How many numbers there are.
     #[must_use]
@@ -166,7 +172,13 @@ impl<T> Buffer<T> {
     }
 }
 
-/// A failed allocation; a full card is told apart.
+/// Makes the card known to this thread, whichever it is: cudarc releases memory without seeing to that. There is no one
+/// to tell of a failure, and what failed before is left for the next call to tell.
+pub(crate) fn know_card(stream: &CudaStream) {
+    // SAFETY: the context is this stream's, and lives as long.
+    let _ = unsafe { result::ctx::set_current(stream.context().cu_ctx()) };
+}
+
 /// Checks that an array has room.
 ///
 /// # Panics
@@ -175,6 +187,7 @@ pub(crate) fn expect(what: &str, found: usize, needed: usize) {
     assert!(found >= needed, "{what}: room for {found}, {needed} needed");
 }
 
+/// A failed allocation; a full card is told apart.
 fn failed<T>(error: DriverError, len: usize) -> CudaError {
     if error.0 == sys::CUresult::CUDA_ERROR_OUT_OF_MEMORY {
         return CudaError::Memory {
