@@ -12,9 +12,9 @@ use cudarc::cublaslt::result::{self, CublasError};
 use cudarc::cublaslt::sys;
 use cudarc::driver::{CudaSlice, CudaStream, DevicePtr};
 
-use crate::buffer::know_card;
 use crate::element::Element;
 use crate::error::CudaError;
+use crate::thread::know_card;
 
 /// Scratch memory that cuBLASLt may use, as NVIDIA recommends it: bytes before Hopper, and since.
 const WORKSPACE: [usize; 2] = [4 << 20, 32 << 20];

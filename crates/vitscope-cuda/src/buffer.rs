@@ -9,11 +9,12 @@ use std::sync::Arc;
 use bytemuck::Pod;
 use cudarc::driver::{
     CudaEvent, CudaSlice, CudaStream, DevicePtr, DeviceRepr, DriverError, PinnedHostSlice,
-    ValidAsZeroBits, result, sys,
+    ValidAsZeroBits, sys,
 };
 
 use crate::error::CudaError;
 use crate::gpu::Gpu;
+use crate::thread::know_card;
 
 /// An array in the GPU's memory, of numbers whose every bit pattern is one.
 ///
@@ -170,13 +171,6 @@ impl<T> Buffer<T> {
         let (address, _in_order) = self.slice.device_ptr(self.slice.stream());
         address
     }
-}
-
-/// Makes the card known to this thread, whichever it is: cudarc releases memory without seeing to that. There is no one
-/// to tell of a failure, and what failed before is left for the next call to tell.
-pub(crate) fn know_card(stream: &CudaStream) {
-    // SAFETY: the context is this stream's, and lives as long.
-    let _ = unsafe { result::ctx::set_current(stream.context().cu_ctx()) };
 }
 
 /// Checks that an array has room.

@@ -29,6 +29,7 @@ mod program;
 mod rows;
 mod search;
 mod sources;
+mod thread;
 mod weights;
 
 pub use blas::Product;
