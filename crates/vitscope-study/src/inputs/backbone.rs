@@ -178,7 +178,7 @@ impl Facets for Backbone {
                 end_batch(&mut due, visitor, times)?;
                 let (visit, work) = (&mut times.visit, &mut self.work);
                 let mut shown = false;
-                let mut run = || {
+                let ran = sent.map_err(StudyError::from).and_then(|()| {
                     self.vit
                         .forward_sent(&self.levels, &taps, work, |together| {
                             let start = Instant::now();
@@ -187,8 +187,8 @@ impl Facets for Backbone {
                             *visit += start.elapsed();
                             looked.map_err(|error| pass.named(error, &seen, None))
                         })
-                };
-                match sent.map_err(StudyError::from).and_then(|()| run()) {
+                });
+                match ran {
                     // Too many at a time for this card: from here on fewer.
                     Err(StudyError::Device(error))
                         if error.is_memory() && !shown && now.len() > 1 =>
