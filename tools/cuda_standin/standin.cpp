@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <cstdlib>
@@ -27,6 +28,7 @@
 #include <set>
 #include <sstream>
 #include <string>
+#include <thread>
 #include <vector>
 
 namespace {
@@ -643,16 +645,24 @@ struct Heuristic {
     float waves;
     int reserved[4];
 };
+// Ways to compute a product, the first choice first. It is the slowest; the fastest adds in another order, and what
+// that gives is not the same.
+enum Algorithm : uint64_t { FIRST, BACKWARD, REFUSED, QUICK, UNSUPPORTED, LARGE, ALGORITHMS };
 int cublasLtMatmulAlgoGetHeuristic(void*, void* description, void* a, void* b, void* c, void* d,
                                    void* preference, int wanted, Heuristic* result, int* found) {
     if (wanted < 1) return 7;
     if (c != d) fail("products go where their sum comes from");
     check_products(*static_cast<Description*>(description), *static_cast<Layout*>(a),
                    *static_cast<Layout*>(b), *static_cast<Layout*>(c));
-    memset(result, 0, sizeof *result);
-    // The algorithm remembers what it was promised.
-    for (int i = 0; i < 4; i++) result->algorithm[i] = static_cast<Preference*>(preference)->alignment[i];
-    *found = 1;
+    *found = std::min(wanted, int(ALGORITHMS));
+    for (int id = 0; id < *found; id++) {
+        memset(&result[id], 0, sizeof *result);
+        // The algorithm remembers what it was promised.
+        for (int i = 0; i < 4; i++) result[id].algorithm[i] = static_cast<Preference*>(preference)->alignment[i];
+        result[id].algorithm[4] = id;
+        if (id == UNSUPPORTED) result[id].state = 15;
+        if (id == LARGE) result[id].workspace = size_t(1) << 40;
+    }
     return 0;
 }
 int cublasLtMatmul(void*, void* description, const float* alpha, const void* a, void* a_layout,
@@ -666,12 +676,16 @@ int cublasLtMatmul(void*, void* description, const float* alpha, const void* a, 
     if (*alpha != 1.0f || (*beta != 0.0f && *beta != 1.0f) || c != d || c_layout != d_layout) fail("plain products only");
     const bool added = *beta == 1.0f;
     check_products(desc, la, lb, lc);
+    const uint64_t way = algorithm[4];
+    if (way == REFUSED) return 15;
+    if (way != FIRST && way != BACKWARD && way != QUICK) fail("an algorithm that cannot be used");
     const void* pointers[] = {a, b, c, d};
     for (int i = 0; i < 4; i++) {
         if (algorithm[i] == 0 || reinterpret_cast<uint64_t>(pointers[i]) % algorithm[i] != 0)
             fail("a matrix is not aligned as was promised");
     }
     queue.push_back({[=] {
+        if (way != BACKWARD) std::this_thread::sleep_for(std::chrono::microseconds(way == FIRST ? 150 : 30));
         const uint64_t m = lc.rows, n = lc.columns;
         const uint64_t k = desc.transposed_a ? la.rows : la.columns;
         // A bias is of the type of what is written.
@@ -687,7 +701,8 @@ int cublasLtMatmul(void*, void* description, const float* alpha, const void* a, 
             inside(target, ((n - 1) * lc.stride + m) * size_of(lc.type), "a product");
             for (uint64_t j = 0; j < n; j++) {
                 std::fill(column.begin(), column.end(), 0.0f);
-                for (uint64_t l = 0; l < k; l++) {
+                for (uint64_t term = 0; term < k; term++) {
+                    const uint64_t l = way == BACKWARD ? k - 1 - term : term;
                     const float factor = right[j * k + l];
                     for (uint64_t i = 0; i < m; i++) column[i] += left[l * m + i] * factor;
                 }

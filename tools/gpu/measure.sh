@@ -101,7 +101,8 @@ if [ "$stage" = right ]; then
 else
     prepare
     wait
-    for dtype in bf16 f16 f32; do try "forward $dtype" 40 9 "$BIN/forward" 8 320 12 $dtype cuda 8,32,64,128; done
+    for dtype in bf16 f16; do try "forward $dtype" 40 13 "$BIN/forward" 8 320 12 $dtype cuda 8,32,64,128; done
+    try "forward f32" 40 7 "$BIN/forward" 8 320 12 f32 cuda 8,64
     try "PyTorch" 40 9 python3 "$here/peer.py"
     job bf16 bf16
     job f32 f32

@@ -1,4 +1,4 @@
-//! cuBLASLt: its descriptions of products, and the algorithm that it chooses for each.
+//! cuBLASLt: its descriptions of products, and the algorithms that it has for each.
 #![expect(
     unsafe_code,
     reason = "cuBLASLt takes pointers; who asks for a product has checked its matrices"
@@ -6,6 +6,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::c_void;
+use std::mem::MaybeUninit;
 use std::sync::Arc;
 
 use cudarc::cublaslt::result::{self, CublasError};
@@ -45,6 +46,35 @@ pub(crate) struct ProductKey {
     pub(crate) bias: bool,
 }
 
+impl ProductKey {
+    /// Numbers from the first of the product to the last.
+    pub(crate) fn out_len(&self) -> usize {
+        let Product {
+            rows,
+            outputs,
+            batch,
+            ..
+        } = self.product;
+        (batch - 1) * self.batch_strides[2] + (rows - 1) * self.strides[2] + outputs
+    }
+}
+
+/// How many algorithms cuBLASLt is asked for.
+const ALGORITHMS: usize = 8;
+
+/// One of cuBLASLt's ways to compute a product.
+pub(crate) type Algorithm = sys::cublasLtMatmulAlgo_t;
+
+/// Where a product's numbers lie: the left factor, the right one, the product, and a bias.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct ProductPlaces {
+    pub(crate) factors: [u64; 2],
+    pub(crate) out: u64,
+    pub(crate) bias: Option<u64>,
+    /// Whether the product is added to what is there.
+    pub(crate) added: bool,
+}
+
 /// cuBLASLt with what it was asked before.
 pub(crate) struct Blas {
     handle: sys::cublasLtHandle_t,
@@ -56,11 +86,15 @@ pub(crate) struct Blas {
 // SAFETY: the handle is used by one thread at a time (it lies in a mutex), which cuBLASLt allows.
 unsafe impl Send for Blas {}
 
-/// The descriptions of one kind of product and the algorithm that was chosen for it.
+/// The descriptions of one kind of product and the algorithms that there are for it.
 struct ProductPlan {
     description: sys::cublasLtMatmulDesc_t,
     layouts: [sys::cublasLtMatrixLayout_t; 3],
-    algorithm: sys::cublasLtMatmulAlgo_t,
+    /// Those that can be used, the one that cuBLASLt expects to be fastest first.
+    algorithms: Vec<Algorithm>,
+    /// Which of them is used.
+    chosen: usize,
+    uses: u32,
 }
 
 impl Drop for ProductPlan {
@@ -103,31 +137,88 @@ impl Blas {
         })
     }
 
-    /// Queues a product of matrices at these addresses: the left factor, the right one, and where the product goes, to
-    /// be added to what is there or not.
+    /// Queues a product by the algorithm that is chosen for it, and says how often it was asked for.
     ///
     /// # Safety
-    /// The matrices of `key` lie in their arrays at these addresses, and `stream` keeps the product before whatever
+    /// The matrices of `key` lie in their arrays at these places, and `stream` keeps the product before whatever
     /// frees an array.
     pub(crate) unsafe fn multiply(
         &mut self,
         stream: &CudaStream,
         key: &ProductKey,
-        [left, right, out]: [u64; 3],
-        bias: Option<u64>,
-        added: bool,
-    ) -> Result<(), CublasError> {
+        places: ProductPlaces,
+    ) -> Result<u32, CublasError> {
         if !self.plans.contains_key(key) {
             let plan = ProductPlan::new(self.handle, key, self.room)?;
             self.plans.insert(*key, plan);
         }
         let plan = &self.plans[key];
-        let (one, before) = (1.0_f32, if added { 1.0_f32 } else { 0.0_f32 });
+        // SAFETY: the caller's promise.
+        unsafe { self.run(stream, plan, &plan.algorithms[plan.chosen], places) }?;
+        let uses = self.plans.get_mut(key).map_or(0, |plan| {
+            plan.uses = plan.uses.saturating_add(1);
+            plan.uses
+        });
+        Ok(uses)
+    }
+
+    /// How many algorithms there are for a product that was asked for before.
+    pub(crate) fn algorithms(&self, key: &ProductKey) -> usize {
+        self.plans.get(key).map_or(0, |plan| plan.algorithms.len())
+    }
+
+    /// Uses another one from now on.
+    pub(crate) fn choose(&mut self, key: &ProductKey, algorithm: usize) {
+        if let Some(plan) = self.plans.get_mut(key) {
+            assert!(
+                algorithm < plan.algorithms.len(),
+                "an algorithm that there is"
+            );
+            plan.chosen = algorithm;
+        }
+    }
+
+    /// Which algorithm each product uses.
+    #[cfg(test)]
+    pub(crate) fn choices(&self) -> Vec<usize> {
+        self.plans.values().map(|plan| plan.chosen).collect()
+    }
+
+    /// Queues a product by one of its algorithms.
+    ///
+    /// # Panics
+    /// When the product was never asked for, or has no such algorithm.
+    ///
+    /// # Safety
+    /// As [`Self::multiply`].
+    pub(crate) unsafe fn multiply_by(
+        &self,
+        stream: &CudaStream,
+        key: &ProductKey,
+        algorithm: usize,
+        places: ProductPlaces,
+    ) -> Result<(), CublasError> {
+        let plan = &self.plans[key];
+        // SAFETY: the caller's promise.
+        unsafe { self.run(stream, plan, &plan.algorithms[algorithm], places) }
+    }
+
+    /// # Safety
+    /// As [`Self::multiply`]; the plan is that of the matrices.
+    unsafe fn run(
+        &self,
+        stream: &CudaStream,
+        plan: &ProductPlan,
+        algorithm: &Algorithm,
+        places: ProductPlaces,
+    ) -> Result<(), CublasError> {
+        let (one, before) = (1.0_f32, if places.added { 1.0_f32 } else { 0.0_f32 });
         let pointer = |address: u64| address as *const c_void;
         let scratch = self.workspace.device_ptr(stream).0;
+        let [left, right] = places.factors;
         // SAFETY: the descriptions were made for these shapes, and the caller's promise.
         unsafe {
-            if let Some(address) = bias {
+            if let Some(address) = places.bias {
                 result::set_matmul_desc_attribute(
                     plan.description,
                     sys::cublasLtMatmulDescAttributes_t::CUBLASLT_MATMUL_DESC_BIAS_POINTER,
@@ -145,11 +236,11 @@ impl Blas {
                 plan.layouts[1],
                 pointer(left),
                 plan.layouts[0],
-                pointer(out),
+                pointer(places.out),
                 plan.layouts[2],
-                pointer(out).cast_mut(),
+                pointer(places.out).cast_mut(),
                 plan.layouts[2],
-                &raw const plan.algorithm,
+                algorithm,
                 pointer(scratch).cast_mut(),
                 self.room,
                 stream.cu_stream().cast(),
@@ -197,7 +288,9 @@ impl ProductPlan {
             let mut plan = Self {
                 description,
                 layouts: [std::ptr::null_mut(); 3],
-                algorithm: sys::cublasLtMatmulAlgo_t { data: [0; 8] },
+                algorithms: Vec::new(),
+                chosen: 0,
+                uses: 0,
             };
             for (index, (kind, (rows, columns))) in shapes.into_iter().enumerate() {
                 let stride = key.strides[index] as i64;
@@ -243,19 +336,19 @@ impl ProductPlan {
                     size_of_val(&epilogue),
                 )?;
             }
-            plan.algorithm = choose(handle, &plan, key, room)?;
+            plan.algorithms = algorithms(handle, &plan, key, room)?;
             Ok(plan)
         }
     }
 }
 
-/// The algorithm that cuBLASLt expects to be fastest.
-fn choose(
+/// Algorithms for a product, the one that cuBLASLt expects to be fastest first; at least one.
+fn algorithms(
     handle: sys::cublasLtHandle_t,
     plan: &ProductPlan,
     key: &ProductKey,
     room: usize,
-) -> Result<sys::cublasLtMatmulAlgo_t, CublasError> {
+) -> Result<Vec<Algorithm>, CublasError> {
     use sys::cublasLtMatmulPreferenceAttributes_t as Attribute;
     let preference = result::create_matmul_pref()?;
     let alignments = [
@@ -276,8 +369,11 @@ fn choose(
             key.alignments[2],
         ),
     ];
-    // SAFETY: every attribute is given with its own size; the preference is destroyed below.
-    let found = unsafe {
+    let mut answers = [MaybeUninit::<sys::cublasLtMatmulHeuristicResult_t>::uninit(); ALGORITHMS];
+    let mut count = 0;
+    // SAFETY: every attribute is given with its own size, the answers with their number; the preference is destroyed
+    // below.
+    let asked = unsafe {
         let [left, right, out] = plan.layouts;
         result::set_matmul_pref_attribute(
             preference,
@@ -296,7 +392,7 @@ fn choose(
             })
         })
         .and_then(|()| {
-            result::get_matmul_algo_heuristic(
+            sys::cublasLtMatmulAlgoGetHeuristic(
                 handle,
                 plan.description,
                 right,
@@ -304,10 +400,26 @@ fn choose(
                 out,
                 out,
                 preference,
+                ALGORITHMS as i32,
+                answers.as_mut_ptr().cast(),
+                &raw mut count,
             )
+            .result()
         })
     };
     // SAFETY: made above and used no more.
     unsafe { result::destroy_matmul_pref(preference) }?;
-    found.map(|found| found.algo)
+    asked?;
+    let answers = answers.iter().take(usize::try_from(count).unwrap_or(0));
+    // SAFETY: cuBLASLt has written so many.
+    let answers = answers.map(|answer| unsafe { answer.assume_init() });
+    let usable =
+        answers.filter(|answer| answer.state.result().is_ok() && answer.workspaceSize <= room);
+    let usable: Vec<Algorithm> = usable.map(|answer| answer.algo).collect();
+    match usable.is_empty() {
+        true => Err(CublasError(
+            sys::cublasStatus_t::CUBLAS_STATUS_NOT_SUPPORTED,
+        )),
+        false => Ok(usable),
+    }
 }

@@ -12,12 +12,14 @@ use cudarc::driver::{CudaContext, CudaStream, DriverError, sys};
 use crate::blas::Blas;
 use crate::compiler::compiler_is_here;
 use crate::error::CudaError;
+use crate::trial_rules::TrialRules;
 
 /// The first GPU of this machine. All work on it is queued in one order.
 pub struct Gpu {
     context: Arc<CudaContext>,
     stream: Arc<CudaStream>,
     blas: Mutex<Blas>,
+    trial_rules: TrialRules,
     name: String,
     capability: (i32, i32),
 }
@@ -38,6 +40,11 @@ impl Gpu {
     /// # Errors
     /// One sentence for what is missing.
     pub fn open() -> Result<Arc<Self>, CudaError> {
+        Self::open_with(TrialRules::default())
+    }
+
+    /// As [`Self::open`]; `trial_rules` says when algorithms are tried.
+    pub(crate) fn open_with(trial_rules: TrialRules) -> Result<Arc<Self>, CudaError> {
         crate::libraries::prepare();
         // SAFETY: loading NVIDIA's libraries runs their initializers, which is what is asked for.
         let (driver, nvrtc, blas) = unsafe {
@@ -98,6 +105,7 @@ impl Gpu {
             context,
             stream,
             blas,
+            trial_rules,
             name,
             capability,
         }))
@@ -139,6 +147,11 @@ impl Gpu {
 
     pub(crate) fn blas(&self) -> &Mutex<Blas> {
         &self.blas
+    }
+
+    /// When algorithms are tried.
+    pub(crate) fn trial_rules(&self) -> TrialRules {
+        self.trial_rules
     }
 
     /// Major and minor compute capability.

@@ -10,7 +10,8 @@
 //! # Determinism
 //!
 //! No kernel adds floats by atomics: every sum has one order. cuBLASLt's products are the same for
-//! the same card, library and shapes.
+//! the same card, library and shapes: where a faster algorithm takes the place of cuBLASLt's first choice, it is one
+//! that gave the same bytes.
 
 mod blas;
 mod buffer;
@@ -30,6 +31,8 @@ mod rows;
 mod search;
 mod sources;
 mod thread;
+mod trial;
+mod trial_rules;
 mod weights;
 
 pub use blas::Product;

@@ -8,7 +8,7 @@ use std::sync::PoisonError;
 
 use cudarc::cublaslt::result::CublasError;
 
-use crate::blas::{Product, ProductKey};
+use crate::blas::{Product, ProductKey, ProductPlaces};
 use crate::element::Element;
 use crate::error::CudaError;
 use crate::factors::Factors;
@@ -90,11 +90,19 @@ impl Gpu {
             .bind_to_thread()
             .map_err(CudaError::driver("follow to another thread"))?;
         let mut blas = self.blas().lock().unwrap_or_else(PoisonError::into_inner);
-        let addresses = [left.address, right.address, out.address];
-        let bias = bias.map(|bias| bias.bytes.address());
+        let places = ProductPlaces {
+            factors: [left.address, right.address],
+            out: out.address,
+            bias: bias.map(|bias| bias.bytes.address()),
+            added: target.added,
+        };
         // SAFETY: every matrix was checked to lie in its array, and everything here runs on one stream.
-        unsafe { blas.multiply(self.stream(), &key, addresses, bias, target.added) }
-            .map_err(refused)
+        let uses = unsafe { blas.multiply(self.stream(), &key, places) }.map_err(refused)?;
+        if self.trial_rules().is_due(uses, &product) {
+            // SAFETY: as above; both factors and the bias are borrowed until this returns.
+            unsafe { self.try_algorithms(&mut blas, &key, places) }?;
+        }
+        Ok(())
     }
 }
 
