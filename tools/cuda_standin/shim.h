@@ -248,6 +248,7 @@ unsigned __match_any_sync(unsigned mask, T value) {
 inline unsigned __ballot_sync(unsigned mask, bool says) {
     return lanes_where(mask, says, [](bool other) { return other; });
 }
+inline bool __any_sync(unsigned mask, bool says) { return __ballot_sync(mask, says) != 0; }
 inline int __ffs(int bits) { return __builtin_ffs(bits); }
 inline int __popc(unsigned bits) { return __builtin_popcount(bits); }
 
@@ -322,6 +323,7 @@ inline void copy_later(uint4* to, const void* from, bool there) {
         standin::fail("a copy of 16 bytes from or to where none can begin");
     standin::open_group[threadIdx.x].push_back({to, from, there});
 }
+inline void copy_later(uint4* to, const void* from) { copy_later(to, from, true); }
 inline void copies_end() {
     auto& open = standin::open_group[threadIdx.x];
     standin::groups[threadIdx.x].push_back(open);

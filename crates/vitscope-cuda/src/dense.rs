@@ -463,8 +463,12 @@ impl Dense {
         };
         self.check(y, total);
         let args = args![&*y, total];
-        // SAFETY: the array has `total` numbers, checked above, and a thread takes eight of them.
-        unsafe { self.program.each(&self.gpu, name, total.div_ceil(8), args) }?;
+        let at_a_time = 32 / self.element.size();
+        // SAFETY: the array has `total` numbers, checked above, and a thread takes 32 bytes of them at most.
+        unsafe {
+            self.program
+                .each(&self.gpu, name, total.div_ceil(at_a_time), args)
+        }?;
         Ok(y)
     }
 }

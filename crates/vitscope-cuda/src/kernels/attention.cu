@@ -19,14 +19,16 @@ __device__ inline void note_norm(
 
 // ---- numbers of 16 bits: tensor cores multiply, sums are f32 ----
 
-// One tile of keys and values for the 16 queries of a warp.
+// One tile of keys and values for the 16 queries of a warp. Where the tile has fewer than 64 of them (`SOME`), what
+// would add zeros is left out, eight keys at a time.
+template <bool SOME>
 __device__ inline void attend_tile(
     const unsigned (&queries)[4][4], uint4* keys, uint4* values, unsigned left, float scale,
     float (&mixed)[8][4], float (&top)[2], float (&whole)[2]) {
     unsigned lane = threadIdx.x % 32, matrix = lane / 8, line = lane % 8;
     float scores[8][4];
-    score_tile(scores, queries, keys);
-    if (left < TILE) {
+    score_tile<SOME>(scores, queries, keys, left);
+    if (SOME) {
 #pragma unroll
         for (int n = 0; n < 8; n++) {
 #pragma unroll
@@ -50,9 +52,10 @@ __device__ inline void attend_tile(
         top[half] = most;
 #pragma unroll
         for (int n = 0; n < 8; n++) {
+            bool any = !SOME || n * 8 < left;
 #pragma unroll
             for (int i = 2 * half; i < 2 * half + 2; i++) {
-                scores[n][i] = power_of_two(fmaf(scores[n][i], scale, -shift));
+                scores[n][i] = any ? power_of_two(fmaf(scores[n][i], scale, -shift)) : 0.0f;
                 sum += scores[n][i];
                 mixed[n][i] *= shrink;
             }
@@ -61,6 +64,7 @@ __device__ inline void attend_tile(
     }
 #pragma unroll
     for (int step = 0; step < 4; step++) {
+        if (SOME && step * 16 >= left) break;
         const float(&low)[4] = scores[2 * step];
         const float(&high)[4] = scores[2 * step + 1];
         unsigned a[4] = {
@@ -83,11 +87,15 @@ __device__ inline void attend_heads(
     __shared__ uint4 value_tiles[2][TILE * PIECES];
     unsigned tokens = (unsigned)tokens_, width = (unsigned)heads * 64, first = blockIdx.x * TILE;
     unsigned warp = threadIdx.x / 32, lane = threadIdx.x % 32;
-    const Factor* head = qkv + (Count)blockIdx.z * tokens * 3 * width + blockIdx.y * 64;
-    bring(query_tile, head, 0, first, tokens, width);
-    bring(key_tiles[0], head, 1, 0, tokens, width);
-    bring(value_tiles[0], head, 2, 0, tokens, width);
+    unsigned apart = 3 * width;
+    const Factor* head = qkv + (Count)blockIdx.z * tokens * apart + blockIdx.y * 64;
+    bring(query_tile, head + (Count)first * apart, apart, tokens - first);
+    bring(key_tiles[0], head + width, apart, tokens);
+    bring(value_tiles[0], head + 2 * width, apart, tokens);
     copies_end();
+    // The last block may have fewer queries than warps could take. All lanes say the same; asking them lets the
+    // compiler know.
+    bool works = __any_sync(0xffffffffu, first + warp * 16 < tokens);
 
     unsigned queries[4][4];
     float mixed[8][4], top[2] = {-3.402823466e38f, -3.402823466e38f}, whole[2] = {0.0f, 0.0f};
@@ -98,16 +106,21 @@ __device__ inline void attend_heads(
     }
     unsigned tiles = (tokens + TILE - 1) / TILE;
     for (unsigned tile = 0; tile < tiles; tile++) {
-        if (tile + 1 < tiles) {
-            bring(key_tiles[(tile + 1) % 2], head, 1, (tile + 1) * TILE, tokens, width);
-            bring(value_tiles[(tile + 1) % 2], head, 2, (tile + 1) * TILE, tokens, width);
+        unsigned left = tokens - tile * TILE, side = tile % 2;
+        if (left > TILE) {
+            const Factor* next = head + (Count)(tile + 1) * TILE * apart;
+            bring(key_tiles[1 - side], next + width, apart, left - TILE);
+            bring(value_tiles[1 - side], next + 2 * width, apart, left - TILE);
         }
         copies_end();
         copies_wait<1>();
         __syncthreads();
         if (tile == 0) take_queries(queries, query_tile);
-        attend_tile(queries, key_tiles[tile % 2], value_tiles[tile % 2], tokens - tile * TILE, scale,
-                    mixed, top, whole);
+        if (works) {
+            uint4 *k = key_tiles[side], *v = value_tiles[side];
+            if (left >= TILE) attend_tile<false>(queries, k, v, TILE, scale, mixed, top, whole);
+            else attend_tile<true>(queries, k, v, left, scale, mixed, top, whole);
+        }
         __syncthreads();
     }
 

@@ -50,10 +50,12 @@ __device__ inline unsigned pack(float low, float high) {
 #endif
 }
 
-// Rows of some kind, read and written as f32: one number, or four from a place that four divide.
+// Rows of some kind, read and written as f32: one number, four from a place that four divide, or `WIDE`, which are
+// 16 bytes, from one that these divide.
 template <int KIND>
 struct Numbers {
     typedef unsigned short Stored;
+    static const int WIDE = 8;
     static __device__ float get(const Stored* from) { return widen<KIND>(*from); }
     static __device__ void put(Stored* to, float value) { *to = narrow<KIND>(value); }
     static __device__ float4 get4(const Stored* from) {
@@ -64,14 +66,35 @@ struct Numbers {
     static __device__ void put4(Stored* to, float4 value) {
         *(uint2*)to = {pack<KIND>(value.x, value.y), pack<KIND>(value.z, value.w)};
     }
+    static __device__ void get_wide(const Stored* from, float (&out)[8]) {
+        uint4 bits = *(const uint4*)from;
+        const unsigned words[4] = {bits.x, bits.y, bits.z, bits.w};
+#pragma unroll
+        for (int i = 0; i < 4; i++) {
+            out[2 * i] = widen<KIND>(words[i] & 0xffff);
+            out[2 * i + 1] = widen<KIND>(words[i] >> 16);
+        }
+    }
+    static __device__ void put_wide(Stored* to, const float (&values)[8]) {
+        *(uint4*)to = {pack<KIND>(values[0], values[1]), pack<KIND>(values[2], values[3]),
+                       pack<KIND>(values[4], values[5]), pack<KIND>(values[6], values[7])};
+    }
 };
 template <>
 struct Numbers<FLOAT32> {
     typedef float Stored;
+    static const int WIDE = 4;
     static __device__ float get(const Stored* from) { return *from; }
     static __device__ void put(Stored* to, float value) { *to = value; }
     static __device__ float4 get4(const Stored* from) { return *(const float4*)from; }
     static __device__ void put4(Stored* to, float4 value) { *(float4*)to = value; }
+    static __device__ void get_wide(const Stored* from, float (&out)[4]) {
+        float4 v = get4(from);
+        out[0] = v.x, out[1] = v.y, out[2] = v.z, out[3] = v.w;
+    }
+    static __device__ void put_wide(Stored* to, const float (&values)[4]) {
+        put4(to, {values[0], values[1], values[2], values[3]});
+    }
 };
 
 // Calls a template for the kind that rows have.
@@ -113,7 +136,12 @@ __device__ inline float power_of_two(float x) {
     return y;
 }
 
-// Copies 16 bytes into shared memory in the background, or 16 zeros.
+// Copies 16 bytes into shared memory in the background.
+__device__ inline void copy_later(uint4* to, const void* from) {
+    unsigned target = (unsigned)__cvta_generic_to_shared(to);
+    asm volatile("cp.async.cg.shared.global [%0], [%1], 16;" ::"r"(target), "l"(from));
+}
+// The same, or 16 zeros.
 __device__ inline void copy_later(uint4* to, const void* from, bool there) {
     unsigned target = (unsigned)__cvta_generic_to_shared(to);
     int bytes = there ? 16 : 0;

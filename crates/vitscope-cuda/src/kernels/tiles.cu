@@ -16,16 +16,22 @@ __device__ inline uint4* piece(uint4* tile, unsigned row, unsigned at) {
     return tile + row * PIECES + (at ^ (row & 7));
 }
 
-// Sets out to bring 64 tokens of one of queries (0), keys (1) and values (2) into shared memory; rows
-// beyond the last token are zeros.
-__device__ inline void bring(
-    uint4* tile, const Factor* head, unsigned part, unsigned first, unsigned tokens, unsigned width) {
+// Sets out to bring 64 rows of a head into shared memory, `apart` numbers apart; those from `left` on, of which
+// there may be none, are zeros. A thread brings piece threadIdx.x % 8 of every sixteenth row: their places differ by
+// what the compiler knows.
+__device__ inline void bring(uint4* tile, const Factor* from, unsigned apart, unsigned left) {
+    unsigned row = threadIdx.x / PIECES, at = threadIdx.x % PIECES;
+    uint4* to = piece(tile, row, at);
+    unsigned place = row * apart + at * 8;
+    if (left >= TILE) {
 #pragma unroll
-    for (unsigned i = threadIdx.x; i < TILE * PIECES; i += 128) {
-        unsigned row = i / PIECES, at = i % PIECES, token = first + row;
-        bool there = token < tokens;
-        Count from = ((Count)(there ? token : 0) * 3 + part) * width + at * 8;
-        copy_later(piece(tile, row, at), head + from, there);
+        for (unsigned i = 0; i < 4; i++) copy_later(to + i * 16 * PIECES, from + (place + i * 16 * apart));
+        return;
+    }
+#pragma unroll
+    for (unsigned i = 0; i < 4; i++) {
+        bool there = row + i * 16 < left;
+        copy_later(to + i * 16 * PIECES, from + (there ? place + i * 16 * apart : 0), there);
     }
 }
 
@@ -38,8 +44,10 @@ __device__ inline void take_queries(unsigned (&queries)[4][4], uint4* tile) {
 }
 
 // Their scores with a tile of keys: number i of n is that of query i / 2 * 8 + lane / 4 and key
-// n * 8 + lane % 4 * 2 + i % 2.
-__device__ inline void score_tile(float (&scores)[8][4], const unsigned (&queries)[4][4], uint4* keys) {
+// n * 8 + lane % 4 * 2 + i % 2. Where there are fewer than 64 keys (`SOME`), scores of pairs of n without any are 0.
+template <bool SOME>
+__device__ inline void score_tile(
+    float (&scores)[8][4], const unsigned (&queries)[4][4], uint4* keys, unsigned left) {
     unsigned lane = threadIdx.x % 32, matrix = lane / 8, line = lane % 8;
 #pragma unroll
     for (int n = 0; n < 8; n++) {
@@ -48,6 +56,7 @@ __device__ inline void score_tile(float (&scores)[8][4], const unsigned (&querie
     }
 #pragma unroll
     for (int pair = 0; pair < 4; pair++) {
+        if (SOME && pair * 16 >= left) break;
 #pragma unroll
         for (int step = 0; step < 4; step++) {
             unsigned b[4];

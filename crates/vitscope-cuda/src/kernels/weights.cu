@@ -209,15 +209,16 @@ __device__ inline void measure_fragments(
     unsigned query = prefix + blockIdx.y * SIDE, key = prefix + blockIdx.x * SIDE;
     qkv += image * tokens * 3 * width;
     norms += image * heads * tokens * 2;
-    bring(query_tiles[0], qkv, 0, query, tokens, width);
-    bring(key_tiles[0], qkv, 1, key, tokens, width);
+    bring(query_tiles[0], qkv + (Count)query * 3 * width, 3 * width, tokens - query);
+    bring(key_tiles[0], qkv + ((Count)key * 3 + 1) * width, 3 * width, tokens - key);
     copies_end();
     float mean[2][16];
     clear(mean);
     for (unsigned head = 0; head < heads; head++) {
         if (head + 1 < heads) {
-            bring(query_tiles[(head + 1) % 2], qkv + (head + 1) * 64, 0, query, tokens, width);
-            bring(key_tiles[(head + 1) % 2], qkv + (head + 1) * 64, 1, key, tokens, width);
+            const Factor* next = qkv + (head + 1) * 64;
+            bring(query_tiles[(head + 1) % 2], next + (Count)query * 3 * width, 3 * width, tokens - query);
+            bring(key_tiles[(head + 1) % 2], next + ((Count)key * 3 + 1) * width, 3 * width, tokens - key);
         }
         copies_end();
         copies_wait<1>();
@@ -225,7 +226,7 @@ __device__ inline void measure_fragments(
         unsigned queries[4][4];
         float scores[8][4], w[2][16];
         take_queries(queries, query_tiles[head % 2]);
-        score_tile(scores, queries, key_tiles[head % 2]);
+        score_tile<false>(scores, queries, key_tiles[head % 2], TILE);
 #pragma unroll
         for (int n = 0; n < 8; n++) {
 #pragma unroll

@@ -1,8 +1,10 @@
-//! Attention weights that are never written, against their definition in f64.
+//! Attention weights that are never written, and what lies between products, against their definitions in f64.
 //!
 //! Without a GPU and without `tools/cuda_standin` the tests say that they were not run, unless
 //! `VITSCOPE_CUDA_TESTS=required`.
 #![expect(clippy::unwrap_used, reason = "a test may stop at the first error")]
+
+mod dense;
 
 use std::sync::Arc;
 
