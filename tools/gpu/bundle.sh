@@ -11,7 +11,7 @@ build() {
     cargo test --no-run --message-format=json --workspace \
         --features vitscope/cuda,vitscope-vit/cuda,vitscope-probe/cuda "$@"
 }
-build --test activations --test cuda --bench forward > "$out/built.json"
+build --lib --test activations --test cuda --bench forward > "$out/built.json"
 python3 - "$out" << 'PY'
 import json
 import shutil
@@ -24,11 +24,16 @@ for line in open(f"{out}/built.json"):
     if message.get("reason") != "compiler-artifact" or not message.get("executable"):
         continue
     target, package = message["target"]["name"], message["package_id"]
+    # The tests of a library have its name, which is the program's, too.
+    if target == "vitscope" and message["profile"]["test"]:
+        continue
     name = target
     if target == "cuda":
         crates = {"vitscope-probe": "probe-cuda", "vitscope-cuda": "weights-cuda"}
         name = next((name for crate, name in crates.items() if crate in package), "cli-cuda")
-    if target in ("activations", "cuda", "forward", "vitscope"):
+    if target == "vitscope_cuda":
+        name = "kernels"
+    if target in ("activations", "cuda", "forward", "vitscope", "vitscope_cuda"):
         names[name] = message["executable"]
 for name, path in names.items():
     shutil.copy(path, f"{out}/bin/{name}")

@@ -90,7 +90,8 @@ if [ "$stage" = right ]; then
     try "layouts" 60 1 "$BIN/activations" --nocapture every_fixture_is_reproduced_on_a_gpu
     row "layouts: worst $(grep -E "expected" "$WORK/step.txt" | awk '{print $(NF-1)}' | sort -g | tail -1) of $(grep -c expected "$WORK/step.txt") comparisons"
     try "probes" 40 9 "$BIN/probe-cuda" --nocapture
-    try "attention weights" 40 10 "$BIN/weights-cuda" --nocapture
+    try "attention weights" 40 17 "$BIN/weights-cuda" --nocapture
+    try "algorithms and copies" 40 3 "$BIN/kernels"
     try "run against the CPU" 120 12 "$BIN/cli-cuda" --nocapture
     wait
     job once bf16

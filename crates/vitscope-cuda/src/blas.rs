@@ -44,6 +44,8 @@ pub(crate) struct ProductKey {
     pub(crate) batch_strides: [usize; 3],
     pub(crate) alignments: [u32; 3],
     pub(crate) bias: bool,
+    /// Whether the product is added to what is there.
+    pub(crate) added: bool,
 }
 
 impl ProductKey {
@@ -71,8 +73,6 @@ pub(crate) struct ProductPlaces {
     pub(crate) factors: [u64; 2],
     pub(crate) out: u64,
     pub(crate) bias: Option<u64>,
-    /// Whether the product is added to what is there.
-    pub(crate) added: bool,
 }
 
 /// cuBLASLt with what it was asked before.
@@ -154,7 +154,15 @@ impl Blas {
         }
         let plan = &self.plans[key];
         // SAFETY: the caller's promise.
-        unsafe { self.run(stream, plan, &plan.algorithms[plan.chosen], places) }?;
+        unsafe {
+            self.run(
+                stream,
+                plan,
+                &plan.algorithms[plan.chosen],
+                places,
+                key.added,
+            )
+        }?;
         let uses = self.plans.get_mut(key).map_or(0, |plan| {
             plan.uses = plan.uses.saturating_add(1);
             plan.uses
@@ -184,7 +192,7 @@ impl Blas {
         self.plans.values().map(|plan| plan.chosen).collect()
     }
 
-    /// Queues a product by one of its algorithms.
+    /// Queues a product by one of its algorithms, added to what is there or not, whatever its key says of that.
     ///
     /// # Panics
     /// When the product was never asked for, or has no such algorithm.
@@ -197,10 +205,11 @@ impl Blas {
         key: &ProductKey,
         algorithm: usize,
         places: ProductPlaces,
+        added: bool,
     ) -> Result<(), CublasError> {
         let plan = &self.plans[key];
         // SAFETY: the caller's promise.
-        unsafe { self.run(stream, plan, &plan.algorithms[algorithm], places) }
+        unsafe { self.run(stream, plan, &plan.algorithms[algorithm], places, added) }
     }
 
     /// # Safety
@@ -211,8 +220,9 @@ impl Blas {
         plan: &ProductPlan,
         algorithm: &Algorithm,
         places: ProductPlaces,
+        added: bool,
     ) -> Result<(), CublasError> {
-        let (one, before) = (1.0_f32, if places.added { 1.0_f32 } else { 0.0_f32 });
+        let (one, before) = (1.0_f32, if added { 1.0_f32 } else { 0.0_f32 });
         let pointer = |address: u64| address as *const c_void;
         let scratch = self.workspace.device_ptr(stream).0;
         let [left, right] = places.factors;
@@ -369,7 +379,7 @@ fn algorithms(
             key.alignments[2],
         ),
     ];
-    let mut answers = [MaybeUninit::<sys::cublasLtMatmulHeuristicResult_t>::uninit(); ALGORITHMS];
+    let mut answers = [MaybeUninit::<sys::cublasLtMatmulHeuristicResult_t>::zeroed(); ALGORITHMS];
     let mut count = 0;
     // SAFETY: every attribute is given with its own size, the answers with their number; the preference is destroyed
     // below.

@@ -287,6 +287,7 @@ impl Dense {
         [batch, tokens, heads, d]: [usize; 4],
         prefix: usize,
     ) -> Result<(), CudaError> {
+        assert!(d.is_multiple_of(2), "two halves of a head");
         let patches = tokens - prefix;
         self.check(qkv, batch * tokens * 3 * heads * d);
         expect("cosines", cosines.len(), patches * d);

@@ -26,6 +26,7 @@ impl ProductKey {
         right: Matrix<'_>,
         out: Matrix<'_>,
         bias: Option<&Factors>,
+        added: bool,
     ) -> Self {
         let Product {
             rows,
@@ -55,6 +56,7 @@ impl ProductKey {
             batch_strides: [left.batch_stride, right.batch_stride, out.batch_stride],
             alignments: [left, right, out].map(|matrix| alignment(matrix.address)),
             bias: bias.is_some(),
+            added,
         }
     }
 }
@@ -80,7 +82,7 @@ impl Gpu {
             return Ok(());
         }
         let out = target.matrix;
-        let key = ProductKey::checked(product, left, right, out, bias);
+        let key = ProductKey::checked(product, left, right, out, bias, target.added);
         let refused = |error: CublasError| CudaError::Product {
             shape: format!("{key:?}"),
             status: format!("{:?}", error.0),
@@ -94,7 +96,6 @@ impl Gpu {
             factors: [left.address, right.address],
             out: out.address,
             bias: bias.map(|bias| bias.bytes.address()),
-            added: target.added,
         };
         // SAFETY: every matrix was checked to lie in its array, and everything here runs on one stream.
         let uses = unsafe { blas.multiply(self.stream(), &key, places) }.map_err(refused)?;

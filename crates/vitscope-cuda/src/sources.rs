@@ -7,7 +7,11 @@ pub fn sources() -> impl Iterator<Item = (&'static str, &'static str, Element)> 
     let dense =
         [Element::F32, Element::Bf16, Element::F16].map(|element| (crate::dense::SOURCE, element));
     let weights = dense.map(|(_, element)| (crate::weights::SOURCE, element));
-    let of_rows = [crate::cluster::SOURCE, crate::search::SOURCE];
+    let of_rows = [
+        crate::cluster::SOURCE,
+        crate::search::SOURCE,
+        crate::trial::SOURCE,
+    ];
     dense
         .into_iter()
         .chain(weights)

@@ -19,7 +19,7 @@ impl Default for TrialRules {
     fn default() -> Self {
         Self {
             uses: 1_000,
-            operations: 1_000_000_000,
+            operations: 10_000_000_000,
             rounds: 3,
         }
     }
@@ -55,9 +55,9 @@ mod tests {
             batch: 1,
         };
         let trial = TrialRules::default();
-        assert!(trial.is_due(1000, &product(1000)));
-        assert!(!trial.is_due(999, &product(1000)));
-        assert!(!trial.is_due(1001, &product(1000)));
-        assert!(!trial.is_due(1000, &product(800)));
+        assert!(trial.is_due(1000, &product(10_000)));
+        assert!(!trial.is_due(999, &product(10_000)));
+        assert!(!trial.is_due(1001, &product(10_000)));
+        assert!(!trial.is_due(1000, &product(8_000)));
     }
 }

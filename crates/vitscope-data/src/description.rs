@@ -380,9 +380,14 @@ fn table(path: &Path, description: &SetDescription) -> Result<LabelTable, DataEr
             count: classes.len(),
         });
     }
-    for class in classes {
+    for (index, class) in classes.iter().enumerate() {
+        let name = &class.name;
+        if classes[..index].iter().any(|other| other.name == *name) {
+            return Err(wrong(format!(
+                "the class '{name}' is named twice, expected once: a class takes several ids or colors"
+            )));
+        }
         if class.ids.is_empty() == class.rgb.is_empty() {
-            let name = &class.name;
             return Err(wrong(format!(
                 "the class '{name}' needs either 'ids' or 'rgb', not both"
             )));

@@ -61,9 +61,11 @@ impl ClusterUse {
         self.used < (clusters / 4.0).max(2.0).min(clusters / 2.0) || largest > MOST_OF_ALL
     }
 
-    /// "1/11"
+    /// "1/11"; with a decimal where whole numbers would not show that under half are used.
     pub(crate) fn label(self) -> String {
-        format!("{:.0}/{}", self.used, self.clusters)
+        let is_half = 2.0 * self.used.round() >= self.clusters as f64;
+        let digits = usize::from(self.is_thin() && is_half);
+        format!("{:.digits$}/{}", self.used, self.clusters)
     }
 }
 
@@ -78,6 +80,19 @@ mod tests {
         let one = ClusterUse::of_counts([96, 4, 0, 0].into_iter()).unwrap();
         assert!(one.is_thin() && one.is_collapsed());
         assert_eq!(one.label(), "1/4");
+        let (used, clusters, largest) = (4.9, 10, None);
+        let label = |used| {
+            ClusterUse {
+                used,
+                clusters,
+                largest,
+            }
+            .label()
+        };
+        assert_eq!(
+            [label(used), label(4.4), label(5.1)],
+            ["4.9/10", "4/10", "5/10"]
+        );
         assert_eq!(ClusterUse::of_counts([0, 0].into_iter()), None);
         // Under half of 12, but not under a quarter of them.
         let thin = ClusterUse {

@@ -22,6 +22,8 @@ use slots::{capitalized_name, ranked, sound, tied, with_interval};
 
 /// The paper's number of steps: with fewer, probes may not have settled.
 const STEPS: u64 = 5_000;
+/// What rounding leaves of no effect at all.
+const NOTHING: f64 = 1e-9;
 /// A data set is called strongly tied to position where the interval of its own effect beyond chance begins here or above.
 const STRONG: f64 = 0.4;
 /// Three channels with more than this share of a slot's energy drown the others.
@@ -233,9 +235,12 @@ fn beyond_chance(run: &RunView) -> Option<String> {
     })
 }
 
-/// Whether the interval of what is beyond chance holds nothing, or less.
+/// Whether the interval of what is beyond chance holds nothing, or less; or, as of a single image, the value is nothing.
 fn reaches_chance(excess: Measured) -> bool {
-    excess.interval.is_some_and(|(low, _)| low <= 0.0)
+    match excess.interval {
+        Some((low, _)) => low <= 0.0,
+        None => excess.value.is_some_and(|value| value <= NOTHING),
+    }
 }
 
 /// The slots of which this holds, and "key, layer 4 (1/11 clusters used)" for the worst of them.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use vitscope_run::{Measured, RunKind, Select, Slot, Subject};
+use vitscope_run::{Measured, RunKind, Select, Slot, Subject, decimals};
 
 use crate::run_view::{EARNED, RunChoice, RunView};
 
@@ -14,7 +14,7 @@ pub(crate) const NMI_NOTE: &str = "Positional effect: NMI = I(P;C)/H(C), natural
 
 /// A number as figures print it; undefined is said, never shown as 0.
 pub(crate) fn number(value: Option<f64>) -> String {
-    value.map_or_else(|| "undefined".to_owned(), |value| format!("{value:.3}"))
+    value.map_or_else(|| "undefined".to_owned(), |value| decimals(value, 3))
 }
 
 /// A value of a table, with all its digits; empty where undefined, as in `metrics.csv`.

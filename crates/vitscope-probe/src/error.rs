@@ -32,7 +32,7 @@ pub enum ProbeError {
     },
     /// There are too few patch vectors to start from.
     #[error(
-        "all patch vectors that a start is drawn from are zero, and their {directions} principal directions are too few for {clusters} clusters: leave it out by `layers` or `facets`"
+        "all patch vectors that a start is drawn from are zero, as alike ones are once their mean is taken out, and their {directions} principal directions are too few for {clusters} clusters: leave it out by `layers` or `facets`"
     )]
     TooFewVectors {
         /// Clusters asked for.

@@ -53,6 +53,7 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod decimals;
 mod error;
 pub mod files;
 mod folder;
@@ -72,6 +73,7 @@ mod state;
 pub mod tensors;
 mod varying;
 
+pub use decimals::decimals;
 pub use error::RunError;
 pub use folder::{Folder, apart, whole};
 pub use metrics::{COLUMNS, EARNED, Measured, Metrics, Part, Row, Table, cell, to_csv};

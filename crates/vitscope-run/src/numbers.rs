@@ -104,8 +104,9 @@ pub const NUMBERS: [Number; 69] = [
     row("patch_miou",    "",       0.0,  1.0, "protocol 18: mIoU over patches, matched in the plain view"),
 ];
 
-/// How far rounding may carry a value out of its range.
-const SLACK: f64 = 1e-9;
+/// How far rounding may carry a value out of its range: vectors of unit length have a length of 1 within f32, and so has
+/// what is averaged over them. What is damaged is further off.
+const SLACK: f64 = 1e-5;
 
 /// The number of this name; `None` for one that this version does not know.
 #[must_use]
@@ -139,7 +140,9 @@ mod tests {
     #[test]
     fn ranges_allow_for_rounding_only() {
         let miou = number("miou").unwrap();
-        assert!(miou.holds(1.0 + 1e-12) && !miou.holds(1.1) && !miou.holds(-0.1));
+        assert!(miou.holds(1.0 + 1e-12) && !miou.holds(1.001) && !miou.holds(-0.001));
+        // All vectors of a slot alike, f32.
+        assert!(number("loss").unwrap().holds(-1.000_000_119));
         assert!(number("nmi_z").unwrap().holds(-1e300));
     }
 }

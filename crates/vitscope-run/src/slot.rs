@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::limits::LAYERS;
+
 /// One of the four embeddings that every block offers (docs/protocol.md section 2).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -72,16 +74,19 @@ impl FromStr for Slot {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let problem = || format!("`{text}` is no slot: expected a name such as key.9");
+        let problem = || {
+            format!(
+                "`{text}` is no slot: expected a name such as key.9, of a layer from 1 to {LAYERS}"
+            )
+        };
         let (facet, layer) = text.split_once('.').ok_or_else(problem)?;
-        let layer = layer.parse().map_err(|_| problem())?;
-        if layer == 0 {
-            return Err(problem());
-        }
-        Ok(Self {
+        let slot = Self {
             facet: facet.parse().map_err(|_| problem())?,
-            layer,
-        })
+            layer: layer.parse().map_err(|_| problem())?,
+        };
+        // A slot has one name: `key.03` would be another one's.
+        let is_named = (1..=LAYERS).contains(&slot.layer) && slot.to_string() == text;
+        is_named.then_some(slot).ok_or_else(problem)
     }
 }
 
@@ -134,7 +139,16 @@ mod tests {
     fn names_survive_a_round_trip() {
         let slot: Slot = "query.11".parse().unwrap();
         assert_eq!(slot.to_string(), "query.11");
-        assert!("query".parse::<Slot>().is_err() && "key.0".parse::<Slot>().is_err());
+        for none in [
+            "query",
+            "key.0",
+            "key.03",
+            "key.+3",
+            "key.1001",
+            "key.4294967297",
+        ] {
+            assert!(none.parse::<Slot>().is_err(), "{none}");
+        }
         for name in ["ground_truth", "value.3"] {
             assert_eq!(name.parse::<Subject>().unwrap().to_string(), name);
         }

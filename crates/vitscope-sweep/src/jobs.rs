@@ -7,9 +7,10 @@ use vitscope_data::{DataSet, PairSet, Split};
 use vitscope_hub::progress::Progress;
 use vitscope_hub::settings::Settings as HubSettings;
 use vitscope_hub::{HubError, resolve, resolve_with};
-use vitscope_run::{DataRecord, apart, files, whole};
+use vitscope_run::{DataRecord, Select, apart, files, whole};
 use vitscope_study::StudyError;
 use vitscope_study::model::{Glance, Model};
+use vitscope_study::probe::clusters;
 use vitscope_study::record;
 use vitscope_vit::config::Device;
 use vitscope_vit::error::VitError;
@@ -82,7 +83,7 @@ impl Sweep {
         finder.lies_apart(&plan)?;
         take(&plan.out)?;
         // What a killed process was writing. Runs see to themselves, and what cannot be removed is in nobody's way.
-        for folder in [plan.out.clone(), plan.out.join("shards")] {
+        for folder in ["", "shards", "demo"].map(|name| plan.out.join(name)) {
             let _ = files::sweep_left(&folder, 1);
         }
         let _ = claims::sweep(&plan.out.join("runs"));
@@ -270,8 +271,8 @@ impl Finder<'_> {
         let images = data.as_ref().map_or([0; 2], |data| used(spec, data));
         let mut problems: Vec<String> = seen.as_ref().err().map(told).into_iter().collect();
         problems.extend(data.as_ref().err().cloned());
-        if let (Ok(seen), Ok(_)) = (&seen, &data) {
-            problems.extend(fits(spec, seen, images).err());
+        if let (Ok(seen), Ok(data)) = (&seen, &data) {
+            problems.extend(fits(spec, seen, data, images).err());
         }
         let is_damaged = matches!(seen, Err(Unread::Damaged(_))) && data.is_ok();
         let name = match (&seen, &data) {
@@ -411,15 +412,36 @@ fn used(spec: &Spec, data: &DataRecord) -> [usize; 2] {
 }
 
 /// What a job would be refused for, as far as that is seen before it begins.
-fn fits(spec: &Spec, seen: &SeenModel, images: [usize; 2]) -> Result<(), String> {
+fn fits(
+    spec: &Spec,
+    seen: &SeenModel,
+    data: &DataRecord,
+    images: [usize; 2],
+) -> Result<(), String> {
     let layers = match &spec.work {
         Work::Probe(own) => &own.layers,
         Work::Attention(own) => &own.layers,
         Work::Correspond(own) => &own.layers,
     };
-    layers.resolve(seen.glance.depth)?;
+    let layers = layers.resolve(seen.glance.depth)?;
     if let Work::Probe(own) = &spec.work {
         own.check().map_err(|error| error.to_string())?;
+        let classes = data.has_truth.then_some(data.classes.len());
+        clusters(own, classes).map_err(|error| error.to_string())?;
+        let of_model = |name: &str| usize::try_from(seen.glance.config.get(name)?.as_u64()?).ok();
+        if let (Some(width), Some(patch @ 1..)) = (of_model("width"), of_model("patch")) {
+            let side = own.size / patch;
+            let allowed = own.transform.allowed((side, side), width);
+            allowed.map_err(|error| format!("`transform` {error}"))?;
+        }
+        if let Select::Layer(layer) = own.select
+            && !layers.contains(&layer)
+        {
+            return Err(format!(
+                "`select` layer:{layer}: this job looks at no layer {layer}; the model has {}",
+                seen.glance.depth
+            ));
+        }
         if images[0] < own.batch {
             return Err(format!(
                 "{}: {} training images are used, fewer than one batch of {}: choose `batch` {1} or less",

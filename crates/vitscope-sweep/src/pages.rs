@@ -140,7 +140,9 @@ impl Sweep {
         let is_there = (made.refused.is_some() || page.exists())
             && (self.plan.reports.is_empty() || out.join("named/index.csv").exists());
         match (made.runs == done, made.asked == asked(self), is_there) {
-            (false, ..) => behind("holds runs that are not there any more"),
+            (false, ..) => {
+                behind("holds runs that the plan does not list or that are not there any more")
+            }
             (_, false, _) => behind("is older than what the plan says under [[report]]"),
             (.., false) => behind("has lost pages"),
             (true, true, true) => match made.refused {

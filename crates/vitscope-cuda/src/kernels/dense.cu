@@ -289,7 +289,7 @@ __device__ inline float sigmoid(float x) { return 1.0f / (1.0f + expf(-x)); }
 // The exact form, x Phi(x) = max(x, 0) - |x| Phi(-|x|), with Phi(-a) as a power of two whose logarithm is a
 // polynomial: half the instructions of `erff`, and closer in the negative tail, where 1 + erf cancels. The polynomial is
 // fitted for the least relative error where |x| Phi(-|x|) is above 0.001 (2e-8); it falls without end, so that large
-// numbers need no case of their own.
+// numbers need no case of their own. Infinity becomes no number, which is told further on.
 __device__ inline float gelu_of(float x) {
     float a = fabsf(x);
     float log = -3.7189267777e-8f;

@@ -2,12 +2,24 @@
 
 use std::sync::Arc;
 
-use vitscope_cuda::{Activation, Buffer, Dense, Element, Factors, Gpu, RowsView};
+use vitscope_cuda::{Activation, Buffer, CudaError, Dense, Element, Factors, Gpu, RowsView};
 use vitscope_testkit::lcg::Lcg;
 
 use crate::card;
 
 const ELEMENTS: [Element; 3] = [Element::F32, Element::Bf16, Element::F16];
+
+/// The operations for each type of numbers that the card has.
+fn kinds(gpu: &Arc<Gpu>) -> Vec<(Element, Dense)> {
+    let kinds = ELEMENTS
+        .iter()
+        .map(|&element| match Dense::new(gpu, element) {
+            Ok(dense) => Some((element, dense)),
+            Err(CudaError::NoBf16 { .. }) => None,
+            Err(error) => panic!("{error}"),
+        });
+    kinds.flatten().collect()
+}
 
 /// The most that rounding moves a number, as a share of it.
 fn rounding(element: Element) -> f64 {
@@ -59,8 +71,7 @@ fn phi(x: f64) -> f64 {
 #[test]
 fn attention_is_its_definition_at_any_number_of_tokens() {
     let Some(gpu) = card() else { return };
-    for element in ELEMENTS {
-        let dense = Dense::new(&gpu, element).unwrap();
+    for (element, dense) in kinds(&gpu) {
         for tokens in [
             1, 8, 15, 16, 17, 40, 63, 64, 65, 81, 112, 128, 129, 150, 193,
         ] {
@@ -96,12 +107,15 @@ fn attention_is_its_definition_at_any_number_of_tokens() {
             let factors = Factors::upload(&gpu, element, &qkv).unwrap();
             let mut out = Factors::new(&gpu, element, truth.len()).unwrap();
             let shape = [batch, tokens, heads, d];
-            assert!(dense.attend(&factors, shape, &mut out, None).unwrap());
+            if !dense.attend(&factors, shape, &mut out, None).unwrap() {
+                assert_ne!(element, Element::F32, "only cards before Ampere lack it");
+                continue;
+            }
             let ours = read(&gpu, &out, truth.len());
             // Weights are rounded, and their mean of values once more.
             let least = match element {
                 Element::F32 => 2e-6,
-                _ => 1.5 * rounding(element),
+                _ => 0.4 * rounding(element),
             };
             let what = format!("{element:?}, {tokens} tokens");
             hold(&what, &ours, &truth, rounding(element), least);
@@ -113,8 +127,7 @@ fn attention_is_its_definition_at_any_number_of_tokens() {
 fn activations_are_their_definitions() {
     let Some(gpu) = card() else { return };
     let sigmoid = |x: f64| 1.0 / (1.0 + (-x).exp());
-    for element in ELEMENTS {
-        let dense = Dense::new(&gpu, element).unwrap();
+    for (element, dense) in kinds(&gpu) {
         for [rows, width] in [[1, 1], [1, 7], [1, 16], [3, 341], [2, 2056], [5, 4096]] {
             for activation in [Activation::Gelu, Activation::QuickGelu, Activation::SwiGlu] {
                 let gates = matches!(activation, Activation::SwiGlu);
@@ -145,7 +158,8 @@ fn activations_are_their_definitions() {
     }
 }
 
-/// The exact GELU in f32: half a unit in the last place above, and the negative tail.
+/// The exact GELU in f32. A power of two is within 2^-22 of itself on a card (on the stand-in
+/// within f32's rounding, and so is the result).
 #[test]
 fn the_exact_gelu_is_exact() {
     let Some(gpu) = card() else { return };
@@ -165,6 +179,7 @@ fn the_exact_gelu_is_exact() {
         .iter()
         .enumerate()
         .fold((0.0_f64, 0.0_f64), |worst, (at, &x)| {
+            assert!(ours[at].is_finite(), "of {x}");
             let off = (f64::from(ours[at]) - truth[at]).abs();
             match x > 0.0 {
                 true => (worst.0.max(off / truth[at]), worst.1),
@@ -172,7 +187,7 @@ fn the_exact_gelu_is_exact() {
             }
         });
     println!("exact GELU: off by {above:e} of itself above 0, by {below:e} below");
-    assert!(above < 2e-7, "{above:e}");
+    assert!(above < 3.5e-7, "{above:e}");
     assert!(below < 8e-8, "{below:e}");
     // What is no number stays none.
     let mut y = Factors::upload(&gpu, Element::F32, &[f32::NAN; 9]).unwrap();
@@ -183,8 +198,7 @@ fn the_exact_gelu_is_exact() {
 #[test]
 fn heads_are_rotated_whole_and_in_part() {
     let Some(gpu) = card() else { return };
-    for element in ELEMENTS {
-        let dense = Dense::new(&gpu, element).unwrap();
+    for (element, dense) in kinds(&gpu) {
         for d in [64, 24, 12] {
             let (batch, tokens, heads, prefix) = (2, 7, 3, 2);
             let (patches, half) = (tokens - prefix, d / 2);

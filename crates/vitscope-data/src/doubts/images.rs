@@ -92,17 +92,17 @@ impl DoubtFinder<'_> {
         if evidence.deep == 0 {
             return None;
         }
-        let (count, most) = (evidence.deep, evidence.deepest);
+        let (images, most) = (images_that_have(evidence.deep), evidence.deepest);
         let bits = 16 - most.leading_zeros();
         let text = if bits < 16 {
             format!(
-                "{count} images have 16 bits a sample and use {bits} of them (their largest value is {most} of 65,535), so that the model sees 0 to {} of 255, all but black: multiply their values by {} before.",
+                "{images} 16 bits a sample, of which {bits} are used (the largest value is {most} of 65,535), so that the model sees 0 to {} of 255, all but black: multiply their values by {} before.",
                 most >> 8,
                 1u32 << (16 - bits)
             )
         } else {
             format!(
-                "{count} images have 16 bits a sample, of which the model sees the high 8 (their largest value is {most} of 65,535)."
+                "{images} 16 bits a sample, of which the model sees the high 8 (the largest value is {most} of 65,535)."
             )
         };
         let sort = if bits < 16 {
@@ -132,10 +132,18 @@ impl DoubtFinder<'_> {
         Some(Doubt {
             sort: "transparency",
             text: format!(
-                "{} images have transparent pixels (such as {}), and transparency is dropped: the model sees the colors stored below it; flatten them on a background if that is not meant.",
-                self.evidence.transparent,
+                "{} transparent pixels (such as {}), and transparency is dropped: the model sees the colors stored below it; flatten them on a background if that is not meant.",
+                images_that_have(self.evidence.transparent),
                 path.display()
             ),
         })
+    }
+}
+
+/// "1 image has", "2 images have".
+fn images_that_have(count: usize) -> String {
+    match count {
+        1 => "1 image has".to_owned(),
+        _ => format!("{count} images have"),
     }
 }

@@ -693,6 +693,7 @@ fn descriptions_that_are_not_usable() {
     masks(root, &[("masks/a.png", 0)]);
     let set = "test = { images = \"images\", masks = \"masks\" }\n";
     let class = "[[classes]]\nname = \"a\"\n";
+    let other = "[[classes]]\nname = \"b\"\n";
     for (text, expected) in [
         (String::new(), "neither 'train' nor 'test'"),
         (
@@ -723,12 +724,16 @@ fn descriptions_that_are_not_usable() {
             "either 'ids' or 'rgb'",
         ),
         (
-            format!("{set}{class}ids = [1]\n{class}rgb = [[1, 2, 3]]"),
+            format!("{set}{class}ids = [1]\n{other}rgb = [[1, 2, 3]]"),
             "expected one of them throughout",
         ),
         (
-            format!("{set}{class}ids = [1]\n{class}ids = [1]"),
+            format!("{set}{class}ids = [1]\n{other}ids = [1]"),
             "the id 1 is named twice",
+        ),
+        (
+            format!("{set}{class}ids = [1]\n{class}ids = [2]"),
+            "the class 'a' is named twice",
         ),
         (
             format!("ignore = [1]\n{set}{class}ids = [1]"),

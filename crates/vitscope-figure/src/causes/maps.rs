@@ -2,7 +2,7 @@
 
 use safetensors::Dtype;
 use vitscope_run::tensors::TensorFile;
-use vitscope_run::{Slot, Subject, names};
+use vitscope_run::{Slot, Subject, decimals, names};
 
 use super::stored::Causes;
 use crate::error::FigureError;
@@ -125,7 +125,7 @@ pub(super) fn draw(causes: &Causes, members: &[&Member]) -> Result<Option<Plate>
 /// What stands below a map.
 fn numbers(member: &Member, subject: Subject) -> String {
     let number = |metric| match member.run.get(subject, metric).value {
-        Some(value) => format!("{value:.3}"),
+        Some(value) => decimals(value, 3),
         None => "–".to_owned(),
     };
     format!("mIoU {}, {}", number("miou"), number("nmi_excess"))

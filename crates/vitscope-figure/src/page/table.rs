@@ -1,6 +1,6 @@
 //! The numbers of every slot: the page's table, and the same columns for the explorer.
 
-use vitscope_run::{Measured, Part, RunKind, Slot, Subject};
+use vitscope_run::{Measured, Part, RunKind, Slot, Subject, decimals};
 
 use crate::cluster_use::ClusterUse;
 use crate::many::MANY;
@@ -181,7 +181,7 @@ impl TableColumn {
         TableCell {
             text,
             interval: interval
-                .map(|(low, high)| format!("[{low:.3}, {high:.3}]"))
+                .map(|(low, high)| format!("[{}, {}]", decimals(low, 3), decimals(high, 3)))
                 .unwrap_or_default(),
             is_minor: self.is_minor,
             sort: words::cell(measured.value),

@@ -1,6 +1,6 @@
 //! Slots as sentences name them, and in the order of a number: which are highest, and which cannot be told apart.
 
-use vitscope_run::{Measured, Slot, Subject};
+use vitscope_run::{Measured, Slot, Subject, decimals};
 
 use crate::run_view::RunView;
 use crate::words::capitalized;
@@ -19,8 +19,11 @@ pub(super) fn capitalized_name(slot: Slot) -> String {
 pub(super) fn with_interval(measured: Measured) -> String {
     let value = measured.value.unwrap_or(f64::NAN);
     match measured.interval {
-        Some((low, high)) => format!("{value:.3} [{low:.3}, {high:.3}]"),
-        None => format!("{value:.3}"),
+        Some((low, high)) => {
+            let [value, low, high] = [value, low, high].map(|value| decimals(value, 3));
+            format!("{value} [{low}, {high}]")
+        }
+        None => decimals(value, 3),
     }
 }
 

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 use serde::Serialize;
 use vitscope_data::pairs::{CATEGORIES, Layout, PairImage, PairSplit};
-use vitscope_data::{PairSet, Problems};
+use vitscope_data::{Pair, PairSet, Problems};
 
 use crate::check::{FORMAT, ProblemList};
 use crate::error::StudyError;
@@ -67,6 +67,28 @@ pub struct CategoryCheck {
     pub points: usize,
 }
 
+/// What happens to key points outside of their photographs.
+fn outside(pairs: &[Pair], split: &str) -> Vec<String> {
+    let told = |count: usize, what: &str| {
+        let points = match count {
+            0 => return None,
+            1 => "1 key point".to_owned(),
+            _ => format!("{count} key points"),
+        };
+        Some(format!(
+            "{points} of {split} outside of their photograph: {what}."
+        ))
+    };
+    let given = pairs.iter().map(|pair| pair.source.outside()).sum();
+    let wanted = pairs.iter().map(|pair| pair.target.outside()).sum();
+    let given = told(given, "what is looked for is the embedding at its edge");
+    let wanted = told(
+        wanted,
+        "a match can only be near, and distances are to where the annotation has them",
+    );
+    given.into_iter().chain(wanted).collect()
+}
+
 /// Reads every annotation and decodes every photograph of a set of pairs.
 ///
 /// # Errors
@@ -94,13 +116,7 @@ pub fn check_pairs(data: &str, observer: &mut dyn Observer) -> Result<PairCheck,
             &set,
             small.ok().map(|(small, _)| small.pairs.len()),
         ));
-        let outside: usize = set.pairs.iter().map(|pair| pair.target.outside()).sum();
-        if outside > 0 {
-            notes.push(format!(
-                "{outside} points of {} lie outside their photograph and are taken at its edge.",
-                split.name()
-            ));
-        }
+        notes.extend(outside(&set.pairs, split.name()));
         for pair in set.pairs {
             for image in [pair.source, pair.target] {
                 photographs.entry(image.image.clone()).or_insert(image);

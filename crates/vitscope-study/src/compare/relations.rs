@@ -59,7 +59,7 @@ struct Point {
 }
 
 /// The run whose locality bias stands beside a run's slots: the run itself, or another one of the
-/// same model over the same images.
+/// same model over the same images at the same size.
 ///
 /// # Errors
 /// A sentence, where several others differ in what they measured.
@@ -67,7 +67,7 @@ pub fn locality_of<'a>(
     runs: &'a [StoredRun],
     run: &'a StoredRun,
 ) -> Result<Option<&'a StoredRun>, StudyError> {
-    join(runs, run, "locality", |other| other.is_same_data(run))
+    join(runs, run, "locality", |other| other.is_same_attention(run))
 }
 
 /// The run whose PCK stands beside a run's slots: the run itself, or another one of the same model that
@@ -130,7 +130,7 @@ pub fn relations(runs: &[StoredRun], notes: &mut Vec<String>) -> Result<Vec<Rela
         let elsewhere = |other: &&StoredRun| other.is_same_model(run) && other.has("locality");
         if let (None, Some(other)) = (beside, runs.iter().find(elsewhere)) {
             notes.push(format!(
-                "the locality in {} is of other images than those of {}: they are not joined",
+                "the locality in {} is of other images than those of {}, or of another size: they are not joined",
                 other.name, run.name
             ));
         }

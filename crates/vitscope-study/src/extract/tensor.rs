@@ -12,7 +12,7 @@ use vitscope_vit::vit::Tapped;
 
 use super::{COMMAND, Extraction, write_json};
 use crate::error::StudyError;
-use crate::features::About;
+use crate::features::{About, beyond_half};
 use crate::model;
 use crate::observer::Observer;
 use crate::source::tapped_kind;
@@ -60,6 +60,7 @@ pub fn extract_tensor(
     let images = ArrayView4::from_shape((shape[0], 3, shape[2], shape[3]), &values)
         .map_err(|error| StudyError::file(input, error.to_string()))?;
     let mut found = Extracted {
+        input,
         names,
         grid,
         half: what.half,
@@ -120,7 +121,8 @@ fn names(
 }
 
 /// What a forward pass has handed out so far: names, shapes and bytes.
-struct Extracted {
+struct Extracted<'a> {
+    input: &'a Path,
     names: Vec<(usize, TapKind, String)>,
     grid: [usize; 2],
     half: bool,
@@ -128,7 +130,7 @@ struct Extracted {
     tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
 }
 
-impl Extracted {
+impl Extracted<'_> {
     fn take(&mut self, tapped: Tapped<'_>) -> Result<(), StudyError> {
         match tapped {
             Tapped::Rows {
@@ -142,24 +144,51 @@ impl Extracted {
                 let is_it = |(l, k, _): &&(usize, TapKind, String)| (*l, *k) == (layer, kind);
                 for (_, _, name) in self.names.iter().filter(is_it) {
                     let shape = vec![n, self.grid[0], self.grid[1], width];
-                    let stored = store(patches.iter(), self.half);
+                    let stored = checked(self.input, name, patches.iter(), self.half)?;
+                    let beside = format!("prefix.{name}");
+                    let prefix = match self.prefix {
+                        true => Some((
+                            prefix.shape().to_vec(),
+                            checked(self.input, &beside, prefix.iter(), self.half)?,
+                        )),
+                        false => None,
+                    };
                     self.tensors.push((name.clone(), shape, stored));
-                    if self.prefix {
-                        let stored = store(prefix.iter(), self.half);
-                        let shape = prefix.shape().to_vec();
-                        self.tensors.push((format!("prefix.{name}"), shape, stored));
+                    if let Some((shape, stored)) = prefix {
+                        self.tensors.push((beside, shape, stored));
                     }
                 }
             }
             Tapped::Attention { layer, weights } => {
-                let stored = store(weights.host()?.iter(), self.half);
+                let name = format!("attention.{layer}");
+                let stored = checked(self.input, &name, weights.host()?.iter(), self.half)?;
                 let shape = weights.shape().to_vec();
-                self.tensors
-                    .push((format!("attention.{layer}"), shape, stored));
+                self.tensors.push((name, shape, stored));
             }
         }
         Ok(())
     }
+}
+
+/// The bytes of numbers, all of which have to be finite.
+fn checked<'a>(
+    input: &Path,
+    name: &str,
+    values: impl Iterator<Item = &'a f32> + Clone,
+    half: bool,
+) -> Result<Vec<u8>, StudyError> {
+    if values.clone().any(|value| !value.is_finite()) {
+        return Err(StudyError::file(
+            input,
+            format!(
+                "the model's {name} of this input holds a value that is not finite: give other images, or run with `dtype` f32"
+            ),
+        ));
+    }
+    if half {
+        beyond_half(values.clone(), name, input)?;
+    }
+    Ok(store(values, half))
 }
 
 fn store<'a>(values: impl Iterator<Item = &'a f32>, half: bool) -> Vec<u8> {
@@ -195,13 +224,16 @@ pub(crate) fn read_input(path: &Path, bytes: &[u8]) -> Result<([usize; 4], Vec<f
         }
     };
     let (values, _) = input.data().as_chunks::<4>();
-    Ok((
-        shape,
-        values
-            .iter()
-            .map(|bytes| f32::from_le_bytes(*bytes))
-            .collect(),
-    ))
+    let values: Vec<f32> = values
+        .iter()
+        .map(|bytes| f32::from_le_bytes(*bytes))
+        .collect();
+    match values.iter().all(|value| value.is_finite()) {
+        true => Ok((shape, values)),
+        false => Err(wrong(
+            "its input holds a value that is not finite: make it again".to_owned(),
+        )),
+    }
 }
 
 #[cfg(test)]

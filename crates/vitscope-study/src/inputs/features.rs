@@ -18,7 +18,7 @@ use crate::files;
 
 mod writer;
 
-pub use writer::SplitWriter;
+pub use writer::{SplitWriter, beyond_half};
 
 /// What `features.json` tells about where the features come from. Every field may be missing.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -105,6 +105,13 @@ impl FeatureDir {
         };
         dir.train = dir.open_split("train")?;
         dir.test = dir.open_split("test")?;
+        let deepest = dir.widths.keys().max_by_key(|slot| slot.layer);
+        if let (Some(depth), Some(slot)) = (dir.about.depth, deepest)
+            && slot.layer > depth
+        {
+            let sentence = format!("says depth {depth}, and there is a {slot}: correct it");
+            return Err(StudyError::file(&json, sentence));
+        }
         Ok(dir)
     }
 

@@ -307,15 +307,14 @@ impl Job<'_> {
     }
 }
 
-fn clusters(settings: &Settings, data: &DataSet) -> Result<usize, StudyError> {
-    let classes = if data.has_truth() {
-        data.classes.len()
-    } else {
-        CLUSTERS_WITHOUT_CLASSES
-    };
+/// How many clusters a probe of a data set has, which may have so many classes.
+///
+/// # Errors
+/// A sentence, for more than there can be.
+pub fn clusters(settings: &Settings, classes: Option<usize>) -> Result<usize, StudyError> {
     let clusters = settings
         .clusters
-        .unwrap_or(classes)
+        .unwrap_or(classes.unwrap_or(CLUSTERS_WITHOUT_CLASSES))
         .saturating_add(settings.extra_clusters);
     if clusters > MAX_CLUSTERS {
         return Err(StudyError::setting(format!(
@@ -346,7 +345,8 @@ fn describe(
 ) -> Result<Record, StudyError> {
     let opened = job.opened;
     let notes = opened.notes.iter().chain(job.data.notes()).cloned();
-    let clusters = clusters(settings, job.data)?;
+    let classes = job.data.has_truth().then_some(job.data.classes.len());
+    let clusters = clusters(settings, classes)?;
     if settings.attention {
         attention::check_grid(opened.grid)?;
     }

@@ -35,6 +35,7 @@ use ndarray::Array2;
 use vitscope_data::Stamps;
 use vitscope_run::{Record, RunState, Session, session};
 
+pub use self::job::clusters;
 pub use self::request::ProbeRequest;
 use crate::baselines::TrainLabels;
 use crate::cache::{FacetCache, Worth};

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use serde_json::{Map, Value, json};
-use vitscope_run::{Measured, Slot};
+use vitscope_run::{Measured, Slot, decimals};
 use vitscope_study::StudyError;
 use vitscope_study::causes::{
     CausesOutcome, CausesRequest, CausesSettings, ImageView, NamedNumber, causes,
@@ -167,7 +167,7 @@ fn cells(numbers: &[NamedNumber], columns: &[(&str, &str)]) -> impl Iterator<Ite
         None => String::new(),
         Some(measured) => measured
             .value
-            .map_or("undefined".to_owned(), |value| format!("{value:.3}")),
+            .map_or("undefined".to_owned(), |value| decimals(value, 3)),
     })
 }
 

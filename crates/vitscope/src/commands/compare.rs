@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::json;
 use vitscope_figure::{CompareOptions, Drawn};
-use vitscope_run::{Measured, plain};
+use vitscope_run::{Measured, decimals, plain};
 use vitscope_study::compare::{CompareRequest, Comparison, compare};
 use vitscope_study::relations::{Coefficient, Relation};
 
@@ -86,12 +86,15 @@ fn say(
 }
 
 fn plain(value: Option<f64>) -> String {
-    value.map_or("-".to_owned(), |value| format!("{value:.4}"))
+    value.map_or("-".to_owned(), |value| decimals(value, 4))
 }
 
 fn with_interval(value: Option<f64>, interval: Option<(f64, f64)>) -> String {
     match interval {
-        Some((low, high)) => format!("{} [{low:.4}, {high:.4}]", plain(value)),
+        Some((low, high)) => {
+            let [low, high] = [low, high].map(|end| decimals(end, 4));
+            format!("{} [{low}, {high}]", plain(value))
+        }
         None => plain(value),
     }
 }

@@ -94,7 +94,9 @@ fn table(outcome: &CorrespondOutcome, page: &Path) -> String {
         }
     }
     let [pairs, points] = outcome.counts;
-    let _ = writeln!(text, "{points} keypoints of {pairs} pairs");
+    let of =
+        |count: usize, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let _ = writeln!(text, "{} of {}", of(points, "keypoint"), of(pairs, "pair"));
     let _ = writeln!(text, "page: {}", page.display());
     text
 }

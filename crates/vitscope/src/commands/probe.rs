@@ -7,6 +7,7 @@ use std::time::Instant;
 use anyhow::anyhow;
 use bytesize::ByteSize;
 use serde_json::json;
+use vitscope_run::decimals;
 use vitscope_study::estimate::{Estimate, estimate};
 use vitscope_study::model::Model;
 use vitscope_study::outcome::{ProbeOutcome, SlotSummary};
@@ -308,7 +309,7 @@ fn readers(outcome: &ProbeOutcome) -> String {
 
 /// The shown layer of each facet, and where to look.
 fn table(outcome: &ProbeOutcome, page: &Path) -> String {
-    let number = |value: Option<f64>| value.map_or("undefined".to_owned(), |v| format!("{v:.4}"));
+    let number = |value: Option<f64>| value.map_or("undefined".to_owned(), |v| decimals(v, 4));
     let mut text = format!(
         "{:<6} {:>5}  {:>9}  {:>9}  {:>9}  beyond chance [95 % interval]\n",
         "facet", "layer", "mIoU", "accuracy", "NMI"
@@ -322,7 +323,8 @@ fn table(outcome: &ProbeOutcome, page: &Path) -> String {
             let excess = summary
                 .excess
                 .map_or("undefined".to_owned(), |(value, low, high)| {
-                    format!("{value:.4} [{low:.4}, {high:.4}]")
+                    let [value, low, high] = [value, low, high].map(|value| decimals(value, 4));
+                    format!("{value} [{low}, {high}]")
                 });
             let _ = writeln!(
                 text,

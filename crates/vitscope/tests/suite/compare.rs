@@ -14,6 +14,10 @@ pub struct Made<'a> {
     pub kind: &'a str,
     pub list: &'a str,
     pub token_norm: &'a str,
+    pub command: &'a str,
+    /// Training and test images used.
+    pub images: [usize; 2],
+    pub crop: usize,
     pub rows: String,
 }
 
@@ -24,6 +28,9 @@ impl Default for Made<'_> {
             kind: "camvid",
             list: "1",
             token_norm: "after",
+            command: "probe",
+            images: [40, 8],
+            crop: 64,
             rows: String::new(),
         }
     }
@@ -43,9 +50,11 @@ impl Made<'_> {
         let record = serde_json::json!({
             "format": 1,
             "state": "complete",
+            "command": self.command,
+            "size": self.crop,
             "settings": {"token_norm": self.token_norm, "resamples": 40},
             "model": {"name": name, "family": family, "size": size, "patch": 16, "depth": 12},
-            "data": {"kind": self.kind, "list_hash": self.list, "root": "somewhere"},
+            "data": {"kind": self.kind, "list_hash": self.list, "root": "somewhere", "train": self.images[0], "test": self.images[1]},
             "selection": {"key": 2, "query": 2, "value": 2, "token": 2},
         });
         std::fs::write(run.join("run.json"), record.to_string()).unwrap();
@@ -405,6 +414,56 @@ fn what_does_not_belong_together_is_not_joined() {
     )
     .unwrap();
     refused(compare(&out, &[b], &[]), 3, "line 2");
+}
+
+/// The attention of other images of the same set, or of the same at another size, is another number.
+#[test]
+fn locality_is_of_the_same_images_at_the_same_size() {
+    let dir = tempfile::tempdir().unwrap();
+    let out = dir.path().join("out");
+    let mut probed = Made::default();
+    for layer in 1..=3 {
+        probed.row(layer, "key", "nmi", &(0.1 * layer as f64).to_string());
+        probed.row(layer, "key", "miou", "0.2");
+    }
+    let probed = probed.write(&dir.path().join("probed"));
+    let looked = |name: &str, command: &'static str, images: [usize; 2], crop: usize| {
+        let mut made = Made {
+            command,
+            images,
+            crop,
+            ..Made::default()
+        };
+        for layer in 1..=3 {
+            made.row(layer, "", "locality", &format!("0.{layer}{crop}"));
+        }
+        made.write(&dir.path().join(name))
+    };
+    for (name, command, images, crop, joined) in [
+        ("same", "attention", [0, 8], 64, "3"),
+        ("more", "attention", [0, 16], 64, "0"),
+        ("training", "attention", [8, 0], 64, "0"),
+        ("larger", "attention", [0, 8], 320, "0"),
+        // A probe looks at its test images, whatever it was trained on.
+        ("other", "probe", [20, 8], 64, "3"),
+        ("cropped", "probe", [40, 8], 96, "0"),
+    ] {
+        let run = looked(name, command, images, crop);
+        let output = compare(&out, &[probed.clone(), run], &[]);
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        succeed(output);
+        let table = rows(&out.join("relations.csv"));
+        let found = |r: &&Vec<String>| r[0] == "nmi~locality" && r[1] == "probed";
+        assert_eq!(table.iter().find(found).unwrap()[2], joined, "{name}");
+        assert_eq!(
+            stderr.contains("or of another size"),
+            joined == "0",
+            "{stderr}"
+        );
+    }
+    // One that fits is found beside one that does not.
+    let both = ["same", "larger"].map(|name| dir.path().join(name));
+    succeed(compare(&out, &[&[probed], &both[..]].concat(), &[]));
 }
 
 fn refused(output: Output, code: i32, word: &str) {

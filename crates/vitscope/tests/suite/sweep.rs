@@ -164,19 +164,46 @@ fn a_plan_makes_the_runs_that_would_be_made_alone_and_none_twice() {
 
 #[test]
 fn what_fails_says_why_and_stops_nothing_else() {
-    let trial =
-        Trial::new("[matrix]\nselect = \"last\"\n[[include]]\nselect = \"layer:9\"\nsteps = 5\n");
+    // Attention over so many patches is more than a run may hold.
+    let trial = Trial::new(
+        "[matrix]\nselect = \"last\"\n[[include]]\nattention = true\nsize = 3200\nsteps = 5\n",
+    );
     let output = trial.sweep(&[]);
     assert_eq!(output.status.code(), Some(1));
     let made: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(states(&made), ["done", "failed"]);
     let status = trial.json(&["status"]);
     let why = status["jobs"][1]["standing"]["why"].as_str().unwrap();
-    assert!(why.contains("layer:9"), "{why}");
+    assert!(why.contains("200 x 200"), "{why}");
     assert_eq!(trial.sweep(&["retry"]).status.code(), Some(1));
     // What is corrected is another job; the one that is done stays.
     trial.write("[matrix]\nselect = \"last\"\n[[include]]\nselect = \"layer:2\"\nsteps = 5\n");
     assert_eq!(states(&trial.json(&[])), ["done", "done"]);
+}
+
+/// What a model, its data and the settings alone forbid stops a plan before any of it is made.
+#[test]
+fn what_cannot_be_is_refused_before_anything_is_made() {
+    for (keys, sentence) in [
+        (
+            "select = \"layer:9\"",
+            "layer:9: this job looks at no layer 9",
+        ),
+        (
+            "clusters = 255\nextra-clusters = 1",
+            "256 clusters are more than the 255",
+        ),
+        ("transform = \"svd:500\"", "takes out 500 directions"),
+    ] {
+        let trial = Trial::new(&format!(
+            "[matrix]\nselect = \"last\"\n[[include]]\nsteps = 5\n{keys}\n"
+        ));
+        let output = trial.sweep(&[]);
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(sentence), "{stderr}");
+        assert_eq!(states(&trial.json(&["status"])), ["waiting", "missing"]);
+    }
 }
 
 /// What is read of weights and images is part of a run's name, and a run that cannot be read is none that is done.

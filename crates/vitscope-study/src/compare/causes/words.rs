@@ -2,7 +2,7 @@
 
 use vitscope_measure::{Cause, Difference, NEAR_TRUTH, SeedEvidence};
 use vitscope_probe::Transform;
-use vitscope_run::{Slot, Subject};
+use vitscope_run::{Slot, Subject, decimals};
 
 use super::groups::TransformGroup;
 
@@ -118,9 +118,14 @@ fn range(mut values: Vec<f64>) -> String {
     values.sort_by(f64::total_cmp);
     match values[..] {
         [] => "undefined".to_owned(),
-        [one] => format!("{one:.3}"),
-        [low, .., high] if format!("{low:.3}") == format!("{high:.3}") => format!("{low:.3}"),
-        [low, .., high] => format!("{low:.3}-{high:.3}"),
+        [one] => decimals(one, 3),
+        [low, .., high] => match [low, high].map(|value| decimals(value, 3)) {
+            [low, high] if low == high => low,
+            [low, high] if low.starts_with('-') || high.starts_with('-') => {
+                format!("{low}..{high}")
+            }
+            [low, high] => format!("{low}-{high}"),
+        },
     }
 }
 

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use ndarray::ArrayView3;
 use safetensors::tensor::{Dtype, Metadata, TensorInfo};
+use vitscope_probe::ProbeError;
 use vitscope_run::{Slot, files};
 
 use crate::error::StudyError;
@@ -142,7 +143,7 @@ impl SplitWriter {
     /// Writes one slot of images `first..`, in order.
     ///
     /// # Errors
-    /// When the disk refuses.
+    /// When the disk refuses, and for values that are not finite, or would not be as f16.
     pub fn write(
         &mut self,
         slot: usize,
@@ -152,6 +153,17 @@ impl SplitWriter {
         let image_bytes = self.image_bytes(slot);
         let mut bytes = Vec::with_capacity(image_bytes as usize);
         for (image, rows) in (first..).zip(rows.outer_iter()) {
+            let name = self.slots[slot].0;
+            if rows.iter().any(|value| !value.is_finite()) {
+                let image = image - first;
+                return Err(StudyError::Probe {
+                    slot: name.to_string(),
+                    source: ProbeError::NonFinite { image },
+                });
+            }
+            if self.half {
+                beyond_half(rows.iter(), &name.to_string(), &self.path(self.shard))?;
+            }
             if self.current.is_none() {
                 self.current = Some(self.start_shard()?);
             }
@@ -191,6 +203,26 @@ impl SplitWriter {
             self.shard += 1;
         }
         Ok(())
+    }
+}
+
+/// Refuses values that f16 does not have.
+///
+/// # Errors
+/// A sentence with the first of them.
+pub fn beyond_half<'a>(
+    mut values: impl Iterator<Item = &'a f32>,
+    name: &str,
+    path: &Path,
+) -> Result<(), StudyError> {
+    match values.find(|&&value| !half::f16::from_f32(value).is_finite()) {
+        None => Ok(()),
+        Some(value) => Err(StudyError::file(
+            path,
+            format!(
+                "would hold {value} in {name}, and numbers of 16 bits end at 65504: use `store` f32"
+            ),
+        )),
     }
 }
 

@@ -73,7 +73,7 @@ pub(super) fn dry_run(cli: &Cli, sweep: &Sweep, local: &Local, bare: bool) -> an
     let mut text = columns(&cost_rows(sweep, &costs));
     let _ = writeln!(
         text,
-        "\n{}, {} of them done, {} to make\ntime      {} one after another on this machine\nmemory    {} at most\ndisk      {}, and {} while facets are kept",
+        "\n{}, {} of them done, {} to make",
         plural(sweep.jobs.len(), "job", "jobs"),
         sweep
             .jobs
@@ -81,12 +81,19 @@ pub(super) fn dry_run(cli: &Cli, sweep: &Sweep, local: &Local, bare: bool) -> an
             .filter(|job| is_done(&sweep.run(&job.name)))
             .count(),
         plural(costs.len(), "pass", "passes"),
-        duration(secs),
-        memory.map_or("-".to_owned(), bytes),
-        bytes(disk),
-        bytes(scratch),
     );
-    text += &left_out(unknown, bare);
+    let has_sums = unknown == 0 || known().next().is_some();
+    if has_sums {
+        let _ = writeln!(
+            text,
+            "time      {} one after another on this machine\nmemory    {} at most\ndisk      {}, and {} while facets are kept",
+            duration(secs),
+            memory.map_or("-".to_owned(), bytes),
+            bytes(disk),
+            bytes(scratch),
+        );
+    }
+    text += &left_out(unknown, bare, has_sums);
     let mut why: Vec<String> = costs
         .iter()
         .filter_map(|(piece, cost)| Some(format!("{}: {}", piece.names()[0], cost.as_ref().err()?)))
@@ -153,16 +160,17 @@ fn lines(list: &[String]) -> String {
 }
 
 /// Which passes the sums of a dry run do not hold; nothing where they hold all.
-fn left_out(passes: usize, bare: bool) -> String {
+fn left_out(passes: usize, bare: bool, has_sums: bool) -> String {
     let why = match bare {
         true => "since no rehearsals were made",
         false => "since attention and correspond have no rehearsal, or one failed",
     };
+    let what = match has_sums {
+        true => "not in these sums",
+        false => "not estimated",
+    };
     match passes {
         0 => String::new(),
-        _ => format!(
-            "not in these sums: {}, {why}\n",
-            plural(passes, "pass", "passes")
-        ),
+        _ => format!("{what}: {}, {why}\n", plural(passes, "pass", "passes")),
     }
 }
