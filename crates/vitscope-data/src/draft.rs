@@ -143,6 +143,7 @@ impl DataSet {
                 .filter(|&&pixels| pixels > 0)
                 .count(),
         );
+        let mut drafted: Vec<(String, Vec<u32>)> = Vec::new();
         for (index, id) in ids.iter().take(CLASSES).enumerate() {
             let known = self.name_of_id(*id);
             // A list of names that the ids do not follow names them in their order.
@@ -151,9 +152,14 @@ impl DataSet {
             let name = if named { by_order } else { known };
             let name = name.unwrap_or_else(|| id.to_string());
             let other = same.iter().find(|(train, _)| train == id);
-            let all_ids: Vec<u32> = std::iter::once(*id)
-                .chain(other.map(|other| other.1))
-                .collect();
+            let all_ids = std::iter::once(*id).chain(other.map(|other| other.1));
+            // A class may have several ids.
+            match drafted.iter_mut().find(|(own, _)| *own == name) {
+                Some((_, ids)) => ids.extend(all_ids),
+                None => drafted.push((name, all_ids.collect())),
+            }
+        }
+        for (name, all_ids) in drafted {
             let pixels = all_ids.iter().filter_map(|id| evidence.ids.get(id));
             let pixels: u64 = pixels.map(|value| value.pixels).sum();
             let _ = write!(

@@ -64,8 +64,11 @@ impl ClusterUse {
     /// "1/11"; with a decimal where whole numbers would not show that under half are used.
     pub(crate) fn label(self) -> String {
         let is_half = 2.0 * self.used.round() >= self.clusters as f64;
-        let digits = usize::from(self.is_thin() && is_half);
-        format!("{:.digits$}/{}", self.used, self.clusters)
+        match self.is_thin() && is_half {
+            // Cut, so that 4.97 of 10 does not become 5.0.
+            true => format!("{:.1}/{}", (10.0 * self.used).floor() / 10.0, self.clusters),
+            false => format!("{:.0}/{}", self.used, self.clusters),
+        }
     }
 }
 
@@ -80,7 +83,7 @@ mod tests {
         let one = ClusterUse::of_counts([96, 4, 0, 0].into_iter()).unwrap();
         assert!(one.is_thin() && one.is_collapsed());
         assert_eq!(one.label(), "1/4");
-        let (used, clusters, largest) = (4.9, 10, None);
+        let (used, clusters, largest) = (4.97, 10, None);
         let label = |used| {
             ClusterUse {
                 used,

@@ -93,7 +93,10 @@ pub(crate) fn open(paths: &[PathBuf], given: &[String]) -> Result<Vec<Member>, F
     }
     let localities: Vec<_> = runs
         .iter()
-        .map(|run| (same_weights(run), run.of_layers("locality", Part::Whole)))
+        .map(|run| {
+            let values = run.of_layers("locality", Part::Whole);
+            (same_weights(run), run.record.clone(), values)
+        })
         .collect();
     let pictured = many::pictured(&runs);
     let (mut known, mut named): (Vec<String>, Vec<String>) = Default::default();
@@ -114,12 +117,12 @@ pub(crate) fn open(paths: &[PathBuf], given: &[String]) -> Result<Vec<Member>, F
             let own = run.of_layers("locality", Part::Whole);
             let weights = same_weights(&run);
             let other = || {
-                localities
-                    .iter()
-                    .find(|(other, values)| *other == weights && !values.is_empty())
+                localities.iter().find(|(other, record, values)| {
+                    *other == weights && !values.is_empty() && record.is_same_attention(&run.record)
+                })
             };
             let locality = if own.is_empty() {
-                other().map(|found| found.1.clone()).unwrap_or_default()
+                other().map(|found| found.2.clone()).unwrap_or_default()
             } else {
                 own
             };

@@ -218,6 +218,15 @@ fn locality_of_an_attention_run_joins_the_probe_run_of_the_same_weights() {
         "{csv}"
     );
     assert!(!csv.contains("nmi~locality,\"vit_base, seed 0\",2,value"));
+    // The same images at another size are other attention.
+    let record = root.path().join("attention/run.json");
+    let text = fs::read_to_string(&record).unwrap();
+    let mut larger: serde_json::Value = serde_json::from_str(&text).unwrap();
+    larger["size"] = 320.into();
+    fs::write(&record, larger.to_string()).unwrap();
+    compare(&runs, &out, &CompareOptions::default()).unwrap();
+    let csv = fs::read_to_string(out.join("figures/relations.csv")).unwrap();
+    assert!(!csv.contains("nmi~locality,\"vit_base, seed 0\""), "{csv}");
 }
 
 /// The rows of the page's table of all slots that have this run's name, this facet and this layer.

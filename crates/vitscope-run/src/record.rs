@@ -310,6 +310,27 @@ pub struct Fixed {
 }
 
 impl Record {
+    /// Whether the attention of two runs is of the same images at one size: the test images of a probe, and those of the
+    /// split that `attention` was given.
+    #[must_use]
+    pub fn is_same_attention(&self, other: &Self) -> bool {
+        let seen = |record: &Self| {
+            let is_seen = |split: &str| record.kind != RunKind::Probe || split == "test";
+            let train = if is_seen("train") {
+                record.data.train
+            } else {
+                0
+            };
+            let skipped = record.skipped.iter().filter(|image| is_seen(&image.split));
+            let skipped: Vec<String> = skipped.map(|image| image.name.clone()).collect();
+            (train, record.data.test, skipped, record.size)
+        };
+        // Runs of earlier versions do not say their grid.
+        let is_said = |grid: [usize; 2]| grid != [0, 0];
+        let is_other_grid = is_said(self.grid) && is_said(other.grid) && self.grid != other.grid;
+        self.data.is_of(&other.data) && !is_other_grid && seen(self) == seen(other)
+    }
+
     /// The record of a run on the data set `asked`, as the user named it, that is about to start.
     #[must_use]
     pub fn new(kind: RunKind, asked: &str, fixed: Fixed, notes: Vec<String>) -> Self {

@@ -6,7 +6,7 @@
 
 use serde::Serialize;
 use vitscope_measure::{NEAR_TRUTH, OUTLIERS_OF_LOGNORMAL, Usage};
-use vitscope_run::{Run, Slot, Subject};
+use vitscope_run::{Run, RunKind, Slot, Subject};
 
 use crate::error::StudyError;
 
@@ -82,8 +82,15 @@ pub fn artifacts(run: &Run) -> Result<Vec<Finding>, StudyError> {
     let mut slots: Vec<Slot> = slots.collect();
     slots.sort_by_key(|slot| (slot.facet, slot.layer));
     if slots.is_empty() || !run.metrics.has("clusters_used") {
+        let holds = match run.record.kind {
+            RunKind::Probe => "holds no measures of artifacts".to_owned(),
+            kind => format!(
+                "is a run of {}, which holds no measures of artifacts",
+                kind.name()
+            ),
+        };
         return Err(StudyError::setting(format!(
-            "{}: holds no measures of artifacts: give a run that `probe` of this version has made",
+            "{}: {holds}: give a run that `probe` of this version has made",
             run.root.display()
         )));
     }

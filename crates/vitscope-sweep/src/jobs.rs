@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use vitscope_data::{DataSet, PairSet, Split};
+use vitscope_data::{DataSet, Geometry, PairSet, Split};
 use vitscope_hub::progress::Progress;
 use vitscope_hub::settings::Settings as HubSettings;
 use vitscope_hub::{HubError, resolve, resolve_with};
@@ -430,9 +430,9 @@ fn fits(
         clusters(own, classes).map_err(|error| error.to_string())?;
         let of_model = |name: &str| usize::try_from(seen.glance.config.get(name)?.as_u64()?).ok();
         if let (Some(width), Some(patch @ 1..)) = (of_model("width"), of_model("patch")) {
-            let side = own.size / patch;
+            let side = Geometry::for_patch(own.size, patch).size / patch;
             let allowed = own.transform.allowed((side, side), width);
-            allowed.map_err(|error| format!("`transform` {error}"))?;
+            allowed.map_err(|error| format!("`transform`: {error}"))?;
         }
         if let Select::Layer(layer) = own.select
             && !layers.contains(&layer)
@@ -448,10 +448,8 @@ fn fits(
                 spec.data, images[0], own.batch
             ));
         }
-        if own.attention && spec.features {
-            return Err(
-                "`attention` needs a model: a feature directory holds no weights".to_owned(),
-            );
+        if spec.features {
+            own.check_features().map_err(|error| error.to_string())?;
         }
     }
     Ok(())

@@ -553,7 +553,7 @@ fn values_that_do_not_reach_the_model_are_noted() {
     for bits in [8, 10, 12, 14, 15] {
         let (_folder, said) = case(deep(bits));
         let (used, factor) = (
-            format!("use {bits} of them"),
+            format!("of which {bits} are used"),
             format!("by {} before", 1 << (16 - bits)),
         );
         assert_doubt(&said, "unused range", &[&used, &factor, "all but black"]);
@@ -581,7 +581,7 @@ fn values_that_do_not_reach_the_model_are_noted() {
         image.get_pixel_mut(3, 3)[3] = 0;
         save(&image.into(), &root.join("a.png"));
     });
-    assert_doubt(&said, "transparency", &["1 images", "a.png"]);
+    assert_doubt(&said, "transparency", &["1 image has", "a.png"]);
     // Of masks: opaque ones are plain, and one pixel is enough.
     let faint = |alpha: u8| {
         move |root: &Path| {

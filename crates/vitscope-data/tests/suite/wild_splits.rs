@@ -171,7 +171,11 @@ fn a_description_that_names_both_ids_is_taken_at_its_word() {
     fs::write(&toml, text).unwrap();
     let said = doubts(&toml);
     assert!(said.is_empty(), "{said:?}");
-    // Which is what a draft says.
+    // Which is what a draft says, of this description, too: a class keeps its ids.
+    let described = DataSet::open(toml.to_str().unwrap()).unwrap();
+    let again = described.draft(&summed(&described), &toml).unwrap();
+    assert_eq!(again.matches("[[classes]]").count(), 2, "{again}");
+    assert!(again.contains("ids = [1, 255]"), "{again}");
     let set = DataSet::open(root.to_str().unwrap()).unwrap();
     let draft = set.draft(&summed(&set), &toml).unwrap();
     assert!(

@@ -158,7 +158,7 @@ impl TableColumn {
             _ => None,
         };
         let text = match (measured.value, measured.interval) {
-            (Some(value), _) if self.metric == "nmi_z" => format!("{value:.1}"),
+            (Some(value), _) if self.metric == "nmi_z" => decimals(value, 1),
             (Some(value), _) if self.metric == "clusters_used" => slot
                 .and_then(|slot| run.cluster_use(slot))
                 .map_or_else(|| format!("{value:.1}"), ClusterUse::label),

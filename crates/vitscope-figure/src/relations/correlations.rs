@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use vitscope_run::Measured;
+use vitscope_run::{Measured, decimals};
 
 use crate::compared::{ComparedTable, field};
 use crate::error::FigureError;
@@ -57,7 +57,7 @@ impl Relations {
         let key = (relation.to_owned(), "all".to_owned());
         let row = self.rows.get(&key)?;
         let with = |name: &str, measured: Measured| {
-            let number = |value: f64| format!("{value:.2}").replace('-', "−");
+            let number = |value: f64| decimals(value, 2).replace('-', "−");
             let value = number(measured.value?);
             let interval = measured.interval;
             let interval =

@@ -6,7 +6,7 @@ mod correlations;
 use std::cmp::Ordering;
 
 use vitscope_measure::{pearson, spearman};
-use vitscope_run::{Facet, Slot, Subject};
+use vitscope_run::{Facet, Slot, Subject, decimals};
 
 use crate::chart::{self, Chart, Frame};
 use crate::error::FigureError;
@@ -305,7 +305,7 @@ impl RelationPoints<'_> {
             _ => dot.y,
         });
         let y: Vec<f64> = y.collect();
-        let number = |value: f64| format!("{value:.2}").replace('-', "−");
+        let number = |value: f64| decimals(value, 2).replace('-', "−");
         Some(format!(
             "Pearson {}, Spearman {}, n = {}",
             number(pearson(&x, &y)?),

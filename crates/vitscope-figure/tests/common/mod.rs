@@ -374,7 +374,7 @@ pub fn write_attention(run: &Path) {
         "format": 1, "state": "complete", "command": "attention",
         "settings": { "queries": ["street.000:0,1"] },
         "model": { "name": "vit_base", "sha256": format!("{:064x}", 8), "depth": 3 },
-        "data": { "kind": "camvid", "test": 5, "classes": [], "has_truth": true },
+        "data": { "kind": "camvid", "test": 94, "list_hash": "cd".repeat(32), "classes": [], "has_truth": true },
         "grid": [4, 4], "size": 64
     });
     write_manifest(run, &manifest);

@@ -171,8 +171,8 @@ impl Fitting {
     }
 
     /// How well a linear reader finds row and column: `tr(S_zx (S_xx + ridge)^-1 S_xz) / tr S_zz` on the images
-    /// that were summed, in `[0, 1]`; `None` where it is not defined, and where there are no more vectors than
-    /// channels, of which a reader finds anything.
+    /// that were summed, in `[0, 1]`; `None` where it is not defined, and where vectors are so few
+    /// (channels and one more) that a reader finds anything of them.
     #[must_use]
     pub fn position_r2(&self) -> Option<f64> {
         self.r2(&self.map, &self.covariance)
@@ -272,7 +272,7 @@ impl Fitting {
 
     fn r2(&self, map: &Array2<f64>, covariance: &Array2<f64>) -> Option<f64> {
         let (patches, width) = self.map.dim();
-        if self.images.saturating_mul(patches as u64) <= width as u64 {
+        if self.images.saturating_mul(patches as u64) <= width as u64 + 1 {
             return None;
         }
         let places = coordinates(self.grid);
@@ -284,7 +284,7 @@ impl Fitting {
         let read = solve(ridged.view(), with.view()).ok()?;
         let explained: f64 = with.iter().zip(&read).map(|(a, b)| a * b).sum();
         // No reader explains more than there is; sums that are rounded may say so.
-        (spread > 0.0).then(|| (explained / spread).min(1.0))
+        (spread > 0.0).then(|| (explained / spread).clamp(0.0, 1.0))
     }
 
     /// Mean map and covariance after a transform.

@@ -70,18 +70,15 @@ pub struct CategoryCheck {
 /// What happens to key points outside of their photographs.
 fn outside(pairs: &[Pair], split: &str) -> Vec<String> {
     let told = |count: usize, what: &str| {
-        let points = match count {
+        Some(match count {
             0 => return None,
-            1 => "1 key point".to_owned(),
-            _ => format!("{count} key points"),
-        };
-        Some(format!(
-            "{points} of {split} outside of their photograph: {what}."
-        ))
+            1 => format!("1 key point of {split} lies outside its photograph: {what}."),
+            _ => format!("{count} key points of {split} lie outside their photographs: {what}."),
+        })
     };
     let given = pairs.iter().map(|pair| pair.source.outside()).sum();
     let wanted = pairs.iter().map(|pair| pair.target.outside()).sum();
-    let given = told(given, "what is looked for is the embedding at its edge");
+    let given = told(given, "what is looked for is the embedding at the edge");
     let wanted = told(
         wanted,
         "a match can only be near, and distances are to where the annotation has them",

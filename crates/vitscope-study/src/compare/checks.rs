@@ -4,7 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use serde::Serialize;
-use vitscope_run::{Facet, Measured, Part, Select, Slot, Subject, number};
+use vitscope_run::{Facet, Measured, Part, Select, Slot, Subject, decimals, number};
 
 use super::paired::{difference, samples};
 use crate::error::StudyError;
@@ -305,13 +305,14 @@ fn falls_behind(own: Measured, other: Measured, more_is_better: bool) -> Option<
 
 fn plain(measured: Measured) -> String {
     let value = measured.value;
-    value.map_or_else(|| "undefined".to_owned(), |value| format!("{value:.4}"))
+    value.map_or_else(|| "undefined".to_owned(), |value| decimals(value, 4))
 }
 
 fn told(measured: Measured) -> String {
     let interval = measured.interval;
-    let interval =
-        interval.map_or_else(String::new, |(low, high)| format!(" [{low:.4}, {high:.4}]"));
+    let interval = interval.map_or_else(String::new, |(low, high)| {
+        format!(" [{}, {}]", decimals(low, 4), decimals(high, 4))
+    });
     plain(measured) + &interval
 }
 

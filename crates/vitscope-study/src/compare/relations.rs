@@ -67,7 +67,9 @@ pub fn locality_of<'a>(
     runs: &'a [StoredRun],
     run: &'a StoredRun,
 ) -> Result<Option<&'a StoredRun>, StudyError> {
-    join(runs, run, "locality", |other| other.is_same_attention(run))
+    join(runs, run, "locality", |other| {
+        other.run.record.is_same_attention(&run.run.record)
+    })
 }
 
 /// The run whose PCK stands beside a run's slots: the run itself, or another one of the same model that

@@ -130,28 +130,6 @@ impl StoredRun {
         key(self) == key(other)
     }
 
-    /// Whether the attention of two runs is of the same images at one size: the test images of a probe, and those of the
-    /// split that `attention` was given.
-    #[must_use]
-    pub fn is_same_attention(&self, other: &Self) -> bool {
-        let seen = |run: &Self| {
-            let record = &run.run.record;
-            let is_seen = |split: &str| match record.kind {
-                RunKind::Probe => split == "test",
-                _ => true,
-            };
-            let train = if is_seen("train") {
-                record.data.train
-            } else {
-                0
-            };
-            let skipped = record.skipped.iter().filter(|image| is_seen(&image.split));
-            let skipped: Vec<String> = skipped.map(|image| image.name.clone()).collect();
-            (train, record.data.test, skipped, record.size, record.grid)
-        };
-        self.is_same_data(other) && seen(self) == seen(other)
-    }
-
     /// Whether two runs looked at one data set; where it lay does not matter.
     #[must_use]
     pub fn is_same_data(&self, other: &Self) -> bool {

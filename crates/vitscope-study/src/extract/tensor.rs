@@ -61,6 +61,7 @@ pub fn extract_tensor(
         .map_err(|error| StudyError::file(input, error.to_string()))?;
     let mut found = Extracted {
         input,
+        path: what.out.join("features.safetensors"),
         names,
         grid,
         half: what.half,
@@ -123,6 +124,8 @@ fn names(
 /// What a forward pass has handed out so far: names, shapes and bytes.
 struct Extracted<'a> {
     input: &'a Path,
+    /// What will be written.
+    path: PathBuf,
     names: Vec<(usize, TapKind, String)>,
     grid: [usize; 2],
     half: bool,
@@ -144,12 +147,13 @@ impl Extracted<'_> {
                 let is_it = |(l, k, _): &&(usize, TapKind, String)| (*l, *k) == (layer, kind);
                 for (_, _, name) in self.names.iter().filter(is_it) {
                     let shape = vec![n, self.grid[0], self.grid[1], width];
-                    let stored = checked(self.input, name, patches.iter(), self.half)?;
+                    let stored =
+                        checked([self.input, &self.path], name, patches.iter(), self.half)?;
                     let beside = format!("prefix.{name}");
                     let prefix = match self.prefix {
                         true => Some((
                             prefix.shape().to_vec(),
-                            checked(self.input, &beside, prefix.iter(), self.half)?,
+                            checked([self.input, &self.path], &beside, prefix.iter(), self.half)?,
                         )),
                         false => None,
                     };
@@ -161,7 +165,12 @@ impl Extracted<'_> {
             }
             Tapped::Attention { layer, weights } => {
                 let name = format!("attention.{layer}");
-                let stored = checked(self.input, &name, weights.host()?.iter(), self.half)?;
+                let stored = checked(
+                    [self.input, &self.path],
+                    &name,
+                    weights.host()?.iter(),
+                    self.half,
+                )?;
                 let shape = weights.shape().to_vec();
                 self.tensors.push((name, shape, stored));
             }
@@ -172,7 +181,7 @@ impl Extracted<'_> {
 
 /// The bytes of numbers, all of which have to be finite.
 fn checked<'a>(
-    input: &Path,
+    [input, path]: [&Path; 2],
     name: &str,
     values: impl Iterator<Item = &'a f32> + Clone,
     half: bool,
@@ -181,12 +190,12 @@ fn checked<'a>(
         return Err(StudyError::file(
             input,
             format!(
-                "the model's {name} of this input holds a value that is not finite: give other images, or run with `dtype` f32"
+                "the model's {name} of this input holds a value that is not finite: give other images, or a wider `dtype` where it is not f32"
             ),
         ));
     }
     if half {
-        beyond_half(values.clone(), name, input)?;
+        beyond_half(values.clone(), name, path)?;
     }
     Ok(store(values, half))
 }
@@ -271,5 +280,10 @@ mod tests {
             );
         }
         assert!(read_input(path, b"none").is_err());
+        let values = [f32::NAN; 12].map(f32::to_le_bytes).concat();
+        let view = TensorView::new(Dtype::F32, vec![1, 3, 2, 2], &values).unwrap();
+        let file = safetensors::serialize([("input", view)], None).unwrap();
+        let error = read_input(path, &file).unwrap_err().to_string();
+        assert!(error.contains("not finite"), "{error}");
     }
 }

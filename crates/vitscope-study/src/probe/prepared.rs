@@ -1,7 +1,6 @@
 //! What a probing job is made of: a data set and a model, opened and looked over.
 
 use vitscope_data::DataSet;
-use vitscope_probe::Transform;
 use vitscope_run::{Select, Skipped};
 
 use crate::error::StudyError;
@@ -9,9 +8,9 @@ use crate::model::{Opened, check_counts};
 use crate::observer::Observer;
 use crate::probe::request::ProbeRequest;
 use crate::screen::screen;
-use crate::settings::{Settings, TransformFit};
+use crate::settings::Settings;
 use crate::source::Source;
-use crate::variants::{Variant, Vary};
+use crate::variants::Vary;
 
 /// What a request names, opened and looked over.
 pub(crate) struct Prepared {
@@ -47,7 +46,7 @@ impl Prepared {
         let layers = layers.map_err(StudyError::Setting)?;
         check_source(&source, common, vary)?;
         check_selection(common.select, &opened)?;
-        let (data, skipped) = leave_out_bad(data, common, &source, &opened, observer)?;
+        let (data, skipped) = leave_out_bad(data, common, &opened, observer)?;
         let prepared = Self {
             data,
             opened,
@@ -63,27 +62,13 @@ fn check_source(source: &Source, settings: &Settings, vary: &Vary) -> Result<(),
     if matches!(source, Source::Backbone(_)) {
         return Ok(());
     }
-    let refused = |sentence| Err(StudyError::setting(sentence));
-    let blank = |variant: &Variant| matches!(variant.settings.transform, Transform::Blank(_));
-    if vary.variants(settings)?.iter().any(blank) {
-        return refused(
-            "`transform` blank needs a model: a feature directory holds no black image's embeddings",
-        );
-    }
-    if settings.transform_fit == TransformFit::Neutral {
-        return refused(
-            "`transform-fit` neutral needs a model: a feature directory holds no turned images' embeddings",
-        );
-    }
-    if settings.attention {
-        return refused(
-            "`attention` needs a model: a feature directory holds no attention weights",
-        );
+    for variant in vary.variants(settings)? {
+        variant.settings.check_features()?;
     }
     if vary.of("token_norm").len() > 1 {
-        return refused(
+        return Err(StudyError::setting(
             "`token-norm` both needs a model: a feature directory holds one reading of the last token",
-        );
+        ));
     }
     Ok(())
 }
@@ -104,17 +89,11 @@ fn check_selection(select: Select, opened: &Opened) -> Result<(), StudyError> {
 fn leave_out_bad(
     data: DataSet,
     settings: &Settings,
-    source: &Source,
     opened: &Opened,
     observer: &mut dyn Observer,
 ) -> Result<(DataSet, Vec<Skipped>), StudyError> {
     if settings.skip_bad == 0 {
         return Ok((data, Vec::new()));
-    }
-    if matches!(source, Source::Features(_)) {
-        return Err(StudyError::setting(
-            "`skip-bad` needs a model: a feature directory holds every image of the data set already",
-        ));
     }
     let used = [settings.limit_train, settings.limit_test];
     let used = used.map(|limit| limit.unwrap_or(usize::MAX));

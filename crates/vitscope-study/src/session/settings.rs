@@ -293,6 +293,37 @@ impl Settings {
     }
 }
 
+impl Settings {
+    /// Refuses what a feature directory cannot give.
+    ///
+    /// # Errors
+    /// One sentence naming the setting.
+    pub fn check_features(&self) -> Result<(), StudyError> {
+        let needs = [
+            (
+                matches!(self.transform, Transform::Blank(_)),
+                "`transform` blank needs a model: a feature directory holds no black image's embeddings",
+            ),
+            (
+                self.transform_fit == TransformFit::Neutral,
+                "`transform-fit` neutral needs a model: a feature directory holds no turned images' embeddings",
+            ),
+            (
+                self.attention,
+                "`attention` needs a model: a feature directory holds no attention weights",
+            ),
+            (
+                self.skip_bad > 0,
+                "`skip-bad` needs a model: a feature directory holds every image of the data set already",
+            ),
+        ];
+        match needs.iter().find(|(asked, _)| *asked) {
+            None => Ok(()),
+            Some((_, sentence)) => Err(StudyError::setting(*sentence)),
+        }
+    }
+}
+
 /// Refuses the one number of bootstrap samples that makes no interval: see `resamples` of [`Settings`].
 ///
 /// # Errors

@@ -4,7 +4,7 @@ use std::fmt::Write;
 use std::path::Path;
 
 use vitscope_data::Kind;
-use vitscope_run::plain;
+use vitscope_run::{decimals, plain};
 use vitscope_study::StudyError;
 use vitscope_study::check::{
     AccuraciesFrom, PositionCheck, ProblemList, Request, SetCheck, SplitCheck, check,
@@ -323,10 +323,11 @@ fn describe_position(result: &SetCheck, position: &PositionCheck) -> String {
         );
         let z = position
             .nmi_z
-            .map_or(String::new(), |z| format!(", z {z:.1}"));
+            .map_or(String::new(), |z| format!(", z {}", decimals(z, 1)));
+        let [excess, low, high] = [excess, low, high].map(|value| decimals(value, 4));
         let _ = writeln!(
             text,
-            "  beyond chance   {excess:.4} [95 % interval {low:.4}, {high:.4}]{z}"
+            "  beyond chance   {excess} [95 % interval {low}, {high}]{z}"
         );
     }
     text + &describe_accuracies(position)

@@ -233,6 +233,15 @@ mod tests {
     use super::*;
 
     #[test]
+    fn what_numbers_of_16_bits_do_not_reach_is_refused() {
+        let path = Path::new("train.safetensors");
+        assert!(beyond_half([1.0, -65_504.0].iter(), "key.1", path).is_ok());
+        let error = beyond_half([1.0, 70_000.0].iter(), "key.1", path).unwrap_err();
+        let said = "train.safetensors: would hold 70000 in key.1, and numbers of 16 bits end at 65504: use `store` f32";
+        assert_eq!(error.to_string(), said);
+    }
+
+    #[test]
     fn a_split_is_cut_into_files_that_no_group_crosses() {
         let folder = tempfile::tempdir().unwrap();
         let slot = Slot {

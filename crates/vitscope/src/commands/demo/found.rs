@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use serde_json::{Value, json};
 use vitscope_demo::BuiltIn;
 use vitscope_figure::Verdict;
-use vitscope_run::Facet;
+use vitscope_run::{Facet, decimals};
 use vitscope_study::outcome::{ProbeOutcome, SlotSummary};
 use vitscope_study::{attention, correspond};
 
@@ -181,7 +181,8 @@ fn interval(summary: &SlotSummary) -> String {
     summary
         .excess
         .map_or("undefined".to_owned(), |(value, low, high)| {
-            format!("{value:.3} [{low:.3}, {high:.3}]")
+            let [value, low, high] = [value, low, high].map(|value| decimals(value, 3));
+            format!("{value} [{low}, {high}]")
         })
 }
 
@@ -213,7 +214,7 @@ fn ranked(mut models: Vec<(&str, (f64, f64, f64))>) -> String {
     models.sort_by(|a, b| b.1.0.total_cmp(&a.1.0));
     let list: Vec<String> = models
         .iter()
-        .map(|(name, (value, ..))| format!("{name} {value:.3}"))
+        .map(|(name, (value, ..))| format!("{name} {}", decimals(*value, 3)))
         .collect();
     let pairs = models
         .iter()
