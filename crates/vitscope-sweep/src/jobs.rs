@@ -481,7 +481,7 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let out = dir.path().join("out");
         Sweep::of_nothing(dir.path()).unwrap();
-        let folders = ["", "runs", "shards/1-of-2"].map(|name| out.join(name));
+        let folders = ["", "runs", "shards/1-of-2", "demo"].map(|name| out.join(name));
         let left = folders.map(|folder| {
             std::fs::create_dir_all(&folder).unwrap();
             let beside = files::temporary(&folder, &folder.join("x")).unwrap();

@@ -321,6 +321,15 @@ fn what_cannot_be_fitted_is_refused_in_a_sentence() {
         "mean needs 2 training images to be fitted on, and there are 1"
     );
     assert_eq!(alone.position_share(), None);
+    // Of no more vectors than channels and one, a reader finds anything.
+    let wide = |images: usize, width: usize| {
+        let mut random = Lcg(3);
+        let x = Array3::from_shape_fn((images, PLACES, width), |_| random.uniform());
+        self::fitting(&x, GRID).position_r2()
+    };
+    assert_eq!(wide(2, 2 * PLACES), None);
+    assert_eq!(wide(2, 2 * PLACES - 1), None);
+    assert!(wide(2, 2 * PLACES - 2).is_some_and(|r2| (0.0..=1.0).contains(&r2)));
     // Of another model, or another size.
     let fitted = fitting.fit(Transform::Mean, (0, 0), None).unwrap();
     assert!(fitted.apply(x.slice(s![.., ..10, ..])).is_err());
